@@ -63,7 +63,10 @@ func IsTokenByte(c byte) bool { return tokenByte[c] }
 func FoldByte(c byte) byte { return foldByte[c] }
 
 // Fold returns the form of name under which aliases are equal.
-func Fold(name string) string { return string(AppendFold(nil, name)) }
+func Fold(name string) string {
+	var short [64]byte // most names: saves the allocations of growing
+	return string(AppendFold(short[:0], name))
+}
 
 // AppendFold appends the folded form of name to dst.
 func AppendFold[T string | []byte](dst []byte, name T) []byte {

@@ -1,0 +1,158 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"stamp/server/claim"
+)
+
+// Faults of a template.
+var (
+	ErrTemplateFunction = errors.New("unknown template function")
+	ErrTemplateEmpty    = errors.New("template function has no value for this user")
+	ErrTemplateLines    = errors.New("template gives too many lines")
+	ErrTemplateSubject  = errors.New("subjects of a header cannot be templates")
+)
+
+// maxTemplateLines is how many lines the tags of one value may give.
+const maxTemplateLines = 64
+
+// Vars are what the functions of a scope's template stand for: {{name()}},
+// {{subject()}}, {{account-name()}}, {{account-subject()}}, {{tag(x)}} and
+// {{account-tag(x)}}, as in the permissions of a scope (upstream, auth.go,
+// processUserPermissionsTemplate).
+type Vars struct {
+	Name, Subject               string
+	AccountName, AccountSubject string
+	Tags, AccountTags           []string // each "name:value"
+}
+
+// templateCall is one call, with the blanks around it that upstream allows too.
+var templateCall = regexp.MustCompile(`\{\{\s*([^{}]*?)\s*\}\}`)
+
+// expand returns a copy of the template tmpl with its calls replaced. The result
+// is checked again, because names and tags are not made to be header values.
+func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
+	if tmpl == nil {
+		return nil, nil
+	}
+	out := &claim.Claim{Publish: tmpl.Publish, Subscribe: tmpl.Subscribe}
+	var faults claim.Errors
+	for _, h := range tmpl.Headers {
+		e, err := v.expandHeader(h)
+		if err != nil {
+			faults = append(faults, &claim.Error{Header: h.Name, Err: err})
+			continue
+		}
+		out.Headers = append(out.Headers, e)
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	if err := out.Check(l); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (v Vars) expandHeader(h claim.Header) (claim.Header, error) {
+	e := claim.Header{Name: h.Name, Subjects: h.Subjects}
+	for _, s := range h.Subjects {
+		if strings.Contains(s, "{{") {
+			return e, ErrTemplateSubject
+		}
+	}
+	for _, value := range h.Values {
+		lines, err := v.expandValue(value)
+		if err != nil {
+			return e, err
+		}
+		e.Values = append(e.Values, lines...)
+	}
+	return e, nil
+}
+
+// expandValue returns one line for each combination of the tags in value.
+func (v Vars) expandValue(value string) ([]string, error) {
+	lines := []string{""}
+	for {
+		at := templateCall.FindStringSubmatchIndex(value)
+		if at == nil {
+			return combine(lines, []string{value})
+		}
+		found, err := v.call(value[at[2]:at[3]])
+		if err != nil {
+			return nil, err
+		}
+		if lines, err = combine(lines, []string{value[:at[0]]}); err != nil {
+			return nil, err
+		}
+		if lines, err = combine(lines, found); err != nil {
+			return nil, err
+		}
+		value = value[at[1]:]
+	}
+}
+
+func combine(lines, ends []string) ([]string, error) {
+	if len(lines)*len(ends) > maxTemplateLines {
+		return nil, fmt.Errorf("%w: more than %d", ErrTemplateLines, maxTemplateLines)
+	}
+	out := make([]string, 0, len(lines)*len(ends))
+	for _, line := range lines {
+		for _, end := range ends {
+			out = append(out, line+end)
+		}
+	}
+	return out, nil
+}
+
+// call returns the values of one function. None is an error: an empty header
+// could pass for a missing one.
+func (v Vars) call(fn string) ([]string, error) {
+	name, arg, ok := strings.Cut(strings.TrimSuffix(fn, ")"), "(")
+	if !ok || !strings.HasSuffix(fn, ")") {
+		return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+	}
+	var values []string
+	switch name = strings.ToLower(name); {
+	case name == "tag" && arg != "":
+		values = tagged(v.Tags, arg)
+	case name == "account-tag" && arg != "":
+		values = tagged(v.AccountTags, arg)
+	case arg != "":
+		return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+	default:
+		one, known := map[string]string{
+			"name": v.Name, "subject": v.Subject, "account-name": v.AccountName, "account-subject": v.AccountSubject,
+		}[name]
+		if !known {
+			return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+		}
+		values = []string{one}
+	}
+	for _, s := range values {
+		if s == "" {
+			return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, fn)
+		}
+	}
+	if len(values) == 0 {
+		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, fn)
+	}
+	return values, nil
+}
+
+// tagged returns the values of the tags with the given name. jwt/v2 keeps tags
+// in lower case.
+func tagged(tags []string, name string) []string {
+	var values []string
+	for _, t := range tags {
+		if v, ok := strings.CutPrefix(t, strings.ToLower(name)+":"); ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
