@@ -4,6 +4,7 @@
 
 # touched DIR FROM TO: "files added gone new": files of upstream that differ,
 # lines added to them, lines of them changed or removed, and files that are new.
+# A file that an earlier patch made is neither.
 # Of a hunk that takes r lines away and puts a in their place, r are changed or
 # removed and only the a-r beyond them are added: a changed line counts once.
 touched() {
@@ -14,7 +15,8 @@ touched() {
 			function hunk() { if (old) { gone += r; if (a > r) added += a - r }; a = r = 0 }
 			BEGIN { while ((getline line < list) > 0) base[line] = 1 }
 			/^diff --git / { hunk(); body = 0; name = substr($0, 14, (length($0) - 14) / 2 - 1)
-				old = name in base; if (old) files++; else new++; next }
+				old = name in base; if (old) files++; next }
+			/^new file mode / && !body { new++; next }
 			/^@@ / { hunk(); body = 1; next }
 			body && /^\+/ { a++ }
 			body && /^-/ { r++ }
@@ -28,12 +30,11 @@ cmd_stat() {
 	[[ -d $tree/.git ]] || die "there is no ./upstream" "scripts/upstream makes it"
 	write_series "$tree" "$work/series"
 	while IFS= read -r id; do ids+=("$id"); done < <(g "$tree" rev-list --reverse --no-merges base..HEAD)
-	printf '%-60s %6s %6s %6s %6s\n' patch files added gone new
 	for file in "$work"/series/*.patch; do
 		[[ -e $file ]] || break
 		id=${ids[count++]}
 		read -r files added gone new < <(touched "$tree" "$id^" "$id")
-		printf '%-60s %6d %6d %6d %6d\n' "${file##*/}" "$files" "$added" "$gone" "$new"
+		printf '%s: files %d, lines +%d ~%d, new files %d\n' "${file##*/}" "$files" "$added" "$gone" "$new"
 	done
 	read -r files added gone new < <(touched "$tree" base HEAD)
 	printf 'existing upstream lines touched: %d (added %d, changed or removed %d)\n' $((added + gone)) "$added" "$gone"

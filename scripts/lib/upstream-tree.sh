@@ -158,7 +158,7 @@ fetched_sum='' fetched_version='' # of the last fetch
 # init_tree DIR VERSION: a repository of DIR's files, whose ids are the same on
 # every machine: fixed names and dates, bytes as they are.
 init_tree() {
-	local dir=$1 attributes='* -text -ident -filter -working-tree-encoding -merge'
+	local dir=$1 attributes='* -text -ident -filter -working-tree-encoding'
 	git -c init.defaultBranch=stamp init -q --template= "$dir"
 	mkdir -p "$dir/.git/info"
 	printf '%s\n' "$attributes" >"$dir/.git/info/attributes"

@@ -35,7 +35,7 @@ func toNode(v any, depth int) node {
 	case []any:
 		n := node{kind: kindList}
 		for _, it := range v[:len(v)*min(depth, 1)] {
-			n.items = append(n.items, toNode(it, depth-1))
+			n.members = append(n.members, member{node: toNode(it, depth-1)})
 		}
 		return n
 	case map[string]any:

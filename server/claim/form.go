@@ -27,10 +27,9 @@ func (k kind) String() string {
 // Nodes are read no deeper than a claim goes: those below are empty.
 type node struct {
 	kind    kind
-	broken  bool   // the text is not what the issuer wrote
-	text    string // of a string
-	items   []node
-	members []member
+	broken  bool     // the text is not what the issuer wrote
+	text    string   // of a string
+	members []member // of an object; items of a list, without keys
 }
 
 type member struct {
@@ -112,26 +111,26 @@ func (f *former) headerObject(h *Header, n *node) {
 	case subjects == nil:
 	case subjects.kind != kindList:
 		f.wrong(h.Name, ErrSubjectsForm, subjects.kind)
-	case len(subjects.items) == 0:
+	case len(subjects.members) == 0:
 		f.faults.add(h.Name, ErrSubjectsEmpty)
 	default:
-		h.Subjects = f.strings(h.Name, subjects.items, ErrSubjectsForm)
+		h.Subjects = f.strings(h.Name, subjects.members, ErrSubjectsForm)
 	}
 }
 
 // values reads a string or a list of strings.
 func (f *former) values(name string, n *node) []string {
 	if n.kind == kindList {
-		return f.strings(name, n.items, ErrValueForm)
+		return f.strings(name, n.members, ErrValueForm)
 	}
-	return f.strings(name, []node{*n}, ErrValueForm)
+	return f.strings(name, []member{{node: *n}}, ErrValueForm)
 }
 
 // strings reads items; one that is no string is a fault of the given form.
-func (f *former) strings(name string, items []node, form error) []string {
+func (f *former) strings(name string, items []member, form error) []string {
 	out := make([]string, 0, len(items))
 	for i := range items {
-		switch it := &items[i]; {
+		switch it := &items[i].node; {
 		case it.kind != kindString:
 			f.wrong(name, form, it.kind)
 		case it.broken:
@@ -170,7 +169,7 @@ func (f *former) allow(n *node) []string {
 		f.wrong("", ErrPermissionsForm, allow.kind)
 		return nil
 	}
-	return f.strings("", allow.items, ErrPermissionsForm)
+	return f.strings("", allow.members, ErrPermissionsForm)
 }
 
 // members finds the wanted keys of an object, in the order wanted; nil for one

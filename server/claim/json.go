@@ -133,19 +133,17 @@ func (r *reader) value(depth int) (node, error) {
 		return n, r.skip()
 	}
 	r.pos++
-	if c == '[' {
-		err := r.items(func() error {
-			v, err := r.value(depth - 1)
-			n.items = append(n.items, v)
-			return err
-		})
-		return n, err
-	}
-	err := r.members(func(key []byte) error {
+	n.members = make([]member, 0, 2)
+	add := func(key []byte) error {
 		v, err := r.value(depth - 1)
 		n.members = append(n.members, member{string(key), v})
 		return err
-	})
+	}
+	if c == '[' {
+		err := r.items(func() error { return add(nil) })
+		return n, err
+	}
+	err := r.members(add)
 	return n, err
 }
 

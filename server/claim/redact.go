@@ -14,12 +14,13 @@ const masked = `"***"`
 // "headers" key, at any depth and in any case, is replaced by "***", so that
 // the claim of a user and of a scope's template are masked, valid or not; so
 // are those of a JWT that is held under a "jwt" key, as authorization requests
-// and responses hold one. The signature of a JWT so changed is taken off: with
-// it, somebody could try out values. A JWT without the claim is returned as it
-// is, "" for what is no JWT.
+// and responses hold one. A JWT so changed loses its signature, and its id, which
+// some issuers (jwt.js) hash from all that it says: with them, somebody could
+// try out values. A JWT without the claim is returned as it is, "" for what is
+// no JWT.
 func Redact(token string) string {
 	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
+	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // base64's decoder passes over line breaks
 		return ""
 	}
 	head, err := base64.RawURLEncoding.DecodeString(parts[0])
@@ -30,25 +31,28 @@ func Redact(token string) string {
 	if err != nil {
 		return ""
 	}
-	clean, ok := redactPayload(data)
+	clean, ok := redactPayload(data, maskFor)
 	if !ok {
 		return ""
 	}
 	if bytes.Equal(clean, data) {
 		return token
 	}
+	if clean, ok = redactPayload(clean, maskID); !ok {
+		return ""
+	}
 	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(clean) + "."
 }
 
-// redactPayload copies data with the values masked; false when it is not a JSON
-// object.
-func redactPayload(data []byte) ([]byte, bool) {
+// redactPayload copies data with values masked as choose says for their keys;
+// false when it is not a JSON object.
+func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 	var out []byte
 	done := 0 // bytes of data that are in out
 	r := &reader{data: data}
 	r.visit = func(key []byte) (bool, error) {
-		mask := maskFor(key)
-		if mask == nil {
+		m := choose(key)
+		if m == nil {
 			return false, nil
 		}
 		r.peek() // white space stays
@@ -58,7 +62,7 @@ func redactPayload(data []byte) ([]byte, bool) {
 			return false, err
 		}
 		r.pos = value.pos
-		out = append(append(out, data[done:start]...), mask(data[start:r.pos])...)
+		out = append(append(out, data[done:start]...), m(data[start:r.pos])...)
 		done = r.pos
 		return true, nil
 	}
@@ -68,8 +72,11 @@ func redactPayload(data []byte) ([]byte, bool) {
 	return append(out, data[done:]...), true
 }
 
+// mask returns what is written instead of a raw value.
+type mask func(raw []byte) []byte
+
 // maskFor returns how the value of key is masked, nil when it is not.
-func maskFor(key []byte) func([]byte) []byte {
+func maskFor(key []byte) mask {
 	switch {
 	case isKey(key, keyHeaders):
 		return maskHeaders
@@ -77,6 +84,13 @@ func maskFor(key []byte) func([]byte) []byte {
 		return maskToken
 	}
 	return nil
+}
+
+func maskID(key []byte) mask {
+	if !isKey(key, "jti") {
+		return nil
+	}
+	return func([]byte) []byte { return []byte(masked) }
 }
 
 // maskHeaders keeps the names of an object.

@@ -1,0 +1,77 @@
+package claim
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+const examples = "../../docs/examples"
+
+// TestExamples runs the issuers of docs/examples in other languages: what they
+// print is a user JWT that upstream verifies, and has the claim.
+func TestExamples(t *testing.T) {
+	want := &Claim{
+		Headers: []Header{
+			{Name: "Session", Values: []string{"0af3c1"}},
+			{Name: "Roles", Values: []string{"admin", "ops"}},
+			{Name: "X-Tenant", Values: []string{"acme"}, Subjects: []string{"api.>"}},
+		},
+		Subscribe: []string{"Session"},
+	}
+	for name, command := range map[string][]string{
+		"node":         {"node", "issue.mjs"},
+		"node by hand": {"node", "issue.mjs", "--by-hand"},
+		"python":       {"python3", "issue.py"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			need(t, command[0])
+			pair, public := newAccount(t)
+			seed, err := pair.Seed()
+			if err != nil {
+				t.Fatal(err)
+			}
+			user := newUser(t).Subject
+			cmd := exec.Command(command[0], append(command[1:], user)...)
+			cmd.Dir = examples
+			cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v: %v", command, err)
+			}
+			token := strings.TrimSpace(string(out))
+			u, err := jwt.DecodeUserClaims(token)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u.Issuer != public || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
+				t.Error("user claims are not as issued")
+			}
+			if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
+				t.Errorf("claim: same %t, error %v", same(c, want), err)
+			}
+		})
+	}
+}
+
+// need skips the test when a language or its packages are missing.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skipf("%s is not installed", program)
+	}
+	switch program {
+	case "node":
+		if _, err := os.Stat(filepath.Join(examples, "node_modules")); err != nil {
+			t.Skip("run npm ci in docs/examples first")
+		}
+	case "python3":
+		if exec.Command(program, "-c", "import cryptography").Run() != nil {
+			t.Skip("python's package cryptography is not installed")
+		}
+	}
+}

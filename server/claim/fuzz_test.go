@@ -1,0 +1,194 @@
+package claim
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+func addPayloads(f *testing.F) {
+	for _, p := range []string{
+		inHeaders(`"Session":"0af3","Roles":["admin","ops"],"Auth":{"value":"x","subjects":["api.>","*"]}`),
+		inNats(`"headers":{"A":" x\t"},"header_permissions":{"publish":{"allow":["A","X-*"]},"subscribe":{"allow":["*"]}}`),
+		`{"headers":{"A":"\ud834\udd1e\ufffd"}}`, `{"headers":{"A":"\ud834"}}`, `{"nats":{"h\u0065aders":{"A":"x"}}}`,
+		`{"nats":{"headers":{"A":"x"}},"nats":{"headers":{"A":"y"}}}`, `{"Nats":{"headerſ":{"A":"x"}}}`,
+		`{"headers":{"A":["x",["y"]]}}`, `{"headers":{"A":null}} {}`, "{\"headers\":{\"A\":\"\xff\"}}",
+		`{"headers":{},"header_permissions":{}}`, `{"headers":{"A":-0.1e+9,"B":[true,false,null]}}`,
+	} {
+		f.Add([]byte(p))
+	}
+}
+
+// FuzzFromUserJWT: what is accepted keeps every rule by an independent check,
+// is what encoding/json reads, and survives Encode.
+func FuzzFromUserJWT(f *testing.F) {
+	addPayloads(f)
+	pair, _ := newAccount(f)
+	user := newUser(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := fromUserPayload(data, Limits{})
+		if err != nil {
+			if c != nil || strings.ContainsAny(err.Error(), "\r\n") {
+				t.Fatalf("an error and a claim, or more than one line")
+			}
+			return
+		}
+		sees := lenient(data)
+		if !mayClaim(data) && (c != nil || sees != nil) {
+			t.Fatal("the quick look misses a claim")
+		}
+		if !same(c, sees) {
+			t.Fatal("encoding/json reads another claim")
+		}
+		if c == nil {
+			return
+		}
+		checkRules(t, c)
+		token, err := Encode(user, c, pair)
+		if err != nil {
+			t.Fatalf("encode: %v", err)
+		}
+		if again, err := FromUserJWT(token, Limits{}); err != nil || !same(again, c) {
+			t.Fatalf("read again: same %t, error %v", same(again, c), err)
+		}
+		if _, err := jwt.DecodeUserClaims(token); err != nil {
+			t.Fatalf("decode: %v", err)
+		}
+	})
+}
+
+// FuzzReader: the reader takes for valid what encoding/json does.
+func FuzzReader(f *testing.F) {
+	addPayloads(f)
+	for _, s := range []string{"0", "-0", "01", "1.", "1e", "-", "1E-09", `"\x"`, `"\u00zz"`, "\"\t\"", "[1,]", "{,}", "nul", "", " ", "[}", `{"a"}`} {
+		f.Add([]byte(s))
+		f.Add([]byte(`{"a":[` + s + `]}`))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := &reader{data: data}
+		ok := r.skip() == nil && r.end() == nil
+		if ok != json.Valid(data) {
+			t.Fatalf("valid %t, encoding/json says %t", ok, !ok)
+		}
+		deep := &reader{data: data}
+		_, err := deep.value(maxDepth)
+		if got := err == nil && deep.end() == nil; got != ok && len(data) < maxNesting {
+			t.Fatalf("value says %t, skip %t", got, ok)
+		}
+		raw := &reader{data: data}
+		if s, err := raw.rawString(); err == nil {
+			var want string
+			if err := json.Unmarshal(s, &want); err != nil || string(unquote(s)) != want {
+				t.Fatalf("string differs: %v", err)
+			}
+			literal := strings.Count(string(s), "\ufffd") + strings.Count(strings.ToLower(string(s)), `\ufffd`)
+			if !keepsText(s) && !strings.Contains(want, "\ufffd") || keepsText(s) && strings.Count(want, "\ufffd") > literal {
+				t.Fatal("keepsText is wrong")
+			}
+		}
+	})
+}
+
+// planted stands in the values of FuzzRedact's claims. It cannot come about by
+// chance, nor by masking.
+const planted = "pLaNtEd"
+
+// FuzzRedact: no planted value survives, in clear or in base64 inside.
+func FuzzRedact(f *testing.F) {
+	for _, key := range []string{"headers", "Headers", "h\\u0065aders", "headerſ"} {
+		f.Add(`{"nats":{"`+key+`":`, `{"A":`, `,"B":1}`, `}}`)
+		f.Add(`{"`+key+`":`, ``, ``, `,"x":[{"y":0}]}`)
+		f.Add(`{"a":[{"nats":{"`+key+`" : `, `{"A":{"subjects":["a"],"value":[`, `]}} `, `}}]}`)
+	}
+	f.Fuzz(func(t *testing.T, head, open, closing, tail string) {
+		if strings.Contains(head+open+closing+tail, planted) {
+			return
+		}
+		data := head + open + `"` + planted + `"` + closing + tail
+		token := rawToken(data)
+		got := Redact(token)
+		if got == "" {
+			return
+		}
+		if !json.Valid([]byte(data)) {
+			t.Fatal("what is no JSON passes")
+		}
+		out := rawPayload(t, got)
+		if !json.Valid([]byte(out)) {
+			t.Fatal("the result is no JSON")
+		}
+		if Redact(rawToken(out)) != rawToken(out) {
+			t.Fatal("redacting again changes it")
+		}
+		if c, err := FromUserJWT(token, Limits{}); err == nil && c != nil && leaks(c, out) {
+			t.Fatal("a planted value is in the result")
+		}
+		if leaksAny(out) {
+			t.Fatal("a planted value is under a headers key")
+		}
+	})
+}
+
+// leaks tells whether the claim has the planted value and the text too: the
+// value stands in the payload once.
+func leaks(c *Claim, out string) bool {
+	for _, h := range c.Headers {
+		for _, v := range h.Values {
+			if strings.Contains(v, planted) && strings.Contains(out, planted) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leaksAny looks for the planted value under each key that is read as headers.
+func leaksAny(out string) bool {
+	var v any
+	dec := json.NewDecoder(strings.NewReader(out))
+	dec.UseNumber() // some numbers are too large for float64
+	if dec.Decode(&v) != nil {
+		return true
+	}
+	var walk func(v any, under bool) bool
+	walk = func(v any, under bool) bool {
+		switch v := v.(type) {
+		case string:
+			return under && strings.Contains(v, planted)
+		case []any:
+			for _, it := range v {
+				if walk(it, under) {
+					return true
+				}
+			}
+		case map[string]any:
+			for k, it := range v {
+				if walk(it, under || strings.EqualFold(k, "headers")) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return walk(v, false)
+}
+
+// FuzzRedactToken: any text is redacted without a panic, and once is enough.
+func FuzzRedactToken(f *testing.F) {
+	f.Add("e30.e30.e30")
+	f.Add(rawToken(`{"jwt":"` + rawToken(`{"headers":{"A":"x"}}`) + `"}`))
+	f.Fuzz(func(t *testing.T, token string) {
+		once := Redact(token)
+		if Redact(once) != once {
+			t.Fatal("redacting again changes it")
+		}
+		if once != "" && once != token {
+			if _, err := base64.RawURLEncoding.DecodeString(strings.Split(once, ".")[1]); err != nil {
+				t.Fatal("the payload is broken")
+			}
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package upstreamtree
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// realSeries is a copy of this repository's own scripts and patches, with its
+// tree made of the true nats-server, from the module cache where it is there.
+func realSeries(t *testing.T) *repo {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("makes a whole tree of nats-server")
+	}
+	r := &repo{t: t, dir: filepath.Join(t.TempDir(), "real"), env: os.Environ()}
+	r.copyScripts()
+	entries, err := os.ReadDir(filepath.Join(source(t), "patches"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(source(t), "patches", entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.write("patches/"+entry.Name(), string(data))
+	}
+	r.run()
+	return r
+}
+
+var statRow = regexp.MustCompile(`(?m)^(\S+\.patch): files \d+, lines (\+\d+ ~\d+), new files (\d+)$`)
+
+// The committed patches are those that git gives back, and the table beside them is true.
+func TestOwnSeries(t *testing.T) {
+	r := realSeries(t)
+	r.run("check")
+	want := r.patches()
+	r.run("export")
+	samePatches(t, r.patches(), want)
+
+	stat := r.run("stat")
+	t.Logf("\n%s", stat)
+	readme := r.read("patches/README.md")
+	rows := statRow.FindAllStringSubmatch(stat, -1)
+	if len(rows) != len(want) {
+		t.Errorf("stat has %d patches, the folder %d", len(rows), len(want))
+	}
+	last := 0
+	for _, row := range rows {
+		link, lines := "]("+row[1]+")", "| "+row[2]+", new "+row[3]+" |"
+		at := strings.Index(readme, link)
+		if at < last {
+			t.Errorf("patches/README.md has no row of %s, or not in order", row[1])
+			continue
+		}
+		last = at
+		if line, _, _ := strings.Cut(readme[at:], "\n"); !strings.Contains(line, lines) {
+			t.Errorf("patches/README.md, row of %s: want the lines %q", row[1], lines)
+		}
+	}
+	if got := strings.Count(readme, ".patch)"); got != len(rows) {
+		t.Errorf("patches/README.md has %d rows, want %d", got, len(rows))
+	}
+	for line := range strings.Lines(stat) {
+		if strings.HasPrefix(line, "existing upstream ") && !strings.Contains(readme, "\n"+line) {
+			t.Errorf("patches/README.md does not have the line %q", strings.TrimSpace(line))
+		}
+	}
+}
