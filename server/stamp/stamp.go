@@ -1,0 +1,174 @@
+// Package stamp puts headers on a message so that whoever reads them, with
+// whatever client library, sees exactly the values of the stamp under the
+// stamped names and nothing that the publisher wrote there.
+//
+// Client libraries disagree about hostile header blocks: some split on a bare
+// LF, some fold a line that begins with a space into the one before, some stop
+// at the first blank line and some skip it, and gateways take "-", "_" and "."
+// for one character. So the publisher's block is read by a grammar on which all
+// of them agree (grammar.go) and refused when it does not fit; then every line
+// whose name is a stamped one, in any spelling, is removed; then the stamped
+// lines follow. The rest of the block is kept byte for byte and in order.
+//
+// The package takes bytes and gives bytes. It knows nothing of servers, claims
+// or policy, and it allocates nothing per message. No error of it holds a value
+// or anything else that the publisher wrote.
+package stamp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stamp/server/field"
+)
+
+// Header is one header to be stamped.
+type Header struct {
+	Name     string
+	Values   []string // one line each, in order
+	Subjects []string // stamped on these subjects alone, '*' and '>' are wildcards; empty: on every subject
+}
+
+// Faults of a Header, beside those that package field names.
+var (
+	ErrNoValues  = errors.New("header has no values")
+	ErrDuplicate = errors.New("name is the same as that of an earlier header when case is ignored and - _ . are one character")
+	ErrSubject   = errors.New("not a subject")
+)
+
+const (
+	version = "NATS/1.0"
+	crlf    = "\r\n"
+	opening = version + crlf // of a block without a status
+)
+
+// Stamp is a compiled set of headers. It is immutable, so any number of
+// connections may use one at the same time; equal ones are the same pointer.
+type Stamp struct {
+	block string     // opening, every line, a blank line; empty without headers
+	parts []part     // nil: no header is bound to subjects
+	own   NameSet    // of the stamped names, also those that a subject excludes
+	strip []*NameSet // further names to remove
+	names []string   // as spelled in the headers, within block
+}
+
+// part is a run of lines that share their subjects.
+type part struct {
+	lines   string   // within block, each with its CRLF
+	filters []filter // empty: every subject
+}
+
+// Compile returns the stamp for headers. Lines of the publisher are removed when
+// they have a stamped name, on every subject, or a name in one of the sets of
+// strip. Without headers the stamp adds nothing, but still checks and removes.
+//
+// Nothing of the arguments is kept but the sets, which are immutable.
+func Compile(headers []Header, strip ...*NameSet) (*Stamp, error) {
+	s := &Stamp{}
+	for _, set := range strip {
+		if !set.empty() {
+			s.strip = append(s.strip, set)
+		}
+	}
+	if err := s.layOut(headers); err != nil {
+		return nil, err
+	}
+	return intern(s), nil
+}
+
+// span is where the lines of one header stand in the block.
+type span struct{ start, end int }
+
+// layOut fills in s but for its strip sets.
+func (s *Stamp) layOut(headers []Header) error {
+	if len(headers) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString(opening)
+	spans := make([]span, len(headers))
+	folded := make([]string, 0, len(headers))
+	filters := make([][]filter, len(headers))
+	for i, h := range headers {
+		var err error
+		if folded, err = appendName(folded, h.Name); err == nil {
+			filters[i], err = parseFilters(h.Subjects)
+		}
+		if err == nil {
+			spans[i].start = b.Len()
+			err = writeLines(&b, h)
+			spans[i].end = b.Len()
+		}
+		if err != nil {
+			return fmt.Errorf("header %d of %d, %q: %w", i+1, len(headers), h.Name, err)
+		}
+	}
+	b.WriteString(crlf)
+	s.block = strings.Clone(b.String()) // a Builder has room to spare
+	s.own = *newNameSet(folded, nil)
+	for i, h := range headers {
+		s.names = append(s.names, s.block[spans[i].start:][:len(h.Name)])
+	}
+	s.parts = makeParts(s.block, spans, filters)
+	return nil
+}
+
+func appendName(folded []string, name string) ([]string, error) {
+	if err := field.CheckName(name); err != nil {
+		return folded, err
+	}
+	f := field.Fold(name)
+	for _, other := range folded {
+		if f == other {
+			return folded, ErrDuplicate
+		}
+	}
+	return append(folded, f), nil
+}
+
+func writeLines(b *strings.Builder, h Header) error {
+	if len(h.Values) == 0 {
+		return ErrNoValues
+	}
+	for i, v := range h.Values {
+		v, err := field.CleanValue(v)
+		if err != nil {
+			return fmt.Errorf("value %d of %d: %w", i+1, len(h.Values), err)
+		}
+		b.WriteString(h.Name)
+		b.WriteString(": ")
+		b.WriteString(v)
+		b.WriteString(crlf)
+	}
+	return nil
+}
+
+// makeParts joins neighbours with the same subjects; it returns nil when no
+// header has any.
+func makeParts(block string, spans []span, filters [][]filter) []part {
+	var parts []part
+	scoped := false
+	start := 0
+	for i, sp := range spans {
+		scoped = scoped || len(filters[i]) > 0
+		if last := len(parts) - 1; last >= 0 && slices.Equal(parts[last].filters, filters[i]) {
+			parts[last].lines = block[start:sp.end]
+			continue
+		}
+		start = sp.start
+		parts = append(parts, part{block[sp.start:sp.end], filters[i]})
+	}
+	if !scoped {
+		return nil
+	}
+	return parts
+}
+
+// MaxLen returns the most bytes that the stamp adds to a message: the length of
+// the block with every header in it.
+func (s *Stamp) MaxLen() int { return len(s.block) }
+
+// Names returns the stamped names, in the order and spelling of the headers.
+func (s *Stamp) Names() []string { return slices.Clone(s.names) }

@@ -1,0 +1,96 @@
+package stamp
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// filter is a subject with or without wildcards.
+type filter struct {
+	text string
+	wild bool
+}
+
+func parseFilters(subjects []string) ([]filter, error) {
+	if len(subjects) == 0 {
+		return nil, nil
+	}
+	filters := make([]filter, len(subjects))
+	for i, s := range subjects {
+		if !validFilter(s) {
+			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, ErrSubject)
+		}
+		filters[i] = filter{strings.Clone(s), strings.ContainsAny(s, "*>")}
+	}
+	return filters, nil
+}
+
+// validFilter is stricter than the server, which takes "a*" for a literal:
+// whoever writes that means something else, and would not get it.
+func validFilter(s string) bool {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
+		return false
+	}
+	tokens := strings.Split(s, ".")
+	for i, t := range tokens {
+		if t == "" || t == ">" && i < len(tokens)-1 || len(t) > 1 && strings.ContainsAny(t, "*>") {
+			return false
+		}
+	}
+	return true
+}
+
+// on tells whether the part is stamped on subject.
+func (p *part) on(subject []byte) bool {
+	if len(p.filters) == 0 {
+		return true
+	}
+	for i := range p.filters {
+		if p.filters[i].match(subject) {
+			return true
+		}
+	}
+	return false
+}
+
+// match tells whether subject, whose tokens are literal whatever they look like,
+// is among those of the filter. A subject with an empty token, which the server
+// does not route, never is.
+func (f *filter) match(subject []byte) bool {
+	if !f.wild {
+		return string(subject) == f.text
+	}
+	text := f.text
+	for {
+		if text == ">" {
+			return noEmptyToken(subject)
+		}
+		end := bytes.IndexByte(subject, '.')
+		if end < 0 {
+			end = len(subject)
+		}
+		want := len(text)
+		if dot := strings.IndexByte(text, '.'); dot >= 0 {
+			want = dot
+		}
+		if end == 0 || text[:want] != "*" && text[:want] != string(subject[:end]) {
+			return false
+		}
+		if want == len(text) || end == len(subject) {
+			return want == len(text) && end == len(subject)
+		}
+		text, subject = text[want+1:], subject[end+1:]
+	}
+}
+
+func noEmptyToken(subject []byte) bool {
+	last := byte('.')
+	for _, c := range subject {
+		if c == '.' && last == '.' {
+			return false
+		}
+		last = c
+	}
+	return last != '.'
+}
