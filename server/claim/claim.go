@@ -52,6 +52,9 @@ const (
 	MaxBlock = math.MaxUint16
 )
 
+// MaxLimits are the highest, for who does not know a server's settings.
+var MaxLimits = Limits{MaxHeaders: MaxBlock, MaxBytes: MaxBlock}
+
 func (l Limits) withDefaults() Limits {
 	if l.MaxHeaders <= 0 {
 		l.MaxHeaders = DefaultMaxHeaders

@@ -32,7 +32,7 @@ func Encode(user *jwt.UserClaims, c *Claim, key nkeys.KeyPair) (string, error) {
 	if c.empty() {
 		return u.Encode(key)
 	}
-	if err := c.Check(Limits{MaxHeaders: MaxBlock, MaxBytes: MaxBlock}); err != nil {
+	if err := c.Check(MaxLimits); err != nil {
 		return "", err
 	}
 	u.Type = jwt.UserClaim

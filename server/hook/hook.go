@@ -83,7 +83,7 @@ func (c *conn) Growth() int { return c.stamp.MaxLen() }
 
 // ScopeChanged implements natsserver.InboundScopeHook.
 func (h *Hook) ScopeChanged(before, after, signingKey string) bool {
-	return policy.Rules{}.ScopeChanged(before, after, signingKey)
+	return policy.ScopeChanged(before, after, signingKey)
 }
 
 // Release implements natsserver.InboundMonitorHook.
@@ -121,7 +121,7 @@ func rules(options any) policy.Rules {
 // ParseUserHeaders implements natsserver.InboundConfigHook. The limits of the
 // server may stand below the user in the file: they are checked in Attach.
 func (h *Hook) ParseUserHeaders(headers, permissions any) (any, error) {
-	cl, err := claim.FromConfig(headers, permissions, claim.Limits{MaxHeaders: claim.MaxBlock, MaxBytes: claim.MaxBlock})
+	cl, err := claim.FromConfig(headers, permissions, claim.MaxLimits)
 	if err != nil || cl == nil {
 		return nil, err
 	}
