@@ -30,7 +30,7 @@ func (s *Stamp) AppendCount(dst, subject, block []byte) (out []byte, stripped in
 	if err != nil {
 		return dst[:start], 0, err
 	}
-	return s.appendLines(dst, subject), stripped, nil
+	return s.appendRest(dst, subject), stripped, nil
 }
 
 // appendAlone appends the block of a message that had none.
@@ -38,28 +38,31 @@ func (s *Stamp) appendAlone(dst, subject []byte) []byte {
 	if s.parts == nil {
 		return append(dst, s.block...)
 	}
+	start := len(dst)
+	dst = append(dst, opening...)
+	dst = s.appendParts(dst, subject)
+	if len(dst) == start+len(opening) {
+		return dst[:start]
+	}
+	return append(dst, crlf...)
+}
+
+// appendRest appends the stamped lines for subject, and the blank line, to what
+// is kept of the publisher's block.
+func (s *Stamp) appendRest(dst, subject []byte) []byte {
+	if s.block != "" && s.parts == nil {
+		return append(dst, s.block[len(opening):]...)
+	}
+	return append(s.appendParts(dst, subject), crlf...)
+}
+
+func (s *Stamp) appendParts(dst, subject []byte) []byte {
 	for i := range s.parts {
 		if s.parts[i].on(subject) {
-			return s.appendLines(append(dst, opening...), subject)
+			dst = append(dst, s.parts[i].lines...)
 		}
 	}
 	return dst
-}
-
-// appendLines appends the stamped lines for subject and the blank line.
-func (s *Stamp) appendLines(dst, subject []byte) []byte {
-	switch {
-	case s.block == "":
-	case s.parts == nil:
-		return append(dst, s.block[len(opening):]...)
-	default:
-		for i := range s.parts {
-			if s.parts[i].on(subject) {
-				dst = append(dst, s.parts[i].lines...)
-			}
-		}
-	}
-	return append(dst, crlf...)
 }
 
 // appendKept checks block and appends it without its blank line and without the

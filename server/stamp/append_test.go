@@ -106,6 +106,7 @@ func TestAppendRefuses(t *testing.T) {
 		{"NATS/1.0 003 y\r\n\r\n", 1, ErrStatus},
 		{"NATS/1.0 5/3 y\r\n\r\n", 1, ErrStatus},
 		{"NATS/1.0 53: y\r\n\r\n", 1, ErrStatus},
+		{"NATS/1.0 5:3 y\r\n\r\n", 1, ErrStatus},
 		{"NATS/1.0 503 a\tb\r\n\r\n", 1, ErrStatus},
 		{"NATS/1.0 503 \u00e9\r\n\r\n", 1, ErrStatus},
 		{"NATS/1.0 503 a\x7f\r\n\r\n", 1, ErrStatus},
@@ -129,7 +130,7 @@ func TestAppendRefuses(t *testing.T) {
 		{n + "A: b\r\n B: c\r\n\r\n", 3, ErrFolded},
 		{n + "A: b\r\n\tB: c\r\n\r\n", 3, ErrFolded},
 		{n + "Session : x\r\n\r\n", 2, ErrName},
-		{n + "Session\t: x\r\n\r\n", 2, ErrControl},
+		{n + "Session\t: x\r\n\r\n", 2, ErrName},
 		{n + "Session\x00: x\r\n\r\n", 2, ErrControl},
 		{n + ": x\r\n\r\n", 2, ErrName},
 		{n + "Session\r\n\r\n", 2, ErrName},
@@ -171,6 +172,32 @@ func TestAppendControls(t *testing.T) {
 				if (err == nil) != want {
 					t.Fatalf("byte %#x at %d of %d: %v", c, at, size, err)
 				}
+			}
+		}
+	}
+}
+
+// TestAppendUTF8 does the same for what is not ASCII, up to the sizes at which
+// values are read in larger steps.
+func TestAppendUTF8(t *testing.T) {
+	s := mustCompile(t, claims[0])
+	for size := 2; size <= 80; size++ {
+		for at := range size - 1 {
+			value := bytes.Repeat([]byte{'v'}, size)
+			block := func() []byte {
+				return append(append([]byte("NATS/1.0\r\nA:"), value...), "\r\n\r\n"...)
+			}
+			copy(value[at:], "ü")
+			if _, err := s.Append(nil, nil, block()); err != nil {
+				t.Fatalf("a letter at %d of %d: %v", at, size, err)
+			}
+			value[at+1] = 'v'
+			if _, err := s.Append(nil, nil, block()); !errors.Is(err, ErrUTF8) {
+				t.Fatalf("half a letter at %d of %d: %v", at, size, err)
+			}
+			value[at] = '\n'
+			if _, err := s.Append(nil, nil, block()); !errors.Is(err, ErrLineEnd) {
+				t.Fatalf("a line break at %d of %d: %v", at, size, err)
 			}
 		}
 	}

@@ -62,10 +62,10 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
-	for _, list := range [][]string{s.names, s.prefixes} {
-		b = appendInt(b, len(list))
-		for _, name := range list {
-			b = appendString(b, name)
+	for _, t := range []table{s.names, s.prefixes} {
+		b = appendInt(b, len(t.entries))
+		for _, e := range t.entries {
+			b = appendString(b, e)
 		}
 	}
 	return sha256.Sum256(b)

@@ -14,16 +14,20 @@ var ErrPattern = errors.New("not a header name, nor the beginning of one followe
 
 // NameSet is an immutable set of header names and beginnings of names. A name is
 // in it in every spelling (package field says which are the same). Looking one
-// up allocates nothing and costs the same with one name or with thousands.
+// up allocates nothing and costs about the same with ten names or thousands.
 type NameSet struct {
-	lens     uint64   // bit n: a name of n bytes is in the set; bit 63: of 63 or more
-	names    []string // folded
-	table    []uint32 // by hash, open addressing: index into names plus one; nil for few names
-	prefixes []string // folded, sorted, none the beginning of another
-	sum      digest   // of names and prefixes, for intern; only of exported sets
+	names, prefixes table
+	sum             digest // of what is in it, for intern; only of exported sets
 }
 
-// few is how many names are compared one by one.
+// table is a hash table of folded strings, which are fixed when it is made.
+type table struct {
+	lens    uint64   // lenBit of each entry: most lookups end here
+	entries []string // sorted, each once
+	slots   []uint32 // open addressing: index into entries plus one
+}
+
+// few is how many entries are compared one by one, without slots.
 const few = 4
 
 // NewNameSet makes a set of patterns, each a name, a beginning of names followed
@@ -48,104 +52,97 @@ func NewNameSet(patterns ...string) (*NameSet, error) {
 
 // newNameSet takes what is folded, and keeps names and prefixes.
 func newNameSet(names, prefixes []string) *NameSet {
-	s := &NameSet{}
-	slices.Sort(prefixes)
-	for _, p := range prefixes {
-		// Sorted, so the last one kept is the only one that p may begin with.
-		if last := len(s.prefixes) - 1; last < 0 || !strings.HasPrefix(p, s.prefixes[last]) {
-			s.prefixes = append(s.prefixes, p)
-		}
-	}
-	slices.Sort(names)
-	s.names = slices.Compact(names)
-	for _, name := range s.names {
-		s.lens |= lenBit(len(name))
-	}
-	if len(s.names) > few {
-		s.makeTable()
+	s := &NameSet{names: newTable(names), prefixes: newTable(prefixes)}
+	if max(len(s.names.entries), len(s.prefixes.entries)) > few {
+		s.names.makeSlots()
+		s.prefixes.makeSlots()
 	}
 	return s
 }
 
-// makeTable leaves at least half of the table free, so that runs stay short
+func newTable(entries []string) table {
+	slices.Sort(entries)
+	t := table{entries: slices.Compact(entries)}
+	for _, e := range t.entries {
+		t.lens |= lenBit(len(e))
+	}
+	return t
+}
+
+// makeSlots leaves at least half of the slots free, so that runs stay short
 // whatever names a publisher tries.
-func (s *NameSet) makeTable() {
-	size := 16
-	for size < 2*len(s.names) {
+func (t *table) makeSlots() {
+	size := 2
+	for size < 2*len(t.entries) {
 		size *= 2
 	}
-	s.table = make([]uint32, size)
-	for i, name := range s.names {
-		at := hash(name) & uint32(size-1)
-		for s.table[at] != 0 {
+	t.slots = make([]uint32, size)
+	for i, e := range t.entries {
+		h := uint32(hashStart)
+		for j := range len(e) {
+			h = hashStep(h, e[j])
+		}
+		at := h & uint32(size-1)
+		for t.slots[at] != 0 {
 			at = (at + 1) & uint32(size-1)
 		}
-		s.table[at] = uint32(i + 1)
+		t.slots[at] = uint32(i + 1)
 	}
 }
 
-func (s *NameSet) empty() bool { return s == nil || len(s.names)+len(s.prefixes) == 0 }
+func (s *NameSet) empty() bool { return s == nil || s.names.lens|s.prefixes.lens == 0 }
 
 // Has tells whether name is in the set.
 func (s *NameSet) Has(name []byte) bool {
-	return s.lens&lenBit(len(name)) != 0 && s.hasName(name) ||
-		len(s.prefixes) > 0 && s.hasPrefix(name)
+	switch {
+	case s.names.lens&lenBit(len(name)) == 0 && s.prefixes.lens == 0:
+		return false
+	case s.names.slots == nil:
+		return s.hasFew(name)
+	}
+	// The hash of the name passes the hashes of all its beginnings.
+	h := uint32(hashStart)
+	for i, c := range name {
+		if s.prefixes.has(name[:i], h) {
+			return true
+		}
+		h = hashStep(h, c)
+	}
+	return s.prefixes.has(name, h) || s.names.has(name, h)
 }
 
-func (s *NameSet) hasName(name []byte) bool {
-	if s.table == nil {
-		for _, n := range s.names {
-			if field.EqualFolded(n, name) {
-				return true
-			}
+func (s *NameSet) hasFew(name []byte) bool {
+	for _, e := range s.names.entries {
+		if field.EqualFolded(e, name) {
+			return true
 		}
-		return false
 	}
-	mask := uint32(len(s.table) - 1)
-	for at := hash(name) & mask; s.table[at] != 0; at = (at + 1) & mask {
-		if field.EqualFolded(s.names[s.table[at]-1], name) {
+	for _, p := range s.prefixes.entries {
+		if len(p) <= len(name) && field.EqualFolded(p, name[:len(p)]) {
 			return true
 		}
 	}
 	return false
 }
 
-// hasPrefix looks at one prefix only, the greatest that is not above name: a
-// lesser one that name begins with would be the beginning of that one too.
-func (s *NameSet) hasPrefix(name []byte) bool {
-	low, high := 0, len(s.prefixes) // prefixes[:low] <= name, prefixes[high:] > name
-	for low < high {
-		mid := int(uint(low+high) / 2)
-		if compareFolded(s.prefixes[mid], name) <= 0 {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	if low == 0 {
-		return false
-	}
-	p := s.prefixes[low-1]
-	return len(p) <= len(name) && field.EqualFolded(p, name[:len(p)])
+// has tells whether name, whose hash is h, is an entry.
+func (t *table) has(name []byte, h uint32) bool {
+	return t.lens&lenBit(len(name)) != 0 && t.find(name, h)
 }
 
-// compareFolded is strings.Compare of folded with name when that is folded.
-func compareFolded(folded string, name []byte) int {
-	for i := range min(len(folded), len(name)) {
-		if c := int(folded[i]) - int(field.FoldByte(name[i])); c != 0 {
-			return c
+func (t *table) find(name []byte, h uint32) bool {
+	mask := uint32(len(t.slots) - 1)
+	for at := h & mask; t.slots[at] != 0; at = (at + 1) & mask {
+		if field.EqualFolded(t.entries[t.slots[at]-1], name) {
+			return true
 		}
 	}
-	return len(folded) - len(name)
+	return false
 }
 
-// hash is FNV-1a of the folded name.
-func hash[T string | []byte](name T) uint32 {
-	h := uint32(2166136261)
-	for i := range len(name) {
-		h = (h ^ uint32(field.FoldByte(name[i]))) * 16777619
-	}
-	return h
-}
+// hashStart and hashStep are FNV-1a over folded bytes.
+const hashStart = 2166136261
+
+func hashStep(h uint32, c byte) uint32 { return (h ^ uint32(field.FoldByte(c))) * 16777619 }
 
 func lenBit(n int) uint64 { return 1 << min(n, 63) }

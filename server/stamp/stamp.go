@@ -89,11 +89,12 @@ func (s *Stamp) layOut(headers []Header) error {
 	var b strings.Builder
 	b.WriteString(opening)
 	spans := make([]span, len(headers))
-	folded := make([]string, 0, len(headers))
+	folded := make([]string, len(headers))
+	seen := make(map[string]bool, len(headers))
 	filters := make([][]filter, len(headers))
 	for i, h := range headers {
 		var err error
-		if folded, err = appendName(folded, h.Name); err == nil {
+		if folded[i], err = checkName(h.Name, seen); err == nil {
 			filters[i], err = parseFilters(h.Subjects)
 		}
 		if err == nil {
@@ -115,17 +116,17 @@ func (s *Stamp) layOut(headers []Header) error {
 	return nil
 }
 
-func appendName(folded []string, name string) ([]string, error) {
+// checkName returns the folded name, which must not be in seen.
+func checkName(name string, seen map[string]bool) (string, error) {
 	if err := field.CheckName(name); err != nil {
-		return folded, err
+		return "", err
 	}
-	f := field.Fold(name)
-	for _, other := range folded {
-		if f == other {
-			return folded, ErrDuplicate
-		}
+	folded := field.Fold(name)
+	if seen[folded] {
+		return "", ErrDuplicate
 	}
-	return append(folded, f), nil
+	seen[folded] = true
+	return folded, nil
 }
 
 func writeLines(b *strings.Builder, h Header) error {

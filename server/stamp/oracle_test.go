@@ -1,0 +1,203 @@
+package stamp
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// decoded is what an outside parser made of one block.
+type decoded struct {
+	Error   string  `json:"error"`
+	Headers []named `json:"headers"`
+}
+
+type named struct {
+	name   string
+	values []string
+}
+
+func (n *named) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &[]any{&n.name, &n.values}) }
+
+// run gives each block, in base64, to a command, which answers with one line of
+// JSON for each.
+func run(t *testing.T, blocks [][]byte, name string, args ...string) []decoded {
+	t.Helper()
+	var in, stderr bytes.Buffer
+	for _, b := range blocks {
+		fmt.Fprintln(&in, base64.StdEncoding.EncodeToString(b))
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Stdin, cmd.Stderr = &in, &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", name, err, stderr.String())
+	}
+	var results []decoded
+	for scan := bufio.NewReader(bytes.NewReader(out)); ; {
+		l, err := scan.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		var d decoded
+		if err := json.Unmarshal(l, &d); err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, d)
+	}
+	if len(results) != len(blocks) {
+		t.Fatalf("%s: %d answers to %d blocks", name, len(results), len(blocks))
+	}
+	return results
+}
+
+// stampedCorpus returns what Append makes of every nasty block and every entry
+// of the fuzzers' corpora, and what readers must see in each.
+func stampedCorpus(t *testing.T) (blocks [][]byte, want [][]Header) {
+	t.Helper()
+	for _, headers := range claims {
+		s := mustCompile(t, headers)
+		for _, subject := range []string{"api.a", "other"} {
+			for _, in := range rawCorpus(t) {
+				if out, err := s.Append(nil, []byte(subject), in); err == nil && len(out) > 0 {
+					blocks = append(blocks, out)
+					want = append(want, wanted(headers, subject))
+				}
+			}
+		}
+	}
+	return blocks, want
+}
+
+var corpusBytes = regexp.MustCompile(`(?m)^\[\]byte\((".*")\)$`)
+
+func rawCorpus(t *testing.T) (blocks [][]byte) {
+	t.Helper()
+	for _, b := range nasties {
+		blocks = append(blocks, []byte(b))
+	}
+	files, err := filepath.Glob("testdata/fuzz/*/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range corpusBytes.FindAllSubmatch(text, -1) {
+			b, err := strconv.Unquote(string(m[1]))
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			blocks = append(blocks, []byte(b))
+		}
+	}
+	return blocks
+}
+
+// nodeDir is where the JavaScript client is installed; without it the test is
+// skipped, unless STAMP_TEST_ALL says that everything is to be run.
+func nodeDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join("..", "..", "test", "js")
+	_, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, "node_modules", "@nats-io", "nats-core"))
+	}
+	switch {
+	case err == nil:
+		return dir
+	case os.Getenv("STAMP_TEST_ALL") != "":
+		t.Fatalf("node or the packages of test/js are missing: %v (hint: npm ci in test/js)", err)
+	default:
+		t.Skipf("node or the packages of test/js are missing: %v (hint: npm ci in test/js)", err)
+	}
+	return ""
+}
+
+// TestNodeReader gives the JavaScript client what Append made.
+func TestNodeReader(t *testing.T) {
+	script := filepath.Join(nodeDir(t), "decode.mjs")
+	blocks, want := stampedCorpus(t)
+	for i, d := range run(t, blocks, "node", script) {
+		if d.Error != "" {
+			t.Errorf("block %q: the client throws: %s", blocks[i], d.Error)
+		}
+		for _, h := range want[i] {
+			if err := sees(d.lines(), h); err != nil {
+				t.Errorf("block %q: %v", blocks[i], err)
+			}
+		}
+	}
+	t.Logf("%d blocks", len(blocks))
+}
+
+// TestNodeModel holds the model of the JavaScript client, which the fuzzers use,
+// against the client itself, on blocks good and bad.
+func TestNodeModel(t *testing.T) {
+	script := filepath.Join(nodeDir(t), "decode.mjs")
+	stamped, _ := stampedCorpus(t)
+	compareModel(t, readNatsJS, append(stamped, rawCorpus(t)...), "node", script)
+}
+
+// TestPythonModel does the same for the model of nats.py, whose header parser is
+// the one of the standard library.
+func TestPythonModel(t *testing.T) {
+	if err := exec.Command("python3", "--version").Run(); err != nil {
+		t.Skipf("python3 is missing: %v", err)
+	}
+	stamped, _ := stampedCorpus(t)
+	compareModel(t, readNatsPy, append(stamped, rawCorpus(t)...), "python3", filepath.Join("testdata", "natspy.py"))
+}
+
+func compareModel(t *testing.T, model func([]byte) ([]line, error), blocks [][]byte, command ...string) {
+	t.Helper()
+	for i, d := range run(t, blocks, command[0], command[1:]...) {
+		got, err := model(blocks[i])
+		if (err != nil) != (d.Error != "") {
+			t.Errorf("block %q: the model has error %v, the parser %q", blocks[i], err, d.Error)
+			continue
+		}
+		if err == nil && !reflect.DeepEqual(group(got), group(d.lines())) {
+			t.Errorf("block %q: the model reads %q, the parser %q", blocks[i], group(got), group(d.lines()))
+		}
+	}
+	t.Logf("%d blocks", len(blocks))
+}
+
+func (d decoded) lines() (out []line) {
+	for _, n := range d.Headers {
+		for _, v := range n.values {
+			out = append(out, line{n.name, v})
+		}
+	}
+	return out
+}
+
+var replaced = regexp.MustCompile("\ufffd+")
+
+// group orders by name, and makes one of the ways of replacing bad UTF-8.
+func group(all []line) []string {
+	m := map[string]string{}
+	for _, l := range all {
+		m[l.name] += "\x00" + replaced.ReplaceAllString(strings.ToValidUTF8(l.value, "\ufffd"), "\ufffd")
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, name+m[name])
+	}
+	return out
+}

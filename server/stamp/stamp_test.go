@@ -1,0 +1,139 @@
+package stamp
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stamp/server/field"
+)
+
+func TestCompileRefuses(t *testing.T) {
+	ok := Header{Name: "Ok", Values: []string{"v"}}
+	tests := []struct {
+		header Header
+		want   error
+	}{
+		{Header{Name: "", Values: []string{"v"}}, field.ErrNameEmpty},
+		{Header{Name: "A B", Values: []string{"v"}}, field.ErrNameToken},
+		{Header{Name: "Nats-Msg-Id", Values: []string{"v"}}, field.ErrNameReserved},
+		{Header{Name: "oK", Values: []string{"v"}}, ErrDuplicate},
+		{Header{Name: "A"}, ErrNoValues},
+		{Header{Name: "A", Values: []string{"v", "planted\r\nB: c"}}, field.ErrValueControl},
+		{Header{Name: "A", Values: []string{"planted\xff"}}, field.ErrValueUTF8},
+		{Header{Name: "A", Values: []string{"planted\u3000"}}, field.ErrValueSpace},
+		{Header{Name: "A", Values: []string{"v"}, Subjects: []string{"a..b"}}, ErrSubject},
+	}
+	for i, tt := range tests {
+		_, err := Compile([]Header{ok, tt.header})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("case %d: %v, want %v", i, err, tt.want)
+			continue
+		}
+		if text := err.Error(); strings.Contains(text, "planted") || !strings.Contains(text, "header 2 of 2") {
+			t.Errorf("case %d: the error has no place, or a value", i)
+		}
+	}
+	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}); !errors.Is(err, ErrDuplicate) {
+		t.Errorf("aliases: %v", err)
+	}
+}
+
+func TestCompileCopies(t *testing.T) {
+	headers := []Header{
+		{Name: "A", Values: []string{"1"}, Subjects: []string{"x"}},
+		{Name: "B", Values: []string{"2"}},
+	}
+	s := mustCompile(t, headers)
+	headers[0].Name, headers[0].Values[0], headers[0].Subjects[0] = "C", "3", "y"
+	s.Names()[0] = "D"
+	got, err := s.Append(nil, []byte("x"), nil)
+	if want := "NATS/1.0\r\nA: 1\r\nB: 2\r\n\r\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	if names := s.Names(); !slices.Equal(names, []string{"A", "B"}) || s.MaxLen() != len(got) {
+		t.Errorf("names %q, at most %d bytes", names, s.MaxLen())
+	}
+}
+
+func TestCompileNothing(t *testing.T) {
+	s := mustCompile(t, nil)
+	if s.MaxLen() != 0 || len(s.Names()) != 0 {
+		t.Errorf("%d bytes, names %q", s.MaxLen(), s.Names())
+	}
+}
+
+func TestEqualStampsAreOne(t *testing.T) {
+	set, same, other := mustNames(t, "A", "B*"), mustNames(t, "b*", "a", "A"), mustNames(t, "A", "B")
+	base := Header{Name: "Session", Values: []string{"1", "2"}, Subjects: []string{"a", "b"}}
+	variants := [][]Header{
+		{base},
+		{{Name: "session", Values: base.Values, Subjects: base.Subjects}},
+		{{Name: base.Name, Values: []string{"2", "1"}, Subjects: base.Subjects}},
+		{{Name: base.Name, Values: base.Values, Subjects: []string{"a"}}},
+		{{Name: base.Name, Values: base.Values, Subjects: []string{"a.b"}}},
+		{{Name: base.Name, Values: base.Values}},
+		{base, {Name: "B", Values: []string{"1"}}},
+		{base, {Name: "B", Values: []string{"1"}, Subjects: base.Subjects}},
+		{base, {Name: "B", Values: []string{"1"}, Subjects: base.Subjects}, {Name: "C", Values: []string{"1"}, Subjects: []string{"c"}}},
+		{base, {Name: "B", Values: []string{"1"}, Subjects: []string{"c"}}, {Name: "C", Values: []string{"1"}, Subjects: []string{"c"}}},
+		nil,
+	}
+	seen := map[*Stamp]string{}
+	for i, v := range variants {
+		for j, sets := range [][]*NameSet{nil, {set}, {other}, {set, other}} {
+			s := mustCompile(t, v, sets...)
+			if first, ok := seen[s]; ok {
+				t.Errorf("variant %d with sets %d is the stamp of %s", i, j, first)
+			}
+			seen[s] = fmt.Sprintf("variant %d with sets %d", i, j)
+			if mustCompile(t, slices.Clone(v), append([]*NameSet{nil}, sets...)...) != s {
+				t.Errorf("variant %d with sets %d: equal stamps are two", i, j)
+			}
+		}
+	}
+	padded := Header{Name: "Session", Values: []string{" 1", "2\t"}, Subjects: base.Subjects}
+	if mustCompile(t, []Header{padded}, same) != mustCompile(t, []Header{base}, set) {
+		t.Error("stamps that differ in nothing but spaces, with equal sets, are two")
+	}
+	runtime.KeepAlive(seen)
+}
+
+func TestStampsAreCollected(t *testing.T) {
+	count := func() int {
+		interned.Lock()
+		defer interned.Unlock()
+		return len(interned.stamps)
+	}
+	const n = 100
+	stamps := make([]*Stamp, n)
+	for i := range stamps {
+		stamps[i] = mustCompile(t, []Header{{Name: "Collected", Values: []string{fmt.Sprint(i)}}})
+	}
+	if count() < n {
+		t.Fatalf("%d stamps are in the table", count())
+	}
+	full := count()
+	clear(stamps)
+	for deadline := time.Now().Add(10 * time.Second); count() > full-n; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d stamps are still in the table", count(), full)
+		}
+		runtime.GC()
+		runtime.Gosched() // to the cleanups
+	}
+}
+
+// TestForgetKeepsANewStamp is the race of a cleanup with an equal stamp made
+// after the old one went and before its cleanup ran.
+func TestForgetKeepsANewStamp(t *testing.T) {
+	s := mustCompile(t, []Header{{Name: "Anew", Values: []string{"1"}}})
+	forget(s.digest())
+	if mustCompile(t, []Header{{Name: "Anew", Values: []string{"1"}}}) != s {
+		t.Error("the stamp in use was forgotten")
+	}
+}
