@@ -21,6 +21,7 @@ cmd_check() {
 	try "SIGTERM, SIGINT and lame duck mode end it with status 0" run_signals
 	try "a wrong configuration ends it with status 1" run_wrong
 	try "TZ sets the time zone of the log" run_zone
+	sweep
 	summary
 }
 
@@ -44,7 +45,7 @@ image_settings() {
 
 image_labels() {
 	local version
-	version=$("$engine" run --rm "$tag" --version) || return
+	version=$(once "$tag" --version) || return
 	same "--version" "${version#nats-server: v}" \
 		"$("$engine" image inspect --format '{{index .Config.Labels "org.opencontainers.image.version"}}' "$tag")" || return
 	printf '=%s\n' "$version"
@@ -53,10 +54,10 @@ image_labels() {
 image_paths() {
 	local path
 	for path in /nats-server /usr/local/bin/nats-server nats-server; do
-		"$engine" run --rm --entrypoint "$path" "$tag" --version >/dev/null || return
+		once --entrypoint "$path" "$tag" --version >/dev/null || return
 	done
 	for path in /etc/nats/nats-server.conf /nats-server.conf nats-server.conf; do
-		"$engine" run --rm "$tag" -t --config "$path" || return
+		once "$tag" -t --config "$path" || return
 	done
 }
 
@@ -141,7 +142,7 @@ run_wrong() {
 	local status=0
 	printf 'no_such_option: 1\n' >"$work/wrong.conf"
 	chmod 0644 "$work/wrong.conf"
-	"$engine" run --rm -v "$work/wrong.conf:/etc/nats/nats-server.conf:ro" "$tag" >/dev/null 2>&1 || status=$?
+	once -v "$work/wrong.conf:/etc/nats/nats-server.conf:ro" "$tag" >/dev/null 2>&1 || status=$?
 	same "exit status" "$status" 1
 }
 

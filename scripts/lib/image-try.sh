@@ -5,24 +5,30 @@
 readonly prefix="stamp-image-$$" # of the names of all that a run makes
 passed=0 failed=0
 
-cleanup() {
+# sweep: takes away the containers and volumes of this run.
+sweep() {
 	local name
+	for name in $("$engine" ps -aq --filter "name=$prefix"); do
+		"$engine" rm -f -v "$name" >/dev/null 2>&1 || true
+	done
+	for name in $("$engine" volume ls -q --filter "name=$prefix"); do
+		"$engine" volume rm -f "$name" >/dev/null 2>&1 || true
+	done
+}
+
+cleanup() {
 	if [[ -n $engine ]]; then
-		[[ -z ${compose_up-} ]] || compose_down
-		for name in $("$engine" ps -aq --filter "name=$prefix"); do
-			"$engine" rm -f -v "$name" >/dev/null 2>&1 || true
-		done
-		for name in $("$engine" volume ls -q --filter "name=$prefix"); do
-			"$engine" volume rm -f "$name" >/dev/null 2>&1 || true
-		done
+		[[ -z ${compose_up-} ]] || compose_down || true
+		sweep
 	fi
 	[[ -z $work ]] || rm -rf "$work"
 }
 
-# try WORDS FUNCTION: one line of the report; a function says why it failed.
-# It runs in a subshell without errexit, as bash does what is tested by if.
+# try WORDS COMMAND...: one line of the report. What the command said is shown
+# when it failed, or when its last line begins with =. A function that is tried
+# must return its faults by hand: errexit is off under an if.
 try() {
-	if "$2" >"$work/said" 2>&1; then
+	if "${@:2}" >"$work/said" 2>&1; then
 		passed=$((passed + 1))
 		printf 'ok   %s%s\n' "$1" "$(sed -n '$s/^=/: /p' "$work/said")"
 	else
@@ -56,7 +62,7 @@ start() {
 		shift
 	done
 	shift
-	"$engine" run -d --name "$prefix-$name" -p 127.0.0.1::4222 -p 127.0.0.1::8222 \
+	timeout -k 10 60 "$engine" run -d --name "$prefix-$name" -p 127.0.0.1::4222 -p 127.0.0.1::8222 \
 		"${options[@]}" "$tag" "$@" >/dev/null || return
 	until_true healthy "$name" || {
 		printf '%s did not become healthy\n' "$name"
@@ -65,11 +71,14 @@ start() {
 	}
 }
 
-# until_true COMMAND...: for 20 seconds at most.
+# once OPTION... ARGUMENT...: a container that ends by itself, or after 30 seconds by force.
+once() { timeout -k 10 30 "$engine" run --rm --name "$prefix-once-$RANDOM" "$@"; }
+
+# until_true COMMAND...: for 10 seconds at most, or as long as a slow machine makes of 100 tries.
 until_true() {
 	local tries=0
 	until "$@" >/dev/null 2>&1; do
-		((++tries < 200)) || return 1
+		((++tries < 100)) || return 1
 		sleep 0.1
 	done
 }
@@ -100,5 +109,5 @@ varz_is() { same "$2" "$(varz "$1" "$2")" "$3"; }
 
 # stopped NAME STATUS: it ends, with that exit status.
 stopped() {
-	same "exit status" "$(timeout 60 "$engine" wait "$prefix-$1")" "$2"
+	same "exit status" "$(timeout -k 10 60 "$engine" wait "$prefix-$1")" "$2"
 }

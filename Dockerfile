@@ -1,0 +1,81 @@
+# The stamping nats-server as an image that takes the place of the official one:
+# the same paths, ports, entry point and default configuration as its scratch
+# variant (and the paths of the alpine one). Two things differ. It runs as user
+# 65532, so a volume that root owns must be given to that user or run with
+# --user 0. And it has CA certificates and time zones, for TLS to the outside and TZ.
+#
+# There is no shell inside and the server has no probe command, so there is no
+# HEALTHCHECK, as in the official image: ask /healthz on port 8222 from outside.
+#
+#   docker build -t stamp/nats-server .
+#   docker build -t stamp/nats-server --build-arg STAMP_COMMIT="$(git rev-parse HEAD)" .
+#   docker build -t stamp/nats-server --platform linux/arm64 .
+#
+# It wants podman, or docker with BuildKit (its default since version 23).
+
+# The whole name, since podman resolves a short one only where it is configured to.
+FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26-bookworm AS build
+# Settings of the go command for networks that need them; unset: Go's own.
+ARG GOPROXY
+ARG GOSUMDB
+ARG TARGETOS
+ARG TARGETARCH
+ENV GOOS=$TARGETOS GOARCH=$TARGETARCH CGO_ENABLED=0
+WORKDIR /src
+
+# What changes rarely is compiled first: the patched upstream server and what it needs.
+COPY go.mod go.sum ./
+COPY patches/ patches/
+COPY scripts/upstream scripts/upstream
+COPY scripts/lib/upstream-*.sh scripts/lib/
+RUN scripts/upstream && go build -trimpath github.com/nats-io/nats-server/v2/server
+
+COPY . .
+# The commit in INFO and in the start-up log; the build has no git repository to ask.
+ARG STAMP_COMMIT
+RUN scripts/build -o /out nats-server
+
+# The official image's default configuration, route password included: like the
+# open client port it is for trying things out. Mount your own over it.
+RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share /out/licenses /out/data /out/tmp && \
+    printf '%s\n' \
+        '# Clients' \
+        'port: 4222' \
+        '# Monitoring over HTTP' \
+        'monitor_port: 8222' \
+        '# Other servers, with --routes=nats-route://ruser:T0pS3cr3t@HOST:6222' \
+        'cluster {' \
+        '  name: "my_cluster"' \
+        '  port: 6222' \
+        '  authorization { user: ruser, password: T0pS3cr3t, timeout: 2 }' \
+        '  routes: []' \
+        '}' >/out/etc/nats/nats-server.conf && \
+    ln -s /nats-server /out/usr/local/bin/nats-server && \
+    ln -s /etc/nats/nats-server.conf /out/nats-server.conf && \
+    printf 'nats:x:65532:65532:nats:/data:/sbin/nologin\n' >/out/etc/passwd && \
+    printf 'nats:x:65532:\n' >/out/etc/group && \
+    cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && \
+    cp -r /usr/share/zoneinfo /out/usr/share/ && \
+    rm -rf /out/usr/share/zoneinfo/posix /out/usr/share/zoneinfo/right && \
+    find . -maxdepth 1 \( -name LICENSE -o -name NOTICE \) -exec cp {} /out/licenses/ \; && \
+    chown 65532:65532 /out/data && \
+    chmod 1777 /out/tmp
+
+FROM scratch
+ARG STAMP_COMMIT
+# The tag of a release has '-' where its version has '+'.
+ARG STAMP_VERSION=2.15.2+stamp.1
+LABEL org.opencontainers.image.title="nats-server with Stamp" \
+      org.opencontainers.image.description="nats-server that sets trusted headers from the verified user JWT on what a connection publishes" \
+      org.opencontainers.image.version="$STAMP_VERSION" \
+      org.opencontainers.image.revision="$STAMP_COMMIT" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /out/ /
+ENV PATH=/usr/local/bin:/
+WORKDIR /
+# As a number, so that Kubernetes can tell that it is not root (runAsNonRoot).
+USER 65532:65532
+# Clients, monitoring, routes. JetStream: -js -sd /data, with a volume at /data.
+EXPOSE 4222 8222 6222
+ENTRYPOINT ["/nats-server"]
+CMD ["--config", "/etc/nats/nats-server.conf"]

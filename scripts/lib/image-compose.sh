@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Part of scripts/image: compose.yaml, brought up for real.
+# shellcheck disable=SC2154,SC2034
+
+readonly project="$prefix-compose"
+compose_up='' # set while there is something to take down
+
+# compose ARGUMENT...: the engine's compose, on free ports, under a name of this run.
+compose() {
+	local -a tool=(docker compose)
+	[[ $engine != podman ]] || tool=(podman-compose)
+	STAMP_IMAGE=$tag STAMP_CLIENT_PORT='' STAMP_MONITOR_PORT='' \
+		timeout -k 10 120 "${tool[@]}" -p "$project" -f "$root/compose.yaml" "$@"
+}
+
+compose_down() {
+	local name
+	compose_up=''
+	compose down -v >/dev/null 2>&1 || return
+	for name in $("$engine" network ls -q --filter "name=$project"); do # older podman-compose leaves it
+		"$engine" network rm "$name" >/dev/null || return
+	done
+}
+
+cmd_compose() {
+	find_engine
+	[[ $engine != podman ]] || command -v podman-compose >/dev/null ||
+		die "there is no podman-compose" "scripts/image engine installs it on Debian"
+	passed=0 failed=0
+	compose_up=1
+	try "compose.yaml comes up" compose up -d --no-build
+	try "its server is healthy, with JetStream" compose_healthy
+	try "it is the release of the image" compose_version
+	try "it is stopped with status 0" compose_stop
+	try "it goes down and leaves nothing" compose_gone
+	summary
+}
+
+compose_healthy() {
+	until_true compose_ask '/healthz?js-enabled-only=true' || {
+		compose logs 2>&1 | tail -n 20
+		return 1
+	}
+}
+
+# compose_ask PATH: of the monitoring port.
+compose_ask() { get "$("$engine" port "$(compose_container)" 8222/tcp | sed -n '1s/.*://p')" "$1"; }
+
+compose_container() { "$engine" ps -aq --filter "name=$project" --filter "ancestor=$tag" | head -n 1; }
+
+compose_version() {
+	local want
+	want=$(once "$tag" --version) || return
+	compose_ask /varz >"$work/varz" || return
+	grep -qF "${want#nats-server: v}" "$work/varz" || {
+		printf '/varz does not say %s\n' "$want"
+		return 1
+	}
+}
+
+compose_stop() {
+	compose stop >/dev/null || return
+	same "exit status" "$("$engine" inspect --format '{{.State.ExitCode}}' "$(compose_container)")" 0
+}
+
+compose_gone() {
+	compose_down || return
+	same "what is left" "$("$engine" ps -aq --filter "name=$project")$("$engine" volume ls -q --filter "name=$project")$("$engine" network ls -q --filter "name=$project")" ""
+}
