@@ -61,6 +61,16 @@ RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share 
     chown 65532:65532 /out/data && \
     chmod 1777 /out/tmp
 
+# Everything of the demonstration but the server: docker build --target demo .
+FROM build AS demo-build
+RUN go build -trimpath -buildvcs=false -ldflags '-s -w' -o /out/demo/demo ./test/demo && \
+    mkdir -p /out/demo/conf /out/demo/keys && chown -R 65532:65532 /out/demo/conf /out/demo/keys
+
+FROM scratch AS demo
+COPY --from=demo-build /out/demo/ /
+USER 65532:65532
+ENTRYPOINT ["/demo"]
+
 FROM scratch
 ARG STAMP_COMMIT
 # The tag of a release has '-' where its version has '+'.

@@ -5,11 +5,16 @@
 readonly project="$prefix-compose"
 compose_up='' # set while there is something to take down
 
+# Ports that a page's origin names cannot be left to the engine: two that are free now.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+web_port='' websocket_port=''
+
 # compose ARGUMENT...: the engine's compose, on free ports, under a name of this run.
 compose() {
 	local -a tool=(docker compose)
 	[[ $engine != podman ]] || tool=(podman-compose)
-	STAMP_IMAGE=$tag STAMP_CLIENT_PORT='' STAMP_MONITOR_PORT='' \
+	STAMP_IMAGE=$tag STAMP_DEMO_IMAGE=$tag-demo STAMP_CLIENT_PORT='' STAMP_MONITOR_PORT='' \
+		STAMP_WEB_PORT=$web_port STAMP_WEBSOCKET_PORT=$websocket_port \
 		timeout -k 10 120 "${tool[@]}" -p "$project" -f "$root/compose.yaml" "$@"
 }
 
@@ -27,10 +32,13 @@ cmd_compose() {
 	[[ $engine != podman ]] || command -v podman-compose >/dev/null ||
 		die "there is no podman-compose" "scripts/image engine installs it on Debian"
 	passed=0 failed=0
+	web_port=$(free_port) websocket_port=$(free_port)
 	compose_up=1
 	try "compose.yaml comes up" compose up -d --no-build
 	try "its server is healthy, with JetStream" compose_healthy
 	try "it is the release of the image" compose_version
+	try "its web page is served" compose_page
+	try "a browser-like client with a cookie alone is stamped" compose_client
 	try "it is stopped with status 0" compose_stop
 	try "it goes down and leaves nothing" compose_gone
 	summary
@@ -57,6 +65,11 @@ compose_version() {
 		return 1
 	}
 }
+
+compose_page() { until_true get "$web_port" / >/dev/null; }
+
+# compose_client: the demonstration's client, which judges what the service saw.
+compose_client() { compose run --rm client; }
 
 compose_stop() {
 	compose stop >/dev/null || return

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The parts as processes of their own. Each waits for those that it needs.
+
+func runConfig(_ context.Context, flags *flag.FlagSet, args []string) error {
+	file := flags.String("conf", "nats.conf", "")
+	dir := flags.String("keys", "keys", "")
+	listen := flags.String("listen", "127.0.0.1:4222", "")
+	websocket := flags.String("websocket", "127.0.0.1:8080", "")
+	var origins []string
+	flags.Func("origin", "", func(s string) error {
+		origins = append(origins, s)
+		return nil
+	})
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if len(origins) == 0 {
+		return fmt.Errorf("-origin is missing: which pages may connect\n%s", usage)
+	}
+	k, err := keepKeys(*dir)
+	if err != nil {
+		return fmt.Errorf("keys in %s: %w", *dir, err)
+	}
+	return newConfiguration(k, *listen, *websocket, origins, "").write(*file)
+}
+
+func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	listen := flags.String("listen", "127.0.0.1:8000", "")
+	port := flags.Int("websocket-port", 8080, "")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("listen for the page: %w", err)
+	}
+	w := &web{say: (&report{out: os.Stdout}).say}
+	w.websocketPort.Store(int32(*port))
+	return w.serve(ctx, l)
+}
+
+func runCallout(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	session := flags.String("session", "http://127.0.0.1:8000/session", "")
+	return runConnected(ctx, flags, args, "callout", func(nc *nats.Conn, k *keys) error {
+		return (&callout{k, *session, (&report{out: os.Stdout}).say}).serve(nc)
+	})
+}
+
+func runService(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	return runConnected(ctx, flags, args, "service", func(nc *nats.Conn, _ *keys) error {
+		return service(nc, (&report{out: os.Stdout}).say)
+	})
+}
+
+// runConnected serves on a connection of the user that has the part's name (the
+// service is the backend's) until ctx ends.
+func runConnected(ctx context.Context, flags *flag.FlagSet, args []string, name string, serve func(*nats.Conn, *keys) error) error {
+	server := flags.String("nats", nats.DefaultURL, "")
+	dir := flags.String("keys", "keys", "")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	nc, k, err := dial(ctx, *server, *dir, name)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := serve(nc, k); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// dial waits for the keys, which another part writes, and for the server.
+func dial(ctx context.Context, server, dir, name string) (nc *nats.Conn, k *keys, err error) {
+	err = retry(ctx, func() (err error) {
+		if k, err = loadKeys(dir); err != nil {
+			return err
+		}
+		user := k.backend
+		if name == "callout" {
+			user = k.callout
+		}
+		nc, err = nats.Connect(server, asUser(user), nats.Name(name), nats.MaxReconnects(-1))
+		return err
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect the %s to %s: %w", name, server, err)
+	}
+	return nc, k, nil
+}
+
+func runClient(ctx context.Context, flags *flag.FlagSet, args []string) error {
+	c := &client{report: &report{out: os.Stdout}, remote: true}
+	flags.StringVar(&c.web, "web", "http://127.0.0.1:8000", "")
+	flags.StringVar(&c.websocket, "websocket", "ws://127.0.0.1:8080", "")
+	flags.StringVar(&c.origin, "origin", "http://127.0.0.1:8000", "")
+	server := flags.String("nats", "", "")
+	dir := flags.String("keys", "keys", "")
+	if err := parse(flags, args); err != nil {
+		return err
+	}
+	if err := c.await(ctx); err != nil {
+		return err
+	}
+	if err := c.run(ctx); err != nil {
+		c.report.promise("the client gets to the end", err)
+	}
+	if *server != "" {
+		nc, _, err := dial(ctx, *server, *dir, "backend")
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		c.unstamped(ctx, nc)
+	}
+	if !c.report.summary() {
+		return errNotKept
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestProcesses runs each part as a process of its own, as compose.yaml does,
+// those first that have to wait for others.
+func TestProcesses(t *testing.T) {
+	nats := os.Getenv("STAMP_SERVER")
+	if nats == "" {
+		nats = "../../bin/nats-server"
+		if output, err := exec.Command("../../scripts/build", "nats-server").CombinedOutput(); err != nil {
+			t.Fatalf("build the server: %v\n%s", err, output)
+		}
+	}
+	dir := t.TempDir()
+	demo := filepath.Join(dir, "demo")
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", demo, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the demonstration: %v\n%s", err, output)
+	}
+	tcp, websocket, page := freeAddress(t), freeAddress(t), freeAddress(t)
+	conf, keys, origin := filepath.Join(dir, "nats.conf"), filepath.Join(dir, "keys"), "http://"+page
+	_, port, _ := net.SplitHostPort(websocket)
+
+	start(t, demo, "callout", "-nats", "nats://"+tcp, "-keys", keys, "-session", origin+"/session")
+	start(t, demo, "service", "-nats", "nats://"+tcp, "-keys", keys)
+	client := exec.Command(demo, "client", "-web", origin, "-websocket", "ws://"+websocket, "-origin", origin,
+		"-nats", "nats://"+tcp, "-keys", keys)
+	var output bytes.Buffer
+	client.Stdout, client.Stderr = &output, &output
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	config := exec.Command(demo, "config", "-conf", conf, "-keys", keys, "-listen", tcp, "-websocket", websocket, "-origin", origin)
+	if said, err := config.CombinedOutput(); err != nil {
+		t.Fatalf("demo config: %v\n%s", err, said)
+	}
+	start(t, nats, "-c", conf)
+	start(t, demo, "web", "-listen", page, "-websocket-port", port)
+
+	if err := client.Wait(); err != nil {
+		t.Errorf("demo client: %v\n%s", err, &output)
+	}
+	checkOutput(t, output.Bytes())
+}
+
+// start runs a process until the test ends; SIGTERM must end it with status 0,
+// which the patched server gives too.
+func start(t *testing.T, name string, args ...string) {
+	t.Helper()
+	var output bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s %s: %v\n%s", filepath.Base(name), args[0], err, &output)
+		}
+		checkOutput(t, serverID.ReplaceAll(output.Bytes(), nil))
+	})
+}
+
+// freeAddress is of loopback, with a port that was free a moment ago: parts that
+// are processes have to know each other's beforehand.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}

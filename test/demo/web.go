@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"sync/atomic"
+	"time"
+)
+
+const cookieName = "session"
+
+// userName is what may log in. The name becomes a token of a NATS subject.
+var userName = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+
+var (
+	//go:embed page.html
+	pageHTML []byte
+	//go:embed page.js
+	pageJS []byte
+)
+
+// web is the application's web server. It logs visitors in and owns their
+// sessions. It does not know NATS.
+type web struct {
+	sessions sessions
+	// websocketPort is where the page finds NATS, on its own host.
+	websocketPort atomic.Int32
+	say           sayer
+}
+
+// serve serves on l until ctx ends.
+func (w *web) serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{Handler: w.handler(), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the page on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+func (w *web) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+		rw.Header().Set("Content-Security-Policy",
+			"default-src 'self'; connect-src 'self' ws:; style-src 'unsafe-inline'; img-src data:")
+		_, _ = rw.Write(pageHTML)
+	})
+	mux.HandleFunc("GET /page.js", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		_, _ = rw.Write(pageJS)
+	})
+	mux.HandleFunc("POST /login", w.login)
+	mux.HandleFunc("POST /logout", w.logout)
+	mux.HandleFunc("GET /session", w.session)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// login believes whoever says a name: how a visitor proves who he is does not
+// matter here.
+func (w *web) login(rw http.ResponseWriter, r *http.Request) {
+	user := r.FormValue("user")
+	if !userName.MatchString(user) {
+		http.Error(rw, "user is not 1 to 32 of a-z and 0-9", http.StatusBadRequest)
+		return
+	}
+	id := w.sessions.create(user, time.Now())
+	// Behind TLS the cookie would be Secure too, and be named __Host-session, so
+	// that no other host of the domain can set it (RFC 6265bis, section 4.1.3).
+	http.SetCookie(rw, &http.Cookie{
+		Name: cookieName, Value: id, Path: "/", MaxAge: int(lifetime.Seconds()),
+		HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+	w.say("web", "logs %s in: cookie %s=%s; HttpOnly; SameSite=Strict", user, cookieName, mask(id))
+	rw.WriteHeader(http.StatusNoContent)
+}
+
+func (w *web) logout(rw http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie(cookieName); err == nil {
+		if user, ok := w.sessions.user(c.Value, time.Now()); ok {
+			w.say("web", "logs %s out", user)
+		}
+		w.sessions.remove(c.Value)
+	}
+	http.SetCookie(rw, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	rw.WriteHeader(http.StatusNoContent)
+}
+
+// visitor is what GET /session tells. It holds no id: a script may ask too.
+type visitor struct {
+	User          string `json:"user"`
+	WebsocketPort int    `json:"websocket_port"`
+}
+
+// session tells the holder of a cookie whose session it is. The page asks, and
+// so does the callout service, with the cookie that it was given.
+func (w *web) session(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Cache-Control", "no-store")
+	// Of two cookies with one name none is believed: one may have been planted.
+	cookies := r.CookiesNamed(cookieName)
+	if len(cookies) != 1 {
+		http.Error(rw, fmt.Sprintf("%d session cookies, want one", len(cookies)), http.StatusUnauthorized)
+		return
+	}
+	user, ok := w.sessions.user(cookies[0].Value, time.Now())
+	if !ok {
+		http.Error(rw, "no such session", http.StatusUnauthorized)
+		return
+	}
+	rw.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(rw).Encode(visitor{user, int(w.websocketPort.Load())})
+}
