@@ -22,7 +22,8 @@ func main() {
 	cancel()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
-	case interrupted && errors.Is(err, context.Canceled):
+	case interrupted && !errors.Is(err, errNotKept):
+		// What went wrong, went wrong for that: a ctrl-c ends the server too.
 		os.Exit(130) // as a shell has it for SIGINT
 	default:
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
