@@ -16,7 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
+
+	"github.com/nats-io/jwt/v2"
 
 	"stamp/server/claim"
 	"stamp/server/stamp"
@@ -87,11 +90,22 @@ func (r Rules) claim(c Conn) (*claim.Claim, error) {
 }
 
 // ScopeChanged tells whether a signing key's template says something else in the
-// one account JWT than in the other. A template that cannot be read differs.
+// one account JWT than in the other, for itself or because it tells the account's
+// name or tags. A template that cannot be read differs.
 func ScopeChanged(before, after, signingKey string) bool {
 	a, errA := claim.FromAccountJWT(before, signingKey, claim.MaxLimits)
 	b, errB := claim.FromAccountJWT(after, signingKey, claim.MaxLimits)
-	return errA != nil || errB != nil || !reflect.DeepEqual(a, b)
+	if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
+		return true
+	}
+	return tellsAccount(a) && labelsChanged(before, after)
+}
+
+// labelsChanged tells whether {{account-name()}} and {{account-tag(x)}} differ.
+func labelsChanged(before, after string) bool {
+	a, errA := jwt.DecodeAccountClaims(before)
+	b, errB := jwt.DecodeAccountClaims(after)
+	return errA != nil || errB != nil || a.Name != b.Name || !slices.Equal(a.Tags, b.Tags)
 }
 
 // scopes saves parsing the account JWT for each connection of an account.

@@ -58,6 +58,23 @@ func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	return out, nil
 }
 
+// tellsAccount tells whether a template has a call of the account's name or tags.
+func tellsAccount(tmpl *claim.Claim) bool {
+	if tmpl == nil {
+		return false
+	}
+	for _, h := range tmpl.Headers {
+		for _, v := range h.Values {
+			for _, call := range templateCall.FindAllStringSubmatch(v, -1) {
+				if strings.HasPrefix(strings.ToLower(call[1]), "account-") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 func (v Vars) expandHeader(h claim.Header) (claim.Header, error) {
 	e := claim.Header{Name: h.Name, Subjects: h.Subjects}
 	for _, s := range h.Subjects {

@@ -1,0 +1,229 @@
+// Package harness runs the built nats-server for end-to-end tests.
+//
+// A test starts servers with Start, which gives them free ports, and connects to
+// them with nats.go (Server.Connect) or with a raw client (Dial), which shows the
+// exact bytes. Operator mode has Operator, Account and User; an auth callout
+// service is ServeCallout. Tests wait for conditions (Server.WaitLog, Eventually),
+// never for a time.
+//
+// Further servers of a cluster, a gateway or a leafnode are started after the
+// first, with its address in their configuration: Server.Route, Gateway, Leaf.
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Timeout is how long anything in a test may take. It is generous: machines that
+// run tests are slow, and only a test that fails waits for it.
+const Timeout = 20 * time.Second
+
+// Server is a running nats-server.
+type Server struct {
+	Log
+
+	cmd    *exec.Cmd
+	conf   string // file
+	exited chan struct{}
+}
+
+// common stands before every configuration.
+const common = `
+listen: "127.0.0.1:-1"
+http: "127.0.0.1:-1"
+`
+
+// Start runs a server with the configuration conf and the arguments args until the
+// test ends. Every further listener in conf must listen on "127.0.0.1:-1".
+func Start(t testing.TB, conf string, args ...string) *Server {
+	t.Helper()
+	s := Launch(t, common+conf, args...)
+	s.WaitLog(t, "Server is ready")
+	return s
+}
+
+// Launch runs a server with exactly the configuration conf, without waiting for
+// it to be ready: see Exit.
+func Launch(t testing.TB, conf string, args ...string) *Server {
+	t.Helper()
+	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf"), exited: make(chan struct{})}
+	s.write(t, conf)
+	s.cmd = exec.Command(Binary(t), append([]string{"-c", s.conf}, args...)...)
+	s.cmd.Stdout, s.cmd.Stderr = &s.Log, &s.Log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", s.cmd.Path, err)
+	}
+	go func() {
+		_ = s.cmd.Wait() // its exit code is in ProcessState
+		s.Log.close()
+		close(s.exited)
+	}()
+	t.Cleanup(func() {
+		s.Stop()
+		if t.Failed() && os.Getenv("STAMP_TEST_LOG") != "" {
+			t.Logf("log of the server:\n%s", s.Text())
+		}
+	})
+	return s
+}
+
+// Stop kills the server and waits for its end.
+func (s *Server) Stop() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.exited
+}
+
+// Exit waits for the server to end by itself and returns its exit code.
+func (s *Server) Exit(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-s.exited:
+	case <-time.After(Timeout):
+		t.Fatalf("the server did not exit in %s", Timeout)
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// Signal sends the server a signal.
+func (s *Server) Signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		t.Fatalf("signal the server: %v", err)
+	}
+}
+
+// Reload gives the server a new configuration, as Start does, and waits until it
+// is in force.
+func (s *Server) Reload(t testing.TB, conf string) {
+	t.Helper()
+	if line := s.TryReload(t, conf); strings.Contains(line, "Failed") {
+		t.Fatalf("reload: %s", line)
+	}
+}
+
+// TryReload is Reload for a configuration that may be refused. It returns the line
+// of the log that says which.
+func (s *Server) TryReload(t testing.TB, conf string) string {
+	t.Helper()
+	s.write(t, common+conf)
+	mark := s.Mark()
+	s.Signal(t, syscall.SIGHUP)
+	return mark.WaitLog(t, "Reloaded server configuration|Failed to reload")
+}
+
+func (s *Server) write(t testing.TB, conf string) {
+	t.Helper()
+	if err := os.WriteFile(s.conf, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// PID is the process id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// The addresses that the server listens on, host:port, as its log says. They end
+// the test when the configuration has no such listener.
+func (s *Server) Addr(t testing.TB) string      { return s.listener(t, "client connections on ") }
+func (s *Server) Route(t testing.TB) string     { return s.listener(t, "route connections on ") }
+func (s *Server) Leaf(t testing.TB) string      { return s.listener(t, "leafnode connections on ") }
+func (s *Server) Gateway(t testing.TB) string   { return s.listener(t, "gateways connections on ") }
+func (s *Server) Websocket(t testing.TB) string { return s.listener(t, "websocket clients on wss?://") }
+func (s *Server) MQTT(t testing.TB) string      { return s.listener(t, "MQTT clients on (?:mqtt|tls)://") }
+func (s *Server) Monitor(t testing.TB) string   { return s.listener(t, "http monitor on ") }
+
+func (s *Server) listener(t testing.TB, what string) string {
+	t.Helper()
+	re := regexp.MustCompile(what + `(\S+:\d+)`)
+	return re.FindStringSubmatch(s.WaitLog(t, re.String()))[1]
+}
+
+// Connect returns a connection of nats.go that is closed when the test ends. It
+// does not reconnect unless an option says so.
+func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := s.TryConnect(t, opts...)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	return nc
+}
+
+// TryConnect is Connect for a connection that may be refused.
+func (s *Server) TryConnect(t testing.TB, opts ...nats.Option) (*nats.Conn, error) {
+	t.Helper()
+	all := append([]nats.Option{nats.Timeout(Timeout), nats.NoReconnect()}, opts...)
+	nc, err := nats.Connect("nats://"+s.Addr(t), all...)
+	if err == nil {
+		t.Cleanup(nc.Close)
+	}
+	return nc, err
+}
+
+// Eventually waits until ok returns true. It asks again and again, and is for
+// what announces itself neither in the log nor on a connection.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(Timeout); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not in %s: %s", Timeout, what)
+		}
+	}
+}
+
+var binary = sync.OnceValues(func() (string, error) {
+	if file := os.Getenv("STAMP_SERVER"); file != "" {
+		return file, nil
+	}
+	dir, err := os.MkdirTemp("", "stamp-test-"+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	file := filepath.Join(dir, "nats-server")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "stamp/cmd/nats-server").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the server: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+// built is the directory of the binary, when this process built it.
+var built string
+
+// Binary is the file of the server under test: $STAMP_SERVER, or one that is
+// built once for the process.
+func Binary(t testing.TB) string {
+	t.Helper()
+	file, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Main is for TestMain: it runs the tests, removes what Binary built, and returns
+// the exit code.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if built != "" {
+		if err := os.RemoveAll(built); err != nil && !errors.Is(err, os.ErrNotExist) {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+	return code
+}

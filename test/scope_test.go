@@ -1,0 +1,57 @@
+package test
+
+import (
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"stamp/server/claim"
+	"stamp/test/harness"
+)
+
+func TestScopedKey(t *testing.T) {
+	op := harness.NewOperator(t)
+	acc := op.Account(t, "APP")
+	acc.Claims.Tags.Add("region:eu")
+	key := acc.ScopedKey(t, map[string]any{
+		"A-Name": "{{name()}}", "B-Subject": "{{subject()}}", "C-Account": "{{account-name()}}", "D-Id": "{{account-subject()}}",
+		"E-Role": "role {{tag(role)}}", "F-Region": []string{"x", "{{account-tag(region)}}"},
+		"G-Api": map[string]any{"value": "1", "subjects": []string{"api.>"}},
+	})
+	bare := acc.ScopedKey(t, nil)
+	s := harness.Start(t, op.Conf(t))
+	sub := subscriber(t, s, acc.User(t, "sub", nil).Credential)
+	sub.Sub("api.>", "2")
+	tagged := func(uc *jwt.UserClaims) { uc.Tags.Add("role:admin", "role:ops", "other:x") }
+
+	u := acc.UserBy(t, key, "alice", nil, harness.Scoped, tagged)
+	lines := []string{
+		"A-Name: alice", "B-Subject: " + harness.Public(t, u.Key), "C-Account: APP", "D-Id: " + acc.ID(),
+		"E-Role: role admin", "E-Role: role ops", "F-Region: x", "F-Region: eu",
+	}
+	pub := harness.Client(t, s, u.Credential)
+	expectStamp(t, pub, sub, lines...)
+	pub.Pub("api.x", "payload")
+	expectMsg(t, sub, "a message on api.x", block(append(lines, "G-Api: 1")...))
+
+	t.Run("template without headers", func(t *testing.T) {
+		expectStamp(t, harness.Client(t, s, acc.UserBy(t, bare, "bob", nil, harness.Scoped).Credential), sub)
+	})
+	for _, tc := range []struct {
+		name, log string
+		user      *harness.User
+	}{
+		{"missing tag", `header "E-Role".*tag\(role\)`, acc.UserBy(t, key, "alice", nil, harness.Scoped)},
+		{"no name", `header "A-Name".*name\(\)`, acc.UserBy(t, key, "", nil, harness.Scoped, tagged)},
+		{"own claim", "scoped signing key", acc.UserBy(t, key, "alice", header("X-User", "admin"), harness.Scoped, tagged)},
+		{"own claim, template without headers", "scoped signing key", acc.UserBy(t, bare, "bob", header("X-User", "admin"), harness.Scoped)},
+		{"own permissions", "scoped signing key", acc.UserBy(t, bare, "bob", &claim.Claim{Publish: []string{"*"}}, harness.Scoped)},
+		{"line break in name", `header "A-Name".*control character`, acc.UserBy(t, key, "a\r\nX-User: admin", nil, harness.Scoped, tagged)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			mark := s.Mark()
+			expectRefused(t, s, tc.user.Credential)
+			mark.WaitLog(t, "Headers Refused: .*"+tc.log)
+		})
+	}
+}
