@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/claim"
+)
+
+// connectArm is a connection in operator mode, with the user JWT as it is or with
+// a headers claim of four headers, which stock ignores.
+type connectArm struct {
+	name, server string
+	claim        bool
+}
+
+var connectArms = []connectArm{
+	{"stock", stock, false},
+	{"stock again", again, false},
+	{"ours", ours, false},
+	{"stock, JWT has a claim", stock, true},
+	{"ours, JWT has a claim", ours, true},
+}
+
+var connectPairs = []pair{
+	{"noise: stock / stock", "stock again", "stock"},
+	{"no claim: ours / stock", "ours", "stock"},
+	{"the same claim: ours / stock", "ours, JWT has a claim", "stock, JWT has a claim"},
+	{"ours: claim / no claim", "ours, JWT has a claim", "ours"},
+}
+
+// identity is an operator with one account and a user of it.
+type identity struct {
+	conf         string
+	user         nkeys.KeyPair
+	plain, claim string // the user's JWTs
+}
+
+func newIdentity() (*identity, error) {
+	operator, err := nkeys.CreateOperator()
+	if err != nil {
+		return nil, err
+	}
+	account, err := nkeys.CreateAccount()
+	if err != nil {
+		return nil, err
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, err
+	}
+	var public [3]string
+	for i, kp := range []nkeys.KeyPair{operator, account, user} {
+		if public[i], err = kp.PublicKey(); err != nil {
+			return nil, err
+		}
+	}
+	operatorJWT, err := jwt.NewOperatorClaims(public[0]).Encode(operator)
+	if err != nil {
+		return nil, err
+	}
+	accountJWT, err := jwt.NewAccountClaims(public[1]).Encode(operator)
+	if err != nil {
+		return nil, err
+	}
+	id := &identity{user: user}
+	id.conf = fmt.Sprintf("operator: %s\nresolver: MEMORY\nresolver_preload: { %s: %s }\n", operatorJWT, public[1], accountJWT)
+	uc := jwt.NewUserClaims(public[2])
+	if id.plain, err = claim.Encode(uc, nil, account); err != nil {
+		return nil, err
+	}
+	id.claim, err = claim.Encode(uc, claimOf(four), account)
+	return id, err
+}
+
+func claimOf(headers []header) *claim.Claim {
+	c := &claim.Claim{}
+	for _, h := range headers {
+		c.Headers = append(c.Headers, claim.Header{Name: h.name, Values: []string{h.value}})
+	}
+	return c
+}
+
+func (r *runner) connectRounds(ctx context.Context) error {
+	id, err := newIdentity()
+	if err != nil {
+		return fmt.Errorf("make an operator: %w", err)
+	}
+	conf := func(bool) string { return id.conf }
+	// A server for every few rounds: its first connections are dearer.
+	const roundsPerServer = 5
+	for done := 0; done < r.plan.connectRounds; done += roundsPerServer {
+		n := min(roundsPerServer, r.plan.connectRounds-done)
+		err := r.withServers(ctx, conf, func(_ context.Context, procs map[string]*process) error {
+			for i := range n + 1 {
+				if err := r.connectRound(id, procs, i > 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connectRound keeps what it measures unless it is the one that warms up.
+func (r *runner) connectRound(id *identity, procs map[string]*process, keep bool) error {
+	for _, a := range shuffled(connectArms) {
+		token := id.plain
+		if a.claim {
+			token = id.claim
+		}
+		p := procs[a.server]
+		cost, err := measureConnects(p, r.plan.connects, func() (*client, error) { return id.connect(p.addr, token) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+		if keep {
+			r.res.connect.add(key{arm: a.name}, cost)
+		}
+	}
+	return nil
+}
+
+// measureConnects is the CPU time, in ns, of one connection that is authenticated
+// and closed.
+func measureConnects(p *process, n int, connect func() (*client, error)) (float64, error) {
+	before, err := p.settle()
+	if err != nil {
+		return 0, err
+	}
+	for range n {
+		c, err := connect()
+		if err != nil {
+			return 0, err
+		}
+		c.Close()
+	}
+	var after time.Duration
+	if after, err = p.settle(); err != nil {
+		return 0, err
+	}
+	return float64(after-before) / float64(n), nil
+}
+
+func (id *identity) connect(addr, token string) (*client, error) {
+	return dial(addr, connectOptions{JWT: token}, func(nonce string, o *connectOptions) error {
+		sig, err := id.user.Sign([]byte(nonce))
+		o.Sig = base64.RawURLEncoding.EncodeToString(sig)
+		return err
+	})
+}

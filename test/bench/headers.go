@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// header is one line of a header block. The values are made up.
+type header struct{ name, value string }
+
+var (
+	one = []header{
+		{"Session", "0af3651916cd43dd8448eb211c80319c"},
+	}
+	// four is what a service behind a login needs, with a bearer token of the
+	// length that opaque ones have. The names are in the order in which the server
+	// stamps those of a configuration.
+	four = []header{
+		{"Authorization", "Bearer " + strings.Repeat("b7ad6b7169203331", 6)},
+		{"Roles", "reader,writer"},
+		{"Session", "0af3651916cd43dd8448eb211c80319c"},
+		{"X-User", "u-48151623"},
+	}
+	// own are headers that a client sends beside those.
+	own = []header{
+		{"Content-Type", "application/json"},
+		{"X-Request-Id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
+	}
+)
+
+// block is the header block of NATS (ADR-4) with these lines, or nothing.
+func block(headers []header) []byte {
+	if len(headers) == 0 {
+		return nil
+	}
+	b := []byte("NATS/1.0\r\n")
+	for _, h := range headers {
+		b = fmt.Appendf(b, "%s: %s\r\n", h.name, h.value)
+	}
+	return append(b, "\r\n"...)
+}
+
+// confHeaders is a user's `headers` field.
+func confHeaders(headers []header) string {
+	var b strings.Builder
+	for _, h := range headers {
+		fmt.Fprintf(&b, "%q: %q, ", h.name, h.value)
+	}
+	return "headers: {" + b.String() + "}"
+}
+
+// message is what a client sends to publish size bytes with these headers.
+func message(size int, headers []header) []byte {
+	return encode("PUB "+subject, size, block(headers))
+}
+
+// delivered is what a subscriber with sid 1 gets of it.
+func delivered(size int, headers []header) []byte {
+	return encode("MSG "+subject+" 1", size, block(headers))
+}
+
+func encode(verb string, size int, hdr []byte) []byte {
+	var b []byte
+	if hdr == nil {
+		b = fmt.Appendf(b, "%s %d\r\n", verb, size)
+	} else {
+		b = fmt.Appendf(b, "H%s %d %d\r\n", verb, len(hdr), len(hdr)+size)
+	}
+	b = append(b, hdr...)
+	b = append(b, strings.Repeat("x", size)...)
+	return append(b, "\r\n"...)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var bin binaries
+	flag.StringVar(&bin.stock, "stock", "", "file of the stock nats-server")
+	flag.StringVar(&bin.ours, "ours", "", "file of the stamping nats-server")
+	flag.StringVar(&bin.cli, "cli", "", "file of the nats command; without it nats bench is left out")
+	quick := flag.Bool("quick", false, "few cases and short ones: does it still work")
+	rounds := flag.Int("rounds", 0, "rounds over the messages, instead of the plan's")
+	sizes := flag.String("sizes", "", "payload sizes in bytes, with commas between, instead of the plan's")
+	subs := flag.String("subs", "", "numbers of subscribers, instead of the plan's")
+	messagesOnly := flag.Bool("messages-only", false, "leave out allocations, connections and nats bench")
+	out := flag.String("write", "", "file to write the report to, instead of standard output")
+	flag.Parse()
+	if bin.stock == "" || bin.ours == "" || flag.NArg() > 0 {
+		return fmt.Errorf("wrong usage\nhint: scripts/bench --help")
+	}
+	p := newPlan(*quick)
+	if *rounds > 0 {
+		p.rounds = *rounds
+	}
+	if err := p.choose(*sizes, *subs); err != nil {
+		return err
+	}
+	p.messagesOnly = *messagesOnly
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	res, err := newRunner(bin, p, os.Stderr).run(ctx)
+	if err != nil {
+		return err
+	}
+	text := report(res, thisMachine())
+	if *out == "" {
+		_, err = fmt.Print(text)
+		return err
+	}
+	return os.WriteFile(*out, []byte(text), 0o644)
+}

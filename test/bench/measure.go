@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sample is one measurement, in nanoseconds per message.
+type sample struct{ cpu, wall float64 }
+
+// load is a publisher and its subscribers on one server.
+type load struct {
+	server *process
+	cell   cell
+	arm    arm
+	chunk  []byte
+	pub    *client
+	subs   []*client
+	bufs   [][]byte
+	want   []byte // a message as the subscribers get it
+}
+
+func openLoad(p *process, c cell, a arm) (*load, error) {
+	l := &load{server: p, cell: c, arm: a, want: delivered(c.size, a.headers())}
+	l.chunk = bytes.Repeat(message(c.size, a.sent), c.chunk())
+	var err error
+	for range c.subs {
+		var sub *client
+		if sub, err = dial(p.addr, connectOptions{User: plainUser, Pass: password}, nil); err != nil {
+			break
+		}
+		l.subs, l.bufs = append(l.subs, sub), append(l.bufs, make([]byte, 256<<10))
+		if err = sub.subscribe(); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		l.pub, err = dial(p.addr, connectOptions{User: a.user, Pass: password}, nil)
+	}
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("%s: %w", a.name, err)
+	}
+	return l, nil
+}
+
+func (l *load) close() {
+	for _, s := range l.subs {
+		s.Close()
+	}
+	if l.pub != nil {
+		l.pub.Close()
+	}
+}
+
+// warmUp sends a quarter of n messages, in whole chunks, so that the connections
+// grow their buffers, and looks at what arrives.
+func (l *load) warmUp(n int) error {
+	return l.send(max(1, n/4/l.cell.chunk())*l.cell.chunk(), true)
+}
+
+// send publishes n messages, and returns when they all have arrived.
+func (l *load) send(n int, check bool) error {
+	done := make(chan error, len(l.subs))
+	for i, s := range l.subs {
+		s.want += n * len(l.want)
+		var k *checker
+		if check {
+			k = &checker{message: l.want}
+		}
+		go func() { done <- s.receive(l.bufs[i], k) }()
+	}
+	var errs []error
+	for sent := 0; sent < n && len(errs) == 0; sent += l.cell.chunk() {
+		if _, err := l.pub.Write(l.chunk); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, l.pub.flush())
+	for range l.subs {
+		errs = append(errs, <-done)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%s, %d bytes, %d subscribers: %w", l.arm.name, l.cell.size, l.cell.subs, err)
+	}
+	return nil
+}
+
+// measure sends n messages on a connection that has grown its buffers.
+func measure(p *process, c cell, a arm, n int) (sample, error) {
+	l, err := openLoad(p, c, a)
+	if err != nil {
+		return sample{}, err
+	}
+	defer l.close()
+	if err := l.warmUp(n); err != nil {
+		return sample{}, err
+	}
+	before, err := p.settle()
+	if err != nil {
+		return sample{}, err
+	}
+	begin := time.Now()
+	if err := l.send(n, false); err != nil {
+		return sample{}, err
+	}
+	wall := time.Since(begin)
+	after, err := p.settle()
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{float64(after-before) / float64(n), float64(wall) / float64(n)}, nil
+}
+
+// measureAllocs is how many objects the server allocates for a message.
+func measureAllocs(p *process, c cell, a arm, n int) (float64, error) {
+	l, err := openLoad(p, c, a)
+	if err != nil {
+		return 0, err
+	}
+	defer l.close()
+	if err := l.warmUp(n); err != nil {
+		return 0, err
+	}
+	var counts [3]uint64
+	for i := range counts {
+		if i == 2 {
+			if err := l.send(n, false); err != nil {
+				return 0, err
+			}
+		}
+		if counts[i], err = p.mallocs(); err != nil {
+			return 0, err
+		}
+	}
+	// The first two readings show what a reading allocates itself.
+	return (float64(counts[2]-counts[1]) - float64(counts[1]-counts[0])) / float64(n), nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// of returns a pair's ratios in one cell.
+func (s series) of(p pair, c cell) []float64 {
+	return ratios(s[key{c, p.arm}], s[key{c, p.base}])
+}
+
+func titles(first string, ps []pair) []string {
+	all := []string{first}
+	for _, p := range ps {
+		all = append(all, p.title)
+	}
+	return all
+}
+
+func ratioTables(b *strings.Builder, r *results) {
+	b.WriteString("## CPU time of the server for a message: ratios\n\n" +
+		"Median (quartiles) over the rounds of the ratio within a round. Below 1 the stamping server is cheaper.\n" +
+		"\"1 header stamped / sent\": the server stamps one header, against a client that sends the same header to a stock server.\n\n")
+	for _, subs := range r.plan.subscribers() {
+		ps := pairs
+		if subs == 0 {
+			ps = slices.Concat(pairs, idlePairs)
+		}
+		fmt.Fprintf(b, "### %s\n\n", subsText(subs))
+		tableHead(b, titles("payload", ps)...)
+		for _, size := range r.plan.sizes() {
+			row := []string{bytesText(size)}
+			for _, p := range ps {
+				row = append(row, ratio(r.cpu.of(p, cell{size, subs})))
+			}
+			tableRow(b, row...)
+		}
+		row := []string{"all"}
+		for _, p := range ps {
+			row = append(row, ratio(r.pooledSizes(p, subs)))
+		}
+		tableRow(b, row...)
+		b.WriteString("\n")
+	}
+	if slices.Contains(r.plan.subscribers(), 0) {
+		b.WriteString("The last two columns of the first table show that nothing is stamped where nobody listens: " +
+			"a connection that has headers to stamp, against one that has none, both on the stamping server.\n\n")
+	}
+}
+
+// pooledSizes has the mean over the sizes for each round.
+func (r *results) pooledSizes(p pair, subs int) []float64 {
+	var rows [][]float64
+	for _, size := range r.plan.sizes() {
+		rows = append(rows, r.cpu.of(p, cell{size, subs}))
+	}
+	return pooled(rows)
+}
+
+func armTitles(names []string) []string { return append([]string{"payload"}, names...) }
+
+func armNames() []string {
+	var names []string
+	for _, a := range arms {
+		if a.server != again {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
+// armTables has a table for each number of subscribers, with a column for each arm.
+func armTables(b *strings.Builder, r *results, show func(k key) string) {
+	for _, subs := range r.plan.subscribers() {
+		fmt.Fprintf(b, "### %s\n\n", subsText(subs))
+		tableHead(b, armTitles(armNames())...)
+		for _, size := range r.plan.sizes() {
+			row := []string{bytesText(size)}
+			for _, name := range armNames() {
+				row = append(row, show(key{cell{size, subs}, name}))
+			}
+			tableRow(b, row...)
+		}
+		b.WriteString("\n")
+	}
+}
+
+func absoluteTables(b *strings.Builder, r *results) {
+	b.WriteString("## CPU time of the server for a message: microseconds\n\nMedian ± median absolute deviation.\n\n")
+	armTables(b, r, func(k key) string { return deviation(r.cpu[k], 1e3) })
+}
+
+func rateTables(b *strings.Builder, r *results) {
+	b.WriteString("## Throughput: thousand messages per second\n\n" +
+		"Median (smallest–largest). The publisher, the subscribers and the server share the machine's CPUs, and a " +
+		"client that sends headers writes more bytes: this says less about the server than its CPU time does.\n\n")
+	armTables(b, r, func(k key) string {
+		var rates []float64
+		for _, ns := range r.wall[k] {
+			rates = append(rates, 1e6/ns)
+		}
+		return spread(rates, 1)
+	})
+}
+
+func allocTable(b *strings.Builder, r *results) {
+	b.WriteString("## Allocations of the server for a message\n\n" +
+		"Objects on the heap per message, from the runtime's count (`/debug/vars`). " +
+		"A message that arrives in more than one read is put together in a buffer of its own, in the stock server too: at 16 KiB " +
+		"that is about every fourth, at 1 MiB every one.\n\n")
+	var columns []string
+	for _, c := range allocCells() {
+		columns = append(columns, fmt.Sprintf("%s, %s", bytesText(c.size), subsText(c.subs)))
+	}
+	tableHead(b, append([]string{"case"}, columns...)...)
+	for _, name := range armNames() {
+		row := []string{name}
+		for _, c := range allocCells() {
+			row = append(row, fmt.Sprintf("%.3f", max(0, median(r.allocs[key{c, name}]))))
+		}
+		tableRow(b, row...)
+	}
+	b.WriteString("\n")
+}
+
+func connectTable(b *strings.Builder, r *results) {
+	fmt.Fprintf(b, "## Connecting\n\nCPU time of the server for one connection in operator mode, authenticated with a user JWT and closed; "+
+		"%d rounds of %d connections. The claim has four headers.\n\n", r.plan.connectRounds, r.plan.connects)
+	tableHead(b, "case", "microseconds, median ± median absolute deviation")
+	for _, a := range connectArms {
+		tableRow(b, a.name, deviation(r.connect[key{arm: a.name}], 1e3))
+	}
+	b.WriteString("\n")
+	tableHead(b, "ratio", "median (quartiles)")
+	for _, p := range connectPairs {
+		tableRow(b, p.title, fine(r.connect.of(p, cell{})))
+	}
+	b.WriteString("\n")
+}
+
+// fine is ratio with one digit more.
+func fine(values []float64) string {
+	return fmt.Sprintf("**%.3f** (%.3f–%.3f)", median(values), quantile(values, 0.25), quantile(values, 0.75))
+}
+
+func cliTables(b *strings.Builder, r *results) {
+	b.WriteString("## The public `nats bench`\n\n")
+	if len(r.cliRate) == 0 {
+		b.WriteString("Not run.\n\n")
+		return
+	}
+	fmt.Fprintf(b, "`nats bench pub` with one `nats bench sub`, of natscli v0.5.1, %d rounds; the client's headers by `-H`.\n\n"+
+		"Thousand messages per second that the subscriber reports, median (smallest–largest):\n\n", r.plan.cliRounds)
+	cliTable(b, r, func(k key) string { return spread(r.cliRate[k], 1e3) })
+	b.WriteString("CPU time of the server for a message, microseconds, median ± median absolute deviation:\n\n")
+	cliTable(b, r, func(k key) string { return deviation(r.cliCPU[k], 1e3) })
+	b.WriteString("Its ratios, median (quartiles):\n\n")
+	ps := pairs[:4]
+	tableHead(b, titles("payload", ps)...)
+	for _, l := range r.plan.cliLoads {
+		row := []string{bytesText(l.size)}
+		for _, p := range ps {
+			row = append(row, ratio(r.cliCPU.of(p, l.cell())))
+		}
+		tableRow(b, row...)
+	}
+	b.WriteString("\n")
+}
+
+func cliTable(b *strings.Builder, r *results, show func(k key) string) {
+	tableHead(b, armTitles(cliArms)...)
+	for _, l := range r.plan.cliLoads {
+		row := []string{bytesText(l.size)}
+		for _, name := range cliArms {
+			row = append(row, show(key{l.cell(), name}))
+		}
+		tableRow(b, row...)
+	}
+	b.WriteString("\n")
+}
