@@ -45,3 +45,10 @@ func decode[T any](t testing.TB, s *Server, page string) *T {
 	}
 	return v
 }
+
+// ResponseImports is how many responses an account still waits for to import.
+func (s *Server) ResponseImports(t testing.TB, account string) int {
+	t.Helper()
+	z := decode[natsserver.Accountz](t, s, "/accountz?acc="+account)
+	return len(z.Account.Responses)
+}

@@ -1,0 +1,112 @@
+package test
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/nats-io/nats.go"
+
+	"stamp/test/harness"
+)
+
+// device is an MQTT client of the Eclipse Paho library, and its connection.
+func device(t *testing.T, s *harness.Server, user string, edit ...func(*mqtt.ClientOptions)) (mqtt.Client, net.Conn) {
+	t.Helper()
+	var conn net.Conn
+	o := mqtt.NewClientOptions().AddBroker("tcp://" + s.MQTT(t)).SetClientID(user + t.Name()).
+		SetUsername(user).SetPassword(user).SetAutoReconnect(false).SetProtocolVersion(4).
+		SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (c net.Conn, err error) {
+			conn, err = net.Dial("tcp", u.Host)
+			return conn, err
+		})
+	for _, e := range edit {
+		e(o)
+	}
+	c := mqtt.NewClient(o)
+	wait(t, c.Connect())
+	t.Cleanup(func() { c.Disconnect(0) })
+	return c, conn
+}
+
+func wait(t *testing.T, token mqtt.Token) {
+	t.Helper()
+	if !token.WaitTimeout(harness.Timeout) || token.Error() != nil {
+		t.Fatalf("mqtt: %v", token.Error())
+	}
+}
+
+func mqttServer(t *testing.T) *harness.Server {
+	return harness.Start(t, waysConf+fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }`, t.TempDir()))
+}
+
+func TestMQTTPublish(t *testing.T) {
+	s := mqttServer(t)
+	sub := subscribed(t, s, userInfo("sub"))
+	got := make(chan mqtt.Message, 100)
+	reader, _ := device(t, s, "sub")
+	wait(t, reader.Subscribe("t/#", 2, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
+	pub, _ := device(t, s, "pub")
+	for qos := range byte(3) {
+		for _, retained := range []bool{false, true} {
+			for _, size := range []int{0, 5, 5000, 100000} {
+				payload := strings.Repeat("p", size)
+				wait(t, pub.Publish("t/x", qos, retained, payload))
+				m, err := sub.NextMsg(harness.Timeout)
+				if err != nil {
+					t.Fatal(err)
+				}
+				expectDevice(t, m, qos)
+				if string(m.Data) != payload {
+					t.Errorf("qos %d, retained %t: payload of %d bytes is not what was sent", qos, retained, size)
+				}
+				if m := <-got; string(m.Payload()) != payload {
+					t.Errorf("qos %d, retained %t: a device got another payload of %d bytes", qos, retained, len(m.Payload()))
+				}
+			}
+		}
+	}
+	// What is retained is delivered to who comes later, and is the payload alone.
+	wait(t, pub.Publish("t/kept", 1, true, "kept"))
+	late, _ := device(t, s, "sub", func(o *mqtt.ClientOptions) { o.SetClientID("late") })
+	wait(t, late.Subscribe("t/kept", 1, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
+	harness.Eventually(t, "the retained message", func() bool {
+		m := <-got
+		return m.Retained() && string(m.Payload()) == "kept"
+	})
+}
+
+// expectDevice checks the stamp beside the header that upstream makes for MQTT.
+func expectDevice(t *testing.T, m *nats.Msg, qos byte) {
+	t.Helper()
+	want := nats.Header{"Nmqtt-Pub": {fmt.Sprint(qos)}, "Session": {"real"}, "Roles": {"x", "y"}}
+	if fmt.Sprint(m.Header) != fmt.Sprint(want) {
+		t.Errorf("headers %v, want %v", m.Header, want)
+	}
+}
+
+// The will is published when the connection is gone.
+func TestMQTTWill(t *testing.T) {
+	for qos := range byte(3) {
+		t.Run(fmt.Sprintf("qos %d", qos), func(t *testing.T) {
+			s := mqttServer(t)
+			sub := subscribed(t, s, userInfo("sub"))
+			_, conn := device(t, s, "pub", func(o *mqtt.ClientOptions) { o.SetWill("t/will", "gone", qos, qos == 1) })
+			conn.Close()
+			m, err := sub.NextMsg(harness.Timeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectDevice(t, m, qos)
+			if string(m.Data) != "gone" {
+				t.Error("the will is not what was said")
+			}
+		})
+	}
+}
