@@ -30,6 +30,9 @@ cleanup() {
 		[[ ! -e $file ]] || kill -KILL "$(<"$file")" 2>/dev/null || true
 	done
 	rm -rf "$out/tmp" "$out"/*.pid
+	# TestOCSPResponseCacheLocalStoreOpt leaves its store behind, which scripts/upstream
+	# would take for work.
+	rm -rf "$root/$tree/test/_custom_"
 }
 
 # run_tests GROUP LIMIT PACKAGE FILE: run the tests that are named in FILE, in one process;
