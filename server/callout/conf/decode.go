@@ -1,0 +1,241 @@
+package conf
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Secret is a string that does not print.
+type Secret string
+
+// String hides the secret from fmt and slog.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "[REDACTED]"
+}
+
+// GoString hides the secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// Reveal returns the secret.
+func (s Secret) Reveal() string { return string(s) }
+
+// Decode reads the block n into the struct that dst points to. Fields carry a
+// tag `conf:"name"`, or `conf:"name,required"`. Their types:
+//
+//	string, bool, int, int64   as written
+//	time.Duration              "1m30s", or a number of seconds
+//	[]string                   an array of strings, or one string
+//	Secret                     a string; or the field name_file, with the path of a file that
+//	                           holds it (a newline at its end is cut)
+//	Node                       anything, to be read later
+//	[]Node                     an array, or one value
+//	map[string]Node            a block, by its field names
+//	struct, *struct            a block; an embedded struct's fields are those of the outer one
+//
+// A field that dst does not name is a fault. What is absent leaves dst as it
+// was, so defaults are set before.
+func (n Node) Decode(dst any, faults *Faults) {
+	m, ok := n.value.(map[string]any)
+	if !ok {
+		faults.Add(n, "expected a block, found %s", n.kind())
+		return
+	}
+	v := reflect.ValueOf(dst).Elem()
+	seen := make(map[string]bool, len(m))
+	for _, field := range reflect.VisibleFields(v.Type()) {
+		name, options, ok := tag(field)
+		if !ok {
+			continue
+		}
+		found := n.decodeField(name, v.FieldByIndex(field.Index), seen, faults)
+		if !found && slices.Contains(options, "required") {
+			faults.Add(n, "field %q is missing", name)
+		}
+	}
+	for _, k := range sortedKeys(m) {
+		if !seen[k] {
+			faults.Add(n.child(m[k]), "unknown field %q%s", k, suggest(v.Type()))
+		}
+	}
+}
+
+// decodeField tells whether the block has the field.
+func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, faults *Faults) bool {
+	m := n.value.(map[string]any)
+	found := false
+	for k, raw := range m {
+		item := n.child(raw)
+		switch {
+		case strings.EqualFold(k, name):
+			item.decodeValue(name, dst, faults)
+		case dst.Type() == reflect.TypeFor[Secret]() && strings.EqualFold(k, name+"_file"):
+			item.decodeFile(k, dst, faults)
+		default:
+			continue
+		}
+		if found {
+			faults.Add(item, "%s is set twice", name)
+		}
+		seen[k], found = true, true
+	}
+	return found
+}
+
+func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
+	path, ok := n.value.(string)
+	if !ok {
+		faults.Add(n, "%s: expected a path, found %s", name, n.kind())
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		faults.Add(n, "%s: %v", name, err)
+		return
+	}
+	secret := strings.TrimRight(string(text), "\r\n")
+	if secret == "" {
+		faults.Add(n, "%s: %s is empty", name, path)
+	}
+	dst.SetString(secret)
+}
+
+func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
+	wrong := func(want string) { faults.Add(n, "%s: expected %s, found %s", name, want, n.kind()) }
+	switch dst.Interface().(type) {
+	case Node:
+		dst.Set(reflect.ValueOf(n))
+		return
+	case []Node:
+		dst.Set(reflect.ValueOf(n.Items()))
+		return
+	case map[string]Node:
+		fields := n.Fields()
+		if fields == nil {
+			wrong("a block")
+			return
+		}
+		dst.Set(reflect.ValueOf(fields))
+		return
+	case []string:
+		if list, ok := n.strings(name, faults); ok {
+			dst.Set(reflect.ValueOf(list))
+		}
+		return
+	case time.Duration:
+		if d, ok := n.duration(); ok {
+			dst.SetInt(int64(d))
+		} else {
+			wrong(`a duration such as "5s"`)
+		}
+		return
+	}
+	switch dst.Kind() {
+	case reflect.String:
+		if s, ok := n.value.(string); ok {
+			dst.SetString(s)
+		} else {
+			wrong("a string")
+		}
+	case reflect.Bool:
+		if b, ok := n.value.(bool); ok {
+			dst.SetBool(b)
+		} else {
+			wrong("true or false")
+		}
+	case reflect.Int, reflect.Int64:
+		if i, ok := n.value.(int64); ok {
+			dst.SetInt(i)
+		} else {
+			wrong("a number")
+		}
+	case reflect.Struct:
+		n.Decode(dst.Addr().Interface(), faults)
+	case reflect.Pointer:
+		p := reflect.New(dst.Type().Elem())
+		n.Decode(p.Interface(), faults)
+		dst.Set(p)
+	default:
+		panic(fmt.Sprintf("conf: field %s has type %s", name, dst.Type()))
+	}
+}
+
+func (n Node) strings(name string, faults *Faults) ([]string, bool) {
+	items := n.Items()
+	list := make([]string, 0, len(items))
+	for _, item := range items {
+		s, ok := item.value.(string)
+		if !ok {
+			faults.Add(item, "%s: expected a string, found %s", name, item.kind())
+			return nil, false
+		}
+		list = append(list, s)
+	}
+	return list, true
+}
+
+func (n Node) duration() (time.Duration, bool) {
+	switch v := n.value.(type) {
+	case int64:
+		return time.Duration(v) * time.Second, v >= 0 && v < 1<<31
+	case float64:
+		return time.Duration(v * float64(time.Second)), v >= 0 && v < 1<<31
+	case string:
+		d, err := time.ParseDuration(v)
+		return d, err == nil && d >= 0
+	}
+	return 0, false
+}
+
+// kind names the form of the value, never the value: it may be a secret.
+func (n Node) kind() string {
+	switch n.value.(type) {
+	case nil:
+		return "nothing"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	case int64, float64:
+		return "a number"
+	case []any:
+		return "an array"
+	case map[string]any:
+		return "a block"
+	case time.Time:
+		return "a date"
+	}
+	return fmt.Sprintf("a %T", n.value)
+}
+
+func tag(f reflect.StructField) (name string, options []string, ok bool) {
+	text, ok := f.Tag.Lookup("conf")
+	parts := strings.Split(text, ",")
+	return parts[0], parts[1:], ok
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// suggest names the fields that there are.
+func suggest(t reflect.Type) string {
+	var names []string
+	for _, field := range reflect.VisibleFields(t) {
+		if name, _, ok := tag(field); ok {
+			names = append(names, name)
+		}
+	}
+	return "; known are " + strings.Join(names, ", ")
+}

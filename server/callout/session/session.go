@@ -1,0 +1,159 @@
+// Package session finds out what a credential stands for. Each kind of store or
+// issuer is a Source in a package below this one; what all of them need, a cache,
+// one look-up at a time for a credential, and a bound on how many run at once, is
+// Lookup's.
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/conf"
+)
+
+// Kind tells what sort of credential a client presented.
+type Kind string
+
+const (
+	None     Kind = "none"     // nothing at all
+	Cookie   Kind = "cookie"   // a cookie of the websocket's upgrade request, says the server
+	Token    Kind = "token"    // auth_token of CONNECT; where the server does not tell, maybe a cookie
+	Password Kind = "password" // user and pass of CONNECT
+	Nkey     Kind = "nkey"     // a public key, and a signature of the server's nonce
+	JWT      Kind = "jwt"      // a user JWT, and a signature of the server's nonce unless it is a bearer's
+)
+
+// Credential is what a client presented. All of it but Username and Nkey is
+// secret.
+type Credential struct {
+	Kind      Kind
+	Value     string // cookie, token, or user JWT
+	Username  string
+	Password  string
+	Nkey      string // public key
+	Nonce     string // the server's
+	Signature string // of the nonce
+}
+
+// Request is one question of the server: who is this connection?
+type Request struct {
+	Credential Credential
+
+	ServerID   string
+	ServerName string
+	Cluster    string
+	ClientID   uint64 // the server's number of the connection
+	Host       string // IP address that the server sees
+	Name       string // client name, as it calls itself
+	Lang       string
+	Kind       string // "Client", "Leafnode", ...: upstream's words
+	Type       string // "nats", "mqtt", "websocket"
+	MQTT       string // MQTT client id
+
+	// Headers and Cookies are those of the websocket's upgrade request that the
+	// server's configuration lists; names of headers as http.CanonicalHeaderKey writes
+	// them. Cookies that came twice are left out.
+	Headers map[string][]string
+	Cookies map[string]string
+}
+
+// Session is what a credential stands for. It is shared: nobody changes it.
+type Session struct {
+	// Data is the content, as encoding/json decodes an object into a map.
+	Data map[string]any
+	// Expires is when the session ends; zero when the source does not tell.
+	Expires time.Time
+	// Source and Key name the session where it is kept: the name of the source, and a
+	// key that may be printed and compared, which is never the credential.
+	Source, Key string
+}
+
+// Source tells what a credential stands for.
+type Source interface {
+	// Accepts tells whether the credential may be one of this source, by its form, and
+	// returns what a look-up depends on: equal keys get equal answers, within
+	// the time that answers are cached. An empty key is for a source whose answers must not be
+	// cached or shared, such as one that verifies a signature of this connection's nonce.
+	Accepts(r *Request) (key string, ok bool)
+
+	// Find returns the session. The error is ErrUnknown, maybe wrapped, when the
+	// source is sure that it does not know the credential; any other one means that
+	// it cannot tell. No error holds any part of a credential or of a session.
+	Find(ctx context.Context, r *Request) (*Session, error)
+
+	// Close ends what New began.
+	Close() error
+}
+
+// Errors of Find.
+var (
+	// ErrUnknown: no such session, or it has ended. The next source is asked.
+	ErrUnknown = errors.New("unknown credential")
+	// ErrBusy: too many look-ups wait already.
+	ErrBusy = errors.New("overloaded: too many session look-ups are under way")
+)
+
+// Opener is the configuration of a source, read and found valid. Nothing
+// is contacted before Open.
+type Opener interface {
+	Open(ctx context.Context, env Env) (Source, error)
+	// Common returns the fields that every source has.
+	Common() Settings
+}
+
+// Settings are the fields that every source has in the configuration.
+type Settings struct {
+	Kind          string        `conf:"kind,required"`
+	Name          string        `conf:"name"`           // in logs, metrics and conditions; default: Kind
+	Cookie        string        `conf:"cookie"`         // use this forwarded cookie instead of the credential
+	Timeout       time.Duration `conf:"timeout"`        // of one look-up
+	Cache         time.Duration `conf:"cache"`          // how long a found session is used again; 0: not
+	NegativeCache time.Duration `conf:"negative_cache"` // how long an unknown credential is; 0: not
+	CacheSize     int           `conf:"cache_size"`     // entries
+	Concurrency   int           `conf:"concurrency"`    // look-ups at once
+	Queue         int           `conf:"queue"`          // look-ups that wait for their turn; above: ErrBusy
+}
+
+// Common implements part of Opener for those that embed Settings.
+func (s Settings) Common() Settings { return s }
+
+// Defaults are the settings of a source that the configuration says nothing of.
+func Defaults() Settings {
+	return Settings{
+		Timeout: 2 * time.Second, Cache: 5 * time.Second, NegativeCache: time.Second,
+		CacheSize: 100_000, Concurrency: 64, Queue: 20_000,
+	}
+}
+
+// Check adds what is wrong with the settings of the block n.
+func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
+	if s.Name == "" {
+		s.Name = s.Kind
+	}
+	for _, number := range []struct {
+		name  string
+		value int
+	}{{"cache_size", s.CacheSize}, {"concurrency", s.Concurrency}, {"queue", s.Queue}} {
+		if number.value < 1 {
+			faults.Add(n.Get(number.name), "%s must be 1 or more", number.name)
+		}
+	}
+	if s.Timeout <= 0 {
+		faults.Add(n.Get("timeout"), "timeout must be more than 0")
+	}
+}
+
+// Env is what the sources get from the handler.
+type Env struct {
+	Log *slog.Logger
+	// Connect returns a connection to NATS in an account: empty is the handler's own.
+	// It lives as long as the handler; sources do not close it.
+	Connect func(account string) (*nats.Conn, error)
+	// Changed is told the key of a session that its store changed or, when deleted,
+	// ended. It may be nil, and does not block.
+	Changed func(source, key string, deleted bool)
+}
