@@ -4,9 +4,11 @@
 package conf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/conf"
@@ -43,15 +45,28 @@ type Fault struct {
 func (f *Fault) Error() string { return f.Place.String() + ": " + f.Text }
 
 // Faults collects what is wrong. The zero value is ready.
-type Faults struct{ list []error }
+type Faults struct{ list []*Fault }
 
 // Add adds a fault at the place of n.
 func (f *Faults) Add(n Node, format string, args ...any) {
 	f.list = append(f.list, &Fault{n.place, fmt.Sprintf(format, args...)})
 }
 
-// Err returns all faults as one error, a line each; nil when there are none.
-func (f *Faults) Err() error { return errors.Join(f.list...) }
+// Err returns all faults as one error, a line each in the order of the file; nil
+// when there are none.
+func (f *Faults) Err() error {
+	slices.SortStableFunc(f.list, func(a, b *Fault) int {
+		return cmp.Or(
+			cmp.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),
+			cmp.Compare(a.Place.Column, b.Place.Column),
+		)
+	})
+	errs := make([]error, len(f.list))
+	for i, fault := range f.list {
+		errs[i] = fault
+	}
+	return errors.Join(errs...)
+}
 
 // token is what upstream's parser puts round a value (conf/parse.go). Its type
 // is private, its methods are not.
@@ -68,7 +83,11 @@ func From(v any) Node {
 	if !ok {
 		return Node{value: v}
 	}
-	return Node{t.Value(), Place{t.SourceFile(), t.Line(), t.Position() + 1}}
+	column := t.Position()
+	if t.Line() == 1 {
+		column++ // the lexer counts from the newline before
+	}
+	return Node{t.Value(), Place{t.SourceFile(), t.Line(), column}}
 }
 
 // ParseFile reads a file in NATS configuration syntax, with its includes and

@@ -1,0 +1,89 @@
+// Package forwarded holds what the server tells a callout handler about a
+// connection beyond upstream's request (ADR-26): where the credential was found, and
+// those headers and cookies of the websocket's upgrade request that the
+// configuration lists. The claims of an authorization request have no field for
+// that, so it travels in a tag, which is signed and encrypted like the rest.
+package forwarded
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+)
+
+// prefix of the tag. The rest is base64url of JSON.
+const prefix = "stamp-request:"
+
+// Request is what is told of a connection.
+type Request struct {
+	// FromCookie tells that the credential is the value of the cookie that the
+	// server's websocket block names, and not of the client's CONNECT.
+	FromCookie bool                `json:"from_cookie,omitempty"`
+	Headers    map[string][]string `json:"headers,omitempty"`
+	Cookies    map[string]string   `json:"cookies,omitempty"`
+}
+
+// List names what is forwarded.
+type List struct {
+	Headers []string `conf:"headers"` // field names, in any case
+	Cookies []string `conf:"cookies"` // names, as they are
+}
+
+// Pick returns what of an upgrade request the list names. A cookie that came
+// more than once is left out: a page of a sibling domain can set a second one with
+// the name of ours (cookie tossing), and nothing tells which is which.
+func (l List) Pick(r *http.Request) Request {
+	var out Request
+	for _, name := range l.Headers {
+		if values := r.Header.Values(name); len(values) > 0 {
+			if out.Headers == nil {
+				out.Headers = map[string][]string{}
+			}
+			out.Headers[http.CanonicalHeaderKey(name)] = values
+		}
+	}
+	for _, name := range l.Cookies {
+		if value, ok := OnlyCookie(r, name); ok {
+			if out.Cookies == nil {
+				out.Cookies = map[string]string{}
+			}
+			out.Cookies[name] = value
+		}
+	}
+	return out
+}
+
+// OnlyCookie returns the cookie, unless there is none or more than one of that
+// name.
+func OnlyCookie(r *http.Request, name string) (string, bool) {
+	cookies := r.CookiesNamed(name)
+	if len(cookies) != 1 {
+		return "", false
+	}
+	return cookies[0].Value, true
+}
+
+// Tag is r as a tag of an authorization request.
+func (r Request) Tag() string {
+	// Strings and maps of strings can always be written.
+	text, _ := json.Marshal(r)
+	return prefix + base64.RawURLEncoding.EncodeToString(text)
+}
+
+// FromTags finds what a server told. ok is false when it told nothing, as a
+// server that is not ours does.
+func FromTags(tags []string) (r Request, ok bool) {
+	for _, tag := range tags {
+		text, found := strings.CutPrefix(tag, prefix)
+		if !found {
+			continue
+		}
+		data, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil || json.Unmarshal(data, &r) != nil {
+			return Request{}, false
+		}
+		return r, true
+	}
+	return Request{}, false
+}

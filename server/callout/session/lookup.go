@@ -1,0 +1,184 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Lookup asks one source, and keeps answers for a while. A session that a
+// source knows is used again for the time that the configuration says, an unknown
+// credential for a shorter one; a source that could not tell is asked anew. At any time a
+// credential is looked up once only: whoever asks for the same waits for that answer.
+type Lookup struct {
+	source   Source
+	settings Settings
+	cache    *cache
+	flights  singleflight.Group
+	turns    chan struct{} // a place in it is the right to ask the source
+	waiting  atomic.Int64
+
+	Stats Stats
+}
+
+// Stats counts. Hits and Misses are of the cache.
+type Stats struct {
+	Hits, Misses, Unknown, Failed, Busy atomic.Uint64
+	Asked, Nanoseconds                  atomic.Uint64 // look-ups of the source, and what they took
+}
+
+// NewLookup puts a cache and bounds in front of a source.
+func NewLookup(source Source, settings Settings) *Lookup {
+	return &Lookup{
+		source: source, settings: settings, cache: newCache(settings),
+		turns: make(chan struct{}, settings.Concurrency),
+	}
+}
+
+// Name is the source's in the configuration.
+func (l *Lookup) Name() string { return l.settings.Name }
+
+// Close closes the source.
+func (l *Lookup) Close() error { return l.source.Close() }
+
+// Forget drops what is cached of the session with that key.
+func (l *Lookup) Forget(key string) { l.cache.forget(key) }
+
+// Find returns the session of the request's credential, ErrUnknown when the
+// source does not know it or it is not of this source's form, and another error
+// when that is not certain.
+func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
+	if l.settings.Cookie != "" {
+		r = r.withCookie(l.settings.Cookie)
+	}
+	key, ok := l.source.Accepts(r)
+	if !ok {
+		return nil, ErrUnknown
+	}
+	if key == "" {
+		return l.take(ctx, r)
+	}
+	hash := cacheKey(sha256.Sum256([]byte(key)))
+	if s, ok := l.cache.get(hash, time.Now()); ok {
+		l.Stats.Hits.Add(1)
+		return found(s)
+	}
+	l.Stats.Misses.Add(1)
+	return l.share(ctx, hash, r)
+}
+
+// Cached tells what Find would answer without asking the source: that it
+// knows the credential, that it does not, or neither.
+func (l *Lookup) Cached(r *Request) (known, unknown bool) {
+	if l.settings.Cookie != "" {
+		r = r.withCookie(l.settings.Cookie)
+	}
+	key, ok := l.source.Accepts(r)
+	if !ok || key == "" {
+		return false, !ok
+	}
+	s, ok := l.cache.get(sha256.Sum256([]byte(key)), time.Now())
+	return ok && s != nil, ok && s == nil
+}
+
+// found is the answer that the cache has: no session is an unknown credential.
+func found(s *Session) (*Session, error) {
+	if s == nil {
+		return nil, ErrUnknown
+	}
+	return s, nil
+}
+
+// withCookie returns the request with a cookie for its credential.
+func (r *Request) withCookie(name string) *Request {
+	with := *r
+	with.Credential = Credential{Kind: None}
+	if value := r.Cookies[name]; value != "" {
+		with.Credential = Credential{Kind: Cookie, Value: value}
+	}
+	return &with
+}
+
+// Ended tells whether the session's time is over.
+func (s *Session) Ended(now time.Time) bool { return !s.Expires.IsZero() && !now.Before(s.Expires) }
+
+// share joins the look-up of key that is under way, or begins one. It goes on
+// when who began it no longer waits: others may.
+func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
+	ch := l.flights.DoChan(string(key[:]), func() (any, error) {
+		// One that ended between the look at the cache and here has the answer.
+		if s, ok := l.cache.get(key, time.Now()); ok {
+			return found(s)
+		}
+		version := l.cache.version()
+		s, err := l.take(context.WithoutCancel(ctx), r)
+		if err == nil || errors.Is(err, ErrUnknown) {
+			l.cache.put(key, s, version, time.Now())
+		}
+		return s, err
+	})
+	select {
+	case result := <-ch:
+		s, _ := result.Val.(*Session)
+		return s, result.Err
+	case <-ctx.Done():
+		return nil, l.named(context.Cause(ctx))
+	}
+}
+
+// take waits for a turn, and asks.
+func (l *Lookup) take(ctx context.Context, r *Request) (*Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.settings.Timeout)
+	defer cancel()
+	select {
+	case l.turns <- struct{}{}:
+	default:
+		if err := l.queue(ctx); err != nil {
+			l.Stats.Busy.Add(1)
+			return nil, l.named(err)
+		}
+	}
+	defer func() { <-l.turns }()
+	return l.ask(ctx, r)
+}
+
+// queue waits until there is a turn, as long as not too many wait.
+func (l *Lookup) queue(ctx context.Context) error {
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > int64(l.settings.Queue) {
+		return ErrBusy
+	}
+	select {
+	case l.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ErrBusy
+	}
+}
+
+func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
+	began := time.Now()
+	s, err := l.source.Find(ctx, r)
+	l.Stats.Asked.Add(1)
+	l.Stats.Nanoseconds.Add(uint64(time.Since(began)))
+	switch {
+	case errors.Is(err, ErrUnknown), err == nil && (s == nil || s.Ended(time.Now())):
+		l.Stats.Unknown.Add(1)
+		return nil, ErrUnknown
+	case err != nil:
+		l.Stats.Failed.Add(1)
+		return nil, l.named(err)
+	}
+	named := *s
+	named.Source = l.settings.Name
+	return &named, nil
+}
+
+func (l *Lookup) named(err error) error {
+	return fmt.Errorf("session source %s: %w", l.settings.Name, err)
+}

@@ -1,0 +1,295 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fake is a source whose answers the test decides on.
+type fake struct {
+	asked atomic.Int64
+	atAll atomic.Int64 // the most at once
+	now   atomic.Int64
+	find  func(ctx context.Context, r *Request) (*Session, error)
+	noKey bool
+}
+
+func (f *fake) Accepts(r *Request) (string, bool) {
+	if f.noKey {
+		return "", true
+	}
+	return r.Credential.Value, r.Credential.Value != ""
+}
+
+func (f *fake) Find(ctx context.Context, r *Request) (*Session, error) {
+	f.asked.Add(1)
+	n := f.now.Add(1)
+	defer f.now.Add(-1)
+	for old := f.atAll.Load(); n > old && !f.atAll.CompareAndSwap(old, n); old = f.atAll.Load() {
+	}
+	return f.find(ctx, r)
+}
+
+func (f *fake) Close() error { return nil }
+
+func known(context.Context, *Request) (*Session, error) {
+	return &Session{Key: "k", Data: map[string]any{"user": "alice"}}, nil
+}
+
+func request(credential string) *Request {
+	return &Request{Credential: Credential{Kind: Token, Value: credential}}
+}
+
+func settings(change func(*Settings)) Settings {
+	s := Defaults()
+	s.Name = "fake"
+	if change != nil {
+		change(&s)
+	}
+	return s
+}
+
+func TestLookupCaches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: known}
+		l := NewLookup(f, settings(nil))
+		for range 3 {
+			s, err := l.Find(t.Context(), request("a"))
+			if err != nil || s.Source != "fake" {
+				t.Fatalf("got %v, %v", s, err)
+			}
+		}
+		if n := f.asked.Load(); n != 1 {
+			t.Errorf("asked %d times, not 1", n)
+		}
+		time.Sleep(Defaults().Cache)
+		_, _ = l.Find(t.Context(), request("a"))
+		if n := f.asked.Load(); n != 2 {
+			t.Errorf("asked %d times after the cache's time, not 2", n)
+		}
+	})
+}
+
+func TestLookupCachesUnknownShorter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(context.Context, *Request) (*Session, error) { return nil, fmt.Errorf("x: %w", ErrUnknown) }}
+		l := NewLookup(f, settings(nil))
+		for range 3 {
+			if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrUnknown) {
+				t.Fatal(err)
+			}
+		}
+		if n := f.asked.Load(); n != 1 {
+			t.Errorf("asked %d times, not 1", n)
+		}
+		time.Sleep(Defaults().NegativeCache)
+		_, _ = l.Find(t.Context(), request("a"))
+		if n := f.asked.Load(); n != 2 {
+			t.Errorf("asked %d times, not 2", n)
+		}
+	})
+}
+
+func TestLookupDoesNotCacheDoubt(t *testing.T) {
+	f := &fake{find: func(context.Context, *Request) (*Session, error) { return nil, errors.New("store is down") }}
+	l := NewLookup(f, settings(nil))
+	for range 2 {
+		_, err := l.Find(t.Context(), request("secret-credential"))
+		if err == nil || errors.Is(err, ErrUnknown) || !strings.HasPrefix(err.Error(), "session source fake: ") {
+			t.Fatalf("got %v", err)
+		}
+		if strings.Contains(err.Error(), "secret-credential") {
+			t.Error("the error holds the credential")
+		}
+	}
+	if n := f.asked.Load(); n != 2 {
+		t.Errorf("asked %d times, not 2", n)
+	}
+}
+
+func TestLookupOnceAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
+			time.Sleep(time.Second)
+			return known(ctx, r)
+		}}
+		l := NewLookup(f, settings(nil))
+		var wg sync.WaitGroup
+		for i := range 10_000 {
+			wg.Go(func() {
+				if _, err := l.Find(t.Context(), request(fmt.Sprint("c", i%50))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := f.asked.Load(); n != 50 {
+			t.Errorf("asked %d times for 50 credentials", n)
+		}
+	})
+}
+
+// Who began a look-up may go away; the others get its answer.
+func TestLookupOutlivesWhoBeganIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
+			time.Sleep(time.Second)
+			return known(ctx, r)
+		}}
+		l := NewLookup(f, settings(nil))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		go func() { _, _ = l.Find(ctx, request("a")) }()
+		synctest.Wait()
+		if _, err := l.Find(t.Context(), request("a")); err != nil || f.asked.Load() != 1 {
+			t.Errorf("%v, asked %d times", err, f.asked.Load())
+		}
+	})
+}
+
+func TestLookupBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
+			time.Sleep(10 * time.Millisecond)
+			return known(ctx, r)
+		}}
+		l := NewLookup(f, settings(func(s *Settings) { s.Concurrency, s.Queue = 4, 100 }))
+		var busy, got atomic.Int64
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				_, err := l.Find(t.Context(), request(fmt.Sprint(i)))
+				switch {
+				case err == nil:
+					got.Add(1)
+				case errors.Is(err, ErrBusy):
+					busy.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if f.atAll.Load() > 4 {
+			t.Errorf("%d look-ups at once, not 4", f.atAll.Load())
+		}
+		if got.Load() != 104 || busy.Load() != 896 {
+			t.Errorf("%d answers and %d overloaded; want 104 and 896", got.Load(), busy.Load())
+		}
+	})
+}
+
+func TestLookupTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(ctx context.Context, _ *Request) (*Session, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}
+		l := NewLookup(f, settings(nil))
+		began := time.Now()
+		_, err := l.Find(t.Context(), request("a"))
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != Defaults().Timeout {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestLookupNeverSharesWhatHasNoKey(t *testing.T) {
+	f := &fake{find: known, noKey: true}
+	l := NewLookup(f, settings(nil))
+	for range 3 {
+		_, _ = l.Find(t.Context(), request("a"))
+	}
+	if n := f.asked.Load(); n != 3 {
+		t.Errorf("asked %d times, not 3", n)
+	}
+	if known, unknown := l.Cached(request("a")); known || unknown {
+		t.Error("it is cached")
+	}
+}
+
+func TestLookupForgets(t *testing.T) {
+	f := &fake{find: known}
+	l := NewLookup(f, settings(nil))
+	_, _ = l.Find(t.Context(), request("a"))
+	_, _ = l.Find(t.Context(), request("b")) // of the same session
+	l.Forget("other")
+	if known, _ := l.Cached(request("a")); !known {
+		t.Error("another session's end made it forget")
+	}
+	l.Forget("k")
+	for _, c := range []string{"a", "b"} {
+		if known, _ := l.Cached(request(c)); known {
+			t.Errorf("%s is still known", c)
+		}
+	}
+}
+
+// An answer that was on its way when its session ended must not be kept.
+func TestLookupForgetsWhatIsUnderWay(t *testing.T) {
+	var l *Lookup
+	f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
+		l.Forget("k")
+		return known(ctx, r)
+	}}
+	l = NewLookup(f, settings(nil))
+	_, _ = l.Find(t.Context(), request("a"))
+	if known, _ := l.Cached(request("a")); known {
+		t.Error("the old session is kept")
+	}
+}
+
+func TestLookupNeverGivesWhatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(context.Context, *Request) (*Session, error) {
+			return &Session{Key: "k", Expires: time.Now().Add(time.Second)}, nil
+		}}
+		l := NewLookup(f, settings(func(s *Settings) { s.Cache = time.Hour }))
+		_, _ = l.Find(t.Context(), request("a"))
+		time.Sleep(time.Second)
+		if known, _ := l.Cached(request("a")); known {
+			t.Error("an ended session is cached")
+		}
+		f.find = func(context.Context, *Request) (*Session, error) {
+			return &Session{Key: "k", Expires: time.Now()}, nil
+		}
+		if _, err := l.Find(t.Context(), request("b")); !errors.Is(err, ErrUnknown) {
+			t.Errorf("an ended session: %v", err)
+		}
+	})
+}
+
+func TestLookupCookie(t *testing.T) {
+	f := &fake{find: func(_ context.Context, r *Request) (*Session, error) {
+		if r.Credential.Kind != Cookie || r.Credential.Value != "c" {
+			t.Errorf("credential is of kind %s", r.Credential.Kind)
+		}
+		return known(t.Context(), r)
+	}}
+	l := NewLookup(f, settings(func(s *Settings) { s.Cookie = "sid" }))
+	r := request("token")
+	if _, err := l.Find(t.Context(), r); !errors.Is(err, ErrUnknown) {
+		t.Errorf("without the cookie: %v", err)
+	}
+	r.Cookies = map[string]string{"sid": "c"}
+	if _, err := l.Find(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCacheIndexHoldsNoMoreThanTheCache(t *testing.T) {
+	c := newCache(settings(func(s *Settings) { s.CacheSize = 10 }))
+	for i := range 1000 {
+		c.put(cacheKey{byte(i), byte(i >> 8)}, &Session{Key: fmt.Sprint(i)}, 0, time.Now())
+	}
+	if len(c.bySession) != 10 || c.known.Len() != 10 {
+		t.Errorf("index has %d, cache %d entries", len(c.bySession), c.known.Len())
+	}
+}
