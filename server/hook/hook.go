@@ -4,21 +4,26 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
+	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 
+	"stamp/server/callout/conf"
 	"stamp/server/claim"
 	"stamp/server/policy"
 	"stamp/server/release"
 	"stamp/server/stamp"
 )
 
-// Hook implements the server's extension points. Its zero value is ready.
+// Hook implements the server's extension points.
 type Hook struct {
 	refusedConnections atomic.Uint64
 	refusedMessages    atomic.Uint64
+	callout            calloutHook
 }
 
 var (
@@ -26,12 +31,19 @@ var (
 	_ natsserver.InboundConfigHook  = (*Hook)(nil)
 	_ natsserver.InboundMonitorHook = (*Hook)(nil)
 	_ natsserver.InboundScopeHook   = (*Hook)(nil)
+	_ natsserver.InboundCalloutHook = (*Hook)(nil)
+	_ natsserver.InboundStartHook   = (*Hook)(nil)
 )
+
+// New returns a hook that is not installed.
+func New() *Hook {
+	return &Hook{callout: calloutHook{metrics: metrics.NewSet(), users: map[string]nkeys.KeyPair{}}}
+}
 
 // Install makes every server of this process stamp. It must be called before a
 // configuration is read or a server is created.
 func Install() *Hook {
-	h := &Hook{}
+	h := New()
 	natsserver.SetInboundHook(h)
 	return h
 }
@@ -110,7 +122,7 @@ func (h *Hook) Varz() any {
 	}
 }
 
-// rules returns the rules of a server, from what ParseHeaderOptions returned.
+// rules returns the rules of a server, from what ParseBlock returned.
 func rules(options any) policy.Rules {
 	if r, ok := options.(*policy.Rules); ok {
 		return *r
@@ -128,11 +140,18 @@ func (h *Hook) ParseUserHeaders(headers, permissions any) (any, error) {
 	return cl, nil
 }
 
-// ParseHeaderOptions implements natsserver.InboundConfigHook.
-func (h *Hook) ParseHeaderOptions(block any) (any, error) {
-	m, ok := block.(map[string]any)
+// ParseBlock implements natsserver.InboundConfigHook.
+func (h *Hook) ParseBlock(name string, block any) (any, error) {
+	if name == "callout" {
+		return parseCallout(block)
+	}
+	return parseHeaders(block)
+}
+
+func parseHeaders(block any) (any, error) {
+	m, ok := conf.From(block).Plain().(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("expected a block, got %T", block)
+		return nil, errors.New("expected a block")
 	}
 	r := &policy.Rules{}
 	for k, v := range m {

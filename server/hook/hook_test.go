@@ -45,7 +45,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-func TestParseHeaderOptions(t *testing.T) {
+func TestParseBlock(t *testing.T) {
 	h := &Hook{}
 	tests := []struct {
 		name  string
@@ -61,7 +61,7 @@ func TestParseHeaderOptions(t *testing.T) {
 		{"text", map[string]any{"max_bytes": "1K"}, "max_bytes must be"},
 	}
 	for _, tt := range tests {
-		got, err := h.ParseHeaderOptions(tt.block)
+		got, err := h.ParseBlock("headers", tt.block)
 		if (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
 			t.Errorf("%s: error %v", tt.name, err)
 		}
@@ -74,7 +74,7 @@ func TestParseHeaderOptions(t *testing.T) {
 // The limits of the block hold for users, wherever in the file it stands.
 func TestOptionsReachUsers(t *testing.T) {
 	h := &Hook{}
-	options, err := h.ParseHeaderOptions(map[string]any{"max_headers": int64(1)})
+	options, err := h.ParseBlock("headers", map[string]any{"max_headers": int64(1)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ func run() error {
 	var bin binaries
 	flag.StringVar(&bin.stock, "stock", "", "file of the stock nats-server")
 	flag.StringVar(&bin.ours, "ours", "", "file of the stamping nats-server")
+	flag.StringVar(&bin.callout, "callout", "", "file of nats-callout; without it callouts are left out")
 	flag.StringVar(&bin.cli, "cli", "", "file of the nats command; without it nats bench is left out")
 	quick := flag.Bool("quick", false, "few cases and short ones: does it still work")
 	rounds := flag.Int("rounds", 0, "rounds over the messages, instead of the plan's")
@@ -27,7 +28,12 @@ func run() error {
 	subs := flag.String("subs", "", "numbers of subscribers, instead of the plan's")
 	messagesOnly := flag.Bool("messages-only", false, "leave out allocations, connections and nats bench")
 	out := flag.String("write", "", "file to write the report to, instead of standard output")
+	callouts := flag.Bool("callouts-only", false, "measure callouts and nothing else")
+	smallestURL := flag.String("smallest", "", "be the smallest callout handler, on that server")
 	flag.Parse()
+	if *smallestURL != "" {
+		return serveSmallest(*smallestURL)
+	}
 	if bin.stock == "" || bin.ours == "" || flag.NArg() > 0 {
 		return fmt.Errorf("wrong usage\nhint: scripts/bench --help")
 	}
@@ -38,7 +44,7 @@ func run() error {
 	if err := p.choose(*sizes, *subs); err != nil {
 		return err
 	}
-	p.messagesOnly = *messagesOnly
+	p.messagesOnly, p.calloutsOnly = *messagesOnly, *callouts
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	res, err := newRunner(bin, p, os.Stderr).run(ctx)

@@ -99,6 +99,9 @@ type plan struct {
 	cells  []cell
 
 	messagesOnly bool // nothing of what follows
+	calloutsOnly bool // nothing but callouts
+
+	calloutRounds, callouts int
 
 	connectRounds, connects int
 
@@ -111,6 +114,7 @@ func newPlan(quick bool) *plan {
 		return &plan{
 			rounds: 3, budget: 10 * time.Millisecond,
 			cells:         cells([]int{16, 1024, 65536, 1 << 20}, []int{0, 1}),
+			calloutRounds: 2, callouts: 500,
 			connectRounds: 2, connects: 50,
 			cliRounds: 1, cliLoads: []cliLoad{{128, 50000}},
 		}
@@ -118,6 +122,7 @@ func newPlan(quick bool) *plan {
 	return &plan{
 		rounds: 40, budget: 20 * time.Millisecond,
 		cells:         cells([]int{16, 128, 1024, 4096, 16384, 65536, 262144, 1 << 20}, []int{0, 1, 10}),
+		calloutRounds: 20, callouts: 3000,
 		connectRounds: 25, connects: 200,
 		cliRounds: 5, cliLoads: []cliLoad{{128, 500000}, {1024, 200000}, {16384, 20000}},
 	}

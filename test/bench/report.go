@@ -10,6 +10,10 @@ func report(r *results, m machine) string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\n")
 	fmt.Fprintf(&b, "Made by `scripts/bench`: %d rounds, %d minutes in all. Machine: %s.\n\n", r.plan.rounds, int(r.took.Minutes()+0.5), m.text)
+	if r.plan.calloutsOnly {
+		calloutTable(&b, r)
+		return b.String()
+	}
 	verdict(&b, r)
 	ratioTables(&b, r)
 	absoluteTables(&b, r)
@@ -17,6 +21,7 @@ func report(r *results, m machine) string {
 	if !r.plan.messagesOnly {
 		allocTable(&b, r)
 		connectTable(&b, r)
+		calloutTable(&b, r)
 		cliTables(&b, r)
 	}
 	fmt.Fprintf(&b, method, len(block(one)), len(block(four)), len(block(own))+len(block(four))-len("NATS/1.0\r\n\r\n"))

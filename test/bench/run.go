@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// binaries are the servers' files and the public tool's, which may be missing.
-type binaries struct{ stock, ours, cli string }
+// binaries are the servers' files, the public tool's and the callout handler's; the
+// last two may be missing.
+type binaries struct{ stock, ours, cli, callout string }
 
 func (b binaries) of(server string) string {
 	if server == ours {
@@ -37,6 +38,7 @@ type results struct {
 	cpu, wall series // ns per message
 	allocs    series // objects per message
 	connect   series // ns of CPU per connection
+	callout   series // ns of the handler's CPU per callout
 	cliCPU    series // ns per message
 	cliRate   series // messages per second, as the tool's subscriber says
 }
@@ -50,13 +52,22 @@ type runner struct {
 
 func newRunner(bin binaries, p *plan, progress io.Writer) *runner {
 	return &runner{bin, p, progress, &results{
-		plan: p, cpu: series{}, wall: series{}, allocs: series{}, connect: series{}, cliCPU: series{}, cliRate: series{},
+		plan: p, cpu: series{}, wall: series{}, allocs: series{}, connect: series{}, callout: series{}, cliCPU: series{}, cliRate: series{},
 	}}
 }
 
 func (r *runner) run(ctx context.Context) (*results, error) {
 	begin := time.Now()
 	defer func() { r.res.took = time.Since(begin) }()
+	if r.bin.callout != "" && !r.plan.messagesOnly {
+		fmt.Fprintln(r.progress, "callouts")
+		if err := r.calloutRounds(ctx); err != nil {
+			return nil, fmt.Errorf("callouts: %w", err)
+		}
+	}
+	if r.plan.calloutsOnly {
+		return r.res, nil
+	}
 	for i := range r.plan.rounds {
 		fmt.Fprintf(r.progress, "messages: round %d of %d, after %d s\n", i+1, r.plan.rounds, int(time.Since(begin).Seconds()))
 		if err := r.withServers(ctx, usersConf, r.messageRound); err != nil {

@@ -140,6 +140,28 @@ func connectTable(b *strings.Builder, r *results) {
 	b.WriteString("\n")
 }
 
+func calloutTable(b *strings.Builder, r *results) {
+	b.WriteString("## Callouts\n\n")
+	if len(r.callout) == 0 {
+		b.WriteString("Not run.\n\n")
+		return
+	}
+	fmt.Fprintf(b, "CPU time of the handler's process for one callout, encrypted with an xkey; %d rounds of %d, %d sessions, %d requests "+
+		"under way at once. The smallest handler has one goroutine, knows one user, looks nothing up and checks nothing.\n\n",
+		r.plan.calloutRounds, r.plan.callouts, calloutSessions, calloutWindow)
+	tableHead(b, "handler", "microseconds, median ± median absolute deviation", "callouts per second and core")
+	for _, arm := range calloutArms {
+		values := r.callout[key{arm: arm}]
+		tableRow(b, arm, deviation(values, 1e3), fmt.Sprintf("%.0f", 1e9/median(values)))
+	}
+	b.WriteString("\n")
+	tableHead(b, "ratio", "median (quartiles)")
+	for _, p := range calloutPairs {
+		tableRow(b, p.title, fine(r.callout.of(p, cell{})))
+	}
+	b.WriteString("\n")
+}
+
 // fine is ratio with one digit more.
 func fine(values []float64) string {
 	return fmt.Sprintf("**%.3f** (%.3f–%.3f)", median(values), quantile(values, 0.25), quantile(values, 0.75))

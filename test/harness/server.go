@@ -11,15 +11,10 @@
 package harness
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,11 +28,8 @@ const Timeout = 20 * time.Second
 
 // Server is a running nats-server.
 type Server struct {
-	Log
-
-	cmd    *exec.Cmd
-	conf   string // file
-	exited chan struct{}
+	*Process
+	conf string // file
 }
 
 // common stands before every configuration.
@@ -59,50 +51,10 @@ func Start(t testing.TB, conf string, args ...string) *Server {
 // it to be ready: see Exit.
 func Launch(t testing.TB, conf string, args ...string) *Server {
 	t.Helper()
-	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf"), exited: make(chan struct{})}
+	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf")}
 	s.write(t, conf)
-	s.cmd = exec.Command(Binary(t), append([]string{"-c", s.conf}, args...)...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.Log, &s.Log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", s.cmd.Path, err)
-	}
-	go func() {
-		_ = s.cmd.Wait() // its exit code is in ProcessState
-		s.Log.close()
-		close(s.exited)
-	}()
-	t.Cleanup(func() {
-		s.Stop()
-		if t.Failed() && os.Getenv("STAMP_TEST_LOG") != "" {
-			t.Logf("log of the server:\n%s", s.Text())
-		}
-	})
+	s.Process = Run(t, Binary(t), append([]string{"-c", s.conf}, args...)...)
 	return s
-}
-
-// Stop kills the server and waits for its end.
-func (s *Server) Stop() {
-	_ = s.cmd.Process.Kill() // it may have ended
-	<-s.exited
-}
-
-// Exit waits for the server to end by itself and returns its exit code.
-func (s *Server) Exit(t testing.TB) int {
-	t.Helper()
-	select {
-	case <-s.exited:
-	case <-time.After(Timeout):
-		t.Fatalf("the server did not exit in %s", Timeout)
-	}
-	return s.cmd.ProcessState.ExitCode()
-}
-
-// Signal sends the server a signal.
-func (s *Server) Signal(t testing.TB, sig syscall.Signal) {
-	t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		t.Fatalf("signal the server: %v", err)
-	}
 }
 
 // Reload gives the server a new configuration, as Start does, and waits until it
@@ -130,9 +82,6 @@ func (s *Server) write(t testing.TB, conf string) {
 		t.Fatal(err)
 	}
 }
-
-// PID is the process id.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // The addresses that the server listens on, host:port, as its log says. They end
 // the test when the configuration has no such listener.
@@ -183,47 +132,4 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not in %s: %s", Timeout, what)
 		}
 	}
-}
-
-var binary = sync.OnceValues(func() (string, error) {
-	if file := os.Getenv("STAMP_SERVER"); file != "" {
-		return file, nil
-	}
-	dir, err := os.MkdirTemp("", "stamp-test-"+strconv.Itoa(os.Getpid())+"-")
-	if err != nil {
-		return "", err
-	}
-	built = dir
-	file := filepath.Join(dir, "nats-server")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "stamp/cmd/nats-server").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the server: %w\n%s", err, out)
-	}
-	return file, nil
-})
-
-// built is the directory of the binary, when this process built it.
-var built string
-
-// Binary is the file of the server under test: $STAMP_SERVER, or one that is
-// built once for the process.
-func Binary(t testing.TB) string {
-	t.Helper()
-	file, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// Main is for TestMain: it runs the tests, removes what Binary built, and returns
-// the exit code.
-func Main(m *testing.M) int {
-	code := m.Run()
-	if built != "" {
-		if err := os.RemoveAll(built); err != nil && !errors.Is(err, os.ErrNotExist) {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}
-	return code
 }

@@ -1,0 +1,174 @@
+// Package callout is an auth callout handler (NATS ADR-26): it tells the server who
+// a connection is and what it may do. A session source (packages below session) knows
+// what a credential stands for, the first grant that matches (package grant) says what
+// a session gets, and the answer is a user JWT with a headers claim.
+//
+// Who cannot be told with certainty is refused. No error and no log line
+// holds a credential, or anything that a session holds.
+package callout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/forwarded"
+	"stamp/server/callout/grant"
+	"stamp/server/callout/session"
+)
+
+// Config is the `callout` block, read and found valid.
+type Config struct {
+	fields
+
+	block    conf.Node
+	keys     *keys
+	sources  []session.Opener
+	grants   *grant.Grants
+	kinds    map[session.Kind]bool // empty: all
+	warnings []string
+}
+
+// fields is the block as it is written.
+type fields struct {
+	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key, or of a signing key
+	IssuerAccount string               `conf:"issuer_account"` // operator mode: whose signing key Issuer is
+	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key
+	Account       string               `conf:"account"`        // inside the server: where the handler listens
+	SigningKeys   map[string]conf.Node `conf:"signing_keys"`
+	Connect       *Connect             `conf:"connect"`
+	Request       forwarded.List       `conf:"request"`
+	Credential    []string             `conf:"credential"`
+	HTTP          string               `conf:"http"`
+	Queue         int                  `conf:"queue"`
+	Sessions      []conf.Node          `conf:"sessions"`
+	Grants        conf.Node            `conf:"grants"`
+}
+
+// DefaultQueue is how many callouts may wait until one is begun.
+const DefaultQueue = 65536
+
+// Load reads a configuration file: a file with a `callout` block, or one that
+// has the block's fields at its top. The error has all faults, a line each.
+func Load(file string) (*Config, error) {
+	n, err := conf.ParseFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if block := n.Get("callout"); !block.IsZero() {
+		n = block
+	}
+	var faults conf.Faults
+	cfg := Parse(n, &faults)
+	if len(cfg.sources) == 0 {
+		faults.Add(n, "field %q is missing", "sessions")
+	}
+	cfg.checkStandalone(n, &faults)
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// Parse reads the block n. What is wrong is added to faults.
+func Parse(n conf.Node, faults *conf.Faults) *Config {
+	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue}}
+	n.Decode(&cfg.fields, faults)
+	cfg.keys = parseKeys(n, &cfg.fields, faults)
+	cfg.parseKinds(n, faults)
+	if cfg.Queue < 1 {
+		faults.Add(n.Get("queue"), "queue must be 1 or more")
+	}
+	cfg.Connect.check(n.Get("connect"), faults)
+	cfg.sources = parseSources(cfg.Sessions, faults)
+	if !cfg.Serves() {
+		if !cfg.Grants.IsZero() {
+			faults.Add(cfg.Grants, "there are grants, but no sessions")
+		}
+		return cfg
+	}
+	if cfg.Grants.IsZero() {
+		faults.Add(n, "field %q is missing", "grants")
+		return cfg
+	}
+	cfg.grants = grant.Parse(cfg.Grants, faults)
+	if cfg.grants != nil && faults.Err() == nil {
+		cfg.warnings = append(cfg.warnings, cfg.grants.Warnings()...)
+	}
+	return cfg
+}
+
+// Serves tells whether the block has a handler: one without session sources only
+// tells the server what to forward.
+func (c *Config) Serves() bool { return len(c.Sessions) > 0 }
+
+// Warnings are what is allowed, but seldom meant.
+func (c *Config) Warnings() []string { return c.warnings }
+
+// kinds of credentials that can be listed.
+var kinds = []session.Kind{session.Cookie, session.Token, session.Password, session.Nkey, session.JWT, session.None}
+
+func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
+	c.kinds = map[session.Kind]bool{}
+	for i, item := range n.Get("credential").Items() {
+		if i >= len(c.Credential) {
+			return
+		}
+		kind := session.Kind(c.Credential[i])
+		if kind == "user_password" {
+			kind = session.Password
+		}
+		if !slices.Contains(kinds, kind) {
+			faults.Add(item, "credential: unknown kind %q; known are cookie, token, password, nkey, jwt, none", kind)
+		}
+		c.kinds[kind] = true
+	}
+}
+
+// checkStandalone adds what a handler in a process of its own needs.
+func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
+	if c.Issuer == "" {
+		faults.Add(n, "field %q is missing: the seed of the account key that signs answers", "issuer")
+	}
+	if c.Account != "" {
+		faults.Add(n.Get("account"), "account is for a handler inside the server; here, the user of connect has one")
+	}
+	if len(c.Request.Cookies)+len(c.Request.Headers) > 0 {
+		faults.Add(n.Get("request"), "request belongs into the callout block of the server's configuration, which forwards them")
+	}
+	for i, source := range c.sources {
+		if a, ok := source.(inAccount); ok && a.InAccount() != "" {
+			faults.Add(c.Sessions[i].Get("account"), "account is for a handler inside the server; here, the user of connect has one")
+		}
+	}
+}
+
+// parseSources reads the list of session sources.
+func parseSources(list []conf.Node, faults *conf.Faults) []session.Opener {
+	var out []session.Opener
+	names := map[string]bool{}
+	for _, n := range list {
+		kind, _ := n.Get("kind").Plain().(string)
+		parse, ok := sourceKinds[kind]
+		if !ok {
+			at := n.Get("kind")
+			if at.IsZero() {
+				at = n
+			}
+			faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
+			continue
+		}
+		source := parse(n, faults)
+		if source == nil {
+			continue
+		}
+		if name := source.Common().Name; names[name] {
+			faults.Add(n, "session source: a second one with the name %q; give it a name", name)
+		} else {
+			names[name] = true
+		}
+		out = append(out, source)
+	}
+	return out
+}

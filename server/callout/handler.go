@@ -1,0 +1,169 @@
+package callout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/grant"
+	"stamp/server/callout/session"
+)
+
+// Options are what a handler gets from whoever runs it.
+type Options struct {
+	Log     *slog.Logger // nil: slog.Default()
+	Metrics *metrics.Set // nil: a set of its own
+	// Connect returns a connection in an account, for sources that keep their
+	// sessions in NATS; empty is the handler's own. The handler closes none of them.
+	Connect func(account string) (*nats.Conn, error)
+	// Connections are those of the server that the handler is in; nil elsewhere. A session
+	// that was deleted closes its connections there.
+	Connections Connections
+}
+
+// Connections of a server.
+type Connections interface {
+	ServerID() string
+	Alive(cid uint64) bool
+	Close(cid uint64) error
+}
+
+// Handler answers callouts. Its methods may be called at the same time.
+type Handler struct {
+	cfg     *Config
+	log     *slog.Logger
+	sources []*session.Lookup
+	metrics *handlerMetrics
+	prober  atomic.Pointer[prober]
+	tracker *tracker // nil: not known which connections there are
+
+	mu     sync.Mutex
+	served []*subscription
+}
+
+// New opens the sources of cfg. Those that cannot be reached yet are tried again
+// by themselves.
+func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewSet()
+	}
+	h := &Handler{cfg: cfg, log: o.Log}
+	if o.Connections != nil {
+		h.tracker = newTracker(o.Connections)
+	}
+	env := session.Env{Log: o.Log, Connect: o.Connect, Changed: h.changed}
+	for _, opener := range cfg.sources {
+		source, err := opener.Open(ctx, env)
+		if err != nil {
+			h.Close()
+			return nil, fmt.Errorf("session source %s: %w", opener.Common().Name, err)
+		}
+		h.mu.Lock()
+		h.sources = append(h.sources, session.NewLookup(source, opener.Common()))
+		h.mu.Unlock()
+	}
+	h.metrics = newMetrics(o.Metrics, h)
+	return h, nil
+}
+
+// Close closes the sources. Callouts that are under way then are refused.
+func (h *Handler) Close() {
+	for _, source := range h.lookups() {
+		if err := source.Close(); err != nil {
+			h.log.Warn("close session source", "source", source.Name(), "error", err)
+		}
+	}
+}
+
+func (h *Handler) lookups() []*session.Lookup {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sources
+}
+
+// changed is told by a source that a session changed or ended in its store.
+func (h *Handler) changed(source, key string, deleted bool) {
+	for _, l := range h.lookups() {
+		if l.Name() == source {
+			l.Forget(key)
+		}
+	}
+	if !deleted || h.tracker == nil {
+		return
+	}
+	if n := h.tracker.end(source, key); n > 0 {
+		h.log.Info("session ended: its connections are closed", "source", source, "session", key, "connections", n)
+	}
+}
+
+// Verdict is what a connection gets.
+type Verdict struct {
+	Session *session.Session
+	Grant   *grant.Result
+}
+
+// Reasons of a refusal, beside those of package grant. The client never sees
+// them; the server logs them.
+var (
+	ErrUnknown = errors.New("no session: the credential is unknown, or there is none")
+	ErrKind    = errors.New("credentials of this kind are not accepted")
+)
+
+// Judge finds the session of a connection, and what it gets. The error is the
+// reason of a refusal; it holds no secret.
+func (h *Handler) Judge(ctx context.Context, r *session.Request) (*Verdict, error) {
+	s, err := h.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return h.judge(s, r)
+}
+
+func (h *Handler) judge(s *session.Session, r *session.Request) (*Verdict, error) {
+	result, err := h.cfg.grants.Match(s, r, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Verdict{s, result}, nil
+}
+
+// find asks the sources in order. One that cannot tell ends the search: the
+// credential may be its, and what a later source says of it may be less than that.
+func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Session, error) {
+	if len(h.cfg.kinds) > 0 && !h.cfg.kinds[r.Credential.Kind] {
+		return nil, fmt.Errorf("%w: %s", ErrKind, r.Credential.Kind)
+	}
+	for _, source := range h.sources {
+		s, err := source.Find(ctx, r)
+		if !errors.Is(err, session.ErrUnknown) {
+			return s, err
+		}
+	}
+	return nil, ErrUnknown
+}
+
+// ready tells whether find will answer at once, from what is cached.
+func (h *Handler) ready(r *session.Request) bool {
+	if len(h.cfg.kinds) > 0 && !h.cfg.kinds[r.Credential.Kind] {
+		return true
+	}
+	for _, source := range h.sources {
+		switch known, unknown := source.Cached(r); {
+		case known:
+			return true
+		case !unknown:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,149 @@
+package callout
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/grant"
+	"stamp/server/claim"
+)
+
+// keys sign and decrypt.
+type keys struct {
+	issuer        nkeys.KeyPair // nil: to be made (inside the server)
+	issuerAccount string
+	xkey          nkeys.KeyPair // nil: requests are not encrypted
+	// accounts are who signs users of which account, by the name that grants use, in
+	// operator mode. Empty in configuration mode: issuer signs all.
+	accounts map[string]signingKey
+}
+
+type signingKey struct {
+	account string // public key of the account
+	key     nkeys.KeyPair
+}
+
+func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
+	k := &keys{issuerAccount: f.IssuerAccount}
+	if f.Issuer != "" {
+		k.issuer = parseSeed(secretNode(n, "issuer"), "issuer", f.Issuer, nkeys.PrefixByteAccount, faults)
+	}
+	if f.XKey != "" {
+		k.xkey = parseSeed(secretNode(n, "xkey"), "xkey", f.XKey, nkeys.PrefixByteCurve, faults)
+	}
+	if f.IssuerAccount != "" && !nkeys.IsValidPublicAccountKey(f.IssuerAccount) {
+		faults.Add(n.Get("issuer_account"), "issuer_account: not the public key of an account")
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.SigningKeys)) {
+		if k.accounts == nil {
+			k.accounts = map[string]signingKey{}
+		}
+		k.accounts[name] = parseSigningKey(name, f.SigningKeys[name], faults)
+	}
+	return k
+}
+
+func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
+	var block struct {
+		Account string      `conf:"account"`
+		Seed    conf.Secret `conf:"seed,required"`
+	}
+	n.Decode(&block, faults)
+	key := signingKey{account: block.Account}
+	if block.Seed == "" {
+		return key
+	}
+	if key.key = parseSeed(secretNode(n, "seed"), "seed", block.Seed, nkeys.PrefixByteAccount, faults); key.key == nil {
+		return key
+	}
+	if key.account == "" {
+		key.account = public(key.key)
+	} else if !nkeys.IsValidPublicAccountKey(key.account) {
+		faults.Add(n.Get("account"), "signing_keys %s: account is not the public key of an account", name)
+	}
+	return key
+}
+
+// secretNode is where a secret, or the path of its file, is written.
+func secretNode(n conf.Node, name string) conf.Node {
+	if at := n.Get(name); !at.IsZero() {
+		return at
+	}
+	return n.Get(name + "_file")
+}
+
+func parseSeed(at conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte, faults *conf.Faults) nkeys.KeyPair {
+	kind := map[nkeys.PrefixByte]string{
+		nkeys.PrefixByteAccount: "an account key (SA...)", nkeys.PrefixByteCurve: "a curve key (SX...)",
+		nkeys.PrefixByteUser: "a user key (SU...)",
+	}[want]
+	prefix, _, err := nkeys.DecodeSeed([]byte(seed.Reveal()))
+	if err != nil || prefix != want {
+		faults.Add(at, "%s: not the seed of %s", name, kind)
+		return nil
+	}
+	var kp nkeys.KeyPair
+	if want == nkeys.PrefixByteCurve {
+		kp, err = nkeys.FromCurveSeed([]byte(seed.Reveal()))
+	} else {
+		kp, err = nkeys.FromSeed([]byte(seed.Reveal()))
+	}
+	if err != nil {
+		faults.Add(at, "%s: not the seed of %s", name, kind)
+		return nil
+	}
+	return kp
+}
+
+// public returns the public key of a pair that has one.
+func public(kp nkeys.KeyPair) string {
+	key, err := kp.PublicKey()
+	if err != nil {
+		return ""
+	}
+	return key
+}
+
+// sign makes the user JWT of a grant, for the user nkey that the server asked
+// about.
+func (k *keys) sign(g *grant.Result, userNkey string) (string, error) {
+	user := *g.User
+	user.Subject = userNkey
+	if len(k.accounts) == 0 {
+		user.Audience = g.Account
+		return claim.Encode(&user, g.Claim, k.issuer)
+	}
+	signer, ok := k.accounts[g.Account]
+	if !ok {
+		return "", fmt.Errorf("grant %s: signing_keys has no account of that name", g.Grant)
+	}
+	if public(signer.key) != signer.account {
+		user.IssuerAccount = signer.account
+	}
+	return claim.Encode(&user, g.Claim, signer.key)
+}
+
+// respond signs the answer to a request, and encrypts it when the request was.
+func (k *keys) respond(r *request, userJWT, refusal string) ([]byte, error) {
+	response := jwt.NewAuthorizationResponseClaims(r.userNkey)
+	response.Audience = r.ServerID
+	response.Jwt, response.Error = userJWT, refusal
+	response.IssuerAccount = k.issuerAccount
+	token, err := response.Encode(k.issuer)
+	if err != nil {
+		return nil, fmt.Errorf("encode response: %w", err)
+	}
+	if r.xkey == "" {
+		return []byte(token), nil
+	}
+	sealed, err := k.xkey.Seal([]byte(token), r.xkey)
+	if err != nil {
+		return nil, fmt.Errorf("encrypt response: %w", err)
+	}
+	return sealed, nil
+}

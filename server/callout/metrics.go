@@ -1,0 +1,51 @@
+package callout
+
+import (
+	"fmt"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"stamp/server/callout/session"
+)
+
+// handlerMetrics are in Prometheus' form. Their labels hold names of the
+// configuration only.
+type handlerMetrics struct {
+	requests, granted, refused, overloaded, late, malformed, failed *metrics.Counter
+
+	seconds *metrics.Histogram
+}
+
+func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
+	result := func(r string) *metrics.Counter {
+		return set.GetOrCreateCounter(fmt.Sprintf(`stamp_callout_answers_total{result=%q}`, r))
+	}
+	m := &handlerMetrics{
+		requests: set.GetOrCreateCounter(`stamp_callout_requests_total`),
+		granted:  result("granted"), refused: result("refused"), overloaded: result("overloaded"),
+		late: result("late"), malformed: result("malformed"), failed: result("failed"),
+		seconds: set.GetOrCreateHistogram(`stamp_callout_seconds`),
+	}
+	for _, l := range h.sources {
+		sourceMetrics(set, l)
+	}
+	return m
+}
+
+func sourceMetrics(set *metrics.Set, l *session.Lookup) {
+	gauge := func(name, labels string, f func() float64) {
+		full := fmt.Sprintf(`%s{source=%q%s}`, name, l.Name(), labels)
+		// A reload brings a new Lookup of the same name.
+		set.UnregisterMetric(full)
+		set.NewGauge(full, f)
+	}
+	lookups := func(result string, n interface{ Load() uint64 }) {
+		gauge("stamp_callout_lookups_total", fmt.Sprintf(",result=%q", result), func() float64 { return float64(n.Load()) })
+	}
+	lookups("cached", &l.Stats.Hits)
+	lookups("asked", &l.Stats.Asked)
+	lookups("unknown", &l.Stats.Unknown)
+	lookups("failed", &l.Stats.Failed)
+	lookups("overloaded", &l.Stats.Busy)
+	gauge("stamp_callout_lookup_seconds_total", "", func() float64 { return float64(l.Stats.Nanoseconds.Load()) / 1e9 })
+}

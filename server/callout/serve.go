@@ -1,0 +1,214 @@
+package callout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/session"
+)
+
+// queueGroup is that of all handlers, so that each callout has one answer.
+const queueGroup = "stamp-callout"
+
+// subscription is the handler on one connection. Callouts wait in queue; workers,
+// two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
+// session must be looked up goes on in a goroutine: Lookup bounds those.
+type subscription struct {
+	h      *Handler
+	sub    *nats.Subscription
+	queue  chan arrival
+	busy   chan arrival // those that found the queue full
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+type arrival struct {
+	msg *nats.Msg
+	at  time.Time
+}
+
+// busyQueue is how many callouts wait to be told that there are too many. Above
+// that they get no answer, which the server takes for a refusal when its patience ends.
+const busyQueue = 1024
+
+// Serve answers callouts on nc until Drain, or until nc is closed.
+func (h *Handler) Serve(nc *nats.Conn) error {
+	s := &subscription{h: h, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	sub, err := nc.QueueSubscribe(Subject, queueGroup, s.arrive)
+	if err != nil {
+		s.cancel()
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	s.sub = sub
+	// Called when everything that came has been through arrive, also when nc is closed.
+	sub.SetClosedHandler(func(string) {
+		close(s.queue)
+		close(s.busy)
+	})
+	for range 2 * runtime.GOMAXPROCS(0) {
+		s.work.Go(func() { each(s.queue, s.answer) })
+	}
+	s.work.Go(func() { each(s.busy, s.refuseBusy) })
+	h.mu.Lock()
+	h.served = append(h.served, s)
+	h.mu.Unlock()
+	// So that the server knows of it when Serve returns.
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	return nil
+}
+
+func (s *subscription) arrive(m *nats.Msg) {
+	s.h.metrics.requests.Inc()
+	a := arrival{m, time.Now()}
+	select {
+	case s.queue <- a:
+		return
+	default:
+	}
+	s.h.metrics.overloaded.Inc()
+	select {
+	case s.busy <- a:
+	default:
+	}
+}
+
+func each(from <-chan arrival, do func(arrival)) {
+	for a := range from {
+		do(a)
+	}
+}
+
+var errOverloaded = errors.New("overloaded: too many callouts wait")
+
+func (s *subscription) refuseBusy(a arrival) {
+	r, err := s.h.cfg.keys.read(a.msg)
+	if err != nil {
+		s.h.malformed(err)
+		return
+	}
+	s.h.respond(a, r, "", errOverloaded)
+}
+
+// answer answers a callout, or leaves that to a goroutine.
+func (s *subscription) answer(a arrival) {
+	h := s.h
+	r, err := h.cfg.keys.read(a.msg)
+	if err != nil {
+		h.malformed(err)
+		return
+	}
+	if r.patience > 0 && time.Since(a.at) > r.patience {
+		h.metrics.late.Inc()
+		return
+	}
+	if h.probed(a, r) {
+		return
+	}
+	if h.ready(&r.Request) {
+		h.decide(s.ctx, a, r)
+		return
+	}
+	s.work.Go(func() { h.decide(s.ctx, a, r) })
+}
+
+// decide judges, and answers.
+func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
+	if r.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience))
+		defer cancel()
+	}
+	var token string
+	verdict, err := h.Judge(ctx, &r.Request)
+	if err == nil {
+		token, err = h.cfg.keys.sign(verdict.Grant, r.userNkey)
+	}
+	if err == nil && h.tracker != nil {
+		// Before the answer: a session that ends now must find the connection.
+		h.tracker.add(verdict.Session, r.ServerID, r.ClientID)
+	}
+	h.respond(a, r, token, err)
+	h.report(a, r, verdict, err)
+}
+
+// respond sends the answer: a user JWT, or the refusal's reason.
+func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
+	reason := ""
+	if refusal != nil {
+		reason = refusal.Error()
+	}
+	answer, err := h.cfg.keys.respond(r, token, reason)
+	if err == nil {
+		err = a.msg.Respond(answer)
+	}
+	if err != nil {
+		h.metrics.failed.Inc()
+		h.log.Error("cannot answer a callout", "error", err)
+	}
+}
+
+func (h *Handler) malformed(err error) {
+	h.metrics.malformed.Inc()
+	h.log.Warn("callout refused without an answer", "error", err)
+}
+
+func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
+	h.metrics.seconds.UpdateDuration(a.at)
+	attributes := []any{
+		"server", r.ServerName, "client", r.ClientID, "host", r.Host, "type", r.Type, "credential", string(r.Credential.Kind),
+	}
+	switch {
+	case err == nil:
+		h.metrics.granted.Inc()
+		h.log.Debug("granted", append(attributes, "source", v.Session.Source, "grant", v.Grant.Grant, "account", v.Grant.Account)...)
+	case errors.Is(err, session.ErrBusy):
+		h.metrics.overloaded.Inc()
+		h.log.Warn("refused", append(attributes, "reason", err.Error())...)
+	default:
+		h.metrics.refused.Inc()
+		h.log.Info("refused", append(attributes, "reason", err.Error())...)
+	}
+}
+
+// Drain stops taking callouts, and returns when those that were taken are
+// answered, or ctx ends.
+func (h *Handler) Drain(ctx context.Context) error {
+	h.mu.Lock()
+	served := h.served
+	h.served = nil
+	h.mu.Unlock()
+	var errs []error
+	for _, s := range served {
+		errs = append(errs, s.drain(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *subscription) drain(ctx context.Context) error {
+	// Ends look-ups that outlast ctx.
+	defer s.cancel()
+	if err := s.sub.Drain(); err != nil && !errors.Is(err, nats.ErrBadSubscription) && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("drain: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain: callouts are left without an answer: %w", context.Cause(ctx))
+	}
+}

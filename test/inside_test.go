@@ -1,0 +1,326 @@
+package test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/test/harness"
+)
+
+// insideConf is a server with the handler inside: the sessions are in a bucket of
+// account APP, whose backend writes them.
+const insideConf = `
+	jetstream { store_dir: %q }
+	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }
+	websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
+	callout {
+		request { cookies: [theme], headers: [User-Agent] }
+		%s
+		sessions: [{kind: kv, bucket: sessions, account: APP}]
+		grants: [
+			{ name: admin, when: 'session.role == "admin"', account: APP, publish: ">", subscribe: ">"
+			  headers: {Session: "{{ credential }}", Roles: "{{ session.roles }}"} }
+			{ name: visitor, when: 'session.user != nil', account: APP
+			  publish: ["t.>"], subscribe: ["inbox.{{ session.user }}.>"], limits {subscriptions: 2, payload: 1000}
+			  headers: {Session: "{{ credential }}", X-User: "{{ session.user }}", X-Kind: "{{ request.credential }}"} }
+		]
+	}`
+
+func startInside(t *testing.T, fields string) (*harness.Server, jetstream.KeyValue) {
+	t.Helper()
+	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), fields))
+	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, bucket
+}
+
+// login puts a session into the bucket.
+func login(t *testing.T, bucket jetstream.KeyValue, id string, session map[string]any) {
+	t.Helper()
+	data, err := json.Marshal(session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bucket.Put(t.Context(), id, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func token(value string) harness.Credential {
+	return func(string) map[string]any { return map[string]any{"auth_token": value} }
+}
+
+func alice() map[string]any { return map[string]any{"user": "alice"} }
+
+// browser is a raw client over the websocket, with these request headers. A
+// refused upgrade is an error.
+func browser(t testing.TB, s *harness.Server, header http.Header) (*harness.Raw, error) {
+	t.Helper()
+	if header.Get("Origin") == "" {
+		header.Set("Origin", "http://app.test")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Timeout)
+	defer cancel()
+	ws, response, err := websocket.Dial(ctx, "ws://"+s.Websocket(t), &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		if response != nil {
+			return nil, fmt.Errorf("upgrade: %s", response.Status)
+		}
+		return nil, err
+	}
+	var conn net.Conn = websocket.NetConn(context.Background(), ws, websocket.MessageBinary)
+	return harness.NewRaw(t, conn), nil
+}
+
+func cookies(values ...string) http.Header {
+	return http.Header{"Cookie": {strings.Join(values, "; ")}}
+}
+
+// mustBrowse is browser for one that gets in.
+func mustBrowse(t testing.TB, s *harness.Server, header http.Header, cred harness.Credential) *harness.Raw {
+	t.Helper()
+	raw, err := browser(t, s, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Connect(cred)
+	raw.Flush()
+	raw.Flush()
+	return raw
+}
+
+func expectBrowserRefused(t testing.TB, s *harness.Server, header http.Header, cred harness.Credential) {
+	t.Helper()
+	raw, err := browser(t, s, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Connect(cred)
+	if lines := raw.ExpectClosed(); !slices.Contains(lines, "-ERR 'Authorization Violation'") {
+		t.Errorf("not refused: %q", lines)
+	}
+}
+
+// The whole of it: a cookie in, trusted headers out, and nothing else to run.
+func TestInsideCookieToHeaders(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "cookie1", alice())
+	login(t, bucket, "cookie2", map[string]any{"role": "admin", "roles": []string{"a", "b"}})
+	sub := subscriber(t, s, password("backend")) // a user of the configuration logs in as ever
+	expectStamp(t, mustBrowse(t, s, cookies("sid=cookie1"), harness.Nobody), sub,
+		"Session: cookie1", "X-Kind: cookie", "X-User: alice")
+	expectStamp(t, harness.Client(t, s, token("cookie1")), sub, "Session: cookie1", "X-Kind: token", "X-User: alice")
+	expectStamp(t, harness.Client(t, s, token("cookie2")), sub, "Roles: a", "Roles: b", "Session: cookie2")
+	expectStamp(t, harness.Client(t, s, password("backend")), sub)
+	for _, bad := range []string{"nobody", "*", ">", "cookie1.", "cookie1 ", "COOKIE1"} {
+		expectRefused(t, s, token(bad))
+	}
+	expectRefused(t, s, harness.Nobody)
+	expectRefused(t, s, harness.Password("backend", "wrong"))
+}
+
+func TestInsidePermissionsAndLimits(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "c", alice())
+	login(t, bucket, "wide", map[string]any{"user": "*"})
+	raw := harness.Client(t, s, token("c"))
+	if raw.Info.MaxPayload >= 1000 {
+		t.Errorf("max_payload is %d, above the grant's less the stamp", raw.Info.MaxPayload)
+	}
+	raw.Pub("other", "x")
+	raw.Expect("-ERR 'Permissions Violation for Publish to")
+	raw.Send("SUB inbox.bob.x 1\r\n")
+	raw.Expect("-ERR 'Permissions Violation for Subscription to")
+	for sid := range 3 {
+		raw.Send("SUB inbox.alice.%d %d\r\n", sid, sid+10)
+	}
+	raw.Expect("-ERR 'maximum subscriptions exceeded'")
+	// What a session holds never widens a permission.
+	expectRefused(t, s, token("wide"))
+	s.WaitLog(t, `refused .*grant visitor`)
+}
+
+// The handler tells what the server forwarded, and what it does not accept.
+func TestInsideCredentialKinds(t *testing.T) {
+	s, bucket := startInside(t, "credential: [cookie]")
+	login(t, bucket, "c", alice())
+	sub := subscriber(t, s, password("backend"))
+	expectStamp(t, mustBrowse(t, s, cookies("sid=c"), harness.Nobody), sub, "Session: c", "X-Kind: cookie", "X-User: alice")
+	// A script that has learnt an id cannot use it as a token.
+	expectRefused(t, s, token("c"))
+	expectBrowserRefused(t, s, http.Header{}, token("c"))
+	// CONNECT goes before the cookie upstream; it is a token then.
+	login(t, bucket, "d", alice())
+	expectBrowserRefused(t, s, cookies("sid=c"), token("d"))
+}
+
+func TestInsideCookieTossing(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "good", alice())
+	login(t, bucket, "evil", alice())
+	expectBrowserRefused(t, s, cookies("sid=good", "sid=evil"), harness.Nobody)
+	expectBrowserRefused(t, s, cookies("sid=evil", "sid=good"), harness.Nobody)
+	mustBrowse(t, s, cookies("sid=good", "other=1", "other=2"), harness.Nobody)
+}
+
+func TestInsideForeignOrigin(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "c", alice())
+	header := cookies("sid=c")
+	header.Set("Origin", "http://evil.test")
+	if _, err := browser(t, s, header); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("a foreign origin: %v", err)
+	}
+}
+
+// Logout: a session that is deleted closes its connections, and no others.
+func TestInsideLogoutClosesConnections(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "one", alice())
+	login(t, bucket, "two", alice())
+	tab1, tab2 := harness.Client(t, s, token("one")), mustBrowse(t, s, cookies("sid=one"), harness.Nobody)
+	other := harness.Client(t, s, token("two"))
+	if err := bucket.Delete(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	tab1.ExpectClosed()
+	tab2.ExpectClosed()
+	other.Flush()
+	expectRefused(t, s, token("one"))
+}
+
+func TestInsideReload(t *testing.T) {
+	dir := t.TempDir()
+	conf := func(user string) string {
+		return fmt.Sprintf(insideConf, dir, "") + "\n" + user
+	}
+	s := harness.Start(t, conf(""))
+	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, bucket, "c", alice())
+	sub := subscriber(t, s, password("backend"))
+	live := harness.Client(t, s, token("c"))
+	changed := strings.ReplaceAll(conf(""), "X-User:", "X-Name:")
+	s.Reload(t, changed)
+	expectStamp(t, harness.Client(t, s, token("c")), sub, "Session: c", "X-Kind: token", "X-Name: alice")
+	expectStamp(t, live, sub, "Session: c", "X-Kind: token", "X-Name: alice")
+	if line := s.TryReload(t, strings.ReplaceAll(changed, "kind: kv", "kind: kx")); !strings.Contains(line, "Failed") {
+		t.Errorf("a bad configuration was taken: %s", line)
+	}
+	expectStamp(t, harness.Client(t, s, token("c")), sub, "Session: c", "X-Kind: token", "X-Name: alice")
+}
+
+// A server without accounts keeps JetStream in its global account.
+func TestInsideGlobalAccount(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(`
+		jetstream { store_dir: %q }
+		authorization { users: [{user: backend, password: backend}] }
+		callout {
+			sessions: [{kind: kv, bucket: sessions, account: "$G"}]
+			grants: [{account: "$G", publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"}}]
+		}`, t.TempDir()))
+	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, bucket, "c", alice())
+	sub := subscriber(t, s, password("backend"))
+	expectStamp(t, harness.Client(t, s, token("c")), sub, "X-User: alice")
+}
+
+// All that is wrong is said at once, with its place, and the server does not
+// start.
+func TestInsideFaults(t *testing.T) {
+	const sources = `sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: ">"}]`
+	const accounts = "accounts { APP { users: [{user: u, password: u}] } }\n"
+	tests := []struct {
+		name, conf string
+		want       []string
+	}{
+		{"unknown fields", accounts + "callout {\n  sesions: []\n  sessions: [{kind: kv, bukket: b}, {kind: kx}]\n  grants: []\n}", []string{
+			`server.conf:3:3: unknown field "sesions"`, `unknown field "bukket"`, `field "bucket" is missing`, `unknown kind "kx"`,
+		}},
+		{"no origins", accounts + `websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }` + "\ncallout {" + sources + "}",
+			[]string{"allow-list of origins"}},
+		{"no origins for forwarded cookies", accounts + `websocket { listen: "127.0.0.1:-1", no_tls: true }` + "\ncallout { request {cookies: [a]}\n" + sources + "}",
+			[]string{"allow-list of origins"}},
+		{"token", `authorization { token: secret-of-mine }` + "\ncallout {" + sources + "}", []string{"authorization.token"}},
+		{"cluster", accounts + `cluster { name: c, listen: "127.0.0.1:-1" }` + "\ncallout {" + sources + "}", []string{"same issuer and xkey"}},
+		{"account", "callout { sessions: [{kind: kv, bucket: b, account: NONE}], grants: [{account: APP, publish: \">\", subscribe: \">\"}] }",
+			[]string{`account "NONE"`}},
+		{"connect", accounts + "callout { connect {urls: [\"nats://x\"]}\n" + sources + "}", []string{"connect is for nats-callout"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, args := range [][]string{nil, {"-t"}} {
+				s := harness.Launch(t, tt.conf, args...)
+				if code := s.Exit(t); code != 1 {
+					t.Errorf("%v: exit code %d", args, code)
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(s.Text(), want) {
+						t.Errorf("%v: %q is not in\n%s", args, want, s.Text())
+					}
+				}
+				if strings.Contains(s.Text(), "secret-of-mine") {
+					t.Error("a secret is shown")
+				}
+			}
+		})
+	}
+}
+
+// Without our handler a cookie listener that any page may use is upstream's
+// business, but said.
+func TestCookieWithoutOriginsIsSaid(t *testing.T) {
+	s := harness.Start(t, `websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }`)
+	if !strings.Contains(s.Text(), "without an allow-list of origins") {
+		t.Error("no warning")
+	}
+}
+
+// Nothing of a session, a credential or a key is in the log, at any level that does
+// not print payloads.
+func TestInsideLogsNoSecrets(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "credential-4711", map[string]any{"user": "user-4711"})
+	login(t, bucket, "credential-4712", map[string]any{"user": "user.4712"})
+	s2 := s.Mark()
+	harness.Client(t, s, token("credential-4711"))
+	expectRefused(t, s, token("credential-4712"))
+	expectRefused(t, s, token("credential-4713"))
+	s2.WaitLog(t, "no session: the credential is unknown")
+	for _, secret := range []string{"4711", "4712", "4713", "SU", "SA", "SX"} {
+		for line := range strings.Lines(s2.Text()) {
+			if strings.Contains(line, secret) {
+				t.Errorf("%q is in the log", secret)
+				break
+			}
+		}
+	}
+}
