@@ -27,13 +27,14 @@ func (c *Config) CheckInside() []error {
 }
 
 // Complete gives the keys that the configuration does not have.
-func (c *Config) Complete(issuer, xkey nkeys.KeyPair) {
+func (c *Config) Complete(issuer, xkey nkeys.KeyPair) (err error) {
 	if c.keys.issuer == nil {
-		c.keys.issuer = issuer
+		c.keys.issuer, err = quick(issuer)
 	}
-	if c.keys.xkey == nil {
-		c.keys.xkey = xkey
+	if c.keys.xkey == nil && err == nil {
+		c.keys.xkey, err = quick(xkey)
 	}
+	return err
 }
 
 // PublicKeys returns the public keys for the server's auth_callout; that of the

@@ -87,17 +87,23 @@ func parseSeed(at conf.Node, name string, seed conf.Secret, want nkeys.PrefixByt
 		faults.Add(at, "%s: not the seed of %s", name, kind)
 		return nil
 	}
-	var kp nkeys.KeyPair
-	if want == nkeys.PrefixByteCurve {
-		kp, err = nkeys.FromCurveSeed([]byte(seed.Reveal()))
-	} else {
-		kp, err = nkeys.FromSeed([]byte(seed.Reveal()))
+	kp, err := nkeys.FromSeed([]byte(seed.Reveal()))
+	if err == nil {
+		kp, err = quick(kp)
 	}
 	if err != nil {
 		faults.Add(at, "%s: not the seed of %s", name, kind)
 		return nil
 	}
 	return kp
+}
+
+// quick returns a pair that does the same as kp with less work.
+func quick(kp nkeys.KeyPair) (nkeys.KeyPair, error) {
+	if nkeys.IsValidPublicCurveKey(public(kp)) {
+		return newCurve(kp)
+	}
+	return newSigner(kp)
 }
 
 // public returns the public key of a pair that has one.

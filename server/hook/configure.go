@@ -25,7 +25,9 @@ func (c *calloutHook) configure(o *natsserver.Options, cfg *callout.Config) erro
 	if err := checkServer(o, cfg); err != nil {
 		return err
 	}
-	cfg.Complete(c.issuer, c.xkey)
+	if err := cfg.Complete(c.issuer, c.xkey); err != nil {
+		return fmt.Errorf("callout: made keys: %w", err)
+	}
 	if o.AuthCallout == nil {
 		o.AuthCallout = authCallout(o, cfg)
 	} else if err := checkAuthCallout(o.AuthCallout, cfg); err != nil {

@@ -50,7 +50,7 @@ xkey: %s
 sessions: [{kind: kv, bucket: sessions, cache: 1h}]
 grants: [{
   when: 'session.user != nil', account: APP, user: "{{ session.user }}"
-  publish: ["api.>"], subscribe: ["_INBOX.{{ session.user }}.>"], expires: 15m
+  publish: ["api.>"], subscribe: ["_INBOX.{{ session.user }}.>"], expires: "15m"
   headers: {Session: "{{ credential }}", X-User: "{{ session.user }}"}
 }]
 `
@@ -70,7 +70,7 @@ func newCalloutKeys() (*calloutKeys, error) {
 	return &k, errors.Join(errs[:]...)
 }
 
-// key shows a key: its seed, or its public part.
+// text is a key's seed.
 func text(f func() ([]byte, error)) string {
 	b, err := f()
 	if err != nil {
@@ -159,9 +159,11 @@ func (r *runner) calloutRounds(ctx context.Context) error {
 		}
 	}()
 	for _, arm := range calloutArms {
-		if handlers[arm], err = r.startHandler(ctx, arm, keys, server.addr, dir); err != nil {
+		h, err := r.startHandler(ctx, arm, keys, server.addr, dir)
+		if err != nil {
 			return fmt.Errorf("%s: %w", arm, err)
 		}
+		handlers[arm] = h
 	}
 	for i := range r.plan.calloutRounds + 1 {
 		for _, arm := range shuffled(calloutArms) {

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// connection are the flags for a connection to NATS. Their environment variables
+// are those of the nats command.
+type connection struct {
+	Server      string        `short:"s" default:"nats://127.0.0.1:4222" env:"NATS_URL" placeholder:"URL" help:"URLs of servers, with commas between them (${env})"`
+	Creds       string        `env:"NATS_CREDS" placeholder:"FILE" help:"credentials: user JWT and seed (${env})"`
+	Nkey        string        `env:"NATS_NKEY" placeholder:"FILE" help:"seed of a user nkey (${env})"`
+	User        string        `env:"NATS_USER" placeholder:"NAME" help:"user name (${env})"`
+	Password    source        `placeholder:"FROM" help:"password of the user: -, @FILE or env:NAME"`
+	Token       source        `placeholder:"FROM" help:"token: -, @FILE or env:NAME"`
+	TLSCA       string        `name:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"certificates of authorities to trust, in PEM (${env})"`
+	TLSCert     string        `name:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"the client's certificate, in PEM (${env})"`
+	TLSKey      string        `name:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"its key, in PEM (${env})"`
+	InboxPrefix string        `env:"NATS_INBOX_PREFIX" placeholder:"SUBJECT" help:"prefix of reply subjects (${env})"`
+	Timeout     time.Duration `default:"5s" help:"for each step (default: 5s)"`
+}
+
+// dial connects once. Its errors do not hold the URL, which may have a password
+// in it.
+func (c *connection) dial(s *streams) (*nats.Conn, error) {
+	login, err := c.login(s)
+	if err != nil {
+		return nil, err
+	}
+	options := append(login, nats.Name(program), nats.Timeout(c.Timeout))
+	if c.InboxPrefix != "" {
+		options = append(options, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
+	if c.TLSCA != "" {
+		options = append(options, nats.RootCAs(c.TLSCA))
+	}
+	if c.TLSCert != "" || c.TLSKey != "" {
+		options = append(options, nats.ClientCert(c.TLSCert, c.TLSKey))
+	}
+	nc, err := nats.Connect(c.Server, options...)
+	if err != nil {
+		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), "--server, --creds, --nkey, --user and --token say where, and as whom")
+	}
+	return nc, nil
+}
+
+func (c *connection) login(s *streams) ([]nats.Option, error) {
+	if ways := set(c.Creds != "", c.Nkey != "", c.User != "", c.Token != ""); ways > 1 {
+		return nil, usage(errors.New("--creds, --nkey, --user and --token exclude each other"), "")
+	}
+	switch {
+	case c.Creds != "":
+		return []nats.Option{nats.UserCredentials(c.Creds)}, nil
+	case c.Nkey != "":
+		option, err := nats.NkeyOptionFromSeed(c.Nkey)
+		if err != nil {
+			return nil, fmt.Errorf("--nkey: %w", err)
+		}
+		return []nats.Option{option}, nil
+	case c.User != "":
+		password, err := c.password(s)
+		return []nats.Option{nats.UserInfo(c.User, password)}, err
+	case c.Token != "":
+		token, err := s.read(c.Token, "--token")
+		return []nats.Option{nats.Token(token)}, err
+	}
+	return nil, nil
+}
+
+// password is that of the flag, or of the environment.
+func (c *connection) password(s *streams) (string, error) {
+	from := c.Password
+	if from == "" {
+		from = "env:NATS_PASSWORD"
+	}
+	return s.read(from, "--password")
+}
+
+// safe drops the text of an error about the form of a URL, which repeats it.
+func safe(err error) error {
+	var form *url.Error
+	if errors.As(err, &form) {
+		return errors.New("not a valid URL")
+	}
+	return err
+}
+
+// set counts what is true.
+func set(flags ...bool) int {
+	n := 0
+	for _, flag := range flags {
+		if flag {
+			n++
+		}
+	}
+	return n
+}

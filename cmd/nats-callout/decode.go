@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"stamp/server/claim"
+)
+
+type decodeCommand struct {
+	File string `arg:"" optional:"" help:"file with a JWT, or a creds file; default: standard input"`
+}
+
+// Run prints the JWT's claims, as they are but for the values of headers. What
+// a server would refuse it for goes to standard error, and makes the command fail.
+func (c *decodeCommand) Run(s *streams) error {
+	token, err := c.read(s)
+	if err != nil {
+		return err
+	}
+	redacted := claim.Redact(token)
+	if redacted == "" {
+		return errors.New("decode: this is not a JWT")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(redacted, ".")[1])
+	if err != nil {
+		return errors.New("decode: this is not a JWT")
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, payload, "", "  "); err != nil {
+		return errors.New("decode: this is not a JWT")
+	}
+	out.WriteByte('\n')
+	if _, err := out.WriteTo(s.out); err != nil {
+		return err
+	}
+	return complain(s.err, examine(token))
+}
+
+// read returns the JWT, from a creds file without reading its seed.
+func (c *decodeCommand) read(s *streams) (string, error) {
+	in := s.in
+	if c.File != "" && c.File != "-" {
+		file, err := os.Open(c.File)
+		if err != nil {
+			return "", fmt.Errorf("decode: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := limited(in, "decode")
+	if err != nil {
+		return "", err
+	}
+	token, err := jwt.ParseDecoratedJWT([]byte(text))
+	if err != nil {
+		return "", errors.New("decode: this is not a JWT")
+	}
+	return strings.TrimSpace(token), nil
+}
+
+// examine tells what a server would refuse a user JWT for, as far as that can be
+// told without its operator and accounts.
+func examine(token string) []error {
+	claims, err := jwt.Decode(token)
+	if err != nil {
+		return []error{errors.New("signature or form is not valid")}
+	}
+	var out []error
+	now := time.Now().Unix()
+	switch data := claims.Claims(); {
+	case data.Expires > 0 && data.Expires <= now:
+		out = append(out, fmt.Errorf("expired at %s", when(data.Expires)))
+	case data.NotBefore > now:
+		out = append(out, fmt.Errorf("not valid before %s", when(data.NotBefore)))
+	}
+	if _, ok := claims.(*jwt.UserClaims); !ok {
+		return out
+	}
+	var faults claim.Errors
+	if _, err := claim.FromUserJWT(token, claim.MaxLimits); errors.As(err, &faults) {
+		out = append(out, faults...)
+	} else if err != nil {
+		out = append(out, err)
+	}
+	return out
+}
+
+func complain(w io.Writer, list []error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	for _, err := range list {
+		fmt.Fprintf(w, "%s: a server refuses this JWT: %v\n", program, err)
+	}
+	return errSaid
+}
+
+// when writes a time in Unix seconds.
+func when(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }

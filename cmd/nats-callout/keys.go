@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/nats-io/nkeys"
+)
+
+type keysCommand struct {
+	Make keysMake `cmd:"" help:"make issuer.nk, xkey.nk and user.nk in a directory; nothing is overwritten"`
+	Show keysShow `cmd:"" help:"show the public keys, and what belongs into the configurations of server and handler"`
+}
+
+// keyFiles are the handler's keys, by what they are for.
+var keyFiles = []struct {
+	file   string
+	prefix nkeys.PrefixByte
+	form   string
+	use    string
+}{
+	{"issuer.nk", nkeys.PrefixByteAccount, "SA...", "signs the answers"},
+	{"xkey.nk", nkeys.PrefixByteCurve, "SX...", "decrypts the requests"},
+	{"user.nk", nkeys.PrefixByteUser, "SU...", "connects the handler to NATS"},
+}
+
+type keysMake struct {
+	Directory string `arg:"" optional:"" default:"." help:"default: the current one"`
+}
+
+// Run makes all keys or none. The files can be read by their owner alone.
+func (c *keysMake) Run(s *streams) error {
+	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	for _, key := range keyFiles {
+		path := filepath.Join(c.Directory, key.file)
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return hint(fmt.Errorf("keys: %s is there already", path),
+				"a server that trusts the old key refuses everybody; use another directory, or move the file away")
+		}
+	}
+	for i, key := range keyFiles {
+		if err := writeKey(filepath.Join(c.Directory, key.file), key.prefix); err != nil {
+			for _, made := range keyFiles[:i] {
+				os.Remove(filepath.Join(c.Directory, made.file))
+			}
+			return fmt.Errorf("keys: %w", err)
+		}
+	}
+	for _, key := range keyFiles {
+		fmt.Fprintf(s.out, "%s\t%s\n", filepath.Join(c.Directory, key.file), key.use)
+	}
+	_, err := fmt.Fprintf(s.out, "next: %s keys show %s\n", program, c.Directory)
+	return err
+}
+
+func writeKey(path string, prefix nkeys.PrefixByte) error {
+	kp, err := nkeys.CreatePair(prefix)
+	if err != nil {
+		return err
+	}
+	defer kp.Wipe()
+	seed, err := kp.Seed()
+	if err != nil {
+		return err
+	}
+	// O_EXCL: a file that somebody else makes now is not written into.
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = file.Write(append(seed, '\n')); err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+type keysShow struct {
+	Directory string `arg:"" optional:"" default:"." help:"where issuer.nk, xkey.nk and user.nk are; default: the current one"`
+	Account   string `default:"CALLOUT" help:"account of the handler's own connection"`
+}
+
+func (c *keysShow) Run(s *streams) error {
+	if strings.ContainsAny(c.Account, " \t\r\n{}[]\"'#$;,=:") || c.Account == "" {
+		return usage(errors.New("--account: not the name of an account"), "")
+	}
+	public := map[string]string{}
+	for _, key := range keyFiles {
+		path := filepath.Join(c.Directory, key.file)
+		text, err := publicKey(path, key.prefix, key.form)
+		if err != nil {
+			return hint(fmt.Errorf("keys: %s: %w", path, err), "nats-callout keys make makes them")
+		}
+		public[strings.TrimSuffix(key.file, ".nk")] = text
+	}
+	return writeBlocks(s.out, c.Directory, c.Account, public)
+}
+
+func publicKey(path string, want nkeys.PrefixByte, form string) (string, error) {
+	seed, err := os.ReadFile(path)
+	if err != nil {
+		return "", errors.Unwrap(err) // without the path, which the caller adds
+	}
+	seed = []byte(strings.TrimSpace(string(seed)))
+	if prefix, _, err := nkeys.DecodeSeed(seed); err != nil || prefix != want {
+		return "", fmt.Errorf("not a seed of the form %s", form)
+	}
+	kp, err := pair(seed, want)
+	if err != nil {
+		return "", errors.New("not a valid seed")
+	}
+	return kp.PublicKey()
+}
+
+func pair(seed []byte, prefix nkeys.PrefixByte) (nkeys.KeyPair, error) {
+	if prefix == nkeys.PrefixByteCurve {
+		return nkeys.FromCurveSeed(seed)
+	}
+	return nkeys.FromSeed(seed)
+}
+
+var blocks = template.Must(template.New("").Parse(`# nats-server: the user goes into your accounts
+accounts {
+  {{.Account}}: { users: [ { nkey: {{.Keys.user}} } ] }
+}
+authorization {
+  auth_callout {
+    issuer: {{.Keys.issuer}}
+    xkey: {{.Keys.xkey}}
+    account: {{.Account}}
+    auth_users: [ {{.Keys.user}} ]
+  }
+}
+
+# nats-callout
+callout {
+  issuer_file: {{.Path "issuer.nk"}}
+  xkey_file: {{.Path "xkey.nk"}}
+  connect { urls: [ "nats://127.0.0.1:4222" ], nkey_file: {{.Path "user.nk"}} }
+  # sessions: [ ... ]
+  # grants: [ ... ]
+}
+`))
+
+func writeBlocks(w io.Writer, directory, account string, keys map[string]string) error {
+	full, err := filepath.Abs(directory)
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return blocks.Execute(w, blockData{account, keys, full})
+}
+
+type blockData struct {
+	Account   string
+	Keys      map[string]string
+	directory string
+}
+
+// Path quotes the path of a file for NATS' configuration syntax.
+func (d blockData) Path(file string) string {
+	return `"` + strings.ReplaceAll(filepath.ToSlash(filepath.Join(d.directory, file)), `"`, `\"`) + `"`
+}

@@ -1,0 +1,133 @@
+// Command nats-callout answers NATS' auth callouts (ADR-26): it looks up the
+// session of a browser's cookie, or of a token, and gives the connection its account,
+// permissions and headers. Any number of them serve as one queue group. The
+// same handler is in Stamp's nats-server; this command's other parts help with both.
+//
+// Exit codes: 0; 1 when something is wrong, or try shows a refusal; 2 when the
+// arguments are.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"stamp/server/callout/conf"
+	"stamp/server/release"
+)
+
+const program = "nats-callout"
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default command)"`
+	Check   checkCommand   `cmd:"" help:"tell what is wrong with a configuration, and what it allows that is seldom meant"`
+	Try     tryCommand     `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
+	Keys    keysCommand    `cmd:"" help:"make the handler's keys, and show what belongs into the configurations"`
+	Session sessionCommand `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
+	Decode  decodeCommand  `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
+	Version versionCommand `cmd:"" help:"show the version"`
+}
+
+func main() { os.Exit(run(os.Args[1:], &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})) }
+
+// run is main; it returns the exit code.
+func run(args []string, s *streams) int {
+	var c commands
+	parser, err := kong.New(&c, kong.Name(program), kong.Writers(s.out, s.err),
+		kong.Description("Auth callout handler for NATS: from a session to a user with headers."))
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return report(s.err, usage(unechoed(err), "nats-callout --help shows commands and flags"))
+	}
+	return report(s.err, command.Run(s))
+}
+
+// unechoed drops an argument that is not even like a command: it may be a secret
+// that was meant for a flag.
+func unechoed(err error) error {
+	const text = "unexpected argument"
+	if strings.HasPrefix(err.Error(), text) && !strings.Contains(err.Error(), ", did you mean ") {
+		return errors.New(text)
+	}
+	return err
+}
+
+type versionCommand struct{}
+
+func (*versionCommand) Run(s *streams) error {
+	_, err := fmt.Fprintf(s.out, "%s: v%s\n", program, release.Version)
+	return err
+}
+
+// advised is an error with a hint for who meets it.
+type advised struct {
+	error
+	hint  string
+	usage bool // the arguments are wrong
+}
+
+func (a *advised) Unwrap() error { return a.error }
+
+func hint(err error, text string) error  { return &advised{error: err, hint: text} }
+func usage(err error, text string) error { return &advised{err, text, true} }
+
+// errSaid is a failure whose reasons are written already.
+var errSaid = errors.New("failed")
+
+// report writes what is wrong, if anything, and returns the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	if found := faults(err); len(found) > 0 {
+		for _, f := range found {
+			fmt.Fprintln(w, f)
+		}
+		err = fmt.Errorf("configuration is not valid: %d %s", len(found), plural(len(found), "fault"))
+	}
+	if !errors.Is(err, errSaid) {
+		fmt.Fprintf(w, "%s: %v\n", program, err)
+	}
+	var a *advised
+	if !errors.As(err, &a) {
+		return 1
+	}
+	if a.hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", a.hint)
+	}
+	if a.usage {
+		return 2
+	}
+	return 1
+}
+
+// faults returns the faults of a configuration that err is made of.
+func faults(err error) []*conf.Fault {
+	switch e := err.(type) {
+	case *conf.Fault:
+		return []*conf.Fault{e}
+	case interface{ Unwrap() []error }:
+		var out []*conf.Fault
+		for _, one := range e.Unwrap() {
+			out = append(out, faults(one)...)
+		}
+		return out
+	case interface{ Unwrap() error }:
+		return faults(e.Unwrap())
+	}
+	return nil
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"os"
+	"strings"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/forwarded"
+	"stamp/server/callout/session"
+)
+
+// presented are the flags for a connection's credential. Without any of them it
+// has none.
+type presented struct {
+	Cookie   source `group:"credential" placeholder:"FROM" help:"cookie of the websocket's upgrade request"`
+	Token    source `group:"credential" placeholder:"FROM" help:"token"`
+	User     string `group:"credential" placeholder:"NAME" help:"user name, with --password"`
+	Password source `group:"credential" placeholder:"FROM" help:"password"`
+	Nkey     source `group:"credential" placeholder:"FROM" help:"seed of a user nkey, which signs the nonce"`
+	JWT      source `name:"jwt" group:"credential" placeholder:"FROM" help:"user JWT; with --nkey unless it is a bearer's"`
+	Creds    string `group:"credential" placeholder:"FILE" help:"user JWT and seed"`
+}
+
+func (p *presented) read(s *streams) (session.Credential, error) {
+	kinds := set(p.Cookie != "", p.Token != "", p.User != "" || p.Password != "", p.JWT != "", p.Creds != "", p.Nkey != "" && p.JWT == "")
+	if kinds > 1 {
+		return session.Credential{}, usage(errors.New("a connection has one credential: these flags exclude each other"), "")
+	}
+	if (p.User == "") != (p.Password == "") {
+		return session.Credential{}, usage(errors.New("--user and --password go together"), "")
+	}
+	var c session.Credential
+	var err error
+	switch {
+	case p.Cookie != "":
+		c.Kind = session.Cookie
+		c.Value, err = s.read(p.Cookie, "--cookie")
+	case p.Token != "":
+		c.Kind = session.Token
+		c.Value, err = s.read(p.Token, "--token")
+	case p.User != "":
+		c.Kind, c.Username = session.Password, p.User
+		c.Password, err = s.read(p.Password, "--password")
+	case p.JWT != "", p.Nkey != "", p.Creds != "":
+		return p.signed(s)
+	default:
+		c.Kind = session.None
+	}
+	return c, err
+}
+
+// signed is a credential of which the client signs the server's nonce.
+func (p *presented) signed(s *streams) (session.Credential, error) {
+	c := session.Credential{Kind: session.Nkey, Nonce: rand.Text()}
+	var seed nkeys.KeyPair
+	var err error
+	switch {
+	case p.Creds != "":
+		c.Kind = session.JWT
+		c.Value, seed, err = readCreds(p.Creds)
+	case p.JWT != "":
+		c.Kind = session.JWT
+		c.Value, err = s.read(p.JWT, "--jwt")
+	}
+	if err == nil && p.Nkey != "" {
+		seed, err = readSeed(p.Nkey, s)
+	}
+	if err != nil || seed == nil {
+		return c, err
+	}
+	if c.Kind == session.Nkey {
+		if c.Nkey, err = seed.PublicKey(); err != nil {
+			return c, errNotSeed
+		}
+	}
+	signature, err := seed.Sign([]byte(c.Nonce))
+	if err != nil {
+		return c, errNotSeed
+	}
+	// As clients write it (nats.go, connectProto).
+	c.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	return c, nil
+}
+
+var errNotSeed = errors.New("--nkey: not the seed of a user nkey (SU...)")
+
+func readSeed(from source, s *streams) (nkeys.KeyPair, error) {
+	text, err := s.read(from, "--nkey")
+	if err != nil {
+		return nil, err
+	}
+	prefix, _, err := nkeys.DecodeSeed([]byte(text))
+	if err != nil || prefix != nkeys.PrefixByteUser {
+		return nil, errNotSeed
+	}
+	seed, err := nkeys.FromSeed([]byte(text))
+	if err != nil {
+		return nil, errNotSeed
+	}
+	return seed, nil
+}
+
+func readCreds(path string) (string, nkeys.KeyPair, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("--creds: %w", err)
+	}
+	token, err := jwt.ParseDecoratedJWT(text)
+	if err != nil {
+		return "", nil, errors.New("--creds: the file has no JWT")
+	}
+	seed, err := jwt.ParseDecoratedUserNKey(text)
+	if err != nil {
+		return "", nil, errors.New("--creds: the file has no seed of a user")
+	}
+	return token, seed, nil
+}
+
+// upgrade are the flags for what else is known of a connection.
+type upgrade struct {
+	Host       string `group:"connection that is tried" default:"127.0.0.1" placeholder:"ADDRESS" help:"the client's IP address (default: 127.0.0.1)"`
+	Type       string `group:"connection that is tried" default:"websocket" enum:"websocket,nats,mqtt" help:"websocket, nats or mqtt (default: websocket)"`
+	Kind       string `group:"connection that is tried" default:"Client" enum:"Client,Leafnode" help:"Client or Leafnode (default: Client)"`
+	ClientName string `group:"connection that is tried" placeholder:"NAME" help:"name in CONNECT"`
+	Lang       string `group:"connection that is tried" placeholder:"NAME" help:"lang in CONNECT"`
+	MQTTID     string `name:"mqtt-id" group:"connection that is tried" placeholder:"ID" help:"MQTT client id"`
+	ServerName string `group:"connection that is tried" placeholder:"NAME" help:"name of the server"`
+	Cluster    string `group:"connection that is tried" placeholder:"NAME" help:"name of its cluster"`
+	Headers    source `group:"connection that is tried" placeholder:"FROM" help:"header lines of the upgrade request that the server forwards, cookies included"`
+}
+
+// request is the question that a server would ask.
+func (c *tryCommand) request(s *streams) (*session.Request, error) {
+	credential, err := c.presented.read(s)
+	if err != nil {
+		return nil, err
+	}
+	r := &session.Request{
+		Credential: credential, Host: c.Host, Type: c.Type, Kind: c.Kind, Name: c.ClientName, Lang: c.Lang,
+		MQTT: c.MQTTID, ServerName: c.ServerName, Cluster: c.Cluster,
+	}
+	if c.Headers == "" {
+		return r, nil
+	}
+	text, err := s.read(c.Headers, "--headers")
+	if err != nil {
+		return nil, err
+	}
+	r.Headers, r.Cookies, err = readHeaders(text)
+	return r, err
+}
+
+// readHeaders reads header lines as a server would forward them when its
+// configuration lists all of their names, and all cookies.
+func readHeaders(text string) (map[string][]string, map[string]string, error) {
+	reader := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n")))
+	lines, err := reader.ReadMIMEHeader()
+	if err != nil {
+		// Its text would repeat the line.
+		return nil, nil, errors.New("--headers: not header lines of the form Name: value")
+	}
+	from := &http.Request{Header: http.Header(lines)}
+	var list forwarded.List
+	for name := range lines {
+		if name != "Cookie" {
+			list.Headers = append(list.Headers, name)
+		}
+	}
+	for _, cookie := range from.Cookies() {
+		list.Cookies = append(list.Cookies, cookie.Name)
+	}
+	picked := list.Pick(from)
+	return picked.Headers, picked.Cookies, nil
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"stamp/server/callout"
+	"stamp/server/callout/ops"
+	"stamp/server/release"
+)
+
+type serveCommand struct {
+	Config    string `short:"c" required:"" placeholder:"FILE" help:"configuration file"`
+	LogFormat string `enum:"text,json" default:"text" help:"text or json (default: text)"`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error (default: info); debug tells of each grant"`
+}
+
+// Times of the end and of a reload.
+const (
+	stopTime   = 20 * time.Second // for callouts and requests that are under way
+	reloadTime = time.Minute      // for a new handler to be connected
+)
+
+func (c *serveCommand) Run(s *streams) error {
+	log, err := ops.Logger(s.err, c.LogFormat, c.LogLevel)
+	if err != nil {
+		return usage(err, "")
+	}
+	// Before anything else, so that an early SIGHUP does not end the process.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	cfg, err := callout.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	v := &service{file: c.Config, log: log, metrics: metrics.NewSet(), signals: signals}
+	return v.run(cfg)
+}
+
+// service is a handler and its endpoint.
+type service struct {
+	file    string
+	log     *slog.Logger
+	metrics *metrics.Set
+	signals chan os.Signal
+
+	process atomic.Pointer[callout.Process] // nil: not connected yet
+	http    *ops.Server                     // nil: the configuration has none
+	address string                          // of http, as configured
+}
+
+func (v *service) run(cfg *callout.Config) error {
+	v.log.Info("starting", "version", release.Version, "configuration", v.file)
+	v.warn(cfg)
+	err := v.listen(cfg.HTTP)
+	if err == nil {
+		err = v.loop(cfg)
+	}
+	signal.Stop(v.signals) // a second one ends the process at once
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if p := v.process.Load(); p != nil {
+		v.log.Info("draining")
+		err = errors.Join(err, p.Stop(ctx))
+	}
+	if v.http != nil {
+		err = errors.Join(err, v.http.Close(ctx))
+	}
+	if err == nil {
+		v.log.Info("stopped")
+	}
+	return err
+}
+
+// loop starts, and does what signals say until one ends the process. Starting and
+// reloading are tasks in a goroutine, one at a time, so that they can be given up.
+func (v *service) loop(cfg *callout.Config) error {
+	task := v.begin(func(ctx context.Context) error { return v.start(ctx, cfg) })
+	again := false // a SIGHUP came during a reload
+	for {
+		var done chan error // nil: there is no task
+		if task != nil {
+			done = task.done
+		}
+		select {
+		case err := <-done:
+			task = nil
+			if v.process.Load() == nil {
+				return err
+			}
+			if again {
+				again, task = false, v.begin(v.reload)
+			}
+		case sig := <-v.signals:
+			switch {
+			case sig != syscall.SIGHUP:
+				v.log.Info("signal", "signal", sig.String())
+				task.giveUp()
+				return nil
+			case task == nil:
+				task = v.begin(v.reload)
+			case v.process.Load() == nil:
+				task = v.startAnew(task)
+			default:
+				again = true
+			}
+		}
+	}
+}
+
+// startAnew is a reload while the first start waits, maybe for a server that the
+// file no longer names.
+func (v *service) startAnew(starting *task) *task {
+	cfg, err := v.load()
+	if err != nil {
+		v.reloaded(err)
+		return starting
+	}
+	starting.giveUp()
+	return v.begin(func(ctx context.Context) error {
+		err := v.replace(ctx, cfg)
+		v.reloaded(err)
+		return err
+	})
+}
+
+// task is something that takes a while.
+type task struct {
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func (v *service) begin(f func(context.Context) error) *task {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &task{cancel, make(chan error, 1)}
+	go func() {
+		defer cancel()
+		t.done <- f(ctx)
+	}()
+	return t
+}
+
+// giveUp ends the task, if there is one, and waits for that.
+func (t *task) giveUp() {
+	if t != nil {
+		t.cancel()
+		<-t.done
+	}
+}
+
+// start connects and serves. It waits for a server that is not there yet.
+func (v *service) start(ctx context.Context, cfg *callout.Config) error {
+	p, err := callout.Start(ctx, cfg, callout.Options{Log: v.log, Metrics: v.metrics})
+	if err != nil {
+		return err
+	}
+	v.process.Store(p)
+	v.log.Info("serving")
+	return nil
+}
+
+// reload serves with the file as it is now. After an error everything stays as
+// it was.
+func (v *service) reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	defer cancel()
+	cfg, err := v.load()
+	if err == nil {
+		err = v.replace(ctx, cfg)
+	}
+	v.reloaded(err)
+	return err
+}
+
+func (v *service) load() (*callout.Config, error) {
+	cfg, err := callout.Load(v.file)
+	if err == nil {
+		v.warn(cfg)
+	}
+	return cfg, err
+}
+
+// reloaded logs and counts how a reload went.
+func (v *service) reloaded(err error) {
+	result := "done"
+	if err == nil {
+		v.log.Info("reloaded", "configuration", v.file)
+	} else {
+		result = "failed"
+		list := faults(err)
+		for _, fault := range list {
+			v.log.Error("configuration", "fault", fault.Error())
+		}
+		if len(list) > 0 {
+			err = errors.New("configuration is not valid")
+		}
+		v.log.Error("reload failed, the old configuration stays", "error", err)
+	}
+	v.metrics.GetOrCreateCounter(fmt.Sprintf("stamp_callout_reloads_total{result=%q}", result)).Inc()
+}
+
+// replace serves with cfg, and moves the endpoint when its address is another
+// one: the new one is opened first, and the old one closed last.
+func (v *service) replace(ctx context.Context, cfg *callout.Config) error {
+	old, oldAddress := v.http, v.address
+	moves := cfg.HTTP != oldAddress
+	if moves {
+		if err := v.listen(cfg.HTTP); err != nil {
+			v.http, v.address = old, oldAddress
+			return err
+		}
+	}
+	var err error
+	if p := v.process.Load(); p != nil {
+		err = p.Reload(ctx, cfg)
+	} else {
+		err = v.start(ctx, cfg)
+	}
+	if err != nil && moves {
+		old, v.http, v.address = v.http, old, oldAddress
+	}
+	if moves && old != nil {
+		err = errors.Join(err, old.Close(ctx))
+	}
+	return err
+}
+
+// listen opens the endpoint; an empty address is none.
+func (v *service) listen(address string) error {
+	v.http, v.address = nil, address
+	if address == "" {
+		return nil
+	}
+	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, Ready: v.ready, Log: v.log})
+	if err != nil {
+		return err
+	}
+	v.http = server
+	v.log.Info("http endpoint", "address", server.Address())
+	return nil
+}
+
+var errNotConnected = errors.New("not connected to NATS yet")
+
+func (v *service) ready(ctx context.Context) error {
+	p := v.process.Load()
+	if p == nil {
+		return errNotConnected
+	}
+	return p.Ready(ctx)
+}
+
+func (v *service) warn(cfg *callout.Config) {
+	for _, text := range cfg.Warnings() {
+		v.log.Warn("configuration", "warning", text)
+	}
+}

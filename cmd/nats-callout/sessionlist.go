@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session/kv"
+)
+
+type sessionList struct {
+	bucket
+	JSON bool `help:"one JSON object in a line for each session"`
+}
+
+// Run lists in the order of writing.
+func (c *sessionList) Run(s *streams) error {
+	ctx := context.Background()
+	store, err := c.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer store.nc.Close()
+	return c.each(ctx, store, func(e jetstream.KeyValueEntry) error {
+		if c.JSON {
+			return json.NewEncoder(s.out).Encode(summary(e, store.ttl))
+		}
+		_, err := fmt.Fprintln(s.out, summary(e, store.ttl))
+		return err
+	})
+}
+
+// each calls do with the entries that there are.
+func (b *bucket) each(ctx context.Context, store *store, do func(jetstream.KeyValueEntry) error, options ...jetstream.WatchOpt) error {
+	watcher, err := store.WatchAll(ctx, append(options, jetstream.IgnoreDeletes())...)
+	if err != nil {
+		return b.failed(err)
+	}
+	defer watcher.Stop()
+	for {
+		select {
+		case entry, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return b.failed(context.DeadlineExceeded)
+			case entry == nil: // all that there were
+				return nil
+			}
+			if err := do(entry); err != nil {
+				return err
+			}
+		case <-time.After(b.Timeout): // for the next one
+			return b.failed(context.DeadlineExceeded)
+		}
+	}
+}
+
+// outline is what is shown of a session without its values.
+type outline struct {
+	Key     string     `json:"key"`
+	Written time.Time  `json:"written"`
+	Ends    *time.Time `json:"ends,omitempty"` // as far as the entry and the bucket tell
+	Fields  []string   `json:"fields"`
+	Fault   string     `json:"fault,omitempty"`
+}
+
+func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
+	o := outline{Key: kv.SessionKey(e.Key()), Written: e.Created().UTC().Truncate(time.Second)}
+	if ttl > 0 {
+		end := o.Written.Add(ttl)
+		o.Ends = &end
+	}
+	var data map[string]any
+	if err := json.Unmarshal(e.Value(), &data); err != nil || data == nil {
+		o.Fault = "not a JSON object"
+		return o
+	}
+	o.Fields = slices.Sorted(maps.Keys(data))
+	if end, ok := endOf(data[endField]); ok && (o.Ends == nil || end.Before(*o.Ends)) {
+		o.Ends = &end
+	}
+	return o
+}
+
+// endOf reads a time as the kv source does: Unix seconds, or RFC 3339.
+func endOf(v any) (time.Time, bool) {
+	switch v := v.(type) {
+	case float64:
+		return time.Unix(int64(v), 0).UTC(), true
+	case string:
+		t, err := time.Parse(time.RFC3339, v)
+		return t.UTC(), err == nil
+	}
+	return time.Time{}, false
+}
+
+func (o outline) String() string {
+	end := "does not end"
+	switch {
+	case o.Fault != "":
+		end = o.Fault
+	case o.Ends != nil && o.Ends.Before(time.Now()):
+		end = "ended " + o.Ends.Format(time.RFC3339)
+	case o.Ends != nil:
+		end = "ends " + o.Ends.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%s  written %s  %s  fields: %s", o.Key, o.Written.Format(time.RFC3339), end, names(o.Fields))
+}
+
+// names lists what a session or a JWT says, fit for a terminal.
+func names(list []string) string {
+	out := make([]string, len(list))
+	for i, name := range list {
+		if out[i] = name; !printable(name) {
+			out[i] = strconv.Quote(name)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func printable(s string) bool {
+	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// which says which sessions are meant.
+type which struct {
+	Session []string `arg:"" optional:"" name:"key" help:"keys of sessions, as list and logs show them"`
+	ID      source   `placeholder:"FROM" help:"id of the session (the cookie or token): -, @FILE or env:NAME"`
+}
+
+// entries returns the keys of the entries in the bucket, or an error when one is
+// not there.
+func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams) ([]string, error) {
+	if (len(c.Session) == 0) == (c.ID == "") {
+		return nil, usage(errors.New("either keys of sessions or --id is needed"), "")
+	}
+	if c.ID != "" {
+		id, err := s.read(c.ID, "--id")
+		if err != nil {
+			return nil, err
+		}
+		key, err := b.keyOf(id)
+		return []string{key}, err
+	}
+	if !allKeys(c.Session) {
+		// It is not shown: it may be an id.
+		return nil, usage(errors.New("a key of a session has 32 hexadecimal digits"), "--id takes the id of a session")
+	}
+	found := map[string]string{}
+	err := b.each(ctx, store, func(e jetstream.KeyValueEntry) error {
+		if name := kv.SessionKey(e.Key()); slices.Contains(c.Session, name) {
+			found[name] = e.Key()
+		}
+		return nil
+	}, jetstream.MetaOnly())
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, name := range c.Session {
+		key, ok := found[name]
+		if !ok {
+			return nil, b.noSession(name)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+var sessionKey = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func allKeys(list []string) bool {
+	return !slices.ContainsFunc(list, func(s string) bool { return !sessionKey.MatchString(s) })
+}
+
+func (b *bucket) noSession(name string) error {
+	return hint(fmt.Errorf("bucket %s has no session %s", b.Bucket, name), "nats-callout session list shows those that there are")
+}
+
+type sessionShow struct {
+	bucket
+	which
+	Reveal bool `help:"show the values too"`
+}
+
+func (c *sessionShow) Run(s *streams) error {
+	ctx := context.Background()
+	store, err := c.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer store.nc.Close()
+	keys, err := c.entries(ctx, &c.bucket, store, s)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		entry, err := c.get(ctx, store, key)
+		if err != nil {
+			return err
+		}
+		about := summary(entry, store.ttl)
+		fmt.Fprintln(s.out, about)
+		// JSON that is valid has no control characters in its strings.
+		if c.Reveal && about.Fault == "" {
+			fmt.Fprintf(s.out, "%s\n", bytes.TrimSpace(entry.Value()))
+		}
+	}
+	return nil
+}
+
+// get reads the entry of a session, which must be there.
+func (b *bucket) get(ctx context.Context, store *store, key string) (jetstream.KeyValueEntry, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	entry, err := store.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, b.noSession(kv.SessionKey(key))
+	}
+	if err != nil {
+		return nil, b.failed(err)
+	}
+	return entry, nil
+}
+
+type sessionRevoke struct {
+	bucket
+	which
+}
+
+// Run purges: a mere delete would keep the content in the bucket's history.
+func (c *sessionRevoke) Run(s *streams) error {
+	ctx := context.Background()
+	store, err := c.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer store.nc.Close()
+	keys, err := c.entries(ctx, &c.bucket, store, s)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if _, err := c.get(ctx, store, key); err != nil {
+			return err
+		}
+		if err := c.purge(ctx, store, key); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.out, "session %s is revoked\n", kv.SessionKey(key))
+	}
+	return nil
+}
+
+// markTime is how long the mark of a revoked session stays, where the bucket can
+// forget it: longer than any handler is cut off.
+const markTime = 24 * time.Hour
+
+func (b *bucket) purge(ctx context.Context, store *store, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
+	defer cancel()
+	var options []jetstream.KVDeleteOpt
+	if store.own {
+		// The mark that it leaves is of use for those that watch the bucket only.
+		options = append(options, jetstream.PurgeTTL(markTime))
+	}
+	if err := store.Purge(ctx, key, options...); err != nil {
+		return b.failed(err)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout"
+	"stamp/server/callout/session"
+)
+
+type tryCommand struct {
+	configuration
+	presented
+	upgrade
+	NATS connection    `embed:"" prefix:"nats-" group:"connection of an embedded handler's kv source"`
+	JSON bool          `help:"JSON instead of lines"`
+	Wait time.Duration `default:"5s" help:"for a source that cannot tell yet (default: 5s)"`
+}
+
+// Help is shown by try --help.
+func (*tryCommand) Help() string {
+	return `A secret is never an argument: FROM is - for standard input, @FILE for a file, or env:NAME for an environment variable.
+
+The session sources are asked as the handler asks them; nothing is answered to any server. A refusal makes the command fail.`
+}
+
+func (c *tryCommand) Run(s *streams) error {
+	r, err := c.request(s)
+	if err != nil {
+		return err
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if !cfg.Serves() {
+		return errors.New("the configuration has no sessions, so there is no handler to try")
+	}
+	verdict, err := c.judge(cfg, r, s)
+	if err != nil {
+		return fmt.Errorf("refused: %w", err)
+	}
+	o := describe(verdict, time.Now())
+	if c.JSON {
+		encoder := json.NewEncoder(s.out)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(o)
+	}
+	_, err = fmt.Fprint(s.out, o)
+	return err
+}
+
+func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) (*callout.Verdict, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Wait)
+	defer cancel()
+	link := &link{connect: func() (*nats.Conn, error) { return c.connect(ctx, cfg, s) }}
+	defer link.close()
+	h, err := callout.New(ctx, cfg, callout.Options{Log: slog.New(slog.DiscardHandler), Connect: link.get})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return patiently(ctx, func() (*callout.Verdict, error) { return h.Judge(ctx, r) })
+}
+
+// askAgain is how long a source that cannot tell is left alone.
+const askAgain = 200 * time.Millisecond
+
+// patiently asks until there is an answer, or ctx ends: a source may still be on
+// its way to its store or provider.
+func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*callout.Verdict, error) {
+	for {
+		verdict, err := ask()
+		if err == nil || decided(err) {
+			return verdict, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// connect is for sources that keep sessions in NATS.
+func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, s *streams) (*nats.Conn, error) {
+	if c.Embedded {
+		return c.NATS.dial(s)
+	}
+	nc, err := cfg.Connect.Dial(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, safe(err)
+	}
+	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	for !nc.IsConnected() {
+		select {
+		case <-status:
+			if !nc.IsClosed() {
+				continue
+			}
+		case <-ctx.Done():
+		}
+		err := safe(nc.LastError())
+		nc.Close()
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// link is a connection that is made when it is asked for.
+type link struct {
+	connect func() (*nats.Conn, error)
+	nc      *nats.Conn
+}
+
+func (l *link) get(string) (*nats.Conn, error) {
+	if l.nc != nil {
+		return l.nc, nil
+	}
+	var err error
+	l.nc, err = l.connect()
+	return l.nc, err
+}
+
+func (l *link) close() {
+	if l.nc != nil {
+		l.nc.Close()
+	}
+}

@@ -1,0 +1,84 @@
+package grant
+
+import (
+	"sync"
+
+	"github.com/expr-lang/expr/vm"
+
+	"stamp/server/callout/session"
+)
+
+// machine evaluates the expressions of the grants for one connection.
+type machine struct {
+	vm        vm.VM
+	variables map[string]any
+}
+
+// requestVariables are the fields of the variable request.
+type requestVariables struct {
+	Host       string         `expr:"host"`
+	Type       string         `expr:"type"`
+	Kind       string         `expr:"kind"`
+	Name       string         `expr:"name"`
+	Lang       string         `expr:"lang"`
+	MQTT       string         `expr:"mqtt_id"`
+	User       string         `expr:"user"`
+	Nkey       string         `expr:"nkey"`
+	Credential string         `expr:"credential"`
+	Headers    map[string]any `expr:"headers"`
+	Cookies    map[string]any `expr:"cookies"`
+	Server     string         `expr:"server"`
+	Cluster    string         `expr:"cluster"`
+}
+
+// memoryBudget is how many elements the lists and maps may have that one
+// expression makes.
+const memoryBudget = 10_000
+
+var machines = sync.Pool{New: func() any {
+	return &machine{vm: vm.VM{MemoryBudget: memoryBudget}, variables: make(map[string]any, 4)}
+}}
+
+// newMachine returns a machine with the variables of a connection; that named
+// request only where it is used.
+func newMachine(s *session.Session, r *session.Request, request bool) *machine {
+	m := machines.Get().(*machine)
+	m.variables["session"], m.variables["source"] = s.Data, s.Source
+	if c := &r.Credential; c.Value != "" && c.Kind != session.Password && c.Kind != session.Nkey && c.Kind != session.None {
+		m.variables["credential"] = c.Value
+	}
+	if request {
+		m.variables["request"] = newRequest(r)
+	}
+	return m
+}
+
+// release gives the machine back. It keeps nothing of the session but what the
+// library's stack holds until its next use.
+func (m *machine) release() {
+	clear(m.variables)
+	machines.Put(m)
+}
+
+func newRequest(r *session.Request) *requestVariables {
+	v := &requestVariables{
+		Host: r.Host, Type: r.Type, Kind: r.Kind, Name: r.Name, Lang: r.Lang, MQTT: r.MQTT,
+		Credential: string(r.Credential.Kind), Server: r.ServerName, Cluster: r.Cluster,
+		Headers: make(map[string]any, len(r.Headers)), Cookies: make(map[string]any, len(r.Cookies)),
+	}
+	switch r.Credential.Kind { // beside a cookie or token anybody may write a user name
+	case session.Password:
+		v.User = r.Credential.Username
+	case session.Nkey:
+		v.Nkey = r.Credential.Nkey
+	}
+	for name, values := range r.Headers {
+		if len(values) > 0 {
+			v.Headers[name] = values[0]
+		}
+	}
+	for name, value := range r.Cookies {
+		v.Cookies[name] = value
+	}
+	return v
+}

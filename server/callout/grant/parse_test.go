@@ -1,0 +1,163 @@
+package grant
+
+import (
+	"strings"
+	"testing"
+)
+
+// Each fault of a grant, with what its text must hold: the place first.
+func TestFaults(t *testing.T) {
+	for text, want := range map[string]string{
+		`account: [A]`:                        "configuration:3:1: account: expected a string",
+		`acount: A`:                           `unknown field "acount"`,
+		`when: 'session.role = "x"'`:          "configuration:3:1: when: unexpected",
+		`when: "nobody == 1"`:                 "unknown name nobody; known are session",
+		`when: ""`:                            "when: expression is empty",
+		`account: ""`:                         "account is empty",
+		`account: "{{ session.a"`:             "account: {{ is not closed",
+		`account: "{{ credential }}"`:         "account: credentials and cookies are secret",
+		`user: "{{ credential }}"`:            "user: credentials and cookies are secret",
+		`user: "u-{{ request.cookies.sid }}"`: "user: credentials and cookies are secret",
+		`user: ""`:                            "user is empty",
+		`tags: ["{{ credential }}"]`:          "tags: credentials and cookies are secret",
+		`tags: [true]`:                        "tags: a tag must be a string",
+		`publish: ["a.{{ credential }}"]`:     "publish: credentials and cookies are secret",
+		`headers {A {value: "x", subjects: ["a.{{ credential }}"]}}`: "subjects: credentials and cookies are secret",
+		`publish: ["a..b"]`:                             `configuration:3:12: publish: "a..b": not a valid subject`,
+		`publish: ["a.{{ source }}*"]`:                  "not a valid subject",
+		`publish: ["a.{{ source }}>"]`:                  "not a valid subject",
+		`publish: [">.a"]`:                              "not a valid subject",
+		`publish: ["a b"]`:                              "a queue name has no meaning here",
+		`publish: ["a\tb"]`:                             "not a valid subject",
+		`publish: [""]`:                                 "not a valid subject",
+		`publish: [true]`:                               "publish: a subject must be a string",
+		`publish {deny: ["a"]}`:                         `publish: "allow" is missing`,
+		`publish {allow: ["a"], alow: ["b"]}`:           `unknown field "alow"`,
+		`subscribe: ["a q r"]`:                          "not a valid subject",
+		`subscribe: ["a "]`:                             "not a valid subject",
+		`response_permissions: {max: 0}`:                "max must be 1 or more",
+		`response_permissions: {ttl: 0}`:                "ttl must be 1ms or more",
+		`response_permissions: "yes"`:                   "expected a block",
+		`connection_types: [WEBSOKET]`:                  `"WEBSOKET" is none of STANDARD, WEBSOCKET`,
+		`connection_types: []`:                          "connection_types: the list is empty",
+		`networks: ["10.0.0.1/8"]`:                      "10.0.0.0/8?",
+		`networks: ["example.com"]`:                     "not an IP address",
+		`networks: ["fe80::1%eth0"]`:                    "not an IP address",
+		`networks: ["::ffff:10.0.0.0/8"]`:               "not an IP address",
+		`networks: []`:                                  "networks: the list is empty",
+		`limits {payload: 0}`:                           "limits: payload must be 1 or more",
+		`limits {subs: 5}`:                              `unknown field "subs"`,
+		`expires: 0`:                                    "expires must be 1s or more",
+		`expires: 15m`:                                  `was "15m" meant, in quotes`,
+		`headers {"Nats-Msg-Id": "x"}`:                  `configuration:3:11: header "Nats-Msg-Id": name is reserved`,
+		`headers {"A B": "x"}`:                          "not an RFC 9110 token",
+		`headers {"A-B": "x", "a_b": "y"}`:              "name is the same",
+		`headers {A: ""}`:                               "value is empty",
+		`headers {A: []}`:                               "list of values is empty",
+		`headers {A: 1}`:                                "put it in quotes",
+		`headers {A: "{{ nobody }}"}`:                   "headers: A: {{ nobody }}: unknown name nobody",
+		`headers {A: {subjects: ["a"]}}`:                "object has no value",
+		`headers {A: {value: "x", subjects: ["a..b"]}}`: "not a valid subject",
+		`headers {A: {value: "x", subjects: []}}`:       "list of subjects is empty",
+		`headers: "x"`:                                  "headers is not an object",
+		`header_permissions {publish: ["a b"]}`:         "not a header name",
+		`header_permissions {write: ["a"]}`:             "unknown key",
+		`header_permissions {publish: {deny: ["a"]}}`:   "unknown key",
+		`header_permissions: ["a"]`:                     "header_permissions is not of the form",
+		`scoped: true, limits {payload: 5}`:             "limits: in a scoped grant",
+		`name: "{{ session.a }}"`:                       "name must be",
+		`name: ""`:                                      "name must be",
+	} {
+		if !strings.HasPrefix(text, "name") {
+			text = "name: g\n\n" + text // third line
+		}
+		if !strings.Contains(text, "publish:") && !strings.Contains(text, "publish {") || strings.Contains(text, "permissions") {
+			text += "\npublish: []"
+		}
+		if !strings.Contains(text, "subscribe:") {
+			text += "\nsubscribe: []"
+		}
+		if !strings.Contains(text, "account:") {
+			text += "\naccount: A"
+		}
+		_, err := parse(t, "grants: [{"+text+"}]")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func TestFaultsAllAtOnce(t *testing.T) {
+	_, err := parse(t, "grants: [\n{ when: nobody, publish: \"a..b\" }\n{ name: x, account: A, publish: [], subscribe: [] }\n{ name: x, account: A, publish: [], subscribe: [] }\n]")
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		`field "account" is missing`, "unknown name nobody", "not a valid subject",
+		`field "subscribe" is missing; write subscribe: [] for nothing, subscribe: ">" for everything`,
+		`configuration:4:`, `two grants have the name "x"`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+	if _, err := parse(t, "grants: []"); err == nil || !strings.Contains(err.Error(), "grants is empty") {
+		t.Errorf("no grants: %v", err)
+	}
+}
+
+func TestResponsePermissions(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "none", "response_permissions: false": "none", "response_permissions: true": "1 2m0s",
+		"response_permissions: {max: 5}": "5 2m0s", `response_permissions {max: -1, ttl: "5s"}`: "-1 5s",
+	} {
+		got, err := mustParse(t, one(text)).Match(data(t, `{}`), cookie(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is := "none"
+		if r := got.User.Resp; r != nil {
+			is = strings.Join([]string{itoa(r.MaxMsgs), r.Expires.String()}, " ")
+		}
+		if is != want {
+			t.Errorf("%s: got %s, want %s", text, is, want)
+		}
+	}
+}
+
+func itoa(n int) string { text, _ := scalar(n); return text }
+
+func TestWarnings(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                                     "",
+		`publish: ">"`:                         warnReplay,
+		`publish: "$JS.API.>"`:                 warnReplay,
+		`publish: "$JS.API.DIRECT.GET.KV_x.>"`: warnReplay,
+		`publish: "$JS.API.CONSUMER.CREATE.{{ session.stream }}.>"`: warnReplay,
+		`publish: "$JS.API.STREAM.INFO.x"`:                          "",
+		`publish {allow: ">", deny: "$JS.API.>"}`:                   "",
+		`publish {allow: ">", deny: "$JS.API.DIRECT.GET.>"}`:        warnReplay,
+		`publish: ">", connection_types: [STANDARD]`:                "",
+		`publish: ">", connection_types: [WEBSOCKET]`:               warnReplay,
+		`subscribe: ">"`:                           warnInbox,
+		`subscribe: "_INBOX.>"`:                    warnInbox,
+		`subscribe: "*.>"`:                         warnInbox,
+		`subscribe: "_INBOX.{{ session.user }}.>"`: "",
+		`subscribe: "_INBOX_x.>"`:                  "",
+		`subscribe {allow: ">", deny: "_INBOX.>"}`: "",
+		`account: "{{ session.tenant }}"`:          warnAccount,
+		`user: "{{ request.name }}"`:               warnClaimed,
+		`publish: ["a.{{ request.mqtt_id }}"]`:     warnClaimed,
+		`headers {A: "{{ request.name }}"}`:        "",
+		`publish: "a.{{ request.host }}"`:          "",
+	} {
+		got := strings.Join(mustParse(t, one(text)).Warnings(), "\n")
+		if (want == "") != (got == "") || !strings.Contains(got, want) || want != "" && !strings.HasPrefix(got, "configuration:2:") {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	g := mustParse(t, `grants: [{ account: A, publish: [], subscribe: [] }, { account: B, publish: [], subscribe: [] }]`)
+	if got := g.Warnings(); len(got) != 1 || !strings.Contains(got[0], "grant 1: when: "+warnAlways) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,55 @@
+// Package anonymous gives a session to connections that present no credential at
+// all. It is for the last place in the list of sources, with a grant that allows little.
+package anonymous
+
+import (
+	"context"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+)
+
+// Config is the block of an anonymous source.
+type Config struct {
+	session.Settings
+	Data conf.Node `conf:"data"` // content of the session: a block
+
+	session *session.Session
+}
+
+// Parse reads and checks the block of a source; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{Settings: session.Defaults()}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	if !cfg.Data.IsZero() && cfg.Data.Fields() == nil {
+		faults.Add(cfg.Data, "data: expected a block")
+	}
+	cfg.session = &session.Session{Data: stored.FromConf(cfg.Data, nil), Key: "anonymous"}
+	return &cfg
+}
+
+// Open returns the source.
+func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
+	return source{c.session}, nil
+}
+
+type source struct{ session *session.Session }
+
+// Accepts takes connections without a credential. Their answer is not cached: it
+// is there already.
+func (source) Accepts(r *session.Request) (string, bool) {
+	return "", r.Credential.Kind == session.None
+}
+
+// Find returns the session that all of them share.
+func (s source) Find(_ context.Context, r *session.Request) (*session.Session, error) {
+	if _, ok := s.Accepts(r); !ok {
+		return nil, session.ErrUnknown
+	}
+	return s.session, nil
+}
+
+// Close does nothing.
+func (source) Close() error { return nil }

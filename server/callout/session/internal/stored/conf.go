@@ -1,0 +1,37 @@
+package stored
+
+import (
+	"time"
+
+	"stamp/server/callout/conf"
+)
+
+// FromConf returns the fields of a block as encoding/json would decode them, but
+// for those that skip tells; an absent block has none.
+func FromConf(n conf.Node, skip func(name string) bool) map[string]any {
+	data := map[string]any{}
+	for name, field := range n.Fields() {
+		if skip == nil || !skip(name) {
+			data[name] = asJSON(field.Plain())
+		}
+	}
+	return data
+}
+
+func asJSON(v any) any {
+	switch v := v.(type) {
+	case int64:
+		return float64(v)
+	case time.Time:
+		return v.Format(time.RFC3339)
+	case []any:
+		for i := range v {
+			v[i] = asJSON(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = asJSON(v[name])
+		}
+	}
+	return v
+}

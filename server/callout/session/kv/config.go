@@ -1,0 +1,128 @@
+// Package kv finds sessions in a JetStream key-value bucket: the entry under the
+// credential's key is a JSON object, the content of the session. The
+// application writes it at login and deletes it at logout.
+//
+// A session ends when its entry is deleted or purged, when the entry's own or the
+// bucket's TTL is over, or at the time in its field "expires", whichever is first. The
+// bucket is watched, so that a change is known here within milliseconds.
+//
+// The connection needs these permissions to publish, for a bucket named b, and to
+// subscribe to its inbox:
+//
+//	$JS.API.INFO
+//	$JS.API.STREAM.INFO.KV_b
+//	$JS.API.DIRECT.GET.KV_b.>      $JS.API.STREAM.MSG.GET.KV_b  where direct get is off
+//	$JS.API.CONSUMER.CREATE.KV_b.>
+//	$JS.API.CONSUMER.DELETE.KV_b.>
+//	$JS.API.CONSUMER.MSG.NEXT.KV_b.>
+package kv
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+)
+
+// Config is the block of a kv source.
+type Config struct {
+	session.Settings
+	Bucket  string `conf:"bucket,required"`
+	Account string `conf:"account"` // inside the server: whose bucket it is
+	Key     string `conf:"key"`     // of an entry: a text with {{ credential }} in it
+	// Hash is empty, or SHA256: the entry is under the hash of the credential, so that
+	// who can read the bucket cannot use what is in it.
+	Hash    string `conf:"hash"`
+	Expires string `conf:"expires"` // field of the session, maybe a path: Unix seconds or RFC 3339
+
+	template stored.Template
+}
+
+// SHA256 is the value of hash for keys made of hex(sha256(credential)).
+const SHA256 = "sha256"
+
+var validBucket = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+
+// Parse reads and checks the block of a source; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{Settings: session.Defaults(), Key: stored.Whole, Expires: "expires"}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	if cfg.Bucket != "" && !validBucket.MatchString(cfg.Bucket) {
+		faults.Add(n.Get("bucket"), "bucket: a name has letters, digits, - and _ only")
+	}
+	if cfg.Hash != "" && cfg.Hash != SHA256 {
+		faults.Add(n.Get("hash"), "hash: unknown kind %q; known is %s", cfg.Hash, SHA256)
+	}
+	var err error
+	if cfg.template, err = stored.ParseTemplate(cfg.Key); err != nil {
+		faults.Add(n.Get("key"), "key: %v", err)
+	} else if !validKey(cfg.template.Key("x")) {
+		faults.Add(n.Get("key"), "key: not a valid key of a bucket: letters, digits, - / _ = and . inside only")
+	}
+	return &cfg
+}
+
+// InAccount is the account whose bucket it is; empty: that of the handler's
+// own connection.
+func (c *Config) InAccount() string { return c.Account }
+
+// KeyOf returns the key of the entry for a credential, by the fields key and hash
+// of the configuration; an empty template is the credential itself. It is not ok when
+// the credential cannot be one, or template or hash are not valid.
+func KeyOf(template, hash, credential string) (key string, ok bool) {
+	if template == "" {
+		template = stored.Whole
+	}
+	t, err := stored.ParseTemplate(template)
+	if err != nil {
+		return "", false
+	}
+	return keyOf(t, hash, credential)
+}
+
+func keyOf(t stored.Template, hash, credential string) (string, bool) {
+	if credential == "" || len(credential) > stored.MaxCredential {
+		return "", false
+	}
+	switch hash {
+	case "":
+	case SHA256:
+		sum := sha256.Sum256([]byte(credential))
+		credential = hex.EncodeToString(sum[:])
+	default:
+		return "", false
+	}
+	key := t.Key(credential)
+	// Both: "a.{{ credential }}.b" would turn a bad credential such as "*" or "." into
+	// something else.
+	if !validKey(credential) || !validKey(key) {
+		return "", false
+	}
+	return key, true
+}
+
+// SessionKey returns the printable name of the session whose entry has the key:
+// what session.Session.Key holds.
+func SessionKey(key string) string { return stored.SessionKey(key) }
+
+// validKey tells whether key may be one of a bucket, by the rules of NATS
+// clients. It is a part of a subject, so wildcards and empty tokens must not pass.
+func validKey(key string) bool {
+	if key == "" || key[0] == '.' || key[len(key)-1] == '.' || strings.Contains(key, "..") {
+		return false
+	}
+	for i := range len(key) {
+		switch c := key[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '-', c == '/', c == '_', c == '=', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,188 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+)
+
+type source struct {
+	cfg *Config
+	env session.Env
+	nc  *nats.Conn
+	js  jetstream.JetStream
+
+	bucket atomic.Pointer[bucket] // nil: not found yet
+	// changed are the revisions of the last changes, by key of the session. A
+	// replica of the bucket may be behind them.
+	changed *lru.Cache[string, uint64]
+
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// bucket is where the entries are.
+type bucket struct {
+	stream  jetstream.Stream
+	prefix  string // of the subjects of entries
+	maxAge  time.Duration
+	created time.Time
+	last    uint64 // revision, when it was opened
+}
+
+// rememberedChanges is how many changes are remembered: more than happen in the
+// time that a replica may be behind.
+const rememberedChanges = 65536
+
+var (
+	errNoBucket = errors.New("bucket is not available")
+	errBehind   = errors.New("answer is older than a change that is known already")
+	errTTL      = errors.New("entry has a TTL that is not understood")
+)
+
+// Open connects, and begins to watch the bucket. A bucket that is not there is
+// waited for, and look-ups fail until then.
+func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
+	nc, err := env.Connect(c.Account)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	changed, err := lru.New[string, uint64](rememberedChanges)
+	if err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s := &source{cfg: c, env: env, nc: nc, js: js, changed: changed, stop: stop, stopped: make(chan struct{})}
+	begin, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	// Without an error the watch begins here: no change from now on is missed.
+	if b, err := s.open(begin); err == nil {
+		s.bucket.Store(b)
+	}
+	go s.watch(running)
+	return s, nil
+}
+
+// Close ends the watch.
+func (s *source) Close() error {
+	s.stop()
+	<-s.stopped
+	return nil
+}
+
+// Accepts takes cookies and tokens that a key can be made of.
+func (s *source) Accepts(r *session.Request) (string, bool) {
+	if k := r.Credential.Kind; k != session.Cookie && k != session.Token {
+		return "", false
+	}
+	return keyOf(s.cfg.template, s.cfg.Hash, r.Credential.Value)
+}
+
+// Find reads the entry.
+func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
+	key, ok := s.Accepts(r)
+	if !ok {
+		return nil, session.ErrUnknown
+	}
+	b := s.bucket.Load()
+	if b == nil {
+		// The watch looks for it too, but only now and then.
+		var err error
+		if b, err = s.open(ctx); err != nil {
+			return nil, s.failed(errNoBucket)
+		}
+		// So that the watch begins before what is found now.
+		s.bucket.CompareAndSwap(nil, b)
+	}
+	m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, session.ErrUnknown
+	}
+	if err != nil {
+		return nil, s.failed(withoutSubject(err))
+	}
+	name := SessionKey(key)
+	if newest, ok := s.changed.Get(name); ok && m.Sequence < newest {
+		return nil, s.failed(errBehind)
+	}
+	if deleted(m.Header) {
+		return nil, session.ErrUnknown
+	}
+	found, err := s.read(m, b)
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	if found.Ended(time.Now()) {
+		return nil, session.ErrUnknown
+	}
+	found.Key = name
+	return found, nil
+}
+
+func (s *source) failed(err error) error {
+	return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, err)
+}
+
+// withoutSubject drops the text of an error that is not a known one: it might
+// name the subject, and with it the credential.
+func withoutSubject(err error) error {
+	for _, known := range []error{
+		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed,
+		nats.ErrConnectionDraining, nats.ErrDisconnected, nats.ErrPermissionViolation, jetstream.ErrStreamNotFound,
+		jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount,
+	} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errors.New("read entry: unexpected answer of the server")
+}
+
+// read makes a session of an entry.
+func (s *source) read(m *jetstream.RawStreamMsg, b *bucket) (*session.Session, error) {
+	data, err := stored.Object(m.Data)
+	if err != nil {
+		return nil, err
+	}
+	expires, err := stored.Expires(data, s.cfg.Expires)
+	if err != nil {
+		return nil, err
+	}
+	if b.maxAge > 0 {
+		expires = stored.Earlier(expires, m.Time.Add(b.maxAge))
+	}
+	ttl, err := entryTTL(m.Header)
+	if err != nil {
+		return nil, err
+	}
+	if ttl > 0 {
+		expires = stored.Earlier(expires, m.Time.Add(ttl))
+	}
+	return &session.Session{Data: data, Expires: expires}, nil
+}
+
+// Headers of an entry, and what the server itself leaves for one that is gone.
+const opHeader = "KV-Operation"
+
+// deleted tells whether an entry is the mark of one that was deleted, purged, or
+// whose TTL is over.
+func deleted(h nats.Header) bool {
+	switch h.Get(opHeader) {
+	case "DEL", "PURGE":
+		return true
+	}
+	return h.Get(jetstream.MarkerReasonHeader) != ""
+}

@@ -1,0 +1,210 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
+)
+
+func TestChanges(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	put(t, bucket, "before", `{}`)
+	_, c := open(t, nc, Config{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	put(t, bucket, "deep.er", `{}`)
+	c.wait(t, "a", false)
+	c.wait(t, "deep.er", false)
+	if err := bucket.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Purge(t.Context(), "deep.er"); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(t, "a", true)
+	c.wait(t, "deep.er", true)
+	put(t, bucket, "a", `{}`)
+	c.wait(t, "a", false)
+	if c.has("before") {
+		t.Error("reported what was there before")
+	}
+}
+
+// TestBucketLater: the application makes the bucket when it starts, which may be
+// after the handler.
+func TestBucketLater(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	attempts, err := nc.SubscribeSync("$JS.API.STREAM.INFO.KV_sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	if _, err := find(t, s, "a"); err == nil || errors.Is(err, session.ErrUnknown) {
+		t.Errorf("without a bucket: %v; want that it cannot tell", err)
+	}
+	for range 4 {
+		if _, err := attempts.NextMsg(timeout); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	eventually(t, "find", func() error { _, err := find(t, s, "a"); return err })
+	if err := bucket.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(t, "a", true)
+	if n := strings.Count(c.text(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings; want 1, however long it takes:\n%s", n, c.text())
+	}
+}
+
+// TestBucketReplaced: another bucket of the same name begins at revision 1.
+func TestBucketReplaced(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	cfg := jetstream.KeyValueConfig{Bucket: "sessions"}
+	bucket := createBucket(t, nc, cfg)
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	for i := range 10 {
+		put(t, bucket, "a", fmt.Sprintf(`{"n":%d}`, i))
+	}
+	c.wait(t, "a", false)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "sessions"); err != nil {
+		t.Fatal(err)
+	}
+	bucket = createBucket(t, nc, cfg)
+	put(t, bucket, "a", `{"n":"new"}`)
+	put(t, bucket, "b", `{}`)
+	c.wait(t, "b", false)
+	eventually(t, "find in the new bucket", func() error {
+		found, err := find(t, s, "a")
+		if err == nil && found.Data["n"] != "new" {
+			t.Fatalf("found %v", found.Data)
+		}
+		return err
+	})
+}
+
+// TestServerRestart: what was deleted while the connection was gone is reported
+// when it is there again, and the watch goes on.
+func TestServerRestart(t *testing.T) {
+	dir := t.TempDir()
+	server := startServer(t, dir, -1)
+	_, port, err := net.SplitHostPort(server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := connect(t, server)
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	put(t, bucket, "b", `{}`)
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	if err := bucket.Delete(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	c.wait(t, "b", true)
+
+	server.Shutdown()
+	server.WaitForShutdown()
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Find(brief, cookie("a")); err == nil || errors.Is(err, session.ErrUnknown) {
+		t.Errorf("without a server: %v; want that it cannot tell", err)
+	}
+	deleteOffline(t, dir, "a")
+
+	startServer(t, dir, number)
+	c.wait(t, "a", true)
+	eventually(t, "find", func() error {
+		if _, err := find(t, s, "a"); !errors.Is(err, session.ErrUnknown) {
+			return err
+		}
+		return nil
+	})
+	put(t, bucket, "c", `{}`)
+	c.wait(t, "c", false)
+	if log := c.text(); strings.Contains(log, "heartbeat") {
+		t.Errorf("waited for heartbeats, which the new connection makes needless:\n%s", log)
+	}
+}
+
+// deleteOffline deletes a key through a server that nobody else connects to.
+func deleteOffline(t *testing.T, dir, key string) {
+	t.Helper()
+	server := startServer(t, dir, -1)
+	nc := connect(t, server)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.KeyValue(t.Context(), "sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	server.Shutdown()
+	server.WaitForShutdown()
+}
+
+// TestBehind: an answer that is older than a change that was reported, as a
+// replica may give it, is not believed.
+func TestBehind(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	c.wait(t, "a", false)
+	if _, err := find(t, s, "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.report("a", 2, true)
+	if _, err := find(t, s, "a"); !errors.Is(err, errBehind) {
+		t.Errorf("found %v; want %v", err, errBehind)
+	}
+}
+
+func TestClose(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	c.wait(t, "a", false)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !nc.IsConnected() {
+		t.Error("the connection is not the source's to close")
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "consumers", func() error {
+		stream, err := js.Stream(t.Context(), "KV_sessions")
+		if err == nil && stream.CachedInfo().State.Consumers != 0 {
+			err = errors.New("the consumer is still there")
+		}
+		return err
+	})
+}

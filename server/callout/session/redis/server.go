@@ -1,0 +1,169 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/gomodule/redigo/redis"
+
+	"stamp/server/callout/conf"
+)
+
+// TLS are the files of the connection to the server; all may be absent.
+type TLS struct {
+	CA         string `conf:"ca"`   // PEM: who signs the server's certificate; default: the system's
+	Cert       string `conf:"cert"` // PEM: of this client
+	Key        string `conf:"key"`
+	ServerName string `conf:"server_name"` // in the server's certificate; default: the host
+}
+
+// server is where Redis is, and how to get in.
+type server struct {
+	network, address   string
+	username, password string
+	database           int
+	tls                *tls.Config // nil: none
+}
+
+// checkServer reads the URL. No fault quotes any of it: it may hold a password.
+func (c *Config) checkServer(n conf.Node, faults *conf.Faults) {
+	if c.URL == "" {
+		return
+	}
+	at := n.Get("url")
+	s, err := parseURL(c.URL.Reveal())
+	if err != nil {
+		faults.Add(at, "url: %v", err)
+		return
+	}
+	if c.Username != "" {
+		s.username = c.Username
+	}
+	if c.Password != "" {
+		s.password = c.Password.Reveal()
+	}
+	if s.username != "" && s.password == "" {
+		faults.Add(at, "there is a user name, but no password")
+	}
+	switch {
+	case c.TLS == nil:
+	case s.tls == nil:
+		faults.Add(n.Get("tls"), "tls: the url must begin with rediss://")
+	default:
+		c.TLS.apply(s.tls, n.Get("tls"), faults)
+	}
+	c.server = s
+}
+
+var errURL = errors.New("must be redis://host, rediss://host or unix:///path")
+
+func parseURL(text string) (server, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return server{}, errURL // the error of net/url quotes the text
+	}
+	s := server{network: "tcp"}
+	if u.User != nil {
+		s.username = u.User.Username()
+		s.password, _ = u.User.Password()
+	}
+	database := u.Query().Get("db")
+	switch u.Scheme {
+	case "unix":
+		s.network, s.address = "unix", u.Path
+		if u.Host != "" || u.Path == "" {
+			return server{}, errURL
+		}
+	case "redis", "rediss":
+		host, port := u.Hostname(), u.Port()
+		if host == "" {
+			return server{}, errURL
+		}
+		if port == "" {
+			port = "6379"
+		}
+		s.address = net.JoinHostPort(host, port)
+		if path := strings.Trim(u.Path, "/"); path != "" {
+			database = path
+		}
+		if u.Scheme == "rediss" {
+			s.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+		}
+	default:
+		return server{}, errURL
+	}
+	for name := range u.Query() {
+		if name != "db" {
+			return server{}, errors.New("has an unknown parameter; known is db")
+		}
+	}
+	if database != "" {
+		if s.database, err = strconv.Atoi(database); err != nil || s.database < 0 {
+			return server{}, errors.New("the database is not a number")
+		}
+	}
+	return s, nil
+}
+
+// apply reads the files.
+func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
+	if t.ServerName != "" {
+		to.ServerName = t.ServerName
+	}
+	if t.CA != "" {
+		text, err := os.ReadFile(t.CA)
+		to.RootCAs = x509.NewCertPool()
+		if err != nil {
+			faults.Add(n.Get("ca"), "ca: %v", err)
+		} else if !to.RootCAs.AppendCertsFromPEM(text) {
+			faults.Add(n.Get("ca"), "ca: no certificate in %s", t.CA)
+		}
+	}
+	if t.Cert == "" && t.Key == "" {
+		return
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		faults.Add(n, "tls: cert and key: %v", err)
+	}
+	to.Certificates = []tls.Certificate{pair}
+}
+
+// dial connects and logs in.
+func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
+	s := &c.server
+	options := []redis.DialOption{
+		redis.DialConnectTimeout(c.Timeout), redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout),
+		redis.DialDatabase(s.database), redis.DialUsername(s.username), redis.DialPassword(s.password),
+	}
+	if s.tls != nil {
+		options = append(options, redis.DialUseTLS(true), redis.DialTLSConfig(s.tls), redis.DialTLSHandshakeTimeout(c.Timeout))
+	}
+	conn, err := redis.DialContext(ctx, s.network, s.address, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
+	}
+	return conn, nil
+}
+
+// withoutText keeps of an answer of the server its code alone: the text behind it
+// may quote the command, and with it the credential.
+func withoutText(err error) error {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return err
+	}
+	code, _, _ := strings.Cut(string(answer), " ")
+	if strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		code = "ERR"
+	}
+	return redis.Error(code)
+}

@@ -1,0 +1,109 @@
+// Package signed knows who holds a key: services beside the handler that sign the
+// server's nonce. Kind nkey lists their public keys; kind jwt takes user JWTs that listed
+// accounts issued.
+//
+// The server sends a nonce only where it expects such clients: in operator mode,
+// when its configuration has users with nkeys, or with always_enable_nonce.
+package signed
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+)
+
+// Kinds of sources.
+const (
+	Nkey = "nkey"
+	JWT  = "jwt"
+)
+
+// Parse reads and checks the block of a source, by its kind; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	if kind, _ := n.Get("kind").Plain().(string); kind == JWT {
+		return parseJWT(n, faults)
+	}
+	return parseNkeys(n, faults)
+}
+
+// NkeyConfig is the block of an nkey source.
+type NkeyConfig struct {
+	session.Settings
+	Users []conf.Node `conf:"users,required"` // {nkey, ...}: what else there is is the session's
+
+	users map[string]*session.Session
+}
+
+func parseNkeys(n conf.Node, faults *conf.Faults) *NkeyConfig {
+	cfg := NkeyConfig{Settings: session.Defaults(), users: map[string]*session.Session{}}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	for _, item := range cfg.Users {
+		at := item.Get("nkey")
+		if at.IsZero() {
+			at = item
+		}
+		key, _ := item.Get("nkey").Plain().(string)
+		switch _, twice := cfg.users[key]; {
+		case !nkeys.IsValidPublicUserKey(key):
+			// It is not quoted: it might be a seed.
+			faults.Add(at, "nkey: expected the public key of a user, which begins with U")
+		case twice:
+			faults.Add(at, "nkey %s is there twice", key)
+		default:
+			data := stored.FromConf(item, func(field string) bool { return strings.EqualFold(field, "nkey") })
+			data["nkey"] = key
+			cfg.users[key] = &session.Session{Data: data, Key: key}
+		}
+	}
+	cfg.Users = nil
+	return &cfg
+}
+
+// Open returns the source.
+func (c *NkeyConfig) Open(context.Context, session.Env) (session.Source, error) {
+	return nkeySource{c}, nil
+}
+
+type nkeySource struct{ cfg *NkeyConfig }
+
+// Accepts takes an nkey. Its answer depends on the nonce, so it is not cached.
+func (nkeySource) Accepts(r *session.Request) (string, bool) {
+	return "", r.Credential.Kind == session.Nkey
+}
+
+// Find verifies the signature.
+func (s nkeySource) Find(_ context.Context, r *session.Request) (*session.Session, error) {
+	c := &r.Credential
+	found := s.cfg.users[c.Nkey]
+	if c.Kind != session.Nkey || found == nil || !verify(c.Nkey, c) {
+		return nil, session.ErrUnknown
+	}
+	return found, nil
+}
+
+// Close does nothing.
+func (nkeySource) Close() error { return nil }
+
+// verify tells whether the holder of the key signed the nonce, which upstream's
+// clients write in base64 of either kind (auth.go). Without a nonce nothing is proved: the
+// signature of an empty one would be good for ever.
+func verify(public string, c *session.Credential) bool {
+	if c.Nonce == "" || c.Signature == "" {
+		return false
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(c.Signature)
+	if err != nil {
+		if signature, err = base64.StdEncoding.DecodeString(c.Signature); err != nil {
+			return false
+		}
+	}
+	key, err := nkeys.FromPublicKey(public)
+	return err == nil && key.Verify([]byte(c.Nonce), signature) == nil
+}

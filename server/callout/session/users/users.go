@@ -1,0 +1,154 @@
+// Package users knows users and their bcrypt passwords, from the configuration or
+// a file in NATS syntax.
+//
+// An unknown user takes the time of a wrong password, so that nobody can find out
+// who there is. That holds when all hashes have the same cost; else a user with a cheaper one
+// may be told by the time that it takes.
+package users
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+)
+
+// Config is the block of a users source.
+type Config struct {
+	session.Settings
+	File  string      `conf:"file"`  // has a field users, like this block; it is read at start and at reload
+	Users []conf.Node `conf:"users"` // {user, password, ...}: what else there is is the session's
+
+	users map[string]user
+	dummy []byte // hash, compared with for unknown users
+	cost  int    // of dummy: the highest of all
+}
+
+type user struct {
+	hash []byte
+	data map[string]any
+}
+
+const (
+	maxPassword = 72 // bytes; bcrypt does not look at those behind
+	maxCost     = 16 // takes about 5 seconds
+)
+
+// Parse reads and checks the block of a source, and its file.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{Settings: session.Defaults(), users: map[string]user{}}
+	// Comparing hashes is work for a CPU, and more at once are not faster.
+	cfg.Concurrency = runtime.GOMAXPROCS(0)
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	for _, item := range cfg.Users {
+		cfg.add(item, faults)
+	}
+	if cfg.File != "" {
+		cfg.addFile(n.Get("file"), faults)
+	}
+	if len(cfg.Users) == 0 && cfg.File == "" {
+		faults.Add(n, "there are no users: fields %q and %q are missing", "users", "file")
+	}
+	cfg.Users = nil
+	return &cfg
+}
+
+func (c *Config) addFile(at conf.Node, faults *conf.Faults) {
+	n, err := conf.ParseFile(c.File)
+	if err != nil {
+		faults.Add(at, "file: %v", err)
+		return
+	}
+	var content struct {
+		Users []conf.Node `conf:"users,required"`
+	}
+	n.Decode(&content, faults)
+	for _, item := range content.Users {
+		c.add(item, faults)
+	}
+}
+
+func (c *Config) add(n conf.Node, faults *conf.Faults) {
+	if n.Fields() == nil {
+		faults.Add(n, "users: expected blocks of user, password and what the session holds")
+		return
+	}
+	name, _ := n.Get("user").Plain().(string)
+	hash, _ := n.Get("password").Plain().(string)
+	at := func(field string) conf.Node {
+		if f := n.Get(field); !f.IsZero() {
+			return f
+		}
+		return n
+	}
+	if name == "" || !stored.Printable(name) {
+		faults.Add(at("user"), "user: expected a name")
+		return
+	}
+	if _, twice := c.users[name]; twice {
+		faults.Add(at("user"), "user %q is there twice", name)
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case hash == "":
+		faults.Add(at("password"), "password of user %q: expected a bcrypt hash as a string", name)
+		return
+	case err != nil || !strings.HasPrefix(hash, "$2"):
+		faults.Add(at("password"), "password of user %q is not a bcrypt hash; make one with htpasswd -nBC 11 USER", name)
+		return
+	case cost > maxCost:
+		faults.Add(at("password"), "password of user %q: the cost of the hash is %d; above %d a login takes too long", name, cost, maxCost)
+	}
+	if c.dummy == nil || cost > c.cost {
+		c.dummy, c.cost = []byte(hash), cost
+	}
+	data := stored.FromConf(n, func(field string) bool {
+		return strings.EqualFold(field, "password") || strings.EqualFold(field, "user")
+	})
+	data["user"] = name
+	c.users[name] = user{[]byte(hash), data}
+}
+
+// Open returns the source.
+func (c *Config) Open(context.Context, session.Env) (session.Source, error) { return source{c}, nil }
+
+type source struct{ cfg *Config }
+
+// Accepts takes a user with a password.
+func (source) Accepts(r *session.Request) (string, bool) {
+	c := &r.Credential
+	if c.Kind != session.Password || c.Username == "" || c.Password == "" || len(c.Password) > maxPassword || len(c.Username) > stored.MaxCredential {
+		return "", false
+	}
+	// The length keeps two pairs from making the same key.
+	return strconv.Itoa(len(c.Username)) + ":" + c.Username + c.Password, true
+}
+
+// Find compares the password.
+func (s source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
+	if _, ok := s.Accepts(r); !ok || s.cfg.dummy == nil {
+		return nil, session.ErrUnknown
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("compare password: %w", err)
+	}
+	u, known := s.cfg.users[r.Credential.Username]
+	if !known {
+		u.hash = s.cfg.dummy
+	}
+	if err := bcrypt.CompareHashAndPassword(u.hash, []byte(r.Credential.Password)); err != nil || !known {
+		return nil, session.ErrUnknown
+	}
+	return &session.Session{Data: u.data, Key: r.Credential.Username}, nil
+}
+
+// Close does nothing.
+func (source) Close() error { return nil }
