@@ -1,0 +1,155 @@
+// Package http asks the application whose session a credential is, as nginx's
+// auth_request and Traefik's ForwardAuth do: the cookie goes to a URL of the
+// application, whose answer is the session.
+package http
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/web"
+	"stamp/server/field"
+)
+
+// Config is the block of an http source.
+type Config struct {
+	session.Settings
+	URL    conf.Secret `conf:"url,required"` // it may hold a password
+	Method string      `conf:"method"`       // GET
+	// Header is where the credential goes. In a Cookie, Field is its name; in another field,
+	// Scheme goes before it, such as Bearer.
+	Header string `conf:"header"`
+	Field  string `conf:"cookie_name"`
+	Scheme string `conf:"scheme"`
+	// Forward names header fields and cookies of the websocket's upgrade request that go
+	// along; the server must be told to forward them to the handler.
+	Forward struct {
+		Headers []string `conf:"headers"`
+		Cookies []string `conf:"cookies"`
+	} `conf:"forward"`
+	Headers map[string]conf.Node `conf:"headers"` // fixed ones; the values may be secrets
+	// Fields are header fields of the answer that become fields of the session, by the
+	// session's name for them.
+	Fields  map[string]conf.Node `conf:"fields"`
+	Unknown []conf.Node          `conf:"unknown"` // status codes
+	Expires string               `conf:"expires"` // field of the session: Unix seconds or RFC 3339
+	Key     string               `conf:"key"`     // field of the session that names it, where it is not the credential
+	TLS     *web.TLS             `conf:"tls"`
+
+	fixed   http.Header
+	fields  map[string]string
+	unknown []int
+	client  *web.Client
+}
+
+// Parse reads and checks the block of a source; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{
+		Settings: session.Defaults(), Method: http.MethodGet, Header: "Cookie", Field: "session", Expires: "expires",
+		unknown: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
+	}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	web.CheckURL(n, "url", cfg.URL.Reveal(), faults)
+	cfg.checkRequest(n, faults)
+	cfg.parseFixed(faults)
+	cfg.parseFields(faults)
+	cfg.parseUnknown(n, faults)
+	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	return &cfg
+}
+
+func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
+	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodPost}, c.Method) {
+		faults.Add(n.Get("method"), "method: expected GET, HEAD or POST")
+	}
+	names := map[string]string{"header": c.Header, "cookie_name": c.Field}
+	if c.Scheme != "" {
+		names["scheme"] = c.Scheme
+	}
+	for at, name := range names {
+		if !validName(name) {
+			faults.Add(n.Get(at), "%s: not a token", at)
+		}
+	}
+	if c.isCookie() && c.Scheme != "" {
+		faults.Add(n.Get("scheme"), "scheme is for a header field other than Cookie")
+	}
+	if !c.isCookie() && len(c.Forward.Cookies) > 0 && slices.ContainsFunc(c.Forward.Headers, isCookieName) {
+		faults.Add(n.Get("forward"), "forward: the header Cookie and cookies do not go together")
+	}
+	for _, name := range c.Forward.Headers {
+		if !validName(name) || strings.EqualFold(name, c.Header) {
+			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded", name)
+		}
+	}
+}
+
+func isCookieName(name string) bool { return strings.EqualFold(name, "Cookie") }
+
+func (c *Config) isCookie() bool { return isCookieName(c.Header) }
+
+// validName and validValue are RFC 9110's rules for fields, the latter without
+// bytes above ASCII, which servers read differently.
+func validName(name string) bool { return field.IsToken(name) }
+
+func validValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Config) parseFixed(faults *conf.Faults) {
+	c.fixed = http.Header{}
+	for name, n := range c.Headers {
+		value, ok := n.Plain().(string)
+		switch {
+		case !ok || !validName(name) || !validValue(value):
+			faults.Add(n, "headers: %q is not a header field with a text", name)
+		case strings.EqualFold(name, c.Header):
+			faults.Add(n, "headers: %q is where the credential goes", name)
+		default:
+			c.fixed.Set(name, value)
+		}
+	}
+	c.Headers = nil
+}
+
+func (c *Config) parseFields(faults *conf.Faults) {
+	c.fields = map[string]string{}
+	for field, n := range c.Fields {
+		name, ok := n.Plain().(string)
+		if !ok || !validName(name) {
+			faults.Add(n, "fields: %s: expected the name of a header field", field)
+			continue
+		}
+		c.fields[field] = name
+	}
+	c.Fields = nil
+}
+
+func (c *Config) parseUnknown(n conf.Node, faults *conf.Faults) {
+	if n.Get("unknown").IsZero() {
+		return
+	}
+	c.unknown = nil
+	for _, item := range c.Unknown {
+		code, ok := item.Plain().(int64)
+		if !ok || code < 400 || code > 499 {
+			faults.Add(item, "unknown: expected a status code from 400 to 499: others do not tell that a session is unknown")
+			continue
+		}
+		c.unknown = append(c.unknown, int(code))
+	}
+	c.Unknown = nil
+}
+
+// String names the source without its URL.
+func (c *Config) String() string { return fmt.Sprintf("http source %s", c.Name) }

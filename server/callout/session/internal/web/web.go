@@ -1,0 +1,150 @@
+// Package web is the HTTP client of the session sources that ask over HTTP. Its
+// errors hold no credential, no query or user of a URL, and nothing of an answer.
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"stamp/server/callout/conf"
+)
+
+// TLS are paths of PEM files, and the name that the server's certificate must be
+// for, when it is not that of the URL.
+type TLS struct {
+	CA         string `conf:"ca"`
+	Cert       string `conf:"cert"`
+	Key        string `conf:"key"`
+	ServerName string `conf:"server_name"`
+}
+
+// MaxBody is how long an answer may be, in bytes.
+const MaxBody = 64 << 10
+
+// maxHeader is how long an answer's header may be, in bytes.
+const maxHeader = 64 << 10
+
+// Client asks one server.
+type Client struct{ http *http.Client }
+
+// NewClient makes a client for that many requests at once. What is wrong with the
+// files of t is added to faults; n is its block.
+func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Client {
+	transport := &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		// As many stay open as are used at once, so that none is made anew under load.
+		MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, MaxConnsPerHost: concurrency,
+		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
+		MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
+		TLSClientConfig: t.config(n, faults),
+	}
+	return &Client{&http.Client{
+		Transport: transport,
+		// An answer that sends us elsewhere says nothing of the session, and must not
+		// get the credential there.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// HTTP is the client itself, for libraries that want one.
+func (c *Client) HTTP() *http.Client { return c.http }
+
+// Close closes the connections that are idle.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func (t *TLS) config(n conf.Node, faults *conf.Faults) *tls.Config {
+	if t == nil {
+		return nil
+	}
+	cfg := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		cfg.RootCAs = x509.NewCertPool()
+		if err != nil {
+			faults.Add(n.Get("ca"), "tls: ca: %v", err)
+		} else if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			faults.Add(n.Get("ca"), "tls: ca: %s has no certificate", t.CA)
+		}
+	}
+	if (t.Cert == "") != (t.Key == "") {
+		faults.Add(n, "tls: cert and key go together")
+	} else if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg
+}
+
+// CheckURL adds what is wrong with a URL. Nothing of it is quoted: it may hold a
+// password.
+func CheckURL(n conf.Node, name, text string, faults *conf.Faults) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "": // a required field says so
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		faults.Add(n.Get(name), "%s: expected a URL with http or https", name)
+	case u.Fragment != "":
+		faults.Add(n.Get(name), "%s: a URL to ask has no fragment", name)
+	}
+}
+
+// Answer is what a server said.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// ErrTooLong: the answer's body is longer than MaxBody.
+var ErrTooLong = fmt.Errorf("answer is longer than %d bytes", MaxBody)
+
+// Do sends a request, and reads the answer whole.
+func (c *Client) Do(r *http.Request) (*Answer, error) {
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return nil, Clean(err)
+	}
+	defer func() { _ = answer.Body.Close() }() // it is read to its end, or given up
+	body, err := io.ReadAll(io.LimitReader(answer.Body, MaxBody+1))
+	if err != nil {
+		return nil, Clean(err)
+	}
+	if len(body) > MaxBody {
+		return nil, ErrTooLong
+	}
+	return &Answer{answer.StatusCode, answer.Header, body}, nil
+}
+
+// Clean returns what is safe to show of an error of net/http: its kind, not
+// the URL that it is about.
+func Clean(err error) error {
+	var dns *net.DNSError
+	var op *net.OpError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &cert):
+		return errors.New("certificate of the server is not valid for us")
+	case errors.As(err, &dns):
+		return errors.New("name of the server cannot be resolved")
+	case errors.As(err, &op):
+		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	}
+	return errors.New("server does not answer as HTTP servers do")
+}

@@ -1,0 +1,186 @@
+// Package introspection asks an authorization server what a token is (RFC 7662):
+// its answer is the session. Unlike package oidc it sees at once that a token was
+// revoked, and takes tokens that nobody but the server can read.
+package introspection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
+	"stamp/server/callout/session/internal/web"
+)
+
+// Config is the block of an introspection source.
+type Config struct {
+	session.Settings
+	URL          string      `conf:"url,required"`
+	ClientID     string      `conf:"client_id"`
+	ClientSecret conf.Secret `conf:"client_secret"`
+	Auth         string      `conf:"auth"`            // basic or post: RFC 6749, 2.3.1
+	Hint         string      `conf:"token_type_hint"` // such as access_token
+	Audience     []string    `conf:"audience"`        // one of them must be the token's
+	Issuer       string      `conf:"issuer"`
+	Scopes       []string    `conf:"scopes"` // that the token must have
+	TLS          *web.TLS    `conf:"tls"`
+
+	client *web.Client
+}
+
+// Parse reads and checks the block of a source; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{Settings: session.Defaults(), Auth: "basic"}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	web.CheckURL(n, "url", cfg.URL, faults)
+	if cfg.Auth != "basic" && cfg.Auth != "post" {
+		faults.Add(n.Get("auth"), "auth: expected basic or post")
+	}
+	if (cfg.ClientID == "") != (cfg.ClientSecret == "") {
+		faults.Add(n, "client_id and client_secret go together")
+	}
+	if cfg.ClientID == "" && (cfg.TLS == nil || cfg.TLS.Cert == "") {
+		faults.Add(n, "client_id is missing: the server answers nobody whom it does not know (RFC 7662, 2.1)")
+	}
+	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	return &cfg
+}
+
+type source struct{ cfg *Config }
+
+// Open returns the source.
+func (c *Config) Open(context.Context, session.Env) (session.Source, error) { return source{c}, nil }
+
+// Close closes the connections to the authorization server.
+func (s source) Close() error {
+	s.cfg.client.Close()
+	return nil
+}
+
+// maxToken is how long a token may be, in bytes.
+const maxToken = 16 << 10
+
+// Accepts takes what can be a token: RFC 6749, A.12, without the space.
+func (s source) Accepts(r *session.Request) (string, bool) {
+	token := r.Credential.Value
+	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || token == "" || len(token) > maxToken {
+		return "", false
+	}
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] >= 0x7f {
+			return "", false
+		}
+	}
+	return token, true
+}
+
+// Find asks the authorization server.
+func (s source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
+	token, ok := s.Accepts(r)
+	if !ok {
+		return nil, session.ErrUnknown
+	}
+	request, err := s.request(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.cfg.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask the authorization server: %w", err)
+	}
+	if answer.Status != http.StatusOK {
+		// 401 is about us, not about the token.
+		return nil, fmt.Errorf("ask the authorization server: status %d", answer.Status)
+	}
+	return s.read(answer.Body, token)
+}
+
+func (s source) request(ctx context.Context, token string) (*http.Request, error) {
+	form := url.Values{"token": {token}}
+	if s.cfg.Hint != "" {
+		form.Set("token_type_hint", s.cfg.Hint)
+	}
+	if s.cfg.Auth == "post" && s.cfg.ClientID != "" {
+		form.Set("client_id", s.cfg.ClientID)
+		form.Set("client_secret", s.cfg.ClientSecret.Reveal())
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, errors.New("url is not valid") // Parse has seen to that
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	if s.cfg.Auth == "basic" && s.cfg.ClientID != "" {
+		// RFC 6749, 2.3.1: both are encoded before.
+		r.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(s.cfg.ClientSecret.Reveal()))
+	}
+	return r, nil
+}
+
+var errAnswer = errors.New("answer of the authorization server is not one of RFC 7662")
+
+// read makes a session of an answer.
+func (s source) read(body []byte, token string) (*session.Session, error) {
+	data, err := stored.Object(body)
+	if err != nil {
+		return nil, errAnswer
+	}
+	active, ok := data["active"].(bool)
+	if !ok {
+		return nil, errAnswer
+	}
+	if !active || !s.meant(data) {
+		return nil, session.ErrUnknown
+	}
+	expires, err := stored.Expires(data, "exp")
+	if err != nil {
+		return nil, errAnswer
+	}
+	begins, err := stored.Expires(data, "nbf")
+	if err != nil {
+		return nil, errAnswer
+	}
+	if time.Now().Before(begins) {
+		return nil, session.ErrUnknown
+	}
+	return &session.Session{Data: data, Expires: expires, Key: stored.SessionKey(token)}, nil
+}
+
+// meant tells whether the token is for us: its audience, issuer and scopes.
+func (s source) meant(data map[string]any) bool {
+	if s.cfg.Issuer != "" && data["iss"] != s.cfg.Issuer {
+		return false
+	}
+	audience := texts(data["aud"])
+	if len(s.cfg.Audience) > 0 && !slices.ContainsFunc(s.cfg.Audience, func(a string) bool { return slices.Contains(audience, a) }) {
+		return false
+	}
+	scope, _ := data["scope"].(string)
+	scopes := strings.Fields(scope)
+	return !slices.ContainsFunc(s.cfg.Scopes, func(want string) bool { return !slices.Contains(scopes, want) })
+}
+
+// texts returns a string, or an array of them, as a list.
+func texts(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var out []string
+		for _, e := range v {
+			if text, ok := e.(string); ok {
+				out = append(out, text)
+			}
+		}
+		return out
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package introspection
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+)
+
+const secret = "token-4711"
+
+func open(t *testing.T, fields string) session.Source {
+	t.Helper()
+	n, err := conf.ParseString("kind: introspection\n" + fields + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	opener := Parse(n, &faults)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := opener.Open(t.Context(), session.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func find(t *testing.T, s session.Source) (*session.Session, error) {
+	t.Helper()
+	got, err := s.Find(t.Context(), &session.Request{Credential: session.Credential{Kind: session.Token, Value: secret}})
+	if err != nil && (strings.Contains(err.Error(), "4711") || strings.Contains(err.Error(), "hush")) {
+		t.Error("the error tells a secret")
+	}
+	return got, err
+}
+
+// server answers who it knows, a client with an odd name, with a body.
+func server(t *testing.T, status int, body string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, password, basic := r.BasicAuth()
+		if !basic {
+			id, password = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
+		}
+		// RFC 6749, 2.3.1: both are encoded in basic auth.
+		want := [2]string{"a:b", "hush &"}
+		if basic {
+			want = [2]string{"a%3Ab", "hush+%26"}
+		}
+		if id != want[0] || password != want[1] || r.Method != http.MethodPost || r.PostFormValue("token") != secret {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return fmt.Sprintf("url: %q, client_id: \"a:b\", client_secret: \"hush &\"\n", s.URL)
+}
+
+func TestKnows(t *testing.T) {
+	exp := time.Now().Add(time.Hour).Unix()
+	body := fmt.Sprintf(`{"active":true,"sub":"alice","scope":"api admin","aud":["app"],"iss":"i","exp":%d,"nbf":1}`, exp)
+	for _, auth := range []string{"basic", "post"} {
+		s := open(t, server(t, 200, body)+"audience: [x, app], scopes: [api], issuer: i, auth: "+auth)
+		got, err := find(t, s)
+		if err != nil {
+			t.Fatalf("%s: %v", auth, err)
+		}
+		if got.Data["sub"] != "alice" || got.Expires.Unix() != exp || got.Key == "" || strings.Contains(got.Key, secret) {
+			t.Errorf("%s: got %v", auth, got)
+		}
+	}
+}
+
+func TestDoesNotKnow(t *testing.T) {
+	future := time.Now().Add(time.Minute).Unix()
+	for _, body := range []string{
+		`{"active":false}`, `{"active":false,"sub":"alice"}`,
+		`{"active":true,"aud":"other","scope":"api","iss":"i"}`, `{"active":true,"scope":"api","iss":"i"}`,
+		`{"active":true,"aud":"app","scope":"apix","iss":"i"}`, `{"active":true,"aud":"app","scope":"api","iss":"j"}`,
+		fmt.Sprintf(`{"active":true,"aud":"app","scope":"api","iss":"i","nbf":%d}`, future),
+	} {
+		s := open(t, server(t, 200, body)+"audience: app, scopes: [api], issuer: i")
+		if got, err := find(t, s); got != nil || !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// What is not certain is an error, and neither a session nor an unknown token.
+func TestDoubt(t *testing.T) {
+	for body, status := range map[string]int{
+		`{"active":true}`: 500, `{"active":false}`: 401, ``: 200, `[]`: 200, `{}`: 200, `{"active":"true"}`: 200,
+		`{"active":1}`: 200, `{"active":true`: 200, `{"active":true,"exp":"soon"}`: 200, `{"active":true} `: 302,
+	} {
+		if got, err := find(t, open(t, server(t, status, body))); got != nil || err == nil || errors.Is(err, session.ErrUnknown) {
+			t.Errorf("%d %s: %v", status, body, err)
+		}
+	}
+	wrong := strings.Replace(server(t, 200, `{"active":true}`), "hush", "hash", 1)
+	if _, err := find(t, open(t, wrong)); err == nil || errors.Is(err, session.ErrUnknown) {
+		t.Errorf("the server does not know us: %v", err)
+	}
+}
+
+func TestAccepts(t *testing.T) {
+	s := open(t, server(t, 200, "{}"))
+	for value, want := range map[string]bool{"abc.def": true, "": false, "a b": false, "a\n": false, "é": false, strings.Repeat("x", maxToken+1): false} {
+		if _, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: session.Token, Value: value}}); ok != want {
+			t.Errorf("%.10q: %t", value, ok)
+		}
+	}
+	if _, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: session.Password, Value: "x"}}); ok {
+		t.Error("a password")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for fields, want := range map[string]string{
+		"client_id: a, client_secret: b":                                 `field "url" is missing`,
+		`url: "https://x"`:                                               "client_id is missing",
+		`url: "https://x", client_id: a`:                                 "go together",
+		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
+		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic or post",
+	} {
+		n, err := conf.ParseString("kind: introspection\n" + fields + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		Parse(n, &faults)
+		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", fields, err)
+		}
+	}
+}
