@@ -18,7 +18,7 @@ import (
 type stack struct {
 	report *report
 	keys   *keys
-	web    *web
+	natsJS string // file, for the page
 	origin string // of the page
 	server *server
 	conns  []*nats.Conn
@@ -26,8 +26,8 @@ type stack struct {
 }
 
 // all runs everything once, and stays up until ctx ends unless once is set.
-func all(ctx context.Context, binary string, once bool, out io.Writer) (err error) {
-	s := &stack{report: &report{out: out}}
+func all(ctx context.Context, binary, natsJS string, once bool, out io.Writer) (err error) {
+	s := &stack{report: &report{out: out}, natsJS: natsJS}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.start(ctx, binary); err != nil {
 		return err
@@ -82,58 +82,63 @@ func (s *stack) start(ctx context.Context, binary string) error {
 		return fmt.Errorf("listen for the page: %w", err)
 	}
 	s.origin = "http://" + l.Addr().String()
-	s.web = &web{say: s.report.say}
+	websocketPort, err := s.startServer(ctx, binary)
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	nc, err := s.connect("web", asUser(s.keys.backend))
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	store, err := openSessions(ctx, nc)
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	w := &web{sessions: store, natsJS: s.natsJS, websocketPort: websocketPort, say: s.report.say}
 	go func() {
-		if err := s.web.serve(ctx, l); err != nil {
+		if err := w.serve(ctx, l); err != nil {
 			s.report.say("web", "%v", err)
 		}
 	}()
-	if err := s.startServer(ctx, binary); err != nil {
-		return err
-	}
-	nc, err := s.connect("callout", asUser(s.keys.callout))
-	if err != nil {
-		return err
-	}
-	if err := (&callout{s.keys, s.origin + "/session", s.report.say}).serve(nc); err != nil {
-		return err
-	}
 	if nc, err = s.connect("service", asUser(s.keys.backend)); err != nil {
 		return err
 	}
 	return service(nc, s.report.say)
 }
 
-func (s *stack) startServer(ctx context.Context, binary string) (err error) {
+// startServer returns the port of the websocket.
+func (s *stack) startServer(ctx context.Context, binary string) (port int, err error) {
 	if s.keys, err = newKeys(); err != nil {
-		return err
+		return 0, err
 	}
 	if s.dir, err = os.MkdirTemp("", "stamp-demo-"); err != nil {
-		return err
+		return 0, err
 	}
-	_, port, err := net.SplitHostPort(s.origin[len("http://"):])
+	_, pagePort, err := net.SplitHostPort(s.origin[len("http://"):])
 	if err != nil {
-		return fmt.Errorf("address of the page: %w", err)
+		return 0, fmt.Errorf("address of the page: %w", err)
 	}
 	// To a browser, localhost is another origin, with cookies of its own.
-	origins := []string{s.origin, "http://localhost:" + port}
+	origins := []string{s.origin, "http://localhost:" + pagePort}
 	file := filepath.Join(s.dir, "nats.conf")
-	if err := newConfiguration(s.keys, "127.0.0.1:-1", "127.0.0.1:-1", origins, s.dir).write(file); err != nil {
-		return err
+	conf := newConfiguration(s.keys, "127.0.0.1:-1", "127.0.0.1:-1", origins, s.dir, filepath.Join(s.dir, "jetstream"))
+	if err := conf.write(file); err != nil {
+		return 0, err
 	}
 	if s.server, err = startServer(ctx, binary, file, s.dir); err != nil {
-		return err
+		return 0, err
 	}
 	u, err := url.Parse(s.server.websocket)
 	if err != nil {
-		return fmt.Errorf("websocket in the ports file: %w", err)
+		return 0, fmt.Errorf("websocket in the ports file: %w", err)
 	}
-	number, err := strconv.ParseInt(u.Port(), 10, 32)
-	if err != nil {
-		return fmt.Errorf("websocket in the ports file: %w", err)
+	if port, err = strconv.Atoi(u.Port()); err != nil {
+		return 0, fmt.Errorf("websocket in the ports file: %w", err)
 	}
-	s.web.websocketPort.Store(int32(number))
-	return nil
+	return port, nil
 }
 
 func (s *stack) connect(name string, options ...nats.Option) (*nats.Conn, error) {

@@ -46,6 +46,35 @@ func (c *client) run(ctx context.Context) error {
 	defer nc.Close()
 	c.visits(ctx, nc, cookie.Value)
 	c.report.promise("a malformed header block is refused, and the connection lives", c.malformed(ctx, cookie))
+	c.report.promise("logging out closes the connection, and the cookie is worth nothing", c.logout(ctx, nc, cookie))
+	return nil
+}
+
+// logout ends the session at the web server, which does not know the connection.
+func (c *client) logout(ctx context.Context, nc *nats.Conn, cookie *http.Cookie) error {
+	closed := nc.StatusChanged(nats.CLOSED)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.web+"/logout", nil)
+	if err != nil {
+		return err
+	}
+	r.AddCookie(cookie)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("log out: %w", err)
+	}
+	_ = answer.Body.Close()
+	select {
+	case <-closed:
+		c.report.say("client", "is disconnected")
+	case <-time.After(patience):
+		return errors.New("the connection was not closed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if nc, err := c.connect(c.origin, cookie); err == nil {
+		nc.Close()
+		return errors.New("the cookie still opens a connection")
+	}
 	return nil
 }
 

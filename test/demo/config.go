@@ -7,54 +7,60 @@ import (
 	"text/template"
 )
 
-// configuration of the server. There is nothing of Stamp in it: that a user has
-// headers is said by the JWT that the callout service answers with.
+// configuration of the server, with the callout handler inside.
 type configuration struct {
 	Listen, Websocket string   // addresses
 	Origins           []string // of the pages that may connect
-	Cookie            string
+	Cookie, Bucket    string
 	PortsDir          string // empty: no ports file
-	Issuer, XKey      string // public keys, as the users
-	Callout, Backend  string
+	StoreDir          string // of JetStream
+	Backend           string // public key of the user of the application's own parts
 }
 
-func newConfiguration(k *keys, listen, websocket string, origins []string, portsDir string) configuration {
+func newConfiguration(k *keys, listen, websocket string, origins []string, portsDir, storeDir string) configuration {
 	return configuration{
-		Listen: listen, Websocket: websocket, Origins: origins, Cookie: cookieName, PortsDir: portsDir,
-		Issuer: public(k.issuer), XKey: public(k.xkey), Callout: public(k.callout), Backend: public(k.backend),
+		Listen: listen, Websocket: websocket, Origins: origins, Cookie: cookieName, Bucket: bucketName,
+		PortsDir: portsDir, StoreDir: storeDir, Backend: public(k.backend),
 	}
 }
 
-var configurationText = template.Must(template.New("nats.conf").Parse(`# Written by the demonstration.
+var configurationText = template.Must(template.New("nats.conf").Delims("[[", "]]").Parse(`# Written by the demonstration.
 server_name: demo
-listen: {{printf "%q" .Listen}}
-{{- with .PortsDir}}
-ports_file_dir: {{printf "%q" .}}
-{{- end}}
+listen: [[printf "%q" .Listen]]
+[[- with .PortsDir]]
+ports_file_dir: [[printf "%q" .]]
+[[- end]]
+jetstream { store_dir: [[printf "%q" .StoreDir]] }
 
 # Browsers. no_tls is for loopback alone.
 websocket {
-  listen: {{printf "%q" .Websocket}}
+  listen: [[printf "%q" .Websocket]]
   no_tls: true
-  token_cookie: {{printf "%q" .Cookie}}
+  token_cookie: [[printf "%q" .Cookie]]
   # Without it a page of any origin could connect with the visitor's cookie.
-  allowed_origins: [{{range $i, $o := .Origins}}{{if $i}}, {{end}}{{printf "%q" $o}}{{end}}]
+  allowed_origins: [ [[- range $i, $o := .Origins]][[if $i]], [[end]][[printf "%q" $o]][[end -]] ]
 }
 
+# The application's own parts log in with a key; everybody else has to show a session.
 accounts {
-  AUTH { users: [ { nkey: {{.Callout}} } ] }
-  APP  { users: [ { nkey: {{.Backend}} } ] }
+  APP { jetstream: enabled, users: [ { nkey: [[.Backend]] } ] }
 }
 
-# Whoever is not one of the two users is the callout service's to judge.
-authorization {
-  timeout: 5
-  auth_callout {
-    issuer: {{.Issuer}}
-    xkey: {{.XKey}}
-    account: AUTH
-    auth_users: [ {{.Callout}}, {{.Backend}} ]
-  }
+# What a session cookie stands for, and what that gets. The handler is in the
+# server: nothing else is to be run, and it makes its keys by itself.
+callout {
+  credential: [cookie]
+  sessions: [ { kind: kv, bucket: [[.Bucket]], account: APP } ]
+  grants: [ {
+    name: visitor
+    account: APP
+    user: "{{ session.user }}"
+    publish: ["demo.>"]
+    subscribe: ["_INBOX.{{ session.user }}.>"]
+    connection_types: [WEBSOCKET]
+    expires: "1h"
+    headers: { Session: "{{ credential }}", X-User: "{{ session.user }}" }
+  } ]
 }
 `))
 

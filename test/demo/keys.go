@@ -12,47 +12,32 @@ import (
 )
 
 // keys are the key pairs of the demonstration. The server's configuration holds
-// public keys only, so it is no secret.
+// the public key only, so it is no secret.
 type keys struct {
-	issuer  nkeys.KeyPair // account key: signs what the callout service answers
-	xkey    nkeys.KeyPair // encrypts what server and callout service say to each other
-	callout nkeys.KeyPair // user of the callout service, in account AUTH
-	backend nkeys.KeyPair // user of the service, in account APP
-}
-
-// each calls f with the file name, the kind and the place of each key.
-func (k *keys) each(f func(name string, create func() (nkeys.KeyPair, error), kp *nkeys.KeyPair) error) error {
-	return errors.Join(
-		f("issuer.nk", nkeys.CreateAccount, &k.issuer),
-		f("xkey.nk", nkeys.CreateCurveKeys, &k.xkey),
-		f("callout.nk", nkeys.CreateUser, &k.callout),
-		f("backend.nk", nkeys.CreateUser, &k.backend),
-	)
+	backend nkeys.KeyPair // user of the application's own parts, in account APP
 }
 
 func newKeys() (*keys, error) {
-	k := &keys{}
-	return k, k.each(func(name string, create func() (nkeys.KeyPair, error), kp *nkeys.KeyPair) (err error) {
-		if *kp, err = create(); err != nil {
-			err = fmt.Errorf("create %s: %w", name, err)
-		}
-		return err
-	})
+	kp, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("create a key: %w", err)
+	}
+	return &keys{kp}, nil
 }
 
-// loadKeys reads the seeds in dir.
+const keyFile = "backend.nk"
+
+// loadKeys reads the seed in dir.
 func loadKeys(dir string) (*keys, error) {
-	k := &keys{}
-	return k, k.each(func(name string, _ func() (nkeys.KeyPair, error), kp *nkeys.KeyPair) error {
-		seed, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		if *kp, err = nkeys.FromSeed(seed); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		return nil
-	})
+	seed, err := os.ReadFile(filepath.Join(dir, keyFile))
+	if err != nil {
+		return nil, err
+	}
+	kp, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyFile, err)
+	}
+	return &keys{kp}, nil
 }
 
 // keepKeys returns the keys in dir, after making them where there are none.
@@ -67,13 +52,11 @@ func keepKeys(dir string) (*keys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return k, k.each(func(name string, _ func() (nkeys.KeyPair, error), kp *nkeys.KeyPair) error {
-		seed, err := (*kp).Seed()
-		if err != nil {
-			return fmt.Errorf("seed of %s: %w", name, err)
-		}
-		return os.WriteFile(filepath.Join(dir, name), seed, 0o600)
-	})
+	seed, err := k.backend.Seed()
+	if err != nil {
+		return nil, fmt.Errorf("seed of %s: %w", keyFile, err)
+	}
+	return k, os.WriteFile(filepath.Join(dir, keyFile), seed, 0o600)
 }
 
 // public returns the public key of kp. A pair that was made or read has one.

@@ -31,11 +31,11 @@ func main() {
 	}
 }
 
-const usage = `usage: demo [-server FILE] [-once]      everything, with that nats-server as a child
-       demo config  -conf FILE -keys DIR -listen ADDR -websocket ADDR -origin URL...
+const usage = `usage: demo [-server FILE] [-once] [-natsjs FILE]
+                                        everything, with that nats-server as a child
+       demo config  -conf FILE -keys DIR -listen ADDR -websocket ADDR -origin URL... -store DIR
                                         write the server's configuration, and keys where there are none
-       demo web     -listen ADDR -websocket-port PORT
-       demo callout -nats URL -keys DIR -session URL
+       demo web     -listen ADDR -websocket-port PORT -nats URL -keys DIR [-natsjs FILE]
        demo service -nats URL -keys DIR
        demo client  -web URL -websocket URL -origin URL [-nats URL -keys DIR]
 `
@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string) error {
 		name, args = args[0], args[1:]
 	}
 	command, ok := map[string]func(context.Context, *flag.FlagSet, []string) error{
-		"": runAll, "config": runConfig, "web": runWeb, "callout": runCallout, "service": runService, "client": runClient,
+		"": runAll, "config": runConfig, "web": runWeb, "service": runService, "client": runClient,
 	}[name]
 	if !ok {
 		return fmt.Errorf("unknown command %q\n%s", name, usage)
@@ -59,10 +59,11 @@ func run(ctx context.Context, args []string) error {
 func runAll(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	binary := flags.String("server", "bin/nats-server", "")
 	once := flags.Bool("once", false, "")
+	natsJS := flags.String("natsjs", "", "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return all(ctx, *binary, *once, os.Stdout)
+	return all(ctx, *binary, *natsJS, *once, os.Stdout)
 }
 
 // parse wants flags alone.

@@ -1,56 +1,36 @@
-"use strict";
-
-// The few words of the NATS protocol that one request needs, so that the page
-// loads nothing from elsewhere. Use nats.js in an application.
-const size = (text) => new TextEncoder().encode(text).length; // in bytes
-
-function request(url, inbox, headers) {
-  return new Promise((resolve, reject) => {
-    const ws = new WebSocket(url);
-    const decoder = new TextDecoder();
-    let input = "";
-    const settle = (f, value) => { ws.onclose = null; ws.close(); clearTimeout(timer); f(value); };
-    const timer = setTimeout(() => settle(reject, new Error("no answer")), 10000);
-    ws.binaryType = "arraybuffer";
-    ws.onclose = () => settle(reject, new Error("the connection was refused"));
-    ws.onmessage = ({ data }) => {
-      input += decoder.decode(data, { stream: true });
-      for (let end; (end = input.indexOf("\r\n")) >= 0;) {
-        const line = input.slice(0, end);
-        if (line.startsWith("INFO ")) {
-          const block = "NATS/1.0\r\n" + headers.map((h) => h + "\r\n").join("") + "\r\n";
-          ws.send('CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1,"lang":"page","version":"0"}\r\n' +
-            `SUB ${inbox} 1\r\nHPUB demo.whoami ${inbox} ${size(block)} ${size(block)}\r\n${block}\r\n`);
-        } else if (line === "PING") {
-          ws.send("PONG\r\n");
-        } else if (line.startsWith("-ERR")) {
-          return settle(reject, new Error(line));
-        } else if (line.startsWith("MSG ")) {
-          const rest = input.slice(end + 2);
-          if (!rest.includes("\r\n")) return; // the rest of the payload, one line of JSON, is to come
-          return settle(resolve, JSON.parse(rest.slice(0, rest.indexOf("\r\n"))));
-        }
-        input = input.slice(end + 2);
-      }
-    };
-  });
-}
+// The page: it logs in, connects with nothing but the cookie that it cannot read,
+// asks a service, and looks for the session id as a hostile script would.
+import { connect, headers } from "./client.js";
 
 const element = (id) => document.getElementById(id);
 const show = (text) => { element("out").textContent = text; };
-const showCookie = () => { element("cookie").textContent = JSON.stringify(document.cookie); };
+const status = (text) => { element("status").textContent = text; };
+
+let connection; // that which is open, or none
+
+async function open() {
+  if (connection) return connection;
+  const answer = await fetch("/session");
+  if (!answer.ok) throw new Error("not logged in: " + (await answer.text()).trim());
+  const { user, websocket_port } = await answer.json();
+  const made = await connect(`ws://${location.hostname}:${websocket_port}`, `_INBOX.${user}`);
+  connection = made;
+  element("client").textContent = made.name;
+  status(`open, as ${user}`);
+  made.closed.then(() => {
+    if (connection === made) connection = undefined;
+    status("closed by the server");
+  });
+  return made;
+}
 
 async function ask(event) {
   event.preventDefault();
   try {
-    const answer = await fetch("/session");
-    if (!answer.ok) throw new Error("not logged in: " + (await answer.text()));
-    const { user, websocket_port } = await answer.json();
-    const headers = element("ask").headers.value.split("\n").filter((line) => line.trim() !== "");
-    const inbox = `_INBOX.${user}.${crypto.randomUUID().replaceAll("-", "")}`;
-    const got = await request(`ws://${location.hostname}:${websocket_port}`, inbox, headers);
-    const lines = Object.entries(got.headers).flatMap(([name, values]) => values.map((value) => `${name}: ${value}`));
-    show(`${lines.join("\n")}\n\nso you are ${got.user || "anonymous"}`);
+    const lines = element("ask").headers.value.split("\n").filter((line) => line.trim() !== "");
+    const got = await (await open()).request("demo.whoami", headers(lines));
+    const text = Object.entries(got.headers).flatMap(([name, values]) => values.map((value) => `${name}: ${value}`));
+    show(`${text.sort().join("\n")}\n\nso you are ${got.user || "anonymous"}`);
   } catch (err) {
     show(err.message);
   }
@@ -59,13 +39,63 @@ async function ask(event) {
 async function post(path, body) {
   const answer = await fetch(path, { method: "POST", body });
   show(answer.ok ? "" : await answer.text());
-  showCookie();
+  return answer.ok;
 }
 
-element("login").addEventListener("submit", (event) => {
+element("login").addEventListener("submit", async (event) => {
   event.preventDefault();
-  post("/login", new URLSearchParams(new FormData(element("login"))));
+  if (!await post("/login", new URLSearchParams(new FormData(element("login"))))) return;
+  try {
+    if (connection) await connection.close();
+    await open();
+  } catch (err) {
+    status(err.message);
+  }
 });
 element("logout").addEventListener("click", () => post("/logout"));
 element("ask").addEventListener("submit", ask);
-showCookie();
+
+// Where a script finds what a page holds. Each entry is a name and what was there.
+const places = {
+  "document.cookie": () => document.cookie,
+  "cookieStore": async () => window.cookieStore ? JSON.stringify(await cookieStore.getAll()) : "not in this browser, or not without TLS",
+  "localStorage": () => JSON.stringify({ ...localStorage }),
+  "sessionStorage": () => JSON.stringify({ ...sessionStorage }),
+  "indexedDB": async () => JSON.stringify(await indexedDB.databases?.() ?? []),
+  "caches": async () => window.caches ? JSON.stringify(await caches.keys()) : "not without TLS",
+  "performance entries": () => JSON.stringify(performance.getEntries()),
+  "headers of an answer": async () => JSON.stringify([...(await fetch("/session")).headers]),
+  "body of /session": async () => (await fetch("/session")).text(),
+  "the page itself": () => document.documentElement.outerHTML,
+  "the NATS connection": async () => JSON.stringify(await open(), keepAll()),
+  "what the service tells": async () => JSON.stringify(await (await open()).request("demo.whoami", headers([]))),
+  "window": () => Object.getOwnPropertyNames(window).map((name) => { try { return String(window[name]); } catch { return ""; } }).join(" "),
+};
+
+// keepAll makes JSON of objects that contain themselves.
+function keepAll() {
+  const seen = new Set();
+  return (_, value) => {
+    if (typeof value !== "object" || value === null) return value;
+    if (seen.has(value)) return undefined;
+    seen.add(value);
+    return value;
+  };
+}
+
+element("attack").addEventListener("click", async () => {
+  element("found").textContent = "";
+  window.loot = {}; // for who wants to look closer
+  for (const [name, look] of Object.entries(places)) {
+    let text;
+    try {
+      text = await look();
+    } catch (err) {
+      text = err.message;
+    }
+    window.loot[name] = text;
+    const id = /\b[A-Z2-7]{26}\b/.test(text); // the form of an id
+    element("found").textContent += `${id ? "FOUND in" : "not in"} ${name}\n`;
+  }
+  element("found").textContent += "done\n";
+});

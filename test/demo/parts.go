@@ -17,6 +17,7 @@ func runConfig(_ context.Context, flags *flag.FlagSet, args []string) error {
 	dir := flags.String("keys", "keys", "")
 	listen := flags.String("listen", "127.0.0.1:4222", "")
 	websocket := flags.String("websocket", "127.0.0.1:8080", "")
+	store := flags.String("store", "", "")
 	var origins []string
 	flags.Func("origin", "", func(s string) error {
 		origins = append(origins, s)
@@ -28,55 +29,57 @@ func runConfig(_ context.Context, flags *flag.FlagSet, args []string) error {
 	if len(origins) == 0 {
 		return fmt.Errorf("-origin is missing: which pages may connect\n%s", usage)
 	}
+	if *store == "" {
+		return fmt.Errorf("-store is missing: where JetStream keeps sessions\n%s", usage)
+	}
 	k, err := keepKeys(*dir)
 	if err != nil {
 		return fmt.Errorf("keys in %s: %w", *dir, err)
 	}
-	return newConfiguration(k, *listen, *websocket, origins, "").write(*file)
+	return newConfiguration(k, *listen, *websocket, origins, "", *store).write(*file)
 }
 
 func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8000", "")
 	port := flags.Int("websocket-port", 8080, "")
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", *listen)
-	if err != nil {
-		return fmt.Errorf("listen for the page: %w", err)
-	}
-	w := &web{say: (&report{out: os.Stdout}).say}
-	w.websocketPort.Store(int32(*port))
-	return w.serve(ctx, l)
-}
-
-func runCallout(ctx context.Context, flags *flag.FlagSet, args []string) error {
-	session := flags.String("session", "http://127.0.0.1:8000/session", "")
-	return runConnected(ctx, flags, args, "callout", func(nc *nats.Conn, k *keys) error {
-		return (&callout{k, *session, (&report{out: os.Stdout}).say}).serve(nc)
+	natsJS := flags.String("natsjs", "", "")
+	return runConnected(ctx, flags, args, "web", func(nc *nats.Conn) error {
+		l, err := net.Listen("tcp", *listen)
+		if err != nil {
+			return fmt.Errorf("listen for the page: %w", err)
+		}
+		var store *sessions
+		err = retry(ctx, func() (err error) { // JetStream may come later than the server
+			store, err = openSessions(ctx, nc)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		w := &web{sessions: store, natsJS: *natsJS, websocketPort: *port, say: (&report{out: os.Stdout}).say}
+		return w.serve(ctx, l)
 	})
 }
 
 func runService(ctx context.Context, flags *flag.FlagSet, args []string) error {
-	return runConnected(ctx, flags, args, "service", func(nc *nats.Conn, _ *keys) error {
+	return runConnected(ctx, flags, args, "service", func(nc *nats.Conn) error {
 		return service(nc, (&report{out: os.Stdout}).say)
 	})
 }
 
-// runConnected serves on a connection of the user that has the part's name (the
-// service is the backend's) until ctx ends.
-func runConnected(ctx context.Context, flags *flag.FlagSet, args []string, name string, serve func(*nats.Conn, *keys) error) error {
+// runConnected serves on a connection of the backend's user until ctx ends.
+func runConnected(ctx context.Context, flags *flag.FlagSet, args []string, name string, serve func(*nats.Conn) error) error {
 	server := flags.String("nats", nats.DefaultURL, "")
 	dir := flags.String("keys", "keys", "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	nc, k, err := dial(ctx, *server, *dir, name)
+	nc, err := dial(ctx, *server, *dir, name)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	if err := serve(nc, k); err != nil {
+	if err := serve(nc); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -84,22 +87,19 @@ func runConnected(ctx context.Context, flags *flag.FlagSet, args []string, name 
 }
 
 // dial waits for the keys, which another part writes, and for the server.
-func dial(ctx context.Context, server, dir, name string) (nc *nats.Conn, k *keys, err error) {
-	err = retry(ctx, func() (err error) {
-		if k, err = loadKeys(dir); err != nil {
+func dial(ctx context.Context, server, dir, name string) (nc *nats.Conn, err error) {
+	err = retry(ctx, func() error {
+		k, err := loadKeys(dir)
+		if err != nil {
 			return err
 		}
-		user := k.backend
-		if name == "callout" {
-			user = k.callout
-		}
-		nc, err = nats.Connect(server, asUser(user), nats.Name(name), nats.MaxReconnects(-1))
+		nc, err = nats.Connect(server, asUser(k.backend), nats.Name(name), nats.MaxReconnects(-1))
 		return err
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect the %s to %s: %w", name, server, err)
+		return nil, fmt.Errorf("connect the %s to %s: %w", name, server, err)
 	}
-	return nc, k, nil
+	return nc, nil
 }
 
 func runClient(ctx context.Context, flags *flag.FlagSet, args []string) error {
@@ -119,7 +119,7 @@ func runClient(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		c.report.promise("the client gets to the end", err)
 	}
 	if *server != "" {
-		nc, _, err := dial(ctx, *server, *dir, "backend")
+		nc, err := dial(ctx, *server, *dir, "backend")
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,6 @@ func TestProcesses(t *testing.T) {
 	conf, keys, origin := filepath.Join(dir, "nats.conf"), filepath.Join(dir, "keys"), "http://"+page
 	_, port, _ := net.SplitHostPort(websocket)
 
-	start(t, demo, "callout", "-nats", "nats://"+tcp, "-keys", keys, "-session", origin+"/session")
 	start(t, demo, "service", "-nats", "nats://"+tcp, "-keys", keys)
 	client := exec.Command(demo, "client", "-web", origin, "-websocket", "ws://"+websocket, "-origin", origin,
 		"-nats", "nats://"+tcp, "-keys", keys)
@@ -38,12 +37,13 @@ func TestProcesses(t *testing.T) {
 	if err := client.Start(); err != nil {
 		t.Fatal(err)
 	}
-	config := exec.Command(demo, "config", "-conf", conf, "-keys", keys, "-listen", tcp, "-websocket", websocket, "-origin", origin)
+	config := exec.Command(demo, "config", "-conf", conf, "-keys", keys, "-listen", tcp, "-websocket", websocket, "-origin", origin,
+		"-store", filepath.Join(dir, "store"))
 	if said, err := config.CombinedOutput(); err != nil {
 		t.Fatalf("demo config: %v\n%s", err, said)
 	}
 	start(t, nats, "-c", conf)
-	start(t, demo, "web", "-listen", page, "-websocket-port", port)
+	start(t, demo, "web", "-listen", page, "-websocket-port", port, "-nats", "nats://"+tcp, "-keys", keys)
 
 	if err := client.Wait(); err != nil {
 		t.Errorf("demo client: %v\n%s", err, &output)

@@ -1,59 +1,73 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
-	"sync"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// sessions is the store of the web server: who is behind a session id. A real
-// application has a database here; nothing but the web server touches it.
-type sessions struct {
-	mu   sync.Mutex
-	byID map[string]session
+// sessions is the store of the web server: a key-value bucket, where the callout
+// handler finds them. Whoever deletes one there ends it.
+type sessions struct{ bucket jetstream.KeyValue }
+
+const (
+	bucketName = "sessions"
+	// lifetime of a session and of its cookie.
+	lifetime = time.Hour
+)
+
+// openSessions makes the bucket where there is none.
+func openSessions(ctx context.Context, nc *nats.Conn) (*sessions, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	bucket, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: bucketName, TTL: lifetime, Description: "who is behind a session cookie",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	return &sessions{bucket}, nil
 }
 
+// session is the entry's content. The handler makes headers of it.
 type session struct {
-	user    string
-	expires time.Time
+	User string `json:"user"`
 }
-
-// lifetime of a session, of its cookie, and of the user JWT that it gets.
-const lifetime = time.Hour
 
 // create returns the id of a new session: 130 random bits, without a meaning.
-func (s *sessions) create(user string, now time.Time) string {
+func (s *sessions) create(ctx context.Context, user string) (string, error) {
 	id := rand.Text()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byID == nil {
-		s.byID = map[string]session{}
+	data, err := json.Marshal(session{user})
+	if err != nil {
+		return "", err
 	}
-	for old, entry := range s.byID {
-		if now.After(entry.expires) {
-			delete(s.byID, old)
-		}
-	}
-	s.byID[id] = session{user, now.Add(lifetime)}
-	return id
+	_, err = s.bucket.Create(ctx, id, data)
+	return id, err
 }
 
-// user returns whose session id is.
-func (s *sessions) user(id string, now time.Time) (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	entry, ok := s.byID[id]
-	if !ok || now.After(entry.expires) {
-		return "", false
+// user returns whose session id is; empty when there is none.
+func (s *sessions) user(ctx context.Context, id string) (string, error) {
+	entry, err := s.bucket.Get(ctx, id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+		return "", nil
 	}
-	return entry.user, true
+	if err != nil {
+		return "", err
+	}
+	var found session
+	err = json.Unmarshal(entry.Value(), &found)
+	return found.User, err
 }
 
-func (s *sessions) remove(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byID, id)
-}
+func (s *sessions) remove(ctx context.Context, id string) error { return s.bucket.Delete(ctx, id) }
 
 // mask shows the first four characters of a secret, of 26 in a session id.
 func mask(secret string) string {
@@ -63,3 +77,6 @@ func mask(secret string) string {
 	}
 	return secret[:shown] + "…"
 }
+
+// inboxPrefix keeps a visitor from reading the answers that others get.
+func inboxPrefix(user string) string { return "_INBOX." + user }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,14 +22,16 @@ var (
 	pageHTML []byte
 	//go:embed page.js
 	pageJS []byte
+	//go:embed client.js
+	clientJS []byte
 )
 
 // web is the application's web server. It logs visitors in and owns their
-// sessions. It does not know NATS.
+// sessions.
 type web struct {
-	sessions sessions
-	// websocketPort is where the page finds NATS, on its own host.
-	websocketPort atomic.Int32
+	sessions      *sessions
+	natsJS        string // file of nats.js; empty: the page has to do without
+	websocketPort int    // where the page finds NATS, on its own host
 	say           sayer
 }
 
@@ -53,9 +54,18 @@ func (w *web) handler() http.Handler {
 			"default-src 'self'; connect-src 'self' ws:; style-src 'unsafe-inline'; img-src data:")
 		_, _ = rw.Write(pageHTML)
 	})
-	mux.HandleFunc("GET /page.js", func(rw http.ResponseWriter, _ *http.Request) {
-		rw.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-		_, _ = rw.Write(pageJS)
+	for path, script := range map[string][]byte{"/page.js": pageJS, "/client.js": clientJS} {
+		mux.HandleFunc("GET "+path, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+			_, _ = rw.Write(script)
+		})
+	}
+	mux.HandleFunc("GET /nats.js", func(rw http.ResponseWriter, r *http.Request) {
+		if w.natsJS == "" {
+			http.NotFound(rw, r)
+			return
+		}
+		http.ServeFile(rw, r, w.natsJS)
 	})
 	mux.HandleFunc("POST /login", w.login)
 	mux.HandleFunc("POST /logout", w.logout)
@@ -71,7 +81,11 @@ func (w *web) login(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "user is not 1 to 32 of a-z and 0-9", http.StatusBadRequest)
 		return
 	}
-	id := w.sessions.create(user, time.Now())
+	id, err := w.sessions.create(r.Context(), user)
+	if err != nil {
+		w.broken(rw, err)
+		return
+	}
 	// Behind TLS the cookie would be Secure too, and be named __Host-session, so
 	// that no other host of the domain can set it (RFC 6265bis, section 4.1.3).
 	http.SetCookie(rw, &http.Cookie{
@@ -84,13 +98,24 @@ func (w *web) login(rw http.ResponseWriter, r *http.Request) {
 
 func (w *web) logout(rw http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(cookieName); err == nil {
-		if user, ok := w.sessions.user(c.Value, time.Now()); ok {
-			w.say("web", "logs %s out", user)
+		user, err := w.sessions.user(r.Context(), c.Value)
+		if err == nil && user != "" {
+			w.say("web", "logs %s out: deletes the session", user)
+			err = w.sessions.remove(r.Context(), c.Value)
 		}
-		w.sessions.remove(c.Value)
+		if err != nil {
+			w.broken(rw, err)
+			return
+		}
 	}
 	http.SetCookie(rw, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	rw.WriteHeader(http.StatusNoContent)
+}
+
+// broken tells that the store does not work.
+func (w *web) broken(rw http.ResponseWriter, err error) {
+	w.say("web", "cannot reach its sessions: %v", err)
+	http.Error(rw, "sessions are not available", http.StatusServiceUnavailable)
 }
 
 // visitor is what GET /session tells. It holds no id: a script may ask too.
@@ -99,8 +124,7 @@ type visitor struct {
 	WebsocketPort int    `json:"websocket_port"`
 }
 
-// session tells the holder of a cookie whose session it is. The page asks, and
-// so does the callout service, with the cookie that it was given.
+// session tells the holder of a cookie whose session it is.
 func (w *web) session(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Cache-Control", "no-store")
 	// Of two cookies with one name none is believed: one may have been planted.
@@ -109,11 +133,15 @@ func (w *web) session(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, fmt.Sprintf("%d session cookies, want one", len(cookies)), http.StatusUnauthorized)
 		return
 	}
-	user, ok := w.sessions.user(cookies[0].Value, time.Now())
-	if !ok {
+	user, err := w.sessions.user(r.Context(), cookies[0].Value)
+	if err != nil {
+		w.broken(rw, err)
+		return
+	}
+	if user == "" {
 		http.Error(rw, "no such session", http.StatusUnauthorized)
 		return
 	}
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(visitor{user, int(w.websocketPort.Load())})
+	_ = json.NewEncoder(rw).Encode(visitor{user, w.websocketPort})
 }
