@@ -16,7 +16,7 @@ type inner struct {
 }
 
 type block struct {
-	inner  // an embedded struct's fields are the block's
+	inner                       // an embedded struct's fields are the block's
 	Name   string               `conf:"name"`
 	On     bool                 `conf:"on"`
 	Count  int                  `conf:"count"`
@@ -80,6 +80,18 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		`"5m"`: 5 * time.Minute, `5`: 5 * time.Second, `0`: 0, `1.5`: 1500 * time.Millisecond,
+		`5m`: -1, `"-1s"`: -1, `soon`: -1, `true`: -1,
+	} {
+		b, err := decode(t, "kind: k\nwait: "+text+"\n")
+		if (err == nil) != (want >= 0) || err == nil && b.Wait != want {
+			t.Errorf("%s: %s, %v", text, b.Wait, err)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func (s Secret) Reveal() string { return string(s) }
 // tag `conf:"name"`, or `conf:"name,required"`. Their types:
 //
 //	string, bool, int, int64   as written
-//	time.Duration              "1m30s", or a number of seconds
+//	time.Duration              "1m30s" in quotes, or a number of seconds below a million
 //	[]string                   an array of strings, or one string
 //	Secret                     a string; or the field name_file, with the path of a file that
 //	                           holds it (a newline at its end is cut)
@@ -132,7 +132,7 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 		if d, ok := n.duration(); ok {
 			dst.SetInt(int64(d))
 		} else {
-			wrong(`a duration such as "5s"`)
+			wrong(`a duration such as "5m", in quotes: without them m is a million`)
 		}
 		return
 	}
@@ -180,12 +180,15 @@ func (n Node) strings(name string, faults *Faults) ([]string, bool) {
 	return list, true
 }
 
+// maxSeconds is eleven days, and less than 1m without quotes, which is a million.
+const maxSeconds = 1_000_000
+
 func (n Node) duration() (time.Duration, bool) {
 	switch v := n.value.(type) {
 	case int64:
-		return time.Duration(v) * time.Second, v >= 0 && v < 1<<31
+		return time.Duration(v) * time.Second, v >= 0 && v < maxSeconds
 	case float64:
-		return time.Duration(v * float64(time.Second)), v >= 0 && v < 1<<31
+		return time.Duration(v * float64(time.Second)), v >= 0 && v < maxSeconds
 	case string:
 		d, err := time.ParseDuration(v)
 		return d, err == nil && d >= 0

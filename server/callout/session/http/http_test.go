@@ -262,7 +262,7 @@ func TestFaults(t *testing.T) {
 		`url: "http://x", method: PUT`:                 "method",
 		`url: "http://x", header: "a b"`:               "header: not a token",
 		`url: "http://x", scheme: Bearer`:              "scheme is for",
-		`url: "http://x", unknown: [ 500 ]`:              "from 400 to 499",
+		`url: "http://x", unknown: [ 500 ]`:            "from 400 to 499",
 		`url: "http://x", headers {A: "\n"}`:           "headers",
 		`url: "http://x", headers {cookie: hush}`:      "where the credential goes",
 		`url: "http://x", fields {a: "b c"}`:           "fields",
