@@ -61,6 +61,17 @@ RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share 
     chown 65532:65532 /out/data && \
     chmod 1777 /out/tmp
 
+# The callout handler as a process of its own: docker build --target callout .
+FROM build AS callout-build
+RUN scripts/build -o /out/callout nats-callout
+
+FROM scratch AS callout
+COPY --from=callout-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=callout-build /out/callout/ /
+USER 65532:65532
+ENTRYPOINT ["/nats-callout"]
+CMD ["serve", "-c", "/etc/nats/callout.conf"]
+
 # Everything of the demonstration but the server: docker build --target demo .
 FROM build AS demo-build
 RUN go build -trimpath -buildvcs=false -ldflags '-s -w' -o /out/demo/demo ./test/demo && \
