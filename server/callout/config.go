@@ -8,6 +8,7 @@
 package callout
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type Config struct {
 	fields
 
 	block    conf.Node
+	files    [sha256.Size]byte // of what is in the files that the block names
 	keys     *keys
 	sources  []session.Opener
 	grants   *grant.Grants
@@ -75,6 +77,9 @@ func Load(file string) (*Config, error) {
 func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue}}
 	n.Decode(&cfg.fields, faults)
+	files := sha256.New()
+	hashFiles(n, files)
+	files.Sum(cfg.files[:0])
 	cfg.keys = parseKeys(n, &cfg.fields, faults)
 	cfg.parseKinds(n, faults)
 	if cfg.Queue < 1 {

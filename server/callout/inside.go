@@ -1,11 +1,18 @@
 package callout
 
 import (
+	"crypto/sha256"
 	"errors"
+	"hash"
+	"maps"
+	"os"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/conf"
 )
 
 // The part of a configuration that a handler inside the server needs: there, what
@@ -67,13 +74,34 @@ func (c *Config) Equal(other any) bool {
 	if !ok || o == nil || c == nil {
 		return ok && c == o
 	}
-	a, b := c.fields, o.fields
-	ak, bk := [2]string{}, [2]string{}
-	ak[0], ak[1] = c.PublicKeys()
-	bk[0], bk[1] = o.PublicKeys()
-	if ak != bk || !reflect.DeepEqual(c.block.Plain(), o.block.Plain()) {
-		return false
+	issuer, xkey := c.PublicKeys()
+	otherIssuer, otherXKey := o.PublicKeys()
+	return issuer == otherIssuer && xkey == otherXKey && c.files == o.files && c.Account == o.Account &&
+		reflect.DeepEqual(c.block.Plain(), o.block.Plain())
+}
+
+// fileFields are the fields of all blocks that hold the path of a file, beside
+// those whose name ends in _file.
+var fileFields = []string{"file", "ca", "cert", "key", "creds"}
+
+// hashFiles hashes what is in the files that a block names, and so changes under
+// the same configuration. A field that turns out to name none (a key may be one of Redis)
+// is left out.
+func hashFiles(n conf.Node, into hash.Hash) {
+	fields := n.Fields()
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		item := fields[name]
+		path, isText := item.Plain().(string)
+		if isText && (slices.Contains(fileFields, name) || strings.HasSuffix(name, "_file")) {
+			if content, err := os.ReadFile(path); err == nil {
+				sum := sha256.Sum256(content)
+				into.Write(sum[:])
+			}
+		}
+		for _, inner := range item.Items() {
+			if inner.Fields() != nil {
+				hashFiles(inner, into)
+			}
+		}
 	}
-	// What came from files: their content may differ under the same path.
-	return a.Issuer == b.Issuer && a.XKey == b.XKey && a.Account == b.Account && reflect.DeepEqual(c.sources, o.sources)
 }
