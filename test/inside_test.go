@@ -324,3 +324,32 @@ func TestInsideLogsNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// Services beside the browsers log in with a key, or with a user JWT, which a
+// server without operators would throw away.
+func TestInsideServicesWithKeys(t *testing.T) {
+	issuer, nkey := harness.NewAccountKey(t), harness.NewUserKey(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts { APP { users: [{user: backend, password: backend}] } }
+		callout {
+			sessions: [{kind: nkey, users: [{nkey: %s, service: billing}]}, {kind: jwt, issuers: [%s]}]
+			grants: [
+				{when: 'source == "nkey"', account: APP, publish: ">", subscribe: ">", headers: {X-Service: "{{ session.service }}"}}
+				{when: 'source == "jwt"', account: APP, publish: ">", subscribe: ">", headers: {X-Service: "{{ session.name }}"}}
+			]
+		}`, harness.Public(t, nkey), harness.Public(t, issuer)))
+	sub := subscriber(t, s, password("backend"))
+	expectStamp(t, harness.Client(t, s, harness.NkeyCredential(nkey)), sub, "X-Service: billing")
+	expectRefused(t, s, harness.NkeyCredential(harness.NewUserKey(t)))
+	// The nonce of another connection.
+	old := harness.NkeyCredential(nkey)("another nonce")
+	expectRefused(t, s, func(string) map[string]any { return old })
+
+	account := &harness.Account{Key: issuer}
+	mail := account.UserOf(t, "mail")
+	expectStamp(t, harness.Client(t, s, mail.Credential), sub, "X-Service: mail")
+	stolen := mail.Credential("another nonce")
+	expectRefused(t, s, func(string) map[string]any { return stolen })
+	other := &harness.Account{Key: harness.NewAccountKey(t)}
+	expectRefused(t, s, other.UserOf(t, "mail").Credential)
+}

@@ -181,6 +181,34 @@ func (a *Account) UserBy(t testing.TB, key nkeys.KeyPair, name string, c *claim.
 	return u
 }
 
+// UserOf makes a user of an account that has a key and no operator.
+func (a *Account) UserOf(t testing.TB, name string) *User {
+	t.Helper()
+	u := &User{Key: NewUserKey(t)}
+	uc := jwt.NewUserClaims(Public(t, u.Key))
+	uc.Name = name
+	u.JWT = must(uc.Encode(a.Key))(t)
+	return u
+}
+
+// NewUserKey makes a user key.
+func NewUserKey(t testing.TB) nkeys.KeyPair {
+	t.Helper()
+	return must(nkeys.CreateUser())(t)
+}
+
+// NkeyCredential logs in with a key alone.
+func NkeyCredential(key nkeys.KeyPair) Credential {
+	return func(nonce string) map[string]any {
+		sig, err := key.Sign([]byte(nonce))
+		public, err2 := key.PublicKey()
+		if err != nil || err2 != nil {
+			panic("harness: a key made here can sign")
+		}
+		return map[string]any{"nkey": public, "sig": base64.RawURLEncoding.EncodeToString(sig)}
+	}
+}
+
 // Scoped clears what a user of a scoped key must not have.
 func Scoped(uc *jwt.UserClaims) { uc.UserPermissionLimits = jwt.UserPermissionLimits{} }
 
