@@ -54,9 +54,9 @@ func (h *Handler) Serve(nc *nats.Conn) error {
 		close(s.busy)
 	})
 	for range 2 * runtime.GOMAXPROCS(0) {
-		s.work.Go(func() { each(s.queue, s.answer) })
+		s.work.Go(func() { s.each(s.queue, s.answer) })
 	}
-	s.work.Go(func() { each(s.busy, s.refuseBusy) })
+	s.work.Go(func() { s.each(s.busy, s.refuseBusy) })
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
@@ -82,9 +82,16 @@ func (s *subscription) arrive(m *nats.Msg) {
 	}
 }
 
-func each(from <-chan arrival, do func(arrival)) {
+func (s *subscription) each(from <-chan arrival, do func(arrival)) {
 	for a := range from {
-		do(a)
+		func() {
+			defer func() {
+				if recover() != nil {
+					s.h.malformed(errFault)
+				}
+			}()
+			do(a)
+		}()
 	}
 }
 
@@ -128,17 +135,34 @@ func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience))
 		defer cancel()
 	}
-	var token string
-	verdict, err := h.Judge(ctx, &r.Request)
-	if err == nil {
-		token, err = h.cfg.keys.sign(verdict.Grant, r.userNkey)
-	}
-	if err == nil && h.tracker != nil {
-		// Before the answer: a session that ends now must find the connection.
-		h.tracker.add(verdict.Session, r.ServerID, r.ClientID)
-	}
+	verdict, token, err := h.grant(ctx, r)
 	h.respond(a, r, token, err)
 	h.report(a, r, verdict, err)
+}
+
+// errFault is for faults of ours. They must not end the server that the handler may
+// be in, and what they say may hold a credential.
+var errFault = errors.New("fault in the callout handler; please report it")
+
+// grant judges, and signs the user JWT.
+func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
+	defer func() {
+		if recover() != nil {
+			v, token, err = nil, "", errFault
+		}
+	}()
+	began := time.Now()
+	if v, err = h.Judge(ctx, &r.Request); err != nil {
+		return nil, "", err
+	}
+	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey); err != nil {
+		return nil, "", err
+	}
+	// Before the answer: a session that ends from now on finds the connection.
+	if h.tracker != nil && !h.tracker.add(v.Session, r.ServerID, r.ClientID, began) {
+		return nil, "", ErrUnknown
+	}
+	return v, token, nil
 }
 
 // respond sends the answer: a user JWT, or the refusal's reason.

@@ -14,7 +14,10 @@ type tracker struct {
 
 	mu       sync.Mutex
 	sessions map[sessionID]map[uint64]struct{}
-	swept    time.Time
+	// ended are sessions that ended a moment ago: a callout may be under way that has
+	// looked one up before.
+	ended map[sessionID]time.Time
+	swept time.Time
 }
 
 type sessionID struct{ source, key string }
@@ -24,12 +27,16 @@ type sessionID struct{ source, key string }
 const sweepEvery = time.Minute
 
 func newTracker(server Connections) *tracker {
-	return &tracker{server: server, sessions: map[sessionID]map[uint64]struct{}{}, swept: time.Now()}
+	return &tracker{
+		server: server, sessions: map[sessionID]map[uint64]struct{}{}, ended: map[sessionID]time.Time{}, swept: time.Now(),
+	}
 }
 
-func (t *tracker) add(s *session.Session, server string, cid uint64) {
+// add notes a connection that is about to be granted a session, which was
+// looked up after since. It returns false when the session has ended after that.
+func (t *tracker) add(s *session.Session, server string, cid uint64, since time.Time) bool {
 	if s.Key == "" || server != t.server.ServerID() {
-		return
+		return true
 	}
 	id := sessionID{s.Source, s.Key}
 	t.mu.Lock()
@@ -37,11 +44,15 @@ func (t *tracker) add(s *session.Session, server string, cid uint64) {
 	if time.Since(t.swept) > sweepEvery {
 		t.sweep()
 	}
+	if at, ok := t.ended[id]; ok && !at.Before(since) {
+		return false
+	}
 	if t.sessions[id] == nil {
 		t.sessions[id] = map[uint64]struct{}{}
 	}
 	t.sessions[id][cid] = struct{}{}
 	t.prune(id, cid)
+	return true
 }
 
 // sweep drops connections that are gone. The lock is held.
@@ -49,6 +60,11 @@ func (t *tracker) sweep() {
 	t.swept = time.Now()
 	for id := range t.sessions {
 		t.prune(id, 0)
+	}
+	for id, at := range t.ended {
+		if t.swept.Sub(at) > sweepEvery {
+			delete(t.ended, id)
+		}
 	}
 }
 
@@ -71,6 +87,10 @@ func (t *tracker) end(source, key string) int {
 	t.mu.Lock()
 	cids := t.sessions[id]
 	delete(t.sessions, id)
+	t.ended[id] = time.Now()
+	if time.Since(t.swept) > sweepEvery {
+		t.sweep()
+	}
 	t.mu.Unlock()
 	n := 0
 	for cid := range cids {

@@ -163,7 +163,7 @@ func (l *Lookup) queue(ctx context.Context) error {
 
 func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
 	began := time.Now()
-	s, err := l.source.Find(ctx, r)
+	s, err := l.find(ctx, r)
 	l.Stats.Asked.Add(1)
 	l.Stats.Nanoseconds.Add(uint64(time.Since(began)))
 	switch {
@@ -177,6 +177,17 @@ func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
 	named := *s
 	named.Source = l.settings.Name
 	return &named, nil
+}
+
+// find is the source's, which may be inside the server: a fault of ours there must
+// not end it.
+func (l *Lookup) find(ctx context.Context, r *Request) (s *Session, err error) {
+	defer func() {
+		if recover() != nil { // what it says may hold a credential
+			s, err = nil, ErrFault
+		}
+	}()
+	return l.source.Find(ctx, r)
 }
 
 func (l *Lookup) named(err error) error {

@@ -266,6 +266,17 @@ func TestLookupNeverGivesWhatHasEnded(t *testing.T) {
 	})
 }
 
+// A source may be inside the server: a fault of it must not end that.
+func TestLookupSurvivesAPanic(t *testing.T) {
+	f := &fake{find: func(context.Context, *Request) (*Session, error) { panic("credential-4711") }}
+	l := NewLookup(f, settings(nil))
+	for range 2 {
+		if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrFault) || strings.Contains(err.Error(), "4711") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestLookupCookie(t *testing.T) {
 	f := &fake{find: func(_ context.Context, r *Request) (*Session, error) {
 		if r.Credential.Kind != Cookie || r.Credential.Value != "c" {

@@ -93,6 +93,8 @@ type Source interface {
 var (
 	// ErrUnknown: no such session, or it has ended. The next source is asked.
 	ErrUnknown = errors.New("unknown credential")
+	// ErrFault: the source panicked.
+	ErrFault = errors.New("fault in the session source; please report it")
 	// ErrBusy: too many look-ups wait already.
 	ErrBusy = errors.New("overloaded: too many session look-ups are under way")
 )

@@ -44,8 +44,9 @@ const (
 // Parse reads and checks the block of a source, and its file.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{Settings: session.Defaults(), users: map[string]user{}}
-	// Comparing hashes is work for a CPU, and more at once are not faster.
-	cfg.Concurrency = runtime.GOMAXPROCS(0)
+	// Comparing hashes is work for a CPU. Half of them are left for the server that the
+	// handler may be in: who guesses passwords must not stop it.
+	cfg.Concurrency = max(1, runtime.GOMAXPROCS(0)/2)
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	for _, item := range cfg.Users {
