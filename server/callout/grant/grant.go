@@ -18,10 +18,10 @@
 //	source      the name of the session source
 //
 // A field that is absent is nil, which equals nil alone: session.role == "admin" is
-// false without a role, session.role != "guest" is true. To order it, to
-// negate it, to look for something in it, or to take a field of it is an error, which refuses. So is
-// a condition that is neither true nor false: write session.admin == true where
-// the field may be absent. session.a?.b and session.a ?? "b" work as elsewhere.
+// false without a role, session.role != "guest" is true. Nothing is in it, and it begins with
+// nothing; to order it, to negate it, to count it or to take a field of it is an error, which
+// refuses. So is a condition that is neither true nor false: write session.admin == true
+// where the field may be absent. session.a?.b and session.a ?? "b" work as elsewhere.
 // request.user and request.nkey are those that the session source has verified, and empty
 // where it has verified another credential.
 //

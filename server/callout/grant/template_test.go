@@ -148,6 +148,7 @@ func TestListsAreBounded(t *testing.T) {
 		{`publish: ["a.{{ session.a }}", "b.{{ session.b }}"]`, 500, 501, false},
 		{`headers {X: "{{ session.a }}"}`, 1000, 0, true},
 		{`headers {X: "v{{ session.a }}"}`, 1001, 0, false},
+		{`headers {X: "{{ session.a }}-{{ session.b }}"}`, 10, 101, false},
 	} {
 		_, err := mustParse(t, one(c.field)).Match(data(t, `{"a":`+list(c.a)+`,"b":`+list(c.b)+`}`), cookie(), now)
 		if c.ok != (err == nil) {

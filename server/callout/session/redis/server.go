@@ -75,10 +75,10 @@ func parseURL(text string) (server, error) {
 		s.username = u.User.Username()
 		s.password, _ = u.User.Password()
 	}
-	database := u.Query().Get("db")
+	path := u.Path
 	switch u.Scheme {
 	case "unix":
-		s.network, s.address = "unix", u.Path
+		s.network, s.address, path = "unix", u.Path, ""
 		if u.Host != "" || u.Path == "" {
 			return server{}, errURL
 		}
@@ -91,26 +91,35 @@ func parseURL(text string) (server, error) {
 			port = "6379"
 		}
 		s.address = net.JoinHostPort(host, port)
-		if path := strings.Trim(u.Path, "/"); path != "" {
-			database = path
-		}
 		if u.Scheme == "rediss" {
 			s.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 		}
 	default:
 		return server{}, errURL
 	}
-	for name := range u.Query() {
+	s.database, err = database(path, u.Query())
+	return s, err
+}
+
+// database reads the number of the database, in the path or the parameter db.
+func database(path string, query url.Values) (int, error) {
+	for name := range query {
 		if name != "db" {
-			return server{}, errors.New("has an unknown parameter; known is db")
+			return 0, errors.New("has an unknown parameter; known is db")
 		}
 	}
-	if database != "" {
-		if s.database, err = strconv.Atoi(database); err != nil || s.database < 0 {
-			return server{}, errors.New("the database is not a number")
-		}
+	text := strings.Trim(path, "/")
+	if text == "" {
+		text = query.Get("db")
 	}
-	return s, nil
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, errors.New("the database is not a number")
+	}
+	return n, nil
 }
 
 // apply reads the files.
