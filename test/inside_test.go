@@ -38,6 +38,12 @@ const insideConf = `
 func startInside(t *testing.T, fields string) (*harness.Server, jetstream.KeyValue) {
 	t.Helper()
 	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), fields))
+	return s, sessionBucket(t, s)
+}
+
+// sessionBucket makes the bucket, as the backend.
+func sessionBucket(t *testing.T, s *harness.Server) jetstream.KeyValue {
+	t.Helper()
 	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +52,7 @@ func startInside(t *testing.T, fields string) (*harness.Server, jetstream.KeyVal
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, bucket
+	return bucket
 }
 
 // login puts a session into the bucket.
@@ -210,14 +216,7 @@ func TestInsideReload(t *testing.T) {
 		return fmt.Sprintf(insideConf, dir, "") + "\n" + user
 	}
 	s := harness.Start(t, conf(""))
-	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := sessionBucket(t, s)
 	login(t, bucket, "c", alice())
 	sub := subscriber(t, s, password("backend"))
 	live := harness.Client(t, s, token("c"))
@@ -240,14 +239,7 @@ func TestInsideGlobalAccount(t *testing.T) {
 			sessions: [{kind: kv, bucket: sessions, account: "$G"}]
 			grants: [{account: "$G", publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"}}]
 		}`, t.TempDir()))
-	js, err := jetstream.New(s.Connect(t, userInfo("backend")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	bucket := sessionBucket(t, s)
 	login(t, bucket, "c", alice())
 	sub := subscriber(t, s, password("backend"))
 	expectStamp(t, harness.Client(t, s, token("c")), sub, "X-User: alice")

@@ -37,11 +37,7 @@ var (
 )
 
 func newCurve(kp nkeys.KeyPair) (*curve, error) {
-	seed, err := kp.Seed()
-	if err != nil {
-		return nil, err
-	}
-	_, raw, err := nkeys.DecodeSeed(seed)
+	raw, err := rawSeed(kp)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +45,16 @@ func newCurve(kp nkeys.KeyPair) (*curve, error) {
 	copy(c.seed[:], raw)
 	c.shared, err = lru.New[string, *[32]byte](sharedKeys)
 	return c, err
+}
+
+// rawSeed returns the 32 bytes that a pair is made of.
+func rawSeed(kp nkeys.KeyPair) ([]byte, error) {
+	seed, err := kp.Seed()
+	if err != nil {
+		return nil, err
+	}
+	_, raw, err := nkeys.DecodeSeed(seed)
+	return raw, err
 }
 
 // with returns the key that is shared with the owner of a public key.
@@ -105,11 +111,7 @@ type signer struct {
 }
 
 func newSigner(kp nkeys.KeyPair) (*signer, error) {
-	seed, err := kp.Seed()
-	if err != nil {
-		return nil, err
-	}
-	_, raw, err := nkeys.DecodeSeed(seed)
+	raw, err := rawSeed(kp)
 	if err != nil {
 		return nil, err
 	}

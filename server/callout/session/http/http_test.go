@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 const secret = "credential-4711"
@@ -25,21 +25,7 @@ const secret = "credential-4711"
 // open parses and opens a source whose block has these fields.
 func open(t *testing.T, fields string) session.Source {
 	t.Helper()
-	n, err := conf.ParseString("kind: http\n" + fields + "\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var faults conf.Faults
-	opener := Parse(n, &faults)
-	if err := faults.Err(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := opener.Open(t.Context(), session.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return sourcetest.Open(t, Parse, "kind: http\n"+fields)
 }
 
 func cookie(value string) *session.Request {
@@ -270,13 +256,7 @@ func TestFaults(t *testing.T) {
 		`url: "http://x", tls {cert: "/nowhere"}`:      "go together",
 		`url: "http://x", forward {headers: [Cookie]}`: "cannot be forwarded",
 	} {
-		n, err := conf.ParseString("kind: http\n" + fields + "\n")
-		if err != nil {
-			t.Fatalf("%s: %v", fields, err)
-		}
-		var faults conf.Faults
-		Parse(n, &faults)
-		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := sourcetest.Faults(t, Parse, "kind: http\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)
 		} else if strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: the fault tells a secret", fields)

@@ -9,29 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 const secret = "token-4711"
 
 func open(t *testing.T, fields string) session.Source {
 	t.Helper()
-	n, err := conf.ParseString("kind: introspection\n" + fields + "\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var faults conf.Faults
-	opener := Parse(n, &faults)
-	if err := faults.Err(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := opener.Open(t.Context(), session.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return sourcetest.Open(t, Parse, "kind: introspection\n"+fields)
 }
 
 func find(t *testing.T, s session.Source) (*session.Session, error) {
@@ -134,13 +120,7 @@ func TestFaults(t *testing.T) {
 		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
 		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic or post",
 	} {
-		n, err := conf.ParseString("kind: introspection\n" + fields + "\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		Parse(n, &faults)
-		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := sourcetest.Faults(t, Parse, "kind: introspection\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -22,8 +21,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 // provider serves a discovery document and keys.
@@ -114,21 +113,8 @@ func (p *provider) claims(edit ...map[string]any) map[string]any {
 
 func (p *provider) open(t *testing.T, fields string) source {
 	t.Helper()
-	n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app, %s\n", p.URL, fields))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var faults conf.Faults
-	opener := Parse(n, &faults)
-	if err := faults.Err(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s.(source)
+	text := fmt.Sprintf("kind: oidc, issuer: %q, audience: app, %s", p.URL, fields)
+	return sourcetest.Open(t, Parse, text).(source)
 }
 
 func find(t *testing.T, s session.Source, text string) (*session.Session, error) {
@@ -281,15 +267,7 @@ func TestProviderDown(t *testing.T) {
 func TestIssuerMustBeTheProviders(t *testing.T) {
 	p, key := newProvider(t), newKey(t, "k1")
 	p.set(key)
-	n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app\n", strings.Replace(p.URL, "127.0.0.1", "localhost", 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var faults conf.Faults
-	s, err := Parse(n, &faults).Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := sourcetest.Open(t, Parse, fmt.Sprintf("kind: oidc, issuer: %q, audience: app", strings.Replace(p.URL, "127.0.0.1", "localhost", 1)))
 	if _, err := find(t, s, token(t, jose.ES256, key, "JWT", p.claims())); err == nil || errors.Is(err, session.ErrUnknown) {
 		t.Errorf("the provider calls itself otherwise: %v", err)
 	}
@@ -306,13 +284,7 @@ func TestFaults(t *testing.T) {
 		`issuer: "https://x", audience: a, clock_skew: "1h"`:  "clock_skew",
 		`issuer: "https://x", audience: a, refresh: "1s"`:     "refresh",
 	} {
-		n, err := conf.ParseString("kind: oidc\n" + fields + "\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		Parse(n, &faults)
-		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := sourcetest.Faults(t, Parse, "kind: oidc\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)
 		}
 	}
