@@ -12,10 +12,14 @@ import (
 )
 
 // mintJWT: mint FILE good|expired|early|claim|changed|creds. The header Session
-// has the value "s3cret".
+// has the value "s3cret". ISSUER becomes the account's public key, and SEED the user's
+// seed.
 func mintJWT(ts *testscript.TestScript, neg bool, args []string) {
 	account, err := nkeys.CreateAccount()
 	ts.Check(err)
+	issuer, err := account.PublicKey()
+	ts.Check(err)
+	ts.Setenv("ISSUER", issuer)
 	pair, err := nkeys.CreateUser()
 	ts.Check(err)
 	public, err := pair.PublicKey()

@@ -44,7 +44,7 @@ func (c *tryCommand) Run(s *streams) error {
 	}
 	verdict, err := c.judge(cfg, r, s)
 	if err != nil {
-		return fmt.Errorf("refused: %w", err)
+		return err
 	}
 	o := describe(verdict, time.Now())
 	if c.JSON {
@@ -67,7 +67,11 @@ func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) 
 		return nil, err
 	}
 	defer h.Close()
-	return patiently(ctx, func() (*callout.Verdict, error) { return h.Judge(ctx, r) })
+	verdict, err := patiently(ctx, func() (*callout.Verdict, error) { return h.Judge(ctx, r) })
+	if err != nil {
+		return nil, fmt.Errorf("refused: %w", err)
+	}
+	return verdict, nil
 }
 
 // askAgain is how long a source that cannot tell is left alone.
@@ -98,18 +102,13 @@ func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, s *stream
 	if err != nil {
 		return nil, safe(err)
 	}
-	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	for !nc.IsConnected() {
-		select {
-		case <-status:
-			if !nc.IsClosed() {
-				continue
-			}
-		case <-ctx.Done():
-		}
-		err := safe(nc.LastError())
+	if err := callout.Connected(ctx, nc); err != nil {
+		last := nc.LastError() // tells more than that the time is over
 		nc.Close()
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		if last != nil {
+			err = fmt.Errorf("connect to NATS: %w", safe(last))
+		}
+		return nil, err
 	}
 	return nc, nil
 }

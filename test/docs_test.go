@@ -1,0 +1,97 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stamp/test/harness"
+)
+
+// The configurations of docs/callout.md are the files in docs/examples/callout, in
+// part or whole, and the binaries take them.
+func TestCalloutExamples(t *testing.T) {
+	text, err := os.ReadFile("../docs/callout.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../docs/examples/callout")); err != nil {
+		t.Fatal(err)
+	}
+	run := func(file string, args ...string) error {
+		cmd := exec.Command(file, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "APP_PASSWORD=open")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s %s: %v\n%s", filepath.Base(file), strings.Join(args, " "), err, out)
+			return err
+		}
+		return nil
+	}
+	callout, server := absolute(t, harness.CalloutBinary(t)), absolute(t, harness.Binary(t))
+	for _, keys := range []string{"keys", "nsc"} {
+		if run(callout, "keys", "make", keys) != nil {
+			t.FailNow()
+		}
+	}
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed, err := os.ReadFile(filepath.Join(dir, "nsc", "issuer.nk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"nsc/auth-signing.nk", "nsc/app-signing.nk"} {
+		write(name, string(seed))
+	}
+	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/redis"} {
+		write(name, "x")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.conf"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(sources(string(content))) {
+			if !strings.Contains(string(text), strings.TrimSpace(line)) {
+				t.Errorf("%s: not in docs/callout.md: %s", filepath.Base(file), line)
+			}
+		}
+		switch name := filepath.Base(file); name {
+		case "users.conf": // a part of others
+		case "handler.conf", "operator.conf":
+			_ = run(callout, "check", "-c", name)
+		default:
+			_ = run(server, "-t", "-c", name)
+		}
+	}
+}
+
+func absolute(t *testing.T, file string) string {
+	t.Helper()
+	path, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sources is the part of a configuration that every page about it shows: from its
+// sessions to its grants.
+func sources(text string) string {
+	_, after, _ := strings.Cut(text, "sessions:")
+	block, _, _ := strings.Cut(after, "grants:")
+	return block
+}
