@@ -10,6 +10,7 @@ package callout
 import (
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -84,6 +85,11 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.parseKinds(n, faults)
 	if cfg.Queue < 1 {
 		faults.Add(n.Get("queue"), "queue must be 1 or more")
+	}
+	if cfg.HTTP != "" {
+		if _, _, err := net.SplitHostPort(cfg.HTTP); err != nil {
+			faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
+		}
 	}
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(cfg.Sessions, faults)

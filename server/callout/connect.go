@@ -70,7 +70,11 @@ func (c *Connect) Dial(log *slog.Logger) (*nats.Conn, error) {
 	options := c.options()
 	options = append(options, c.login()...)
 	options = append(options,
-		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond),
+		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		// A server that gets to know the user later is no reason to give up.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("cannot connect to NATS, trying again", "error", err) }),
+		nats.ReconnectWait(500*time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected from NATS", "error", err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }),

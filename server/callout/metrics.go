@@ -2,6 +2,7 @@ package callout
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -26,6 +27,12 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 		late: result("late"), malformed: result("malformed"), failed: result("failed"),
 		seconds: set.GetOrCreateHistogram(`stamp_callout_seconds`),
 	}
+	// A reload may have taken sources away.
+	for _, name := range set.ListMetricNames() {
+		if strings.HasPrefix(name, "stamp_callout_lookup") {
+			set.UnregisterMetric(name)
+		}
+	}
 	for _, l := range h.sources {
 		sourceMetrics(set, l)
 	}
@@ -35,8 +42,6 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 func sourceMetrics(set *metrics.Set, l *session.Lookup) {
 	gauge := func(name, labels string, f func() float64) {
 		full := fmt.Sprintf(`%s{source=%q%s}`, name, l.Name(), labels)
-		// A reload brings a new Lookup of the same name.
-		set.UnregisterMetric(full)
 		set.NewGauge(full, f)
 	}
 	lookups := func(result string, n interface{ Load() uint64 }) {

@@ -104,7 +104,8 @@ func (p *Process) current() (*nats.Conn, *Handler) {
 }
 
 // Reload serves with another configuration: the new handler first, then the old
-// one is drained, so that no callout is lost. After an error the old one goes on.
+// one is drained, so that no callout is lost. After an error the old one goes on; one of
+// the old handler's end is logged only.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	nc, h, err := p.open(ctx, cfg)
 	if err != nil {
@@ -114,7 +115,10 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	old, oldConn := p.handler, p.nc
 	p.nc, p.handler = nc, h
 	p.mu.Unlock()
-	return end(ctx, old, oldConn)
+	if err := end(ctx, old, oldConn); err != nil {
+		p.options.Log.Warn("the old handler", "error", err)
+	}
+	return nil
 }
 
 // Stop drains, and disconnects.

@@ -84,6 +84,16 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 	}
 }
 
+func TestVariables(t *testing.T) {
+	b, err := decode(t, "APP: app\nkind: $APP\nname: $APP\n")
+	if err != nil || b.Kind != "app" {
+		t.Errorf("%q, %v", b.Kind, err)
+	}
+	if _, err := decode(t, "UNUSED: app\nkind: k\n"); err == nil {
+		t.Error("a variable that nobody uses is no fault")
+	}
+}
+
 func TestDurations(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		`"5m"`: 5 * time.Minute, `5`: 5 * time.Second, `0`: 0, `1.5`: 1500 * time.Millisecond,

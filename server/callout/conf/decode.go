@@ -60,7 +60,7 @@ func (n Node) Decode(dst any, faults *Faults) {
 		}
 	}
 	for _, k := range sortedKeys(m) {
-		if !seen[k] {
+		if !seen[k] && !isVariable(m[k]) {
 			faults.Add(n.child(m[k]), "unknown field %q%s", k, suggest(v.Type()))
 		}
 	}
@@ -215,6 +215,13 @@ func (n Node) kind() string {
 		return "a date"
 	}
 	return fmt.Sprintf("a %T", n.value)
+}
+
+// isVariable tells whether the field is a variable that is used somewhere, as
+// upstream allows among fields.
+func isVariable(v any) bool {
+	t, ok := v.(interface{ IsUsedVariable() bool })
+	return ok && t.IsUsedVariable()
 }
 
 func tag(f reflect.StructField) (name string, options []string, ok bool) {
