@@ -29,7 +29,7 @@ const insideConf = `
 		grants: [
 			{ name: admin, when: 'session.role == "admin"', account: APP, publish: ">", subscribe: ">"
 			  headers: {Session: "{{ credential }}", Roles: "{{ session.roles }}"} }
-			{ name: visitor, when: 'session.user != nil', account: APP
+			{ name: visitor, when: 'session.user != nil', account: APP, user: "{{ session.user }}"
 			  publish: ["t.>"], subscribe: ["inbox.{{ session.user }}.>"], limits {subscriptions: 2, payload: 1000}
 			  headers: {Session: "{{ credential }}", X-User: "{{ session.user }}", X-Kind: "{{ request.credential }}"} }
 		]
@@ -344,4 +344,36 @@ func TestInsideServicesWithKeys(t *testing.T) {
 	expectRefused(t, s, func(string) map[string]any { return stolen })
 	other := &harness.Account{Key: harness.NewAccountKey(t)}
 	expectRefused(t, s, other.UserOf(t, "mail").Credential)
+}
+
+// A source that takes another cookie than the credential: nothing else that the
+// client presented counts as verified.
+func TestInsideOtherCookie(t *testing.T) {
+	dir := t.TempDir()
+	s := harness.Start(t, fmt.Sprintf(`
+		jetstream { store_dir: %q }
+		accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }
+		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
+		callout {
+			request { cookies: [other] }
+			credential: [cookie]
+			sessions: [{kind: kv, bucket: sessions, account: APP, cookie: other}]
+			grants: [{account: APP, publish: ">", subscribe: ">", headers: {Session: "{{ credential }}", X-Kind: "{{ request.credential }}"}}]
+		}`, dir))
+	bucket := sessionBucket(t, s)
+	login(t, bucket, "good", alice())
+	sub := subscriber(t, s, password("backend"))
+	for _, cred := range []harness.Credential{harness.Nobody, token("forged"), harness.Password("admin", "x")} {
+		expectStamp(t, mustBrowse(t, s, cookies("other=good", "sid=x"), cred), sub, "Session: good", "X-Kind: cookie")
+	}
+	expectBrowserRefused(t, s, cookies("sid=good"), token("good"))
+	expectBrowserRefused(t, s, cookies("other=bad"), token("good"))
+}
+
+func TestInsideScopedIsRefused(t *testing.T) {
+	s := harness.Launch(t, `accounts { APP {} }
+		callout { sessions: [{kind: anonymous}], grants: [{account: APP, scoped: true}] }`)
+	if s.Exit(t) != 1 || !strings.Contains(s.Text(), "scoped is for signing_keys") {
+		t.Errorf("log:\n%s", s.Text())
+	}
 }

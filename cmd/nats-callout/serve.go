@@ -27,7 +27,7 @@ type serveCommand struct {
 // Times of the end and of a reload.
 const (
 	stopTime   = 20 * time.Second // for callouts and requests that are under way
-	reloadTime = time.Minute      // for a new handler to be connected
+	reloadTime = 10 * time.Second // for a new handler to be connected
 )
 
 func (c *serveCommand) Run(s *streams) error {

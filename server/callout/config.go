@@ -104,6 +104,10 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		return cfg
 	}
 	cfg.grants = grant.Parse(cfg.Grants, faults)
+	if cfg.grants != nil && cfg.grants.Scoped() && len(cfg.SigningKeys) == 0 {
+		// Without a scope nothing would say what its users may do.
+		faults.Add(cfg.Grants, "scoped is for signing_keys, of servers with operators")
+	}
 	if cfg.grants != nil && faults.Err() == nil {
 		cfg.warnings = append(cfg.warnings, cfg.grants.Warnings()...)
 	}

@@ -71,12 +71,16 @@ func (c *Connect) Dial(log *slog.Logger) (*nats.Conn, error) {
 	options = append(options, c.login()...)
 	options = append(options,
 		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		// A server that gets to know the user later is no reason to give up.
-		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("cannot connect to NATS, trying again", "error", err) }),
 		nats.ReconnectWait(500*time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected from NATS", "error", err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName()) }),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			// Two authorization errors on end, say; or it was us.
+			if err := nc.LastError(); err != nil {
+				log.Error("connection to NATS is closed for good", "error", err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }),
 	)
 	nc, err := nats.Connect(c.servers(), options...)

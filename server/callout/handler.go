@@ -122,7 +122,7 @@ var (
 // Judge finds the session of a connection, and what it gets. The error is the
 // reason of a refusal; it holds no secret.
 func (h *Handler) Judge(ctx context.Context, r *session.Request) (*Verdict, error) {
-	s, err := h.find(ctx, r)
+	s, r, err := h.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -137,28 +137,38 @@ func (h *Handler) judge(s *session.Session, r *session.Request) (*Verdict, error
 	return &Verdict{s, result}, nil
 }
 
-// find asks the sources in order. One that cannot tell ends the search: the
-// credential may be its, and what a later source says of it may be less than that.
-func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Session, error) {
-	if len(h.cfg.kinds) > 0 && !h.cfg.kinds[r.Credential.Kind] {
-		return nil, fmt.Errorf("%w: %s", ErrKind, r.Credential.Kind)
-	}
+// find asks the sources in order, and returns the request as the one had it that
+// knows the session. One that cannot tell ends the search: the credential may be
+// its, and what a later source says of it may be less than that.
+func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Session, *session.Request, error) {
+	refusal := fmt.Errorf("%w: %s", ErrKind, r.Credential.Kind)
 	for _, source := range h.sources {
-		s, err := source.Find(ctx, r)
-		if !errors.Is(err, session.ErrUnknown) {
-			return s, err
+		asked := source.Request(r)
+		if !h.accepts(asked) {
+			continue
 		}
+		s, err := source.Find(ctx, asked)
+		if !errors.Is(err, session.ErrUnknown) {
+			return s, asked, err
+		}
+		refusal = ErrUnknown
 	}
-	return nil, ErrUnknown
+	return nil, nil, refusal
+}
+
+// accepts tells whether the configuration takes credentials of the request's kind.
+func (h *Handler) accepts(r *session.Request) bool {
+	return len(h.cfg.kinds) == 0 || h.cfg.kinds[r.Credential.Kind]
 }
 
 // ready tells whether find will answer at once, from what is cached.
 func (h *Handler) ready(r *session.Request) bool {
-	if len(h.cfg.kinds) > 0 && !h.cfg.kinds[r.Credential.Kind] {
-		return true
-	}
 	for _, source := range h.sources {
-		switch known, unknown := source.Cached(r); {
+		asked := source.Request(r)
+		if !h.accepts(asked) {
+			continue
+		}
+		switch known, unknown := source.Cached(asked); {
 		case known:
 			return true
 		case !unknown:

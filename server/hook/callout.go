@@ -71,7 +71,7 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) (kept any, refuse
 }
 
 // Callout implements natsserver.InboundCalloutHook.
-func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie bool) (tags []string, withJWT bool) {
+func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie bool) (tags []string, ok bool) {
 	if calloutConfig(o) == nil {
 		return nil, false
 	}

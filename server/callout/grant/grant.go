@@ -30,6 +30,7 @@
 package grant
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -75,6 +76,11 @@ func (r *Refusal) Error() string {
 
 // ErrNone: no grant's condition holds.
 var ErrNone error = &Refusal{Reason: "no grant matches"}
+
+// Scoped tells whether a grant leaves permissions to the signing key's scope.
+func (g *Grants) Scoped() bool {
+	return slices.ContainsFunc(g.list, func(one *grant) bool { return one.scoped })
+}
 
 // grant is one grant, compiled.
 type grant struct {

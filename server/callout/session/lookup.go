@@ -53,9 +53,7 @@ func (l *Lookup) Forget(key string) { l.cache.forget(key) }
 // source does not know it or it is not of this source's form, and another error
 // when that is not certain.
 func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
-	if l.settings.Cookie != "" {
-		r = r.withCookie(l.settings.Cookie)
-	}
+	r = l.Request(r)
 	key, ok := l.source.Accepts(r)
 	if !ok {
 		return nil, ErrUnknown
@@ -75,9 +73,7 @@ func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 // Cached tells what Find would answer without asking the source: that it
 // knows the credential, that it does not, or neither.
 func (l *Lookup) Cached(r *Request) (known, unknown bool) {
-	if l.settings.Cookie != "" {
-		r = r.withCookie(l.settings.Cookie)
-	}
+	r = l.Request(r)
 	key, ok := l.source.Accepts(r)
 	if !ok || key == "" {
 		return false, !ok
@@ -92,6 +88,16 @@ func found(s *Session) (*Session, error) {
 		return nil, ErrUnknown
 	}
 	return s, nil
+}
+
+// Request returns the request as the source gets it: with a forwarded cookie for
+// its credential, where the configuration says so. Nothing else that the client presented is
+// in it then, so that nobody takes that for verified.
+func (l *Lookup) Request(r *Request) *Request {
+	if l.settings.Cookie == "" || r.Credential == (Credential{Kind: Cookie, Value: r.Cookies[l.settings.Cookie]}) {
+		return r
+	}
+	return r.withCookie(l.settings.Cookie)
 }
 
 // withCookie returns the request with a cookie for its credential.
