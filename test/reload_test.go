@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -63,10 +64,12 @@ func TestReloadOfLimits(t *testing.T) {
 }
 
 // publishDuring publishes without pause while during runs, and checks that every
-// message arrived with one of the header blocks, and each of them on some.
-func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(), blocks ...string) {
+// message arrived with one of the header blocks, and each of them on some. What during gets
+// waits until some messages have gone through.
+func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(pass func()), blocks ...string) {
 	t.Helper()
 	stop, sent := make(chan struct{}), make(chan int)
+	var rounds atomic.Int64
 	go func() {
 		n := 0
 		defer func() { sent <- n }()
@@ -84,12 +87,17 @@ func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(), blocks ..
 					t.Errorf("the publisher got %d bytes and the error %v instead of a PONG", len(line), err)
 					return
 				}
+				rounds.Add(1)
 			}
 		}
 	}()
 	go func() {
 		defer close(stop) // also when it ends the test
-		during()
+		during(func() {
+			// The first may have been under way before, the second was not.
+			until := rounds.Load() + 2
+			harness.Eventually(t, "messages go through", func() bool { return rounds.Load() >= until })
+		})
 	}()
 	seen := map[string]int{}
 	for n := 0; ; n++ {
@@ -122,9 +130,10 @@ func TestReloadWhilePublishing(t *testing.T) {
 	s := harness.Start(t, conf(0))
 	sub := subscriber(t, s, password("sub"))
 	raw := harness.Client(t, s, password("u"))
-	publishDuring(t, raw, sub, func() {
+	publishDuring(t, raw, sub, func(pass func()) {
 		for i := range 12 {
 			s.Reload(t, conf(i+1))
+			pass()
 		}
 	}, block("Session: even"), block("Session: odd"))
 }
@@ -137,9 +146,10 @@ func TestReloadOfLeafnodeUsers(t *testing.T) {
 	sub := subscriber(t, hub, password("sub"))
 	raw := startLeaf(t, hub, "site")
 	expectStamp(t, raw, sub, "Site: one")
-	publishDuring(t, raw, sub, func() {
+	publishDuring(t, raw, sub, func(pass func()) {
 		for i := range 6 {
 			hub.Reload(t, fmt.Sprintf(conf, []string{"two", "one"}[i%2]))
+			pass()
 		}
 	}, block("Site: one"), block("Site: two"))
 }
@@ -172,9 +182,10 @@ func TestReloadWithCallout(t *testing.T) {
 	// at a reload (clientHasMovedToDifferentAccount): a token has none.
 	sub := subscriber(t, s, password("config-none"))
 	raw := harness.Client(t, s, func(string) map[string]any { return map[string]any{"auth_token": "token"} })
-	publishDuring(t, raw, sub, func() {
+	publishDuring(t, raw, sub, func(pass func()) {
 		for i := range 6 {
 			s.Reload(t, conf(i%2 == 0))
+			pass()
 		}
 	}, block("Session: 1"))
 }
@@ -194,7 +205,7 @@ func TestAccountUpdate(t *testing.T) {
 	expectStamp(t, raw, sub, "Session: one")
 
 	acc.Claims.Limits.Subs = 1000
-	publishDuring(t, raw, sub, func() { acc.Push(t, s) }, block("Session: one"))
+	publishDuring(t, raw, sub, func(func()) { acc.Push(t, s) }, block("Session: one"))
 	expectStamp(t, raw, sub, "Session: one")
 
 	for _, step := range []struct {
