@@ -41,6 +41,7 @@ type Config struct {
 	TLS     *web.TLS             `conf:"tls"`
 
 	fixed   http.Header
+	host    string // instead of the URL's, when there is a fixed header Host
 	fields  map[string]string
 	unknown []int
 	client  *web.Client
@@ -57,7 +58,11 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	web.CheckURL(n, "url", cfg.URL.Reveal(), faults)
 	cfg.checkRequest(n, faults)
 	cfg.parseFixed(faults)
+	cfg.checkForward(n, faults)
 	cfg.parseFields(faults)
+	if cfg.Method == http.MethodHead && len(cfg.fields) == 0 {
+		faults.Add(n.Get("method"), "method: an answer to HEAD has no body, so that fields must be given")
+	}
 	cfg.parseUnknown(n, faults)
 	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
 	return &cfg
@@ -79,14 +84,42 @@ func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
 	if c.isCookie() && c.Scheme != "" {
 		faults.Add(n.Get("scheme"), "scheme is for a header field other than Cookie")
 	}
+	if !canSend(c.Header) || strings.EqualFold(c.Header, "Host") {
+		faults.Add(n.Get("header"), "header: %q cannot carry a credential", c.Header)
+	}
+}
+
+// checkForward comes after parseFixed: a client must not add to a fixed header.
+func (c *Config) checkForward(n conf.Node, faults *conf.Faults) {
 	if !c.isCookie() && len(c.Forward.Cookies) > 0 && slices.ContainsFunc(c.Forward.Headers, isCookieName) {
 		faults.Add(n.Get("forward"), "forward: the header Cookie and cookies do not go together")
 	}
 	for _, name := range c.Forward.Headers {
-		if !validName(name) || strings.EqualFold(name, c.Header) {
+		if !validName(name) || !canSend(name) || strings.EqualFold(name, c.Header) ||
+			slices.ContainsFunc([]string{"Accept", "Accept-Encoding", "Host", "Range"}, func(s string) bool { return strings.EqualFold(s, name) }) {
 			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded", name)
 		}
+		if c.fixed.Values(name) != nil {
+			faults.Add(n.Get("forward"), "forward: %q is a fixed header", name)
+		}
 	}
+	for _, name := range c.Forward.Cookies {
+		if !validName(name) || c.isCookie() && name == c.Field {
+			faults.Add(n.Get("forward"), "forward: cookie %q cannot be forwarded", name)
+		}
+	}
+}
+
+// connectionFields are about a connection and not about what is asked (RFC 9110,
+// 7.6.1), or written by net/http. Who sends one of his choice could take another
+// header of ours off on the way, or change where the request ends.
+var connectionFields = []string{
+	"Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer",
+	"Transfer-Encoding", "Upgrade",
+}
+
+func canSend(name string) bool {
+	return !slices.ContainsFunc(connectionFields, func(s string) bool { return strings.EqualFold(s, name) })
 }
 
 func isCookieName(name string) bool { return strings.EqualFold(name, "Cookie") }
@@ -115,6 +148,12 @@ func (c *Config) parseFixed(faults *conf.Faults) {
 			faults.Add(n, "headers: %q is not a header field with a text", name)
 		case strings.EqualFold(name, c.Header):
 			faults.Add(n, "headers: %q is where the credential goes", name)
+		case isCookieName(name) && len(c.Forward.Cookies) > 0:
+			faults.Add(n, "headers: Cookie is where the forwarded cookies go")
+		case !canSend(name):
+			faults.Add(n, "headers: %q is not ours to send", name)
+		case strings.EqualFold(name, "Host"):
+			c.host = value
 		default:
 			c.fixed.Set(name, value)
 		}

@@ -35,7 +35,7 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 	if value == "" || len(value) > stored.MaxCredential*4 {
 		return "", false
 	}
-	if s.cfg.isCookie() && !validCookie(value) || !validValue(value) {
+	if s.cfg.isCookie() && !validCookie(value) || !validValue(value) || strings.Trim(value, " \t") != value {
 		return "", false
 	}
 	var key strings.Builder
@@ -47,8 +47,10 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 		key.WriteByte('\n')
 	}
 	for _, name := range s.cfg.Forward.Cookies {
-		v := r.Cookies[name]
-		fmt.Fprintf(&key, "%d:%s", len(v), v)
+		if v, ok := r.Cookies[name]; ok {
+			fmt.Fprintf(&key, "%d:%s", len(v), v)
+		}
+		key.WriteByte('\n')
 	}
 	return key.String(), true
 }
@@ -89,10 +91,13 @@ func (s source) Find(ctx context.Context, r *session.Request) (*session.Session,
 
 // fill puts the credential, and what goes along with it, into a request.
 func (s source) fill(to *http.Request, r *session.Request) {
+	to.Header.Set("Accept", "application/json")
 	for name, values := range s.cfg.fixed {
 		to.Header[name] = values
 	}
-	to.Header.Set("Accept", "application/json")
+	if s.cfg.host != "" {
+		to.Host = s.cfg.host
+	}
 	for _, name := range s.cfg.Forward.Headers {
 		for _, v := range r.Headers[http.CanonicalHeaderKey(name)] {
 			if validValue(v) {
@@ -107,8 +112,7 @@ func (s source) fill(to *http.Request, r *session.Request) {
 		to.Header.Set(s.cfg.Header, strings.TrimSpace(s.cfg.Scheme+" "+r.Credential.Value))
 	}
 	for _, name := range s.cfg.Forward.Cookies {
-		// One of the same name must not take the credential's place.
-		if v, ok := r.Cookies[name]; ok && validCookie(v) && !(s.cfg.isCookie() && name == s.cfg.Field) {
+		if v, ok := r.Cookies[name]; ok && validCookie(v) { // none has the credential's name: Parse has seen to that
 			cookies = append(cookies, name+"="+v)
 		}
 	}

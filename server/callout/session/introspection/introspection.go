@@ -23,7 +23,7 @@ import (
 type Config struct {
 	session.Settings
 	URL          string      `conf:"url,required"`
-	ClientID     string      `conf:"client_id"`
+	ClientID     string      `conf:"client_id"` // without a secret when tls.cert says who we are (RFC 8705)
 	ClientSecret conf.Secret `conf:"client_secret"`
 	Auth         string      `conf:"auth"`            // basic or post: RFC 6749, 2.3.1
 	Hint         string      `conf:"token_type_hint"` // such as access_token
@@ -44,10 +44,11 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	if cfg.Auth != "basic" && cfg.Auth != "post" {
 		faults.Add(n.Get("auth"), "auth: expected basic or post")
 	}
-	if (cfg.ClientID == "") != (cfg.ClientSecret == "") {
+	hasCert := cfg.TLS != nil && cfg.TLS.Cert != ""
+	if cfg.ClientID == "" && cfg.ClientSecret != "" || cfg.ClientID != "" && cfg.ClientSecret == "" && !hasCert {
 		faults.Add(n, "client_id and client_secret go together")
 	}
-	if cfg.ClientID == "" && (cfg.TLS == nil || cfg.TLS.Cert == "") {
+	if cfg.ClientID == "" && !hasCert {
 		faults.Add(n, "client_id is missing: the server answers nobody whom it does not know (RFC 7662, 2.1)")
 	}
 	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
@@ -108,9 +109,12 @@ func (s source) request(ctx context.Context, token string) (*http.Request, error
 	if s.cfg.Hint != "" {
 		form.Set("token_type_hint", s.cfg.Hint)
 	}
-	if s.cfg.Auth == "post" && s.cfg.ClientID != "" {
-		form.Set("client_id", s.cfg.ClientID)
-		form.Set("client_secret", s.cfg.ClientSecret.Reveal())
+	secret := s.cfg.ClientSecret.Reveal()
+	if s.cfg.ClientID != "" && (s.cfg.Auth == "post" || secret == "") {
+		form.Set("client_id", s.cfg.ClientID) // without a secret too: RFC 8705, 2
+	}
+	if s.cfg.Auth == "post" && secret != "" {
+		form.Set("client_secret", secret)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -118,12 +122,16 @@ func (s source) request(ctx context.Context, token string) (*http.Request, error
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
-	if s.cfg.Auth == "basic" && s.cfg.ClientID != "" {
+	if s.cfg.Auth == "basic" && secret != "" {
 		// RFC 6749, 2.3.1: both are encoded before.
-		r.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(s.cfg.ClientSecret.Reveal()))
+		r.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(secret))
 	}
 	return r, nil
 }
+
+// maxSkew is how far the server's clock may be ahead of ours: it says itself that
+// a token has begun, most often with one that it has just issued.
+const maxSkew = 30 * time.Second
 
 var errAnswer = errors.New("answer of the authorization server is not one of RFC 7662")
 
@@ -148,7 +156,7 @@ func (s source) read(body []byte, token string) (*session.Session, error) {
 	if err != nil {
 		return nil, errAnswer
 	}
-	if time.Now().Before(begins) {
+	if time.Now().Add(maxSkew).Before(begins) {
 		return nil, session.ErrUnknown
 	}
 	return &session.Session{Data: data, Expires: expires, Key: stored.SessionKey(token)}, nil

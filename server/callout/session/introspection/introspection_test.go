@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +71,57 @@ func TestKnows(t *testing.T) {
 	}
 }
 
+// A token that was just issued by a server whose clock is a little ahead is one.
+func TestClockOfTheServer(t *testing.T) {
+	for ahead, known := range map[time.Duration]bool{10 * time.Second: true, 2 * maxSkew: false} {
+		body := fmt.Sprintf(`{"active":true,"nbf":%d}`, time.Now().Add(ahead).Unix())
+		if _, err := find(t, open(t, server(t, 200, body))); (err == nil) != known || !known && !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("%s: %v", ahead, err)
+		}
+	}
+}
+
+// sent returns the form and the basic authentication that go to the server.
+func sent(t *testing.T, cfg Config, token string) (form url.Values, basic bool) {
+	t.Helper()
+	cfg.URL = "http://x"
+	r, err := source{&cfg}.request(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.ParseForm(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, basic = r.BasicAuth()
+	return r.PostForm, basic
+}
+
+func TestHowTheClientSaysWhoItIs(t *testing.T) {
+	for name, test := range map[string]struct {
+		cfg   Config
+		form  url.Values
+		basic bool
+	}{
+		"basic":             {Config{Auth: "basic", ClientID: "c", ClientSecret: "s"}, url.Values{}, true},
+		"post":              {Config{Auth: "post", ClientID: "c", ClientSecret: "s"}, url.Values{"client_id": {"c"}, "client_secret": {"s"}}, false},
+		"certificate":       {Config{Auth: "basic", ClientID: "c"}, url.Values{"client_id": {"c"}}, false},
+		"certificate, bare": {Config{Auth: "basic"}, url.Values{}, false},
+		"hint":              {Config{Auth: "basic", ClientID: "c", ClientSecret: "s", Hint: "access_token"}, url.Values{"token_type_hint": {"access_token"}}, true},
+	} {
+		odd := "a&token=b=%zz+c;d"
+		form, basic := sent(t, test.cfg, odd)
+		test.form.Set("token", odd)
+		if !reflect.DeepEqual(form, test.form) || basic != test.basic {
+			t.Errorf("%s: %v, basic %t", name, form, basic)
+		}
+	}
+}
+
 func TestDoesNotKnow(t *testing.T) {
 	future := time.Now().Add(time.Minute).Unix()
 	for _, body := range []string{
-		`{"active":false}`, `{"active":false,"sub":"alice"}`,
+		`{"active":false}`, `{"active":false,"sub":"alice"}`, `{"active":false,"Active":true,"aud":"app","scope":"api","iss":"i"}`,
+		`{"active":true,"aud":"other","AUD":"app","scope":"api","iss":"i"}`, `{"active":true,"aud":["app x"],"scope":"api","iss":"i"}`,
 		`{"active":true,"aud":"other","scope":"api","iss":"i"}`, `{"active":true,"scope":"api","iss":"i"}`,
 		`{"active":true,"aud":"app","scope":"apix","iss":"i"}`, `{"active":true,"aud":"app","scope":"api","iss":"j"}`,
 		fmt.Sprintf(`{"active":true,"aud":"app","scope":"api","iss":"i","nbf":%d}`, future),
@@ -117,6 +166,7 @@ func TestFaults(t *testing.T) {
 		"client_id: a, client_secret: b":                                 `field "url" is missing`,
 		`url: "https://x"`:                                               "client_id is missing",
 		`url: "https://x", client_id: a`:                                 "go together",
+		`url: "https://x", client_secret: b`:                             "go together",
 		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
 		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic or post",
 	} {

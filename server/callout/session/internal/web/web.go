@@ -49,14 +49,27 @@ func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Clien
 		TLSClientConfig: t.config(n, faults),
 	}
 	return &Client{&http.Client{
-		Transport: transport,
+		Transport: limited{transport},
 		// An answer that sends us elsewhere says nothing of the session, and must not
 		// get the credential there.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// HTTP is the client itself, for libraries that want one.
+// limited bounds what is read of an answer, whoever reads it; of a compressed one
+// what comes out.
+type limited struct{ *http.Transport }
+
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := l.Transport.RoundTrip(r)
+	if err == nil {
+		answer.Body = http.MaxBytesReader(nil, answer.Body, MaxBody)
+	}
+	return answer, err
+}
+
+// HTTP is the client itself, for libraries that want one. What they read of an
+// answer is bounded too; their errors are to go through Clean.
 func (c *Client) HTTP() *http.Client { return c.http }
 
 // Close closes the connections that are idle.
@@ -118,12 +131,9 @@ func (c *Client) Do(r *http.Request) (*Answer, error) {
 		return nil, Clean(err)
 	}
 	defer func() { _ = answer.Body.Close() }() // it is read to its end, or given up
-	body, err := io.ReadAll(io.LimitReader(answer.Body, MaxBody+1))
+	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return nil, Clean(err)
-	}
-	if len(body) > MaxBody {
-		return nil, ErrTooLong
 	}
 	return &Answer{answer.StatusCode, answer.Header, body}, nil
 }
@@ -134,7 +144,10 @@ func Clean(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
 	var cert *tls.CertificateVerificationError
+	var long *http.MaxBytesError
 	switch {
+	case errors.As(err, &long):
+		return ErrTooLong
 	case errors.Is(err, context.DeadlineExceeded):
 		return context.DeadlineExceeded
 	case errors.Is(err, context.Canceled):

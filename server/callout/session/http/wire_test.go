@@ -1,0 +1,165 @@
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
+)
+
+func config(t testing.TB, fields string) source {
+	t.Helper()
+	n, err := conf.ParseString("kind: http, url: \"http://app.test/auth\"\n" + fields + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	c := Parse(n, &faults).(*Config)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return source{c}
+}
+
+// sent returns the request as the application reads it.
+func sent(t testing.TB, s source, r *session.Request) *http.Request {
+	t.Helper()
+	request, err := http.NewRequest(s.cfg.Method, s.cfg.URL.Reveal(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.fill(request, r)
+	var wire bytes.Buffer
+	if err := request.Write(&wire); err != nil {
+		t.Fatalf("it cannot be sent: %v", err)
+	}
+	reader := bufio.NewReader(&wire)
+	got, err := http.ReadRequest(reader)
+	if err != nil {
+		t.Fatalf("it cannot be read: %v", err)
+	}
+	if reader.Buffered() != 0 {
+		t.Error("it is more than one request")
+	}
+	return got
+}
+
+// Nothing that a client presents becomes another cookie or another header.
+func FuzzCredentialOnTheWire(f *testing.F) {
+	inCookie := config(f, "cookie_name: sid, headers {X-From: nats}, forward {headers: [User-Agent], cookies: [theme]}")
+	inHeader := config(f, "header: Authorization, scheme: Bearer, headers {X-From: nats}, forward {headers: [User-Agent], cookies: [theme]}")
+	for _, seed := range []string{"abc", "a; sid=b", "a, b", "a\r\nX-From: me", " a", "a\t", "\"a\"", "é", "a=b", "\x00", ""} {
+		f.Add(seed, seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, credential, agent, theme string) {
+		r := cookie(credential)
+		r.Headers = map[string][]string{"User-Agent": {agent}, "X-From": {"me"}, "Cookie": {"sid=me"}}
+		r.Cookies = map[string]string{"theme": theme, "sid": "me", "other": "o"}
+		for _, s := range []source{inCookie, inHeader} {
+			if _, ok := s.Accepts(r); !ok {
+				continue
+			}
+			got := sent(t, s, r)
+			var want []string
+			if s.cfg.isCookie() {
+				want = append(want, "sid="+credential)
+			} else if value := got.Header.Values("Authorization"); !slices.Equal(value, []string{"Bearer " + credential}) {
+				t.Errorf("Authorization is %q for %q", value, credential)
+			}
+			if validCookie(theme) {
+				want = append(want, "theme="+theme)
+			}
+			if have := got.Header.Get("Cookie"); have != strings.Join(want, "; ") || len(got.Header["Cookie"]) > 1 {
+				t.Errorf("cookies are %q for %q and %q", got.Header["Cookie"], credential, theme)
+			}
+			if from := got.Header.Values("X-From"); !slices.Equal(from, []string{"nats"}) {
+				t.Errorf("a fixed header is %q", from)
+			}
+			for name := range got.Header {
+				if !slices.Contains([]string{"Accept", "Authorization", "Cookie", "User-Agent", "X-From"}, name) {
+					t.Errorf("there is a header %q", name)
+				}
+			}
+		}
+	})
+}
+
+func TestFixedHost(t *testing.T) {
+	s := config(t, "headers { Host: app.example, Accept: \"application/session+json\" }")
+	got := sent(t, s, cookie("c"))
+	if got.Host != "app.example" || got.Header.Get("Accept") != "application/session+json" || got.URL.Path != "/auth" {
+		t.Errorf("host %s, accept %s", got.Host, got.Header.Get("Accept"))
+	}
+}
+
+// What is sent by one request must not be seen in the next.
+func TestFixedHeadersAreNotShared(t *testing.T) {
+	s := config(t, "headers { X-From: nats }, forward { headers: [X-Id] }")
+	for i := range 3 {
+		r := cookie("c")
+		r.Headers = map[string][]string{"X-Id": {fmt.Sprint(i)}}
+		got := sent(t, s, r)
+		if !slices.Equal(got.Header["X-Id"], []string{fmt.Sprint(i)}) || !slices.Equal(got.Header["X-From"], []string{"nats"}) {
+			t.Errorf("%v, %v", got.Header["X-Id"], got.Header["X-From"])
+		}
+	}
+}
+
+func TestCredentialsOfAHeader(t *testing.T) {
+	s := config(t, "header: X-Session")
+	for value, want := range map[string]bool{
+		"abc": true, "a b": true, " abc": false, "abc ": false, "\tabc": false, "a\nb": false, "a\rb": false, "a\x00b": false,
+		"é": false, "a\x7f": false, "": false, strings.Repeat("x", 4096): true, strings.Repeat("x", 4097): false,
+	} {
+		if _, ok := s.Accepts(cookie(value)); ok != want {
+			t.Errorf("%.10q: %t", value, ok)
+		}
+	}
+}
+
+// A cookie that is there and empty is sent, so it is another question.
+func TestKeyTellsEmptyFromAbsent(t *testing.T) {
+	s := config(t, "forward { cookies: [a, b] }")
+	seen := map[string]bool{}
+	for _, cookies := range []map[string]string{nil, {"a": ""}, {"b": ""}, {"a": "", "b": ""}, {"a": "0:"}, {"b": "0:"}} {
+		r := cookie("c")
+		r.Cookies = cookies
+		key, _ := s.Accepts(r)
+		if seen[key] {
+			t.Errorf("%v has the key of another", cookies)
+		}
+		seen[key] = true
+	}
+}
+
+func TestFaultsOfHeaders(t *testing.T) {
+	for fields, want := range map[string]string{
+		"forward {headers: [Connection]}":                         "cannot be forwarded",
+		"forward {headers: [transfer-encoding]}":                  "cannot be forwarded",
+		"forward {headers: [Content-Length]}":                     "cannot be forwarded",
+		"forward {headers: [host]}":                               "cannot be forwarded",
+		"forward {headers: [Accept-Encoding]}":                    "cannot be forwarded",
+		"forward {headers: [x-api-key]}, headers {X-Api-Key: k1}": "is a fixed header",
+		"forward {cookies: [session]}":                            "cannot be forwarded",
+		"forward {cookies: [\"a;b\"]}":                            "cannot be forwarded",
+		"headers {connection: close}":                             "not ours to send",
+		"headers {Content-Length: \"0\"}":                         "not ours to send",
+		"header: X-S, headers {Cookie: a}, forward {cookies: b}":  "where the forwarded cookies go",
+		"header: Host":       "cannot carry",
+		"header: Connection": "cannot carry",
+		"method: HEAD":       "has no body",
+	} {
+		if err := sourcetest.Faults(t, Parse, "kind: http, url: \"http://x\"\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", fields, err)
+		}
+	}
+	config(t, "method: HEAD, fields {user: X-User}")
+	config(t, "header: X-S, forward {cookies: [session]}")
+}

@@ -1,0 +1,299 @@
+package oidc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"stamp/server/callout/conf"
+	"stamp/server/callout/session"
+)
+
+const issuer = "https://login.test"
+
+// remote is a provider without a network, so that hours pass at once.
+type remote struct {
+	mu      sync.Mutex
+	keys    string // path of the keys
+	set     []json.RawMessage
+	down    bool
+	delay   time.Duration
+	fetches int // of anything
+}
+
+func (r *remote) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fetches++
+	if r.delay > 0 {
+		delay := r.delay
+		r.mu.Unlock()
+		select {
+		case <-time.After(delay):
+		case <-request.Context().Done():
+		}
+		r.mu.Lock()
+	}
+	if err := request.Context().Err(); err != nil {
+		return nil, err
+	}
+	answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}}
+	body := []byte("body-4711")
+	switch path := request.URL.Path; {
+	case r.down:
+		answer.StatusCode = http.StatusBadGateway
+	case path == "/.well-known/openid-configuration":
+		body = fmt.Appendf(nil, `{"issuer":%q,"jwks_uri":%q}`, issuer, issuer+r.keys)
+	case path == r.keys:
+		body, _ = json.Marshal(map[string]any{"keys": r.set})
+	default:
+		answer.StatusCode = http.StatusNotFound
+	}
+	answer.Body = io.NopCloser(strings.NewReader(string(body)))
+	return answer, nil
+}
+
+// change changes the provider, and count returns how often it was asked.
+func (r *remote) change(f func(*remote)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(r)
+}
+
+func (r *remote) count() (n int) {
+	r.change(func(r *remote) { n = r.fetches })
+	return n
+}
+
+func public(t *testing.T, keys ...jose.JSONWebKey) []json.RawMessage {
+	t.Helper()
+	set := []json.RawMessage{}
+	for _, k := range keys {
+		raw, err := json.Marshal(k.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = append(set, raw)
+	}
+	return set
+}
+
+// virtually runs a test with a source of that provider, in virtual time.
+func virtually(t *testing.T, r *remote, test func(t *testing.T, s session.Source)) {
+	t.Helper()
+	r.keys = "/keys"
+	synctest.Test(t, func(t *testing.T) {
+		n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app\n", issuer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		opener := Parse(n, &faults).(*Config)
+		if err := faults.Err(); err != nil {
+			t.Fatal(err)
+		}
+		opener.client.HTTP().Transport = r
+		s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		test(t, s)
+		_ = s.Close()
+	})
+}
+
+func by(t *testing.T, key jose.JSONWebKey, iss string) string {
+	t.Helper()
+	return token(t, jose.ES256, key, "JWT", map[string]any{
+		"iss": iss, "sub": "alice", "aud": "app", "exp": time.Now().Add(100 * time.Hour).Unix(),
+	})
+}
+
+// expect looks a token up, and compares what comes of it.
+func expect(t *testing.T, s session.Source, text, want string) {
+	t.Helper()
+	t.Log("expected:", want)
+	got, err := find(t, s, text)
+	is := "cannot tell"
+	switch {
+	case err == nil && got != nil:
+		is = "known"
+	case errors.Is(err, session.ErrUnknown):
+		is = "unknown"
+	}
+	if is != want {
+		t.Errorf("the token is %s, not %s: %v", is, want, err)
+	}
+}
+
+func TestAsksUntilTheProviderIsThere(t *testing.T) {
+	key := newKey(t, "k1")
+	r := &remote{set: public(t, key), down: true}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		expect(t, s, by(t, key, issuer), "cannot tell")
+		time.Sleep(time.Minute - time.Second)
+		if n := r.count(); n != 6 {
+			t.Errorf("asked %d times in a minute", n)
+		}
+		r.change(func(r *remote) { r.down = false })
+		time.Sleep(retryKeys)
+		before := r.count()
+		expect(t, s, by(t, key, issuer), "known")
+		if n := r.count(); n != before {
+			t.Error("the login had to wait for the provider")
+		}
+	})
+}
+
+// A new key is found at once; made-up ones do not make us ask again and again.
+func TestRotationAndRateLimit(t *testing.T) {
+	one, two := newKey(t, "k1"), newKey(t, "k2")
+	r := &remote{set: public(t, one)}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		expect(t, s, by(t, one, issuer), "known")
+		time.Sleep(retryKeys)
+		r.change(func(r *remote) { r.set, r.delay = public(t, two), time.Second })
+		before := r.count()
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() { expect(t, s, by(t, two, issuer), "known") })
+		}
+		wg.Wait()
+		if n := r.count() - before; n != 1 {
+			t.Errorf("%d fetches for logins that came at once", n)
+		}
+		expect(t, s, by(t, one, issuer), "unknown")
+		before = r.count()
+		for i := range 600 { // a minute
+			expect(t, s, by(t, newKey(t, fmt.Sprint("made-up", i)), issuer), "unknown")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := r.count() - before; n < 1 || n > 7 {
+			t.Errorf("%d fetches in a minute of made-up keys", n)
+		}
+	})
+}
+
+// Keys that are there go on while the provider is away, and nobody waits for it.
+func TestProviderAway(t *testing.T) {
+	key := newKey(t, "k1")
+	r := &remote{set: public(t, key)}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		began := time.Now()
+		r.change(func(r *remote) { r.delay = time.Hour }) // it takes the connection, and says nothing
+		for range 22 {
+			time.Sleep(time.Hour + 7*time.Second)
+			before := time.Now()
+			expect(t, s, by(t, key, issuer), "known")
+			if d := time.Since(before); d != 0 {
+				t.Errorf("a login took %s", d)
+			}
+		}
+		expect(t, s, by(t, newKey(t, "k2"), issuer), "cannot tell")
+		time.Sleep(staleKeys - time.Since(began))
+		expect(t, s, by(t, key, issuer), "cannot tell")
+		r.change(func(r *remote) { r.delay = 0 })
+		time.Sleep(2 * retryKeys)
+		expect(t, s, by(t, key, issuer), "known")
+	})
+}
+
+// A key that the provider has no longer is not trusted beyond refresh, though no
+// token names another; and not at all once it is known that there is none.
+func TestWithdrawnKeys(t *testing.T) {
+	key := newKey(t, "k1")
+	for name, set := range map[string][]json.RawMessage{"other": public(t, newKey(t, "k2")), "none": public(t)} {
+		t.Run(name, func(t *testing.T) {
+			r := &remote{set: public(t, key)}
+			want := map[string]string{"other": "unknown", "none": "cannot tell"}[name]
+			virtually(t, r, func(t *testing.T, s session.Source) {
+				expect(t, s, by(t, key, issuer), "known")
+				r.change(func(r *remote) { r.set = set })
+				time.Sleep(time.Hour)
+				expect(t, s, by(t, key, issuer), want)
+			})
+		})
+	}
+}
+
+// Where there are several providers, one that is down is not the others' business.
+func TestOtherProvidersTokens(t *testing.T) {
+	key := newKey(t, "k1")
+	r := &remote{set: public(t, key), down: true}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		time.Sleep(retryKeys / 2)
+		before := r.count()
+		expect(t, s, by(t, newKey(t, "x"), "https://other.test"), "unknown")
+		r.change(func(r *remote) { r.down = false })
+		time.Sleep(retryKeys)
+		expect(t, s, by(t, newKey(t, "x"), "https://other.test"), "unknown")
+		if n := r.count() - before; n != 2 { // in the background: document and keys
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+func TestKeysThatMoved(t *testing.T) {
+	one, two := newKey(t, "k1"), newKey(t, "k2")
+	r := &remote{set: public(t, one)}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		expect(t, s, by(t, one, issuer), "known")
+		r.change(func(r *remote) { r.keys, r.set = "/new/keys", public(t, two) })
+		time.Sleep(time.Hour + retryKeys)
+		expect(t, s, by(t, two, issuer), "known")
+		expect(t, s, by(t, one, issuer), "unknown")
+	})
+}
+
+func TestCloseEndsTheAsking(t *testing.T) {
+	r := &remote{down: true}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		_ = s.Close()
+		before := r.count()
+		time.Sleep(time.Hour)
+		if n := r.count() - before; n != 0 {
+			t.Errorf("asked %d times after Close", n)
+		}
+	})
+}
+
+// Keys of other kinds beside ours are the provider's good right (RFC 7517, 5).
+func TestParseKeys(t *testing.T) {
+	key, enc := newKey(t, "k1"), newKey(t, "e1")
+	enc.Use = "enc"
+	private, err := json.Marshal(newKey(t, "p1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := []json.RawMessage{
+		[]byte(`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA","kid":"a"}`), []byte(`{"kty":"OKP","crv":"X25519","x":"AA"}`),
+		[]byte(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`), []byte(`{"kty":"oct","k":"c2VjcmV0"}`), []byte(`{}`), []byte(`1`), []byte(`null`), private,
+	}
+	odd = append(odd, public(t, enc)...)
+	for _, set := range [][]json.RawMessage{append(odd, public(t, key)...), append(public(t, key), odd...)} {
+		body, err := json.Marshal(map[string]any{"keys": set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := parseKeys(body)
+		if err != nil || len(keys) != 1 || keys[0].KeyID != "k1" {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	for body, want := range map[string]bool{`{"keys":[]}`: true, `{"keys":[{"kty":"AKP"}]}`: true, `{}`: false, `[]`: false, `{"keys":null}`: false, `<html>`: false, ``: false} {
+		if _, err := parseKeys([]byte(body)); err == nil || errors.Is(err, errNoKeys) != want {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
