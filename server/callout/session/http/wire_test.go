@@ -3,8 +3,10 @@ package http
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +59,7 @@ func FuzzCredentialOnTheWire(f *testing.F) {
 	inHeader := config(f, "header: Authorization, scheme: Bearer, headers {X-From: nats}, forward {headers: [User-Agent], cookies: [theme]}")
 	for _, seed := range []string{"abc", "a; sid=b", "a, b", "a\r\nX-From: me", " a", "a\t", "\"a\"", "é", "a=b", "\x00", ""} {
 		f.Add(seed, seed, seed)
+		f.Add("abc", seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, credential, agent, theme string) {
 		r := cookie(credential)
@@ -82,6 +85,12 @@ func FuzzCredentialOnTheWire(f *testing.F) {
 			if from := got.Header.Values("X-From"); !slices.Equal(from, []string{"nats"}) {
 				t.Errorf("a fixed header is %q", from)
 			}
+			sentAgent := got.Header.Values("User-Agent")
+			if want := strings.TrimSpace(agent); validValue(agent) && want != "" && !slices.Equal(sentAgent, []string{want}) {
+				t.Errorf("User-Agent is %q for %q", sentAgent, agent)
+			} else if !validValue(agent) && !slices.Equal(sentAgent, []string{"Go-http-client/1.1"}) {
+				t.Errorf("User-Agent is %q for %q, which is no value", sentAgent, agent)
+			}
 			for name := range got.Header {
 				if !slices.Contains([]string{"Accept", "Authorization", "Cookie", "User-Agent", "X-From"}, name) {
 					t.Errorf("there is a header %q", name)
@@ -89,6 +98,32 @@ func FuzzCredentialOnTheWire(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whatever the body says, the status says whether there is a session.
+func TestStatus(t *testing.T) {
+	var status int
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprint(w, `{"user":"body-4711"}`)
+	}))
+	defer app.Close()
+	s := open(t, fmt.Sprintf("url: %q", app.URL))
+	for is, codes := range map[string][]int{
+		"known": {200, 201, 202, 203, 299}, "unknown": {401, 403, 404},
+		"cannot tell": {300, 301, 302, 303, 304, 307, 308, 400, 402, 405, 407, 410, 429, 500, 502, 503, 504},
+	} {
+		for _, status = range codes {
+			got, err := find(t, s, cookie(secret))
+			want := map[string]bool{
+				"known": got != nil && err == nil, "unknown": errors.Is(err, session.ErrUnknown), "cannot tell": err != nil && !errors.Is(err, session.ErrUnknown),
+			}
+			if !want[is] || (got == nil) == (err == nil) {
+				t.Errorf("%d is not %q: %v", status, is, err)
+			}
+		}
+	}
 }
 
 func TestFixedHost(t *testing.T) {
