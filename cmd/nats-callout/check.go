@@ -5,7 +5,7 @@ import (
 	"io"
 
 	"stamp/server/callout"
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // configuration are the flags that name one.

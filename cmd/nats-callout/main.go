@@ -16,7 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 	"stamp/server/release"
 )
 

@@ -14,10 +14,10 @@ import (
 	"slices"
 	"strings"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 // Config is the `callout` block, read and found valid.

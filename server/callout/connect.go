@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // Connect is how a handler in a process of its own reaches NATS.

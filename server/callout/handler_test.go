@@ -18,10 +18,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
 	"stamp/server/claim"
+	"stamp/server/conf"
 )
 
 // parse is the configuration with fresh keys, and without whatever text says of them.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // The part of a configuration that a handler inside the server needs: there, what

@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/grant"
 	"stamp/server/claim"
+	"stamp/server/conf"
 )
 
 // keys sign and decrypt.

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/anonymous"
 	"stamp/server/callout/session/http"
@@ -14,6 +13,7 @@ import (
 	"stamp/server/callout/session/redis"
 	"stamp/server/callout/session/signed"
 	"stamp/server/callout/session/users"
+	"stamp/server/conf"
 )
 
 // sourceKinds are the kinds of session sources, and who reads their blocks.

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout"
-	"stamp/server/callout/conf"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
+	"stamp/server/conf"
 )
 
 // calloutHook is the handler inside the server.

@@ -12,8 +12,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/claim"
+	"stamp/server/conf"
 	"stamp/server/policy"
 	"stamp/server/release"
 	"stamp/server/stamp"

@@ -7,9 +7,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/claim"
+	"stamp/server/conf"
 )
 
 // FuzzContent: whatever a session holds, what its grant allows is no wider than the

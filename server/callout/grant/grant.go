@@ -35,9 +35,9 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/claim"
+	"stamp/server/conf"
 )
 
 // DefaultExpires is how long a grant lasts that does not say.

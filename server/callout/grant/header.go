@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"stamp/server/callout/conf"
 	"stamp/server/claim"
+	"stamp/server/conf"
 )
 
 // headers are what is stamped, and header_permissions.

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 var now = time.Unix(1_700_000_000, 500_000_000)

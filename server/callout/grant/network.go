@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // networks are where a connection may come from; none: anywhere. They are in the

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // fields is a grant as it is written.

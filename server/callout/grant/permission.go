@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // permission is publish or subscribe of a grant.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // Kind tells what sort of credential a client presented.

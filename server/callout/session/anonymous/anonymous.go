@@ -5,9 +5,9 @@ package anonymous
 import (
 	"context"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/conf"
 )
 
 // Config is the block of an anonymous source.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 func parse(t *testing.T, text string) (session.Opener, error) {

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/web"
+	"stamp/server/conf"
 	"stamp/server/field"
 )
 

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/sourcetest"
+	"stamp/server/conf"
 )
 
 func config(t testing.TB, fields string) source {

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
 	"stamp/server/callout/session/internal/web"
+	"stamp/server/conf"
 )
 
 // Config is the block of an introspection source.

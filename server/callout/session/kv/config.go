@@ -23,9 +23,9 @@ import (
 	"regexp"
 	"strings"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/conf"
 )
 
 // Config is the block of a kv source.

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 func TestKeyOf(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/web"
+	"stamp/server/conf"
 )
 
 // Config is the block of an oidc source.

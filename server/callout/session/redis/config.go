@@ -10,9 +10,9 @@ package redis
 import (
 	"unicode/utf8"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/conf"
 )
 
 // Config is the block of a redis source.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // TLS are the files of the connection to the server; all may be absent.

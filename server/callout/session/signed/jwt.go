@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/conf"
 )
 
 // JWTConfig is the block of a jwt source.

@@ -13,9 +13,9 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/conf"
 )
 
 // Kinds of sources.

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 const timeout = 20 * time.Second

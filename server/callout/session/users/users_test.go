@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 func hash(t testing.TB, password string, cost int) string {

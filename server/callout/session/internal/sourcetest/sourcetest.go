@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"testing"
 
-	"stamp/server/callout/conf"
 	"stamp/server/callout/session"
+	"stamp/server/conf"
 )
 
 // Parse is a source's.

@@ -3,7 +3,7 @@ package stored
 import (
 	"time"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // FromConf returns the fields of a block as encoding/json would decode them, but

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 func TestParseTemplate(t *testing.T) {

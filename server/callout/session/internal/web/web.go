@@ -15,7 +15,7 @@ import (
 	"os"
 	"time"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // TLS are paths of PEM files, and the name that the server's certificate must be

@@ -24,7 +24,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 // secret is what must never be in an error.

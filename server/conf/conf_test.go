@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/conf"
+	"stamp/server/conf"
 )
 
 type inner struct {
