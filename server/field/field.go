@@ -102,12 +102,15 @@ func IsToken[T string | []byte](name T) bool {
 // reservedPrefixes and reservedNames, folded, steer the server or its clients
 // (upstream: stream.go and msgtrace.go for Nats-*, client.go for the trace
 // headers, mqtt.go for Nmqtt-*, errors of nats.go for Status and Description),
-// or are ours (Stamp-*). A stamp under such a name would act, not inform.
+// or are ours (Stamp-*). A stamp under such a name would act, not inform; and
+// upstream copies tracestate and Uberctx-* into the metrics of a service
+// (accounts.go, newTraceCtxHeader), which anybody may read.
 var (
-	reservedPrefixes = []string{"nats-", "nmqtt-", "stamp-", "x-b3-"}
+	reservedPrefixes = []string{"nats-", "nmqtt-", "stamp-", "uberctx-", "x-b3-"}
 	reservedNames    = map[string]bool{
 		"accept-encoding": true, "b3": true, "content-encoding": true, "description": true,
-		"kv-operation": true, "status": true, "traceparent": true, "uber-trace-id": true,
+		"kv-operation": true, "status": true, "traceparent": true, "tracestate": true,
+		"uber-trace-id": true,
 	}
 )
 

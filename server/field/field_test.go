@@ -36,6 +36,8 @@ func TestCheckName(t *testing.T) {
 		{"X-B3-TraceId", ErrNameReserved},
 		{"x_b3_sampled", ErrNameReserved},
 		{"b3", ErrNameReserved},
+		{"TraceState", ErrNameReserved},
+		{"uberctx_a", ErrNameReserved},
 		{"B3", ErrNameReserved},
 		{"b3x", nil},
 		{"TraceParent", ErrNameReserved},
