@@ -52,6 +52,11 @@ func (f *Faults) Add(n Node, format string, args ...any) {
 	f.list = append(f.list, &Fault{n.place, fmt.Sprintf(format, args...)})
 }
 
+// AddAt adds a fault at a place that was kept.
+func (f *Faults) AddAt(p Place, format string, args ...any) {
+	f.list = append(f.list, &Fault{p, fmt.Sprintf(format, args...)})
+}
+
 // Err returns all faults as one error, a line each in the order of the file; nil
 // when there are none.
 func (f *Faults) Err() error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -12,7 +11,6 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout"
-	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
 	"stamp/server/conf"
 )
@@ -23,6 +21,7 @@ type calloutHook struct {
 	keys         sync.Mutex
 	issuer, xkey nkeys.KeyPair
 	users        map[string]nkeys.KeyPair
+	own          map[string]bool // public keys of users
 
 	metrics *metrics.Set
 
@@ -54,6 +53,9 @@ func calloutConfig(o *natsserver.Options) *callout.Config {
 // Configured implements natsserver.InboundConfigHook: a server whose handler is inside
 // gets the auth callout, the account and the users that it needs.
 func (h *Hook) Configured(o *natsserver.Options) error {
+	if err := configureHeaders(o); err != nil {
+		return err
+	}
 	cfg := calloutConfig(o)
 	if cfg == nil || !cfg.Serves() {
 		return nil
@@ -61,23 +63,14 @@ func (h *Hook) Configured(o *natsserver.Options) error {
 	return h.callout.configure(o, cfg)
 }
 
-// Upgrade implements natsserver.InboundCalloutHook.
-func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) (kept any, refuseTwice bool) {
-	cfg := calloutConfig(o)
-	if cfg == nil {
-		return nil, false
-	}
-	return cfg.Request.Pick(r), true
-}
-
 // Callout implements natsserver.InboundCalloutHook.
 func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie bool) (tags []string, ok bool) {
 	if calloutConfig(o) == nil {
 		return nil, false
 	}
-	told, _ := kept.(forwarded.Request)
-	told.FromCookie = fromCookie
-	return []string{told.Tag()}, true
+	u, _ := kept.(upgrade)
+	u.told.FromCookie = fromCookie
+	return []string{u.told.Tag()}, true
 }
 
 // Starting implements natsserver.InboundStartHook: it starts the handler inside s, when

@@ -10,6 +10,17 @@ import (
 	"stamp/server/callout"
 )
 
+// configureHeaders checks what the headers block says of accounts.
+func configureHeaders(o *natsserver.Options) error {
+	if o.Inbound == nil {
+		return nil
+	}
+	r := rules(o.Inbound.Parsed["headers"])
+	operator := len(o.TrustedOperators)+len(o.TrustedKeys) > 0
+	known := func(name string) bool { return name == globalAccount || findAccount(o, name) != nil }
+	return r.Check(known, operator)
+}
+
 // defaultCalloutAccount is where a handler inside the server listens, when the
 // configuration names no account.
 const defaultCalloutAccount = "CALLOUT"
@@ -92,8 +103,15 @@ func (c *calloutHook) userOf(account string) (nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("callout: make keys: %w", err)
 	}
-	c.users[account] = kp
+	c.users[account], c.own[public(kp)] = kp, true
 	return kp, nil
+}
+
+// isOwn tells whether a user is the handler's.
+func (c *calloutHook) isOwn(user string) bool {
+	c.keys.Lock()
+	defer c.keys.Unlock()
+	return c.own[user]
 }
 
 // public returns the public key of a pair that was made or read, and so has one.

@@ -1,99 +1,246 @@
 package hook
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/claim"
+	"stamp/server/conf"
+	"stamp/server/policy"
 	"stamp/server/release"
 )
 
+// inert is a server that was never started.
+func inert(t *testing.T) *natsserver.Server {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{ServerName: "inert", NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// parsed is a headers block as the server's options have it.
+func parsed(t *testing.T, h *Hook, text string) any {
+	t.Helper()
+	n, err := conf.ParseString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	r := policy.ParseRules(n.Get("headers"), &faults)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func user(t *testing.T, h *Hook, headers, permissions any) any {
+	t.Helper()
+	u, err := h.ParseUserHeaders(headers, permissions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
 func TestAttach(t *testing.T) {
-	h := &Hook{}
-	conn, err := h.Attach(natsserver.InboundInfo{})
-	if conn != nil || err != nil {
-		t.Fatalf("without a claim: %v, %v", conn, err)
+	h := New()
+	s := inert(t)
+	att, err := h.Attach(natsserver.InboundInfo{Server: s})
+	if att.Conn != nil || att.Reader != nil || att.Replies != nil || att.Names != nil || err != nil {
+		t.Fatalf("without a claim: %+v, %v", att, err)
 	}
-	parsed, err := h.ParseUserHeaders(map[string]any{"A": "x"}, nil)
+	stamped := user(t, h, map[string]any{"A": "x"}, nil)
+	att, err = h.Attach(natsserver.InboundInfo{Server: s, UserHeaders: stamped})
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err = h.Attach(natsserver.InboundInfo{UserHeaders: parsed})
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\na: y\r\nB: z\r\n\r\n"))
+	out, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\na: y\r\nB: z\r\n\r\n"))
 	if want := "NATS/1.0\r\nB: z\r\nA: x\r\n\r\n"; err != nil || string(out) != want {
 		t.Errorf("block %q, error %v", out, err)
 	}
-	if n := conn.Growth(); n < len("NATS/1.0\r\nA: x\r\n\r\n") {
+	if n := att.Conn.Growth(); n < len("NATS/1.0\r\nA: x\r\n\r\n") {
 		t.Errorf("growth %d", n)
 	}
-	if _, err := conn.Rewrite(nil, []byte("foo"), []byte("nonsense")); err == nil {
+	if len(att.Names) != 1 || att.Names[0] != "A" {
+		t.Errorf("names %q", att.Names)
+	}
+	if _, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("nonsense")); err == nil {
 		t.Error("a malformed block was taken")
 	}
-	_, err = h.Attach(natsserver.InboundInfo{System: true, UserHeaders: parsed})
+	_, err = h.Attach(natsserver.InboundInfo{Server: s, System: true, UserHeaders: stamped})
 	if err == nil {
 		t.Error("a user of the system account was taken")
 	}
-	v := h.Varz().(*Varz)
-	if v.RefusedConnections != 1 || v.RefusedMessages != 1 || !v.Stamping || v.Release != release.Version {
-		t.Errorf("varz %+v", v)
+	got := *h.Varz().(*Varz)
+	want := Varz{
+		Release: release.Version, Stamping: true, StampedConnections: 1, StampedMessages: 1, StampedBytes: uint64(len(out)),
+		StrippedLines: 1, RefusedConnections: 1, RefusedMessages: 1,
+	}
+	if got != want {
+		t.Errorf("varz %+v, want %+v", got, want)
 	}
 }
 
-func TestParseBlock(t *testing.T) {
-	h := &Hook{}
-	tests := []struct {
-		name  string
-		block any
-		fault string
-	}{
-		{"both", map[string]any{"max_headers": int64(2), "max_bytes": int64(100)}, ""},
-		{"empty", map[string]any{}, ""},
-		{"no block", "x", "expected a block"},
-		{"unknown", map[string]any{"max_header": int64(2)}, `unknown field "max_header"`},
-		{"zero", map[string]any{"max_headers": int64(0)}, "max_headers must be"},
-		{"too large", map[string]any{"max_bytes": int64(65536)}, "max_bytes must be"},
-		{"text", map[string]any{"max_bytes": "1K"}, "max_bytes must be"},
+func TestAttachTakesTheBlock(t *testing.T) {
+	h := New()
+	s := inert(t)
+	options := parsed(t, h, `headers { protected: [P], sealed: [S], check_replies: true, all: {C: "{{client-ip()}}"} }`)
+	att, err := h.Attach(natsserver.InboundInfo{Server: s, Options: options, Host: "192.0.2.1"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		got, err := h.ParseBlock("headers", tt.block)
-		if (err == nil) != (tt.fault == "") || err != nil && !strings.Contains(err.Error(), tt.fault) {
-			t.Errorf("%s: error %v", tt.name, err)
+	out, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\np: y\r\nc: z\r\nB: z\r\n\r\n"))
+	if want := "NATS/1.0\r\nB: z\r\nC: 192.0.2.1\r\n\r\n"; err != nil || string(out) != want {
+		t.Errorf("block %q, error %v", out, err)
+	}
+	if out, lines := att.Reader.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
+		t.Errorf("cut %q, %d lines", out, lines)
+	}
+	other, err := h.Attach(natsserver.InboundInfo{Server: s, Options: options})
+	if err != nil || other.Reader != att.Reader {
+		t.Errorf("connections that may see the same have different readers, error %v", err)
+	}
+	if att.Replies == nil {
+		t.Error("replies are not checked")
+	}
+	trusted := user(t, h, nil, map[string]any{"publish": map[string]any{"allow": []any{"*"}}, "subscribe": map[string]any{"allow": []any{"*"}}})
+	att, err = h.Attach(natsserver.InboundInfo{Server: s, Options: options, UserHeaders: trusted})
+	if err != nil || att.Reader != nil {
+		t.Errorf("a permitted reader is cut, error %v", err)
+	}
+	out, err = att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\nP: y\r\n\r\n"))
+	if err != nil || string(out) != "NATS/1.0\r\nP: y\r\n\r\n" {
+		t.Errorf("permitted publisher: %q, error %v", out, err)
+	}
+}
+
+// A user JWT's own templates are text; the user that the server verified is what
+// templates of the configuration tell.
+func TestAttachTellsWhoItIs(t *testing.T) {
+	h := New()
+	s := inert(t)
+	options := parsed(t, h, `headers { all: {U: "{{name()}}", T: "{{connection-type()}}"} }`)
+	for _, test := range []struct {
+		name string
+		info natsserver.InboundInfo
+		want string
+	}{
+		{"nobody", natsserver.InboundInfo{Name: "says alice", Type: "nats"}, "T: nats"},
+		{"configured", natsserver.InboundInfo{User: "alice", Type: "websocket"}, "U: alice|T: websocket"},
+		{"JWT", natsserver.InboundInfo{User: "UX", UserClaims: &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: "bob"}}, Kind: natsserver.LEAF}, "U: bob|T: leafnode"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.info.Server, test.info.Options = s, options
+			att, err := h.Attach(test.info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := att.Conn.Rewrite(nil, []byte("foo"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range strings.Split(test.want, "|") {
+				if !bytes.Contains(out, []byte("\r\n"+line+"\r\n")) {
+					t.Errorf("block %q has no %q", out, line)
+				}
+			}
+			if n := bytes.Count(out, []byte("\r\n")); n != 2+len(strings.Split(test.want, "|")) {
+				t.Errorf("block %q has other lines", out)
+			}
+		})
+	}
+}
+
+func TestParseBlockReportsEachFault(t *testing.T) {
+	h := New()
+	_, err := h.ParseBlock("headers", map[string]any{"max_header": int64(2), "max_bytes": int64(70000), "sealed": "x y"})
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || len(joined.Unwrap()) != 3 {
+		t.Errorf("faults: %v", err)
+	}
+}
+
+func TestReplies(t *testing.T) {
+	for _, test := range []struct {
+		subject, payload, want string
+		err                    error
+	}{
+		{"foo", "{", "", nil},
+		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{"deliver_subject":"victim"}}`, "victim", nil},
+		{"$JS.hub.API.CONSUMER.DURABLE.CREATE.S.C", `{"config":{"deliver_subject":"victim"}}`, "victim", nil},
+		{"tenant.JS.API.CONSUMER.CREATE.S", `{"config":{"Deliver_Subject":"victim"}}`, "victim", nil}, // as encoding/json has it
+		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{"deliver_subject":"mine"},"config":{"deliver_subject":"victim"}}`, "victim", nil},
+		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{}}`, "", nil},
+		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":`, "", errConsumer},
+		{"$JS.API.CONSUMER.INFO.S.C", ``, "", nil},
+	} {
+		got, err := replies{}.Subjects([]byte(test.subject), []byte(test.payload))
+		if strings.Join(got, " ") != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s %s: %q, %v", test.subject, test.payload, got, err)
 		}
-		if tt.fault == "" && got == nil {
-			t.Errorf("%s: no rules", tt.name)
+	}
+}
+
+func TestPeersAreNamedOnce(t *testing.T) {
+	h := New()
+	s := inert(t)
+	if !h.peers.first(peer{s, "A"}) || h.peers.first(peer{s, "A"}) || !h.peers.first(peer{s, "B"}) {
+		t.Error("not once each")
+	}
+	strict := parsed(t, h, `headers { require_stamping_peers: true }`)
+	for _, test := range []struct {
+		release string
+		options any
+		refused bool
+	}{
+		{"", nil, false}, {"", strict, true}, {release.Version, strict, false},
+	} {
+		err := h.Peer(natsserver.InboundPeer{Server: s, Kind: "Router", ID: "A", Release: test.release, Options: test.options})
+		if (err != nil) != test.refused {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	h := New()
+	if got := string(h.RedactBlock([]byte("NATS/1.0\r\nSession: secret\r\nNats-Msg-Id: 7\r\n\r\n"))); strings.Contains(got, "secret") || !strings.Contains(got, "Session") || !strings.Contains(got, "Nats-Msg-Id: 7") {
+		t.Errorf("shown: %q", got)
+	}
+	for name, want := range map[string]bool{"Session": true, "Nats-Trace-Dest": false, "traceparent": false, "Accept-Encoding": false, "": true, "not a token": true} {
+		if h.RedactValue(name) != want {
+			t.Errorf("%q: %v", name, !want)
 		}
 	}
 }
 
 // The limits of the block hold for users, wherever in the file it stands.
 func TestOptionsReachUsers(t *testing.T) {
-	h := &Hook{}
-	options, err := h.ParseBlock("headers", map[string]any{"max_headers": int64(1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := h.ParseUserHeaders(map[string]any{"A": "x", "B": "y"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Attach(natsserver.InboundInfo{UserHeaders: parsed, Options: options}); !errors.Is(err, claim.ErrTooManyHeaders) {
+	h := New()
+	options := parsed(t, h, `headers { max_headers: 1 }`)
+	two := user(t, h, map[string]any{"A": "x", "B": "y"}, nil)
+	if _, err := h.Attach(natsserver.InboundInfo{Server: inert(t), UserHeaders: two, Options: options}); !errors.Is(err, claim.ErrTooManyHeaders) {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestParseUserHeaders(t *testing.T) {
-	h := &Hook{}
+	h := New()
 	if got, err := h.ParseUserHeaders(nil, nil); got != nil || err != nil {
 		t.Errorf("nothing: %v, %v", got, err)
 	}
 	_, err := h.ParseUserHeaders(map[string]any{"Nats-Rollup": "all", "B": int64(1)}, nil)
 	if err == nil || !strings.Contains(err.Error(), "Nats-Rollup") || !strings.Contains(err.Error(), `"B"`) {
 		t.Errorf("two faults: error %v", err)
+	}
+	if _, err = h.ParseUserHeaders(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
+		t.Errorf("unknown function: error %v", err)
 	}
 }

@@ -1,4 +1,5 @@
-// Package policy decides which headers one connection gets.
+// Package policy decides what one connection gets: the headers that are put on what it
+// publishes, the names that it may not set, and those that it may not read.
 //
 // The sources, and what each may do:
 //   - a user JWT that an account key signed, presented by the client or answered
@@ -7,9 +8,10 @@
 //     in the account JWT says; a headers claim of its own refuses the connection,
 //     or who holds such a key could write any header
 //   - a user in the configuration: the headers in it
+//   - the headers block of the configuration (Rules): on every connection
 //
-// Nobody in the system account is stamped: raft and several system services
-// take messages for raw bytes.
+// Nobody in the system account is stamped, or held to anything: raft and several system
+// services take messages for raw bytes.
 package policy
 
 import (
@@ -22,6 +24,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"stamp/server/claim"
+	"stamp/server/field"
 	"stamp/server/stamp"
 )
 
@@ -29,11 +32,15 @@ import (
 var (
 	ErrSystemAccount = errors.New("headers claim for a user of the system account, which is never stamped")
 	ErrScoped        = errors.New("headers claim in a user JWT that a scoped signing key signed; its headers belong in the scope's template")
+	ErrSetByServer   = errors.New("set by headers.all of the server")
 )
 
 // Conn is what is known about a connection when it is authenticated.
 type Conn struct {
-	System bool // bound to the system account
+	System    bool   // bound to the system account
+	MQTT      bool   // header blocks of its messages are the server's own
+	Solicited bool   // a leafnode connection that this server made
+	Account   string // name of the account, its public key in operator mode
 
 	User *claim.Claim // of the user in the configuration, or nil
 
@@ -45,35 +52,154 @@ type Conn struct {
 	Vars Vars
 }
 
-// Rules are the settings of one server. The zero value has the defaults.
-type Rules struct {
-	Limits claim.Limits
+// Grant is what a connection gets.
+type Grant struct {
+	Stamp        *stamp.Stamp // for what it publishes; nil: that is left alone
+	Seal         *stamp.Seal  // for what it is delivered; nil: that is left alone
+	CheckReplies bool         // it must be able to hear the answers to what it publishes
+	Names        []string     // stamped names, as spelled
+	LeftOut      []string     // names of its claim that are bound to other accounts
 }
 
-// Stamp returns what is put on the messages of c, or nil for nothing. An error
-// refuses the connection; it names headers, never values.
-func (r Rules) Stamp(c Conn) (*stamp.Stamp, error) {
+// For returns what c gets. An error refuses the connection; it names headers, never
+// values.
+func (r *Rules) For(c Conn) (*Grant, error) {
+	r = r.orDefault()
 	cl, err := r.claim(c)
-	if err != nil || cl == nil || len(cl.Headers) == 0 {
+	if err != nil {
 		return nil, err
 	}
+	if cl == nil {
+		cl = &claim.Claim{}
+	}
 	if c.System {
-		return nil, ErrSystemAccount
+		if len(cl.Headers) > 0 {
+			return nil, ErrSystemAccount
+		}
+		return &Grant{}, nil
 	}
-	headers := make([]stamp.Header, len(cl.Headers))
-	for i, h := range cl.Headers {
-		headers[i] = stamp.Header(h)
+	g := &Grant{CheckReplies: r.CheckReplies}
+	headers, err := r.headers(c, cl, g)
+	if err != nil {
+		return nil, err
 	}
-	return stamp.Compile(headers)
+	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.seals, cl.Subscribe))
+	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: r.Provenance && len(headers) > 0}
+	if len(headers) == 0 && len(o.Strip) == 0 {
+		return g, nil
+	}
+	g.Stamp, err = stamp.Compile(headers, o)
+	return g, err
 }
 
-func (r Rules) claim(c Conn) (*claim.Claim, error) {
+// headers are those to be stamped: of the server, then of the claim. It notes the names.
+func (r *Rules) headers(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, error) {
+	all, err := r.all(c)
+	if err != nil {
+		return nil, err
+	}
+	whole := &claim.Claim{Headers: all}
+	var faults claim.Errors
+	for _, h := range cl.Headers {
+		switch {
+		case r.setsAlways(h.Name):
+			faults = append(faults, &claim.Error{Header: h.Name, Err: ErrSetByServer})
+		case r.boundElsewhere(h.Name, c.Account):
+			g.LeftOut = append(g.LeftOut, h.Name)
+		default:
+			whole.Headers = append(whole.Headers, h)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	if len(all) > 0 {
+		if err := whole.Check(r.Limits); err != nil {
+			return nil, err
+		}
+	}
+	headers := make([]stamp.Header, len(whole.Headers))
+	for i, h := range whole.Headers {
+		headers[i] = stamp.Header(h)
+		g.Names = append(g.Names, h.Name)
+	}
+	return headers, nil
+}
+
+// all are the headers of the server itself. One without a value for this connection is left
+// out. On a connection that this server made to another, none are put: what comes from there
+// was published there.
+func (r *Rules) all(c Conn) ([]claim.Header, error) {
+	if r.All == nil || c.Solicited {
+		return nil, nil
+	}
+	var headers []claim.Header
+	for _, h := range r.All.Headers {
+		e, err := c.Vars.expandHeader(h)
+		if errors.Is(err, ErrTemplateEmpty) {
+			continue
+		}
+		if err != nil {
+			return nil, claim.Errors{&claim.Error{Header: h.Name, Err: err}}
+		}
+		headers = append(headers, e)
+	}
+	// A name or a tag is not made to be a header value.
+	return headers, (&claim.Claim{Headers: headers}).Check(r.Limits)
+}
+
+func (r *Rules) setsAlways(name string) bool {
+	return r.All != nil && slices.ContainsFunc(r.All.Headers, func(h claim.Header) bool {
+		return field.Fold(h.Name) == field.Fold(name)
+	})
+}
+
+// boundElsewhere tells whether a name is bound to accounts, and account is none of
+// them.
+func (r *Rules) boundElsewhere(name, account string) bool {
+	bound := false
+	for _, b := range r.compiled.bound {
+		if b.set.Has([]byte(name)) {
+			if slices.Contains(b.accounts, account) {
+				return false
+			}
+			bound = true
+		}
+	}
+	return bound
+}
+
+// strip are the names that are taken off what c publishes: the protected ones that it is
+// not permitted to set.
+func (r *Rules) strip(c Conn, permitted []string) []*stamp.NameSet {
+	if c.MQTT {
+		return nil
+	}
+	k := r.compiled
+	sets := []*stamp.NameSet{k.never, k.without("open", k.open, permitted)}
+	if c.Solicited {
+		sets[0] = k.without("never", k.never, permitted)
+	}
+	for i, b := range k.bound {
+		if slices.Contains(b.accounts, c.Account) {
+			sets = append(sets, k.without(fmt.Sprint("bound ", i), b.set, permitted))
+		} else {
+			sets = append(sets, b.set)
+		}
+	}
+	return slices.DeleteFunc(sets, (*stamp.NameSet).Empty)
+}
+
+func (r *Rules) claim(c Conn) (*claim.Claim, error) {
 	if c.UserJWT == "" {
 		if c.User == nil {
 			return nil, nil
 		}
 		// Read before the limits were known.
-		return c.User, c.User.Check(r.Limits)
+		if err := c.User.Check(r.Limits); err != nil {
+			return nil, err
+		}
+		return expand(c.User, c.Vars, r.Limits)
 	}
 	cl, err := claim.FromUserJWT(c.UserJWT, r.Limits)
 	if err != nil || !c.Scoped {

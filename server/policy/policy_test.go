@@ -30,6 +30,14 @@ func configured(name, value string) *claim.Claim {
 	return &claim.Claim{Headers: []claim.Header{{Name: name, Values: []string{value}}}}
 }
 
+func granted(r *Rules, c Conn) (*stamp.Stamp, error) {
+	g, err := r.For(c)
+	if err != nil {
+		return nil, err
+	}
+	return g.Stamp, nil
+}
+
 // lines is what s puts on a message that has no header block.
 func lines(t *testing.T, s *stamp.Stamp) string {
 	t.Helper()
@@ -69,6 +77,8 @@ func TestStamp(t *testing.T) {
 		{"system account", Conn{System: true, UserJWT: user(`{"A":"x"}`)}, "", ErrSystemAccount},
 		{"system account, configured", Conn{System: true, User: configured("A", "x")}, "", ErrSystemAccount},
 		{"system account without claim", Conn{System: true, UserJWT: plain}, "", nil},
+		{"template of a configured user", Conn{User: configured("A", "{{name()}} {{client-ip()}}"), Vars: Vars{Name: "bob", ClientIP: "192.0.2.1"}}, "A: bob 192.0.2.1", nil},
+		{"template of a configured user, no value", Conn{User: configured("A", "{{tls-subject()}}")}, "", ErrTemplateEmpty},
 		{"permissions alone", Conn{User: &claim.Claim{Publish: []string{"A"}}}, "", nil},
 
 		{"scope", scoped(plain, `{"A":"x"}`), "A: x", nil},
@@ -92,7 +102,7 @@ func TestStamp(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := Rules{}.Stamp(tt.conn)
+			s, err := granted(nil, tt.conn)
 			if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 				t.Fatalf("error %v, want %v", err, tt.err)
 			}
@@ -110,18 +120,18 @@ func TestTemplateResultIsChecked(t *testing.T) {
 			UserJWT: token(`{"nats":{}}`), Scoped: true, SigningKey: "AK",
 			AccountJWT: account(`{"A":"{{name()}}"}`), Vars: Vars{Name: name},
 		}
-		if s, err := (Rules{}).Stamp(c); err == nil {
+		if s, err := granted(nil, c); err == nil {
 			t.Errorf("name of %d bytes made a stamp of %d bytes", len(name), s.MaxLen())
 		}
 	}
 	c := Conn{UserJWT: token(`{"nats":{}}`), Scoped: true, SigningKey: "AK", AccountJWT: account(`{"A":"{{name()}}"}`)}
-	if _, err := (Rules{}).Stamp(c); !errors.Is(err, ErrTemplateEmpty) {
+	if _, err := granted(nil, c); !errors.Is(err, ErrTemplateEmpty) {
 		t.Errorf("user without a name: error %v", err)
 	}
 }
 
 func TestLimits(t *testing.T) {
-	r := Rules{Limits: claim.Limits{MaxHeaders: 1}}
+	r := &Rules{Limits: claim.Limits{MaxHeaders: 1}}
 	for name, c := range map[string]Conn{
 		"JWT": {UserJWT: user(`{"A":"x","B":"y"}`)},
 		"configuration": {User: &claim.Claim{Headers: []claim.Header{
@@ -129,7 +139,7 @@ func TestLimits(t *testing.T) {
 		}}},
 		"scope": {UserJWT: token(`{}`), Scoped: true, SigningKey: "AK", AccountJWT: account(`{"A":"x","B":"y"}`)},
 	} {
-		if _, err := r.Stamp(c); !errors.Is(err, claim.ErrTooManyHeaders) {
+		if _, err := granted(r, c); !errors.Is(err, claim.ErrTooManyHeaders) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

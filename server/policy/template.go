@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"stamp/server/claim"
@@ -20,14 +21,34 @@ var (
 // maxTemplateLines is how many lines the tags of one value may give.
 const maxTemplateLines = 64
 
-// Vars are what the functions of a scope's template stand for: {{name()}},
+// Vars are what the functions of a template stand for; an empty one has no value for the
+// connection. The first six are those of the permissions in a scope: {{name()}},
 // {{subject()}}, {{account-name()}}, {{account-subject()}}, {{tag(x)}} and
-// {{account-tag(x)}}, as in the permissions of a scope (upstream, auth.go,
-// processUserPermissionsTemplate).
+// {{account-tag(x)}} (upstream, auth.go, processUserPermissionsTemplate). Those of the
+// connection are called after their fields, as {{client-ip()}}.
 type Vars struct {
 	Name, Subject               string
 	AccountName, AccountSubject string
 	Tags, AccountTags           []string // each "name:value"
+
+	ClientIP, ClientID   string
+	ConnectionType       string // "nats", "mqtt", "websocket" or "leafnode"
+	ServerName, ServerID string
+	TLSSubject           string // RFC 2253, of a certificate that was verified
+}
+
+// functions are those without an argument.
+var functions = map[string]func(Vars) string{
+	"name":            func(v Vars) string { return v.Name },
+	"subject":         func(v Vars) string { return v.Subject },
+	"account-name":    func(v Vars) string { return v.AccountName },
+	"account-subject": func(v Vars) string { return v.AccountSubject },
+	"client-ip":       func(v Vars) string { return v.ClientIP },
+	"client-id":       func(v Vars) string { return v.ClientID },
+	"connection-type": func(v Vars) string { return v.ConnectionType },
+	"server-name":     func(v Vars) string { return v.ServerName },
+	"server-id":       func(v Vars) string { return v.ServerID },
+	"tls-subject":     func(v Vars) string { return v.TLSSubject },
 }
 
 // templateCall is one call, with the blanks around it that upstream allows too.
@@ -130,36 +151,67 @@ func combine(lines, ends []string) ([]string, error) {
 // call returns the values of one function. None is an error: an empty header
 // could pass for a missing one.
 func (v Vars) call(fn string) ([]string, error) {
-	name, arg, ok := strings.Cut(strings.TrimSuffix(fn, ")"), "(")
-	if !ok || !strings.HasSuffix(fn, ")") {
-		return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+	name, arg, err := parseCall(fn)
+	if err != nil {
+		return nil, err
 	}
 	var values []string
-	switch name = strings.ToLower(name); {
-	case name == "tag" && arg != "":
+	switch name {
+	case "tag":
 		values = tagged(v.Tags, arg)
-	case name == "account-tag" && arg != "":
+	case "account-tag":
 		values = tagged(v.AccountTags, arg)
-	case arg != "":
-		return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
 	default:
-		one, known := map[string]string{
-			"name": v.Name, "subject": v.Subject, "account-name": v.AccountName, "account-subject": v.AccountSubject,
-		}[name]
-		if !known {
-			return nil, fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
-		}
-		values = []string{one}
+		values = []string{functions[name](v)}
 	}
-	for _, s := range values {
-		if s == "" {
-			return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, fn)
-		}
-	}
-	if len(values) == 0 {
+	if len(values) == 0 || slices.Contains(values, "") {
 		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, fn)
 	}
 	return values, nil
+}
+
+// parseCall returns the name, in lower case, and the argument of a call of a function that
+// there is.
+func parseCall(fn string) (name, arg string, err error) {
+	name, arg, ok := strings.Cut(strings.TrimSuffix(fn, ")"), "(")
+	name = strings.ToLower(name)
+	takesArg := name == "tag" || name == "account-tag"
+	if _, known := functions[name]; !ok || !strings.HasSuffix(fn, ")") || !known && !takesArg || takesArg != (arg != "") {
+		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+	}
+	return name, arg, nil
+}
+
+// CheckTemplates tells what is wrong with the templates of a user in the configuration,
+// whatever the connection.
+func CheckTemplates(cl *claim.Claim) error {
+	var faults claim.Errors
+	for _, h := range cl.Headers {
+		if err := checkTemplate(h); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+// checkTemplate tells what is wrong with the values of a template whatever the connection.
+func checkTemplate(h claim.Header) error {
+	for _, value := range h.Values {
+		for _, call := range templateCall.FindAllStringSubmatch(value, -1) {
+			if _, _, err := parseCall(call[1]); err != nil {
+				return &claim.Error{Header: h.Name, Err: err}
+			}
+		}
+	}
+	for _, s := range h.Subjects {
+		if strings.Contains(s, "{{") {
+			return &claim.Error{Header: h.Name, Err: ErrTemplateSubject}
+		}
+	}
+	return nil
 }
 
 // tagged returns the values of the tags with the given name. jwt/v2 keeps tags

@@ -10,78 +10,92 @@ import (
 // block is the publisher's ("NATS/1.0" to the blank line), or empty when there
 // was none; nothing is appended when there is nothing to say. An error refuses
 // the message: it is one of the faults of grammar.go with the number of the
-// line, and dst is returned as it was.
+// line, or ErrProvenance, and dst is returned as it was.
 //
 // dst and block must not overlap. Nothing is allocated when dst has room for
 // len(block)+MaxLen() bytes.
 func (s *Stamp) Append(dst, subject, block []byte) ([]byte, error) {
-	dst, _, err := s.AppendCount(dst, subject, block)
-	return dst, err
+	var r Report
+	return s.AppendReport(dst, subject, block, &r)
 }
 
-// AppendCount is Append, and returns how many lines of block were removed.
-func (s *Stamp) AppendCount(dst, subject, block []byte) (out []byte, stripped int, err error) {
+// Report is what was removed from a block.
+type Report struct {
+	Stripped int    // lines
+	Name     []byte // of the first one, as the publisher spelled it, within the block
+}
+
+// AppendReport is Append, and reports what was removed of block.
+func (s *Stamp) AppendReport(dst, subject, block []byte, r *Report) ([]byte, error) {
+	*r = Report{}
+	if s.provenance && !validProvenance(subject) {
+		return dst, ErrProvenance
+	}
 	if len(block) == 0 {
-		return s.appendAlone(dst, subject), 0, nil
+		return s.appendAlone(dst, subject), nil
 	}
 	start := len(dst)
-	dst = slices.Grow(dst, len(block)+len(s.block))
-	dst, stripped, err = s.appendKept(dst, block)
+	dst = slices.Grow(dst, len(block)+s.MaxLen())
+	dst, err := s.appendKept(dst, block, r)
 	if err != nil {
-		return dst[:start], 0, err
+		*r = Report{}
+		return dst[:start], err
 	}
-	return s.appendRest(dst, subject), stripped, nil
+	return append(s.appendLines(dst, subject), crlf...), nil
 }
 
 // appendAlone appends the block of a message that had none.
 func (s *Stamp) appendAlone(dst, subject []byte) []byte {
-	if s.parts == nil {
+	if s.parts == nil && !s.provenance {
 		return append(dst, s.block...)
 	}
 	start := len(dst)
 	dst = append(dst, opening...)
-	dst = s.appendParts(dst, subject)
+	dst = s.appendLines(dst, subject)
 	if len(dst) == start+len(opening) {
 		return dst[:start]
 	}
 	return append(dst, crlf...)
 }
 
-// appendRest appends the stamped lines for subject, and the blank line, to what
-// is kept of the publisher's block.
-func (s *Stamp) appendRest(dst, subject []byte) []byte {
-	if s.block != "" && s.parts == nil {
-		return append(dst, s.block[len(opening):]...)
+// appendLines appends the stamped lines for subject.
+func (s *Stamp) appendLines(dst, subject []byte) []byte {
+	if s.parts == nil && s.block != "" {
+		dst = append(dst, s.block[len(opening):len(s.block)-len(crlf)]...)
 	}
-	return append(s.appendParts(dst, subject), crlf...)
-}
-
-func (s *Stamp) appendParts(dst, subject []byte) []byte {
 	for i := range s.parts {
 		if s.parts[i].on(subject) {
 			dst = append(dst, s.parts[i].lines...)
 		}
+	}
+	if s.provenance {
+		dst = appendProvenance(dst, subject)
 	}
 	return dst
 }
 
 // appendKept checks block and appends it without its blank line and without the
 // lines that are the server's to write. Lines are kept in runs, one copy each.
-func (s *Stamp) appendKept(dst, block []byte) (_ []byte, stripped int, err error) {
+func (s *Stamp) appendKept(dst, block []byte, r *Report) ([]byte, error) {
+	if !s.Adds() && isBareStatus(block) {
+		return append(dst, block[:len(block)-len(crlf)]...), nil
+	}
 	at, err := statusLine(block)
 	if err != nil {
-		return dst, 0, &lineError{1, err}
+		return dst, &lineError{1, err}
 	}
 	run := 0
 	for at < len(block) && block[at] != '\r' {
 		colon, next, err := headerLine(block, at)
 		if err != nil {
-			return dst, 0, lineFault(block, at, err)
+			return dst, lineFault(block, at, err)
 		}
 		if s.strips(block[at:colon]) {
 			dst = append(dst, block[run:at]...)
 			run = next
-			stripped++
+			if r.Stripped++; r.Stripped == 1 {
+				r.Name = block[at:colon]
+			}
 		}
 		at = next
 	}
@@ -93,9 +107,9 @@ func (s *Stamp) appendKept(dst, block []byte) (_ []byte, stripped int, err error
 	case len(rest) > len(crlf):
 		err = ErrTrailing
 	default:
-		return append(dst, block[run:at]...), stripped, nil
+		return append(dst, block[run:at]...), nil
 	}
-	return dst, 0, lineFault(block, at, err)
+	return dst, lineFault(block, at, err)
 }
 
 // strips tells whether a line with this name is removed.

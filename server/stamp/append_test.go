@@ -10,7 +10,7 @@ import (
 
 func mustCompile(t testing.TB, headers []Header, strip ...*NameSet) *Stamp {
 	t.Helper()
-	s, err := Compile(headers, strip...)
+	s, err := Compile(headers, Options{Strip: strip})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,9 @@ func TestAppend(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := mustCompile(t, tt.headers, mustNames(t, tt.strip...))
-			got, stripped, err := s.AppendCount([]byte("before"), []byte(tt.subject), []byte(tt.block))
+			var report Report
+			got, err := s.AppendReport([]byte("before"), []byte(tt.subject), []byte(tt.block), &report)
+			stripped := report.Stripped
 			if err != nil || string(got) != "before"+tt.want || stripped != tt.stripped {
 				t.Errorf("got %q, %d stripped, error %v\nwant %q, %d", got, stripped, err, "before"+tt.want, tt.stripped)
 			}
@@ -207,11 +209,12 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	set := mustNames(t, "X-Auth-*", "Other", "B", "C", "D", "E", "F")
 	block := []byte("NATS/1.0\r\nA: b\r\nSession: x\r\nx-auth-a: x\r\nLong: " + strings.Repeat("v", 500) + "\r\n\r\n")
 	dst := make([]byte, 0, 4096)
+	var report Report
 	for i, headers := range append(claims, nil) {
 		s := mustCompile(t, headers, set)
 		for _, b := range [][]byte{nil, block} {
 			n := testing.AllocsPerRun(100, func() {
-				if _, _, err := s.AppendCount(dst, []byte("api.a.b"), b); err != nil {
+				if _, err := s.AppendReport(dst, []byte("api.a.b"), b, &report); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -12,7 +12,7 @@ func ExampleStamp_Append() {
 	s, err := stamp.Compile([]stamp.Header{
 		{Name: "Session", Values: []string{"0af3"}},
 		{Name: "Authorization", Values: []string{"Bearer ey"}, Subjects: []string{"api.>"}},
-	})
+	}, stamp.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -67,6 +67,19 @@ func statusLine(block []byte) (int, error) {
 	return lineEnd(block, at)
 }
 
+// isBareStatus tells whether block is a status without a text and nothing else, as the
+// server itself ends the snapshot of a stream with. It is read alike by all as long as
+// nothing is put behind it.
+func isBareStatus(block []byte) bool {
+	const digits = len("204")
+	if len(block) != len(version)+len(" ")+digits+2*len(crlf) {
+		return false
+	}
+	d := block[len(version)+1 : len(version)+1+digits]
+	return string(block[:len(version)+1]) == version+" " && string(block[len(block)-2*len(crlf):]) == crlf+crlf &&
+		d[0] >= '1' && d[0] <= '9' && d[1] >= '0' && d[1] <= '9' && d[2] >= '0' && d[2] <= '9'
+}
+
 // statusText returns where the text of the status that begins at block[at] ends.
 func statusText(block []byte, at int) (int, error) {
 	const digits = len("503 ")

@@ -46,6 +46,9 @@ func forget(key digest) {
 func (s *Stamp) digest() digest {
 	b := make([]byte, 0, len(s.block)+256)
 	b = appendString(b, s.block)
+	if s.provenance {
+		b = append(b, 'p')
+	}
 	b = appendInt(b, len(s.parts))
 	for _, p := range s.parts {
 		b = appendInt(b, len(p.lines))
@@ -62,6 +65,9 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
+	if s.except != nil {
+		b = append(b, s.except.sum[:]...)
+	}
 	for _, t := range []table{s.names, s.prefixes} {
 		b = appendInt(b, len(t.entries))
 		for _, e := range t.entries {

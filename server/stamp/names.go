@@ -17,7 +17,8 @@ var ErrPattern = errors.New("not a header name, nor the beginning of one followe
 // up allocates nothing and costs about the same with ten names or thousands.
 type NameSet struct {
 	names, prefixes table
-	sum             digest // of what is in it, for intern; only of exported sets
+	except          *NameSet // names that are not in the set, whatever the rest says
+	sum             digest   // of what is in it, for intern; only of exported sets
 }
 
 // table is a hash table of folded strings, which are fixed when it is made.
@@ -90,13 +91,56 @@ func (t *table) makeSlots() {
 	}
 }
 
-func (s *NameSet) empty() bool { return s == nil || s.names.lens|s.prefixes.lens == 0 }
+// Empty tells whether no name is in the set.
+func (s *NameSet) Empty() bool { return s == nil || s.names.lens|s.prefixes.lens == 0 }
+
+// Without returns the set of the names of s that are not in except; nil when none are
+// left. Either may be nil, the empty set.
+func (s *NameSet) Without(except *NameSet) *NameSet {
+	if s.Empty() || except.Empty() {
+		return s
+	}
+	left := func(entries []string, covered func(string) bool) []string {
+		return slices.DeleteFunc(slices.Clone(entries), covered)
+	}
+	without := newNameSet(
+		left(s.names.entries, func(name string) bool { return except.Has([]byte(name)) }),
+		left(s.prefixes.entries, except.hasAll),
+	)
+	if without.Empty() {
+		return nil
+	}
+	without.except = except
+	if s.except != nil {
+		without.except = union(s.except, except)
+	}
+	without.sum = without.digest()
+	return without
+}
+
+// hasAll tells whether all names that begin with prefix, which is folded, are in the set.
+func (s *NameSet) hasAll(prefix string) bool {
+	return s.except == nil && slices.ContainsFunc(s.prefixes.entries, func(p string) bool { return strings.HasPrefix(prefix, p) })
+}
+
+// union returns the names of both, neither of which has exceptions.
+func union(a, b *NameSet) *NameSet {
+	join := func(a, b []string) []string { return append(slices.Clone(a), b...) }
+	u := newNameSet(join(a.names.entries, b.names.entries), join(a.prefixes.entries, b.prefixes.entries))
+	u.sum = u.digest()
+	return u
+}
 
 // Has tells whether name is in the set.
 func (s *NameSet) Has(name []byte) bool {
-	switch {
-	case s.names.lens&lenBit(len(name)) == 0 && s.prefixes.lens == 0:
+	if s == nil || s.names.lens&lenBit(len(name)) == 0 && s.prefixes.lens == 0 {
 		return false
+	}
+	return s.has(name) && !s.except.Has(name)
+}
+
+func (s *NameSet) has(name []byte) bool {
+	switch {
 	case s.names.slots == nil:
 		return s.hasFew(name)
 	}

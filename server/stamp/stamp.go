@@ -52,6 +52,16 @@ type Stamp struct {
 	own   NameSet    // of the stamped names, also those that a subject excludes
 	strip []*NameSet // further names to remove
 	names []string   // as spelled in the headers, within block
+
+	provenance bool
+}
+
+// Options are what a stamp does beside its headers.
+type Options struct {
+	// Strip are sets of further names whose lines are removed. They are kept.
+	Strip []*NameSet
+	// Provenance adds to each message where and when it was published, see provenance.go.
+	Provenance bool
 }
 
 // part is a run of lines that share their subjects.
@@ -62,18 +72,21 @@ type part struct {
 
 // Compile returns the stamp for headers. Lines of the publisher are removed when
 // they have a stamped name, on every subject, or a name in one of the sets of
-// strip. Without headers the stamp adds nothing, but still checks and removes.
+// o.Strip. Without headers the stamp adds nothing, but still checks and removes.
 //
 // Nothing of the arguments is kept but the sets, which are immutable.
-func Compile(headers []Header, strip ...*NameSet) (*Stamp, error) {
-	s := &Stamp{}
-	for _, set := range strip {
-		if !set.empty() {
+func Compile(headers []Header, o Options) (*Stamp, error) {
+	s := &Stamp{provenance: o.Provenance}
+	for _, set := range o.Strip {
+		if !set.Empty() {
 			s.strip = append(s.strip, set)
 		}
 	}
 	if err := s.layOut(headers); err != nil {
 		return nil, err
+	}
+	if s.provenance {
+		s.strip = append(s.strip, provenanceSet)
 	}
 	return intern(s), nil
 }
@@ -168,8 +181,20 @@ func makeParts(block string, spans []span, filters [][]filter) []part {
 }
 
 // MaxLen returns the most bytes that the stamp adds to a message: the length of
-// the block with every header in it.
-func (s *Stamp) MaxLen() int { return len(s.block) }
+// the block with every header in it. With provenance, a message whose subject is longer than
+// MaxProvenanceSubject grows by more, by what is above.
+func (s *Stamp) MaxLen() int {
+	switch {
+	case !s.provenance:
+		return len(s.block)
+	case s.block == "":
+		return len(opening) + maxProvenance + len(crlf)
+	}
+	return len(s.block) + maxProvenance
+}
+
+// Adds tells whether the stamp puts lines on messages, and does not only remove some.
+func (s *Stamp) Adds() bool { return s.block != "" || s.provenance }
 
 // Names returns the stamped names, in the order and spelling of the headers.
 func (s *Stamp) Names() []string { return slices.Clone(s.names) }

@@ -29,7 +29,7 @@ func TestCompileRefuses(t *testing.T) {
 		{Header{Name: "A", Values: []string{"v"}, Subjects: []string{"a..b"}}, ErrSubject},
 	}
 	for i, tt := range tests {
-		_, err := Compile([]Header{ok, tt.header})
+		_, err := Compile([]Header{ok, tt.header}, Options{})
 		if !errors.Is(err, tt.want) {
 			t.Errorf("case %d: %v, want %v", i, err, tt.want)
 			continue
@@ -38,7 +38,7 @@ func TestCompileRefuses(t *testing.T) {
 			t.Errorf("case %d: the error has no place, or a value", i)
 		}
 	}
-	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}); !errors.Is(err, ErrDuplicate) {
+	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}, Options{}); !errors.Is(err, ErrDuplicate) {
 		t.Errorf("aliases: %v", err)
 	}
 }

@@ -1,0 +1,81 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/server/stamp"
+)
+
+// reader is what connections with the same seal are delivered with.
+type reader struct {
+	seal  *stamp.Seal
+	count *shard
+}
+
+var _ natsserver.InboundReader = (*reader)(nil)
+
+// readers has one reader for each seal, since the server compares them to cut a
+// message once.
+type readers struct {
+	mu   sync.Mutex
+	byID map[*stamp.Seal]*reader
+}
+
+// maxReaders is how many are kept. Above it, all are dropped: connections that have one
+// keep it.
+const maxReaders = 1024
+
+func (r *readers) of(h *Hook, seal *stamp.Seal) *reader {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.byID[seal]; known != nil {
+		return known
+	}
+	if r.byID == nil || len(r.byID) >= maxReaders {
+		r.byID = map[*stamp.Seal]*reader{}
+	}
+	next := &reader{seal, h.counters.shard(uint64(len(r.byID)))}
+	r.byID[seal] = next
+	return next
+}
+
+// Cut implements natsserver.InboundReader.
+func (r *reader) Cut(dst, hdr []byte) ([]byte, int) { return r.seal.Cut(dst, hdr) }
+
+// CutPayload implements natsserver.InboundReader.
+func (r *reader) CutPayload(payload []byte) ([]byte, int) { return r.seal.CutStored(payload) }
+
+// Withheld implements natsserver.InboundReader.
+func (r *reader) Withheld(lines int) { r.count.sealed.Add(uint64(lines)) }
+
+// replies finds where JetStream is asked to deliver to.
+type replies struct{}
+
+var errConsumer = errors.New("a request for a consumer that cannot be read")
+
+// Subjects implements natsserver.InboundReplies: a push consumer has the subject in its
+// configuration (upstream, jetstream_api.go, CreateConsumerRequest). The API may be
+// imported under another prefix, so that only the end of the subject is known. The
+// payload is read as the server reads it.
+func (replies) Subjects(subject, payload []byte) ([]string, error) {
+	if !bytes.Contains(subject, []byte("CONSUMER.")) || !bytes.Contains(subject, []byte("CREATE")) {
+		return nil, nil
+	}
+	var request struct {
+		Config struct {
+			DeliverSubject string `json:"deliver_subject"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(payload, &request); err != nil {
+		return nil, errConsumer
+	}
+	if request.Config.DeliverSubject == "" {
+		return nil, nil
+	}
+	return []string{request.Config.DeliverSubject}, nil
+}

@@ -1,0 +1,132 @@
+package hook
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nuid"
+)
+
+// forgerySubject is where an account's forgeries are published, in the system account.
+const forgerySubject = "$SYS.ACCOUNT.%s.HEADERS.FORGERY"
+
+// ForgeryType is the type of Forgery.
+const ForgeryType = "io.stamp.server.advisory.v1.header_forgery"
+
+// Forgery is the event that a connection published lines that are the server's to write,
+// which were taken off, or a header block that was refused. It holds names, never values.
+type Forgery struct {
+	natsserver.TypedEvent
+	Server natsserver.ServerInfo `json:"server"`
+	Client ForgeryClient         `json:"client"`
+	// Headers are names, as the client spelled them; the first of each message.
+	Headers []string `json:"headers,omitempty"`
+	// Error is why the last block that was refused was.
+	Error string `json:"error,omitempty"`
+	// Count is how many messages it tells of.
+	Count uint64 `json:"count"`
+}
+
+// ForgeryClient is who did it. Name is what the client calls itself.
+type ForgeryClient struct {
+	ID      uint64 `json:"id"`
+	Kind    string `json:"kind"`
+	Host    string `json:"host,omitempty"`
+	Name    string `json:"name,omitempty"`
+	User    string `json:"user,omitempty"`
+	Account string `json:"account"`
+}
+
+// A connection that forges is reported at once, and then at most once in forgeryEvery
+// with what it did since; at most forgeryNames headers are named. All connections
+// together are reported forgeryBurst times in forgeryEvery.
+const (
+	forgeryEvery = 10 * time.Second
+	forgeryNames = 8
+	forgeryBurst = 100
+	maxName      = 64 // bytes that are shown of a name
+)
+
+// forgery limits the reports of all connections.
+type forgery struct {
+	mu    sync.Mutex
+	since time.Time
+	sent  int
+}
+
+func (f *forgery) allow(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.since) >= forgeryEvery {
+		f.since, f.sent = now, 0
+	}
+	f.sent++
+	return f.sent <= forgeryBurst
+}
+
+// forger is what is known of one connection. It is used by the connection's read loop,
+// and by the one that ends a MQTT connection.
+type forger struct {
+	server *natsserver.Server
+	client ForgeryClient
+	limit  *forgery
+
+	mu      sync.Mutex
+	last    time.Time
+	pending Forgery
+}
+
+func (f *forgery) of(info natsserver.InboundInfo) *forger {
+	kind := "Client"
+	if info.Kind == natsserver.LEAF {
+		kind = "Leafnode"
+	}
+	user := info.User
+	if uc := info.UserClaims; uc != nil && uc.Name != "" {
+		user = uc.Name
+	}
+	return &forger{server: info.Server, limit: f, client: ForgeryClient{
+		ID: info.CID, Kind: kind, Host: info.Host, Name: info.Name, User: user, Account: info.Account,
+	}}
+}
+
+func (f *forger) stripped(name []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h := f.pending.Headers; len(h) < forgeryNames {
+		if shown := string(name[:min(len(name), maxName)]); !slices.Contains(h, shown) {
+			f.pending.Headers = append(h, shown)
+		}
+	}
+	f.report()
+}
+
+func (f *forger) refused(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pending.Error = err.Error()
+	f.report()
+}
+
+// report reports what is pending, when that may be done now. The lock is held.
+func (f *forger) report() {
+	f.pending.Count++
+	now := time.Now()
+	if now.Sub(f.last) < forgeryEvery || !f.limit.allow(now) {
+		return
+	}
+	f.last = now
+	e := f.pending
+	f.pending = Forgery{}
+	e.Client = f.client
+	e.TypedEvent = natsserver.TypedEvent{Type: ForgeryType, ID: nuid.Next(), Time: now.UTC()}
+	what := fmt.Sprintf("lines taken off that are not its to write: %q", e.Headers)
+	if len(e.Headers) == 0 {
+		what = "header block refused: " + e.Error
+	}
+	f.server.Warnf("cid:%d - Header forgery by user %q of account %q: %s (%d messages)", f.client.ID, f.client.User, f.client.Account, what, e.Count)
+	f.server.InboundEvent(fmt.Sprintf(forgerySubject, f.client.Account), &e.Server, &e)
+}

@@ -1,0 +1,82 @@
+package hook
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"stamp/server/claim"
+	"stamp/server/field"
+	"stamp/server/release"
+	"stamp/server/stamp"
+)
+
+// Varz is the object `headers` in varz. Counts are since the start of the server.
+type Varz struct {
+	Release            string `json:"release"`
+	Stamping           bool   `json:"stamping"`
+	StampedConnections uint64 `json:"stamped_connections"` // that had headers when they were authenticated
+	StampedMessages    uint64 `json:"stamped_messages"`
+	StampedBytes       uint64 `json:"stamped_bytes"`       // of header blocks, as they left
+	StrippedLines      uint64 `json:"stripped_lines"`      // of stamped or protected names
+	SealedLines        uint64 `json:"sealed_lines"`        // withheld, counted for each receiver
+	RefusedConnections uint64 `json:"refused_connections"` // for their headers claim
+	RefusedMessages    uint64 `json:"refused_messages"`    // for their header block
+}
+
+// counters are those of Varz. What the read loops of many connections count is spread
+// over shards, so that they do not wait for one cache line.
+type counters struct {
+	stampedConnections, refusedConnections atomic.Uint64
+
+	shards [counterShards]shard
+}
+
+const counterShards = 32
+
+type shard struct {
+	stamped, bytes, stripped, refused, sealed atomic.Uint64
+
+	_ [24]byte // to 64 bytes, a cache line
+}
+
+func (c *counters) shard(cid uint64) *shard { return &c.shards[cid%counterShards] }
+
+// Varz implements natsserver.InboundMonitorHook.
+func (h *Hook) Varz() any {
+	v := &Varz{
+		Release:            release.Version,
+		Stamping:           true,
+		StampedConnections: h.counters.stampedConnections.Load(),
+		RefusedConnections: h.counters.refusedConnections.Load(),
+	}
+	for i := range h.counters.shards {
+		s := &h.counters.shards[i]
+		v.StampedMessages += s.stamped.Load()
+		v.StampedBytes += s.bytes.Load()
+		v.StrippedLines += s.stripped.Load()
+		v.SealedLines += s.sealed.Load()
+		v.RefusedMessages += s.refused.Load()
+	}
+	return v
+}
+
+// RedactJWT implements natsserver.InboundMonitorHook.
+func (h *Hook) RedactJWT(token string) string { return claim.Redact(token) }
+
+// RedactBlock implements natsserver.InboundMonitorHook.
+func (h *Hook) RedactBlock(hdr []byte) []byte { return stamp.MaskBlock(nil, hdr) }
+
+// RedactPayload implements natsserver.InboundMonitorHook.
+func (h *Hook) RedactPayload(payload []byte) []byte {
+	if shown, ok := stamp.MaskStored(payload); ok {
+		return shown
+	}
+	return payload
+}
+
+// RedactValue implements natsserver.InboundMonitorHook: a name that nobody can have
+// stamped holds no secret.
+func (h *Hook) RedactValue(name string) bool {
+	err := field.CheckName(name)
+	return !errors.Is(err, field.ErrNameReserved)
+}

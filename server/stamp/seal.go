@@ -1,0 +1,148 @@
+package stamp
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+	"unicode"
+	"weak"
+
+	"stamp/server/field"
+)
+
+// Seal takes the lines off a header block that its reader may not see. It is immutable;
+// equal ones are the same pointer.
+//
+// Blocks with a stamp fit the grammar of a publisher's. Others are delivered as well:
+// the server's own, with a status that has no text or a subject that is not UTF-8, and what a
+// server that does not stamp has let through. So a reader's grammar is laxer; and where a
+// block does not fit that either, it is withheld as a whole when a name that is hidden may
+// be in it.
+type Seal struct {
+	hidden *NameSet
+}
+
+var seals = struct {
+	sync.Mutex
+	known map[digest]weak.Pointer[Seal]
+}{known: make(map[digest]weak.Pointer[Seal])}
+
+// NewSeal returns the seal for names that are hidden, or nil when there are none.
+func NewSeal(hidden *NameSet) *Seal {
+	if hidden.Empty() {
+		return nil
+	}
+	seals.Lock()
+	defer seals.Unlock()
+	if same := seals.known[hidden.sum].Value(); same != nil {
+		return same
+	}
+	s := &Seal{hidden}
+	seals.known[hidden.sum] = weak.Make(s)
+	runtime.AddCleanup(s, forgetSeal, hidden.sum)
+	return s
+}
+
+func forgetSeal(key digest) {
+	seals.Lock()
+	defer seals.Unlock()
+	if seals.known[key].Value() == nil {
+		delete(seals.known, key)
+	}
+}
+
+// Cut appends to dst what the reader may see of block, and returns how many lines that
+// leaves out. When it leaves out none, dst is returned as it was: the reader gets block
+// itself. When it leaves out some and appends nothing, there is no header left to deliver.
+//
+// Nothing is allocated when dst has room for len(block) bytes.
+func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
+	start := len(dst)
+	at, ok := firstLine(block)
+	run := 0
+	for ok && !bytes.HasPrefix(block[at:], []byte(crlf)) {
+		var colon, next int
+		if colon, next, ok = deliveredLine(block, at); ok && s.hidden.Has(block[at:colon]) {
+			dst = append(dst, block[run:at]...)
+			run = next
+			cut++
+		}
+		at = next
+	}
+	if !ok || at+len(crlf) != len(block) {
+		return s.withhold(dst[:start], block)
+	}
+	if cut == 0 {
+		return dst, 0
+	}
+	dst = append(dst, block[run:]...)
+	if len(dst)-start == len(opening)+len(crlf) {
+		return dst[:start], cut
+	}
+	return dst, cut
+}
+
+// firstLine returns where the line of the version ends, with its CRLF.
+func firstLine(block []byte) (int, bool) {
+	if !bytes.HasPrefix(block, []byte(version)) {
+		return 0, false
+	}
+	return lineEndAt(block, len(version))
+}
+
+// deliveredLine reads the line at block[at]: a token, a colon, and anything but line
+// breaks.
+func deliveredLine(block []byte, at int) (colon, next int, ok bool) {
+	for colon = at; colon < len(block) && field.IsTokenByte(block[colon]); colon++ {
+	}
+	if colon == at || colon == len(block) || block[colon] != ':' {
+		return 0, 0, false
+	}
+	next, ok = lineEndAt(block, colon)
+	return colon, next, ok
+}
+
+// lineEndAt returns the index behind the first line break at or after block[at], which
+// must be CRLF.
+func lineEndAt(block []byte, at int) (int, bool) {
+	end := bytes.IndexByte(block[at:], '\n')
+	if end < 1 || block[at+end-1] != '\r' || bytes.IndexByte(block[at:at+end-1], '\r') >= 0 {
+		return 0, false
+	}
+	return at + end + 1, true
+}
+
+// withhold decides on a block that clients read differently. What is left of one that
+// may hold a hidden name is its status.
+func (s *Seal) withhold(dst, block []byte) ([]byte, int) {
+	if !s.mayHold(block) {
+		return dst, 0
+	}
+	if end, err := statusLine(block); err == nil && end > len(opening) {
+		return append(append(dst, block[:end]...), crlf...), 1
+	}
+	return dst, 1
+}
+
+// mayHold tells whether any reader, however lax, could see a hidden name: lines end at
+// any CR or LF, and spaces and control characters do not count.
+func (s *Seal) mayHold(block []byte) bool {
+	for len(block) > 0 {
+		line := block
+		if end := bytes.IndexAny(block, "\r\n"); end >= 0 {
+			line, block = block[:end], block[end+1:]
+		} else {
+			block = nil
+		}
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 {
+			continue
+		}
+		if s.hidden.Has(bytes.TrimFunc(line[:colon], isBlank)) {
+			return true
+		}
+	}
+	return false
+}
+
+func isBlank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }
