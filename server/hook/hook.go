@@ -30,6 +30,8 @@ var (
 	_ natsserver.InboundScopeHook   = (*Hook)(nil)
 	_ natsserver.InboundCalloutHook = (*Hook)(nil)
 	_ natsserver.InboundStartHook   = (*Hook)(nil)
+	_ natsserver.InboundTraceHook   = (*Hook)(nil)
+	_ natsserver.InboundPeerHook    = (*Hook)(nil)
 )
 
 // New returns a hook that is not installed.

@@ -63,10 +63,10 @@ func (h *Hook) Varz() any {
 // RedactJWT implements natsserver.InboundMonitorHook.
 func (h *Hook) RedactJWT(token string) string { return claim.Redact(token) }
 
-// RedactBlock implements natsserver.InboundMonitorHook.
+// RedactBlock implements natsserver.InboundTraceHook.
 func (h *Hook) RedactBlock(hdr []byte) []byte { return stamp.MaskBlock(nil, hdr) }
 
-// RedactPayload implements natsserver.InboundMonitorHook.
+// RedactPayload implements natsserver.InboundTraceHook.
 func (h *Hook) RedactPayload(payload []byte) []byte {
 	if shown, ok := stamp.MaskStored(payload); ok {
 		return shown
@@ -74,7 +74,7 @@ func (h *Hook) RedactPayload(payload []byte) []byte {
 	return payload
 }
 
-// RedactValue implements natsserver.InboundMonitorHook: a name that nobody can have
+// RedactValue implements natsserver.InboundTraceHook: a name that nobody can have
 // stamped holds no secret.
 func (h *Hook) RedactValue(name string) bool {
 	err := field.CheckName(name)

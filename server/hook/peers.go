@@ -22,7 +22,7 @@ type peer struct {
 	id     string
 }
 
-// Peer implements natsserver.InboundMonitorHook.
+// Peer implements natsserver.InboundPeerHook.
 func (h *Hook) Peer(p natsserver.InboundPeer) error {
 	if p.Release != "" {
 		return nil
