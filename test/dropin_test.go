@@ -54,7 +54,7 @@ func TestCommandLine(t *testing.T) {
 		{"valid configuration", []string{"-t", "-c", good}, 0, "is valid"},
 		{"no such file", []string{"-c", good + "x"}, 1, "no such file"},
 		{"unknown field", []string{"-t", "-c", file("a", "header: 1")}, 1, `unknown field "header"`},
-		{"unknown field of the block", []string{"-t", "-c", file("b", "port: 1\nheaders { max: 1 }")}, 1, `:2:1: error parsing headers: unknown field "max"`},
+		{"unknown field of the block", []string{"-t", "-c", file("b", "port: 1\nheaders { max: 1 }")}, 1, `:2:11: unknown field "max"`},
 		{"user with an invalid header", []string{"-t", "-c", file("c", "authorization { users: [\n{user: u, password: u, headers: {Nats-A: x, B: 1}} ] }")}, 1, `:2:24: error parsing headers: header "B"`},
 	}
 	for _, tt := range tests {
