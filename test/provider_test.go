@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,16 +17,7 @@ import (
 // github.com/zitadel/oidc/v3, which scripts/test installs, and returns its issuer.
 func openIDProvider(t *testing.T) string {
 	t.Helper()
-	file, err := exec.LookPath("openid-provider")
-	if err != nil {
-		file = filepath.Join("..", ".cache", "bin", "openid-provider")
-	}
-	if _, err := os.Stat(file); err != nil {
-		if os.Getenv("STAMP_TEST_ALL") != "" {
-			t.Fatal("there is no openid-provider; `scripts/test tools` installs it")
-		}
-		t.Skip("there is no openid-provider; `scripts/test tools` installs it")
-	}
+	file := harness.Tool(t, "openid-provider")
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free now
 	if err != nil {
 		t.Fatal(err)

@@ -222,5 +222,16 @@ func (r *Raw) Msg() Msg {
 	return m
 }
 
+// Peek tells whether a message or a line is there to be read within a moment. It is for
+// Eventually.
+func (r *Raw) Peek() bool {
+	r.t.Helper()
+	if err := r.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		r.t.Fatal(err)
+	}
+	_, err := r.r.Peek(1)
+	return err == nil
+}
+
 // Close closes the connection.
 func (r *Raw) Close() { r.conn.Close() }

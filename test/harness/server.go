@@ -51,10 +51,41 @@ func Start(t testing.TB, conf string, args ...string) *Server {
 // it to be ready: see Exit.
 func Launch(t testing.TB, conf string, args ...string) *Server {
 	t.Helper()
+	return launch(t, Binary(t), conf, args...)
+}
+
+// StartStock is Start for the server of upstream, which does not stamp. scripts/test
+// builds it; without, the test is skipped.
+func StartStock(t testing.TB, conf string, args ...string) *Server {
+	t.Helper()
+	s := launch(t, Tool(t, "stock-nats-server"), common+conf, args...)
+	s.WaitLog(t, "Server is ready")
+	return s
+}
+
+func launch(t testing.TB, binary, conf string, args ...string) *Server {
+	t.Helper()
 	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf")}
 	s.write(t, conf)
-	s.Process = Run(t, Binary(t), append([]string{"-c", s.conf}, args...)...)
+	s.Process = Run(t, binary, append([]string{"-c", s.conf}, args...)...)
 	return s
+}
+
+// Tool returns a program that `scripts/test tools` installs; without it, the test is skipped.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	file := filepath.Join("..", ".cache", "bin", name)
+	if _, err := os.Stat(file); err != nil {
+		if os.Getenv("STAMP_TEST_ALL") != "" {
+			t.Fatalf("there is no %s; `scripts/test tools` installs it", name)
+		}
+		t.Skipf("there is no %s; `scripts/test tools` installs it", name)
+	}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
 }
 
 // Reload gives the server a new configuration, as Start does, and waits until it
