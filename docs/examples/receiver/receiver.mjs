@@ -1,0 +1,31 @@
+// Tells, on the side of a service, whether a message came as its author published it. It is
+// for servers with headers { provenance: true }, and for the messages of nats.js; copy it.
+
+const clockSkew = 10_000; // ms that a server's clock may be ahead of ours
+
+// check throws unless m was published, no longer than maxAge ms ago, to a subject that matches
+// one of subjects, which may have wildcards: those that the service is for. It does not ask on
+// which subject m came, since a pull request brings a message to a service under the subject
+// that it was stored under.
+export function check(m, maxAge, ...subjects) {
+  const subject = m.headers?.values("Stamp-Subject") ?? [];
+  const when = m.headers?.values("Stamp-Time") ?? [];
+  if (subject.length !== 1 || when.length !== 1) {
+    throw new Error("message is not stamped, so that its author is nobody");
+  }
+  if (!subjects.some((s) => matches(s.split("."), subject[0].split(".")))) {
+    throw new Error(`message was published to another subject: ${subject[0]}`);
+  }
+  const age = Date.now() - Date.parse(when[0]);
+  if (!(age <= maxAge && age >= -clockSkew)) { // also when it is no time
+    throw new Error(`message was published too long ago, or in the future: ${age} ms`);
+  }
+}
+
+function matches(pattern, subject) {
+  for (const [i, token] of pattern.entries()) {
+    if (token === ">") return subject.length > i;
+    if (i >= subject.length || (token !== "*" && token !== subject[i])) return false;
+  }
+  return pattern.length === subject.length;
+}

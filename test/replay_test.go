@@ -1,0 +1,249 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/docs/examples/receiver"
+	"stamp/test/harness"
+)
+
+// replayConf: victim and attacker may publish to chat, which a stream keeps, and have some
+// of JetStream's API. The service listens on admin, where only victim may publish.
+const replayConf = `
+	headers { %s }
+	accounts { APP { jetstream: enabled, users: [
+		{user: owner, password: owner}
+		{user: victim, password: victim, headers: {X-User: victim}, permissions: {publish: ["chat.>", "admin.>"], subscribe: "_INBOX.>"}}
+		{user: attacker, password: attacker, headers: {X-User: attacker}
+			permissions: {publish: ["chat.>", "plan.>", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.CONSUMER.>"], subscribe: "_INBOX.attacker.>"}}
+	] } }
+	jetstream { store_dir: %q }`
+
+// replay is an attack: it has victim's message on chat.1 delivered to admin.do.
+type replay struct {
+	name   string
+	attack func(t *testing.T, attacker *nats.Conn)
+}
+
+var replays = []replay{
+	{"direct get", func(t *testing.T, nc *nats.Conn) {
+		publishRequest(t, nc, "$JS.API.DIRECT.GET.CHAT.chat.1", "admin.do", "")
+	}},
+	{"pull", func(t *testing.T, nc *nats.Conn) {
+		request(t, nc, "$JS.API.CONSUMER.CREATE.CHAT.pull", `{"stream_name":"CHAT","config":{"name":"pull","ack_policy":"none","mem_storage":true}}`)
+		publishRequest(t, nc, "$JS.API.CONSUMER.MSG.NEXT.CHAT.pull", "admin.do", "1")
+	}},
+	{"push consumer", func(t *testing.T, nc *nats.Conn) {
+		_, _ = nc.Request("$JS.API.CONSUMER.CREATE.CHAT.push", []byte(`{"stream_name":"CHAT","config":{"name":"push","deliver_subject":"admin.do","ack_policy":"none","mem_storage":true}}`), time.Second)
+	}},
+	{"durable push consumer", func(t *testing.T, nc *nats.Conn) {
+		_, _ = nc.Request("$JS.API.CONSUMER.DURABLE.CREATE.CHAT.push", []byte(`{"stream_name":"CHAT","config":{"durable_name":"push","deliver_subject":"admin.do","ack_policy":"none","mem_storage":true}}`), time.Second)
+	}},
+}
+
+func publishRequest(t *testing.T, nc *nats.Conn, subject, reply, body string) {
+	t.Helper()
+	if err := nc.PublishRequest(subject, reply, []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// chatting is a server with victim's message in the stream, and the owner's connection.
+func chatting(t *testing.T, headers string, stream jetstream.StreamConfig) (*harness.Server, *nats.Conn) {
+	t.Helper()
+	s := harness.Start(t, fmt.Sprintf(replayConf, headers, t.TempDir()))
+	owner := s.Connect(t, userInfo("owner"))
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
+	defer cancel()
+	if _, err := newJetStream(t, owner).CreateStream(ctx, stream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newJetStream(t, s.Connect(t, userInfo("victim"))).Publish(ctx, "chat.1", []byte("delete everything")); err != nil {
+		t.Fatal(err)
+	}
+	return s, owner
+}
+
+// replayed starts a server, runs the attack, and returns what the service gets from
+// victim: the replay, or nil when it does not come before a message that is sent behind it.
+func replayed(t *testing.T, headers string, r replay) (*nats.Msg, *harness.Server) {
+	t.Helper()
+	s, owner := chatting(t, headers, chat)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
+	defer cancel()
+	service, err := owner.SubscribeSync("admin.do")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 10)
+	attacker := s.Connect(t, userInfo("attacker"), nats.CustomInboxPrefix("_INBOX.attacker"),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	r.attack(t, attacker)
+	// An attack that is refused is over when the client is told; one that is not, when the
+	// message has come.
+	for {
+		m, err := service.NextMsg(50 * time.Millisecond)
+		if err == nil {
+			return m, s
+		}
+		select {
+		case err := <-refused:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Fatal(err)
+			}
+			return nil, s
+		case <-ctx.Done():
+			return nil, s
+		default:
+		}
+	}
+}
+
+var chat = jetstream.StreamConfig{Name: "CHAT", Subjects: []string{"chat.>"}, AllowDirect: true, Storage: jetstream.MemoryStorage}
+
+func TestReplay(t *testing.T) {
+	for _, r := range replays {
+		t.Run(r.name, func(t *testing.T) {
+			m, _ := replayed(t, "", r)
+			if m == nil || m.Header.Get("X-User") != "victim" {
+				t.Fatal("the attack does not work without the option, so that this test shows nothing")
+			}
+			m, s := replayed(t, "check_replies: true", r)
+			if m != nil {
+				t.Error("the attack works with check_replies")
+			}
+			s.WaitLog(t, "its answer would go to a subject that the connection may not subscribe to")
+
+			m, _ = replayed(t, "provenance: true", r)
+			if m == nil || m.Header.Get("Stamp-Subject") != "chat.1" {
+				t.Fatal("the replay does not tell where it was published")
+			}
+			if err := receiver.Check(m, time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
+				t.Errorf("the receiver's check: %v", err)
+			}
+		})
+	}
+}
+
+// A schedule has the server publish into the stream, for who reads that.
+func TestReplayBySchedule(t *testing.T) {
+	stream := chat
+	stream.Subjects = []string{"chat.>", "plan.>", "admin.>"}
+	stream.AllowMsgSchedules = true
+	m := scheduled(t, "", stream)
+	if m == nil || m.Header.Get("X-User") != "victim" {
+		t.Fatal("the attack does not work without the option, so that this test shows nothing")
+	}
+	if scheduled(t, `protected: ["Nats-Schedule*"]`, stream) != nil {
+		t.Error("the attack works where Nats-Schedule* is protected")
+	}
+	if m = scheduled(t, "provenance: true", stream); m == nil {
+		t.Fatal("no replay")
+	}
+	if err := receiver.Check(m, time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
+		t.Errorf("the receiver's check: %v", err)
+	}
+}
+
+// scheduled has attacker plan victim's message for admin.do. It returns that, or nil when
+// what is stored is no plan.
+func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *nats.Msg) {
+	t.Helper()
+	s, owner := chatting(t, headers, stream)
+	attacker := s.Connect(t, userInfo("attacker"), nats.CustomInboxPrefix("_INBOX.attacker"))
+	plan := &nats.Msg{Subject: "plan.x", Header: nats.Header{
+		"Nats-Schedule": {"@at " + time.Now().UTC().Format(time.RFC3339)}, "Nats-Schedule-Target": {"admin.do"}, "Nats-Schedule-Source": {"chat.1"},
+	}}
+	if _, err := attacker.RequestMsg(plan, harness.Timeout); err != nil {
+		t.Fatal(err)
+	}
+	found := func(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
+	harness.Eventually(t, "the plan to be carried out, or to be none", func() bool {
+		if m = request(t, owner, "$JS.API.DIRECT.GET.CHAT.admin.do", ""); found(m) {
+			return true
+		}
+		m = nil
+		stored := request(t, owner, "$JS.API.DIRECT.GET.CHAT.plan.x", "")
+		return found(stored) && stored.Header.Get("Nats-Schedule") == ""
+	})
+	return m
+}
+
+// The option does not disturb who asks for himself.
+func TestCheckRepliesLetsHonestRequestsThrough(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(replayConf, "check_replies: true", t.TempDir()))
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
+	defer cancel()
+	if _, err := newJetStream(t, s.Connect(t, userInfo("owner"))).CreateStream(ctx, chat); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newJetStream(t, s.Connect(t, userInfo("victim"))).Publish(ctx, "chat.1", nil); err != nil {
+		t.Fatal(err)
+	}
+	nc := s.Connect(t, userInfo("attacker"), nats.CustomInboxPrefix("_INBOX.attacker"))
+	request(t, nc, "$JS.API.DIRECT.GET.CHAT.chat.1", "")
+	inbox := nc.NewInbox()
+	answer := request(t, nc, "$JS.API.CONSUMER.CREATE.CHAT.push",
+		`{"stream_name":"CHAT","config":{"name":"push","deliver_subject":"`+inbox+`","ack_policy":"none","mem_storage":true}}`)
+	if strings.Contains(string(answer.Data), `"error"`) {
+		t.Errorf("a push consumer: %s", answer.Data)
+	}
+	sub, err := nc.SubscribeSync(inbox)
+	next(t, sub, err)
+}
+
+// Provenance is the server's word.
+func TestProvenance(t *testing.T) {
+	s := harness.Start(t, `
+		headers { provenance: true }
+		authorization { users: [ {user: pub, password: pub, headers: {Session: real}}
+			{user: plain, password: plain, header_permissions: {publish: {allow: ["*"]}}} ] }`)
+	sub := subscribed(t, s, userInfo("plain"))
+	forged := nats.Header{"Stamp-Subject": {"t.forged"}, "stamp_time": {"2030-01-01T00:00:00Z"}}
+	pub := s.Connect(t, userInfo("pub"))
+	if err := pub.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
+		t.Fatal(err)
+	}
+	m := next(t, sub, nil)
+	if err := receiver.Check(m, time.Minute, "t.>"); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 3 {
+		t.Errorf("stamped: %v, %v", m.Header, err)
+	}
+	if err := receiver.Check(m, time.Minute, "t.y"); !errors.Is(err, receiver.ErrSubject) {
+		t.Errorf("another subject: %v", err)
+	}
+	plain := s.Connect(t, userInfo("plain"))
+	if err := plain.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
+		t.Fatal(err)
+	}
+	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
+		t.Errorf("of who is not stamped: %v", m.Header)
+	}
+	// At the limit that is announced, and with a subject that is longer than what is kept
+	// room for.
+	raw := harness.Client(t, s, password("pub"))
+	long := "t." + strings.Repeat("s", 1000)
+	raw.Pub(long, strings.Repeat("p", raw.Info.MaxPayload))
+	raw.Expect("-ERR 'Permissions Violation for Publish to")
+	raw.Pub("t."+strings.Repeat("s", 250), strings.Repeat("p", raw.Info.MaxPayload))
+	if m := next(t, sub, nil); len(m.Data) != raw.Info.MaxPayload {
+		t.Errorf("%d bytes", len(m.Data))
+	}
+	raw.Pub(long, "payload")
+	if m := next(t, sub, nil); receiver.Check(m, time.Minute, long) != nil {
+		t.Errorf("a long subject: %v", receiver.Check(m, time.Minute, long))
+	}
+}
