@@ -18,12 +18,7 @@ import (
 func openIDProvider(t *testing.T) string {
 	t.Helper()
 	file := harness.Tool(t, "openid-provider")
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free now
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	_, port, _ := net.SplitHostPort(harness.FreeAddr(t))
 	t.Setenv("PORT", port)
 	harness.Run(t, file)
 	issuer := "http://localhost:" + port + "/"

@@ -67,12 +67,7 @@ func (h *Hook) RedactJWT(token string) string { return claim.Redact(token) }
 func (h *Hook) RedactBlock(hdr []byte) []byte { return stamp.MaskBlock(nil, hdr) }
 
 // RedactPayload implements natsserver.InboundTraceHook.
-func (h *Hook) RedactPayload(payload []byte) []byte {
-	if shown, ok := stamp.MaskStored(payload); ok {
-		return shown
-	}
-	return payload
-}
+func (h *Hook) RedactPayload(payload []byte) []byte { return stamp.MaskPayload(payload) }
 
 // RedactValue implements natsserver.InboundTraceHook: a name that nobody can have
 // stamped holds no secret.

@@ -235,21 +235,34 @@ func TestMaskBlock(t *testing.T) {
 	}
 }
 
-func TestMaskStored(t *testing.T) {
+func TestMaskPayload(t *testing.T) {
+	for payload, want := range map[string]string{
+		"":                              "",
+		"text\r\n\twith Grüße ✓":        "text\r\n\twith Grüße ✓",
+		"cut off within ✓"[:17]:         "cut off within ✓"[:17],
+		"\x00\x01":                      "[2 bytes]",
+		"\xff text":                     "[6 bytes]",
+		"a NATS/1.0\r\nSession: secret": "[27 bytes]",
+		`{"type":"other"}`:              `{"type":"other"}`,
+	} {
+		if got := MaskPayload([]byte(payload)); string(got) != want {
+			t.Errorf("%q is shown as %q", payload, got)
+		}
+	}
+}
+
+func TestMaskStoredPayload(t *testing.T) {
 	secret := base64.StdEncoding.EncodeToString([]byte("NATS/1.0\r\nSession: secret\r\n\r\n"))
 	whole := stored(t, "foo", "NATS/1.0\r\nSession: secret\r\n\r\n")
 	for cut := range len(whole) + 1 {
-		got, ok := MaskStored(whole[:cut])
-		if want := cut >= len(storedType); ok != want {
-			t.Fatalf("of %d bytes: %t", cut, ok)
-		}
+		got := MaskPayload(whole[:cut])
 		for i := range len(secret) - 4 {
 			if bytes.Contains(got, []byte(secret[i:i+4])) && !bytes.Contains([]byte(storedType), []byte(secret[i:i+4])) {
 				t.Fatalf("cut off at %d, shown: %s", cut, got)
 			}
 		}
 	}
-	if got, _ := MaskStored(whole); !bytes.Contains(got, []byte(`"seq":7,"hdrs":"[REDACTED]","data":`)) {
+	if got := MaskPayload(whole); !bytes.Contains(got, []byte(`"seq":7,"hdrs":"[REDACTED]","data":`)) {
 		t.Errorf("shown: %s", got)
 	}
 }

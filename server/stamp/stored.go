@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"unicode/utf8"
 
 	"stamp/server/field"
 )
@@ -76,17 +78,41 @@ func dropField(before, after []byte) ([]byte, []byte) {
 
 const redacted = "[REDACTED]"
 
-// MaskStored returns an answer with a stored message as a log may show it, and whether
-// payload is one. It may be cut off at its end.
-func MaskStored(payload []byte) ([]byte, bool) {
-	if !bytes.HasPrefix(payload, []byte(storedType)) {
-		return nil, false
+// MaskPayload returns a payload as a log may show it. Of an answer with a stored message, that is
+// without the header block. Of what is no text, or holds a header block, it is the length alone:
+// so the server sends messages to its peers, and in snapshots. A payload may be cut off at its
+// end.
+func MaskPayload(payload []byte) []byte {
+	switch {
+	case bytes.HasPrefix(payload, []byte(storedType)):
+		return maskStored(payload)
+	case !isText(payload) || bytes.Contains(payload, []byte(version)):
+		return fmt.Appendf(nil, "[%d bytes]", len(payload))
 	}
+	return payload
+}
+
+// isText tells whether all characters are printed or break lines.
+func isText(payload []byte) bool {
+	for len(payload) > 0 {
+		r, n := utf8.DecodeRune(payload)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return !utf8.FullRune(payload) // cut off within a character
+		case r < ' ' && r != '\t' && r != '\r' && r != '\n':
+			return false
+		}
+		payload = payload[n:]
+	}
+	return true
+}
+
+func maskStored(payload []byte) []byte {
 	var out []byte
 	for {
 		before, _, after, ok := nextStored(payload)
 		if !ok {
-			return append(out, payload...), true
+			return append(out, payload...)
 		}
 		out = append(append(out, before...), storedKey+redacted+`"`...)
 		payload = after
