@@ -124,8 +124,12 @@ func (s *Seal) withhold(dst, block []byte) ([]byte, int) {
 	return dst, 1
 }
 
+// maxSuspect is the longest name, in bytes, that mayHold looks into.
+const maxSuspect = 256
+
 // mayHold tells whether any reader, however lax, could see a hidden name: lines end at
-// any CR or LF, and spaces and control characters do not count.
+// any CR or LF, spaces and control characters do not count, and a name may begin anywhere
+// in its line, since some readers skip the first bytes of a block without looking.
 func (s *Seal) mayHold(block []byte) bool {
 	for len(block) > 0 {
 		line := block
@@ -138,8 +142,14 @@ func (s *Seal) mayHold(block []byte) bool {
 		if colon < 0 {
 			continue
 		}
-		if s.hidden.Has(bytes.TrimFunc(line[:colon], isBlank)) {
+		name := bytes.TrimFunc(line[:colon], isBlank)
+		if len(name) > maxSuspect {
 			return true
+		}
+		for from := range name {
+			if s.hidden.Has(name[from:]) {
+				return true
+			}
 		}
 	}
 	return false
