@@ -36,9 +36,9 @@ const insideConf = `
 		]
 	}`
 
-func startInside(t *testing.T, fields string) (*harness.Server, jetstream.KeyValue) {
+func startInside(t *testing.T, fields string, args ...string) (*harness.Server, jetstream.KeyValue) {
 	t.Helper()
-	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), fields))
+	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), fields), args...)
 	return s, sessionBucket(t, s)
 }
 
@@ -315,6 +315,23 @@ func TestInsideLogsNoSecrets(t *testing.T) {
 	}
 	if seed.MatchString(s2.Text()) {
 		t.Error("a seed is in the log")
+	}
+}
+
+// At the level that prints payloads, not those that the handler reads.
+func TestInsideIsNotTraced(t *testing.T) {
+	s, bucket := startInside(t, "", "-DV")
+	login(t, bucket, "credential-4711", map[string]any{"user": "user-4711", "note": "content-4711"})
+	harness.Eventually(t, "the bucket's watcher is done", func() bool { return strings.Contains(s.Text(), "content-4711") })
+	mark := s.Mark()
+	pub := harness.Client(t, s, token("credential-4711"))
+	pub.Pub("t.x", "payload")
+	pub.Flush()
+	mark.WaitLog(t, `<<- \[PUB t.x`)
+	for _, secret := range []string{"credential-4711", "content-4711"} {
+		if strings.Contains(mark.Text(), secret) {
+			t.Errorf("%q is in the log", secret)
+		}
 	}
 }
 
