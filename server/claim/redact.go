@@ -44,6 +44,48 @@ func Redact(token string) string {
 	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(clean) + "."
 }
 
+// tokenStart is what JSON objects begin with in base64, and so JWTs.
+const tokenStart = "eyJ"
+
+// RedactText returns text with each JWT in it as Redact has it. What could be one, but is cut off
+// or broken, becomes "***".
+func RedactText(text []byte) []byte {
+	var out []byte
+	for {
+		at := bytes.Index(text, []byte(tokenStart))
+		if at < 0 {
+			break
+		}
+		end := at
+		for end < len(text) && isTokenByte(text[end]) {
+			end++
+		}
+		out = append(out, text[:at]...)
+		out = append(out, redactPart(text[at:end], end == len(text))...)
+		text = text[end:]
+	}
+	if out == nil {
+		return text
+	}
+	return append(out, text...)
+}
+
+// redactPart is Redact for a part of a text, which last tells the end of.
+func redactPart(part []byte, last bool) []byte {
+	if !last && bytes.IndexByte(part, '.') < 0 {
+		return part // no JWT
+	}
+	if clean := Redact(string(part)); clean != "" {
+		return []byte(clean)
+	}
+	return []byte("***")
+}
+
+// isTokenByte tells whether c may be in a JWT: base64url and dots.
+func isTokenByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+}
+
 // redactPayload copies data with values masked as choose says for their keys;
 // false when it is not a JSON object.
 func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {

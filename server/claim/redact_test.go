@@ -69,3 +69,25 @@ func TestRedactSigned(t *testing.T) {
 		t.Error("a token without the claim is changed")
 	}
 }
+
+func TestRedactText(t *testing.T) {
+	secret := rawToken(`{"headers":{"A":"SECRET"}}`)
+	clean := Redact(secret)
+	plain := rawToken(`{"sub":"x"}`)
+	for _, tt := range []struct{ text, want string }{
+		{"", ""},
+		{"no token", "no token"},
+		{secret, clean},
+		{`ACCOUNT|` + secret, `ACCOUNT|` + clean},
+		{`{"jwt":"` + secret + `","other":"` + plain + `"}`, `{"jwt":"` + clean + `","other":"` + plain + `"}`},
+		{secret + "\n" + secret, clean + "\n" + clean},
+		{secret[:len(secret)-20], "***"},
+		{"cut off: " + secret[:strings.IndexByte(secret, '.')], "cut off: ***"},
+		{"base64 of an object: eyJhIjoxfQ==.", "base64 of an object: eyJhIjoxfQ==."},
+		{"x" + secret + "!" + secret, "x" + clean + "!" + clean},
+	} {
+		if got := string(RedactText([]byte(tt.text))); strings.Contains(got, "SECRET") || got != tt.want {
+			t.Errorf("a text of %d bytes becomes one of %d, want %d", len(tt.text), len(got), len(tt.want))
+		}
+	}
+}

@@ -215,8 +215,14 @@ func TestRedact(t *testing.T) {
 		t.Errorf("shown: %q", got)
 	}
 	for name, want := range map[string]bool{"Session": true, "Nats-Trace-Dest": false, "traceparent": false, "Accept-Encoding": false, "": true, "not a token": true} {
-		if h.RedactValue(name) != want {
+		if h.RedactValue(nil, name, false) != want {
 			t.Errorf("%q: %v", name, !want)
+		}
+	}
+	options := parsed(t, h, `headers { sealed: [Session] }`)
+	for name, want := range map[string]bool{"Session": true, "session": true, "Color": false, "Nats-Trace-Dest": false} {
+		if h.RedactValue(options, name, true) != want || h.RedactValue(nil, name, true) {
+			t.Errorf("%q as it was sent: %v", name, !want)
 		}
 	}
 }

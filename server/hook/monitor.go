@@ -67,11 +67,16 @@ func (h *Hook) RedactJWT(token string) string { return claim.Redact(token) }
 func (h *Hook) RedactBlock(hdr []byte) []byte { return stamp.MaskBlock(nil, hdr) }
 
 // RedactPayload implements natsserver.InboundTraceHook.
-func (h *Hook) RedactPayload(payload []byte) []byte { return stamp.MaskPayload(payload) }
+func (h *Hook) RedactPayload(payload []byte) []byte {
+	return claim.RedactText(stamp.MaskPayload(payload))
+}
 
-// RedactValue implements natsserver.InboundTraceHook: a name that nobody can have
-// stamped holds no secret.
-func (h *Hook) RedactValue(name string) bool {
-	err := field.CheckName(name)
-	return !errors.Is(err, field.ErrNameReserved)
+// RedactValue implements natsserver.InboundTraceHook. What a client sent itself holds no stamped
+// value; of a sealed name, it may hold one that the client was trusted to pass on. Elsewhere, a
+// name that nobody can have stamped holds no secret.
+func (h *Hook) RedactValue(options any, name string, sent bool) bool {
+	if sent {
+		return rules(options).Seals(name)
+	}
+	return !errors.Is(field.CheckName(name), field.ErrNameReserved)
 }

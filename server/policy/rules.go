@@ -275,6 +275,9 @@ func (r *Rules) Equal(other any) bool {
 // RequiresStampingPeers tells whether servers that do not stamp are refused.
 func (r *Rules) RequiresStampingPeers() bool { return r != nil && r.RequireStampingPeers }
 
+// Seals tells whether a name is sealed.
+func (r *Rules) Seals(name string) bool { return r.orDefault().compiled.seals.Has([]byte(name)) }
+
 // Check tells which of the accounts that names are bound to cannot be: one that known
 // does not know, or in operator mode, where names of accounts are not unique, one that is
 // not the public key of an account. All are reported at once.

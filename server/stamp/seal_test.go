@@ -143,10 +143,15 @@ func TestSealsAreShared(t *testing.T) {
 // stored is an answer as the server writes it.
 func stored(t *testing.T, subject, hdrs string) []byte {
 	t.Helper()
+	return storedData(t, subject, hdrs, []byte(`,"hdrs":"`))
+}
+
+func storedData(t *testing.T, subject, hdrs string, data []byte) []byte {
+	t.Helper()
 	b, err := json.Marshal(natsserver.JSApiMsgGetResponse{
 		ApiResponse: natsserver.ApiResponse{Type: natsserver.JSApiMsgGetResponseType},
 		Message: &natsserver.StoredMsg{
-			Subject: subject, Sequence: 7, Header: []byte(hdrs), Data: []byte(`,"hdrs":"`), Time: time.Unix(0, 0).UTC(),
+			Subject: subject, Sequence: 7, Header: []byte(hdrs), Data: data, Time: time.Unix(0, 0).UTC(),
 		},
 	})
 	if err != nil {
@@ -193,6 +198,35 @@ func TestCutStored(t *testing.T) {
 	var answer natsserver.JSApiMsgGetResponse
 	if err := json.Unmarshal(out, &answer); err != nil || cut == 0 || answer.Error == nil || answer.Message != nil {
 		t.Errorf("an answer that cannot be read: %s, %v", out, err)
+	}
+}
+
+// nested is an answer with an answer in it, depth times.
+func nested(t *testing.T, hdrs string, depth int) []byte {
+	t.Helper()
+	b := stored(t, "foo", hdrs)
+	for range depth {
+		b = storedData(t, `a","data":"`, hdrs, b)
+	}
+	return b
+}
+
+func TestCutStoredNested(t *testing.T) {
+	s := mustSeal(t, sealed...)
+	for depth := range 4 {
+		out, cut := s.CutStored(nested(t, "NATS/1.0\r\nA: b\r\nSession: s\r\n\r\n", depth))
+		if want := nested(t, "NATS/1.0\r\nA: b\r\n\r\n", depth); cut != depth+1 || !bytes.Equal(out, want) {
+			t.Errorf("depth %d, %d lines: %s", depth, cut, out)
+		}
+	}
+	for name, inner := range map[string]string{
+		"not base64": `,"message":{"hdrs":"!!!"}}`,
+		"cut off":    `,"message":{"hdrs":"TkFUUw`,
+	} {
+		out, cut := s.CutStored(storedData(t, "foo", "", []byte(storedType+inner)))
+		if want := storedData(t, "foo", "", []byte(storedError)); cut == 0 || !bytes.Equal(out, want) {
+			t.Errorf("%s: %s", name, out)
+		}
 	}
 }
 
@@ -261,6 +295,9 @@ func TestMaskStoredPayload(t *testing.T) {
 				t.Fatalf("cut off at %d, shown: %s", cut, got)
 			}
 		}
+	}
+	if got := MaskPayload(nested(t, "", 1)); !bytes.Contains(got, []byte(`"seq":7,"data":"[REDACTED]",`)) {
+		t.Errorf("an answer within is shown: %s", got)
 	}
 	if got := MaskPayload(whole); !bytes.Contains(got, []byte(`"seq":7,"hdrs":"[REDACTED]","data":`)) {
 		t.Errorf("shown: %s", got)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"unicode/utf8"
 
 	"stamp/server/field"
@@ -12,43 +13,51 @@ import (
 
 // A stored message comes, beside the ways in which messages are delivered, as an answer of
 // JetStream's API (upstream, jetstream_api.go, JSApiMsgGetResponse): JSON that has the header
-// block in base64. The server writes it by encoding/json, with the type in front.
+// block and the payload in base64. The server writes it by encoding/json, with the type in front.
+// An answer whose reply subject is a stream's is stored, and is then itself such a payload.
 const (
 	storedType = `{"type":"io.nats.jetstream.api.v1.stream_msg_get_response"`
-	storedKey  = `"hdrs":"`
+	blockKey   = `"hdrs":"`
+	dataKey    = `"data":"`
 	// storedError stands for an answer that cannot be read.
 	storedError = storedType + `,"error":{"code":500,"err_code":10000,"description":"stored headers cannot be read"}}`
 )
 
+// nestedKey begins the field of a payload that is an answer. Of the type, only what makes whole
+// groups of base64 is known.
+var nestedKey = dataKey + base64.StdEncoding.EncodeToString([]byte(storedType[:len(storedType)/3*3]))
+
 // CutStored returns the payload without what the reader may not see, and how many lines
 // that leaves out, if payload is an answer with a stored message; otherwise 0. The rest is
-// as it was, byte for byte. An answer whose headers cannot be read becomes an error.
+// as it was, byte for byte. An answer that cannot be read becomes an error.
+//
+// Each answer within an answer is a quarter smaller at least, so that depth and work are bounded
+// by the size of the payload.
 func (s *Seal) CutStored(payload []byte) (out []byte, cut int) {
 	if !bytes.HasPrefix(payload, []byte(storedType)) {
 		return nil, 0
 	}
 	rest := payload
 	for {
-		before, text, after, ok := nextStored(rest)
+		f, ok := nextStored(rest)
 		if !ok {
 			break
 		}
-		block, err := base64.StdEncoding.DecodeString(string(text))
-		if err != nil || len(after) == 0 {
+		kept, lines, err := s.cutField(f)
+		if err != nil {
 			return []byte(storedError), max(cut, 1)
 		}
-		kept, lines := s.Cut(nil, block)
 		cut += lines
 		switch {
 		case lines == 0:
-			out = append(out, rest[:len(rest)-len(after)]...)
+			out = append(out, rest[:len(rest)-len(f.after)]...)
 		case len(kept) == 0:
-			out, after = dropField(append(out, before...), after)
+			out, f.after = dropField(append(out, f.before...), f.after)
 		default:
-			out = append(append(out, before...), storedKey...)
+			out = append(append(out, f.before...), f.key...)
 			out = append(base64.StdEncoding.AppendEncode(out, kept), '"')
 		}
-		rest = after
+		rest = f.after
 	}
 	if cut == 0 {
 		return nil, 0
@@ -56,16 +65,44 @@ func (s *Seal) CutStored(payload []byte) (out []byte, cut int) {
 	return append(out, rest...), cut
 }
 
-// nextStored finds the next field with a header block: what stands before it, its text, and
-// what stands behind it, which is empty when the payload ends within. The key cannot be
-// within a JSON string, whose quotes are escaped.
-func nextStored(payload []byte) (before, text, after []byte, ok bool) {
-	before, rest, ok := bytes.Cut(payload, []byte(storedKey))
-	if !ok {
-		return nil, nil, nil, false
+// cutField returns what the reader may see of a field, when that is less than it holds.
+func (s *Seal) cutField(f storedField) (kept []byte, lines int, err error) {
+	if len(f.after) == 0 {
+		return nil, 0, io.ErrUnexpectedEOF
 	}
-	text, after, _ = bytes.Cut(rest, []byte(`"`))
-	return before, text, after, true
+	value, err := base64.StdEncoding.AppendDecode(nil, f.text)
+	if err != nil {
+		return nil, 0, err
+	}
+	if f.key == blockKey {
+		kept, lines = s.Cut(nil, value)
+	} else {
+		kept, lines = s.CutStored(value)
+	}
+	return kept, lines, nil
+}
+
+// storedField is a field with a header block, or with a payload that is an answer. What stands
+// behind it is empty when the answer ends within.
+type storedField struct {
+	key                 string
+	before, text, after []byte
+}
+
+// nextStored finds the next field. The key cannot be within a JSON string, whose quotes are
+// escaped.
+func nextStored(payload []byte) (f storedField, ok bool) {
+	at := bytes.Index(payload, []byte(blockKey))
+	f.key = blockKey
+	if i := bytes.Index(payload, []byte(nestedKey)); i >= 0 && (at < 0 || i < at) {
+		at, f.key = i, dataKey
+	}
+	if at < 0 {
+		return f, false
+	}
+	f.before = payload[:at]
+	f.text, f.after, _ = bytes.Cut(payload[at+len(f.key):], []byte(`"`))
+	return f, true
 }
 
 // dropField joins what stands around a field that is left out.
@@ -79,7 +116,7 @@ func dropField(before, after []byte) ([]byte, []byte) {
 const redacted = "[REDACTED]"
 
 // MaskPayload returns a payload as a log may show it. Of an answer with a stored message, that is
-// without the header block. Of what is no text, or holds a header block, it is the length alone:
+// without the header block, and without a payload that is such an answer. Of what is no text, or holds a header block, it is the length alone:
 // so the server sends messages to its peers, and in snapshots. A payload may be cut off at its
 // end.
 func MaskPayload(payload []byte) []byte {
@@ -110,12 +147,12 @@ func isText(payload []byte) bool {
 func maskStored(payload []byte) []byte {
 	var out []byte
 	for {
-		before, _, after, ok := nextStored(payload)
+		f, ok := nextStored(payload)
 		if !ok {
 			return append(out, payload...)
 		}
-		out = append(append(out, before...), storedKey+redacted+`"`...)
-		payload = after
+		out = append(append(out, f.before...), f.key+redacted+`"`...)
+		payload = f.after
 	}
 }
 
