@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -76,6 +77,41 @@ func TestCalloutExamples(t *testing.T) {
 		default:
 			_ = run(server, "-t", "-c", name)
 		}
+	}
+}
+
+// Tests that docs/security.md names are there.
+func TestNamedTestsExist(t *testing.T) {
+	text, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../server/*/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, content...)
+		}
+	}
+	names := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*\*?`).FindAllString(string(text), -1)
+	for _, name := range names {
+		prefix, any := strings.CutSuffix(name, "*")
+		if !any {
+			prefix += "("
+		}
+		if !strings.Contains(string(all), "\nfunc "+prefix) {
+			t.Errorf("docs/security.md names %s", name)
+		}
+	}
+	if len(names) == 0 {
+		t.Error("no test is named")
 	}
 }
 
