@@ -382,3 +382,20 @@ func TestHeadersBlockReload(t *testing.T) {
 		t.Errorf("closed: %s", c.Reason)
 	}
 }
+
+// Nothing but the block changes, so that upstream sees no reason for anything.
+func TestHeadersBlockReloadAlone(t *testing.T) {
+	s := harness.Start(t, "headers { sealed: [A] }")
+	pub := harness.Client(t, s, harness.Nobody)
+	sub := subscriber(t, s, harness.Nobody)
+	for _, test := range []struct{ conf, want string }{
+		{"headers { sealed: [A] }", block(forged...)},
+		{"headers { protected: [Session] }", block("x_auth.user:forged", "Color: blue")},
+		{"headers { protected: [Color] }", block(forged[:3]...)},
+		{"headers { sealed: [Color] }", block(forged[:3]...)},
+	} {
+		s.Reload(t, test.conf)
+		pub.Hpub("t.x", block(forged...), "payload")
+		expectMsg(t, sub, test.conf, test.want)
+	}
+}

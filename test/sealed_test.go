@@ -345,6 +345,39 @@ func TestSealedProtocol(t *testing.T) {
 	}
 }
 
+// Cuts are made once for a kind of reader and a header block: not for another kind, and not for
+// another block, when many messages come at once.
+func TestSealedCutsAreNotMixed(t *testing.T) {
+	s := harness.Start(t, `
+		headers { sealed: [One, Two] }
+		authorization { users: [
+			{user: pub, password: pub}
+			{user: none, password: none}
+			{user: one, password: one, header_permissions: {subscribe: {allow: [One]}}}
+			{user: two, password: two, header_permissions: {subscribe: {allow: [Two]}}}
+			{user: both, password: both, header_permissions: {subscribe: {allow: [One, Two]}}} ] }`)
+	pub := harness.Client(t, s, password("pub"))
+	readers := map[string]*harness.Raw{}
+	for _, user := range []string{"none", "one", "two", "both", "none again"} {
+		readers[user] = subscriber(t, s, password(strings.TrimSuffix(user, " again")))
+	}
+	messages := []string{"first", "other", "third", "third"} // of one length, and one twice
+	var sent strings.Builder
+	for _, m := range messages {
+		b := block("One: "+m, "Two: "+m, "A: "+m)
+		fmt.Fprintf(&sent, "HPUB t.x %d %d\r\n%spayload\r\n", len(b), len(b)+len("payload"), b)
+	}
+	pub.Send("%s", sent.String())
+	for _, m := range messages {
+		for user, want := range map[string][]string{
+			"none": {"A: " + m}, "one": {"One: " + m, "A: " + m}, "two": {"Two: " + m, "A: " + m},
+			"both": {"One: " + m, "Two: " + m, "A: " + m}, "none again": {"A: " + m},
+		} {
+			expectMsg(t, readers[user], user+" of "+m, block(want...))
+		}
+	}
+}
+
 // varzHeaders are the counters of varz.
 func varzHeaders(t *testing.T, s *harness.Server) map[string]float64 {
 	t.Helper()
