@@ -97,10 +97,12 @@ func (s *source) open(ctx context.Context) (*bucket, error) {
 func (s *source) round(ctx context.Context, connected <-chan nats.Status, last *uint64, created *time.Time) error {
 	opening, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
+	before := s.bucket.Load()
 	b, err := s.open(opening)
 	if err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			s.bucket.Store(nil)
+			// Not one that a look-up has found since: what changes from then on would be missed.
+			s.bucket.CompareAndSwap(before, nil)
 		}
 		return err
 	}
