@@ -12,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/nats-io/nats.go"
 
+	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
 )
@@ -23,16 +24,9 @@ type Options struct {
 	// Connect returns a connection in an account, for sources that keep their
 	// sessions in NATS; empty is the handler's own. The handler closes none of them.
 	Connect func(account string) (*nats.Conn, error)
-	// Connections are those of the server that the handler is in; nil elsewhere. A session
-	// that was deleted closes its connections there.
-	Connections Connections
-}
-
-// Connections of a server.
-type Connections interface {
-	ServerID() string
-	Alive(cid uint64) bool
-	Close(cid uint64) error
+	// Renew asks all servers to renew connections, or to close them; nil: nobody can. It does not
+	// wait for that.
+	Renew func(forwarded.Renew) error
 }
 
 // Handler answers callouts. Its methods may be called at the same time.
@@ -42,7 +36,7 @@ type Handler struct {
 	sources []*session.Lookup
 	metrics *handlerMetrics
 	prober  atomic.Pointer[prober]
-	tracker *tracker // nil: not known which connections there are
+	renew   func(forwarded.Renew) error
 
 	mu     sync.Mutex
 	served []*subscription
@@ -57,10 +51,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log}
-	if o.Connections != nil {
-		h.tracker = newTracker(o.Connections)
-	}
+	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
 	env := session.Env{Log: o.Log, Connect: o.Connect, Changed: h.changed}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
@@ -91,19 +82,27 @@ func (h *Handler) lookups() []*session.Lookup {
 	return h.sources
 }
 
-// changed is told by a source that a session changed or ended in its store.
+// changed is told by a source that a session changed or ended in its store. Its connections are
+// renewed or closed, on all servers.
 func (h *Handler) changed(source, key string, deleted bool) {
 	for _, l := range h.lookups() {
 		if l.Name() == source {
 			l.Forget(key)
 		}
 	}
-	if !deleted || h.tracker == nil {
+	if h.renew == nil {
 		return
 	}
-	if n := h.tracker.end(source, key); n > 0 {
-		h.log.Info("session ended: its connections are closed", "source", source, "session", key, "connections", n)
+	name := forwarded.SessionName(source, key)
+	if err := h.renew(forwarded.Renew{Session: name, Kick: deleted}); err != nil {
+		h.log.Error("cannot tell the servers of a session that changed", "session", name, "ended", deleted, "error", err)
+		return
 	}
+	level := slog.LevelDebug
+	if deleted {
+		level = slog.LevelInfo
+	}
+	h.log.Log(context.Background(), level, "session changed", "session", name, "ended", deleted)
 }
 
 // Verdict is what a connection gets.

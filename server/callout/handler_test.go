@@ -317,62 +317,6 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// connections is a server's, for the tracker.
-type fakeConnections struct {
-	mu     sync.Mutex
-	open   map[uint64]bool
-	closed []uint64
-}
-
-func (f *fakeConnections) ServerID() string { return "S" }
-
-func (f *fakeConnections) Alive(cid uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.open[cid]
-}
-
-func (f *fakeConnections) Close(cid uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.open[cid] {
-		return errors.New("no such connection")
-	}
-	delete(f.open, cid)
-	f.closed = append(f.closed, cid)
-	return nil
-}
-
-func TestTracker(t *testing.T) {
-	f := &fakeConnections{open: map[uint64]bool{1: true, 2: true, 3: true, 4: true}}
-	tr := newTracker(f)
-	a, b := &session.Session{Source: "kv", Key: "a"}, &session.Session{Source: "kv", Key: "b"}
-	began := time.Now()
-	tr.add(a, "S", 1, began)
-	tr.add(a, "S", 2, began)
-	tr.add(b, "S", 3, began)
-	tr.add(a, "another server", 4, began)
-	tr.add(&session.Session{Source: "kv"}, "S", 4, began) // a source that does not name it
-	if n := tr.end("other", "a"); n != 0 {
-		t.Errorf("a session of another source closed %d connections", n)
-	}
-	if n := tr.end("kv", "a"); n != 2 || fmt.Sprint(len(f.closed)) != "2" || !f.open[3] || !f.open[4] {
-		t.Errorf("%d connections were closed: %v", n, f.closed)
-	}
-	// One that was looked up before the end, and one that was after, anew.
-	if tr.add(a, "S", 4, began) {
-		t.Error("a session that has ended since is granted")
-	}
-	delete(f.open, 3)
-	tr.swept = time.Now().Add(-2 * sweepEvery)
-	if !tr.add(a, "S", 4, time.Now()) {
-		t.Error("a session that is there again is not granted")
-	}
-	if len(tr.sessions) != 1 {
-		t.Errorf("%d sessions are tracked, 1 has a connection", len(tr.sessions))
-	}
-}
-
 func TestEqual(t *testing.T) {
 	base := anonymousConf + "\ncredential: [token]"
 	cfg := parse(t, base)

@@ -117,9 +117,11 @@ func public(kp nkeys.KeyPair) string {
 
 // sign makes the user JWT of a grant, for the user nkey that the server asked
 // about.
-func (k *keys) sign(g *grant.Result, userNkey string) (string, error) {
+func (k *keys) sign(g *grant.Result, userNkey string, tags ...string) (string, error) {
 	user := *g.User
 	user.Subject = userNkey
+	// Not by Add, which writes them in lower case.
+	user.Tags = append(slices.Clip(user.Tags), tags...)
 	if len(k.accounts) == 0 {
 		user.Audience = g.Account
 		return claim.Encode(&user, g.Claim, k.issuer)

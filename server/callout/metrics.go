@@ -12,7 +12,8 @@ import (
 // handlerMetrics are in Prometheus' form. Their labels hold names of the
 // configuration only.
 type handlerMetrics struct {
-	requests, granted, refused, overloaded, late, malformed, failed *metrics.Counter
+	requests, renewals                                                *metrics.Counter
+	granted, refused, overloaded, late, malformed, failed, unanswered *metrics.Counter
 
 	seconds *metrics.Histogram
 }
@@ -23,8 +24,9 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 	}
 	m := &handlerMetrics{
 		requests: set.GetOrCreateCounter(`stamp_callout_requests_total`),
+		renewals: set.GetOrCreateCounter(`stamp_callout_renewals_total`),
 		granted:  result("granted"), refused: result("refused"), overloaded: result("overloaded"),
-		late: result("late"), malformed: result("malformed"), failed: result("failed"),
+		late: result("late"), malformed: result("malformed"), failed: result("failed"), unanswered: result("unanswered"),
 		seconds: set.GetOrCreateHistogram(`stamp_callout_seconds`),
 	}
 	// A reload may have taken sources away.

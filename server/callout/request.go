@@ -77,7 +77,7 @@ func understand(claims *jwt.AuthorizationRequestClaims) session.Request {
 		ServerID:   server.ID, ServerName: server.Name, Cluster: server.Cluster,
 		ClientID: client.ID, Host: client.Host, Name: claims.ConnectOptions.Name, Lang: claims.ConnectOptions.Lang,
 		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT,
-		Headers: told.Headers, Cookies: told.Cookies,
+		Headers: told.Headers, Cookies: told.Cookies, Renewal: told.Renewal,
 	}
 }
 

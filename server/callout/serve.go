@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"stamp/server/callout/forwarded"
+	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
 )
 
@@ -103,7 +105,9 @@ func (s *subscription) refuseBusy(a arrival) {
 		s.h.malformed(err)
 		return
 	}
-	s.h.respond(a, r, "", errOverloaded)
+	if !r.Renewal {
+		s.h.respond(a, r, "", errOverloaded)
+	}
 }
 
 // answer answers a callout, or leaves that to a goroutine.
@@ -136,8 +140,17 @@ func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 		defer cancel()
 	}
 	verdict, token, err := h.grant(ctx, r)
-	h.respond(a, r, token, err)
+	if !r.Renewal || certain(err) {
+		h.respond(a, r, token, err)
+	}
 	h.report(a, r, verdict, err)
+}
+
+// certain tells whether an answer is one. A connection that lives is not closed because its
+// session cannot be looked up now: the server asks again when it gets no answer.
+func certain(err error) bool {
+	var refusal *grant.Refusal
+	return err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, session.ErrUnknown) || errors.Is(err, ErrKind) || errors.As(err, &refusal)
 }
 
 // errFault is for faults of ours. They must not end the server that the handler may
@@ -151,16 +164,12 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 			v, token, err = nil, "", errFault
 		}
 	}()
-	began := time.Now()
 	if v, err = h.Judge(ctx, &r.Request); err != nil {
 		return nil, "", err
 	}
-	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey); err != nil {
+	tag := forwarded.SessionTag(forwarded.SessionName(v.Session.Source, v.Session.Key))
+	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey, tag); err != nil {
 		return nil, "", err
-	}
-	// Before the answer: a session that ends from now on finds the connection.
-	if h.tracker != nil && !h.tracker.add(v.Session, r.ServerID, r.ClientID, began) {
-		return nil, "", ErrUnknown
 	}
 	return v, token, nil
 }
@@ -191,7 +200,14 @@ func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
 	attributes := []any{
 		"server", r.ServerName, "client", r.ClientID, "host", r.Host, "type", r.Type, "credential", string(r.Credential.Kind),
 	}
+	if r.Renewal {
+		attributes = append(attributes, "renewal", true)
+		h.metrics.renewals.Inc()
+	}
 	switch {
+	case r.Renewal && !certain(err):
+		h.metrics.unanswered.Inc()
+		h.log.Warn("renewal put off", append(attributes, "reason", err.Error())...)
 	case err == nil:
 		h.metrics.granted.Inc()
 		h.log.Debug("granted", append(attributes, "source", v.Session.Source, "grant", v.Grant.Grant, "account", v.Grant.Account)...)

@@ -28,6 +28,10 @@ func (h *Hook) Attach(info natsserver.InboundInfo) (natsserver.InboundAttachment
 		h.counters.refusedConnections.Add(1)
 		return natsserver.InboundAttachment{}, err
 	}
+	if err := h.renewable(info, grant); err != nil {
+		h.counters.refusedConnections.Add(1)
+		return natsserver.InboundAttachment{}, err
+	}
 	for _, name := range grant.LeftOut {
 		info.Server.Warnf("cid:%d - Header %q left out: headers.protected binds it to other accounts than %q", info.CID, name, info.Account)
 	}
@@ -45,6 +49,18 @@ func (h *Hook) Attach(info natsserver.InboundInfo) (natsserver.InboundAttachment
 		att.Replies = replies{}
 	}
 	return att, nil
+}
+
+// renewable has a connection renewed that a callout let in: by our handler, or with a claim. With
+// others, a connection ends with its user JWT, as upstream's does.
+func (h *Hook) renewable(info natsserver.InboundInfo, grant *policy.Grant) error {
+	if info.Asked.IsZero() || info.UserClaims == nil {
+		return nil
+	}
+	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
+		return nil
+	}
+	return h.renewals.server(info.Server, &h.counters).attach(info)
 }
 
 // described is what policy needs to know of a connection.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout"
+	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
 	"stamp/server/conf"
 )
@@ -24,6 +25,7 @@ type calloutHook struct {
 	own          map[string]bool // public keys of users
 
 	metrics *metrics.Set
+	renew   func(*natsserver.Server, forwarded.Renew)
 
 	mu     sync.Mutex
 	server *natsserver.Server
@@ -64,13 +66,16 @@ func (h *Hook) Configured(o *natsserver.Options) error {
 }
 
 // Callout implements natsserver.InboundCalloutHook.
-func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie bool) (tags []string, ok bool) {
-	if calloutConfig(o) == nil {
+//
+// A renewal is told to every handler; the rest to ours, which the configuration has a block for.
+func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie, renewal bool) (tags []string, ok bool) {
+	ours := calloutConfig(o) != nil
+	if !ours && !renewal {
 		return nil, false
 	}
 	u, _ := kept.(upgrade)
-	u.told.FromCookie = fromCookie
-	return []string{u.told.Tag()}, true
+	u.told.FromCookie, u.told.Renewal = fromCookie, renewal
+	return []string{u.told.Tag()}, ours
 }
 
 // Starting implements natsserver.InboundStartHook: it starts the handler inside s, when

@@ -20,6 +20,7 @@ type Hook struct {
 	readers  readers
 	forgery  forgery
 	peers    peers
+	renewals renewals
 	callout  calloutHook
 }
 
@@ -32,11 +33,14 @@ var (
 	_ natsserver.InboundStartHook   = (*Hook)(nil)
 	_ natsserver.InboundTraceHook   = (*Hook)(nil)
 	_ natsserver.InboundPeerHook    = (*Hook)(nil)
+	_ natsserver.InboundRenewHook   = (*Hook)(nil)
 )
 
 // New returns a hook that is not installed.
 func New() *Hook {
-	return &Hook{callout: calloutHook{metrics: metrics.NewSet(), users: map[string]nkeys.KeyPair{}, own: map[string]bool{}}}
+	h := &Hook{callout: calloutHook{metrics: metrics.NewSet(), users: map[string]nkeys.KeyPair{}, own: map[string]bool{}}}
+	h.callout.renew = h.renewAll
+	return h
 }
 
 // Install makes every server of this process stamp. It must be called before a

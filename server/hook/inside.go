@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"stamp/server/callout"
+	"stamp/server/callout/forwarded"
 )
 
 // insideWait is how long the start of a handler, and its end, may take.
@@ -46,7 +47,7 @@ func (in *inside) start() error {
 		return err
 	}
 	in.handler, err = callout.New(ctx, in.cfg, callout.Options{
-		Log: log, Metrics: in.hook.metrics, Connect: in.connect, Connections: connections{in.server},
+		Log: log, Metrics: in.hook.metrics, Connect: in.connect, Renew: in.renew,
 	})
 	if err != nil {
 		return err
@@ -84,6 +85,11 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	return nc, nil
 }
 
+func (in *inside) renew(q forwarded.Renew) error {
+	in.hook.renew(in.server, q)
+	return nil
+}
+
 func (in *inside) probe(token string) (*nats.Conn, error) {
 	return nats.Connect("", nats.InProcessServer(in.server), nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())
 }
@@ -106,10 +112,3 @@ func (in *inside) stop() {
 		nc.Close()
 	}
 }
-
-// connections are the server's, for sessions that end.
-type connections struct{ server *natsserver.Server }
-
-func (c connections) ServerID() string       { return c.server.ID() }
-func (c connections) Alive(cid uint64) bool  { return c.server.InboundAlive(cid) }
-func (c connections) Close(cid uint64) error { return c.server.DisconnectClientByID(cid) }

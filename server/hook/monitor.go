@@ -21,12 +21,16 @@ type Varz struct {
 	SealedLines        uint64 `json:"sealed_lines"`        // withheld, counted for each receiver
 	RefusedConnections uint64 `json:"refused_connections"` // for their headers claim
 	RefusedMessages    uint64 `json:"refused_messages"`    // for their header block
+	Renewals           uint64 `json:"renewals"`            // of connections, by an auth callout
+	RefusedRenewals    uint64 `json:"refused_renewals"`    // whose connections were closed
+	UnansweredRenewals uint64 `json:"unanswered_renewals"` // that are tried again until the user JWT ends
 }
 
 // counters are those of Varz. What the read loops of many connections count is spread
 // over shards, so that they do not wait for one cache line.
 type counters struct {
-	stampedConnections, refusedConnections atomic.Uint64
+	stampedConnections, refusedConnections        atomic.Uint64
+	renewals, refusedRenewals, unansweredRenewals atomic.Uint64
 
 	shards [counterShards]shard
 }
@@ -48,6 +52,9 @@ func (h *Hook) Varz() any {
 		Stamping:           true,
 		StampedConnections: h.counters.stampedConnections.Load(),
 		RefusedConnections: h.counters.refusedConnections.Load(),
+		Renewals:           h.counters.renewals.Load(),
+		RefusedRenewals:    h.counters.refusedRenewals.Load(),
+		UnansweredRenewals: h.counters.unansweredRenewals.Load(),
 	}
 	for i := range h.counters.shards {
 		s := &h.counters.shards[i]

@@ -59,6 +59,7 @@ type Grant struct {
 	CheckReplies bool         // it must be able to hear the answers to what it publishes
 	Names        []string     // stamped names, as spelled
 	LeftOut      []string     // names of its claim that are bound to other accounts
+	Claimed      bool         // its user JWT, or the scope of that, has a claim
 }
 
 // For returns what c gets. An error refuses the connection; it names headers, never
@@ -69,6 +70,7 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
+	claimed := cl != nil && c.UserJWT != ""
 	if cl == nil {
 		cl = &claim.Claim{}
 	}
@@ -78,7 +80,7 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 		}
 		return &Grant{}, nil
 	}
-	g := &Grant{CheckReplies: r.CheckReplies}
+	g := &Grant{CheckReplies: r.CheckReplies, Claimed: claimed}
 	headers, err := r.headers(c, cl, g)
 	if err != nil {
 		return nil, err

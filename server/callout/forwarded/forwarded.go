@@ -19,9 +19,12 @@ const prefix = "stamp-request:"
 type Request struct {
 	// FromCookie tells that the credential is the value of the cookie that the
 	// server's websocket block names, and not of the client's CONNECT.
-	FromCookie bool                `json:"from_cookie,omitempty"`
-	Headers    map[string][]string `json:"headers,omitempty"`
-	Cookies    map[string]string   `json:"cookies,omitempty"`
+	FromCookie bool `json:"from_cookie,omitempty"`
+	// Renewal tells that the connection lives, and is asked about again. A refusal closes it;
+	// without an answer the server asks again.
+	Renewal bool                `json:"renewal,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"`
+	Cookies map[string]string   `json:"cookies,omitempty"`
 }
 
 // List names what is forwarded.

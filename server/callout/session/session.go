@@ -53,6 +53,7 @@ type Request struct {
 	Kind       string // "Client", "Leafnode", ...: upstream's words
 	Type       string // "nats", "mqtt", "websocket"
 	MQTT       string // MQTT client id
+	Renewal    bool   // the connection lives, and is asked about again
 
 	// Headers and Cookies are those of the websocket's upgrade request that the
 	// server's configuration lists; names of headers as http.CanonicalHeaderKey writes

@@ -1,0 +1,37 @@
+package forwarded
+
+import "strings"
+
+// RenewAll is where all servers are asked to renew connections; $SYS.REQ.SERVER.<id>.RENEW
+// asks one. Both are in the system account, as upstream's $SYS.REQ.SERVER.<id>.KICK.
+const RenewAll = "$SYS.REQ.SERVER.PING.RENEW"
+
+// Renew is such a request, as JSON. One of CID, Session and User says which connections.
+type Renew struct {
+	CID     uint64 `json:"cid,omitempty"`
+	Session string `json:"session,omitempty"` // as SessionName
+	User    string `json:"user,omitempty"`    // as monitoring has it
+	// Kick closes the connections instead of asking the callout about them.
+	Kick bool `json:"kick,omitempty"`
+}
+
+// sessionPrefix is that of the tag of a user JWT that names the session. A connection whose
+// user JWT has it is renewed before the JWT ends.
+const sessionPrefix = "stamp-session:"
+
+// SessionName is the name of a session over all handlers and servers: of its source, and its key
+// there, which may be printed. The key may be empty.
+func SessionName(source, key string) string { return source + "/" + key }
+
+// SessionTag is the tag of a user JWT for a session.
+func SessionTag(name string) string { return sessionPrefix + name }
+
+// SessionOf finds the name of the session in the tags of a user JWT.
+func SessionOf(tags []string) (name string, ok bool) {
+	for _, tag := range tags {
+		if name, ok := strings.CutPrefix(tag, sessionPrefix); ok {
+			return name, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,310 @@
+package hook
+
+import (
+	"bytes"
+	"container/heap"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/server/callout/forwarded"
+)
+
+// Renewals begin when between renewFrom and renewFrom+renewSpread of the life of a user JWT is
+// over, each connection's at a time of its own, so that those that connected in one second do not
+// renew in one. At most renewAtOnce callouts for renewals are under way.
+const (
+	renewFrom   = 0.8
+	renewSpread = 0.1
+	renewAtOnce = 64
+)
+
+// Without an answer, a renewal is tried again: after a time that doubles between these, and
+// until the user JWT ends, or for askedFor where somebody asked for it.
+const (
+	retryFirst = 500 * time.Millisecond
+	retryMax   = 30 * time.Second
+	askedFor   = time.Minute
+)
+
+// renewals are those of all servers of the process.
+type renewals struct {
+	mu sync.Mutex
+	of map[*natsserver.Server]*renewer
+}
+
+// renewer has the connections of one server renewed.
+type renewer struct {
+	server   *natsserver.Server
+	renew    func(cid uint64) error
+	counters *counters
+	sessions *sessions
+
+	mu     sync.Mutex
+	due    queue
+	items  map[uint64]*item // in due
+	active map[uint64]*item // under way
+	timer  *time.Timer
+	lived  int // how many were alive when due was last swept
+}
+
+// item is a renewal that is due some time.
+type item struct {
+	cid   uint64
+	at    time.Time
+	ends  time.Time // of the user JWT; zero: not known
+	until time.Time // it is tried again before
+	wait  time.Duration
+	index int  // in the queue
+	again bool // asked for while it was under way
+}
+
+func (r *renewals) server(s *natsserver.Server, c *counters) *renewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if known := r.of[s]; known != nil {
+		return known
+	}
+	// A process has one server; in tests, those that have ended must not stay.
+	for other := range r.of {
+		if !other.Running() {
+			delete(r.of, other)
+		}
+	}
+	if r.of == nil {
+		r.of = map[*natsserver.Server]*renewer{}
+	}
+	next := newRenewer(c)
+	next.server, next.renew, next.sessions = s, s.InboundRenew, newSessions(s)
+	r.of[s] = next
+	return next
+}
+
+func newRenewer(c *counters) *renewer {
+	return &renewer{counters: c, items: map[uint64]*item{}, active: map[uint64]*item{}}
+}
+
+var errSessionEnded = errors.New("its session has ended")
+
+// attach notes what a callout has said of a connection. An error refuses the connection: its
+// session ended while the answer was on its way.
+func (r *renewer) attach(info natsserver.InboundInfo) error {
+	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
+		switch since, ok := r.sessions.add(name, info.CID, info.Asked); {
+		case ok && since.kick:
+			return errSessionEnded
+		case ok:
+			defer r.ask(info.CID)
+		}
+	}
+	if end := info.UserClaims.Expires; end > 0 {
+		r.schedule(info.CID, time.Unix(end, 0), time.Now())
+	}
+	return nil
+}
+
+// schedule has a connection renewed before ends. When an answer brought no more time, the
+// credential has no more, and nothing is to be asked.
+func (r *renewer) schedule(cid uint64, ends, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.active[cid]; a != nil && !a.ends.IsZero() && !ends.After(a.ends) {
+		return
+	}
+	life := float64(ends.Sub(now))
+	at := now.Add(time.Duration(life * (renewFrom + renewSpread*rand.Float64())))
+	r.put(&item{cid: cid, at: at, ends: ends, until: ends, wait: retryFirst})
+}
+
+// ask has a connection renewed at once.
+func (r *renewer) ask(cid uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if a := r.active[cid]; a != nil {
+		a.again = true
+		return
+	}
+	next := &item{cid: cid, at: now, until: now.Add(askedFor), wait: retryFirst}
+	if known := r.items[cid]; known != nil {
+		next.ends, next.until = known.ends, known.until
+	}
+	r.put(next)
+}
+
+// put puts an item in the place of the connection's other one. The lock is held.
+func (r *renewer) put(next *item) {
+	if known := r.items[next.cid]; known != nil {
+		heap.Remove(&r.due, known.index)
+	}
+	r.sweep()
+	r.items[next.cid] = next
+	heap.Push(&r.due, next)
+	r.wake()
+}
+
+// wake has the timer set for what is due first, unless as many are under way as may be. The
+// lock is held.
+func (r *renewer) wake() {
+	if len(r.due) == 0 || len(r.active) >= renewAtOnce {
+		return
+	}
+	wait := time.Until(r.due[0].at)
+	if r.timer == nil {
+		r.timer = time.AfterFunc(wait, r.begin)
+		return
+	}
+	r.timer.Reset(wait)
+}
+
+// begin begins what is due.
+func (r *renewer) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for len(r.due) > 0 && len(r.active) < renewAtOnce && !r.due[0].at.After(now) {
+		next := heap.Pop(&r.due).(*item)
+		delete(r.items, next.cid)
+		r.active[next.cid] = next
+		go r.run(next)
+	}
+	r.wake()
+}
+
+func (r *renewer) run(i *item) {
+	err := r.renew(i.cid)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.active, i.cid)
+	defer r.wake()
+	switch {
+	case err == nil:
+		r.counters.renewals.Add(1)
+		if i.again {
+			r.put(&item{cid: i.cid, at: time.Now(), ends: i.ends, until: time.Now().Add(askedFor), wait: retryFirst})
+		}
+	case errors.Is(err, natsserver.ErrInboundNoAnswer):
+		r.counters.unansweredRenewals.Add(1)
+		r.retry(i, time.Now())
+	case errors.Is(err, natsserver.ErrInboundNotRenewed):
+		r.counters.refusedRenewals.Add(1)
+	}
+}
+
+// retry has an item tried again. The lock is held.
+func (r *renewer) retry(i *item, now time.Time) {
+	wait := i.wait/2 + rand.N(i.wait)
+	if left := i.until.Sub(now); wait > left/2 {
+		wait = left / 2
+	}
+	if wait < retryFirst/10 {
+		return // it ends
+	}
+	if _, newer := r.items[i.cid]; newer {
+		return
+	}
+	i.at, i.wait = now.Add(wait), min(2*i.wait, retryMax)
+	r.put(i)
+}
+
+// sweep drops connections that are gone, when there may be many. The lock is held.
+func (r *renewer) sweep() {
+	if len(r.due) < 2*r.lived+1024 || r.sessions == nil {
+		return
+	}
+	kept := r.due[:0]
+	for _, i := range r.due {
+		if r.sessions.alive(i.cid) {
+			kept = append(kept, i)
+		} else {
+			delete(r.items, i.cid)
+		}
+	}
+	clear(r.due[len(kept):])
+	r.due, r.lived = kept, len(kept)
+	for at, i := range r.due {
+		i.index = at
+	}
+	heap.Init(&r.due)
+}
+
+// queue is a heap: the first is due first.
+type queue []*item
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (q *queue) Push(x any) {
+	i := x.(*item)
+	i.index = len(*q)
+	*q = append(*q, i)
+}
+
+// Pop implements heap.Interface.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	i := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return i
+}
+
+// Renewed is the answer to a request to renew.
+type Renewed struct {
+	Connections int `json:"connections"` // that are being renewed, or were closed
+}
+
+var errRenew = errors.New(`expected a JSON object with one of "cid", "session" and "user", and maybe "kick"`)
+
+// Renew implements natsserver.InboundRenewHook.
+func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
+	var q forwarded.Renew
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if d.Decode(&q) != nil {
+		return nil, errRenew
+	}
+	return h.renewHere(s, q)
+}
+
+func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
+	r := h.renewals.server(s, &h.counters)
+	var cids []uint64
+	switch {
+	case q.CID > 0 && q.Session == "" && q.User == "":
+		if !s.InboundAlive(q.CID) {
+			return nil, natsserver.ErrInboundNoConnection
+		}
+		cids = []uint64{q.CID}
+	case q.CID == 0 && q.Session != "" && q.User == "":
+		cids = r.sessions.of(q.Session, q.Kick)
+	case q.CID == 0 && q.Session == "" && q.User != "":
+		cids = s.InboundConnectionsOf(q.User)
+	default:
+		return nil, errRenew
+	}
+	for _, cid := range cids {
+		if q.Kick {
+			_ = s.DisconnectClientByID(cid) // it is gone already
+		} else {
+			r.ask(cid)
+		}
+	}
+	return &Renewed{len(cids)}, nil
+}
+
+// renewAll is Renew on s, and on all other servers that its system account reaches.
+func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
+	// A session that has no connection here may have some there.
+	_, _ = h.renewHere(s, q)
+	s.InboundRenewAll(&q)
+}

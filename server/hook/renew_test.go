@@ -1,0 +1,233 @@
+package hook
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// renewed is a renewer whose callouts are a function, and what it asked.
+type renewed struct {
+	*renewer
+	mu   sync.Mutex
+	at   []time.Duration // since the start, each time that a callout began
+	busy int
+	most int
+}
+
+func testRenewer(answer func(r *renewed, cid uint64) error) *renewed {
+	started := time.Now()
+	r := &renewed{renewer: newRenewer(&counters{})}
+	r.renew = func(cid uint64) error {
+		r.mu.Lock()
+		r.at = append(r.at, time.Since(started))
+		r.busy++
+		r.most = max(r.most, r.busy)
+		r.mu.Unlock()
+		err := answer(r, cid)
+		r.mu.Lock()
+		r.busy--
+		r.mu.Unlock()
+		return err
+	}
+	return r
+}
+
+// asked is how often, so far.
+func (r *renewed) asked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.at)
+}
+
+// Connections that connect in one second do not renew in one, at most renewAtOnce callouts are
+// under way, and each renews when 80 to 90 per cent of its life are over.
+func TestRenewalsAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const connections, life = 10_000, 15 * time.Minute
+		r := testRenewer(func(*renewed, uint64) error { time.Sleep(20 * time.Millisecond); return nil })
+		now := time.Now()
+		for cid := range uint64(connections) {
+			r.schedule(cid, now.Add(life), now)
+		}
+		time.Sleep(life)
+		synctest.Wait()
+		perSecond := map[int]int{}
+		for _, at := range r.at {
+			perSecond[int(at/time.Second)]++
+			if at < life*8/10 || at > life*9/10+time.Second {
+				t.Fatalf("a renewal after %s", at)
+			}
+		}
+		worst := 0
+		for _, n := range perSecond {
+			worst = max(worst, n)
+		}
+		t.Logf("%d renewals within %d seconds; at most %d in one, %d at once", len(r.at), len(perSecond), worst, r.most)
+		if len(r.at) != connections || worst > 3*connections/90 || r.most > renewAtOnce {
+			t.Errorf("%d renewals, at most %d in a second, %d at once", len(r.at), worst, r.most)
+		}
+	})
+}
+
+// A life that is too short to spread over is held up by the bound.
+func TestRenewalsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRenewer(func(*renewed, uint64) error { time.Sleep(10 * time.Millisecond); return nil })
+		now := time.Now()
+		for cid := range uint64(5000) {
+			r.schedule(cid, now.Add(10*time.Second), now)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(r.at) != 5000 || r.most != renewAtOnce {
+			t.Errorf("%d renewals, %d at once", len(r.at), r.most)
+		}
+	})
+}
+
+// Without an answer it is tried again until the user JWT ends, less and less often.
+func TestRenewalIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		r := testRenewer(func(*renewed, uint64) error {
+			if down {
+				return fmt.Errorf("%w: nobody is there", natsserver.ErrInboundNoAnswer)
+			}
+			return nil
+		})
+		now := time.Now()
+		r.schedule(1, now.Add(10*time.Minute), now)
+		time.Sleep(10*time.Minute - time.Second)
+		synctest.Wait()
+		n := r.asked()
+		if n < 5 || n > 30 {
+			t.Errorf("%d tries", n)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if more := r.asked() - n; more > 5 {
+			t.Errorf("%d tries more after the end", more)
+		}
+		down, n = false, r.asked()
+		now = time.Now()
+		r.schedule(1, now.Add(time.Minute), now)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if r.asked() != n+1 {
+			t.Errorf("%d tries with an answer", r.asked()-n)
+		}
+	})
+}
+
+// An answer that brings no more time, as that of a credential which itself ends, is the last.
+func TestRenewalWithoutMoreTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		ends, more := started.Add(10*time.Minute), 0
+		r := testRenewer(func(r *renewed, cid uint64) error {
+			if more > 0 {
+				ends = ends.Add(10 * time.Minute)
+				more--
+			}
+			r.schedule(cid, ends, time.Now()) // what Attach does
+			return nil
+		})
+		more = 2
+		r.schedule(1, ends, started)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if r.asked() != 3 {
+			t.Errorf("asked %d times: %v", r.asked(), r.at)
+		}
+	})
+}
+
+// Who asks is served at once, and once; also while a renewal is under way.
+func TestRenewalOnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRenewer(func(*renewed, uint64) error { time.Sleep(time.Second); return nil })
+		now := time.Now()
+		r.schedule(1, now.Add(time.Hour), now)
+		r.ask(1)
+		r.ask(1)
+		synctest.Wait()
+		if r.asked() != 1 {
+			t.Errorf("asked %d times at once", r.asked())
+		}
+		r.ask(1) // the answer that is on its way may be the old one
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if r.asked() != 2 {
+			t.Errorf("asked %d times in all", r.asked())
+		}
+		gone := testRenewer(func(*renewed, uint64) error { return natsserver.ErrInboundNoConnection })
+		gone.ask(7)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if gone.asked() != 1 || len(gone.items)+len(gone.active) != 0 {
+			t.Errorf("asked %d times about a connection that is gone", gone.asked())
+		}
+		closed := testRenewer(func(*renewed, uint64) error { return natsserver.ErrInboundNotRenewed })
+		closed.ask(7)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if closed.asked() != 1 || closed.counters.refusedRenewals.Load() != 1 {
+			t.Errorf("asked %d times about a connection that was refused", closed.asked())
+		}
+	})
+}
+
+// Connections that are gone are forgotten before their renewal is due.
+func TestRenewalsOfTheGone(t *testing.T) {
+	open := map[uint64]bool{}
+	r := testRenewer(func(*renewed, uint64) error { return nil })
+	r.sessions = newTestSessions(open)
+	now := time.Now()
+	for cid := range uint64(100_000) {
+		open[cid] = true
+		r.schedule(cid, now.Add(24*time.Hour), now)
+		if cid >= 100 {
+			delete(open, cid-100)
+		}
+	}
+	if n := len(r.due); n > 2000 || n != len(r.items) {
+		t.Errorf("%d renewals are due, of 100 connections", n)
+	}
+	for at, i := range r.due {
+		if i.index != at {
+			t.Fatal("an item does not know its place")
+		}
+	}
+	r.timer.Stop()
+}
+
+func TestRenewRequests(t *testing.T) {
+	h, s := New(), inert(t)
+	for body, want := range map[string]error{
+		`{"session":"kv/a"}`:         nil,
+		`{"user":"u","kick":true}`:   nil,
+		`{"cid":7}`:                  natsserver.ErrInboundNoConnection,
+		``:                           errRenew,
+		`{}`:                         errRenew,
+		`{"kick":true}`:              errRenew,
+		`{"cid":1,"session":"x"}`:    errRenew,
+		`{"user":"u","session":"x"}`: errRenew,
+		`{"sesion":"x"}`:             errRenew,
+		`{"cid":-1}`:                 errRenew,
+		`[]`:                         errRenew,
+	} {
+		answer, err := h.Renew(s, []byte(body))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", body, err)
+		}
+		if n, ok := answer.(*Renewed); want == nil && (!ok || n.Connections != 0) {
+			t.Errorf("%s: %v", body, answer)
+		}
+	}
+}
