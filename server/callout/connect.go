@@ -26,6 +26,10 @@ type Connect struct {
 	// Sentinel is the path of the creds that clients connect with in operator mode,
 	// so that readiness can be probed as a client.
 	Sentinel string `conf:"sentinel"`
+	// System is the login of a user of the system account, who asks the servers to renew and to
+	// close the connections of sessions that change. Where it says nothing, urls and tls are
+	// those above.
+	System *Connect `conf:"system"`
 }
 
 // TLS are paths of PEM files.
@@ -50,6 +54,16 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 	}
 	if c.Nkey != "" {
 		parseSeed(secretNode(n, "nkey"), "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
+	}
+	if y := c.System; y != nil {
+		at := n.Get("system")
+		if y.System != nil {
+			faults.Add(at.Get("system"), "system: cannot have another in it")
+		}
+		y.check(at, faults)
+		if len(y.login()) == 0 {
+			faults.Add(at, "system: one of creds, nkey, user, token is missing")
+		}
 	}
 	if c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		faults.Add(n.Get("tls"), "tls: cert and key go together")
@@ -88,6 +102,21 @@ func (c *Connect) Dial(log *slog.Logger) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	return nc, nil
+}
+
+// DialSystem connects in the system account; nil when there is no login for that.
+func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
+	if c == nil || c.System == nil {
+		return nil, nil
+	}
+	system := *c.System
+	if len(system.URLs) == 0 {
+		system.URLs = c.URLs
+	}
+	if system.TLS == nil {
+		system.TLS = c.TLS
+	}
+	return system.Dial(log)
 }
 
 // Probe connects as a client with that token.

@@ -2,12 +2,15 @@ package callout
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/forwarded"
 )
 
 // drainTime is how long the callouts that were taken may take at the end, or at
@@ -19,46 +22,65 @@ const drainTime = 10 * time.Second
 type Process struct {
 	options Options
 
-	mu      sync.Mutex
-	nc      *nats.Conn
-	handler *Handler
+	mu sync.Mutex
+	running
+}
+
+// running is a handler with its connections.
+type running struct {
+	nc, system *nats.Conn // system may be nil
+	handler    *Handler
 }
 
 // Start connects with the configuration, and serves. It waits for a server that is not
 // there yet, until ctx ends.
 func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	p := &Process{options: o}
-	nc, h, err := p.open(ctx, cfg)
+	r, err := p.open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	p.nc, p.handler = nc, h
+	p.running = r
 	return p, nil
 }
 
-func (p *Process) open(ctx context.Context, cfg *Config) (*nats.Conn, *Handler, error) {
-	nc, err := cfg.Connect.Dial(p.options.Log)
-	if err != nil {
-		return nil, nil, err
+func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) {
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.nc, err = cfg.Connect.Dial(p.options.Log); err != nil {
+		return r, err
 	}
-	h, err := p.serve(ctx, cfg, nc)
-	if err != nil {
-		nc.Close()
-		return nil, nil, err
+	if err = Connected(ctx, r.nc); err != nil {
+		return r, err
 	}
-	return nc, h, nil
+	if r.system, err = cfg.Connect.DialSystem(p.options.Log); err != nil {
+		return r, err
+	}
+	r.handler, err = p.serve(ctx, cfg, r)
+	return r, err
 }
 
-func (p *Process) serve(ctx context.Context, cfg *Config, nc *nats.Conn) (*Handler, error) {
-	if err := Connected(ctx, nc); err != nil {
-		return nil, err
+func (r running) close() {
+	for _, nc := range []*nats.Conn{r.nc, r.system} {
+		if nc != nil {
+			nc.Close()
+		}
 	}
-	o := p.options
+}
+
+func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, error) {
+	nc, o := r.nc, p.options
 	o.Connect = func(account string) (*nats.Conn, error) {
 		if account != "" {
 			return nil, errors.New("account is for a handler inside the server")
 		}
 		return nc, nil
+	}
+	if r.system != nil {
+		o.Renew = renewBy(r.system)
 	}
 	h, err := New(ctx, cfg, o)
 	if err != nil {
@@ -72,6 +94,21 @@ func (p *Process) serve(ctx context.Context, cfg *Config, nc *nats.Conn) (*Handl
 		return nil, err
 	}
 	return h, nil
+}
+
+// renewBy asks the servers in the system account. While nc is not connected, what is asked is kept
+// until it is.
+func renewBy(nc *nats.Conn) func(forwarded.Renew) error {
+	return func(q forwarded.Renew) error {
+		body, err := json.Marshal(q)
+		if err != nil {
+			return err
+		}
+		if err := nc.Publish(forwarded.RenewAll, body); err != nil {
+			return fmt.Errorf("ask the servers: %w", err)
+		}
+		return nil
+	}
 }
 
 // Connected waits until nc is connected.
@@ -92,48 +129,42 @@ func Connected(ctx context.Context, nc *nats.Conn) error {
 }
 
 // Ready is Handler.Ready.
-func (p *Process) Ready(ctx context.Context) error {
-	_, h := p.current()
-	return h.Ready(ctx)
-}
+func (p *Process) Ready(ctx context.Context) error { return p.current().handler.Ready(ctx) }
 
-func (p *Process) current() (*nats.Conn, *Handler) {
+func (p *Process) current() running {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.nc, p.handler
+	return p.running
 }
 
 // Reload serves with another configuration: the new handler first, then the old
 // one is drained, so that no callout is lost. After an error the old one goes on; one of
 // the old handler's end is logged only.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
-	nc, h, err := p.open(ctx, cfg)
+	next, err := p.open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
-	old, oldConn := p.handler, p.nc
-	p.nc, p.handler = nc, h
+	old := p.running
+	p.running = next
 	p.mu.Unlock()
-	if err := end(ctx, old, oldConn); err != nil {
+	if err := old.end(ctx); err != nil {
 		p.options.Log.Warn("the old handler", "error", err)
 	}
 	return nil
 }
 
 // Stop drains, and disconnects.
-func (p *Process) Stop(ctx context.Context) error {
-	nc, h := p.current()
-	return end(ctx, h, nc)
-}
+func (p *Process) Stop(ctx context.Context) error { return p.current().end(ctx) }
 
-func end(ctx context.Context, h *Handler, nc *nats.Conn) error {
+func (r running) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	err := h.Drain(ctx)
+	err := r.handler.Drain(ctx)
 	// The answers are in the connection's buffer.
-	err = errors.Join(err, nc.FlushWithContext(ctx))
-	h.Close()
-	nc.Close()
+	err = errors.Join(err, r.nc.FlushWithContext(ctx))
+	r.handler.Close()
+	r.close()
 	return err
 }

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -18,6 +19,8 @@ type Callout struct {
 	// Answer returns the user JWT for a request, whose subject must be
 	// req.UserNkey, or why the connection is refused.
 	Answer func(req *jwt.AuthorizationRequestClaims) (userJWT string, err error)
+	// Silent is the error of Answer for which there is no answer at all.
+	Silent error
 }
 
 // Serve answers on nc, which is connected as a callout user, until nc is closed.
@@ -26,7 +29,9 @@ func (c *Callout) Serve(t testing.TB, nc *nats.Conn) {
 	_, err := nc.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
 		// Errors cannot end the test from this goroutine; the connection
 		// that asked is refused when no answer comes.
-		if data, err := c.respond(m); err != nil {
+		if data, err := c.Respond(m); c.Silent != nil && errors.Is(err, c.Silent) {
+			return
+		} else if err != nil {
 			t.Errorf("callout service: %v", err)
 		} else if err := m.Respond(data); err != nil {
 			t.Errorf("callout service: %v", err)
@@ -40,7 +45,8 @@ func (c *Callout) Serve(t testing.TB, nc *nats.Conn) {
 	}
 }
 
-func (c *Callout) respond(m *nats.Msg) ([]byte, error) {
+// Respond makes the answer to a request.
+func (c *Callout) Respond(m *nats.Msg) ([]byte, error) {
 	data, serverKey := m.Data, m.Header.Get("Nats-Server-Xkey")
 	if c.XKey != nil {
 		var err error
@@ -55,7 +61,9 @@ func (c *Callout) respond(m *nats.Msg) ([]byte, error) {
 	resp := jwt.NewAuthorizationResponseClaims(req.UserNkey)
 	resp.Audience = req.Server.ID
 	resp.IssuerAccount = c.IssuerAccount
-	if resp.Jwt, err = c.Answer(req); err != nil {
+	if resp.Jwt, err = c.Answer(req); c.Silent != nil && errors.Is(err, c.Silent) {
+		return nil, err
+	} else if err != nil {
 		resp.Jwt, resp.Error = "", err.Error()
 	}
 	token, err := resp.Encode(c.Issuer)

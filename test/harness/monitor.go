@@ -27,6 +27,12 @@ func (s *Server) Get(t testing.TB, page string) []byte {
 // Varz is the page /varz.
 func (s *Server) Varz(t testing.TB) *natsserver.Varz { return decode[natsserver.Varz](t, s, "/varz") }
 
+// ID is the server's in NATS.
+func (s *Server) ID(t testing.TB) string {
+	t.Helper()
+	return s.Varz(t).ID
+}
+
 // Connz is the page /connz, with the given query ("auth=1").
 func (s *Server) Connz(t testing.TB, query string) *natsserver.Connz {
 	return decode[natsserver.Connz](t, s, "/connz?"+query)

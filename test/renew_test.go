@@ -1,0 +1,563 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/forwarded"
+	"stamp/server/claim"
+	"stamp/test/harness"
+)
+
+// renewConf is a server whose callout is another program than our handler.
+const renewConf = `
+	accounts {
+		AUTH { users: [{user: auth, password: auth}] }
+		APP { users: [{user: svc, password: svc}] }
+		OTHER { users: [{user: other, password: other}] }
+		SYS { users: [{user: sys, password: sys}] }
+	}
+	system_account: SYS
+	mqtt { listen: "127.0.0.1:-1" }
+	server_name: S
+	jetstream { store_dir: %q }
+	leafnodes { listen: "127.0.0.1:-1" }
+	authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, sys, other] %s } }`
+
+// asked is a callout, as the service got it.
+type asked struct {
+	*jwt.AuthorizationRequestClaims
+	number  int // of those of the connection, from 1
+	renewal bool
+}
+
+// service is a callout service. It gives a header N with the number of the callout of the
+// connection, and what edit says.
+type service struct {
+	*harness.Server
+	mu     sync.Mutex
+	counts map[uint64]int
+	all    []asked
+	edit   func(a asked, uc *jwt.UserClaims) error
+}
+
+var errSilent = errors.New("no answer")
+
+func (v *service) set(edit func(a asked, uc *jwt.UserClaims) error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.edit = edit
+}
+
+func (v *service) renewals() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, a := range v.all {
+		if a.renewal {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *service) note(req *jwt.AuthorizationRequestClaims) (asked, func(asked, *jwt.UserClaims) error) {
+	told, _ := forwarded.FromTags(req.Tags)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	id := req.ClientInformation.ID
+	v.counts[id]++
+	a := asked{req, v.counts[id], told.Renewal}
+	v.all = append(v.all, a)
+	return a, v.edit
+}
+
+// answer is the Answer of a callout service whose users are signed by key.
+func (v *service) answer(account string, key nkeys.KeyPair, base ...func(*jwt.UserClaims)) func(*jwt.AuthorizationRequestClaims) (string, error) {
+	return func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		a, edit := v.note(req)
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience = account
+		for _, f := range base {
+			f(uc)
+		}
+		if edit != nil {
+			if err := edit(a, uc); err != nil {
+				return "", err
+			}
+		}
+		return claim.Encode(uc, header("N", strconv.Itoa(a.number)), key)
+	}
+}
+
+func startService(t *testing.T, xkey nkeys.KeyPair, args ...string) *service {
+	t.Helper()
+	issuer, fields := harness.NewAccountKey(t), ""
+	if xkey != nil {
+		fields = ", xkey: " + harness.Public(t, xkey)
+	}
+	v := &service{counts: map[uint64]int{}}
+	v.Server = harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), fields), args...)
+	callout := harness.Callout{Issuer: issuer, XKey: xkey, Answer: v.answer("APP", issuer), Silent: errSilent}
+	callout.Serve(t, v.Connect(t, userInfo("auth")))
+	return v
+}
+
+// life has a user JWT end after a time, in whole seconds.
+func life(uc *jwt.UserClaims, d time.Duration) { uc.Expires = time.Now().Add(d).Unix() }
+
+// number is that in the header of the next message of pub.
+func number(t *testing.T, pub, sub *harness.Raw) int {
+	t.Helper()
+	pub.Pub("t.x", "payload")
+	lines := sub.Msg().Lines()
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], "N: ") {
+		t.Fatalf("header of %d lines", len(lines))
+	}
+	n, err := strconv.Atoi(lines[0][len("N: "):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// renewed waits until pub has got its nth stamp, without a disconnect.
+func renewed(t *testing.T, pub, sub *harness.Raw, n int) {
+	t.Helper()
+	harness.Eventually(t, fmt.Sprintf("stamp %d", n), func() bool { return number(t, pub, sub) >= n })
+}
+
+// ask sends a request to renew, and returns how many connections it was for.
+func ask(t *testing.T, s *harness.Server, q forwarded.Renew) int {
+	t.Helper()
+	subject := "$SYS.REQ.SERVER." + s.ID(t) + ".RENEW"
+	if q.CID == 0 {
+		subject = forwarded.RenewAll
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Data  struct{ Connections int }
+		Error *struct{ Description string }
+	}
+	if err := json.Unmarshal(request(t, s.Connect(t, userInfo("sys")), subject, string(body)).Data, &answer); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Error != nil {
+		t.Fatalf("%s: %s", body, answer.Error.Description)
+	}
+	return answer.Data.Connections
+}
+
+// cid is the number of the only connection with that name.
+func cid(t *testing.T, s *harness.Server, name string) uint64 {
+	t.Helper()
+	for _, c := range s.Connz(t, "").Conns {
+		if c.Name == name {
+			return c.Cid
+		}
+	}
+	t.Fatalf("no connection is named %s", name)
+	return 0
+}
+
+func named(cred harness.Credential, name string) harness.Credential {
+	return func(nonce string) map[string]any {
+		m := cred(nonce)
+		m["name"] = name
+		return m
+	}
+}
+
+// A live connection gets the new stamp before its user JWT ends, again and again, with the
+// credential that it connected with, though the answer's name has taken its place.
+func TestRenewal(t *testing.T) {
+	for name, xkey := range map[string]nkeys.KeyPair{"plain": nil, "xkey": harness.NewXKey(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := startService(t, xkey)
+			v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 2*time.Second); return nil })
+			sub := subscriber(t, v.Server, password("svc"))
+			expectSteadyRenewal(t, v, harness.Client(t, v.Server, password("alice")), sub)
+		})
+	}
+	t.Run("operator mode", func(t *testing.T) {
+		t.Parallel()
+		o := newCalloutOperator(t, nil)
+		authKey := o.auth.SigningKey(t)
+		v := &service{Server: harness.Start(t, o.Conf(t)), counts: map[uint64]int{}}
+		v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 2*time.Second); return nil })
+		callout := harness.Callout{Issuer: authKey, IssuerAccount: o.auth.ID(), Answer: v.answer("", o.app.Key)}
+		callout.Serve(t, v.Connect(t, o.service.Options()...))
+		sub := subscriber(t, v.Server, o.app.User(t, "sub", nil).Credential)
+		expectSteadyRenewal(t, v, harness.Client(t, v.Server, o.sentinel(t, nil, "alice")), sub)
+	})
+}
+
+func expectSteadyRenewal(t *testing.T, v *service, pub, sub *harness.Raw) {
+	t.Helper()
+	if n := number(t, pub, sub); n != 1 {
+		t.Fatalf("stamp %d at connect", n)
+	}
+	renewed(t, pub, sub, 4) // beyond two lives
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i, a := range v.all {
+		if o := a.ConnectOptions; o.Username != "alice" || o.Password != "alice" || a.renewal != (i > 0) {
+			t.Errorf("callout %d: renewal %t, user %q", i, a.renewal, o.Username)
+		}
+	}
+	if n := varzHeaders(t, v.Server)["renewals"]; int(n) != len(v.all)-1 {
+		t.Errorf("%v renewals are counted, of %d", n, len(v.all)-1)
+	}
+}
+
+// Without a claim a connection ends with its user JWT, as upstream's does.
+func TestNoRenewalWithoutClaim(t *testing.T) {
+	t.Parallel()
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), ""))
+	v := &service{Server: s, counts: map[uint64]int{}}
+	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		v.note(req)
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience = "APP"
+		life(uc, 2*time.Second)
+		return uc.Encode(issuer)
+	}}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	pub := harness.Client(t, s, password("alice"))
+	pub.Expect("-ERR 'User Authentication Expired'")
+	if len(v.all) != 1 {
+		t.Errorf("%d callouts", len(v.all))
+	}
+}
+
+// What stays the same is left alone: subscriptions, and the right to answer a request that came
+// before. What differs is applied as a reload applies it.
+func TestRenewalOfPermissions(t *testing.T) {
+	v := startService(t, nil)
+	allow := []string{"keep", "drop"}
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Pub.Allow.Add("t.x")
+		uc.Sub.Allow.Add(allow...)
+		uc.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: time.Hour}
+		return nil
+	})
+	sub := subscriber(t, v.Server, password("svc"))
+	nc := v.Connect(t, userInfo("svc"))
+	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	pub.Send("SUB keep 1\r\nSUB drop 2\r\n")
+	pub.Flush()
+	replies := subscribedTo(t, nc, "answer.here")
+	if err := nc.PublishRequest("keep", "answer.here", nil); err != nil {
+		t.Fatal(err)
+	}
+	pub.Msg()
+	renew := func(n int) {
+		t.Helper()
+		if got := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")}); got != 1 {
+			t.Fatalf("%d connections", got)
+		}
+		renewed(t, pub, sub, n)
+	}
+	renew(2)
+	pub.Pub("answer.here", "payload")
+	next(t, replies, nil)
+
+	allow = []string{"keep"}
+	renew(3)
+	pub.Expect(`-ERR 'Permissions Violation for Subscription to "drop"`)
+	for _, subject := range []string{"drop", "keep"} {
+		if err := nc.Publish(subject, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := pub.Msg(); m.Subject != "keep" {
+		t.Errorf("got a message on %s", m.Subject)
+	}
+	pub.Send("SUB drop 3\r\n")
+	pub.Expect(`-ERR 'Permissions Violation for Subscription to "drop"`)
+}
+
+// Limits, and who may read what, are renewed too.
+func TestRenewalOfLimitsAndSealedNames(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		if a.number > 1 {
+			uc.Limits.Payload = 100
+		}
+		return nil
+	})
+	sub := subscriber(t, v.Server, password("svc"))
+	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	pub.Pub("t.x", strings.Repeat("x", 200))
+	sub.Msg()
+	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
+	renewed(t, pub, sub, 2)
+	pub.Pub("t.x", strings.Repeat("x", 200))
+	pub.Expect("-ERR 'Maximum Payload Violation'")
+}
+
+// What a renewal does that does not go well.
+func TestRenewalFailures(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		edit         func(uc *jwt.UserClaims) error
+		line, reason string // that the client is told, and that the event has
+	}{
+		{"refused", func(*jwt.UserClaims) error { return errors.New("logged out") }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"another account", func(uc *jwt.UserClaims) error { uc.Audience = "OTHER"; return nil }, "-ERR 'User Authentication Expired'", "Authentication Expired"},
+		{"an account that is not there", func(uc *jwt.UserClaims) error { uc.Audience = "NONE"; return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"another user", func(uc *jwt.UserClaims) error { uc.Subject = harness.Public(t, harness.NewUserKey(t)); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"over already", func(uc *jwt.UserClaims) error { life(uc, -time.Hour); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"not by this way", func(uc *jwt.UserClaims) error { uc.AllowedConnectionTypes.Add("MQTT"); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"a broken claim", func(uc *jwt.UserClaims) error { uc.Tags.Add("broken"); return nil }, "-ERR 'Authorization Violation'", "Headers Refused"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			issuer := harness.NewAccountKey(t)
+			v := &service{counts: map[uint64]int{}}
+			v.Server = harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), ""))
+			good := v.answer("APP", issuer)
+			callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+				token, err := good(req)
+				if err == nil && test.name == "a broken claim" && v.counts[req.ClientInformation.ID] > 1 {
+					return harness.Resign(t, token, issuer, invalid(fields{"headers": fields{"Nats-Rollup": "all"}}, nil)), nil
+				}
+				return token, err
+			}}
+			callout.Serve(t, v.Connect(t, userInfo("auth")))
+			events := listen(t, v.Connect(t, userInfo("sys")))
+			v.set(func(a asked, uc *jwt.UserClaims) error {
+				if a.renewal {
+					return test.edit(uc)
+				}
+				return nil
+			})
+			pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+			ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
+			pub.Expect(test.line)
+			pub.ExpectClosed()
+			events.expect(t, ".DISCONNECT", test.reason)
+			harness.Eventually(t, "the refusal to be counted", func() bool { return varzHeaders(t, v.Server)["refused_renewals"] == 1 })
+		})
+	}
+}
+
+// No answer: the connection lives, is asked about again, and ends when its user JWT does.
+func TestRenewalWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		life(uc, 8*time.Second)
+		if a.renewal && a.number < 4 {
+			return errSilent
+		}
+		if a.number > 4 {
+			return errSilent
+		}
+		return nil
+	})
+	sub := subscriber(t, v.Server, password("svc"))
+	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	if got := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")}); got != 1 {
+		t.Fatalf("%d connections", got)
+	}
+	renewed(t, pub, sub, 4)
+	if got := varzHeaders(t, v.Server); got["unanswered_renewals"] != 2 || got["renewals"] != 1 {
+		t.Errorf("counted %v", got)
+	}
+	pub.Expect("-ERR 'User Authentication Expired'")
+	if v.renewals() < 4 {
+		t.Errorf("%d renewals were tried", v.renewals())
+	}
+}
+
+// An answer that comes too late, when the server asks again already, is left alone.
+func TestRenewalAnsweredLate(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	v := &service{counts: map[uint64]int{}}
+	conf := strings.Replace(renewConf, "auth_callout {", "timeout: 0.5, auth_callout {", 1)
+	v.Server = harness.Start(t, fmt.Sprintf(conf, t.TempDir(), harness.Public(t, issuer), ""))
+	late := make(chan *nats.Msg, 10)
+	callout := harness.Callout{Issuer: issuer, Answer: v.answer("APP", issuer)}
+	nc := v.Connect(t, userInfo("auth"))
+	if _, err := nc.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
+		answer, err := callout.Respond(m)
+		if err != nil {
+			t.Error(err)
+		}
+		if n := len(v.all); n == 2 {
+			late <- &nats.Msg{Subject: m.Reply, Data: answer}
+			return
+		}
+		if err := m.Respond(answer); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	sub := subscriber(t, v.Server, password("svc"))
+	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
+	renewed(t, pub, sub, 3)
+	if err := nc.PublishMsg(<-late); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if n := number(t, pub, sub); n != 3 {
+			t.Fatalf("stamp %d after a late answer", n)
+		}
+	}
+}
+
+// Who asks, and about what.
+func TestRenewRequests(t *testing.T) {
+	v := startService(t, nil)
+	sub := subscriber(t, v.Server, password("svc"))
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Name = a.ConnectOptions.Username
+		uc.Tags = append(uc.Tags, forwarded.SessionTag("theirs/"+a.ConnectOptions.Username))
+		return nil
+	})
+	one, two := harness.Client(t, v.Server, named(password("alice"), "one")), harness.Client(t, v.Server, named(password("alice"), "two"))
+	bob := harness.Client(t, v.Server, named(password("bob"), "bob"))
+	if n := ask(t, v.Server, forwarded.Renew{User: "alice"}); n != 2 {
+		t.Errorf("alice has %d connections", n)
+	}
+	renewed(t, one, sub, 2)
+	renewed(t, two, sub, 2)
+	if n := ask(t, v.Server, forwarded.Renew{Session: "theirs/alice"}); n != 2 {
+		t.Errorf("her session has %d connections", n)
+	}
+	renewed(t, one, sub, 3)
+	renewed(t, two, sub, 3)
+	if n := ask(t, v.Server, forwarded.Renew{Session: "theirs/alice", Kick: true}); n != 2 {
+		t.Errorf("her session has %d connections", n)
+	}
+	one.ExpectClosed()
+	two.ExpectClosed()
+	if n := number(t, bob, sub); n != 1 {
+		t.Errorf("bob has stamp %d", n)
+	}
+	for body, want := range map[string]string{
+		`{"cid":4711}`: "no such client", `{"session":1}`: "expected a JSON object", `x`: "expected a JSON object",
+	} {
+		m := request(t, v.Connect(t, userInfo("sys")), "$SYS.REQ.SERVER."+v.ID(t)+".RENEW", body)
+		if !strings.Contains(string(m.Data), want) {
+			t.Errorf("%s: %s", body, m.Data)
+		}
+	}
+	// A connection of the configuration is not the callout's.
+	own := harness.Client(t, v.Server, named(password("svc"), "own"))
+	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "own")})
+	own.Flush()
+	// Others than the system account have no such service.
+	if _, err := v.Connect(t, userInfo("svc")).Request(forwarded.RenewAll, []byte(`{"user":"bob","kick":true}`), 100*time.Millisecond); err == nil {
+		t.Error("an account's user is answered")
+	}
+	bob.Flush()
+}
+
+// A session ends everywhere within the moment: over a cluster, whichever server a connection is on,
+// with handlers in processes of their own. A change of it changes the stamp.
+func TestSessionOverTheCluster(t *testing.T) {
+	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
+	first := harness.FreeAddr(t)
+	start := func(name, listen string) *harness.Server {
+		return harness.Start(t, fmt.Sprintf(`
+			server_name: %s
+			accounts {
+				AUTH { jetstream: enabled, users: [{user: auth, password: auth}] }
+				APP { users: [{user: svc, password: svc}] }
+				SYS { users: [{user: sys, password: sys}] }
+			}
+			system_account: SYS
+			jetstream { store_dir: %q }
+			cluster { name: C, listen: %q, routes: ["nats://%s"] }
+			authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [auth, svc, sys] } }
+			callout { request {} }`, name, t.TempDir(), listen, first, harness.Public(t, issuer), harness.Public(t, xkey)))
+	}
+	a := start("A", first)
+	b := start("B", "127.0.0.1:-1")
+	harness.Eventually(t, "a leader of the cluster", func() bool {
+		return strings.Contains(a.Text()+b.Text(), "Self is new JetStream cluster metadata leader")
+	})
+	bucket := bucketOf(t, a.Connect(t, userInfo("auth")))
+	var handlers []*harness.Process
+	for _, s := range []*harness.Server{a, b} {
+		handlers = append(handlers, harness.StartCallout(t, fmt.Sprintf(`
+			connect { urls: ["nats://%s"], user: auth, password: auth, system { user: sys, password: sys } }
+			issuer: %s
+			xkey: %s
+			sessions: [{kind: kv, bucket: sessions}]
+			grants: [{account: APP, user: "{{ session.user }}", publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`,
+			s.Addr(t), harness.Seed(t, issuer), harness.Seed(t, xkey))))
+	}
+	login(t, bucket, "one", map[string]any{"user": "alice", "n": "1"})
+	login(t, bucket, "two", map[string]any{"user": "bob", "n": "1"})
+	for _, s := range []*harness.Server{a, b} {
+		sub := subscriber(t, s, password("svc"))
+		alice, bob := harness.Client(t, s, token("one")), harness.Client(t, s, token("two"))
+		login(t, bucket, "one", map[string]any{"user": "alice", "n": "2"})
+		renewed(t, alice, sub, 2)
+		if n := number(t, bob, sub); n != 1 {
+			t.Errorf("bob has stamp %d", n)
+		}
+		login(t, bucket, "one", map[string]any{"user": "alice", "n": "1"})
+		harness.Eventually(t, "the old stamp", func() bool { return number(t, alice, sub) == 1 })
+	}
+	// On both servers, and while one of the handlers is gone.
+	tabs := []*harness.Raw{harness.Client(t, a, token("one")), harness.Client(t, b, token("one")), harness.Client(t, b, token("one"))}
+	other := harness.Client(t, b, token("two"))
+	handlers[0].Stop()
+	began := time.Now()
+	if err := bucket.Delete(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tab := range tabs {
+		tab.ExpectClosed()
+	}
+	t.Logf("closed after %s", time.Since(began).Round(time.Millisecond))
+	other.Flush()
+	expectRefused(t, a, token("one"))
+	// By the command line.
+	t.Setenv("NATS_PASSWORD", "auth")
+	t.Setenv("ID", "two")
+	revoke := harness.Run(t, harness.CalloutBinary(t), "session", "revoke", "--server", "nats://"+b.Addr(t), "--user", "auth", "--bucket", "sessions", "--id", "env:ID")
+	if code := revoke.Exit(t); code != 0 {
+		t.Errorf("session revoke ends with %d: %s", code, revoke.Text())
+	}
+	other.ExpectClosed()
+}
+
+func bucketOf(t *testing.T, nc *nats.Conn) jetstream.KeyValue {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bucket
+}
