@@ -24,7 +24,7 @@ import (
 const renewConf = `
 	accounts {
 		AUTH { users: [{user: auth, password: auth}] }
-		APP { users: [{user: svc, password: svc}] }
+		APP { jetstream: enabled, users: [{user: svc, password: svc}] }
 		OTHER { users: [{user: other, password: other}] }
 		SYS { users: [{user: sys, password: sys}] }
 	}
@@ -33,7 +33,7 @@ const renewConf = `
 	server_name: S
 	jetstream { store_dir: %q }
 	leafnodes { listen: "127.0.0.1:-1" }
-	authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, sys, other] %s } }`
+	authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, sys, other, bob] %s } }`
 
 // asked is a callout, as the service got it.
 type asked struct {
@@ -46,6 +46,7 @@ type asked struct {
 // connection, and what edit says.
 type service struct {
 	*harness.Server
+	conf   string
 	mu     sync.Mutex
 	counts map[uint64]int
 	all    []asked
@@ -106,8 +107,8 @@ func startService(t *testing.T, xkey nkeys.KeyPair, args ...string) *service {
 	if xkey != nil {
 		fields = ", xkey: " + harness.Public(t, xkey)
 	}
-	v := &service{counts: map[uint64]int{}}
-	v.Server = harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), fields), args...)
+	v := &service{counts: map[uint64]int{}, conf: fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), fields) + "\ncallout { request {} }"}
+	v.Server = harness.Start(t, v.conf, args...)
 	callout := harness.Callout{Issuer: issuer, XKey: xkey, Answer: v.answer("APP", issuer), Silent: errSilent}
 	callout.Serve(t, v.Connect(t, userInfo("auth")))
 	return v
@@ -560,4 +561,184 @@ func bucketOf(t *testing.T, nc *nats.Conn) jetstream.KeyValue {
 		t.Fatal(err)
 	}
 	return bucket
+}
+
+// A connection that has logged in anew, as a user of the configuration, is not the callout's any
+// more; nor is one whose user a reload puts into the configuration.
+func TestRenewalAfterAnotherLogin(t *testing.T) {
+	v := startService(t, nil)
+	sub := subscriber(t, v.Server, password("svc"))
+	raw := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	raw.Connect(named(password("svc"), "again"))
+	raw.Flush()
+	bob := harness.Client(t, v.Server, named(password("bob"), "bob"))
+	v.Reload(t, strings.Replace(v.conf, "{user: svc, password: svc}", "{user: svc, password: svc}, {user: bob, password: bob}", 1))
+	for name, c := range map[string]*harness.Raw{"again": raw, "bob": bob} {
+		ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, name)})
+		for range 20 {
+			c.Flush()
+			expectStamp(t, c, sub)
+		}
+	}
+	if n := v.renewals(); n != 0 {
+		t.Errorf("%d renewals", n)
+	}
+}
+
+// Every way in: the new stamp is on what comes after, and nobody is disconnected.
+func TestRenewalOnEveryWay(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "dev"; return nil })
+	sub := subscriber(t, v.Server, password("svc"))
+	spoke := harness.Start(t, fmt.Sprintf(`leafnodes { remotes: [ {url: "nats://dev:dev@%s"} ] }`, v.Leaf(t)))
+	harness.Eventually(t, "the leafnode connection", func() bool { return len(v.Leafz(t).Leafs) == 1 })
+	behind := harness.Client(t, spoke, harness.Nobody)
+	through(t, behind, sub)
+	thing, _ := device(t, v.Server, "dev")
+	plain := harness.Client(t, v.Server, password("dev"))
+	ways := map[string]func(){
+		"leafnode": func() { behind.Pub("t.x", "payload") },
+		"MQTT":     func() { wait(t, thing.Publish("t/x", 0, false, "payload")) },
+		"client":   func() { plain.Pub("t.x", "payload") },
+	}
+	for n := 1; n <= 3; n++ {
+		for name, publish := range ways {
+			want := block(fmt.Sprintf("N: %d", n))
+			harness.Eventually(t, fmt.Sprintf("stamp %d by %s", n, name), func() bool {
+				publish()
+				return strings.Contains(sub.Msg().Header, strings.TrimPrefix(strings.TrimSuffix(want, "\r\n"), "NATS/1.0\r\n"))
+			})
+		}
+		if got := ask(t, v.Server, forwarded.Renew{User: "dev"}); got != 3 {
+			t.Fatalf("%d connections", got)
+		}
+	}
+	for _, c := range v.Connz(t, "state=closed").Conns {
+		if c.Name != "" || c.Reason != "Client Closed" {
+			t.Errorf("closed: %s", c.Reason)
+		}
+	}
+}
+
+// Renewals while everything else happens: no message has another stamp than one that was valid when
+// it was sent, and none goes back.
+func TestRenewalRaces(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Name = a.ConnectOptions.Username
+		if a.number%3 == 0 {
+			uc.Sub.Deny.Add("never") // permissions change, too
+		}
+		return nil
+	})
+	const publishers, messages = 4, 3000
+	sub := subscriber(t, v.Server, password("svc"))
+	sub.Send("SUB end 9\r\n")
+	sub.Flush()
+	var raws []*harness.Raw
+	for range publishers {
+		raws = append(raws, harness.Client(t, v.Server, password("alice")))
+	}
+	stop := make(chan struct{})
+	var background sync.WaitGroup
+	sys := v.Connect(t, userInfo("sys"))
+	background.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := sys.Request(forwarded.RenewAll, []byte(`{"user":"alice"}`), harness.Timeout); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	background.Go(func() { // others come and go; a reload may close one that is just coming
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if nc, err := v.TryConnect(t, userInfo("alice")); err == nil {
+				nc.Close()
+			}
+		}
+	})
+	background.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			v.Reload(t, v.conf+fmt.Sprintf("\nwrite_deadline: \"%ds\"", 10+i%2))
+		}
+	})
+	var pubs sync.WaitGroup
+	for p, raw := range raws {
+		pubs.Go(func() {
+			for i := range messages {
+				raw.Pub(fmt.Sprintf("t.%d", p), "payload")
+				if i%1000 == 500 {
+					raw.Connect(password("alice")) // authenticates anew
+				}
+			}
+			raw.Pub("end", "payload")
+		})
+	}
+	last, count := map[string]int{}, map[string]int{}
+	t.Cleanup(func() { t.Logf("messages: %v", count) })
+	for ends := 0; ends < publishers; {
+		m := sub.Msg()
+		count[m.Subject]++
+		if m.Subject == "end" {
+			ends++
+			continue
+		}
+		lines := m.Lines()
+		if len(lines) != 1 || !strings.HasPrefix(lines[0], "N: ") {
+			t.Fatalf("a header of %d lines", len(lines))
+		}
+		n, err := strconv.Atoi(lines[0][len("N: "):])
+		if err != nil || n < last[m.Subject] {
+			t.Fatalf("stamp %d after %d", n, last[m.Subject])
+		}
+		last[m.Subject] = n
+	}
+	pubs.Wait()
+	close(stop)
+	background.Wait()
+	for subject, n := range last {
+		if n < 3 {
+			t.Errorf("%s: the last stamp is %d", subject, n)
+		}
+	}
+}
+
+// Live connections outlast a restart of the handler, and new ones come in after it.
+func TestRenewalOverAHandlerRestart(t *testing.T) {
+	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
+	s := harness.Start(t, fmt.Sprintf(strings.Replace(renewConf, "auth_callout {", "timeout: 0.5, auth_callout {", 1),
+		t.TempDir(), harness.Public(t, issuer), ", xkey: "+harness.Public(t, xkey)))
+	conf := handlerConf(t, s, "user: auth, password: auth", fmt.Sprintf("issuer: %s\nxkey: %s", harness.Seed(t, issuer), harness.Seed(t, xkey)), "APP")
+	h := harness.StartCallout(t, conf)
+	alice := harness.Password("alice", "open")
+	sub := subscriber(t, s, alice)
+	live := harness.Client(t, s, alice)
+	h.Stop()
+	if n := ask(t, s, forwarded.Renew{User: "alice"}); n != 2 {
+		t.Fatalf("%d connections", n)
+	}
+	harness.Eventually(t, "renewals without an answer", func() bool {
+		live.Flush()
+		return varzHeaders(t, s)["unanswered_renewals"] >= 2
+	})
+	expectRefused(t, s, alice)
+	harness.StartCallout(t, conf)
+	harness.Eventually(t, "renewals", func() bool { return varzHeaders(t, s)["renewals"] >= 2 })
+	expectStamp(t, live, sub, "X-Team: red", "X-User: alice")
+	expectStamp(t, harness.Client(t, s, alice), sub, "X-Team: red", "X-User: alice")
 }
