@@ -52,7 +52,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 		o.Metrics = metrics.NewSet()
 	}
 	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
-	env := session.Env{Log: o.Log, Connect: o.Connect, Changed: h.changed}
+	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
 		if err != nil {

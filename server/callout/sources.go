@@ -9,6 +9,7 @@ import (
 	"stamp/server/callout/session/http"
 	"stamp/server/callout/session/introspection"
 	"stamp/server/callout/session/kv"
+	"stamp/server/callout/session/login"
 	"stamp/server/callout/session/oidc"
 	"stamp/server/callout/session/redis"
 	"stamp/server/callout/session/signed"
@@ -19,6 +20,7 @@ import (
 // sourceKinds are the kinds of session sources, and who reads their blocks.
 var sourceKinds = map[string]func(conf.Node, *conf.Faults) session.Opener{
 	"kv":            kv.Parse,
+	"login":         login.Parse,
 	"http":          http.Parse,
 	"oidc":          oidc.Parse,
 	"introspection": introspection.Parse,

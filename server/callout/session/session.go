@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/nats-io/nats.go"
 
 	"stamp/server/conf"
@@ -156,6 +157,7 @@ type Env struct {
 	// Connect returns a connection to NATS in an account: empty is the handler's own.
 	// It lives as long as the handler; sources do not close it.
 	Connect func(account string) (*nats.Conn, error)
+	Metrics *metrics.Set // nil: nobody wants them
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
 	Changed func(source, key string, deleted bool)

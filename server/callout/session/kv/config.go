@@ -40,6 +40,8 @@ type Config struct {
 	Expires string `conf:"expires"` // field of the session, maybe a path: Unix seconds or RFC 3339
 
 	template stored.Template
+	// decode makes the JSON object of an entry, which is read before its fields are; nil: it is one.
+	decode func(key string, content []byte) ([]byte, error)
 }
 
 // SHA256 is the value of hash for keys made of hex(sha256(credential)).
@@ -65,6 +67,17 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n.Get("key"), "key: not a valid key of a bucket: letters, digits, - / _ = and . inside only")
 	}
 	return &cfg
+}
+
+// Derived is a source for others that keep their sessions in a bucket, under the hashes of
+// credentials, in a form of their own that decode knows.
+func Derived(at conf.Node, settings session.Settings, bucket, account string, decode func(key string, content []byte) ([]byte, error), faults *conf.Faults) *Config {
+	cfg := &Config{Settings: settings, Bucket: bucket, Account: account, Hash: SHA256, Key: stored.Whole, Expires: "expires", decode: decode}
+	cfg.template, _ = stored.ParseTemplate(stored.Whole)
+	if !validBucket.MatchString(bucket) {
+		faults.Add(at, "bucket: a name has letters, digits, - and _ only")
+	}
+	return cfg
 }
 
 // InAccount is the account whose bucket it is; empty: that of the handler's

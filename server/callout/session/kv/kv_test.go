@@ -102,7 +102,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestAccepts(t *testing.T) {
-	s := &source{cfg: &Config{template: mustTemplate(t, "")}}
+	s := &Source{cfg: &Config{template: mustTemplate(t, "")}}
 	for _, kind := range []session.Kind{session.None, session.Cookie, session.Token, session.Password, session.Nkey, session.JWT} {
 		_, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: kind, Value: "abc", Password: "abc", Nkey: "abc"}})
 		if want := kind == session.Cookie || kind == session.Token; ok != want {

@@ -15,7 +15,8 @@ import (
 	"stamp/server/callout/session/internal/stored"
 )
 
-type source struct {
+// Source is an open bucket.
+type Source struct {
 	cfg *Config
 	env session.Env
 	nc  *nats.Conn
@@ -52,6 +53,11 @@ var (
 // Open connects, and begins to watch the bucket. A bucket that is not there is
 // waited for, and look-ups fail until then.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
+	return c.OpenKeys(ctx, env)
+}
+
+// OpenKeys is Open, for who has keys of entries too.
+func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error) {
 	nc, err := env.Connect(c.Account)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -65,7 +71,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &source{cfg: c, env: env, nc: nc, js: js, changed: changed, stop: stop, stopped: make(chan struct{})}
+	s := &Source{cfg: c, env: env, nc: nc, js: js, changed: changed, stop: stop, stopped: make(chan struct{})}
 	begin, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	// Without an error the watch begins here: no change from now on is missed.
@@ -77,14 +83,14 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 }
 
 // Close ends the watch.
-func (s *source) Close() error {
+func (s *Source) Close() error {
 	s.stop()
 	<-s.stopped
 	return nil
 }
 
 // Accepts takes cookies and tokens that a key can be made of.
-func (s *source) Accepts(r *session.Request) (string, bool) {
+func (s *Source) Accepts(r *session.Request) (string, bool) {
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token {
 		return "", false
 	}
@@ -92,11 +98,16 @@ func (s *source) Accepts(r *session.Request) (string, bool) {
 }
 
 // Find reads the entry.
-func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
+func (s *Source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	key, ok := s.Accepts(r)
 	if !ok {
 		return nil, session.ErrUnknown
 	}
+	return s.FindKey(ctx, key)
+}
+
+// FindKey is Find for the key of an entry.
+func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, error) {
 	b := s.bucket.Load()
 	if b == nil {
 		// The watch looks for it too, but only now and then.
@@ -107,21 +118,18 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		// So that the watch begins before what is found now.
 		s.bucket.CompareAndSwap(nil, b)
 	}
-	m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	name := SessionKey(key)
+	m, err := s.current(ctx, b, key, name)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, session.ErrUnknown
 	}
 	if err != nil {
-		return nil, s.failed(withoutSubject(err))
-	}
-	name := SessionKey(key)
-	if newest, ok := s.changed.Get(name); ok && m.Sequence < newest {
-		return nil, s.failed(errBehind)
+		return nil, s.failed(err)
 	}
 	if deleted(m.Header) {
 		return nil, session.ErrUnknown
 	}
-	found, err := s.read(m, b)
+	found, err := s.read(key, m, b)
 	if err != nil {
 		return nil, s.failed(err)
 	}
@@ -132,7 +140,38 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	return found, nil
 }
 
-func (s *source) failed(err error) error {
+// Times of readings of an entry that is behind a change that is known.
+const (
+	behindTries = 10
+	behindPause = 10 * time.Millisecond
+)
+
+// current reads an entry that is not behind the changes that are known: one may come while it is
+// read, and a replica may need a moment.
+func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jetstream.RawStreamMsg, error) {
+	for try := 1; ; try++ {
+		m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, jetstream.ErrMsgNotFound
+		}
+		if err != nil {
+			return nil, withoutSubject(err)
+		}
+		if newest, ok := s.changed.Get(name); !ok || m.Sequence >= newest {
+			return m, nil
+		}
+		if try == behindTries {
+			return nil, errBehind
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errBehind
+		case <-time.After(behindPause):
+		}
+	}
+}
+
+func (s *Source) failed(err error) error {
 	return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, err)
 }
 
@@ -152,8 +191,15 @@ func withoutSubject(err error) error {
 }
 
 // read makes a session of an entry.
-func (s *source) read(m *jetstream.RawStreamMsg, b *bucket) (*session.Session, error) {
-	data, err := stored.Object(m.Data)
+func (s *Source) read(key string, m *jetstream.RawStreamMsg, b *bucket) (*session.Session, error) {
+	content := m.Data
+	if s.cfg.decode != nil {
+		var err error
+		if content, err = s.cfg.decode(key, content); err != nil {
+			return nil, err
+		}
+	}
+	data, err := stored.Object(content)
 	if err != nil {
 		return nil, err
 	}

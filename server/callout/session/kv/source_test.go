@@ -132,7 +132,7 @@ func (c *changes) wait(t testing.TB, key string, deleted bool) {
 	})
 }
 
-func open(t testing.TB, nc *nats.Conn, cfg Config) (*source, *changes) {
+func open(t testing.TB, nc *nats.Conn, cfg Config) (*Source, *changes) {
 	t.Helper()
 	if cfg.Settings.Timeout == 0 {
 		cfg.Settings = session.Defaults()
@@ -149,10 +149,10 @@ func open(t testing.TB, nc *nats.Conn, cfg Config) (*source, *changes) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return s.(*source), c
+	return s.(*Source), c
 }
 
-func find(t testing.TB, s *source, credential string) (*session.Session, error) {
+func find(t testing.TB, s *Source, credential string) (*session.Session, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()

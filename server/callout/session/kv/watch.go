@@ -27,7 +27,7 @@ var (
 // watch follows the bucket until the source is closed. It goes in rounds, each
 // with a consumer of its own, which begin after the last change that was seen:
 // what is missed between two rounds is made up for, as long as the bucket keeps it.
-func (s *source) watch(ctx context.Context) {
+func (s *Source) watch(ctx context.Context) {
 	defer close(s.stopped)
 	var last uint64
 	var created time.Time
@@ -53,7 +53,7 @@ func (s *source) watch(ctx context.Context) {
 }
 
 // warn logs why a round ended, once for each reason, and returns the reason.
-func (s *source) warn(err error, reported string) string {
+func (s *Source) warn(err error, reported string) string {
 	if err == nil {
 		return ""
 	}
@@ -65,7 +65,7 @@ func (s *source) warn(err error, reported string) string {
 }
 
 // pause waits, but not longer than until the connection is made anew.
-func (s *source) pause(ctx context.Context, connected <-chan nats.Status, wait time.Duration) {
+func (s *Source) pause(ctx context.Context, connected <-chan nats.Status, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -76,7 +76,7 @@ func (s *source) pause(ctx context.Context, connected <-chan nats.Status, wait t
 }
 
 // open finds the bucket.
-func (s *source) open(ctx context.Context) (*bucket, error) {
+func (s *Source) open(ctx context.Context) (*bucket, error) {
 	stream, err := s.js.Stream(ctx, "KV_"+s.cfg.Bucket)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (s *source) open(ctx context.Context) (*bucket, error) {
 
 // round opens the bucket and follows it until something fails, or the connection
 // is made anew: the server may have forgotten the consumer then. It returns nil for the latter.
-func (s *source) round(ctx context.Context, connected <-chan nats.Status, last *uint64, created *time.Time) error {
+func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *uint64, created *time.Time) error {
 	opening, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	before := s.bucket.Load()
@@ -138,7 +138,7 @@ func (s *source) round(ctx context.Context, connected <-chan nats.Status, last *
 }
 
 // forget deletes the consumer; the server does so too, later.
-func (s *source) forget(ctx context.Context, b *bucket, consumer jetstream.Consumer) {
+func (s *Source) forget(ctx context.Context, b *bucket, consumer jetstream.Consumer) {
 	if !s.nc.IsConnected() {
 		return
 	}
@@ -148,7 +148,7 @@ func (s *source) forget(ctx context.Context, b *bucket, consumer jetstream.Consu
 }
 
 // follow reports the changes that the consumer has.
-func (s *source) follow(ctx context.Context, connected <-chan nats.Status, messages jetstream.MessagesContext, b *bucket, last *uint64) error {
+func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messages jetstream.MessagesContext, b *bucket, last *uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan struct{})
@@ -183,7 +183,7 @@ func (s *source) follow(ctx context.Context, connected <-chan nats.Status, messa
 
 // report tells the handler of a change. The revision is remembered before: a
 // look-up that begins afterwards must not find what was before.
-func (s *source) report(key string, revision uint64, deleted bool) {
+func (s *Source) report(key string, revision uint64, deleted bool) {
 	name := SessionKey(key)
 	s.changed.Add(name, revision)
 	if s.env.Changed != nil {

@@ -46,7 +46,7 @@ func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Clien
 		MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, MaxConnsPerHost: concurrency,
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
 		MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
-		TLSClientConfig: t.config(n, faults),
+		TLSClientConfig: t.Config(n, faults),
 	}
 	return &Client{&http.Client{
 		Transport: limited{transport},
@@ -75,7 +75,8 @@ func (c *Client) HTTP() *http.Client { return c.http }
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func (t *TLS) config(n conf.Node, faults *conf.Faults) *tls.Config {
+// Config is nil for no TLS of its own. What is wrong with the files is added to faults.
+func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
 	if t == nil {
 		return nil
 	}

@@ -1,0 +1,185 @@
+// Package login logs browsers in at an OpenID provider: it is the relying party, and the session
+// source for the sessions that come of it. The tokens stay on the server, encrypted, in a JetStream
+// key-value bucket; the browser has an opaque cookie. Access tokens are refreshed before they end,
+// and what the provider ends, by back-channel logout or by refusing a refresh, ends here.
+//
+// Any number of handlers may serve one bucket. Pages use these paths below public_url:
+//
+//	GET  /login?to=PATH   sends the browser to the provider, and back to PATH
+//	GET  /callback        where the provider sends it
+//	GET  /session         JSON: who is logged in, as far as the page may know
+//	POST /logout          ends the session
+//	POST /ticket          JSON: a ticket that one connection can be made with
+//	POST /backchannel     for the provider (OpenID Connect Back-Channel Logout 1.0)
+package login
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/web"
+	"stamp/server/callout/session/kv"
+	"stamp/server/conf"
+)
+
+// Config is the block of a login source.
+type Config struct {
+	session.Settings
+	Listen    string   `conf:"listen,required"` // host:port
+	ListenTLS *web.TLS `conf:"listen_tls"`      // cert and key
+	PublicURL string   `conf:"public_url,required"`
+
+	Issuer       string      `conf:"issuer,required"`
+	ClientID     string      `conf:"client_id,required"`
+	ClientSecret conf.Secret `conf:"client_secret"` // none: a public client, by PKCE alone
+	Scopes       []string    `conf:"scopes"`        // beside openid
+	TLS          *web.TLS    `conf:"tls"`           // towards the provider
+
+	Bucket  string      `conf:"bucket,required"`
+	Account string      `conf:"account"` // inside the server: whose bucket it is
+	Key     conf.Secret `conf:"key"`     // lines of 32 bytes in base64; the first one encrypts
+
+	CookieName    string        `conf:"cookie_name"`
+	SameSite      string        `conf:"same_site"`
+	Lifetime      time.Duration `conf:"lifetime"`
+	RefreshBefore time.Duration `conf:"refresh_before"`
+	Claims        []string      `conf:"claims"` // of the ID token, that /session shows
+	AfterLogin    string        `conf:"after_login"`
+	AfterLogout   string        `conf:"after_logout"`
+	Origins       []string      `conf:"origins"` // of pages, beside that of public_url
+	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
+
+	keys      keyring
+	client    *web.Client
+	listenTLS *tls.Config
+	public    *url.URL
+	bucket    *kv.Config
+}
+
+// Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
+// (RFC 6265bis, section 4.1.3.2).
+const hostPrefix = "__Host-"
+
+const (
+	defaultLifetime = 12 * time.Hour
+	minRefresh      = 5 * time.Second
+	maxTicket       = 5 * time.Minute
+)
+
+// Parse reads and checks the block of a source; nothing is contacted.
+func Parse(n conf.Node, faults *conf.Faults) session.Opener {
+	cfg := Config{
+		Settings: session.Defaults(), CookieName: hostPrefix + "session", SameSite: "lax", Lifetime: defaultLifetime,
+		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
+	}
+	n.Decode(&cfg, faults)
+	cfg.Check(n, faults)
+	if cfg.Cookie != "" {
+		faults.Add(n.Get("cookie"), "cookie: a login source has the cookie of its own, cookie_name")
+	}
+	web.CheckURL(n, "issuer", cfg.Issuer, faults)
+	cfg.checkWeb(n, faults)
+	if _, _, err := net.SplitHostPort(cfg.Listen); cfg.Listen != "" && err != nil {
+		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
+	}
+	if cfg.ListenTLS != nil && cfg.ListenTLS.Cert == "" {
+		faults.Add(n.Get("listen_tls"), "listen_tls: cert and key are missing")
+	}
+	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
+	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	cfg.keys = parseKeys(n, cfg.Key, faults)
+	if cfg.Key == "" {
+		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
+	}
+	if cfg.Bucket != "" {
+		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.keys.openVisible, faults)
+	}
+	if !slices.Contains(cfg.Scopes, oidc.ScopeOpenID) {
+		cfg.Scopes = append([]string{oidc.ScopeOpenID}, cfg.Scopes...)
+	}
+	return &cfg
+}
+
+// checkWeb checks what is about the browser.
+func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
+	web.CheckURL(n, "public_url", c.PublicURL, faults)
+	c.public, _ = url.Parse(c.PublicURL)
+	if c.public == nil {
+		c.public = &url.URL{}
+	}
+	if c.public.Scheme == "http" && !isLoopback(c.public.Hostname()) {
+		faults.Add(n.Get("public_url"), "public_url: must be https, or browsers send the cookie where others can read it")
+	}
+	switch {
+	case c.secure() && !strings.HasPrefix(c.CookieName, hostPrefix):
+		faults.Add(n.Get("cookie_name"), "cookie_name: must begin with %s, or other hosts of the domain can set it", hostPrefix)
+	case !c.secure():
+		c.CookieName = strings.TrimPrefix(c.CookieName, hostPrefix) // which needs TLS
+	}
+	if c.SameSite != "lax" && c.SameSite != "strict" {
+		faults.Add(n.Get("same_site"), "same_site: lax or strict")
+	}
+	for _, path := range []struct{ name, value string }{{"after_login", c.AfterLogin}, {"after_logout", c.AfterLogout}} {
+		if !isLocalPath(path.value) {
+			faults.Add(n.Get(path.name), "%s: must be a path", path.name)
+		}
+	}
+	for _, o := range c.Origins {
+		if u, err := url.Parse(o); err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host {
+			faults.Add(n.Get("origins"), "origins: %q is not an origin such as https://app.example", o)
+		}
+	}
+	for _, d := range []struct {
+		name            string
+		value, min, max time.Duration
+	}{
+		{"lifetime", c.Lifetime, time.Minute, 400 * 24 * time.Hour},
+		{"refresh_before", c.RefreshBefore, minRefresh, time.Hour},
+		{"ticket", c.Ticket, 0, maxTicket},
+	} {
+		if d.value < d.min || d.value > d.max {
+			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, d.min, d.max)
+		}
+	}
+}
+
+func (c *Config) secure() bool { return c.public.Scheme == "https" }
+
+// origin is that of the pages that are served beside us.
+func (c *Config) origin() string { return c.public.Scheme + "://" + c.public.Host }
+
+func (c *Config) path(name string) string { return strings.TrimSuffix(c.public.Path, "/") + name }
+
+// InAccount is the account whose bucket it is; empty: that of the handler's own connection.
+func (c *Config) InAccount() string { return c.Account }
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// isLocalPath tells whether a browser stays on the origin when it is sent there. Browsers take a
+// backslash for a slash, leave out tabs and line breaks, and take two slashes for another host.
+func isLocalPath(to string) bool {
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") {
+		return false
+	}
+	for i := range len(to) {
+		if to[i] <= ' ' || to[i] == '\\' || to[i] >= 0x7f {
+			return false
+		}
+	}
+	_, err := url.Parse(to)
+	return err == nil
+}

@@ -1,0 +1,849 @@
+package login
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
+	"stamp/server/conf"
+)
+
+const timeout = 10 * time.Second
+
+func startServer(t testing.TB) *nats.Conn {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(timeout) {
+		t.Fatal("server is not ready")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// site is a source with its provider.
+type site struct {
+	*source
+	*provider
+	nc   *nats.Conn
+	log  *bytes.Buffer
+	base string
+
+	mu      sync.Mutex
+	changes []string
+}
+
+func newKey() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func config(p *provider, address, key, more string) string {
+	return fmt.Sprintf(`
+		kind: login, listen: %q, public_url: "http://%s/auth"
+		issuer: %q, client_id: app, client_secret: app-secret
+		bucket: sessions, key: %q, claims: [sub, email]
+		%s`, address, address, p.URL, key, more)
+}
+
+func parse(t testing.TB, text string) (*Config, error) {
+	t.Helper()
+	n, err := conf.ParseString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	c := Parse(n, &faults).(*Config)
+	return c, faults.Err()
+}
+
+func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string) *site {
+	t.Helper()
+	address := freeAddr(t)
+	c, err := parse(t, config(p, address, key, more))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{provider: p, nc: nc, log: &bytes.Buffer{}, base: "http://" + address + "/auth"}
+	env := session.Env{
+		Log:     slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Connect: func(string) (*nats.Conn, error) { return nc, nil },
+		Changed: func(_, key string, deleted bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.changes = append(s.changes, fmt.Sprintf("%s %t", key, deleted))
+		},
+	}
+	opened, err := c.Open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.source = opened.(*source)
+	t.Cleanup(func() {
+		if err := opened.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(s.text())
+		}
+		for _, secret := range []string{"access-secret", "refresh-secret", "alice@example.test", "top-secret", "code-"} {
+			if strings.Contains(s.text(), secret) {
+				t.Errorf("the log holds %q", secret)
+			}
+		}
+	})
+	eventually(t, "the pages", func() bool { _, err := http.Get(s.base + "/session"); return err == nil })
+	return s
+}
+
+func (s *site) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(b)
+}
+
+func (s *site) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
+}
+
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(timeout); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %s: %s", timeout, what)
+		}
+	}
+}
+
+// browser has cookies, and follows redirects up to the site's own pages.
+type browser struct {
+	t *testing.T
+	*http.Client
+	site *site
+}
+
+func newBrowser(t *testing.T, s *site) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if !strings.HasPrefix(r.URL.Path, "/auth/") && !strings.HasPrefix(r.URL.String(), s.provider.URL) {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}, s}
+}
+
+// ask sends a request as a page of the origin does; empty: none.
+func (b *browser) ask(method, path, origin string) (int, string, http.Header) {
+	b.t.Helper()
+	r, err := http.NewRequest(method, b.site.base+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if origin != "" {
+		r.Header.Set("Origin", origin)
+	}
+	answer, err := b.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer.StatusCode, string(body), answer.Header
+}
+
+func (b *browser) origin() string { return strings.TrimSuffix(b.site.base, "/auth") }
+
+// logIn logs alice in, and returns where the browser is sent then.
+func (b *browser) logIn() string {
+	b.t.Helper()
+	status, body, header := b.ask("GET", "/login?to=/inbox", "")
+	if status != http.StatusSeeOther {
+		b.t.Fatalf("login: status %d, %s", status, body)
+	}
+	return header.Get("Location")
+}
+
+// cookie is the value of the session's cookie; empty: none.
+func (b *browser) cookie() string {
+	u, _ := url.Parse(b.site.base)
+	for _, c := range b.Jar.Cookies(u) {
+		if c.Name == b.site.cfg.CookieName {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func (s *site) find(t *testing.T, kind session.Kind, credential string) (*session.Session, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	return s.Find(ctx, &session.Request{ServerID: "S", ClientID: 1, Credential: session.Credential{Kind: kind, Value: credential}})
+}
+
+func (b *browser) mustFind() *session.Session {
+	b.t.Helper()
+	found, err := b.site.find(b.t, session.Cookie, b.cookie())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return found
+}
+
+func TestLogin(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	if status, body, _ := b.ask("GET", "/session", ""); status != 200 || strings.TrimSpace(body) != `{"authenticated":false}` {
+		t.Errorf("before: %d %s", status, body)
+	}
+	if to := b.logIn(); to != "/inbox" {
+		t.Errorf("sent to %s", to)
+	}
+	found := b.mustFind()
+	if found.Data["sub"] != "alice" || found.Data["name"] != "Alice" || found.Data["access_token"] != "access-secret-1" || found.Expires.IsZero() {
+		t.Errorf("session of %d fields", len(found.Data))
+	}
+	for _, hidden := range []string{"refresh_token", "id_token", "nonce"} {
+		if _, ok := found.Data[hidden]; ok {
+			t.Errorf("grants can use %s", hidden)
+		}
+	}
+	status, body, header := b.ask("GET", "/session", "")
+	var told struct {
+		Authenticated bool
+		Expires       int64
+		Claims        map[string]any
+	}
+	if err := json.Unmarshal([]byte(body), &told); err != nil || status != 200 || !told.Authenticated || told.Expires != found.Expires.Unix() ||
+		fmt.Sprint(told.Claims) != "map[email:alice@example.test sub:alice]" {
+		t.Errorf("/session: %d %s, %v", status, body, err)
+	}
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+	} {
+		if header.Get(name) != want {
+			t.Errorf("%s: %s", name, header.Get(name))
+		}
+	}
+	// Nothing that is stored can be read, or used.
+	stored := dump(t, nc)
+	for _, secret := range []string{"access-secret", "refresh-secret", "alice", "Alice", b.cookie(), "provider-session"} {
+		if strings.Contains(stored, secret) {
+			t.Errorf("the bucket holds %q", secret)
+		}
+	}
+	// Login again: another cookie, and the old one is worth nothing (session fixation).
+	old := b.cookie()
+	b.logIn()
+	if b.cookie() == old {
+		t.Error("the cookie stays the same")
+	}
+	if _, err := s.find(t, session.Cookie, old); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("the old cookie: %v", err)
+	}
+	// Logout.
+	last := b.cookie()
+	status, body, _ = b.ask("POST", "/logout", b.origin())
+	if status != 200 || !strings.Contains(body, `"logged_out":true`) || !strings.Contains(body, p.URL+"/end?client_id=app") || strings.Contains(body, "id_token") {
+		t.Errorf("/logout: %d %s", status, body)
+	}
+	if b.cookie() != "" {
+		t.Error("the browser keeps the cookie")
+	}
+	if _, err := s.find(t, session.Cookie, last); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("after the logout: %v", err)
+	}
+	eventually(t, "the change to be told", func() bool { return strings.Contains(fmt.Sprint(s.seen()), found.Key+" true") })
+}
+
+func (s *site) seen() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.changes...)
+}
+
+// dump is everything that JetStream has, raw.
+func dump(t *testing.T, nc *nats.Conn) string {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, name := range []string{"sessions", "sessions-index"} {
+		bucket, err := js.KeyValue(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := bucket.WatchAll(t.Context(), jetstream.IncludeHistory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for e := range w.Updates() {
+			if e == nil {
+				break
+			}
+			all.WriteString(e.Key() + " " + string(e.Value()) + "\n")
+		}
+		_ = w.Stop()
+	}
+	return all.String()
+}
+
+// Cookies as browsers keep them safe: the attributes, with TLS in front.
+func TestCookieAttributes(t *testing.T) {
+	p := newProvider(t)
+	c, err := parse(t, strings.Replace(config(p, "127.0.0.1:1", newKey(), "same_site: strict"), "http://127", "https://127", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &source{cfg: c}
+	if got := s.sessionCookie("v", time.Hour).String(); got != "__Host-session=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict" {
+		t.Errorf("session: %s", got)
+	}
+	if got := s.pendingCookie("x"); !strings.HasPrefix(got, "__Host-login-") {
+		t.Errorf("login: %s", got)
+	}
+}
+
+// What goes wrong at the callback leaves no session.
+func TestCallbackFaults(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, exchange := range map[string]func(map[string]any){
+		"another nonce":    func(c map[string]any) { c["nonce"] = "x" },
+		"no nonce":         func(c map[string]any) { delete(c, "nonce") },
+		"another audience": func(c map[string]any) { c["aud"] = "other" },
+		"another issuer":   func(c map[string]any) { c["iss"] = "https://evil.test" },
+		"expired":          func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() },
+		"no subject":       func(c map[string]any) { c["sub"] = "" },
+	} {
+		p.set(func() { p.exchange = exchange })
+		b := newBrowser(t, s)
+		if status, body, _ := b.ask("GET", "/login", ""); status != http.StatusBadRequest || b.cookie() != "" {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	p.set(func() { p.exchange = nil })
+	key := p.key
+	p.set(func() { p.key = other })
+	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadRequest {
+		t.Errorf("a key that is not the provider's: %d", status)
+	}
+	p.set(func() { p.key = key })
+
+	// A callback that this browser has not begun: somebody else's code (login CSRF).
+	victim, attacker := newBrowser(t, s), newBrowser(t, s)
+	var stolen string
+	attacker.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if strings.HasSuffix(r.URL.Path, "/callback") {
+			stolen = r.URL.RequestURI()
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	attacker.ask("GET", "/login", "")
+	stolen = strings.TrimPrefix(stolen, "/auth")
+	if status, _, _ := victim.ask("GET", stolen, ""); status != http.StatusBadRequest || victim.cookie() != "" {
+		t.Errorf("a login that another browser has begun: %d", status)
+	}
+	// Of two callbacks with one code, one logs in.
+	attacker.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if status, _, _ := attacker.ask("GET", stolen, ""); status != http.StatusSeeOther || attacker.cookie() == "" {
+		t.Errorf("the browser that has begun it: %d", status)
+	}
+	if status, _, _ := attacker.ask("GET", stolen, ""); status != http.StatusBadRequest {
+		t.Errorf("the same again: %d", status)
+	}
+	for _, path := range []string{"/callback", "/callback?state=x&code=y", "/callback?state=&code=y", "/callback?error=access_denied&error_description=top-secret"} {
+		if status, body, _ := newBrowser(t, s).ask("GET", path, ""); status != http.StatusBadRequest || strings.Contains(body, "top-secret") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	p.set(func() { p.down = true })
+	if status, body, _ := newBrowser(t, s).ask("GET", "/login", ""); status == http.StatusSeeOther {
+		t.Errorf("the provider is down: %d %s", status, body)
+	}
+}
+
+// Nobody is sent away from the site.
+func TestOpenRedirect(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	for _, to := range []string{"https://evil.test", "//evil.test", `/\evil.test`, `\\evil.test`, "/\t/evil.test", "javascript:alert(1)", "evil", "/\n/evil.test", "/ä"} {
+		if status, _, h := newBrowser(t, s).ask("GET", "/login?to="+url.QueryEscape(to), ""); status != http.StatusBadRequest {
+			t.Errorf("to %q: %d, %s", to, status, h.Get("Location"))
+		}
+	}
+}
+
+func FuzzLocalPath(f *testing.F) {
+	for _, to := range []string{"/", "/a?b#c", "//evil.test", `/\evil.test`, "/\t/evil.test", "/%2f/evil.test", "/.//evil.test", "/@evil.test"} {
+		f.Add(to)
+	}
+	base, _ := url.Parse("https://app.example/auth/callback")
+	f.Fuzz(func(t *testing.T, to string) {
+		if !isLocalPath(to) {
+			return
+		}
+		// What browsers do first (WHATWG URL): tabs and line breaks are left out, a backslash is a slash.
+		seen := strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(strings.Trim(to, " "))
+		u, err := base.Parse(seen)
+		if err != nil || u.Host != "app.example" || u.Scheme != "https" || strings.HasPrefix(seen, "//") {
+			t.Errorf("%q leads to %v, %v", to, u, err)
+		}
+	})
+}
+
+// Pages of other origins can do nothing with the visitor's cookie.
+func TestOrigins(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), `origins: ["https://friend.test"], ticket: 10s`)
+	b := newBrowser(t, s)
+	b.logIn()
+	for _, path := range []string{"/ticket", "/logout"} {
+		for _, origin := range []string{"https://evil.test", "null", ""} {
+			if status, body, h := b.ask("POST", path, origin); status != http.StatusForbidden || h.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("POST %s from %q: %d %s", path, origin, status, body)
+			}
+		}
+	}
+	if status, _, h := b.ask("GET", "/session", "https://evil.test"); status != http.StatusForbidden || h.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("GET /session: %d", status)
+	}
+	if status, _, h := b.ask("GET", "/session", "https://friend.test"); status != 200 || h.Get("Access-Control-Allow-Origin") != "https://friend.test" ||
+		h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Vary") != "Origin" {
+		t.Errorf("GET /session from a friend: %d %v", status, h)
+	}
+	for _, path := range []string{"/logout", "/ticket", "/backchannel"} {
+		if status, _, _ := b.ask("GET", path, b.origin()); status != http.StatusMethodNotAllowed {
+			t.Errorf("GET %s: %d", path, status)
+		}
+	}
+	b.mustFind()
+}
+
+func TestTickets(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "ticket: 10s")
+	if status, _, _ := newBrowser(t, s).ask("POST", "/ticket", s.cfg.origin()); status != http.StatusUnauthorized {
+		t.Errorf("without a session: %d", status)
+	}
+	b := newBrowser(t, s)
+	b.logIn()
+	issue := func() string {
+		t.Helper()
+		status, body, _ := b.ask("POST", "/ticket", b.origin())
+		var told struct {
+			Ticket  string
+			Expires int `json:"expires_in"`
+		}
+		if err := json.Unmarshal([]byte(body), &told); err != nil || status != 200 || told.Expires != 10 {
+			t.Fatalf("/ticket: %d %s", status, body)
+		}
+		return told.Ticket
+	}
+	redeem := func(ticket string, conn uint64) error {
+		r := &session.Request{ServerID: "S", ClientID: conn, Credential: session.Credential{Kind: session.Token, Value: ticket}}
+		if key, ok := s.Accepts(r); key != "" || !ok {
+			t.Fatalf("accepts %v, and would cache %q", ok, key)
+		}
+		found, err := s.Find(t.Context(), r)
+		if err == nil && found.Key != b.mustFind().Key {
+			t.Error("another session")
+		}
+		return err
+	}
+	one := issue()
+	if err := redeem(one, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := redeem(one, 1); err != nil {
+		t.Errorf("the same connection, to be renewed: %v", err)
+	}
+	if err := redeem(one, 2); !errors.Is(err, session.ErrUnknown) || !errors.Is(err, errTicketUsed) {
+		t.Errorf("a replay: %v", err)
+	}
+	if !strings.Contains(s.text(), "a ticket is replayed") || s.metrics.replays.Get() != 1 {
+		t.Error("the replay is not reported")
+	}
+	if err := redeem(ticketPrefix+"unknown", 1); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("unknown: %v", err)
+	}
+	// Of many that come with one ticket at once, one wins.
+	raced := issue()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for conn := range uint64(20) {
+		wg.Go(func() {
+			if redeem(raced, 100+conn) == nil {
+				mu.Lock()
+				won++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if won != 1 {
+		t.Errorf("%d connections with one ticket", won)
+	}
+	// It expires, and ends with its session.
+	st, _ := s.opened(t.Context())
+	expired, err := st.issue(t.Context(), hashed(b.cookie()), -time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := redeem(expired, 1); !errors.Is(err, errTicketExpired) {
+		t.Errorf("expired: %v", err)
+	}
+	used, fresh := issue(), issue()
+	if err := redeem(used, 1); err != nil {
+		t.Fatal(err)
+	}
+	b.ask("POST", "/logout", b.origin())
+	for _, ticket := range []string{used, fresh} {
+		if _, err := s.find(t, session.Token, ticket); !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("after the logout: %v", err)
+		}
+	}
+	if strings.Contains(dump(t, nc), strings.TrimPrefix(one, ticketPrefix)) {
+		t.Error("the bucket holds a ticket")
+	}
+}
+
+// Without tickets, something that looks like one is a token like others.
+func TestNoTickets(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	if status, _, _ := b.ask("POST", "/ticket", b.origin()); status != http.StatusNotFound {
+		t.Errorf("/ticket: %d", status)
+	}
+	if _, err := s.find(t, session.Token, ticketPrefix+"x"); !errors.Is(err, session.ErrUnknown) {
+		t.Error(err)
+	}
+}
+
+// Two handlers on one bucket: each refresh is made once, rotated tokens are kept, and the session
+// has the new access token.
+func TestRefresh(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.life = 6 * time.Second
+	key := newKey()
+	s := startSite(t, p, nc, key, "refresh_before: 5s")
+	startSite(t, p, nc, key, "refresh_before: 5s")
+	b := newBrowser(t, s)
+	b.logIn()
+	first := b.mustFind()
+	eventually(t, "two refreshes", func() bool { return p.refreshes() >= 2 })
+	eventually(t, "the new access token", func() bool {
+		token := b.mustFind().Data["access_token"]
+		return token != "access-secret-1" && token != "access-secret-2"
+	})
+	if now := b.mustFind(); now.Key != first.Key || !now.Expires.Equal(first.Expires) || now.Data["sub"] != "alice" {
+		t.Error("more than the tokens has changed")
+	}
+	if n := strings.Count(fmt.Sprint(s.seen()), first.Key+" false"); n < 3 {
+		t.Errorf("%d changes were told", n)
+	}
+}
+
+func TestRefreshFailures(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		nc, p := startServer(t), newProvider(t)
+		p.life, p.refused = 6*time.Second, true
+		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+		b := newBrowser(t, s)
+		b.logIn()
+		key := b.mustFind().Key
+		eventually(t, "the session to end", func() bool { return strings.Contains(fmt.Sprint(s.seen()), key+" true") })
+	})
+	t.Run("provider down", func(t *testing.T) {
+		nc, p := startServer(t), newProvider(t)
+		p.life = 6 * time.Second
+		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+		b := newBrowser(t, s)
+		b.logIn()
+		p.set(func() { p.down = true })
+		eventually(t, "a failure", func() bool { return s.metrics.refreshFailures.Get() > 0 })
+		b.mustFind()
+		p.set(func() { p.down = false })
+		eventually(t, "a refresh", func() bool { return b.mustFind().Data["access_token"] != "access-secret-1" })
+	})
+	t.Run("another person", func(t *testing.T) {
+		nc, p := startServer(t), newProvider(t)
+		p.life = 6 * time.Second
+		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+		b := newBrowser(t, s)
+		b.logIn()
+		p.set(func() { p.exchange = func(c map[string]any) { c["sub"] = "bob" } })
+		eventually(t, "the session to end", func() bool {
+			_, err := s.find(t, session.Cookie, b.cookie())
+			return errors.Is(err, session.ErrUnknown)
+		})
+	})
+	t.Run("no refresh token", func(t *testing.T) {
+		nc, p := startServer(t), newProvider(t)
+		p.life, p.offline = 2*time.Second, false
+		s := startSite(t, p, nc, newKey(), "")
+		b := newBrowser(t, s)
+		b.logIn()
+		if left := time.Until(b.mustFind().Expires); left > 2*time.Second {
+			t.Errorf("the session ends in %s", left)
+		}
+		eventually(t, "the session to end", func() bool {
+			_, err := s.find(t, session.Cookie, b.cookie())
+			return errors.Is(err, session.ErrUnknown)
+		})
+	})
+}
+
+// A logout while a refresh is under way: the session stays ended.
+func TestLogoutDuringRefresh(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	st, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := hashed(b.cookie())
+	e, revision, err := st.get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ask("POST", "/logout", b.origin())
+	if err := st.update(t.Context(), key, e, revision); err == nil {
+		t.Error("the entry is written again")
+	}
+	if _, _, err := st.get(t.Context(), key); !errors.Is(err, errGone) {
+		t.Errorf("the session: %v", err)
+	}
+}
+
+func TestLease(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	st, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, step := range []struct {
+		at   time.Time
+		want bool
+	}{{now, true}, {now, false}, {now.Add(leaseTime / 2), false}, {now.Add(leaseTime + time.Second), true}, {now.Add(leaseTime + time.Second), false}} {
+		if got, err := st.lease(t.Context(), "k", step.at); got != step.want || err != nil {
+			t.Errorf("step %d: %v, %v", i, got, err)
+		}
+	}
+	st.release(t.Context(), "k")
+	if got, err := st.lease(t.Context(), "k", now); !got || err != nil {
+		t.Errorf("given back: %v, %v", got, err)
+	}
+}
+
+func TestBackChannelLogout(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	event := map[string]any{logoutEvent: map[string]any{}}
+	send := func(token string) int {
+		t.Helper()
+		answer, err := http.PostForm(s.base+"/backchannel", url.Values{"logout_token": {token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	b := newBrowser(t, s)
+	b.logIn()
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := func(edit func(map[string]any)) map[string]any {
+		claims := map[string]any{"sub": "alice", "sid": "provider-session", "jti": newSecret(), "events": event}
+		edit(claims)
+		return claims
+	}
+	for name, token := range map[string]string{
+		"nothing":          "",
+		"no token":         "x",
+		"another key":      p.sign(other, base(func(map[string]any) {})),
+		"another audience": p.sign(p.key, base(func(c map[string]any) { c["aud"] = "other" })),
+		"another issuer":   p.sign(p.key, base(func(c map[string]any) { c["iss"] = "https://evil.test" })),
+		"expired":          p.sign(p.key, base(func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() })),
+		"old":              p.sign(p.key, base(func(c map[string]any) { c["iat"] = time.Now().Add(-time.Hour).Unix() })),
+		"a nonce":          p.sign(p.key, base(func(c map[string]any) { c["nonce"] = "x" })),
+		"no event":         p.sign(p.key, base(func(c map[string]any) { delete(c, "events") })),
+		"an ID token":      p.sign(p.key, map[string]any{"sub": "alice", "nonce": "x"}),
+		"event no object":  p.sign(p.key, base(func(c map[string]any) { c["events"] = map[string]any{logoutEvent: "x"} })),
+		"no id":            p.sign(p.key, base(func(c map[string]any) { delete(c, "jti") })),
+		"nobody":           p.sign(p.key, base(func(c map[string]any) { delete(c, "sub"); delete(c, "sid") })),
+	} {
+		if status := send(token); status != http.StatusBadRequest {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	b.mustFind()
+	good := p.sign(p.key, base(func(map[string]any) {}))
+	if status := send(good); status != 200 {
+		t.Fatalf("a good one: %d", status)
+	}
+	if _, err := s.find(t, session.Cookie, b.cookie()); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("by sid: %v", err)
+	}
+	b.logIn()
+	if status := send(good); status != http.StatusBadRequest {
+		t.Errorf("the same again: %d", status)
+	}
+	b.mustFind()
+	another := newBrowser(t, s)
+	another.logIn()
+	if status := send(p.sign(p.key, base(func(c map[string]any) { delete(c, "sid") }))); status != 200 {
+		t.Errorf("by sub: %d", status)
+	}
+	for _, each := range []*browser{b, another} {
+		if _, err := s.find(t, session.Cookie, each.cookie()); !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("by sub: %v", err)
+		}
+	}
+}
+
+// A new key first: what the old one encrypted is read still; without the old one, it is not.
+func TestKeyRotation(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	old, next := newKey(), newKey()
+	s := startSite(t, p, nc, old, "")
+	b := newBrowser(t, s)
+	b.logIn()
+	both := startSite(t, p, nc, next+"\n# the old one\n"+old, "")
+	if _, err := both.find(t, session.Cookie, b.cookie()); err != nil {
+		t.Errorf("with both keys: %v", err)
+	}
+	alone := startSite(t, p, nc, next, "")
+	if _, err := alone.find(t, session.Cookie, b.cookie()); err == nil || errors.Is(err, session.ErrUnknown) {
+		t.Errorf("without the old key: %v; want that it cannot tell", err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	var faults conf.Faults
+	n, err := conf.ParseString("key: x")
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys := parseKeys(n, conf.Secret(newKey()), &faults)
+	good, err := keys.seal("name", []byte(`{"sub":"alice"}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{good, {}, {1}, good[:10], append([]byte{2}, good[1:]...)} {
+		f.Add("name", seed)
+	}
+	f.Fuzz(func(t *testing.T, name string, sealed []byte) {
+		text, err := keys.open(name, sealed)
+		if err == nil && (name != "name" || !bytes.Equal(sealed, good) || string(text) != `{"sub":"alice"}`) {
+			t.Errorf("opened %q as %q", sealed, name)
+		}
+		if _, err := keys.openVisible(name, sealed); err != nil && strings.Contains(err.Error(), "alice") {
+			t.Error("the error holds a value")
+		}
+	})
+}
+
+var placed = regexp.MustCompile(`\d+:\d+`)
+
+func TestConfigFaults(t *testing.T) {
+	p := newProvider(t)
+	good := config(p, "127.0.0.1:1", newKey(), "")
+	if _, err := parse(t, good); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ from, to, want string }{
+		"unknown":      {"bucket:", "bukket:", `unknown field "bukket"`},
+		"no bucket":    {"bucket: sessions,", "", `field "bucket" is missing`},
+		"bad bucket":   {"bucket: sessions", `bucket: "a b"`, "bucket: a name has"},
+		"plain http":   {"http://127.0.0.1:1/auth", "http://app.example/auth", "must be https"},
+		"cookie name":  {`"http://127.0.0.1:1/auth"`, `"https://app.example/auth", cookie_name: sid`, "must begin with __Host-"},
+		"listen":       {`listen: "127.0.0.1:1"`, "listen: here", "listen: expected an address"},
+		"same_site":    {"claims:", "same_site: none, claims:", "same_site: lax or strict"},
+		"origin":       {"claims:", `origins: ["https://a.test/"], claims:`, "is not an origin"},
+		"after_login":  {"claims:", `after_login: "//evil.test", claims:`, "after_login: must be a path"},
+		"ticket":       {"claims:", `ticket: 1h, claims:`, "ticket: between"},
+		"lifetime":     {"claims:", `lifetime: 1s, claims:`, "lifetime: between"},
+		"key":          {"key: ", `key: "c2hvcnQ=", x: `, "not 32 bytes in base64"},
+		"other cookie": {"claims:", "cookie: x, claims:", "cookie_name"},
+		"issuer":       {p.URL, "ftp://x", "issuer: expected a URL"},
+	} {
+		_, err := parse(t, strings.Replace(good, c.from, c.to, 1))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "app-secret") || strings.Contains(err.Error(), "c2hvcnQ=")) {
+			t.Errorf("%s: the error holds a secret", name)
+		}
+	}
+}

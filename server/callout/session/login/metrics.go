@@ -1,0 +1,26 @@
+package login
+
+import (
+	"fmt"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// counters are in Prometheus' form.
+type counters struct {
+	logins, failures, logouts, backchannel, refreshes, refreshFailures, tickets, replays *metrics.Counter
+}
+
+func newCounters(set *metrics.Set, source string) *counters {
+	if set == nil {
+		set = metrics.NewSet()
+	}
+	counter := func(name string) *metrics.Counter {
+		return set.GetOrCreateCounter(fmt.Sprintf("stamp_login_%s_total{source=%q}", name, source))
+	}
+	return &counters{
+		logins: counter("logins"), failures: counter("login_failures"), logouts: counter("logouts"),
+		backchannel: counter("backchannel_logouts"), refreshes: counter("refreshes"), refreshFailures: counter("refresh_failures"),
+		tickets: counter("tickets"), replays: counter("ticket_replays"),
+	}
+}

@@ -1,0 +1,269 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// store keeps sessions in one bucket, and in a second one what is found otherwise than by the
+// cookie, so that changes of that are no changes of sessions:
+//
+//	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
+//	ticket.<hash>                                     encrypted
+//	lease.<session>                                   who refreshes now; a time
+//	jti.<hash>                                        a logout token that was used; empty
+type store struct {
+	keys            keyring
+	sessions, index jetstream.KeyValue
+	lifetime        time.Duration
+}
+
+// entry is a session as it is kept. Fields of the first group are what grants see.
+type entry struct {
+	Claims        map[string]any `json:"claims"` // of the ID token
+	AccessToken   string         `json:"access_token"`
+	AccessExpires int64          `json:"access_expires,omitempty"` // Unix seconds; 0: the provider does not tell
+	Expires       int64          `json:"expires"`                  // of the session
+	Login         int64          `json:"login"`
+
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	Subject      string `json:"sub"`
+	SID          string `json:"sid,omitempty"`
+}
+
+// visible is the entry as the session that grants see: the claims with the access token and
+// times beside them. Nothing there needs the other tokens.
+func (e *entry) visible() map[string]any {
+	data := maps.Clone(e.Claims)
+	if data == nil {
+		data = map[string]any{}
+	}
+	data["sub"], data["access_token"], data["expires"], data["login"] = e.Subject, e.AccessToken, e.Expires, e.Login
+	if e.AccessExpires > 0 {
+		data["access_expires"] = e.AccessExpires
+	}
+	return data
+}
+
+func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
+	s := &store{keys: c.keys, lifetime: c.Lifetime}
+	var err error
+	// An entry outlives its session by a little, so that it never ends before.
+	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
+		return nil, err
+	}
+	s.index, err = openBucket(ctx, js, c.Bucket+"-index", c.Lifetime+time.Hour)
+	return s, err
+}
+
+func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
+	bucket, err := js.KeyValue(ctx, name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl, LimitMarkerTTL: time.Minute})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", name, err)
+	}
+	return bucket, nil
+}
+
+// newSecret is 256 bits that nobody can guess.
+func newSecret() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// hashed is what a secret is kept under: who reads the bucket cannot use it.
+func hashed(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+var errGone = errors.New("session has ended")
+
+// get returns the session with that key, and its revision; errGone when there is none.
+func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
+	found, err := s.sessions.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
+		return nil, 0, errGone
+	}
+	if err != nil {
+		return nil, 0, plain(err)
+	}
+	e, err := s.decode(key, found.Value())
+	if err != nil {
+		return nil, 0, err
+	}
+	if e.Expires <= time.Now().Unix() {
+		return nil, 0, errGone
+	}
+	return e, found.Revision(), nil
+}
+
+func (s *store) decode(key string, sealed []byte) (*entry, error) {
+	text, err := s.keys.open(key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	var e entry
+	if json.Unmarshal(text, &e) != nil {
+		return nil, errSealed // its text may quote what it read
+	}
+	return &e, nil
+}
+
+// open makes the JSON object of an entry that grants see.
+func (k keyring) openVisible(key string, sealed []byte) ([]byte, error) {
+	e, err := (&store{keys: k}).decode(key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(e.visible())
+}
+
+// create keeps a session under a new cookie, which it returns.
+func (s *store) create(ctx context.Context, e *entry) (cookie string, err error) {
+	cookie = newSecret()
+	key := hashed(cookie)
+	// Before the session: an index without one does no harm.
+	for _, name := range e.indexNames() {
+		if _, err := s.index.Put(ctx, name+"."+key, nil); err != nil {
+			return "", plain(err)
+		}
+	}
+	sealed, err := s.encode(key, e)
+	if err != nil {
+		return "", err
+	}
+	if _, err := s.sessions.Create(ctx, key, sealed); err != nil {
+		return "", plain(err)
+	}
+	return cookie, nil
+}
+
+func (s *store) encode(key string, e *entry) ([]byte, error) {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return nil, errors.New("session cannot be written as JSON")
+	}
+	return s.keys.seal(key, text)
+}
+
+// update writes a session that nobody has changed since revision.
+func (s *store) update(ctx context.Context, key string, e *entry, revision uint64) error {
+	sealed, err := s.encode(key, e)
+	if err != nil {
+		return err
+	}
+	_, err = s.sessions.Update(ctx, key, sealed, revision)
+	return plain(err)
+}
+
+// end deletes a session. All who watch the bucket learn of it.
+func (s *store) end(ctx context.Context, key string) error {
+	if err := s.sessions.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return plain(err)
+	}
+	return nil
+}
+
+// indexNames are what the sessions of a person, and of a session of the provider, are found by.
+func (e *entry) indexNames() []string {
+	names := []string{"sub." + hashed(e.Subject)}
+	if e.SID != "" {
+		names = append(names, "sid."+hashed(e.SID))
+	}
+	return names
+}
+
+// endAll ends the sessions under a name of the index, and returns how many there were.
+func (s *store) endAll(ctx context.Context, name string) (int, error) {
+	lister, err := s.index.ListKeysFiltered(ctx, name+".*")
+	if err != nil {
+		return 0, plain(err)
+	}
+	n := 0
+	for found := range lister.Keys() {
+		key := found[strings.LastIndexByte(found, '.')+1:]
+		if _, _, err := s.get(ctx, key); err == nil {
+			n++
+		}
+		if err := s.end(ctx, key); err != nil {
+			return n, err
+		}
+		if err := s.index.Purge(ctx, found); err != nil {
+			return n, plain(err)
+		}
+	}
+	return n, nil
+}
+
+// once tells whether the token with that id comes for the first time.
+func (s *store) once(ctx context.Context, id string) (bool, error) {
+	_, err := s.index.Create(ctx, "jti."+hashed(id), nil)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return false, nil
+	}
+	return err == nil, plain(err)
+}
+
+// leaseTime is how long a refresh may take.
+const leaseTime = 20 * time.Second
+
+// lease tells whether the session is ours to refresh, of all handlers.
+func (s *store) lease(ctx context.Context, key string, now time.Time) (bool, error) {
+	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(leaseTime).Unix(), 10)
+	_, err := s.index.Create(ctx, name, until)
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return err == nil, plain(err)
+	}
+	found, err := s.index.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil // it has just been given back
+	}
+	if err != nil {
+		return false, plain(err)
+	}
+	if ends, err := strconv.ParseInt(string(found.Value()), 10, 64); err == nil && now.Unix() < ends {
+		return false, nil
+	}
+	// Who had it is gone.
+	_, err = s.index.Update(ctx, name, until, found.Revision())
+	return err == nil, nil
+}
+
+func (s *store) release(ctx context.Context, key string) { _ = s.index.Purge(ctx, "lease."+key) } // it ends by itself
+
+// plain drops the text of errors that may name a key: it is the hash of a secret, and so no
+// secret, but says nothing to a reader either.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, known := range []error{
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
+	} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return fmt.Errorf("bucket: the server refuses it (code %d)", api.ErrorCode)
+	}
+	return errors.New("bucket: unexpected answer of the server")
+}
