@@ -46,30 +46,84 @@ func (c *client) run(ctx context.Context) error {
 	defer nc.Close()
 	c.visits(ctx, nc, cookie.Value)
 	c.report.promise("a malformed header block is refused, and the connection lives", c.malformed(ctx, cookie))
-	c.report.promise("logging out closes the connection, and the cookie is worth nothing", c.logout(ctx, nc, cookie))
+	c.report.promise("a new access token is stamped on the live connection", c.renewal(ctx, nc, cookie))
+	c.report.say("client", "connects in a second tab")
+	second, err := c.connect(c.origin, cookie)
+	if err != nil {
+		return fmt.Errorf("connect a second tab: %w", err)
+	}
+	defer second.Close()
+	c.report.promise("logging out closes the connections of all tabs, and the cookie is worth nothing", c.logout(ctx, cookie, nc, second))
 	return nil
 }
 
-// logout ends the session at the web server, which does not know the connection.
-func (c *client) logout(ctx context.Context, nc *nats.Conn, cookie *http.Cookie) error {
-	closed := nc.StatusChanged(nats.CLOSED)
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.web+"/logout", nil)
+// renewal has the application refresh the access token, of which the page knows nothing.
+func (c *client) renewal(ctx context.Context, nc *nats.Conn, cookie *http.Cookie) error {
+	token := func() (string, error) {
+		got, err := askAt(ctx, nc, tokenSubject, nil)
+		if err == nil && len(got.Headers["Authorization"]) != 1 {
+			err = fmt.Errorf("it received %s", got)
+		}
+		if err != nil {
+			return "", err
+		}
+		c.show(got, nil)
+		return got.Headers["Authorization"][0], nil
+	}
+	c.report.say("client", "asks %s, without a header", tokenSubject)
+	first, err := token()
+	if err != nil {
+		return err
+	}
+	if err := c.post(ctx, "/refresh", cookie); err != nil {
+		return err
+	}
+	c.report.say("client", "asks again, on the same connection")
+	return retry(ctx, func() error {
+		next, err := token()
+		if err == nil && next == first {
+			err = errors.New("the old access token is stamped still")
+		}
+		return err
+	})
+}
+
+// post sends a request to the web server, as the page does.
+func (c *client) post(ctx context.Context, path string, cookie *http.Cookie) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.web+path, nil)
 	if err != nil {
 		return err
 	}
 	r.AddCookie(cookie)
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("log out: %w", err)
+		return err
 	}
 	_ = answer.Body.Close()
-	select {
-	case <-closed:
-		c.report.say("client", "is disconnected")
-	case <-time.After(patience):
-		return errors.New("the connection was not closed")
-	case <-ctx.Done():
-		return ctx.Err()
+	if answer.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("%s answered %s", path, answer.Status)
+	}
+	return nil
+}
+
+// logout ends the session at the web server, which does not know the connections.
+func (c *client) logout(ctx context.Context, cookie *http.Cookie, tabs ...*nats.Conn) error {
+	var closed []chan nats.Status
+	for _, nc := range tabs {
+		closed = append(closed, nc.StatusChanged(nats.CLOSED))
+	}
+	if err := c.post(ctx, "/logout", cookie); err != nil {
+		return fmt.Errorf("log out: %w", err)
+	}
+	for i := range tabs {
+		select {
+		case <-closed[i]:
+			c.report.say("client", "is disconnected (tab %d)", i+1)
+		case <-time.After(patience):
+			return fmt.Errorf("the connection of tab %d was not closed", i+1)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if nc, err := c.connect(c.origin, cookie); err == nil {
 		nc.Close()
@@ -236,11 +290,15 @@ func headerText(h nats.Header) string {
 
 // ask returns what the service received.
 func ask(ctx context.Context, nc *nats.Conn, h nats.Header) (seen, error) {
+	return askAt(ctx, nc, serviceSubject, h)
+}
+
+func askAt(ctx context.Context, nc *nats.Conn, subject string, h nats.Header) (seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	answer, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: serviceSubject, Header: h})
+	answer, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: h})
 	if err != nil {
-		return seen{}, fmt.Errorf("ask %s: %w", serviceSubject, err)
+		return seen{}, fmt.Errorf("ask %s: %w", subject, err)
 	}
 	return decodeSeen(answer.Data)
 }

@@ -59,7 +59,10 @@ callout {
     subscribe: ["_INBOX.{{ session.user }}.>"]
     connection_types: [WEBSOCKET]
     expires: "1h"
-    headers: { Session: "{{ credential }}", X-User: "{{ session.user }}" }
+    headers: {
+      Session: "{{ credential }}", X-User: "{{ session.user }}"
+      Authorization: { value: "Bearer {{ session.token }}", subjects: ["demo.token"] }
+    }
   } ]
 }
 `))

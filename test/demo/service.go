@@ -12,7 +12,10 @@ import (
 	"stamp/server/field"
 )
 
-const serviceSubject = "demo.whoami"
+const (
+	serviceSubject = "demo.whoami"
+	tokenSubject   = "demo.token" // where the access token is stamped too
+)
 
 // seen is what the service answers: whom it believes to serve, and the headers
 // that it received, secrets masked.
@@ -23,17 +26,20 @@ type seen struct {
 
 // service answers on nc until it is closed.
 func service(nc *nats.Conn, say sayer) error {
-	_, err := micro.AddService(nc, micro.Config{
-		Name: "whoami", Version: "1.0.0",
-		Description: "says what it received",
-		Endpoint: &micro.EndpointConfig{Subject: serviceSubject, Handler: micro.HandlerFunc(func(r micro.Request) {
-			s := see(nats.Header(r.Headers()))
-			say("service", "receives  %s", s)
-			if err := r.RespondJSON(s); err != nil {
-				say("service", "cannot answer: %v", err)
-			}
-		})},
+	handler := micro.HandlerFunc(func(r micro.Request) {
+		s := see(nats.Header(r.Headers()))
+		say("service", "receives  %s", s)
+		if err := r.RespondJSON(s); err != nil {
+			say("service", "cannot answer: %v", err)
+		}
 	})
+	added, err := micro.AddService(nc, micro.Config{
+		Name: "whoami", Version: "1.0.0", Description: "says what it received",
+		Endpoint: &micro.EndpointConfig{Subject: serviceSubject, Handler: handler},
+	})
+	if err == nil {
+		err = added.AddEndpoint("token", handler, micro.WithEndpointSubject(tokenSubject))
+	}
 	if err != nil {
 		return fmt.Errorf("add service whoami: %w", err)
 	}
@@ -44,14 +50,19 @@ func see(h nats.Header) seen {
 	s := seen{User: stampedUser(h), Headers: map[string][]string{}}
 	for name, values := range h {
 		for _, v := range values {
-			if field.EqualFolded(foldedSession, []byte(name)) {
+			switch {
+			case field.EqualFolded(foldedSession, []byte(name)):
 				v = mask(v)
+			case strings.HasPrefix(v, bearer):
+				v = bearer + mask(v[len(bearer):])
 			}
 			s.Headers[name] = append(s.Headers[name], v)
 		}
 	}
 	return s
 }
+
+const bearer = "Bearer "
 
 var foldedSession = field.Fold("Session")
 

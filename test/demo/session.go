@@ -39,13 +39,14 @@ func openSessions(ctx context.Context, nc *nats.Conn) (*sessions, error) {
 
 // session is the entry's content. The handler makes headers of it.
 type session struct {
-	User string `json:"user"`
+	User  string `json:"user"`
+	Token string `json:"token"` // access token, as an OpenID provider would give one
 }
 
 // create returns the id of a new session: 130 random bits, without a meaning.
 func (s *sessions) create(ctx context.Context, user string) (string, error) {
 	id := rand.Text()
-	data, err := json.Marshal(session{user})
+	data, err := json.Marshal(session{user, rand.Text()})
 	if err != nil {
 		return "", err
 	}
@@ -65,6 +66,21 @@ func (s *sessions) user(ctx context.Context, id string) (string, error) {
 	var found session
 	err = json.Unmarshal(entry.Value(), &found)
 	return found.User, err
+}
+
+// refresh gives a session a new access token, and returns it; empty when there is no session.
+func (s *sessions) refresh(ctx context.Context, id string) (string, error) {
+	user, err := s.user(ctx, id)
+	if err != nil || user == "" {
+		return "", err
+	}
+	next := session{user, rand.Text()}
+	data, err := json.Marshal(next)
+	if err != nil {
+		return "", err
+	}
+	_, err = s.bucket.Put(ctx, id, data)
+	return next.Token, err
 }
 
 func (s *sessions) remove(ctx context.Context, id string) error { return s.bucket.Delete(ctx, id) }

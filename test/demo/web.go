@@ -69,6 +69,7 @@ func (w *web) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /login", w.login)
 	mux.HandleFunc("POST /logout", w.logout)
+	mux.HandleFunc("POST /refresh", w.refresh)
 	mux.HandleFunc("GET /session", w.session)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -109,6 +110,27 @@ func (w *web) logout(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.SetCookie(rw, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	rw.WriteHeader(http.StatusNoContent)
+}
+
+// refresh gives the visitor's session a new access token. An application does that by itself,
+// before the old one ends.
+func (w *web) refresh(rw http.ResponseWriter, r *http.Request) {
+	c, err := r.Cookie(cookieName)
+	if err != nil {
+		http.Error(rw, "no session cookie", http.StatusUnauthorized)
+		return
+	}
+	token, err := w.sessions.refresh(r.Context(), c.Value)
+	switch {
+	case err != nil:
+		w.broken(rw, err)
+		return
+	case token == "":
+		http.Error(rw, "no such session", http.StatusUnauthorized)
+		return
+	}
+	w.say("web", "refreshes the access token in the session: %s", mask(token))
 	rw.WriteHeader(http.StatusNoContent)
 }
 
