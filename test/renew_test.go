@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -541,6 +545,17 @@ func TestSessionOverTheCluster(t *testing.T) {
 	other.Flush()
 	expectRefused(t, a, token("one"))
 	// By the command line.
+	t.Setenv("NATS_PASSWORD", "sys")
+	kicked := harness.Client(t, a, token("two"))
+	for command, want := range map[string]string{"renew": "renewed", "kick": "closed"} {
+		p := harness.Run(t, harness.CalloutBinary(t), "connections", command, "--server", "nats://"+a.Addr(t), "--user", "sys", "--of", "bob")
+		if code := p.Exit(t); code != 0 || !strings.Contains(p.Text(), "server A: ") || !strings.Contains(p.Text(), "server B: ") || !strings.Contains(p.Text(), want) {
+			t.Errorf("connections %s ends with %d: %s", command, code, p.Text())
+		}
+	}
+	kicked.ExpectClosed()
+	other.ExpectClosed()
+	other = harness.Client(t, b, token("two"))
 	t.Setenv("NATS_PASSWORD", "auth")
 	t.Setenv("ID", "two")
 	revoke := harness.Run(t, harness.CalloutBinary(t), "session", "revoke", "--server", "nats://"+b.Addr(t), "--user", "auth", "--bucket", "sessions", "--id", "env:ID")
@@ -741,4 +756,92 @@ func TestRenewalOverAHandlerRestart(t *testing.T) {
 	harness.Eventually(t, "renewals", func() bool { return varzHeaders(t, s)["renewals"] >= 2 })
 	expectStamp(t, live, sub, "X-Team: red", "X-User: alice")
 	expectStamp(t, harness.Client(t, s, alice), sub, "X-Team: red", "X-User: alice")
+}
+
+// A store that does not answer in time closes nobody: the handler gives no answer to a renewal, and
+// the server asks again.
+func TestRenewalWhileTheStoreIsSlow(t *testing.T) {
+	var slow atomic.Bool
+	var number atomic.Int64
+	number.Store(1)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slow.Load() {
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"user":"alice","n":"%d"}`, number.Load())
+	}))
+	defer app.Close()
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts { APP { users: [{user: svc, password: svc}] }, SYS { users: [{user: sys, password: sys}] } }
+		system_account: SYS
+		authorization { timeout: 0.5 }
+		callout {
+			sessions: [{kind: http, url: %q, timeout: "300ms", cache: 0}]
+			grants: [{account: APP, user: "{{ session.user }}", publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]
+		}`, app.URL))
+	sub := subscriber(t, s, password("svc"))
+	alice := harness.Client(t, s, token("x"))
+	slow.Store(true)
+	number.Store(2)
+	if n := ask(t, s, forwarded.Renew{User: "alice"}); n != 1 {
+		t.Fatalf("%d connections", n)
+	}
+	harness.Eventually(t, "renewals without an answer", func() bool { return varzHeaders(t, s)["unanswered_renewals"] >= 1 })
+	expectStamp(t, alice, sub, "N: 1")
+	s.WaitLog(t, "renewal put off")
+	expectRefused(t, s, token("x")) // who comes now is not let in
+	slow.Store(false)
+	renewed(t, alice, sub, 2)
+}
+
+// A server that is killed and comes back: the handler finds it again, sessions are there still, and
+// end as before.
+func TestSessionsOverAServerKill(t *testing.T) {
+	issuer, dir, addr := harness.NewAccountKey(t), t.TempDir(), harness.FreeAddr(t)
+	conf := fmt.Sprintf(`
+		listen: %q
+		accounts {
+			AUTH { jetstream: enabled, users: [{user: auth, password: auth}] }
+			APP { users: [{user: svc, password: svc}] }
+			SYS { users: [{user: sys, password: sys}] }
+		}
+		system_account: SYS
+		jetstream { store_dir: %q, sync_interval: always }
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, sys] } }`, addr, dir, harness.Public(t, issuer))
+	s := harness.Start(t, conf)
+	bucket := bucketOf(t, s.Connect(t, userInfo("auth")))
+	harness.StartCallout(t, fmt.Sprintf(`
+		connect { urls: ["nats://%s"], user: auth, password: auth, system { user: sys, password: sys } }
+		issuer: %s
+		sessions: [{kind: kv, bucket: sessions}]
+		grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`, addr, harness.Seed(t, issuer)))
+	login(t, bucket, "one", map[string]any{"n": "1"})
+	login(t, bucket, "two", map[string]any{"n": "2"})
+	harness.Client(t, s, token("one"))
+	s.Signal(t, syscall.SIGKILL)
+	s.Exit(t)
+
+	s = harness.Start(t, conf)
+	// A moment may pass until the handler is connected again.
+	var one, two *nats.Conn
+	harness.Eventually(t, "the handler answers", func() bool {
+		var err error
+		one, err = s.TryConnect(t, nats.Token("one"))
+		return err == nil
+	})
+	two = s.Connect(t, nats.Token("two"))
+	js := newJetStream(t, s.Connect(t, userInfo("auth")))
+	bucket, err := js.KeyValue(t.Context(), "sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Delete(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the connection of the session that ended to be closed", one.IsClosed)
+	if err := two.Flush(); err != nil {
+		t.Errorf("the other session's connection: %v", err)
+	}
 }

@@ -23,13 +23,14 @@ import (
 const program = "nats-callout"
 
 type commands struct {
-	Serve   serveCommand   `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default command)"`
-	Check   checkCommand   `cmd:"" help:"tell what is wrong with a configuration, and what it allows that is seldom meant"`
-	Try     tryCommand     `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
-	Keys    keysCommand    `cmd:"" help:"make the handler's keys, and show what belongs into the configurations"`
-	Session sessionCommand `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
-	Decode  decodeCommand  `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
-	Version versionCommand `cmd:"" help:"show the version"`
+	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default command)"`
+	Check       checkCommand       `cmd:"" help:"tell what is wrong with a configuration, and what it allows that is seldom meant"`
+	Try         tryCommand         `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
+	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs into the configurations"`
+	Session     sessionCommand     `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
+	Connections connectionsCommand `cmd:"" help:"renew and close live connections on all servers, as a user of the system account"`
+	Decode      decodeCommand      `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
+	Version     versionCommand     `cmd:"" help:"show the version"`
 }
 
 func main() { os.Exit(run(os.Args[1:], &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})) }
