@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,9 +54,10 @@ func TestCalloutExamples(t *testing.T) {
 	for _, name := range []string{"nsc/auth-signing.nk", "nsc/app-signing.nk"} {
 		write(name, string(seed))
 	}
-	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/redis"} {
+	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/redis", "secrets/oidc"} {
 		write(name, "x")
 	}
+	write("secrets/login.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	files, err := filepath.Glob(filepath.Join(dir, "*.conf"))
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d examples, %v", len(files), err)
@@ -87,7 +89,7 @@ func TestNamedTestsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []byte
-	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../server/*/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../server/*/*/*_test.go", "../server/*/*/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
