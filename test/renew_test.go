@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+	"golang.org/x/crypto/bcrypt"
 
 	"stamp/server/callout/forwarded"
 	"stamp/server/claim"
@@ -843,5 +844,46 @@ func TestSessionsOverAServerKill(t *testing.T) {
 	harness.Eventually(t, "the connection of the session that ended to be closed", one.IsClosed)
 	if err := two.Flush(); err != nil {
 		t.Errorf("the other session's connection: %v", err)
+	}
+}
+
+// Each kind of credential is good for renewals too: a signature of the connection's nonce, a cookie
+// of the upgrade request, a password, nothing.
+func TestRenewalOfEveryCredential(t *testing.T) {
+	issuer, nkey := harness.NewAccountKey(t), harness.NewUserKey(t)
+	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := harness.Start(t, fmt.Sprintf(`
+		jetstream { store_dir: %q }
+		accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] }, SYS { users: [{user: sys, password: sys}] } }
+		system_account: SYS
+		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
+		callout {
+			sessions: [
+				{kind: nkey, users: [{nkey: %s}]}, {kind: jwt, issuers: [%s]}, {kind: users, users: [{user: alice, password: %q}]}
+				{kind: kv, bucket: sessions, account: APP}, {kind: anonymous, data: {user: nobody}}
+			]
+			grants: [{account: APP, user: everybody, publish: ">", subscribe: ">", headers: {Source: "{{ source }}"}}]
+		}`, t.TempDir(), harness.Public(t, nkey), harness.Public(t, issuer), hash))
+	login(t, sessionBucket(t, s), "c", map[string]any{"user": "carol"})
+	sub := subscriber(t, s, password("backend"))
+	account := &harness.Account{Key: issuer}
+	conns := map[string]*harness.Raw{
+		"nkey":      harness.Client(t, s, harness.NkeyCredential(nkey)),
+		"jwt":       harness.Client(t, s, account.UserOf(t, "mail").Credential),
+		"users":     harness.Client(t, s, harness.Password("alice", "open")),
+		"kv":        mustBrowse(t, s, cookies("sid=c"), harness.Nobody),
+		"anonymous": harness.Client(t, s, harness.Nobody),
+	}
+	for round := 1; round <= 2; round++ { // the second time, the answer's name has taken the credential's place
+		if n := ask(t, s, forwarded.Renew{User: "everybody"}); n != len(conns) {
+			t.Fatalf("%d connections", n)
+		}
+		harness.Eventually(t, "the renewals", func() bool { return int(varzHeaders(t, s)["renewals"]) == round*len(conns) })
+		for source, c := range conns {
+			expectStamp(t, c, sub, "Source: "+source)
+		}
 	}
 }

@@ -62,12 +62,20 @@ func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 		return l.take(ctx, r)
 	}
 	hash := cacheKey(sha256.Sum256([]byte(key)))
-	if s, ok := l.cache.get(hash, time.Now()); ok {
+	if s, ok := l.cached(hash, r); ok {
 		l.Stats.Hits.Add(1)
 		return found(s)
 	}
 	l.Stats.Misses.Add(1)
 	return l.share(ctx, hash, r)
+}
+
+// cached is what the cache has for a request. A renewal is about what has changed since, and asks.
+func (l *Lookup) cached(key cacheKey, r *Request) (*Session, bool) {
+	if r.Renewal {
+		return nil, false
+	}
+	return l.cache.get(key, time.Now())
 }
 
 // Cached tells what Find would answer without asking the source: that it
@@ -78,7 +86,7 @@ func (l *Lookup) Cached(r *Request) (known, unknown bool) {
 	if !ok || key == "" {
 		return false, !ok
 	}
-	s, ok := l.cache.get(sha256.Sum256([]byte(key)), time.Now())
+	s, ok := l.cached(sha256.Sum256([]byte(key)), r)
 	return ok && s != nil, ok && s == nil
 }
 
@@ -118,7 +126,7 @@ func (s *Session) Ended(now time.Time) bool { return !s.Expires.IsZero() && !now
 func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
 	ch := l.flights.DoChan(string(key[:]), func() (any, error) {
 		// One that ended between the look at the cache and here has the answer.
-		if s, ok := l.cache.get(key, time.Now()); ok {
+		if s, ok := l.cached(key, r); ok {
 			return found(s)
 		}
 		version := l.cache.version()

@@ -77,6 +77,29 @@ func TestLookupCaches(t *testing.T) {
 	})
 }
 
+// A renewal asks the source, and what it answers is cached for others.
+func TestLookupRenewalAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: known}
+		l := NewLookup(f, settings(nil))
+		_, _ = l.Find(t.Context(), request("a"))
+		f.find = func(context.Context, *Request) (*Session, error) { return &Session{Key: "k", Data: map[string]any{"user": "bob"}}, nil }
+		renewal := request("a")
+		renewal.Renewal = true
+		if known, unknown := l.Cached(renewal); known || unknown {
+			t.Error("the answer is there without asking")
+		}
+		for _, r := range []*Request{renewal, request("a")} {
+			if s, err := l.Find(t.Context(), r); err != nil || s.Data["user"] != "bob" {
+				t.Errorf("renewal %t: %v, %v", r.Renewal, s, err)
+			}
+		}
+		if n := f.asked.Load(); n != 2 {
+			t.Errorf("asked %d times, not 2", n)
+		}
+	})
+}
+
 func TestLookupCachesUnknownShorter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(context.Context, *Request) (*Session, error) { return nil, fmt.Errorf("x: %w", ErrUnknown) }}
