@@ -83,7 +83,9 @@ func TestLookupRenewalAsks(t *testing.T) {
 		f := &fake{find: known}
 		l := NewLookup(f, settings(nil))
 		_, _ = l.Find(t.Context(), request("a"))
-		f.find = func(context.Context, *Request) (*Session, error) { return &Session{Key: "k", Data: map[string]any{"user": "bob"}}, nil }
+		f.find = func(context.Context, *Request) (*Session, error) {
+			return &Session{Key: "k", Data: map[string]any{"user": "bob"}}, nil
+		}
 		renewal := request("a")
 		renewal.Renewal = true
 		if known, unknown := l.Cached(renewal); known || unknown {

@@ -360,6 +360,55 @@ func TestCookieAttributes(t *testing.T) {
 	}
 }
 
+// At a reload the new source is opened before the old one is closed: it gets the address then.
+func TestAddressIsHandedOver(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	key := newKey()
+	s := startSite(t, p, nc, key, "")
+	b := newBrowser(t, s)
+	b.logIn()
+	c, err := parse(t, config(p, strings.TrimPrefix(b.origin(), "http://"), key, "claims: [name]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := c.Open(t.Context(), s.env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if err := s.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new pages", func() bool {
+		r, err := http.NewRequest("GET", s.base+"/session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := b.Do(r)
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		return strings.Contains(string(body), `"claims":{"name":"Alice"}`)
+	})
+}
+
+// A provider that is not the one that was meant is not believed, and the log says why.
+func TestAnotherIssuer(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	good := p.URL
+	p.URL = strings.Replace(p.URL, "127.0.0.1", "localhost", 1)
+	s := startSite(t, p, nc, newKey(), "")
+	p.set(func() { p.URL = good })
+	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadGateway {
+		t.Errorf("status %d", status)
+	}
+	if !strings.Contains(s.text(), "another issuer") {
+		t.Error("the log does not say why")
+	}
+}
+
 // What goes wrong at the callback leaves no session.
 func TestCallbackFaults(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,7 +120,11 @@ func (s *source) discovered(ctx context.Context) (*oidc.Provider, error) {
 	lasting := oidc.ClientContext(context.WithoutCancel(ctx), s.cfg.client.HTTP())
 	p, err := oidc.NewProvider(lasting, s.cfg.Issuer)
 	if err != nil {
-		s.env.Log.Warn("login: discovery", "source", s.cfg.Name, "error", web.Clean(err))
+		reason := web.Clean(err)
+		if strings.Contains(err.Error(), "did not match the issuer") {
+			reason = errors.New("the provider calls itself by another issuer than the configuration's")
+		}
+		s.env.Log.Warn("login: discovery", "source", s.cfg.Name, "error", reason)
 		return nil, errNoProvider
 	}
 	s.provider = p

@@ -72,7 +72,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
 	bucket, err := js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl, LimitMarkerTTL: time.Minute})
+		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
