@@ -60,6 +60,7 @@ type item struct {
 	until time.Time // it is tried again before
 	wait  time.Duration
 	index int  // in the queue
+	timed bool // because the user JWT is about to end; nobody asked
 	again bool // asked for while it was under way
 }
 
@@ -107,17 +108,17 @@ func (r *renewer) attach(info natsserver.InboundInfo) error {
 	return nil
 }
 
-// schedule has a connection renewed before ends. When an answer brought no more time, the
-// credential has no more, and nothing is to be asked.
+// schedule has a connection renewed before ends. When an answer brought no more time though the
+// time was nearly over, the credential has no more, and nothing is to be asked.
 func (r *renewer) schedule(cid uint64, ends, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a := r.active[cid]; a != nil && !a.ends.IsZero() && !ends.After(a.ends) {
+	if a := r.active[cid]; a != nil && a.timed && !ends.After(a.ends) {
 		return
 	}
 	life := float64(ends.Sub(now))
 	at := now.Add(time.Duration(life * (renewFrom + renewSpread*rand.Float64())))
-	r.put(&item{cid: cid, at: at, ends: ends, until: ends, wait: retryFirst})
+	r.put(&item{cid: cid, at: at, ends: ends, until: ends, wait: retryFirst, timed: true})
 }
 
 // ask has a connection renewed at once.
@@ -185,7 +186,8 @@ func (r *renewer) run(i *item) {
 	case err == nil:
 		r.counters.renewals.Add(1)
 		if i.again {
-			r.put(&item{cid: i.cid, at: time.Now(), ends: i.ends, until: time.Now().Add(askedFor), wait: retryFirst})
+			now := time.Now()
+			r.put(&item{cid: i.cid, at: now, ends: i.ends, until: now.Add(askedFor), wait: retryFirst})
 		}
 	case errors.Is(err, natsserver.ErrInboundNoAnswer):
 		r.counters.unansweredRenewals.Add(1)

@@ -183,6 +183,25 @@ func TestRenewalOnDemand(t *testing.T) {
 	})
 }
 
+// One that is asked for just after the connect brings no more time, since user JWTs end at whole
+// seconds. The connection is renewed later all the same.
+func TestRenewalOnDemandWithoutMoreTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ends := time.Now().Add(time.Hour)
+		r := testRenewer(func(r *renewed, cid uint64) error {
+			r.schedule(cid, ends, time.Now())
+			return nil
+		})
+		r.schedule(1, ends, time.Now())
+		r.ask(1)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if r.asked() != 2 || r.at[1] < 40*time.Minute {
+			t.Errorf("asked after %v", r.at)
+		}
+	})
+}
+
 // Connections that are gone are forgotten before their renewal is due.
 func TestRenewalsOfTheGone(t *testing.T) {
 	open := map[uint64]bool{}
