@@ -8,7 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/server/callout/forwarded"
 )
 
 // renewed is a renewer whose callouts are a function, and what it asked.
@@ -224,6 +227,39 @@ func TestRenewalsOfTheGone(t *testing.T) {
 		}
 	}
 	r.timer.Stop()
+}
+
+// What was asked for a session while the callout was under way counts for the answer.
+func TestRequestsDuringACallout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := testRenewer(func(*renewed, uint64) error { return nil })
+		r.sessions = newTestSessions(map[uint64]bool{1: true})
+		claims := &jwt.UserClaims{}
+		claims.Tags = jwt.TagList{forwarded.SessionTag("kv/a")}
+		info := natsserver.InboundInfo{CID: 1, UserClaims: claims, Asked: time.Now()}
+		attach := func() error { return r.attach(info) }
+		if err := attach(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		r.sessions.of("kv/a", false)
+		if err := attach(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if r.asked() != 1 {
+			t.Errorf("changed since: asked %d times", r.asked())
+		}
+		r.sessions.of("kv/a", true)
+		if err := attach(); !errors.Is(err, errSessionEnded) {
+			t.Errorf("ended since: %v", err)
+		}
+		time.Sleep(time.Second)
+		info.Asked = time.Now()
+		if err := attach(); err != nil {
+			t.Errorf("asked after the end: %v", err)
+		}
+	})
 }
 
 func TestRenewRequests(t *testing.T) {
