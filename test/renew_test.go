@@ -566,6 +566,61 @@ func TestSessionOverTheCluster(t *testing.T) {
 	other.ExpectClosed()
 }
 
+// The same with a handler inside one of the servers: it tells the others by the system account.
+func TestSessionOverTheClusterInside(t *testing.T) {
+	issuer, xkey, first := harness.NewAccountKey(t), harness.NewXKey(t), harness.FreeAddr(t)
+	start := func(name, listen, callout string) *harness.Server {
+		return harness.Start(t, fmt.Sprintf(`
+			server_name: %s
+			accounts {
+				AUTH {}
+				APP { jetstream: enabled, users: [{user: backend, password: backend}] }
+				SYS { users: [{user: sys, password: sys}] }
+			}
+			system_account: SYS
+			jetstream { store_dir: %q }
+			cluster { name: C, listen: %q, routes: ["nats://%s"] }
+			%s`, name, t.TempDir(), listen, first, callout))
+	}
+	a := start("A", first, fmt.Sprintf(`callout {
+		account: AUTH, issuer: %s, xkey: %s
+		sessions: [{kind: kv, bucket: sessions, account: APP}]
+		grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]
+	}`, harness.Seed(t, issuer), harness.Seed(t, xkey)))
+	b := start("B", "127.0.0.1:-1", fmt.Sprintf(`callout { request {} }
+		authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [backend, sys] } }`,
+		harness.Public(t, issuer), harness.Public(t, xkey)))
+	harness.Eventually(t, "a leader of the cluster", func() bool {
+		return strings.Contains(a.Text()+b.Text(), "Self is new JetStream cluster metadata leader")
+	})
+	bucket := sessionBucket(t, a)
+	login(t, bucket, "one", map[string]any{"n": "1"})
+	var there *harness.Raw
+	harness.Eventually(t, "the handler is reached from the other server", func() bool {
+		nc, err := b.TryConnect(t, nats.Token("one"))
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
+	there = harness.Client(t, b, token("one"))
+	here := harness.Client(t, a, token("one"))
+	sub := subscriber(t, a, password("backend"))
+	login(t, bucket, "one", map[string]any{"n": "2"})
+	for name, c := range map[string]*harness.Raw{"there": there, "here": here} {
+		harness.Eventually(t, "the new stamp", func() bool {
+			c.Pub("t.x", name)
+			m := sub.Msg()
+			return m.Payload == name && len(m.Lines()) == 1 && m.Lines()[0] == "N: 2"
+		})
+	}
+	if err := bucket.Delete(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	here.ExpectClosed()
+	there.ExpectClosed()
+}
+
 func bucketOf(t *testing.T, nc *nats.Conn) jetstream.KeyValue {
 	t.Helper()
 	js, err := jetstream.New(nc)
@@ -584,18 +639,22 @@ func bucketOf(t *testing.T, nc *nats.Conn) jetstream.KeyValue {
 func TestRenewalAfterAnotherLogin(t *testing.T) {
 	v := startService(t, nil)
 	sub := subscriber(t, v.Server, password("svc"))
-	raw := harness.Client(t, v.Server, named(password("alice"), "alice"))
-	raw.Connect(named(password("svc"), "again"))
-	raw.Flush()
-	bob := harness.Client(t, v.Server, named(password("bob"), "bob"))
-	v.Reload(t, strings.Replace(v.conf, "{user: svc, password: svc}", "{user: svc, password: svc}, {user: bob, password: bob}", 1))
-	for name, c := range map[string]*harness.Raw{"again": raw, "bob": bob} {
+	stays := func(name string, c *harness.Raw) {
+		t.Helper()
 		ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, name)})
 		for range 20 {
 			c.Flush()
 			expectStamp(t, c, sub)
 		}
 	}
+	raw := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	raw.Connect(named(password("svc"), "again"))
+	raw.Flush()
+	stays("again", raw)
+	bob := harness.Client(t, v.Server, named(password("bob"), "bob"))
+	v.Reload(t, strings.Replace(v.conf, "{user: svc, password: svc}", "{user: svc, password: svc}, {user: bob, password: bob}", 1))
+	stays("bob", bob)
+	stays("again", raw)
 	if n := v.renewals(); n != 0 {
 		t.Errorf("%d renewals", n)
 	}
