@@ -56,7 +56,8 @@ RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share 
     printf 'nats:x:65532:\n' >/out/etc/group && \
     cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && \
     cp -r /usr/share/zoneinfo /out/usr/share/ && \
-    rm -rf /out/usr/share/zoneinfo/posix /out/usr/share/zoneinfo/right && \
+    rm -rf /out/usr/share/zoneinfo/posix /out/usr/share/zoneinfo/right \
+        /out/usr/share/zoneinfo/*.zi /out/usr/share/zoneinfo/*.tab /out/usr/share/zoneinfo/leap* && \
     find . -maxdepth 1 \( -name LICENSE -o -name NOTICE \) -exec cp {} /out/licenses/ \; && \
     chown 65532:65532 /out/data && \
     chmod 1777 /out/tmp
