@@ -194,7 +194,7 @@ func TestRenewal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := startService(t, xkey)
-			v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 2*time.Second); return nil })
+			v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 4*time.Second); return nil })
 			sub := subscriber(t, v.Server, password("svc"))
 			expectSteadyRenewal(t, v, harness.Client(t, v.Server, password("alice")), sub)
 		})
@@ -204,7 +204,7 @@ func TestRenewal(t *testing.T) {
 		o := newCalloutOperator(t, nil)
 		authKey := o.auth.SigningKey(t)
 		v := &service{Server: harness.Start(t, o.Conf(t)), counts: map[uint64]int{}}
-		v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 2*time.Second); return nil })
+		v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 4*time.Second); return nil })
 		callout := harness.Callout{Issuer: authKey, IssuerAccount: o.auth.ID(), Answer: v.answer("", o.app.Key)}
 		callout.Serve(t, v.Connect(t, o.service.Options()...))
 		sub := subscriber(t, v.Server, o.app.User(t, "sub", nil).Credential)
@@ -367,7 +367,7 @@ func TestRenewalWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	v := startService(t, nil)
 	v.set(func(a asked, uc *jwt.UserClaims) error {
-		life(uc, 8*time.Second)
+		life(uc, 10*time.Second)
 		if a.renewal && a.number < 4 {
 			return errSilent
 		}
