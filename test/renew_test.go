@@ -606,6 +606,8 @@ func TestSessionOverTheClusterInside(t *testing.T) {
 	there = harness.Client(t, b, token("one"))
 	here := harness.Client(t, a, token("one"))
 	sub := subscriber(t, a, password("backend"))
+	through(t, there, sub)
+	through(t, here, sub)
 	login(t, bucket, "one", map[string]any{"n": "2"})
 	for name, c := range map[string]*harness.Raw{"there": there, "here": here} {
 		harness.Eventually(t, "the new stamp", func() bool {

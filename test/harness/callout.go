@@ -33,7 +33,7 @@ func (c *Callout) Serve(t testing.TB, nc *nats.Conn) {
 			return
 		} else if err != nil {
 			t.Errorf("callout service: %v", err)
-		} else if err := m.Respond(data); err != nil {
+		} else if err := m.Respond(data); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // the test is over
 			t.Errorf("callout service: %v", err)
 		}
 	})
