@@ -660,11 +660,12 @@ func TestRefresh(t *testing.T) {
 func TestRefreshFailures(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		nc, p := startServer(t), newProvider(t)
-		p.life, p.refused = 6*time.Second, true
+		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
 		b := newBrowser(t, s)
 		b.logIn()
 		key := b.mustFind().Key
+		p.set(func() { p.refused = true })
 		eventually(t, "the session to end", func() bool { return strings.Contains(fmt.Sprint(s.seen()), key+" true") })
 	})
 	t.Run("provider down", func(t *testing.T) {
