@@ -3,30 +3,51 @@
 
 # groups: name, * when run by default, the most that one process may take (a test that
 # hangs costs that), package, files (comma between, without
-# _test.go; - for all), and a pattern of test names. The longest come first, so that
-# none of them is left running alone at the end.
+# _test.go; - for all), a pattern of test names, and one of names that another group has.
+# The longest of the default ones come first, so that none of them is left running alone
+# at the end. Every test of the packages is in one group, which --all checks.
 groups() {
 	cat <<'EOF'
 jwt        * 8m  server jwt,jetstream_jwt            ^Test
-mqtt       * 6m  server mqtt                         ^TestMQTT
-leafnode   * 6m  server leafnode,leafnode_proxy      ^TestLeaf
-trace      * 4m  server msgtrace                     ^TestMsgTrace
+mqtt       * 6m  server mqtt,mqtt_ex_test            ^Test
+leafnode   * 6m  server leafnode,leafnode_proxy      ^Test
+trace      * 4m  server msgtrace                     ^Test
 reload     * 4m  server reload                       ^Test
 monitor    * 4m  server monitor,events               ^Test
-headers    * 8m  server jetstream,jetstream_batching ^TestJetStream.*(Header|Batch|TTL|Schedul|Counter|DirectGet|Direct[A-Z]|Rollup|Republish|MsgId|Dedup)
+headers    * 8m  server jetstream,jetstream_batching,jetstream_versioning ^TestJetStream.*(Header|Batch|TTL|Schedul|Counter|DirectGet|Direct[A-Z]|Rollup|Republish|MsgId|Dedup)
 client     * 6m  server client,client_proxyproto,closed_conns,ping ^Test
 accounts   * 4m  server accounts                     ^Test
-callout    * 4m  server auth_callout                 ^TestAuthCallout
-websocket  * 4m  server websocket                    ^TestWS
+callout    * 4m  server auth_callout                 ^Test
+websocket  * 4m  server websocket                    ^Test
 config     * 4m  server opts,config_check            ^Test
 auth       * 4m  server auth,nkey,trust              ^Test
-parser     * 4m  server parser,split                 ^Test(Parse|Split)
-gateway    - 6m  server gateway                      ^TestGateway
+parser     * 4m  server parser,split                 ^Test
+gateway    - 6m  server gateway                      ^Test
 routes     - 6m  server routes                       ^Test
-server     - 6m  server server,errors,log,signal,util,sublist,subject_transform,dirstore,feature_flags,ipqueue,ring,rate_counter ^Test
-consumer   - 20m server jetstream_consumer           ^TestJetStreamConsumer
-jsleaf     - 6m  server jetstream_leafnode           ^TestJetStreamLeaf
-jetstream  - 40m server jetstream,jetstream_versioning ^TestJetStream
+server     - 6m  server server,errors,log,signal,util,sublist,subject_transform,dirstore,feature_flags,ipqueue,ring,rate_counter,service ^Test
+raft       - 20m server raft                         ^Test
+store      - 30m server filestore,memstore,store     ^Test
+consumer   - 20m server jetstream_consumer           ^Test
+jsleaf     - 6m  server jetstream_leafnode           ^Test
+jetstream  - 40m server jetstream,jetstream_batching,jetstream_versioning,jetstream_errors,jetstream_sourcing_scaling ^Test ^TestJetStream.*(Header|Batch|TTL|Schedul|Counter|DirectGet|Direct[A-Z]|Rollup|Republish|MsgId|Dedup)
+cluster1   - 40m server jetstream_cluster_1          ^Test
+cluster2   - 40m server jetstream_cluster_2          ^Test
+cluster3   - 40m server jetstream_cluster_3          ^Test
+cluster4   - 40m server jetstream_cluster_4          ^Test
+super      - 30m server jetstream_super_cluster      ^Test
+norace1    - 60m server norace_1                     ^Test
+norace2    - 60m server norace_2                     ^Test
 test       - 20m test   -                            ^Test
+conf       - 4m  conf   -                            ^Test
+ldap       - 4m  internal/ldap -                     ^Test
+logger     - 4m  logger -                            ^Test
+archive    - 4m  server/archive -                    ^Test
+ats        - 4m  server/ats -                        ^Test
+avl        - 4m  server/avl -                        ^Test
+certidp    - 4m  server/certidp -                    ^Test
+gsl        - 4m  server/gsl -                        ^Test
+pse        - 4m  server/pse -                        ^Test
+stree      - 4m  server/stree -                      ^Test
+thw        - 4m  server/thw -                        ^Test
 EOF
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Part of scripts/test-upstream: run the groups, retry, and judge.
-# Wants root, known, cache, tree and jobs from there.
+# Wants root, known, cache, tree, folder, resume and jobs from there.
 # shellcheck disable=SC2154
 
 out='' isolate=''
@@ -8,7 +8,7 @@ out='' isolate=''
 begin() {
 	out="$cache/$tree${race:+-race}"
 	mkdir -p "$out"
-	rm -rf "$out"/*.log "$out"/*.result "$out"/*.pid "$out/tmp"
+	rm -rf "$out"/*.pid "$out/tmp"
 	mkdir "$out/tmp"
 	trap cleanup EXIT
 	trap 'exit 130' INT
@@ -23,6 +23,27 @@ begin() {
 	fi
 }
 
+# forget LINES: what earlier runs of those groups left; with resume, a group stays that ended
+# with the same binary. What is to be run is printed.
+forget() {
+	local -a fields
+	while read -r -a fields; do
+		if [[ -n $resume && -f $out/${fields[0]}.meta && $(cut -d ' ' -f 1 "$out/${fields[0]}.meta") == "$(key "${fields[3]}")" ]]; then
+			printf 'kept: ' >&2
+			summary "${fields[0]}" >&2
+			continue
+		fi
+		rm -f "$out/${fields[0]}".{log,result,meta} "$out/${fields[0]}"-Test*.log
+		printf '%s\n' "${fields[*]}"
+	done <<<"$1"
+}
+
+# key PACKAGE: of what is tested; go makes the same binary of the same source.
+key() { "${sha256[@]}" "$out/${1//\//-}.test" | cut -c1-64; }
+
+sha256=(sha256sum)
+command -v sha256sum >/dev/null || sha256=(shasum -a 256)
+
 # cleanup ends the processes of this run that are still alive, and no others.
 cleanup() {
 	local file
@@ -32,7 +53,7 @@ cleanup() {
 	rm -rf "$out/tmp" "$out"/*.pid
 	# TestOCSPResponseCacheLocalStoreOpt leaves its store behind, which scripts/upstream
 	# would take for work.
-	rm -rf "$root/$tree/test/_custom_"
+	rm -rf "$root/$folder/test/_custom_"
 }
 
 # run_tests GROUP LIMIT PACKAGE FILE: run the tests that are named in FILE, in one process;
@@ -45,8 +66,8 @@ run_tests() {
 	[[ -z $isolate ]] || wrap=(unshare -n bash -c "$setup && exec \"\$@\"" _)
 	mkdir -p "$out/tmp/$group"
 	# json is what makes the lines of results recognizable in between what servers print.
-	(cd "$root/$tree/$package" && TMPDIR="$out/tmp/$group" exec "${wrap[@]+"${wrap[@]}"}" \
-		"$out/$package.test" -test.v=test2json -test.run "$pattern" -test.timeout "$limit") \
+	(cd "$root/$folder/$package" && TMPDIR="$out/tmp/$group" exec "${wrap[@]+"${wrap[@]}"}" \
+		"$out/${package//\//-}.test" -test.v=test2json -test.run "$pattern" -test.timeout "$limit") \
 		>>"$out/$group.log" 2>&1 </dev/null &
 	printf '%d' "$!" >"$out/$group.pid"
 	wait "$!" || true
@@ -65,21 +86,38 @@ begun() {
 	tr -d '\000' <"$1" | sed -n $'s/.*\x16=== RUN  *\\(Test[A-Za-z0-9_]*\\)$/\\1/p' | sort -u
 }
 
-# group_tests PACKAGE FILES PATTERN: the names, in the order of the binary.
+# group_tests PACKAGE FILES PATTERN [EXCEPT]: the names, in the order of the binary.
 group_tests() {
-	local list="$out/$1.list" file
+	local list="$out/${1//\//-}.list" file
 	local -a paths=()
 	if [[ $2 == - ]]; then
 		grep -E "$3" "$list"
 		return
 	fi
-	for file in ${2//,/ }; do paths+=("$root/$tree/$1/${file}_test.go"); done
-	sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' "${paths[@]}" | grep -E "$3" |
+	for file in ${2//,/ }; do paths+=("$root/$folder/$1/${file}_test.go"); done
+	sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' "${paths[@]}" | grep -E "$3" | grep -vE "${4:-^\$}" |
 		awk 'NR == FNR { wanted[$1]; next } $1 in wanted' - "$list"
 }
 
+# complete: every test of the packages is in one group, so that one which a new version
+# brings is not missed.
+complete() {
+	local name mark limit package files pattern except bad
+	while read -r name mark limit package files pattern except; do
+		group_tests "$package" "$files" "$pattern" "$except" | sed "s|^|$package |"
+	done < <(groups) | sort >"$out/tmp/grouped"
+	while read -r package; do
+		sed "s|^|$package |" "$out/${package//\//-}.list"
+	done < <(groups | awk '{ print $4 }' | sort -u) | sort >"$out/tmp/listed"
+	bad=$(diff "$out/tmp/listed" "$out/tmp/grouped" | sed -n 's/^< /in no group: /p; s/^> /in two groups: /p' || true)
+	[[ -z $bad ]] || {
+		printf 'test-upstream: %s\nhint: scripts/lib/test-upstream-groups.sh\n' "$bad" >&2
+		return 1
+	}
+}
+
 is_known() { # TEST
-	awk -v name="$1" -v tree="$tree" '$1 == name && ($2 == "both" || $2 == tree) { found = 1 } END { exit !found }' "$known"
+	awk -v name="$1" -v tree="$tree" '$1 == name && ($2 == "any" || $2 == tree || $2 == "patched" && tree != "stock" || $2 == "torture" && tree ~ /^s.*ed$/) { found = 1 } END { exit !found }' "$known"
 }
 
 # run_group NAME MARK LIMIT PACKAGE FILES PATTERN: leaves NAME.result, a line for
@@ -87,7 +125,7 @@ is_known() { # TEST
 run_group() {
 	local group=$1 limit=$3 package=$4 log="$out/$1.log" work="$out/tmp/$1.work" start=$SECONDS round name verdict
 	mkdir -p "$work"
-	group_tests "$package" "$5" "$6" >"$work/names"
+	group_tests "$package" "$5" "$6" "${7-}" >"$work/names"
 	: >"$log"
 	cp "$work/names" "$work/todo"
 	# A panic or the time limit ends the process: what had begun by then is for the
@@ -103,8 +141,10 @@ run_group() {
 	while read -r name; do
 		verdict=$(awk -v name="$name" '$2 == name { print $1 }' "$work/first")
 		retry "$group" "$package" "$name" "${verdict:-ENDED}" </dev/null
-	done <"$work/names" >"$out/$group.result"
-	summary "$group" "$((SECONDS - start))"
+	done <"$work/names" >"$work/result"
+	printf '%s %s %d\n' "$(key "$package")" "$(date -u +%F)" "$((SECONDS - start))" >"$out/$group.meta"
+	mv "$work/result" "$out/$group.result"
+	summary "$group"
 	rm -rf "$work"
 }
 
@@ -130,20 +170,20 @@ retry() {
 # settle judges what failed twice and is not known, when nothing else runs any more: a
 # test that passes in one of three further runs is unsteady, and one that never passes on
 # stock either is not ours. What is left fails the script.
-settle() {
+settle() { # RESULT...
 	local group package name file passed stock
 	while read -r file name; do
 		group=$(basename "$file" .result)
 		package=$(groups | awk -v name="$group" '$1 == name { print $4 }')
 		passed=$(passes "$out" "$tree" "$package" "$name" </dev/null)
 		printf '%s: passed %d of 3 more runs\n' "$name" "$passed"
-		if ((passed == 0)) && [[ $tree == upstream ]]; then
+		if ((passed == 0)) && [[ $tree != stock ]]; then
 			stock=$(stock_passes "$package" "$name" </dev/null)
 			printf '%s: passed %d of 3 runs on stock\n' "$name" "$stock"
 			((stock > 0)) || passed=-1
 		fi
 		((passed == 0)) || sed -i.old "s/^FAIL $name\$/UNSTEADY $name/" "$file"
-	done < <(awk '$1 == "FAIL" { print FILENAME, $2 }' "$out"/*.result)
+	done < <(awk '$1 == "FAIL" { print FILENAME, $2 }' "$@")
 }
 
 # passes DIR TREE PACKAGE TEST: in how many of three runs, alone, the test passes.
@@ -152,7 +192,7 @@ passes() {
 	printf '%s\n' "$name" >"$dir/one"
 	for attempt in 1 2 3; do
 		: >"$dir/settle-$name-$attempt.log"
-		out=$dir tree=$in_tree run_tests "settle-$name-$attempt" 3m "$package" "$dir/one"
+		out=$dir folder=$(folder_of "$in_tree") run_tests "settle-$name-$attempt" 3m "$package" "$dir/one"
 		! results "$dir/settle-$name-$attempt.log" | grep -q "^PASS $name\$" || count=$((count + 1))
 	done
 	rm "$dir/one"
@@ -165,21 +205,21 @@ stock_passes() {
 	mkdir -p "$dir/tmp"
 	{
 		"$root/scripts/upstream" stock
-		[[ -n $(find "$dir/$1.test" -newer "$out/$1.test" 2>/dev/null) ]] || out=$dir tree=stock compile "$1"
+		[[ -f $dir/${1//\//-}.test && $dir/${1//\//-}.test -nt $root/stock/.stamp-pin ]] || out=$dir tree=stock folder=stock compile "$1"
 	} >&2
 	passes "$dir" stock "$1" "$2"
 }
 
-# summary GROUP SECONDS: the line of the group, and one for each test that did not simply pass.
+# summary GROUP: the line of the group, and one for each test that did not simply pass.
 summary() {
-	awk -v group="$1" -v seconds="$2" '
+	awk -v group="$1" -v seconds="$(cut -d ' ' -f 3 "$out/$1.meta")" '
 		{ n[$1]++; total++ }
 		$1 == "FAIL" { notes = notes "\n    fails, twice: " $2 }
 		$1 == "KNOWN" { notes = notes "\n    fails, as is known: " $2 }
 		$1 == "FLAKY" { notes = notes "\n    passed when run again alone: " $2 }
 		END {
 			printf "%-10s %4d run %4d passed %3d failed %3d skipped %4d s%s\n", group, total,
-				n["PASS"] + n["FLAKY"], n["FAIL"] + n["KNOWN"], n["SKIP"], seconds, notes
+				n["PASS"] + n["FLAKY"] + n["UNSTEADY"], n["FAIL"] + n["KNOWN"], n["SKIP"], seconds, notes
 		}' "$out/$1.result"
 }
 
@@ -198,12 +238,15 @@ run_groups() {
 	wait
 }
 
+# verdict LINES: of those groups.
 verdict() {
-	local unknown
-	settle
-	unknown=$(cat "$out"/*.result | awk '$1 == "FAIL" { print $2 }')
-	cat "$out"/*.result | awk -v tree="$tree" '{ n[$1]++ } END { printf "%s: %d tests, %d passed, %d after a second run, %d unsteady or failing on stock, %d fail as known, %d fail, %d skipped\n",
-		tree, NR, n["PASS"] + n["FLAKY"], n["FLAKY"], n["UNSTEADY"], n["KNOWN"], n["FAIL"], n["SKIP"] }'
+	local unknown name rest
+	local -a results=()
+	while read -r name rest; do results+=("$out/$name.result"); done <<<"$1"
+	settle "${results[@]}"
+	unknown=$(awk '$1 == "FAIL" { print $2 }' "${results[@]}")
+	awk -v tree="$tree" '{ n[$1]++ } END { printf "%s: %d tests, %d passed, %d after a second run, %d unsteady or failing on stock, %d fail as known, %d fail, %d skipped\n",
+		tree, NR, n["PASS"] + n["FLAKY"], n["FLAKY"], n["UNSTEADY"], n["KNOWN"], n["FAIL"], n["SKIP"] }' "${results[@]}"
 	[[ -z $unknown ]] || {
 		printf 'test-upstream: fail in every run, here alone, and are not on the list test/upstream-known.txt:\n%s\nhint: the output is in %s/\n' \
 			"$unknown" "${out#"$root"/}" >&2

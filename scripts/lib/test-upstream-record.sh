@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# Part of scripts/test-upstream: what the runs on this machine have shown, for
+# docs/conformance.md. Wants root and cache from there.
+# shellcheck disable=SC2154
+
+# record_results merges what is left of ended groups into test/conformance.txt, a line for each
+# tree and group, and writes the table of the document from it.
+record_results() {
+	local lines="$root/test/conformance.txt" doc="$root/docs/conformance.md" work
+	work=$(mktemp -d)
+	{ grep -v '^#' "$lines" || true; } >"$work/old"
+	kept_results >"$work/new"
+	{
+		grep '^#' "$lines"
+		awk '{ line[$1 " " $2] = $0 } END { for (key in line) print line[key] }' "$work/old" "$work/new" | sort
+	} >"$work/lines"
+	mv "$work/lines" "$lines"
+	table "$lines" >"$work/table"
+	awk -v table="$work/table" '
+		/^<!-- table -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; inside = 1; next }
+		/^<!-- end -->$/ { inside = 0 }
+		!inside' "$doc" >"$work/doc"
+	mv "$work/doc" "$doc"
+	rm -rf "$work"
+}
+
+# kept_results: "TREE GROUP DATE VERSION RUN PASSED UNSTEADY KNOWN FAILED SKIPPED" for each
+# group that ended and is still one. A test counts as unsteady that passed when it was run again, or that
+# fails on stock as well.
+kept_results() {
+	local tree file group version
+	version=$(sed -n 's/^version *//p' "$root/patches/UPSTREAM")
+	for tree in stock upstream stamped sealed; do
+		for file in "$cache/$tree"/*.result; do
+			group=$(basename "$file" .result)
+			[[ -e $file ]] && groups | grep -q "^$group " || continue
+			awk -v head="$tree $group $(cut -d ' ' -f 2 "${file%.result}.meta") $version" '{ n[$1]++ }
+				END { print head, NR, n["PASS"] + 0, n["FLAKY"] + n["UNSTEADY"] + 0, n["KNOWN"] + 0, n["FAIL"] + 0, n["SKIP"] + 0 }' "$file"
+		done
+	done
+}
+
+# table LINES: a row for each group, in their order, a column for each tree.
+table() {
+	printf '| part | stock | patched | stamped | sealed |\n|---|---|---|---|---|\n'
+	groups | awk '
+		function cell(key,    f, s) {
+			if (!(key in line)) return "-"
+			split(line[key], f, " ")
+			s = f[6] + f[7] " of " f[5]
+			if (f[8]) s = s ", " f[8] " known"
+			if (f[9]) s = s ", **" f[9] " failed**"
+			if (f[10]) s = s ", " f[10] " skipped"
+			return s ", " substr(f[3], 6)
+		}
+		NR == FNR { if ($1 !~ /^#/) line[$1 " " $2] = $0; next }
+		{ print "| " $1 " | " cell("stock " $1) " | " cell("upstream " $1) " | " cell("stamped " $1) " | " cell("sealed " $1) " |" }' "$1" -
+}

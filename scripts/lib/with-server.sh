@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# with-server.sh SERVER CONFIGURATION DIRECTORY COMMAND...: runs the command while that server
+# runs, which keeps its files in the directory.
+set -euo pipefail
+
+server=$1 configuration=$2 dir=$3
+shift 3
+"$server" -c "$configuration" -sd "$dir/store" >"$dir/server.log" 2>&1 &
+pid=$!
+trap 'kill -KILL "$pid" 2>/dev/null || true' EXIT
+until grep -q 'Server is ready' "$dir/server.log"; do
+	kill -0 "$pid" 2>/dev/null || {
+		tail -n 3 "$dir/server.log" >&2
+		exit 1
+	}
+	sleep 0.05
+done
+"$@"
