@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -202,19 +203,29 @@ func storedMsg(t testing.TB, answer *nats.Msg) *nats.Msg {
 	return m
 }
 
-// store has pub's message in a stream, in a bucket, and in a stream that sources the first.
 func store(t *testing.T, s *harness.Server) {
 	t.Helper()
-	ctx := context.Background()
+	storeIn(t, s, 1)
+}
+
+// storeIn has pub's message in a stream, in a bucket, and in a stream that sources the first.
+func storeIn(t *testing.T, s *harness.Server, replicas int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
+	defer cancel()
 	pub := newJetStream(t, s.Connect(t, userInfo("pub")))
 	for _, cfg := range []jetstream.StreamConfig{
 		{Name: "S", Subjects: []string{"js.>"}, AllowDirect: true, Storage: jetstream.MemoryStorage},
 		{Name: "KV_B", Subjects: []string{"$KV.B.>"}, Storage: jetstream.MemoryStorage, DenyDelete: true},
 		{Name: "SOURCED", Sources: []*jetstream.StreamSource{{Name: "S"}}, AllowDirect: true, Storage: jetstream.MemoryStorage},
 	} {
-		if _, err := pub.CreateStream(ctx, cfg); err != nil {
-			t.Fatal(err)
-		}
+		cfg.Replicas = replicas
+		harness.Eventually(t, "stream "+cfg.Name, func() bool {
+			soon, cancel := context.WithTimeout(ctx, time.Second) // without a leader, nobody answers
+			defer cancel()
+			_, err := pub.CreateOrUpdateStream(soon, cfg)
+			return err == nil
+		})
 	}
 	for _, subject := range []string{"js.a", "$KV.B.key"} {
 		if _, err := pub.PublishMsg(ctx, colored(subject)); err != nil {
