@@ -48,6 +48,17 @@ func Start(t testing.TB, conf string, args ...string) *Server {
 	return s
 }
 
+// StartIn is Start in a network namespace, which must exist. Listeners of conf must be given
+// addresses of it.
+func StartIn(t testing.TB, namespace, conf string) *Server {
+	t.Helper()
+	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf")}
+	s.write(t, conf)
+	s.Process = Run(t, "ip", "netns", "exec", namespace, Binary(t), "-c", s.conf)
+	s.WaitLog(t, "Server is ready")
+	return s
+}
+
 // Launch runs a server with exactly the configuration conf, without waiting for
 // it to be ready: see Exit.
 func Launch(t testing.TB, conf string, args ...string) *Server {
