@@ -33,7 +33,7 @@ kept_results() {
 	for tree in stock upstream stamped sealed; do
 		for file in "$cache/$tree"/*.result; do
 			group=$(basename "$file" .result)
-			[[ -e $file ]] && groups | grep -q "^$group " || continue
+			[[ -e $file && -e ${file%.result}.meta ]] && groups | grep -q "^$group " || continue
 			awk -v head="$tree $group $(cut -d ' ' -f 2 "${file%.result}.meta") $version" '{ n[$1]++ }
 				END { print head, NR, n["PASS"] + 0, n["FLAKY"] + n["UNSTEADY"] + 0, n["KNOWN"] + 0, n["FAIL"] + 0, n["SKIP"] + 0 }' "$file"
 		done
