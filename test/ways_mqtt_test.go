@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/nats-io/nats.go"
@@ -108,5 +109,33 @@ func TestMQTTWill(t *testing.T) {
 				t.Error("the will is not what was said")
 			}
 		})
+	}
+}
+
+// An MQTT server without JetStream of its own asks that of its hub, in header blocks that end with
+// two blank lines. The hub puts headers on all that comes from leafnodes.
+func TestMQTTOverAStampedLeafnode(t *testing.T) {
+	hub := harness.Start(t, fmt.Sprintf(`
+		server_name: hub
+		headers { all: { "From": "leaf" } }
+		jetstream { domain: HUB, store_dir: %q }
+		leafnodes { listen: "127.0.0.1:-1" }`, t.TempDir()))
+	spoke := harness.Start(t, fmt.Sprintf(`
+		server_name: spoke
+		mqtt { listen: "127.0.0.1:-1", js_domain: HUB }
+		leafnodes { remotes: [ { url: "nats://%s" } ] }`, hub.Leaf(t)))
+	harness.Eventually(t, "the leafnode connection", func() bool { return len(spoke.Leafz(t).Leafs) == 1 })
+	got := make(chan mqtt.Message, 10)
+	reader, _ := device(t, spoke, "reader")
+	wait(t, reader.Subscribe("t/#", 1, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
+	pub, _ := device(t, spoke, "pub")
+	wait(t, pub.Publish("t/x", 1, true, "payload"))
+	select {
+	case m := <-got:
+		if string(m.Payload()) != "payload" {
+			t.Errorf("got %d bytes", len(m.Payload()))
+		}
+	case <-time.After(harness.Timeout):
+		t.Error("the message has not come")
 	}
 }

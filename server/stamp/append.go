@@ -104,7 +104,7 @@ func (s *Stamp) appendKept(dst, block []byte, r *Report) ([]byte, error) {
 		err = ErrNoEnd
 	case rest[1] != '\n':
 		err = ErrLineEnd
-	case len(rest) > len(crlf):
+	case len(rest) > len(crlf) && string(rest[len(crlf):]) != crlf:
 		err = ErrTrailing
 	default:
 		return append(dst, block[run:at]...), nil

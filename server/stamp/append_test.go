@@ -129,6 +129,8 @@ func TestAppendRefuses(t *testing.T) {
 		{n + "A", 2, ErrNoEnd},
 		{n + "A\r", 2, ErrNoEnd},
 		{n + "A: b\r\n\r\nx", 3, ErrTrailing},
+		{n + "A: b\r\n\r\n\r", 3, ErrTrailing},
+		{n + "A: b\r\n\r\n\r\n\r\n", 3, ErrTrailing},
 		{n + "A: b\r\n\r\nB: c\r\n\r\n", 3, ErrTrailing},
 		{n + "A: b\nB: c\r\n\r\n", 2, ErrLineEnd},
 		{n + "A: b\rB: c\r\n\r\n", 2, ErrLineEnd},

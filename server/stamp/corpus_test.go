@@ -8,6 +8,8 @@ var nasties = []string{
 	"",
 	"NATS/1.0\r\n\r\n",
 	"NATS/1.0\r\nA: b\r\n\r\n",
+	"NATS/1.0\r\nA: b\r\n\r\n\r\n",
+	"NATS/1.0\r\nA: b\r\n\r\n\r\n\r\n",
 	"NATS/1.0\r\nSession: forged\r\n\r\n",
 	"NATS/1.0\r\nA: b\r\nsession: forged\r\nB:c\r\nSESSION:\tforged\r\n\r\n",
 	"NATS/1.0\r\nX_Auth.User: forged\r\nx.auth_user:forged\r\nX-Auth-User2: kept\r\n\r\n",

@@ -13,14 +13,16 @@ import (
 // and clients take (ADR-4 gives no grammar to hold them to), because each thing
 // that it leaves out is read differently by some client library:
 //
-//	block  = "NATS/1.0" [ SP status SP text ] CRLF *line CRLF
+//	block  = "NATS/1.0" [ SP status SP text ] CRLF *line CRLF [ CRLF ]
 //	status = %x31-39 2DIGIT
 //	text   = %x21-7E *%x20-7E
 //	line   = token ":" value CRLF            ; token of RFC 9110, section 5.6.2
 //	value  = *( HTAB / %x20-7E / UTF8-2 / UTF8-3 / UTF8-4 )   ; RFC 3629
 //
-// The blank line must end the block exactly where the protocol line said. Two
-// rules need a reason. A status without a text is refused since nats.py (aio/
+// The blank line must end the block exactly where the protocol line said, but for
+// a second one, which is left out: so a nats-server asks JetStream for what its MQTT
+// clients need (mqtt.go, sendJSAPIrequests), over a leafnode connection for
+// example. Two more rules need a reason. A status without a text is refused since nats.py (aio/
 // client.py, _process_headers) then takes the header line after it for the
 // text. Bytes that are no UTF-8 are refused since async-nats (connection.rs)
 // reads the block as a str and ends the reader's connection.
