@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -285,5 +286,69 @@ func TestMessageTrace(t *testing.T) {
 			t.Fatalf("got %v, error %v", seen, err)
 		}
 		seen[m.Subject] = true
+	}
+}
+
+// Snapshots are bytes: a stamped connection can take one, and give it back.
+func TestSnapshotAndRestore(t *testing.T) {
+	s := harness.Start(t, waysConf+fmt.Sprintf("server_name: J\njetstream { store_dir: %q }", t.TempDir()))
+	nc := s.Connect(t, userInfo("pub"))
+	js, ctx := newJetStream(t, nc), t.Context()
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"t.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 200
+	for i := range n {
+		if _, err := js.Publish(ctx, "t.a", []byte(strings.Repeat("p", i*50))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config, err := json.Marshal(stream.CachedInfo().Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := request(t, nc, "$JS.API.STREAM.SNAPSHOT.S", fmt.Sprintf(`{"deliver_subject": %q, "chunk_size": 8192}`, inbox.Subject))
+	var taken struct{ State json.RawMessage }
+	if err := json.Unmarshal(answer.Data, &taken); err != nil {
+		t.Fatal(err)
+	}
+	var snapshot []byte
+	for {
+		m := next(t, inbox, nil)
+		if len(m.Data) == 0 {
+			break
+		}
+		snapshot = append(snapshot, m.Data...)
+		if m.Reply != "" {
+			if err := m.Respond(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := js.DeleteStream(ctx, "S"); err != nil {
+		t.Fatal(err)
+	}
+	answer = request(t, nc, "$JS.API.STREAM.RESTORE.S", fmt.Sprintf(`{"config": %s, "state": %s}`, config, taken.State))
+	var into struct {
+		Deliver string `json:"deliver_subject"`
+	}
+	if err := json.Unmarshal(answer.Data, &into); err != nil || into.Deliver == "" {
+		t.Fatalf("no subject to restore to: %v", err)
+	}
+	for at := 0; at < len(snapshot); at += 5000 {
+		request(t, nc, into.Deliver, string(snapshot[at:min(at+5000, len(snapshot))]))
+	}
+	request(t, nc, into.Deliver, "")
+	if stream, err = js.Stream(ctx, "S"); err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetMsg(ctx, n)
+	if err != nil || len(m.Data) != (n-1)*50 || fmt.Sprint(m.Header["Session"]) != "[real]" {
+		t.Errorf("the last message: %v, %d bytes", err, len(m.Data))
 	}
 }

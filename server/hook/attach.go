@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 
@@ -96,8 +97,16 @@ func described(info natsserver.InboundInfo, r *policy.Rules) policy.Conn {
 	return c
 }
 
+// restoreSubjects begin the subjects that a snapshot of a stream is sent to. What comes there is written
+// to the stream's files as it is, header and all, and ends with an empty message (upstream,
+// jetstream_api.go, processStreamRestore).
+var restoreSubjects = []byte("$JS.SNAPSHOT.RESTORE.")
+
 // Rewrite implements natsserver.InboundConn.
 func (c *conn) Rewrite(dst, subject, hdr []byte) ([]byte, error) {
+	if len(hdr) == 0 && bytes.HasPrefix(subject, restoreSubjects) {
+		return dst, nil
+	}
 	var report stamp.Report
 	out, err := c.stamp.AppendReport(dst, subject, hdr, &report)
 	switch {
