@@ -16,11 +16,7 @@ record_results() {
 	} >"$work/lines"
 	mv "$work/lines" "$lines"
 	table "$lines" >"$work/table"
-	awk -v table="$work/table" '
-		/^<!-- table -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; inside = 1; next }
-		/^<!-- end -->$/ { inside = 0 }
-		!inside' "$doc" >"$work/doc"
-	mv "$work/doc" "$doc"
+	put_table "$doc" table "$work/table"
 	rm -rf "$work"
 }
 
