@@ -16,9 +16,8 @@ import (
 // conn is what one connection publishes with.
 type conn struct {
 	stamp   *stamp.Stamp
-	hook    *Hook
 	count   *shard
-	forgery *forger
+	forgery forger
 }
 
 // Attach implements natsserver.InboundHook.
@@ -41,7 +40,7 @@ func (h *Hook) Attach(info natsserver.InboundInfo) (natsserver.InboundAttachment
 	}
 	att := natsserver.InboundAttachment{Names: grant.Names, Private: h.callout.isOwn(info.User)}
 	if grant.Stamp != nil {
-		att.Conn = &conn{stamp: grant.Stamp, hook: h, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
+		att.Conn = &conn{stamp: grant.Stamp, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
 	}
 	if grant.Seal != nil {
 		att.Reader = h.readers.of(h, grant.Seal)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -68,18 +69,23 @@ func (f *forgery) allow(now time.Time) bool {
 }
 
 // forger is what is known of one connection. It is used by the connection's read loop,
-// and by the one that ends a MQTT connection.
+// and by the one that ends a MQTT connection. Few connections forge, so that there is no more of
+// the others than is needed for a report.
 type forger struct {
 	server *natsserver.Server
 	client ForgeryClient
 	limit  *forgery
+	deeds  atomic.Pointer[deeds]
+}
 
+// deeds are what a forger did.
+type deeds struct {
 	mu      sync.Mutex
 	last    time.Time
 	pending Forgery
 }
 
-func (f *forgery) of(info natsserver.InboundInfo) *forger {
+func (f *forgery) of(info natsserver.InboundInfo) forger {
 	kind := "Client"
 	if info.Kind == natsserver.LEAF {
 		kind = "Leafnode"
@@ -88,39 +94,49 @@ func (f *forgery) of(info natsserver.InboundInfo) *forger {
 	if uc := info.UserClaims; uc != nil && uc.Name != "" {
 		user = uc.Name
 	}
-	return &forger{server: info.Server, limit: f, client: ForgeryClient{
+	return forger{server: info.Server, limit: f, client: ForgeryClient{
 		ID: info.CID, Kind: kind, Host: info.Host, Name: info.Name, User: user, Account: info.Account,
 	}}
 }
 
+func (f *forger) known() *deeds {
+	if d := f.deeds.Load(); d != nil {
+		return d
+	}
+	f.deeds.CompareAndSwap(nil, &deeds{})
+	return f.deeds.Load()
+}
+
 func (f *forger) stripped(name []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if h := f.pending.Headers; len(h) < forgeryNames {
+	d := f.known()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h := d.pending.Headers; len(h) < forgeryNames {
 		if shown := string(name[:min(len(name), maxName)]); !slices.Contains(h, shown) {
-			f.pending.Headers = append(h, shown)
+			d.pending.Headers = append(h, shown)
 		}
 	}
-	f.report()
+	f.report(d)
 }
 
 func (f *forger) refused(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.pending.Error = err.Error()
-	f.report()
+	d := f.known()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending.Error = err.Error()
+	f.report(d)
 }
 
-// report reports what is pending, when that may be done now. The lock is held.
-func (f *forger) report() {
-	f.pending.Count++
+// report reports what is pending, when that may be done now. The lock of d is held.
+func (f *forger) report(d *deeds) {
+	d.pending.Count++
 	now := time.Now()
-	if now.Sub(f.last) < forgeryEvery || !f.limit.allow(now) {
+	if now.Sub(d.last) < forgeryEvery || !f.limit.allow(now) {
 		return
 	}
-	f.last = now
-	e := f.pending
-	f.pending = Forgery{}
+	d.last = now
+	e := d.pending
+	d.pending = Forgery{}
 	e.Client = f.client
 	e.TypedEvent = natsserver.TypedEvent{Type: ForgeryType, ID: nuid.Next(), Time: now.UTC()}
 	what := fmt.Sprintf("lines taken off that are not its to write: %q", e.Headers)

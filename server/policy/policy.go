@@ -90,11 +90,14 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	if len(headers) == 0 && len(o.Strip) == 0 {
 		return g, nil
 	}
-	g.Stamp, err = stamp.Compile(headers, o)
-	return g, err
+	if g.Stamp, err = stamp.Compile(headers, o); err != nil {
+		return nil, err
+	}
+	g.Names = g.Stamp.Names()
+	return g, nil
 }
 
-// headers are those to be stamped: of the server, then of the claim. It notes the names.
+// headers are those to be stamped: of the server, then of the claim. It notes the names that are left out.
 func (r *Rules) headers(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, error) {
 	all, err := r.all(c)
 	if err != nil {
@@ -123,7 +126,6 @@ func (r *Rules) headers(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, erro
 	headers := make([]stamp.Header, len(whole.Headers))
 	for i, h := range whole.Headers {
 		headers[i] = stamp.Header(h)
-		g.Names = append(g.Names, h.Name)
 	}
 	return headers, nil
 }

@@ -196,5 +196,6 @@ func (s *Stamp) MaxLen() int {
 // Adds tells whether the stamp puts lines on messages, and does not only remove some.
 func (s *Stamp) Adds() bool { return s.block != "" || s.provenance }
 
-// Names returns the stamped names, in the order and spelling of the headers.
-func (s *Stamp) Names() []string { return slices.Clone(s.names) }
+// Names returns the stamped names, in the order and spelling of the headers. They are the stamp's own,
+// so that all who have it share them, and not to be changed.
+func (s *Stamp) Names() []string { return s.names }
