@@ -31,15 +31,13 @@ func Redact(token string) string {
 	if err != nil {
 		return ""
 	}
-	clean, ok := redactPayload(data, maskFor)
-	if !ok {
+	var m masking
+	clean, ok := redactPayload(data, m.of)
+	switch {
+	case !ok:
 		return ""
-	}
-	if bytes.Equal(clean, data) {
+	case !m.changed:
 		return token
-	}
-	if clean, ok = redactPayload(clean, maskID); !ok {
-		return ""
 	}
 	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(clean) + "."
 }
@@ -89,7 +87,7 @@ func isTokenByte(c byte) bool {
 // redactPayload copies data with values masked as choose says for their keys;
 // false when it is not a JSON object.
 func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
-	var out []byte
+	out := make([]byte, 0, len(data))
 	done := 0 // bytes of data that are in out
 	r := &reader{data: data}
 	r.visit = func(key []byte) (bool, error) {
@@ -117,22 +115,28 @@ func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 // mask returns what is written instead of a raw value.
 type mask func(raw []byte) []byte
 
-// maskFor returns how the value of key is masked, nil when it is not.
-func maskFor(key []byte) mask {
+// masking notes whether anything but an id is masked: without, a JWT stays as it is.
+type masking struct{ changed bool }
+
+// of returns how the value of key is masked, nil when it is not.
+func (m *masking) of(key []byte) mask {
 	switch {
 	case isKey(key, keyHeaders):
-		return maskHeaders
+		return m.noting(maskHeaders)
 	case isKey(key, "jwt"):
-		return maskToken
+		return m.noting(maskToken)
+	case isKey(key, "jti"):
+		return func([]byte) []byte { return []byte(masked) }
 	}
 	return nil
 }
 
-func maskID(key []byte) mask {
-	if !isKey(key, "jti") {
-		return nil
+func (m *masking) noting(do mask) mask {
+	return func(raw []byte) []byte {
+		clean := do(raw)
+		m.changed = m.changed || !bytes.Equal(clean, raw)
+		return clean
 	}
-	return func([]byte) []byte { return []byte(masked) }
 }
 
 // maskHeaders keeps the names of an object.

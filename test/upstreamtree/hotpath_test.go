@@ -1,0 +1,26 @@
+package upstreamtree
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// The doors that each message passes are inlined, so that where nothing is installed for a connection a message
+// costs one comparison more than upstream's. The others are called once for a read of the
+// socket, or for a connection.
+func TestHotPathIsInlined(t *testing.T) {
+	const pkg = "github.com/nats-io/nats-server/v2/server"
+	cmd := exec.Command("go", "build", "-gcflags="+pkg+"=-m", pkg)
+	cmd.Dir = source(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for door, file := range map[string]string{"inboundMsg": "client.go", "inboundDeliver": "client.go", "inboundSplitBuf": "parser.go"} {
+		if !regexp.MustCompile(regexp.QuoteMeta(filepath.Join("server", file)) + `:\d+:\d+: inlining call to \(\*client\)\.` + door + `\n`).Match(out) {
+			t.Errorf("%s is not inlined where %s calls it", door, file)
+		}
+	}
+}
