@@ -121,14 +121,17 @@ func (l *load) end(t *testing.T, nc *nats.Conn) {
 		}
 		return err == nil
 	})
-	c, err := js.OrderedConsumer(t.Context(), "S", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	messages, err := c.Messages()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var messages jetstream.MessagesContext
+	harness.Eventually(t, "a consumer", func() bool { // there may be no leader yet
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		c, err := js.OrderedConsumer(ctx, "S", jetstream.OrderedConsumerConfig{})
+		if err != nil {
+			return false
+		}
+		messages, err = c.Messages()
+		return err == nil
+	})
 	defer messages.Stop()
 	stored := 0
 	for seq := uint64(0); seq < last; stored++ {

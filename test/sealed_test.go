@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -122,7 +123,12 @@ var storedWays = []way{
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := c.Next(jetstream.FetchMaxWait(harness.Timeout))
+		messages, err := c.Messages() // Next does not wait until a cluster knows of the consumer
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer messages.Stop()
+		m, err := messages.Next(jetstream.NextMaxWait(harness.Timeout))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,10 +177,14 @@ func newJetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 
 func request(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
-	m, err := nc.Request(subject, []byte(body), harness.Timeout)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var m *nats.Msg
+	harness.Eventually(t, "an answer on "+subject, func() bool { // a cluster learns of who answers in time
+		var err error
+		if m, err = nc.Request(subject, []byte(body), harness.Timeout); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return m
 }
 

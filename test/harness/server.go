@@ -25,7 +25,7 @@ import (
 
 // Timeout is how long anything in a test may take. It is generous: machines that
 // run tests are slow, and only a test that fails waits for it.
-const Timeout = 20 * time.Second
+const Timeout = 60 * time.Second
 
 // Server is a running nats-server.
 type Server struct {
