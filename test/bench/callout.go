@@ -47,7 +47,11 @@ const calloutHandlerConf = `
 connect { urls: [%q], user: a, password: benchmark }
 issuer: %s
 xkey: %s
-sessions: [{kind: kv, bucket: sessions, cache: 1h}]
+`
+
+// calloutGrants are of a handler beside a server, or inside one.
+const calloutGrants = `
+sessions: [{kind: kv, bucket: sessions, cache: 1h%s}]
 grants: [{
   when: 'session.user != nil', account: APP, user: "{{ session.user }}"
   publish: ["api.>"], subscribe: ["_INBOX.{{ session.user }}.>"], expires: "15m"
@@ -131,6 +135,12 @@ func (h *handler) stop() {
 }
 
 func (r *runner) calloutRounds(ctx context.Context) error {
+	if r.bin.callout == "" {
+		return nil
+	}
+	if err := r.calloutConnectRounds(ctx); err != nil {
+		return err
+	}
 	keys, err := newCalloutKeys()
 	if err != nil {
 		return err
@@ -209,12 +219,11 @@ func (r *runner) startHandler(ctx context.Context, arm string, keys *calloutKeys
 	url := "nats://" + addr
 	h, user := &handler{}, "b"
 	if arm == bundled {
-		file := filepath.Join(dir, "callout.conf")
-		conf := fmt.Sprintf(calloutHandlerConf, url, text(keys.issuer.Seed), text(keys.xkey.Seed))
-		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		user = "a"
+		var err error
+		if h.cmd, err = r.handlerCommand(ctx, keys, url, dir); err != nil {
 			return nil, err
 		}
-		h.cmd, user = exec.CommandContext(ctx, r.bin.callout, "serve", "-c", file, "--log-level", "warn"), "a"
 	} else {
 		self, err := os.Executable()
 		if err != nil {

@@ -6,10 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
 )
+
+// publisher is what messages are written to, as the bytes of its protocol.
+type publisher interface {
+	io.WriteCloser
+	// drain returns when the server has dealt with the n messages that were written since.
+	drain(n int) error
+}
 
 // client is a connection that sends bytes made beforehand, so that the bench's own
 // work stays small beside the server's.
@@ -29,6 +37,7 @@ type connectOptions struct {
 	Protocol int    `json:"protocol"`
 	User     string `json:"user,omitempty"`
 	Pass     string `json:"pass,omitempty"`
+	Token    string `json:"auth_token,omitempty"`
 	JWT      string `json:"jwt,omitempty"`
 	Sig      string `json:"sig,omitempty"`
 }
@@ -39,6 +48,10 @@ func dial(addr string, o connectOptions, login func(nonce string, o *connectOpti
 	if err != nil {
 		return nil, err
 	}
+	return newClient(conn, o, login)
+}
+
+func newClient(conn net.Conn, o connectOptions, login func(nonce string, o *connectOptions) error) (*client, error) {
 	c := &client{Conn: conn, r: bufio.NewReaderSize(conn, 4096)}
 	if err := c.handshake(o, login); err != nil {
 		conn.Close()
@@ -74,6 +87,8 @@ func (c *client) handshake(o connectOptions, login func(string, *connectOptions)
 	}
 	return c.flush()
 }
+
+func (c *client) drain(int) error { return c.flush() }
 
 // flush returns when the server has dealt with all that was sent.
 func (c *client) flush() error {

@@ -12,6 +12,9 @@ func TestMessage(t *testing.T) {
 		{string(message(3, nil)), "PUB bench.subject 3\r\nxxx\r\n"},
 		{string(delivered(3, ab)), "HMSG bench.subject 1 18 21\r\nNATS/1.0\r\nA: b\r\n\r\nxxx\r\n"},
 		{string(delivered(3, nil)), "MSG bench.subject 1 3\r\nxxx\r\n"},
+		{string(mqttMessage(3, nil)), "\x30\x12\x00\x0dbench/subjectxxx"},
+		{string(mqttMessage(200, nil))[:3], "\x30\xd7\x01"},
+		{string(mqttDelivered(3, ab)), "HMSG bench.subject 1 31 34\r\nNATS/1.0\r\nNmqtt-Pub:0\r\nA: b\r\n\r\nxxx\r\n"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("encoded %q, want %q", tt.got, tt.want)

@@ -78,6 +78,13 @@ func newIdentity() (*identity, error) {
 	return id, err
 }
 
+func (id *identity) token(a connectArm) string {
+	if a.claim {
+		return id.claim
+	}
+	return id.plain
+}
+
 func claimOf(headers []header) *claim.Claim {
 	c := &claim.Claim{}
 	for _, h := range headers {
@@ -86,17 +93,18 @@ func claimOf(headers []header) *claim.Claim {
 	return c
 }
 
+// roundsPerServer are few: servers are started anew, since their memory layout shows.
+const roundsPerServer = 5
+
 func (r *runner) connectRounds(ctx context.Context) error {
 	id, err := newIdentity()
 	if err != nil {
 		return fmt.Errorf("make an operator: %w", err)
 	}
-	conf := func(bool) string { return id.conf }
-	// A server for every few rounds: its first connections are dearer.
-	const roundsPerServer = 5
+	servers := threeServers(func(bool) string { return id.conf })
 	for done := 0; done < r.plan.connectRounds; done += roundsPerServer {
 		n := min(roundsPerServer, r.plan.connectRounds-done)
-		err := r.withServers(ctx, conf, func(_ context.Context, procs map[string]*process) error {
+		err := r.withServers(ctx, servers, func(procs map[string]*process) error {
 			for i := range n + 1 {
 				if err := r.connectRound(id, procs, i > 0); err != nil {
 					return err
@@ -114,10 +122,7 @@ func (r *runner) connectRounds(ctx context.Context) error {
 // connectRound keeps what it measures unless it is the one that warms up.
 func (r *runner) connectRound(id *identity, procs map[string]*process, keep bool) error {
 	for _, a := range shuffled(connectArms) {
-		token := id.plain
-		if a.claim {
-			token = id.claim
-		}
+		token := id.token(a)
 		p := procs[a.server]
 		cost, err := measureConnects(p, r.plan.connects, func() (*client, error) { return id.connect(p.addr, token) })
 		if err != nil {

@@ -33,7 +33,12 @@ func block(headers []header) []byte {
 	if len(headers) == 0 {
 		return nil
 	}
-	b := []byte("NATS/1.0\r\n")
+	return append([]byte("NATS/1.0\r\n"), linesOf(headers)...)
+}
+
+// linesOf are the headers' lines, and the blank one.
+func linesOf(headers []header) []byte {
+	var b []byte
 	for _, h := range headers {
 		b = fmt.Appendf(b, "%s: %s\r\n", h.name, h.value)
 	}

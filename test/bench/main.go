@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -26,9 +28,8 @@ func run() error {
 	rounds := flag.Int("rounds", 0, "rounds over the messages, instead of the plan's")
 	sizes := flag.String("sizes", "", "payload sizes in bytes, with commas between, instead of the plan's")
 	subs := flag.String("subs", "", "numbers of subscribers, instead of the plan's")
-	messagesOnly := flag.Bool("messages-only", false, "leave out allocations, connections and nats bench")
+	only := flag.String("only", "", "parts of the run, with commas between: "+strings.Join(parts(), ", "))
 	out := flag.String("write", "", "file to write the report to, instead of standard output")
-	callouts := flag.Bool("callouts-only", false, "measure callouts and nothing else")
 	smallestURL := flag.String("smallest", "", "be the smallest callout handler, on that server")
 	flag.Parse()
 	if *smallestURL != "" {
@@ -44,7 +45,14 @@ func run() error {
 	if err := p.choose(*sizes, *subs); err != nil {
 		return err
 	}
-	p.messagesOnly, p.calloutsOnly = *messagesOnly, *callouts
+	if *only != "" {
+		p.only = strings.Split(*only, ",")
+	}
+	for _, part := range p.only {
+		if !slices.Contains(parts(), part) {
+			return fmt.Errorf("there is no part %q\nhint: the parts are %s", part, strings.Join(parts(), ", "))
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	res, err := newRunner(bin, p, os.Stderr).run(ctx)

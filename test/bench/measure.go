@@ -13,37 +13,50 @@ type sample struct{ cpu, wall float64 }
 // load is a publisher and its subscribers on one server.
 type load struct {
 	server *process
+	way    way
 	cell   cell
 	arm    arm
 	chunk  []byte
-	pub    *client
-	subs   []*client
-	bufs   [][]byte
-	want   []byte // a message as the subscribers get it
+	pub    publisher
+	subs   []*subscriber
 }
 
-func openLoad(p *process, c cell, a arm) (*load, error) {
-	l := &load{server: p, cell: c, arm: a, want: delivered(c.size, a.headers())}
-	l.chunk = bytes.Repeat(message(c.size, a.sent), c.chunk())
-	var err error
-	for range c.subs {
-		var sub *client
-		if sub, err = dial(p.addr, connectOptions{User: plainUser, Pass: password}, nil); err != nil {
-			break
-		}
-		l.subs, l.bufs = append(l.subs, sub), append(l.bufs, make([]byte, 256<<10))
-		if err = sub.subscribe(); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		l.pub, err = dial(p.addr, connectOptions{User: a.user, Pass: password}, nil)
-	}
-	if err != nil {
+// subscriber is a connection that counts what it gets.
+type subscriber struct {
+	*client
+	buf  []byte
+	want []byte // a message as it gets it
+}
+
+func openLoad(p *process, w way, c cell, a arm) (*load, error) {
+	l := &load{server: p, way: w, cell: c, arm: a}
+	l.chunk = bytes.Repeat(w.message(c.size, a.sent), c.chunk())
+	if err := l.open(); err != nil {
 		l.close()
 		return nil, fmt.Errorf("%s: %w", a.name, err)
 	}
 	return l, nil
+}
+
+func (l *load) open() error {
+	users := l.arm.readers
+	if len(users) == 0 {
+		users = []string{plainUser}
+	}
+	for i := range l.cell.subs {
+		user := users[i%len(users)]
+		c, err := dial(l.server.addr, connectOptions{User: user, Pass: password}, nil)
+		if err != nil {
+			return err
+		}
+		l.subs = append(l.subs, &subscriber{c, make([]byte, (256<<10)/max(1, l.cell.subs/10)), l.way.delivered(l.cell.size, l.arm.headers(user))})
+		if err := c.subscribe(); err != nil {
+			return err
+		}
+	}
+	var err error
+	l.pub, err = l.way.dial(l.server, l.arm.user)
+	return err
 }
 
 func (l *load) close() {
@@ -64,13 +77,13 @@ func (l *load) warmUp(n int) error {
 // send publishes n messages, and returns when they all have arrived.
 func (l *load) send(n int, check bool) error {
 	done := make(chan error, len(l.subs))
-	for i, s := range l.subs {
-		s.want += n * len(l.want)
+	for _, s := range l.subs {
+		s.client.want += n * len(s.want)
 		var k *checker
 		if check {
-			k = &checker{message: l.want}
+			k = &checker{message: s.want}
 		}
-		go func() { done <- s.receive(l.bufs[i], k) }()
+		go func() { done <- s.receive(s.buf, k) }()
 	}
 	var errs []error
 	for sent := 0; sent < n && len(errs) == 0; sent += l.cell.chunk() {
@@ -78,7 +91,7 @@ func (l *load) send(n int, check bool) error {
 			errs = append(errs, err)
 		}
 	}
-	errs = append(errs, l.pub.flush())
+	errs = append(errs, l.pub.drain(n))
 	for range l.subs {
 		errs = append(errs, <-done)
 	}
@@ -89,8 +102,8 @@ func (l *load) send(n int, check bool) error {
 }
 
 // measure sends n messages on a connection that has grown its buffers.
-func measure(p *process, c cell, a arm, n int) (sample, error) {
-	l, err := openLoad(p, c, a)
+func measure(p *process, w way, c cell, a arm, n int) (sample, error) {
+	l, err := openLoad(p, w, c, a)
 	if err != nil {
 		return sample{}, err
 	}
@@ -115,8 +128,8 @@ func measure(p *process, c cell, a arm, n int) (sample, error) {
 }
 
 // measureAllocs is how many objects the server allocates for a message.
-func measureAllocs(p *process, c cell, a arm, n int) (float64, error) {
-	l, err := openLoad(p, c, a)
+func measureAllocs(p *process, w way, c cell, a arm, n int) (float64, error) {
+	l, err := openLoad(p, w, c, a)
 	if err != nil {
 		return 0, err
 	}

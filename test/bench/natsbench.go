@@ -28,6 +28,19 @@ var cliArms = []string{
 	"stock, client sends 4", "ours, stamps 4",
 }
 
+func (r *runner) cliRounds(ctx context.Context) error {
+	if r.bin.cli == "" {
+		return nil
+	}
+	for range r.plan.cliRounds {
+		err := r.withServers(ctx, threeServers(usersConf), func(procs map[string]*process) error { return r.cliRound(ctx, procs) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *runner) cliRound(ctx context.Context, procs map[string]*process) error {
 	for _, l := range shuffled(r.plan.cliLoads) {
 		for _, a := range shuffled(arms) {
@@ -38,8 +51,8 @@ func (r *runner) cliRound(ctx context.Context, procs map[string]*process) error 
 			if err != nil {
 				return fmt.Errorf("nats bench, %s, %d bytes: %w", a.name, l.size, err)
 			}
-			r.res.cliCPU.add(key{l.cell(), a.name}, cpu)
-			r.res.cliRate.add(key{l.cell(), a.name}, rate)
+			r.res.cliCPU.add(key{cell: l.cell(), arm: a.name}, cpu)
+			r.res.cliRate.add(key{cell: l.cell(), arm: a.name}, rate)
 		}
 	}
 	return nil

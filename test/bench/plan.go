@@ -20,9 +20,10 @@ const (
 
 // The users of the configuration. For stock they all are plain.
 const (
-	plainUser = "plain"
-	oneUser   = "one"
-	fourUser  = "four"
+	plainUser  = "plain"
+	oneUser    = "one"
+	fourUser   = "four"
+	readerUser = "reader" // who may see sealed names
 )
 
 // arm is one way in which a message comes to its headers.
@@ -32,10 +33,17 @@ type arm struct {
 	user    string
 	sent    []header // by the client
 	stamped []header // by the server
+	readers []string // the subscribers' users, by turns; plain where there are none
 }
 
-// headers are those that a subscriber gets.
-func (a arm) headers() []header { return slices.Concat(a.sent, a.stamped) }
+// headers are those that a subscriber of that user gets. Session is the sealed name.
+func (a arm) headers(user string) []header {
+	all := slices.Concat(a.sent, a.stamped)
+	if a.server == sealing && user != readerUser {
+		all = slices.DeleteFunc(all, func(h header) bool { return h.name == "Session" })
+	}
+	return all
+}
 
 var arms = []arm{
 	{name: "stock", server: stock, user: plainUser},
@@ -60,8 +68,10 @@ var pairs = []pair{
 	{"4 stamped + 2 sent / 6 sent", "ours, client sends 2, stamps 4", "stock, client sends 2+4"},
 }
 
-// idlePairs compare what has nobody to go to.
+// idlePairs compare what has nobody to go to. The floor is out of reach: nothing is stamped then, and
+// what is left is stock's own difference between messages with and without a header.
 var idlePairs = []pair{
+	{"floor: stock, none sent / 1 sent", "stock", "stock, client sends 1"},
 	{"1 header to stamp / none", "ours, stamps 1", "ours"},
 	{"4 headers to stamp / none", "ours, stamps 4", "ours"},
 }
@@ -77,8 +87,8 @@ type cell struct{ size, subs int }
 // of the server's reads, which are of 64 KB at most.
 const chunkBytes = 256 << 10
 
-// chunk is how many messages one write has.
-func (c cell) chunk() int { return max(1, chunkBytes/len(message(c.size, nil))) }
+// chunk is how many messages one write has: fewer where each goes to many.
+func (c cell) chunk() int { return max(1, chunkBytes/len(message(c.size, nil))/max(1, c.subs/10)) }
 
 // count is how many messages take a stock server about this much CPU time,
 // in whole chunks; it is the same for all arms of a cell. The costs, in ns, are
@@ -94,12 +104,17 @@ func (c cell) count(budget time.Duration) int {
 
 // plan is what a run measures.
 type plan struct {
+	only   []string // parts of the run, all when empty
 	rounds int
 	budget time.Duration // CPU time of one measurement
 	cells  []cell
 
-	messagesOnly bool // nothing of what follows
-	calloutsOnly bool // nothing but callouts
+	studies     []study
+	studyRounds int
+
+	crowdRounds, burst, crowd int // connections opened at once, and in all
+
+	growthRounds int
 
 	calloutRounds, callouts int
 
@@ -113,7 +128,10 @@ func newPlan(quick bool) *plan {
 	if quick {
 		return &plan{
 			rounds: 3, budget: 10 * time.Millisecond,
-			cells:         cells([]int{16, 1024, 65536, 1 << 20}, []int{0, 1}),
+			cells:       cells([]int{16, 1024, 65536, 1 << 20}, []int{0, 1}),
+			studyRounds: 2, studies: studies(),
+			crowdRounds: 1, burst: 500, crowd: 1000,
+			growthRounds:  3,
 			calloutRounds: 2, callouts: 500,
 			connectRounds: 2, connects: 50,
 			cliRounds: 1, cliLoads: []cliLoad{{128, 50000}},
@@ -121,12 +139,18 @@ func newPlan(quick bool) *plan {
 	}
 	return &plan{
 		rounds: 40, budget: 20 * time.Millisecond,
-		cells:         cells([]int{16, 128, 1024, 4096, 16384, 65536, 262144, 1 << 20}, []int{0, 1, 10}),
+		cells:       cells([]int{16, 128, 1024, 4096, 16384, 65536, 262144, 1 << 20}, []int{0, 1, 10}),
+		studyRounds: 30, studies: studies(),
+		crowdRounds: 5, burst: 10000, crowd: 18000,
+		growthRounds:  30,
 		calloutRounds: 20, callouts: 3000,
 		connectRounds: 25, connects: 200,
 		cliRounds: 5, cliLoads: []cliLoad{{128, 500000}, {1024, 200000}, {16384, 20000}},
 	}
 }
+
+// has tells whether a part of the run is wanted.
+func (p *plan) has(part string) bool { return len(p.only) == 0 || slices.Contains(p.only, part) }
 
 // choose takes other sizes and numbers of subscribers, where they are not empty.
 func (p *plan) choose(sizes, subs string) error {

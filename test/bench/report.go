@@ -10,20 +10,24 @@ func report(r *results, m machine) string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\n")
 	fmt.Fprintf(&b, "Made by `scripts/bench`: %d rounds, %d minutes in all. Machine: %s.\n\n", r.plan.rounds, int(r.took.Minutes()+0.5), m.text)
-	if r.plan.calloutsOnly {
-		calloutTable(&b, r)
-		return b.String()
+	if r.plan.has("messages") {
+		verdict(&b, r)
+		ratioTables(&b, r)
 	}
-	verdict(&b, r)
-	ratioTables(&b, r)
-	absoluteTables(&b, r)
-	rateTables(&b, r)
-	if !r.plan.messagesOnly {
-		allocTable(&b, r)
+	studySections(&b, r)
+	if r.plan.has("connections") {
 		connectTable(&b, r)
-		calloutTable(&b, r)
-		cliTables(&b, r)
 	}
+	calloutConnectTable(&b, r)
+	crowdSection(&b, r)
+	calloutTable(&b, r)
+	growthSection(&b, r)
+	if r.plan.has("messages") {
+		absoluteTables(&b, r)
+		rateTables(&b, r)
+		allocTable(&b, r)
+	}
+	cliTables(&b, r)
 	fmt.Fprintf(&b, method, len(block(one)), len(block(four)), len(block(own))+len(block(four))-len("NATS/1.0\r\n\r\n"))
 	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,11 @@ func usersConf(stamps bool) string {
 		}
 		return fmt.Sprintf("  { user: %s, password: %s, %s }\n", name, password, field)
 	}
-	return "authorization { users: [\n" + user(plainUser, nil) + user(oneUser, one) + user(fourUser, four) + "] }\n"
+	reader := fmt.Sprintf("  { user: %s, password: %s }\n", readerUser, password)
+	if stamps {
+		reader = fmt.Sprintf("  { user: %s, password: %s, header_permissions: { subscribe: { allow: [\"*\"] } } }\n", readerUser, password)
+	}
+	return "authorization { users: [\n" + user(plainUser, nil) + user(oneUser, one) + user(fourUser, four) + reader + "] }\n"
 }
 
 const password = "benchmark"
@@ -47,6 +52,7 @@ type process struct {
 	dir                string
 	exited             chan struct{}
 	addr, monitor, log string
+	websocket, profile string // empty without
 }
 
 // start runs the binary with a configuration and waits for its ports.
@@ -62,6 +68,7 @@ func start(ctx context.Context, binary, conf string) (*process, error) {
 		return nil, err
 	}
 	p.cmd = exec.CommandContext(ctx, binary, "-c", file)
+	p.cmd.Dir = dir
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(binary), err)
@@ -79,7 +86,7 @@ func start(ctx context.Context, binary, conf string) (*process, error) {
 
 // ports waits for the file that the server writes when it listens.
 func (p *process) ports() error {
-	var ports struct{ Nats, Monitoring []string }
+	var ports struct{ Nats, Monitoring, Profile, WebSocket []string }
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.exited:
@@ -99,7 +106,8 @@ func (p *process) ports() error {
 			continue // not written to its end yet
 		}
 		u, err := url.Parse(ports.Nats[0])
-		p.addr, p.monitor = u.Host, ports.Monitoring[0]
+		p.addr, p.monitor, p.profile = u.Host, ports.Monitoring[0], strings.Join(ports.Profile, "")
+		p.websocket = strings.Join(ports.WebSocket, "")
 		return err
 	}
 	return errors.New("the server did not listen in time")

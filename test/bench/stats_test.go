@@ -73,8 +73,35 @@ func TestPairs(t *testing.T) {
 		if !ok || !ok2 {
 			t.Errorf("pair %q names an arm that does not exist", p.title)
 		}
-		if slices.Contains(pairs, p) && len(block(a.headers())) != len(block(base.headers())) {
+		if slices.Contains(pairs, p) && len(block(a.headers(plainUser))) != len(block(base.headers(plainUser))) {
 			t.Errorf("pair %q compares different headers", p.title)
+		}
+	}
+}
+
+// The same of the studies, whose arms need servers that run.
+func TestStudies(t *testing.T) {
+	for _, s := range studies() {
+		servers, byName := map[string]bool{}, map[string]arm{}
+		for _, server := range s.servers {
+			servers[server.name] = true
+		}
+		for _, a := range s.arms {
+			if !servers[a.server] {
+				t.Errorf("%s: the server of %q does not run", s.name, a.name)
+			}
+			byName[a.name] = a
+		}
+		for _, p := range s.pairs {
+			a, ok := byName[p.arm]
+			base, ok2 := byName[p.base]
+			if !ok || !ok2 {
+				t.Errorf("%s: pair %q names an arm that does not exist", s.name, p.title)
+			}
+			// Readers who may see everything get the same, but where none is what is compared with.
+			if got, want := len(block(a.headers(readerUser))), len(block(base.headers(readerUser))); got != want && want > 0 {
+				t.Errorf("%s: pair %q compares different headers, of %d and %d bytes", s.name, p.title, got, want)
+			}
 		}
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"strings"
 )
 
-// of returns a pair's ratios in one cell.
-func (s series) of(p pair, c cell) []float64 {
-	return ratios(s[key{c, p.arm}], s[key{c, p.base}])
+// of returns a pair's ratios in one cell of the main study.
+func (s series) of(p pair, c cell) []float64 { return s.in("", p, c) }
+
+// in returns a pair's ratios in one cell of a study.
+func (s series) in(study string, p pair, c cell) []float64 {
+	return ratios(s[key{study, c, p.arm}], s[key{study, c, p.base}])
 }
 
 func titles(first string, ps []pair) []string {
@@ -79,7 +82,7 @@ func armTables(b *strings.Builder, r *results, show func(k key) string) {
 		for _, size := range r.plan.sizes() {
 			row := []string{bytesText(size)}
 			for _, name := range armNames() {
-				row = append(row, show(key{cell{size, subs}, name}))
+				row = append(row, show(key{cell: cell{size, subs}, arm: name}))
 			}
 			tableRow(b, row...)
 		}
@@ -118,7 +121,7 @@ func allocTable(b *strings.Builder, r *results) {
 	for _, name := range armNames() {
 		row := []string{name}
 		for _, c := range allocCells() {
-			row = append(row, fmt.Sprintf("%.3f", max(0, median(r.allocs[key{c, name}]))))
+			row = append(row, fmt.Sprintf("%.3f", max(0, median(r.allocs[key{cell: c, arm: name}]))))
 		}
 		tableRow(b, row...)
 	}
@@ -133,11 +136,7 @@ func connectTable(b *strings.Builder, r *results) {
 		tableRow(b, a.name, deviation(r.connect[key{arm: a.name}], 1e3))
 	}
 	b.WriteString("\n")
-	tableHead(b, "ratio", "median (quartiles)")
-	for _, p := range connectPairs {
-		tableRow(b, p.title, fine(r.connect.of(p, cell{})))
-	}
-	b.WriteString("\n")
+	ratioRows(b, connectPairs, func(p pair) []float64 { return r.connect.of(p, cell{}) })
 }
 
 func calloutTable(b *strings.Builder, r *results) {
@@ -155,11 +154,7 @@ func calloutTable(b *strings.Builder, r *results) {
 		tableRow(b, arm, deviation(values, 1e3), fmt.Sprintf("%.0f", 1e9/median(values)))
 	}
 	b.WriteString("\n")
-	tableHead(b, "ratio", "median (quartiles)")
-	for _, p := range calloutPairs {
-		tableRow(b, p.title, fine(r.callout.of(p, cell{})))
-	}
-	b.WriteString("\n")
+	ratioRows(b, calloutPairs, func(p pair) []float64 { return r.callout.of(p, cell{}) })
 }
 
 // fine is ratio with one digit more.
@@ -196,7 +191,7 @@ func cliTable(b *strings.Builder, r *results, show func(k key) string) {
 	for _, l := range r.plan.cliLoads {
 		row := []string{bytesText(l.size)}
 		for _, name := range cliArms {
-			row = append(row, show(key{l.cell(), name}))
+			row = append(row, show(key{cell: l.cell(), arm: name}))
 		}
 		tableRow(b, row...)
 	}

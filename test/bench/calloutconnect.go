@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// How a connection is authenticated by the bundled handler. The cost is that of the server and of
+// the handler together.
+const (
+	stockBeside = "stock, nats-callout beside"
+	againBeside = "stock again, nats-callout beside"
+	oursBeside  = "ours, nats-callout beside"
+	oursInside  = "ours, handler inside"
+)
+
+var calloutConnectArms = []struct{ name, server string }{
+	{stockBeside, stock}, {againBeside, again}, {oursBeside, ours}, {oursInside, ours},
+}
+
+var calloutConnectPairs = []pair{
+	{"noise: stock / stock", againBeside, stockBeside},
+	{"ours / stock, nats-callout beside", oursBeside, stockBeside},
+	{"ours, handler inside / stock, nats-callout beside", oursInside, stockBeside},
+}
+
+const calloutConnectConf = `
+server_name: bench
+jetstream { store_dir: js }
+accounts { A { jetstream: enabled, users: [{user: a, password: benchmark}] }, APP {} }
+`
+
+// calloutConf is the server's side of a handler that runs beside it, or the handler inside.
+func calloutConf(keys *calloutKeys, inside bool) string {
+	if inside {
+		return "callout {\n" + fmt.Sprintf(calloutGrants, ", account: A") + "}\n"
+	}
+	return fmt.Sprintf("authorization { timeout: 5, auth_callout { issuer: %s, account: A, auth_users: [a], xkey: %s } }\n",
+		publicKey(keys.issuer), publicKey(keys.xkey))
+}
+
+// calloutPair is a server with a handler beside it, or inside.
+type calloutPair struct {
+	server *process
+	beside *exec.Cmd // nil: inside
+}
+
+func (c *calloutPair) stop() {
+	if c.beside != nil {
+		_ = c.beside.Process.Kill() // it may have ended
+		_ = c.beside.Wait()
+	}
+	c.server.stop()
+}
+
+// cpu is the time of both.
+func (c *calloutPair) cpu() (time.Duration, error) {
+	server, err := c.server.settle()
+	if err != nil || c.beside == nil {
+		return server, err
+	}
+	handler, err := cpuTime(c.beside.Process.Pid)
+	return server + handler, err
+}
+
+func (c *calloutPair) connect(i int) error {
+	conn, err := dial(c.server.addr, connectOptions{Token: sessionID(i % calloutSessions)}, nil)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func (r *runner) startCalloutPair(ctx context.Context, server string, inside bool, keys *calloutKeys) (*calloutPair, error) {
+	p, err := start(ctx, r.bin.of(server), calloutConnectConf+calloutConf(keys, inside))
+	if err != nil {
+		return nil, err
+	}
+	c := &calloutPair{server: p}
+	if err = writeSessions(ctx, p.addr); err == nil && !inside {
+		c.beside, err = r.handlerCommand(ctx, keys, "nats://"+p.addr, p.dir)
+		if err == nil {
+			err = c.beside.Start()
+		}
+	}
+	if err == nil {
+		err = c.ready()
+	}
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// ready waits until a session is let in.
+func (c *calloutPair) ready() error {
+	var err error
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if err = c.connect(0); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("nobody is let in: %w", err)
+}
+
+// handlerCommand is nats-callout serve, for the server at url.
+func (r *runner) handlerCommand(ctx context.Context, keys *calloutKeys, url, dir string) (*exec.Cmd, error) {
+	file := filepath.Join(dir, "callout.conf")
+	conf := fmt.Sprintf(calloutHandlerConf, url, text(keys.issuer.Seed), text(keys.xkey.Seed)) + fmt.Sprintf(calloutGrants, "")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, r.bin.callout, "serve", "-c", file, "--log-level", "error")
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
+// calloutConnectRounds has servers of its own every few rounds, as connectRounds.
+func (r *runner) calloutConnectRounds(ctx context.Context) error {
+	if r.bin.callout == "" {
+		return nil
+	}
+	for done := 0; done < r.plan.connectRounds; done += roundsPerServer {
+		if err := r.calloutConnects(ctx, min(roundsPerServer, r.plan.connectRounds-done)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *runner) calloutConnects(ctx context.Context, rounds int) error {
+	keys, err := newCalloutKeys()
+	if err != nil {
+		return err
+	}
+	running := map[string]*calloutPair{}
+	defer func() {
+		for _, c := range running {
+			c.stop()
+		}
+	}()
+	for _, a := range calloutConnectArms {
+		if running[a.name], err = r.startCalloutPair(ctx, a.server, a.name == oursInside, keys); err != nil {
+			delete(running, a.name)
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+	}
+	for i := range rounds + 1 {
+		for _, a := range shuffled(calloutConnectArms) {
+			cost, err := running[a.name].measure(r.plan.connects)
+			if err != nil {
+				return fmt.Errorf("%s: %w", a.name, err)
+			}
+			if i > 0 { // the first one warms up, and fills the cache
+				r.res.connect.add(key{arm: a.name}, cost)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *calloutPair) measure(n int) (float64, error) {
+	before, err := c.cpu()
+	if err != nil {
+		return 0, err
+	}
+	for i := range n {
+		if err := c.connect(i); err != nil {
+			return 0, err
+		}
+	}
+	after, err := c.cpu()
+	return float64(after-before) / float64(n), err
+}

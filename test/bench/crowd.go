@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// dialers is how many connections of a crowd are being opened at once.
+const dialers = 256
+
+// burstStudy names the wall-clock times of bursts.
+const burstStudy = "burst"
+
+// crowdRounds has a server for each arm, which many connections are opened to and left alone.
+func (r *runner) crowdRounds(ctx context.Context) error {
+	id, err := newIdentity()
+	if err != nil {
+		return fmt.Errorf("make an operator: %w", err)
+	}
+	for range r.plan.crowdRounds {
+		for _, a := range shuffled(connectArms) {
+			if err := r.crowd(ctx, id, a); err != nil {
+				return fmt.Errorf("%s: %w", a.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *runner) crowd(ctx context.Context, id *identity, a connectArm) error {
+	p, err := start(ctx, r.bin.of(a.server), "prof_port: -1\n"+id.conf)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	c := &crowd{addr: p.addr, id: id, token: id.token(a)}
+	defer c.close()
+	if err := c.open(ctx, 100); err != nil { // the first ones are dearer
+		return err
+	}
+	empty, err := p.memory()
+	if err != nil {
+		return err
+	}
+	before, err := p.settle()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := c.open(ctx, r.plan.burst); err != nil {
+		return err
+	}
+	wall := time.Since(begin)
+	after, err := p.settle()
+	if err != nil {
+		return err
+	}
+	if err := c.open(ctx, r.plan.crowd-r.plan.burst); err != nil {
+		return err
+	}
+	full, err := p.memory()
+	if err != nil {
+		return err
+	}
+	n, k := float64(r.plan.burst), key{arm: a.name}
+	r.res.burst.add(k, float64(after-before)/n)
+	r.res.wall.add(key{study: burstStudy, arm: a.name}, float64(wall)/n)
+	r.res.memory.add(k, (full-empty)/float64(r.plan.crowd))
+	return nil
+}
+
+// crowd are connections that do nothing.
+type crowd struct {
+	addr, token string
+	id          *identity
+
+	mu    sync.Mutex
+	conns []*client
+}
+
+// open opens n connections more.
+func (c *crowd) open(ctx context.Context, n int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(dialers)
+	for range n {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			conn, err := c.id.connect(c.addr, c.token)
+			if err != nil {
+				return err
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.conns = append(c.conns, conn)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (c *crowd) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close() // the server is going to be killed
+	}
+}
+
+// memory is what the server holds: bytes of reachable objects, after a collection, and of stacks.
+func (p *process) memory() (float64, error) {
+	var last float64
+	// What finalizers and pools let go of is collected by the collections that follow.
+	for range 3 {
+		resp, err := http.Get(p.profile + "/debug/pprof/heap?gc=1")
+		if err != nil {
+			return 0, fmt.Errorf("collect garbage: %w", err)
+		}
+		resp.Body.Close()
+		var vars struct {
+			Memstats struct{ HeapAlloc, StackInuse uint64 }
+		}
+		if resp, err = http.Get(p.monitor + "/debug/vars"); err != nil {
+			return 0, fmt.Errorf("read the memory statistics: %w", err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&vars)
+		resp.Body.Close()
+		if err != nil {
+			return 0, fmt.Errorf("read the memory statistics: %w", err)
+		}
+		last = float64(vars.Memstats.HeapAlloc + vars.Memstats.StackInuse)
+	}
+	return last, nil
+}
