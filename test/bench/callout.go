@@ -175,18 +175,9 @@ func (r *runner) calloutRounds(ctx context.Context) error {
 		}
 		handlers[arm] = h
 	}
-	for i := range r.plan.calloutRounds + 1 {
-		for _, arm := range shuffled(calloutArms) {
-			cost, err := measureCallouts(handlers[arm], requests)
-			if err != nil {
-				return fmt.Errorf("%s: %w", arm, err)
-			}
-			if i > 0 { // the first one warms up, and fills the cache
-				r.res.callout.add(key{arm: arm}, cost)
-			}
-		}
-	}
-	return nil
+	return r.res.callout.rounds(r.plan.calloutRounds, calloutArms, func(arm string) (float64, error) {
+		return measureCallouts(handlers[arm], requests)
+	})
 }
 
 func writeSessions(ctx context.Context, addr string) error {

@@ -18,9 +18,10 @@ const (
 	oursInside  = "ours, handler inside"
 )
 
-var calloutConnectArms = []struct{ name, server string }{
-	{stockBeside, stock}, {againBeside, again}, {oursBeside, ours}, {oursInside, ours},
-}
+var calloutConnectArms = []string{stockBeside, againBeside, oursBeside, oursInside}
+
+// calloutServers are the servers of the arms.
+var calloutServers = map[string]string{stockBeside: stock, againBeside: again, oursBeside: ours, oursInside: ours}
 
 var calloutConnectPairs = []pair{
 	{"noise: stock / stock", againBeside, stockBeside},
@@ -67,12 +68,8 @@ func (c *calloutPair) cpu() (time.Duration, error) {
 	return server + handler, err
 }
 
-func (c *calloutPair) connect(i int) error {
-	conn, err := dial(c.server.addr, connectOptions{Token: sessionID(i % calloutSessions)}, nil)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
+func (c *calloutPair) connect(i int) (*client, error) {
+	return dial(c.server.addr, connectOptions{Token: sessionID(i % calloutSessions)}, nil)
 }
 
 func (r *runner) startCalloutPair(ctx context.Context, server string, inside bool, keys *calloutKeys) (*calloutPair, error) {
@@ -101,8 +98,9 @@ func (r *runner) startCalloutPair(ctx context.Context, server string, inside boo
 func (c *calloutPair) ready() error {
 	var err error
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if err = c.connect(0); err == nil {
-			return nil
+		var conn *client
+		if conn, err = c.connect(0); err == nil {
+			return conn.Close()
 		}
 	}
 	return fmt.Errorf("nobody is let in: %w", err)
@@ -144,36 +142,14 @@ func (r *runner) calloutConnects(ctx context.Context, rounds int) error {
 			c.stop()
 		}
 	}()
-	for _, a := range calloutConnectArms {
-		if running[a.name], err = r.startCalloutPair(ctx, a.server, a.name == oursInside, keys); err != nil {
-			delete(running, a.name)
-			return fmt.Errorf("%s: %w", a.name, err)
+	for _, arm := range calloutConnectArms {
+		c, err := r.startCalloutPair(ctx, calloutServers[arm], arm == oursInside, keys)
+		if err != nil {
+			return fmt.Errorf("%s: %w", arm, err)
 		}
+		running[arm] = c
 	}
-	for i := range rounds + 1 {
-		for _, a := range shuffled(calloutConnectArms) {
-			cost, err := running[a.name].measure(r.plan.connects)
-			if err != nil {
-				return fmt.Errorf("%s: %w", a.name, err)
-			}
-			if i > 0 { // the first one warms up, and fills the cache
-				r.res.connect.add(key{arm: a.name}, cost)
-			}
-		}
-	}
-	return nil
-}
-
-func (c *calloutPair) measure(n int) (float64, error) {
-	before, err := c.cpu()
-	if err != nil {
-		return 0, err
-	}
-	for i := range n {
-		if err := c.connect(i); err != nil {
-			return 0, err
-		}
-	}
-	after, err := c.cpu()
-	return float64(after-before) / float64(n), err
+	return r.res.connect.rounds(rounds, calloutConnectArms, func(arm string) (float64, error) {
+		return measureConnects(running[arm].cpu, r.plan.connects, running[arm].connect)
+	})
 }

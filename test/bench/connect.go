@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -105,12 +106,11 @@ func (r *runner) connectRounds(ctx context.Context) error {
 	for done := 0; done < r.plan.connectRounds; done += roundsPerServer {
 		n := min(roundsPerServer, r.plan.connectRounds-done)
 		err := r.withServers(ctx, servers, func(procs map[string]*process) error {
-			for i := range n + 1 {
-				if err := r.connectRound(id, procs, i > 0); err != nil {
-					return err
-				}
-			}
-			return nil
+			return r.res.connect.rounds(n, connectNames(), func(name string) (float64, error) {
+				a := connectArms[slices.Index(connectNames(), name)]
+				p := procs[a.server]
+				return measureConnects(p.settle, r.plan.connects, func(int) (*client, error) { return id.connect(p.addr, id.token(a)) })
+			})
 		})
 		if err != nil {
 			return err
@@ -119,41 +119,31 @@ func (r *runner) connectRounds(ctx context.Context) error {
 	return nil
 }
 
-// connectRound keeps what it measures unless it is the one that warms up.
-func (r *runner) connectRound(id *identity, procs map[string]*process, keep bool) error {
-	for _, a := range shuffled(connectArms) {
-		token := id.token(a)
-		p := procs[a.server]
-		cost, err := measureConnects(p, r.plan.connects, func() (*client, error) { return id.connect(p.addr, token) })
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.name, err)
-		}
-		if keep {
-			r.res.connect.add(key{arm: a.name}, cost)
-		}
+// connectNames are those of connectArms.
+func connectNames() []string {
+	var names []string
+	for _, a := range connectArms {
+		names = append(names, a.name)
 	}
-	return nil
+	return names
 }
 
 // measureConnects is the CPU time, in ns, of one connection that is authenticated
 // and closed.
-func measureConnects(p *process, n int, connect func() (*client, error)) (float64, error) {
-	before, err := p.settle()
+func measureConnects(cpu func() (time.Duration, error), n int, connect func(i int) (*client, error)) (float64, error) {
+	before, err := cpu()
 	if err != nil {
 		return 0, err
 	}
-	for range n {
-		c, err := connect()
+	for i := range n {
+		c, err := connect(i)
 		if err != nil {
 			return 0, err
 		}
 		c.Close()
 	}
-	var after time.Duration
-	if after, err = p.settle(); err != nil {
-		return 0, err
-	}
-	return float64(after-before) / float64(n), nil
+	after, err := cpu()
+	return float64(after-before) / float64(n), err
 }
 
 func (id *identity) connect(addr, token string) (*client, error) {

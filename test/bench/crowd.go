@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"sync"
@@ -114,7 +113,7 @@ func (c *crowd) close() {
 
 // memory is what the server holds: bytes of reachable objects, after a collection, and of stacks.
 func (p *process) memory() (float64, error) {
-	var last float64
+	var m memstats
 	// What finalizers and pools let go of is collected by the collections that follow.
 	for range 3 {
 		resp, err := http.Get(p.profile + "/debug/pprof/heap?gc=1")
@@ -122,18 +121,9 @@ func (p *process) memory() (float64, error) {
 			return 0, fmt.Errorf("collect garbage: %w", err)
 		}
 		resp.Body.Close()
-		var vars struct {
-			Memstats struct{ HeapAlloc, StackInuse uint64 }
+		if m, err = p.memstats(); err != nil {
+			return 0, err
 		}
-		if resp, err = http.Get(p.monitor + "/debug/vars"); err != nil {
-			return 0, fmt.Errorf("read the memory statistics: %w", err)
-		}
-		err = json.NewDecoder(resp.Body).Decode(&vars)
-		resp.Body.Close()
-		if err != nil {
-			return 0, fmt.Errorf("read the memory statistics: %w", err)
-		}
-		last = float64(vars.Memstats.HeapAlloc + vars.Memstats.StackInuse)
 	}
-	return last, nil
+	return float64(m.HeapAlloc + m.StackInuse), nil
 }

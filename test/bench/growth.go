@@ -77,19 +77,19 @@ func growthArm(n int, again bool) string {
 
 func (r *runner) growthRounds(ctx context.Context) error {
 	type point struct {
-		k     key
-		stamp *stamp.Stamp
-		block []byte
+		k      key
+		stamp  *stamp.Stamp
+		client []byte // block of the client
 	}
 	var points []point
 	for _, g := range growths() {
 		for _, n := range g.values {
-			s, block, err := g.stamps(n)
+			s, client, err := g.stamps(n)
 			if err != nil {
 				return err
 			}
 			for _, again := range []bool{false, true} {
-				points = append(points, point{key{study: g.title, arm: growthArm(n, again)}, s, block})
+				points = append(points, point{key{study: g.title, arm: growthArm(n, again)}, s, client})
 			}
 		}
 	}
@@ -98,7 +98,7 @@ func (r *runner) growthRounds(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			cost, err := measureStamp(p.stamp, p.block)
+			cost, err := measureStamp(p.stamp, p.client)
 			if err != nil {
 				return err
 			}
@@ -109,14 +109,14 @@ func (r *runner) growthRounds(ctx context.Context) error {
 }
 
 // measureStamp is the time of one message, in ns.
-func measureStamp(s *stamp.Stamp, block []byte) (float64, error) {
+func measureStamp(s *stamp.Stamp, client []byte) (float64, error) {
 	const pass, passes = 64, 20
-	dst, subj := make([]byte, 0, len(block)+s.MaxLen()), []byte(subject)
+	dst, subj := make([]byte, 0, len(client)+s.MaxLen()), []byte(subject)
 	var best time.Duration
 	for i := range passes {
 		begin := time.Now()
 		for range pass {
-			if _, err := s.Append(dst, subj, block); err != nil {
+			if _, err := s.Append(dst, subj, client); err != nil {
 				return 0, err
 			}
 		}

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -135,14 +133,7 @@ func (p *process) interest(ctx context.Context, before int) (time.Duration, erro
 }
 
 func (p *process) subscriptions() (int, error) {
-	resp, err := http.Get(p.monitor + "/varz")
-	if err != nil {
-		return 0, fmt.Errorf("count subscriptions: %w", err)
-	}
-	defer resp.Body.Close()
 	var varz struct{ Subscriptions int }
-	if err := json.NewDecoder(resp.Body).Decode(&varz); err != nil {
-		return 0, fmt.Errorf("count subscriptions: %w", err)
-	}
-	return varz.Subscriptions, nil
+	err := p.monitored("/varz", &varz)
+	return varz.Subscriptions, err
 }

@@ -36,6 +36,22 @@ type series map[key][]float64
 
 func (s series) add(k key, v float64) { s[k] = append(s[k], v) }
 
+// rounds adds the costs of the arms, n times. A round before them warms up, and fills caches.
+func (s series) rounds(n int, arms []string, cost func(arm string) (float64, error)) error {
+	for i := range n + 1 {
+		for _, arm := range shuffled(arms) {
+			v, err := cost(arm)
+			if err != nil {
+				return fmt.Errorf("%s: %w", arm, err)
+			}
+			if i > 0 {
+				s.add(key{arm: arm}, v)
+			}
+		}
+	}
+	return nil
+}
+
 // results are all that a run has measured.
 type results struct {
 	plan      *plan

@@ -42,12 +42,7 @@ func calloutConnectTable(b *strings.Builder, r *results) {
 	fmt.Fprintf(b, "### Through an auth callout\n\nCPU time of server and handler together for one connection, authenticated by a token "+
 		"that is the id of a session (of %d, cached), with the answer encrypted where the handler is a process of its own; %d rounds of %d connections. "+
 		"At the stock server the answer's headers claim has no effect.\n\n", calloutSessions, r.plan.connectRounds, r.plan.connects)
-	tableHead(b, "case", "microseconds, median ± median absolute deviation")
-	for _, a := range calloutConnectArms {
-		tableRow(b, a.name, deviation(r.connect[key{arm: a.name}], 1e3))
-	}
-	b.WriteString("\n")
-	ratioRows(b, calloutConnectPairs, func(p pair) []float64 { return r.connect.of(p, cell{}) })
+	costRows(b, r.connect, calloutConnectArms, calloutConnectPairs)
 }
 
 func crowdSection(b *strings.Builder, r *results) {
@@ -65,7 +60,7 @@ func crowdSection(b *strings.Builder, r *results) {
 		tableRow(b, a.name, deviation(r.burst[key{arm: a.name}], 1e3), spread(rates, 1))
 	}
 	b.WriteString("\n")
-	ratioRows(b, connectPairs, func(p pair) []float64 { return r.burst.of(p, cell{}) })
+	ratioRows(b, r.burst, connectPairs)
 	fmt.Fprintf(b, "### Memory of %d idle connections\n\nBytes for a connection: reachable objects after three collections of garbage, and stacks, less what the "+
 		"server held with a hundred connections. All have the same claim, as the tabs and devices of one user; so their block is one.\n\n", r.plan.crowd)
 	tableHead(b, "case", "bytes for a connection, median (smallest–largest)")
@@ -85,11 +80,20 @@ func crowdSection(b *strings.Builder, r *results) {
 	b.WriteString("\n")
 }
 
-// ratioRows is a table of ratios that have no cells.
-func ratioRows(b *strings.Builder, ps []pair, of func(pair) []float64) {
+// costRows are tables of costs that have no cells, and of their ratios.
+func costRows(b *strings.Builder, costs series, arms []string, ps []pair) {
+	tableHead(b, "case", "microseconds, median ± median absolute deviation")
+	for _, arm := range arms {
+		tableRow(b, arm, deviation(costs[key{arm: arm}], 1e3))
+	}
+	b.WriteString("\n")
+	ratioRows(b, costs, ps)
+}
+
+func ratioRows(b *strings.Builder, costs series, ps []pair) {
 	tableHead(b, "ratio", "median (quartiles)")
 	for _, p := range ps {
-		tableRow(b, p.title, fine(of(p)))
+		tableRow(b, p.title, fine(costs.of(p, cell{})))
 	}
 	b.WriteString("\n")
 }

@@ -144,16 +144,28 @@ func (p *process) settle() (time.Duration, error) {
 // mallocs is how many objects the server has allocated since its start. The
 // runtime's counter is exact, since reading it stops the world.
 func (p *process) mallocs() (uint64, error) {
-	resp, err := http.Get(p.monitor + "/debug/vars")
+	m, err := p.memstats()
+	return m.Mallocs, err
+}
+
+// memstats are some of runtime.MemStats.
+type memstats struct{ Mallocs, HeapAlloc, StackInuse uint64 }
+
+func (p *process) memstats() (memstats, error) {
+	var vars struct{ Memstats memstats }
+	err := p.monitored("/debug/vars", &vars)
+	return vars.Memstats, err
+}
+
+// monitored decodes a page of the monitoring port.
+func (p *process) monitored(page string, into any) error {
+	resp, err := http.Get(p.monitor + page)
 	if err != nil {
-		return 0, fmt.Errorf("read the memory statistics: %w", err)
+		return fmt.Errorf("ask %s: %w", page, err)
 	}
 	defer resp.Body.Close()
-	var vars struct {
-		Memstats struct{ Mallocs uint64 }
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("ask %s: %w", page, err)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&vars); err != nil {
-		return 0, fmt.Errorf("read the memory statistics: %w", err)
-	}
-	return vars.Memstats.Mallocs, nil
+	return nil
 }

@@ -131,12 +131,7 @@ func allocTable(b *strings.Builder, r *results) {
 func connectTable(b *strings.Builder, r *results) {
 	fmt.Fprintf(b, "## Connecting\n\nCPU time of the server for one connection in operator mode, authenticated with a user JWT and closed; "+
 		"%d rounds of %d connections. The claim has four headers.\n\n", r.plan.connectRounds, r.plan.connects)
-	tableHead(b, "case", "microseconds, median ± median absolute deviation")
-	for _, a := range connectArms {
-		tableRow(b, a.name, deviation(r.connect[key{arm: a.name}], 1e3))
-	}
-	b.WriteString("\n")
-	ratioRows(b, connectPairs, func(p pair) []float64 { return r.connect.of(p, cell{}) })
+	costRows(b, r.connect, connectNames(), connectPairs)
 }
 
 func calloutTable(b *strings.Builder, r *results) {
@@ -154,7 +149,7 @@ func calloutTable(b *strings.Builder, r *results) {
 		tableRow(b, arm, deviation(values, 1e3), fmt.Sprintf("%.0f", 1e9/median(values)))
 	}
 	b.WriteString("\n")
-	ratioRows(b, calloutPairs, func(p pair) []float64 { return r.callout.of(p, cell{}) })
+	ratioRows(b, r.callout, calloutPairs)
 }
 
 // fine is ratio with one digit more.
