@@ -86,7 +86,9 @@ func understand(claims *jwt.AuthorizationRequestClaims) session.Request {
 // the account of the callout.
 func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Credential {
 	o := &claims.ConnectOptions
-	c := session.Credential{Nonce: claims.ClientInformation.Nonce, Signature: o.SignedNonce, Username: o.Username}
+	c := session.Credential{
+		Nonce: claims.ClientInformation.Nonce, Signature: o.SignedNonce, Username: o.Username, Nkey: o.Nkey,
+	}
 	switch {
 	case o.Token != "":
 		c.Kind, c.Value = session.Token, o.Token
@@ -96,7 +98,7 @@ func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) 
 	case o.Username != "" || o.Password != "":
 		c.Kind, c.Password = session.Password, o.Password
 	case o.Nkey != "":
-		c.Kind, c.Nkey = session.Nkey, o.Nkey
+		c.Kind = session.Nkey
 	case o.JWT != "":
 		c.Kind, c.Value = session.JWT, o.JWT
 	default:

@@ -35,7 +35,7 @@ type Credential struct {
 	Value     string // cookie, token, or user JWT
 	Username  string
 	Password  string
-	Nkey      string // public key
+	Nkey      string // public key; beside a cookie or token it is a proof more
 	Nonce     string // the server's
 	Signature string // of the nonce
 }

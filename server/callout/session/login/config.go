@@ -10,6 +10,7 @@
 //	GET  /session         JSON: who is logged in, as far as the page may know
 //	POST /logout          ends the session
 //	POST /ticket          JSON: a ticket that one connection can be made with
+//	GET  /worker.js       the script of a worker that owns the page's connection
 //	POST /backchannel     for the provider (OpenID Connect Back-Channel Logout 1.0)
 package login
 
@@ -56,6 +57,7 @@ type Config struct {
 	AfterLogout   string        `conf:"after_logout"`
 	Origins       []string      `conf:"origins"` // of pages, beside that of public_url
 	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
+	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
 
 	keys      keyring
 	client    *web.Client
@@ -72,6 +74,7 @@ const (
 	defaultLifetime = 12 * time.Hour
 	minRefresh      = 5 * time.Second
 	maxTicket       = 5 * time.Minute
+	workerTicket    = 10 * time.Second // when the configuration says nothing
 )
 
 // Parse reads and checks the block of a source; nothing is contacted.
@@ -101,6 +104,12 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	if cfg.Bucket != "" {
 		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.keys.openVisible, faults)
+	}
+	if cfg.Worker != nil {
+		cfg.Worker.check(n.Get("worker"), faults)
+		if cfg.Ticket == 0 {
+			cfg.Ticket = workerTicket
+		}
 	}
 	if !slices.Contains(cfg.Scopes, oidc.ScopeOpenID) {
 		cfg.Scopes = append([]string{oidc.ScopeOpenID}, cfg.Scopes...)

@@ -173,6 +173,7 @@ func newBrowser(t *testing.T, s *site) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections) // those that nothing was asked on, too: the pages' end waits for them
 	return &browser{t, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if !strings.HasPrefix(r.URL.Path, "/auth/") && !strings.HasPrefix(r.URL.String(), s.provider.URL) {
 			return http.ErrUseLastResponse
@@ -597,7 +598,7 @@ func TestTickets(t *testing.T) {
 	}
 	// It expires, and ends with its session.
 	st, _ := s.opened(t.Context())
-	expired, err := st.issue(t.Context(), hashed(b.cookie()), -time.Second)
+	expired, err := st.issue(t.Context(), hashed(b.cookie()), "", -time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

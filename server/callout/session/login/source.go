@@ -77,8 +77,9 @@ func (s *source) Close() error {
 	if server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err = server.Shutdown(ctx); err != nil {
-			err = errors.Join(err, server.Close())
+		// It waits for connections too that were opened and never asked anything.
+		if server.Shutdown(ctx) != nil {
+			err = server.Close()
 		}
 	}
 	s.work.Wait()
@@ -131,11 +132,12 @@ func (s *source) discovered(ctx context.Context) (*oidc.Provider, error) {
 	return p, nil
 }
 
-// Accepts takes tickets, and cookies as the kv source does. A ticket's answer is for one
-// connection, and so not for the cache.
+// Accepts takes tickets, and cookies as the kv source does, unless connections are for workers: a
+// cookie goes along with whatever connects. A ticket's answer is for one connection, and so not for
+// the cache.
 func (s *source) Accepts(r *session.Request) (key string, ok bool) {
-	if s.ticket(r) {
-		return "", true
+	if s.ticket(r) || s.cfg.Worker != nil {
+		return "", s.ticket(r)
 	}
 	return s.kv.Accepts(r)
 }
@@ -154,8 +156,12 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		return nil, err
 	}
 	conn := fmt.Sprintf("%s/%d", r.ServerID, r.ClientID)
-	key, err := store.redeem(ctx, r.Credential.Value, conn)
+	key, err := store.redeem(ctx, &r.Credential, conn)
 	switch {
+	case errors.Is(err, errTicketKey):
+		s.metrics.wrongKeys.Inc()
+		s.env.Log.Warn("a ticket comes without its key", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host, "nonce", r.Credential.Nonce != "")
+		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case errors.Is(err, errTicketUsed):
 		s.metrics.replays.Inc()
 		s.env.Log.Warn("a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)

@@ -22,6 +22,7 @@ import (
 //
 //	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
 //	ticket.<hash>                                     encrypted
+//	pass.<id>                                         a worker's public key; encrypted
 //	lease.<session>                                   who refreshes now; a time
 //	jti.<hash>                                        a logout token that was used; empty
 type store struct {

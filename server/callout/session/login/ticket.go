@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
 )
 
 // A ticket is a secret that one connection can be made with, in place of the cookie: a page asks
@@ -16,11 +18,12 @@ import (
 const ticketPrefix = "ticket_"
 
 // ticket is what is kept of one. Conn is the connection that has used it, which may use it again
-// to be renewed.
+// to be renewed. Nkey is the key that has to sign the server's nonce; empty: none.
 type ticket struct {
 	Session string `json:"session"` // key
 	Expires int64  `json:"expires"` // Unix milliseconds
 	Conn    string `json:"conn,omitempty"`
+	Nkey    string `json:"nkey,omitempty"`
 }
 
 // Errors of tickets.
@@ -28,15 +31,16 @@ var (
 	errTicketUnknown = errors.New("ticket is unknown")
 	errTicketUsed    = errors.New("ticket was used already, by another connection: a replay")
 	errTicketExpired = errors.New("ticket has expired")
+	errTicketKey     = errors.New("ticket is for another key, or the server's nonce is not signed with its own")
 )
 
 func isTicket(credential string) bool { return strings.HasPrefix(credential, ticketPrefix) }
 
-// issue makes a ticket for a session.
-func (s *store) issue(ctx context.Context, session string, life time.Duration) (string, error) {
+// issue makes a ticket for a session, and for a key unless that is empty.
+func (s *store) issue(ctx context.Context, session, nkey string, life time.Duration) (string, error) {
 	secret := ticketPrefix + newSecret()
 	name := "ticket." + hashed(secret)
-	sealed, err := s.encodeTicket(name, ticket{Session: session, Expires: time.Now().Add(life).UnixMilli()})
+	sealed, err := s.encodeTicket(name, ticket{Session: session, Nkey: nkey, Expires: time.Now().Add(life).UnixMilli()})
 	if err != nil {
 		return "", err
 	}
@@ -53,8 +57,8 @@ func (s *store) encodeTicket(name string, t ticket) ([]byte, error) {
 }
 
 // redeem returns the key of a ticket's session. Of two connections that come with it, one wins.
-func (s *store) redeem(ctx context.Context, secret, conn string) (session string, err error) {
-	name := "ticket." + hashed(secret)
+func (s *store) redeem(ctx context.Context, c *session.Credential, conn string) (session string, err error) {
+	name := "ticket." + hashed(c.Value)
 	for {
 		found, err := s.index.Get(ctx, name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -72,6 +76,8 @@ func (s *store) redeem(ctx context.Context, secret, conn string) (session string
 			return "", errSealed
 		}
 		switch {
+		case t.Nkey != "" && (c.Nkey != t.Nkey || !c.Signed()):
+			return "", errTicketKey
 		case t.Conn == conn:
 			return t.Session, nil
 		case t.Conn != "":

@@ -105,7 +105,7 @@ func (c *JWTConfig) find(r *session.Request, now time.Time) (*session.Session, e
 	if faults.IsBlocking(false) || u.NotBefore > now.Unix() || u.ProxyRequired {
 		return nil, session.ErrUnknown
 	}
-	if u.BearerToken && !c.Bearer || !u.BearerToken && !verify(u.Subject, &r.Credential) {
+	if u.BearerToken && !c.Bearer || !u.BearerToken && !r.Credential.SignedBy(u.Subject) {
 		return nil, session.ErrUnknown
 	}
 	if !fromNetwork(u.Src, r.Host) || !ofType(u.AllowedConnectionTypes, r) {

@@ -2,13 +2,12 @@
 // server's nonce. Kind nkey lists their public keys; kind jwt takes user JWTs that listed
 // accounts issued.
 //
-// The server sends a nonce only where it expects such clients: in operator mode,
-// when its configuration has users with nkeys, or with always_enable_nonce.
+// The server sends a nonce only where it expects such clients: in operator mode
+// and when its configuration has users with nkeys.
 package signed
 
 import (
 	"context"
-	"encoding/base64"
 	"strings"
 
 	"github.com/nats-io/nkeys"
@@ -82,7 +81,7 @@ func (nkeySource) Accepts(r *session.Request) (string, bool) {
 func (s nkeySource) Find(_ context.Context, r *session.Request) (*session.Session, error) {
 	c := &r.Credential
 	found := s.cfg.users[c.Nkey]
-	if c.Kind != session.Nkey || found == nil || !verify(c.Nkey, c) {
+	if c.Kind != session.Nkey || found == nil || !c.Signed() {
 		return nil, session.ErrUnknown
 	}
 	return found, nil
@@ -90,20 +89,3 @@ func (s nkeySource) Find(_ context.Context, r *session.Request) (*session.Sessio
 
 // Close does nothing.
 func (nkeySource) Close() error { return nil }
-
-// verify tells whether the holder of the key signed the nonce, which upstream's
-// clients write in base64 of either kind (auth.go). Without a nonce nothing is proved: the
-// signature of an empty one would be good for ever.
-func verify(public string, c *session.Credential) bool {
-	if c.Nonce == "" || c.Signature == "" {
-		return false
-	}
-	signature, err := base64.RawURLEncoding.DecodeString(c.Signature)
-	if err != nil {
-		if signature, err = base64.StdEncoding.DecodeString(c.Signature); err != nil {
-			return false
-		}
-	}
-	key, err := nkeys.FromPublicKey(public)
-	return err == nil && key.Verify([]byte(c.Nonce), signature) == nil
-}

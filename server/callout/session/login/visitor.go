@@ -1,0 +1,148 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// visitor is what a page may know of who is logged in.
+type visitor struct {
+	Authenticated bool           `json:"authenticated"`
+	Expires       int64          `json:"expires,omitempty"` // Unix seconds
+	Claims        map[string]any `json:"claims,omitempty"`
+	Inbox         string         `json:"inbox,omitempty"`
+}
+
+// visitor tells what a page may know of a session; e is nil when there is none.
+func (s *source) visitor(e *entry, key string) (out visitor, err error) {
+	if e == nil {
+		return out, nil
+	}
+	out.Authenticated, out.Expires, out.Claims = true, e.Expires, map[string]any{}
+	for _, name := range s.cfg.Claims {
+		if v, ok := e.Claims[name]; ok {
+			out.Claims[name] = v
+		}
+	}
+	out.Inbox, err = s.cfg.inboxOf(e, key)
+	return out, err
+}
+
+// session tells the page who is logged in.
+func (s *source) session(w http.ResponseWriter, r *http.Request) {
+	e, key, ok := s.found(w, r)
+	if !ok {
+		return
+	}
+	out, err := s.visitor(e, key)
+	if err != nil {
+		s.broken(w, "session", err)
+		return
+	}
+	answer(w, out)
+}
+
+// found returns the session of a request, nil when there is none; not ok when that was answered
+// with an error.
+func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key string, ok bool) {
+	store, err := s.opened(r.Context())
+	if err != nil {
+		s.broken(w, "session", err)
+		return nil, "", false
+	}
+	key, has := s.current(r)
+	if !has {
+		return nil, "", true
+	}
+	e, _, err = store.get(r.Context(), key)
+	if err != nil && !errors.Is(err, errGone) {
+		s.broken(w, "session", err)
+		return nil, "", false
+	}
+	return e, key, true
+}
+
+// logout ends the session here, and says where the browser can end that of the provider.
+func (s *source) logout(w http.ResponseWriter, r *http.Request) {
+	e, key, ok := s.found(w, r)
+	if !ok {
+		return
+	}
+	http.SetCookie(w, forget(s.sessionCookie("", 0)))
+	out := struct {
+		LoggedOut  bool   `json:"logged_out"`
+		EndSession string `json:"end_session_url,omitempty"`
+	}{LoggedOut: true}
+	if e != nil {
+		store, err := s.opened(r.Context())
+		if err == nil {
+			err = store.end(r.Context(), key)
+		}
+		if err != nil {
+			s.broken(w, "logout", err)
+			return
+		}
+		s.metrics.logouts.Inc()
+		out.EndSession = s.endSession(r.Context(), e)
+	}
+	answer(w, out)
+}
+
+// endSession is the URL of OpenID Connect RP-Initiated Logout 1.0, section 2; empty when the
+// provider has none.
+func (s *source) endSession(ctx context.Context, e *entry) string {
+	p, err := s.discovered(ctx)
+	if err != nil {
+		return ""
+	}
+	var meta struct {
+		URL string `json:"end_session_endpoint"`
+	}
+	u := &url.URL{}
+	if p.Claims(&meta) == nil && meta.URL != "" {
+		u, err = url.Parse(meta.URL)
+	}
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	q := u.Query()
+	// Not id_token_hint: the page would get the ID token.
+	q.Set("client_id", s.cfg.ClientID)
+	q.Set("post_logout_redirect_uri", s.cfg.origin()+s.cfg.AfterLogout)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func (s *source) issue(w http.ResponseWriter, r *http.Request) {
+	e, key, ok := s.found(w, r)
+	switch {
+	case !ok:
+		return
+	case e == nil:
+		fail(w, http.StatusUnauthorized, "not logged in")
+		return
+	}
+	store, err := s.opened(r.Context())
+	var nkey, secret string
+	if err == nil && s.cfg.Worker != nil {
+		nkey, err = s.enrolled(r, store, key)
+	}
+	if err == nil {
+		secret, err = store.issue(r.Context(), key, nkey, s.cfg.Ticket)
+	}
+	switch {
+	case notEnrolled(err):
+		s.metrics.notEnrolled.Inc()
+		s.env.Log.Warn("a ticket is refused", "source", s.cfg.Name, "reason", err)
+		fail(w, http.StatusForbidden, "tickets are for the worker of this page")
+		return
+	case err != nil:
+		s.broken(w, "ticket", err)
+		return
+	}
+	s.metrics.tickets.Inc()
+	answer(w, map[string]any{"ticket": secret, "expires_in": int(s.cfg.Ticket / time.Second)})
+}

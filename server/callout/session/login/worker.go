@@ -1,0 +1,214 @@
+package login
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout/grant"
+	"stamp/server/callout/session"
+	"stamp/server/conf"
+)
+
+// Worker is the block of the script that owns a page's connection (browser/ in this repository).
+//
+// The script is delivered with a pass in it, a secret without which there are no tickets. Browsers
+// tell what a request is for (Sec-Fetch-Dest), and no script can make that up: so the pass reaches
+// a worker that runs this script and nothing else, and a page that was injected into cannot have
+// tickets of its own, whatever cookies go along with its requests.
+type Worker struct {
+	File      string    `conf:"file,required"`      // stamp.worker.js of the npm package
+	Websocket string    `conf:"websocket,required"` // ws or wss URL of the server
+	Inbox     conf.Node `conf:"inbox"`              // subject, a template: where answers go
+	Key       string    `conf:"key"`                // required; or optional, for browsers without Ed25519
+
+	script []byte
+	inbox  *grant.Subject
+	origin string // of the websocket
+}
+
+// Words of key.
+const (
+	keyRequired = "required"
+	keyOptional = "optional"
+)
+
+func (w *Worker) check(n conf.Node, faults *conf.Faults) {
+	if w.Key == "" {
+		w.Key = keyRequired
+	}
+	if w.Key != keyRequired && w.Key != keyOptional {
+		faults.Add(n.Get("key"), "key: %s or %s", keyRequired, keyOptional)
+	}
+	u, err := url.Parse(w.Websocket)
+	if w.Websocket != "" && (err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !isLoopback(u.Hostname())) || u.Host == "" || u.User != nil) {
+		faults.Add(n.Get("websocket"), "websocket: must be a wss URL, or ws for loopback")
+	} else if err == nil {
+		w.origin = u.Scheme + "://" + u.Host
+	}
+	if !w.Inbox.IsZero() {
+		w.inbox = grant.ParseSubject("inbox", w.Inbox, faults)
+	}
+	if w.File == "" {
+		return
+	}
+	if w.script, err = os.ReadFile(w.File); err != nil {
+		faults.Add(n.Get("file"), "file: %v", err)
+	}
+}
+
+// told is what the worker gets from us: it takes nothing of the kind from the page. Paths
+// are relative to its own.
+type told struct {
+	Websocket string  `json:"websocket"`
+	Login     string  `json:"login"`
+	Session   string  `json:"session"`
+	Logout    string  `json:"logout"`
+	Ticket    string  `json:"ticket"`
+	Key       string  `json:"key"`
+	Visitor   visitor `json:"visitor"`
+	Pass      string  `json:"pass,omitempty"`
+}
+
+// worker delivers the script.
+func (s *source) worker(w http.ResponseWriter, r *http.Request) {
+	w.Header().Add("Vary", "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site")
+	if !forWorker(r) {
+		fail(w, http.StatusForbidden, "only for a worker of this origin")
+		return
+	}
+	e, key, ok := s.found(w, r)
+	if !ok {
+		return
+	}
+	cfg := s.cfg.Worker
+	out := told{Websocket: cfg.Websocket, Login: "login", Session: "session", Logout: "logout", Ticket: "ticket", Key: cfg.Key}
+	var err error
+	if out.Visitor, err = s.visitor(e, key); err == nil && e != nil {
+		out.Pass, err = s.cfg.keys.newPass(key)
+	}
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(out) // it escapes what could end a script
+	}
+	if err != nil {
+		s.broken(w, "worker", err)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	// Should the script ever be wrong, it has nowhere to take anything.
+	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self' "+cfg.origin)
+	_, _ = fmt.Fprintf(w, "self.stampSite=%s;\n", text)
+	_, _ = w.Write(cfg.script)
+}
+
+func (s *source) workerPage() http.Handler { return gzhttp.GzipHandler(http.HandlerFunc(s.worker)) }
+
+// forWorker tells whether a request is for the script of a new worker of this origin: not for
+// fetch(), a module that another script imports, a frame, or what a service worker passes on,
+// whose answers scripts can read or run beside code of their own (W3C Fetch Metadata).
+func forWorker(r *http.Request) bool {
+	h := r.Header
+	return h.Get("Sec-Fetch-Dest") == "worker" && h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("Sec-Fetch-Site") == "same-origin"
+}
+
+// pass is what a worker shows for a ticket. Nothing is kept of it before that.
+type pass struct {
+	Session string `json:"session"` // key
+	ID      string `json:"id"`
+}
+
+const passName = "pass"
+
+func (k keyring) newPass(session string) (string, error) {
+	text, err := json.Marshal(pass{Session: session, ID: newSecret()})
+	if err != nil {
+		return "", err
+	}
+	sealed, err := k.seal(passName, text)
+	return base64.RawURLEncoding.EncodeToString(sealed), err
+}
+
+func (k keyring) openPass(secret string) (p pass, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(secret)
+	if err != nil {
+		return p, false
+	}
+	text, err := k.open(passName, sealed)
+	return p, err == nil && json.Unmarshal(text, &p) == nil
+}
+
+// Errors of passes.
+var (
+	errNoPass   = errors.New("no worker of ours asks for the ticket")
+	errNoKey    = errors.New("the worker has no key, and one is required")
+	errOtherKey = errors.New("the worker has shown another key before")
+)
+
+// enrolled returns the public key that a ticket is to be for: that of the worker whose pass is in
+// the request. A pass is good for the key that it comes with first.
+func (s *source) enrolled(r *http.Request, store *store, session string) (nkey string, err error) {
+	var asked struct {
+		Pass string `json:"pass"`
+		Nkey string `json:"nkey"`
+	}
+	if json.NewDecoder(r.Body).Decode(&asked) != nil {
+		return "", errNoPass
+	}
+	p, ok := s.cfg.keys.openPass(asked.Pass)
+	switch {
+	case !ok || p.Session != session:
+		return "", errNoPass
+	case asked.Nkey == "" && s.cfg.Worker.Key == keyRequired, asked.Nkey != "" && !nkeys.IsValidPublicUserKey(asked.Nkey):
+		return "", errNoKey
+	}
+	return asked.Nkey, store.bind(r.Context(), p.ID, asked.Nkey)
+}
+
+// notEnrolled tells whether a request is refused for that, and not since something is broken.
+func notEnrolled(err error) bool {
+	return slices.ContainsFunc([]error{errNoPass, errNoKey, errOtherKey}, func(known error) bool { return errors.Is(err, known) })
+}
+
+// bind keeps the key of a pass. Of two that come at once, one wins.
+func (s *store) bind(ctx context.Context, id, nkey string) error {
+	name := "pass." + id
+	sealed, err := s.keys.seal(name, []byte(nkey))
+	if err != nil {
+		return err
+	}
+	_, err = s.index.Create(ctx, name, sealed)
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return plain(err)
+	}
+	found, err := s.index.Get(ctx, name)
+	if err != nil {
+		return plain(err)
+	}
+	bound, err := s.keys.open(name, found.Value())
+	if err == nil && string(bound) != nkey {
+		err = errOtherKey
+	}
+	return err
+}
+
+// inboxOf is the subject that the answers of a session's connections go below; empty: the client's
+// own default.
+func (c *Config) inboxOf(e *entry, key string) (string, error) {
+	if c.Worker == nil || c.Worker.inbox == nil {
+		return "", nil
+	}
+	return c.Worker.inbox.Of(&session.Session{Data: e.visible(), Source: c.Name, Key: key})
+}
