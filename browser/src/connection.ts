@@ -1,0 +1,255 @@
+// The connection of a worker: made with a ticket and a key, or with the cookie, and made again
+// when it is lost, until there is no session any more.
+import { errors, wsconnect, type Auth, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
+import { newKey, type Key } from "./key.ts";
+import { StampError, type State } from "./messages.ts";
+import type { Site } from "./site.ts";
+import { WaitingSocket } from "./socket.ts";
+
+/** What is kept of a subscription, so that it can be made again. */
+export interface Subscribed {
+  subject: string;
+  queue?: string;
+  deliver: (err: Error | null, msg: Msg) => void;
+}
+
+/** Times in milliseconds. */
+const connectTimeout = 20_000, firstPause = 1_000, longestPause = 15_000;
+
+export class Connection {
+  readonly #site: Site;
+  readonly #tell: (state: State, reason: string) => void;
+  readonly #denied: (err: Error) => void;
+  readonly #subscriptions = new Map<number, Subscribed & { made?: Subscription }>();
+  readonly #key: Promise<Key | undefined>;
+  #state: State = "closed";
+  #reason = "";
+  #nc: NatsConnection | undefined;
+  #run = 0; // number of the loop that may act; another one has been stopped
+  #waiting: (() => void)[] = []; // for another state
+  #hurry = () => {};
+
+  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: Error) => void) {
+    this.#site = site;
+    this.#tell = tell;
+    this.#denied = denied;
+    this.#key = site.tickets ? newKey() : Promise.resolve(undefined);
+    self.addEventListener("online", () => this.#hurry());
+  }
+
+  /** Whether tickets are bound to a key. */
+  async keyed(): Promise<boolean> {
+    return await this.#key !== undefined;
+  }
+
+  /** Connects, and goes on until there is no session. */
+  start(inbox: string | undefined): void {
+    if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, inbox);
+  }
+
+  /** Ends it. */
+  async stop(state: "closed" | "signed-out", reason: string): Promise<void> {
+    this.#run++;
+    const nc = this.#nc;
+    this.#nc = undefined;
+    this.#set(state, reason);
+    this.#hurry();
+    await nc?.close();
+  }
+
+  /** The connection, once it is there. It fails when there will be none. */
+  ready(milliseconds: number): Promise<NatsConnection> {
+    return this.#within(milliseconds, this.#open());
+  }
+
+  async #open(): Promise<NatsConnection> {
+    while (!this.#nc) {
+      if (this.#state === "closed" || this.#state === "signed-out") throw new StampError(this.#state, this.#why());
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    return this.#nc;
+  }
+
+  async #within<T>(milliseconds: number, what: Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new StampError("timeout", `timed out after ${milliseconds} ms: ${this.#why()}`)), milliseconds);
+    });
+    try {
+      return await Promise.race([what, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #why(): string {
+    const what = { connecting: "not connected yet", connected: "connected", lost: "the connection is lost", refused: "the connection is refused", "signed-out": "not signed in", closed: "closed" }[this.#state];
+    return this.#reason === "" ? what : `${what}: ${this.#reason}`;
+  }
+
+  #set(state: State, reason = ""): void {
+    if (this.#state === state && this.#reason === reason) return;
+    this.#state = state;
+    this.#reason = reason;
+    this.#tell(state, reason);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const go of waiting) go();
+  }
+
+  async #loop(run: number, inbox: string | undefined): Promise<void> {
+    this.#set("connecting");
+    for (let failures = 0; run === this.#run; failures++) {
+      try {
+        const nc = await this.#connect(inbox);
+        if (run !== this.#run) {
+          await nc.close();
+          return;
+        }
+        failures = 0;
+        this.#use(nc);
+        const err = await nc.closed();
+        if (run !== this.#run) return;
+        this.#nc = undefined;
+        this.#set("lost", err ? err.message : "");
+      } catch (err) {
+        if (run === this.#run) await this.#failed(run, err);
+      }
+      if (run === this.#run) await this.#pause(failures);
+    }
+  }
+
+  async #failed(run: number, err: unknown): Promise<void> {
+    const reason = err instanceof Error ? err.message : String(err);
+    if (err instanceof StampError && (err.code === "signed-out" || err.code === "closed")) {
+      await this.stop(err.code, reason);
+      return;
+    }
+    if (!(err instanceof errors.AuthorizationError || err instanceof errors.UserAuthenticationExpiredError)) {
+      this.#set("lost", reason);
+      return;
+    }
+    // The server says as much when the session has ended as when it cannot tell.
+    const visitor = await this.#site.visitor().catch(() => undefined);
+    if (run !== this.#run) return;
+    if (visitor && !visitor.authenticated) await this.stop("signed-out", "there is no session");
+    else this.#set("refused", reason);
+  }
+
+  /**
+   * Waits a random time, or until the browser is online again. After each failure it may be longer: all
+   * browsers lose their connections at once when a server goes.
+   */
+  #pause(failures: number): Promise<void> {
+    return new Promise((resolve) => {
+      const most = Math.min(firstPause * 2 ** failures, longestPause);
+      const timer = setTimeout(resolve, most * Math.random());
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async #connect(inboxPrefix: string | undefined): Promise<NatsConnection> {
+    let auth: Auth | undefined, failure: unknown;
+    const credential = this.#credential();
+    credential.catch(() => {}); // it is awaited below
+    const prepare = async (nonce: string | undefined) => {
+      try {
+        auth = await (await credential)(nonce);
+      } catch (err) {
+        failure = err;
+        throw err;
+      }
+    };
+    try {
+      return await wsconnect({
+        // The address is the factory's; the client wants one too.
+        servers: this.#site.websocket, ignoreClusterUpdates: true, reconnect: false, timeout: connectTimeout,
+        authenticator: () => auth, name: "stamp", inboxPrefix,
+        // @ts-ignore: an option of the websocket transport that its types leave out
+        wsFactory: async () => ({ socket: new WaitingSocket(this.#site.websocket, prepare), encrypted: this.#site.websocket.startsWith("wss:") }),
+      });
+    } catch (err) {
+      throw failure ?? err;
+    }
+  }
+
+  /** What CONNECT says, as a function of the nonce. The ticket is fetched while the websocket opens. */
+  async #credential(): Promise<(nonce: string | undefined) => Promise<Auth | undefined>> {
+    if (!this.#site.tickets) return async () => undefined;
+    const key = await this.#key;
+    if (!key) {
+      if (this.#site.key === "required") throw new StampError("closed", "this browser lacks Ed25519, which the site requires");
+      const ticket = await this.#site.ticket("");
+      return async () => ({ auth_token: ticket });
+    }
+    const ticket = await this.#site.ticket(key.nkey);
+    return async (nonce) => {
+      if (nonce === undefined) throw new StampError("failed", "the server sends no nonce to sign; its configuration needs a user with an nkey");
+      return { auth_token: ticket, nkey: key.nkey, sig: await key.sign(nonce) } as Auth;
+    };
+  }
+
+  #use(nc: NatsConnection): void {
+    this.#nc = nc;
+    for (const s of this.#subscriptions.values()) this.#make(nc, s);
+    void this.#watch(nc);
+    this.#set("connected");
+  }
+
+  /** Tells what the server refuses of what nobody waits for. */
+  async #watch(nc: NatsConnection): Promise<void> {
+    for await (const status of nc.status()) {
+      if (status.type === "error" && status.error instanceof errors.PermissionViolationError) this.#denied(status.error);
+    }
+  }
+
+  #make(nc: NatsConnection, s: Subscribed & { made?: Subscription }): void {
+    s.made = nc.subscribe(s.subject, { callback: s.deliver, queue: s.queue });
+  }
+
+  /**
+   * Subscribes, on this connection and those after it, and returns when the server knows: that of the next
+   * connection, when this one is lost meanwhile.
+   */
+  async subscribe(id: number, s: Subscribed, milliseconds: number): Promise<void> {
+    let refused: Error | null = null;
+    const { deliver } = s;
+    const kept: Subscribed & { made?: Subscription } = {
+      ...s,
+      deliver: (err, msg) => {
+        if (err) {
+          refused = err;
+          this.#subscriptions.delete(id);
+        }
+        deliver(err, msg);
+      },
+    };
+    const nc = await this.ready(milliseconds);
+    this.#subscriptions.set(id, kept);
+    try {
+      this.#make(nc, kept);
+      await this.#within(milliseconds, this.#flushed());
+    } catch (err) {
+      this.unsubscribe(id);
+      throw err;
+    }
+    if (refused) throw refused;
+  }
+
+  /** Waits until the server has read all that was sent. The client's flush() waits for ever when the connection is lost. */
+  async #flushed(): Promise<void> {
+    for (let flushed = false; !flushed;) {
+      const nc = await this.#open();
+      const closed = nc.closed().then(() => false);
+      flushed = await Promise.race([nc.flush().then(() => true, () => closed), closed]);
+    }
+  }
+
+  unsubscribe(id: number): void {
+    this.#subscriptions.get(id)?.made?.unsubscribe();
+    this.#subscriptions.delete(id);
+  }
+}

@@ -1,0 +1,19 @@
+// Headers that a page gives.
+import type { HeaderMap } from "./messages.ts";
+
+/** Headers in whatever form fetch() takes them, as a map of our own. */
+export function headerMap(init: HeadersInit | HeaderMap | undefined): HeaderMap {
+  if (init instanceof Headers || Array.isArray(init)) return Object.fromEntries(new Headers(init as HeadersInit).entries());
+  return { ...(init as HeaderMap | undefined) };
+}
+
+/** Takes a header out of the map, whatever the case of its name. */
+export function take(headers: HeaderMap, name: string): string | undefined {
+  let found: string | undefined;
+  for (const key of Object.keys(headers)) {
+    if (key.toLowerCase() !== name.toLowerCase()) continue;
+    found = String(headers[key]);
+    delete headers[key];
+  }
+  return found;
+}

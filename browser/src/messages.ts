@@ -1,0 +1,85 @@
+// What the page and the worker say to each other over a MessagePort. The page asks with a Call,
+// and the worker answers each with one Reply of the same id; Events come by themselves.
+
+/** Names and values; several values are several lines. */
+export type HeaderMap = Record<string, string | string[]>;
+
+/** How requests are sent. Times are in milliseconds. */
+export interface Limits {
+  /** How long an answer is waited for. Default: 20000. */
+  timeout?: number;
+  /** The same after a time-out, so that a backlog drains. Default: 1000. */
+  timeoutAfter?: number;
+  /** For how long, after a time-out, timeoutAfter holds. Default: 300000. */
+  recovery?: number;
+  /** One request at a time, in the order of the calls. Default: false. */
+  ordered?: boolean;
+  /** Requests that may be under way at once, else; the others wait. Default: 16. */
+  concurrency?: number;
+}
+
+/** Who is signed in, as far as the page may know. */
+export interface Session {
+  authenticated: boolean;
+  /** Unix seconds. */
+  expires?: number;
+  /** Those that the site's configuration lists. */
+  claims?: Record<string, unknown>;
+}
+
+/** What start() tells. */
+export interface Started extends Session {
+  /** Where the page sends the visitor to sign in; absent when the site has no such page. */
+  login?: string;
+  /** Whether tickets are bound to a key of the worker's. */
+  key: boolean;
+}
+
+/**
+ * State of the connection. "lost": it is being tried again; "refused": the same, and the server has
+ * said no; "signed-out": there is no session, start() begins anew; "closed": by close(), or because
+ * the browser cannot do what the site requires.
+ */
+export type State = "connecting" | "connected" | "lost" | "refused" | "signed-out" | "closed";
+
+export type Code = "timeout" | "unanswered" | "denied" | "signed-out" | "refused" | "closed" | "too-large" | "invalid" | "failed";
+
+export type Call =
+  | { op: "start"; limits: Limits }
+  | { op: "session" }
+  | { op: "logout" }
+  | { op: "request"; subject: string; headers: HeaderMap; data: Uint8Array; timeout?: number }
+  | { op: "publish"; subject: string; headers: HeaderMap; data: Uint8Array; reply?: string }
+  | { op: "subscribe"; subject: string; queue?: string; subscription: number }
+  | { op: "unsubscribe"; subscription: number }
+  | { op: "abort"; call: number };
+
+export type Asked = Call & { id: number };
+
+/** A message as it crosses the port. status is that of the first line, "NATS/1.0 503". */
+export interface Wire {
+  subject: string;
+  reply?: string;
+  status?: number;
+  description?: string;
+  headers: [string, string[]][];
+  data: Uint8Array;
+}
+
+export type Reply = { id: number; value: unknown } | { id: number; error: { code: Code; message: string } };
+
+export type Event =
+  | { event: "state"; state: State; reason: string }
+  | { event: "message"; subscription: number; message: Wire }
+  | { event: "error"; message: string; subscription?: number };
+
+/** An error with a code that programs can tell apart. */
+export class StampError extends Error {
+  readonly code: Code;
+
+  constructor(code: Code, message: string) {
+    super(message);
+    this.name = "StampError";
+    this.code = code;
+  }
+}

@@ -1,0 +1,189 @@
+// The worker's side of the port: all that a page can ask for.
+import { errors, headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
+import { Connection } from "./connection.ts";
+import { StampError, type Asked, type Code, type Event, type HeaderMap, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
+import { Patience, Queue } from "./queue.ts";
+import type { Site, Visitor } from "./site.ts";
+
+/** How the workers of other tabs are told that a session has ended. */
+export interface Neighbours {
+  tell(): void;
+}
+
+const defaultConcurrency = 16;
+
+type Request = Asked & { op: "request" };
+
+export class Server {
+  readonly #port: MessagePort;
+  readonly #site: Site;
+  readonly #neighbours: Neighbours;
+  readonly #connection: Connection;
+  readonly #aborts = new Map<number, AbortController>();
+  #queue = new Queue(defaultConcurrency);
+  #patience = new Patience({});
+  #inbox: string | undefined;
+
+  constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
+    this.#port = port;
+    this.#site = site;
+    this.#neighbours = neighbours;
+    this.#connection = new Connection(
+      site,
+      (state: State, reason: string) => this.#tell({ event: "state", state, reason }),
+      (err) => this.#tell({ event: "error", message: err.message }),
+    );
+    port.onmessage = ({ data }) => void this.#answer(data);
+  }
+
+  /** Looks again whether there is a session, and the same visitor's: somebody else may have signed in since. */
+  async recheck(): Promise<void> {
+    const visitor = await this.#site.visitor().catch(() => undefined);
+    if (visitor && (!visitor.authenticated || visitor.inbox !== this.#inbox)) await this.#connection.stop("signed-out", "signed out in another tab");
+  }
+
+  #tell(event: Event): void {
+    this.#port.postMessage(event);
+  }
+
+  async #answer(asked: Asked): Promise<void> {
+    let reply: Reply;
+    try {
+      reply = { id: asked.id, value: await this.#do(asked) };
+    } catch (err) {
+      reply = { id: asked.id, error: told(err) };
+    }
+    this.#port.postMessage(reply);
+  }
+
+  async #do(asked: Asked): Promise<unknown> {
+    switch (asked.op) {
+      case "start":
+        this.#queue = new Queue(asked.limits.ordered ? 1 : Math.max(1, asked.limits.concurrency ?? defaultConcurrency));
+        this.#patience = new Patience(asked.limits);
+        return this.#start();
+      case "session":
+        return known(await this.#site.visitor());
+      case "logout":
+        return this.#logout();
+      case "request":
+        return this.#request(asked);
+      case "publish": {
+        checkNames({ subject: asked.subject, reply: asked.reply });
+        const nc = await this.#connection.ready(this.#patience.current);
+        nc.publish(asked.subject, asked.data, { headers: written(asked.headers), reply: asked.reply });
+        return undefined;
+      }
+      case "subscribe": {
+        const { subject, queue, subscription } = asked;
+        checkNames({ subject, queue });
+        const deliver = (err: Error | null, msg: Msg) =>
+          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg) });
+        return this.#connection.subscribe(subscription, { subject, queue, deliver }, this.#patience.current);
+      }
+      case "unsubscribe":
+        return this.#connection.unsubscribe(asked.subscription);
+      case "abort":
+        this.#aborts.get(asked.call)?.abort();
+        return undefined;
+      default: // a page is not to be trusted with the types
+        throw new StampError("invalid", "unknown operation");
+    }
+  }
+
+  async #start(): Promise<Started> {
+    const visitor = await this.#site.visitor();
+    this.#inbox = visitor.inbox;
+    if (visitor.authenticated) this.#connection.start(visitor.inbox);
+    else await this.#connection.stop("signed-out", "");
+    return { ...known(visitor), login: this.#site.login, key: await this.#connection.keyed() };
+  }
+
+  async #logout(): Promise<unknown> {
+    const told = await this.#site.logout();
+    await this.#connection.stop("signed-out", "signed out");
+    this.#neighbours.tell();
+    return told;
+  }
+
+  async #request(asked: Request): Promise<Wire> {
+    checkNames({ subject: asked.subject });
+    const abort = new AbortController();
+    this.#aborts.set(asked.id, abort);
+    try {
+      return await this.#queue.run(() => this.#send(asked), abort.signal);
+    } finally {
+      this.#aborts.delete(asked.id);
+    }
+  }
+
+  async #send(asked: Request): Promise<Wire> {
+    const patience = asked.timeout ?? this.#patience.current;
+    const began = performance.now();
+    try {
+      const nc = await this.#connection.ready(patience);
+      return wire(await nc.request(asked.subject, asked.data, {
+        headers: written(asked.headers), timeout: Math.max(1, patience - (performance.now() - began)),
+      }));
+    } catch (err) {
+      const e = told(err);
+      if (e.code !== "timeout") throw err;
+      this.#patience.lost(patience);
+      throw new StampError("timeout", e.message.startsWith("timed out") ? e.message : `timed out after ${patience} ms`);
+    }
+  }
+}
+
+/**
+ * Refuses what would be more than a word in a line of the protocol. The client checks subjects of
+ * messages alone, and a page could write lines of its own with the others.
+ */
+function checkNames({ subject, ...others }: { subject: string; reply?: string | undefined; queue?: string | undefined }): void {
+  for (const [what, name] of Object.entries({ subject, ...others })) {
+    if (name === undefined && what !== "subject") continue;
+    if (typeof name !== "string" || !/^[^\s\u0000-\u001f\u007f]+$/.test(name)) {
+      throw new StampError("invalid", `the ${what} is empty, or holds a space or a control character`);
+    }
+  }
+}
+
+/** The part of a visitor that the page may have. */
+function known({ authenticated, expires, claims }: Visitor): Session {
+  return authenticated ? { authenticated, expires, claims } : { authenticated };
+}
+
+function written(map: HeaderMap): MsgHdrs {
+  const h = headers();
+  for (const [name, values] of Object.entries(map)) {
+    for (const value of Array.isArray(values) ? values : [values]) {
+      try {
+        h.append(name, value);
+      } catch {
+        throw new StampError("invalid", `header ${JSON.stringify(name)} cannot be sent: its name or value is not allowed`);
+      }
+    }
+  }
+  return h;
+}
+
+function wire(msg: Msg): Wire {
+  const { subject, reply, data, headers } = msg;
+  return { subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description, headers: [...headers ?? []], data };
+}
+
+/** An error as the page gets it. */
+function told(err: unknown): { code: Code; message: string } {
+  if (err instanceof StampError) return { code: err.code, message: err.message };
+  const cause = err instanceof errors.RequestError && err.cause instanceof Error ? err.cause : err;
+  const message = cause instanceof Error ? cause.message : "failed";
+  if (cause instanceof errors.NoRespondersError || err instanceof errors.RequestError && err.isNoResponders()) {
+    return { code: "unanswered", message: "nobody answers there" };
+  }
+  // The client says so without a cause to those who wait when it closes (muxsubscription.ts).
+  if (cause instanceof errors.RequestError) return { code: "failed", message: "the connection was lost before the answer came" };
+  if (cause instanceof errors.TimeoutError) return { code: "timeout", message };
+  if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
+  if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };
+  if (cause instanceof errors.InvalidArgumentError) return { code: /payload/i.test(message) ? "too-large" : "invalid", message };
+  return { code: "failed", message };
+}

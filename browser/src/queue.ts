@@ -1,0 +1,85 @@
+// Order, back-pressure and time-outs of requests.
+import { StampError, type Limits } from "./messages.ts";
+
+/** Lets a number of tasks run at once; the others wait in their order. */
+export class Queue {
+  readonly #limit: number;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Runs a task when its turn comes. A signal that is aborted ends the wait, and the turn. */
+  async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    await this.#turn(signal);
+    try {
+      return await Promise.race([task(), aborted(signal)]);
+    } finally {
+      this.#running--;
+      this.#next();
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    if (this.#running < this.#limit && !signal.aborted) {
+      this.#running++;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const begin = () => {
+        this.#running++;
+        resolve();
+      };
+      this.#waiting.push(begin);
+      aborted(signal).catch((err) => {
+        const at = this.#waiting.indexOf(begin);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        reject(err);
+      });
+    });
+  }
+
+  #next(): void {
+    if (this.#running < this.#limit) this.#waiting.shift()?.();
+  }
+}
+
+/** Rejects when a signal is aborted; never resolves. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = () => reject(new StampError("closed", "aborted"));
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** How long to wait for an answer: shorter for a while after one did not come. */
+export class Patience {
+  readonly #timeout: number;
+  readonly #after: number;
+  readonly #recovery: number;
+  readonly #now: () => number;
+  #until = -Infinity;
+
+  constructor({ timeout = 20_000, timeoutAfter = 1_000, recovery = 300_000 }: Limits, now = () => performance.now()) {
+    this.#timeout = timeout;
+    this.#after = Math.min(timeoutAfter, timeout);
+    this.#recovery = recovery;
+    this.#now = now;
+  }
+
+  /** Milliseconds. */
+  get current(): number {
+    return this.#now() < this.#until ? this.#after : this.#timeout;
+  }
+
+  /**
+   * Says that an answer did not come in that time. One that was given less time proves nothing:
+   * else a backlog that goes on would never end the shorter ones.
+   */
+  lost(milliseconds: number): void {
+    if (milliseconds >= this.#timeout) this.#until = this.#now() + this.#recovery;
+  }
+}

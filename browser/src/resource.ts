@@ -1,0 +1,30 @@
+// How a path becomes a subject.
+
+/**
+ * The subject of a resource: "/api/users/7" is "api.users.7". Each segment of the path is a token.
+ * What a token cannot hold, dots and wildcards too, stays percent-encoded, so that different paths
+ * are different subjects; a slash at the end says nothing. Throws TypeError for what is no path of
+ * this origin.
+ */
+export function subjectOf(resource: string | URL, origin: string): string {
+  let url: URL;
+  try {
+    url = new URL(resource, origin);
+  } catch {
+    throw new TypeError(`not a resource: ${JSON.stringify(String(resource))}`);
+  }
+  if (url.origin !== new URL(origin).origin) throw new TypeError(`a resource of another origin: ${url.origin}`);
+  const segments = url.pathname.replace(/^\//, "").replace(/\/$/, "").split("/");
+  return segments.map((segment) => token(segment, url.pathname)).join(".");
+}
+
+function token(segment: string, path: string): string {
+  if (segment === "") throw new TypeError(`a segment of the path is empty: ${path}`);
+  let text: string;
+  try {
+    text = decodeURIComponent(segment);
+  } catch {
+    throw new TypeError(`a segment of the path is not percent-encoded UTF-8: ${path}`);
+  }
+  return encodeURIComponent(text).replaceAll(".", "%2E").replaceAll("*", "%2A");
+}

@@ -1,0 +1,85 @@
+// For pages that were written for the package rest-secure. docs/browser.md has what became of
+// each of its features.
+import type { Answer } from "./answer.ts";
+import { headerMap, take } from "./headers.ts";
+import type { HeaderMap } from "./messages.ts";
+import { Stamp, type FetchOptions } from "./stamp.ts";
+import { subjectOf } from "./resource.ts";
+
+export interface RestSecureOptions {
+  /** Its path comes before that of each resource. */
+  endpoint: string;
+  /** That there is a session is asked whether or not this is set. */
+  refresh_token_uri?: string;
+  /** Milliseconds. Default: 20000. */
+  timeout?: number;
+  contentType?: string;
+  "content-type"?: string;
+  /** response: a header of answers that the page does not get. request: the server stamps its own. */
+  authHeader?: { request?: string; response?: string };
+  /** URL of the worker's script. Default: "/auth/worker.js". */
+  worker?: string | URL;
+  /** Not used: the worker is ours. */
+  QOper8?: unknown;
+  qOptions?: unknown;
+  /** Not used: no token passes here. */
+  authTokenType?: string;
+}
+
+export interface RestSecureFetchOptions extends FetchOptions {
+  /** Names of claims of the session that are put into the answer's body. */
+  jwt_claims?: string[];
+}
+
+/** The class of rest-secure, over a worker of ours: one request at a time, in order. */
+export class REST_Secure {
+  readonly name = "REST-Secure";
+  /** What it stands on, for what rest-secure does not have. */
+  readonly stamp: Stamp;
+  readonly #options: RestSecureOptions;
+  #began = false;
+
+  constructor(options: RestSecureOptions) {
+    this.#options = options;
+    const prefix = new URL(options.endpoint ?? "/", location.origin).pathname.replace(/\/$/, "");
+    this.stamp = new Stamp({
+      ordered: true,
+      subject: (resource) => subjectOf(prefix + "/" + String(resource).replace(/^\//, ""), location.origin),
+      worker: options.worker,
+      timeout: options.timeout,
+      contentType: options.contentType ?? options["content-type"],
+    });
+  }
+
+  /** Resolves with {error} where rest-secure does. */
+  async start(): Promise<{ already_authenticated: boolean; claims?: Record<string, unknown> } | { error: string }> {
+    if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
+    if (this.#began) return { error: "the worker has been started already" };
+    this.#began = true;
+    try {
+      const { authenticated, claims } = await this.stamp.start();
+      return authenticated ? { already_authenticated: true, claims } : { already_authenticated: false };
+    } catch (err) {
+      this.#began = false;
+      return { error: err instanceof Error ? err.message : String(err) };
+    }
+  }
+
+  async fetch<T = any>(resource: string, { jwt_claims, ...options }: RestSecureFetchOptions = {}): Promise<Answer<T>> {
+    const answer = await this.stamp.fetch(resource, { ...options, headers: this.#sent(options.headers) });
+    const hidden = this.#options.authHeader?.response;
+    if (hidden !== undefined) delete answer.headers[hidden.toLowerCase()];
+    if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
+      const { claims } = await this.stamp.session();
+      for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];
+    }
+    return answer;
+  }
+
+  /** Headers without those that rest-secure keeps for itself. */
+  #sent(init: HeadersInit | HeaderMap | undefined): HeaderMap {
+    const sent = headerMap(init);
+    for (const name of ["X-Authorization", "Authorization", this.#options.authHeader?.request]) if (name !== undefined) take(sent, name);
+    return sent;
+  }
+}

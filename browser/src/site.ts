@@ -1,0 +1,99 @@
+// The site, as the worker knows it. It comes with the worker's own script, from the site, and never
+// from the page: who could tell the worker where to connect could have its tickets.
+import { StampError, type Session } from "./messages.ts";
+
+/** URLs are relative to the worker's script. */
+export interface SiteConfig {
+  /** ws or wss URL of the server. */
+  websocket: string;
+  /** GET: JSON of a Session, with the prefix of inboxes in "inbox". */
+  session: string;
+  /** POST: ends the session. */
+  logout?: string;
+  /** POST: JSON with a ticket. Without it the cookie alone opens connections. */
+  ticket?: string;
+  /** A page. */
+  login?: string;
+  /** Whether tickets are for a key alone. */
+  key?: "required" | "optional";
+  /** What tickets are given for. */
+  pass?: string;
+  /** What GET session would have said when the script was delivered. */
+  visitor?: Visitor;
+}
+
+export interface Visitor extends Session {
+  inbox?: string;
+}
+
+const patience = 20_000; // milliseconds
+
+const signedOut = (reason: string) => new StampError("signed-out", reason);
+
+export class Site {
+  readonly websocket: string;
+  readonly login: string | undefined;
+  readonly tickets: boolean;
+  readonly key: "required" | "optional";
+  readonly #config: SiteConfig;
+  readonly #base: string;
+  #delivered: Visitor | undefined;
+
+  constructor(config: SiteConfig, base: string) {
+    this.#config = config;
+    this.#base = base;
+    this.#delivered = config.visitor;
+    this.websocket = config.websocket;
+    this.login = config.login === undefined ? undefined : this.#url(config.login);
+    this.tickets = config.ticket !== undefined;
+    this.key = config.key ?? "required";
+  }
+
+  #url(path: string): string {
+    return new URL(path, this.#base).href;
+  }
+
+  async #ask(method: string, path: string, body?: unknown): Promise<Response> {
+    const init: RequestInit = {
+      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(patience),
+    };
+    if (body !== undefined) {
+      init.body = JSON.stringify(body);
+      init.headers = { "Content-Type": "application/json" };
+    }
+    return fetch(this.#url(path), init);
+  }
+
+  /** Who is signed in. The answer that came with the script is used once. */
+  async visitor(): Promise<Visitor> {
+    const delivered = this.#delivered;
+    this.#delivered = undefined;
+    if (delivered) return delivered;
+    const answer = await this.#ask("GET", this.#config.session);
+    if (answer.status === 401) return { authenticated: false };
+    if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
+    return answer.json();
+  }
+
+  /** A ticket for one connection, for the holder of a key. */
+  async ticket(nkey: string): Promise<string> {
+    const answer = await this.#ask("POST", this.#config.ticket!, { pass: this.#config.pass, nkey });
+    switch (answer.status) {
+      case 401:
+        throw signedOut("there is no session");
+      case 403: // the pass was for a session before
+        throw signedOut("the session is another one than when the page was loaded");
+    }
+    if (!answer.ok) throw new StampError("failed", `the site gives no ticket: status ${answer.status}`);
+    return (await answer.json()).ticket;
+  }
+
+  /** Ends the session. */
+  async logout(): Promise<{ end_session_url?: string }> {
+    if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
+    const answer = await this.#ask("POST", this.#config.logout);
+    if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
+    const told = answer.status === 204 ? {} : await answer.json();
+    return { end_session_url: told.end_session_url };
+  }
+}

@@ -1,0 +1,284 @@
+import { answerOf, failure, Message, type Answer } from "./answer.ts";
+import { encode, type Body } from "./body.ts";
+import { headerMap, take } from "./headers.ts";
+import { StampError, type Call, type Event as WorkerEvent, type HeaderMap, type Limits, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
+import { subjectOf } from "./resource.ts";
+
+export interface Options extends Limits {
+  /** URL of the worker's script, of the page's origin. Default: "/auth/worker.js". */
+  worker?: string | URL;
+  /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
+  subject?: (resource: string | URL, method: string) => string;
+  /** Type of bodies that have none. Default: "application/json". */
+  contentType?: string;
+}
+
+export interface FetchOptions {
+  /** It is sent as the header Method. Default: GET. */
+  method?: string;
+  headers?: HeadersInit | HeaderMap;
+  /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
+  body?: Body;
+  signal?: AbortSignal;
+  /** Milliseconds, for this request alone. */
+  timeout?: number;
+}
+
+export interface RequestOptions {
+  headers?: HeaderMap;
+  signal?: AbortSignal;
+  /** Milliseconds, for this request alone. */
+  timeout?: number;
+}
+
+/** A subscription. It lives on when the connection is lost and made again. */
+export interface Subscription {
+  unsubscribe(): Promise<void>;
+}
+
+type Waiting = { resolve: (value: any) => void; reject: (err: Error) => void };
+
+const noBody = new Uint8Array(0);
+
+/**
+ * A connection to NATS that a worker owns. The page has neither the websocket nor anything to open
+ * one with.
+ *
+ * Events: "state" ({detail: {state, reason}}) and "error" ({detail: {message}}), for what the server
+ * refuses of what nobody waits for.
+ */
+export class Stamp extends EventTarget {
+  readonly #options: Options;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #subscriptions = new Map<number, { deliver: (msg: Message) => void; failed: (err: Error) => void }>();
+  #worker: Worker | undefined;
+  #port: MessagePort | undefined;
+  #state: State = "closed";
+  #starting: Promise<Started> | undefined;
+  #login: string | undefined;
+  #number = 0;
+  #sent: Promise<void> = Promise.resolve(); // all requests of before
+
+  constructor(options: Options = {}) {
+    super();
+    this.#options = options;
+  }
+
+  /** State of the connection. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /**
+   * Starts the worker, which connects where the visitor is signed in, and tells whether that is so.
+   * After a sign-in without a new page it is called again: the worker's credentials come with it.
+   */
+  start(): Promise<Started> {
+    if (!this.#starting || this.#state === "signed-out") {
+      this.close();
+      const starting = this.#starting = this.#start();
+      starting.catch(() => { // it may be tried again
+        if (this.#starting === starting) this.#starting = undefined;
+      });
+    }
+    return this.#starting;
+  }
+
+  async #start(): Promise<Started> {
+    this.#spawn();
+    const { timeout, timeoutAfter, recovery, ordered, concurrency } = this.#options;
+    const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency } });
+    this.#login = started.login;
+    return started;
+  }
+
+  /** Who is signed in now, as far as the page may know. */
+  session(): Promise<Session> {
+    return this.#ask<Session>({ op: "session" });
+  }
+
+  /**
+   * Ends the session, in all tabs. The answer may have the URL where the session of the OpenID
+   * provider can be ended too.
+   */
+  logout(): Promise<{ end_session_url?: string }> {
+    return this.#ask({ op: "logout" });
+  }
+
+  /** Sends the visitor to the site's login page, and back to a path of this origin. */
+  login(to = location.pathname + location.search): void {
+    if (this.#login === undefined) throw new StampError("invalid", "the site has no login page, or start() has not ended");
+    const url = new URL(this.#login);
+    url.searchParams.set("to", to);
+    location.assign(url);
+  }
+
+  /**
+   * Sends a request to the service of a resource, as fetch() does. It resolves with errors too, in
+   * body.error, and rejects with the signal's reason, or TypeError for what cannot be sent.
+   */
+  async fetch<T = any>(resource: string | URL, options: FetchOptions = {}): Promise<Answer<T>> {
+    const method = (options.method ?? "GET").toUpperCase();
+    const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, location.origin);
+    const headers = headerMap(options.headers), given = take(headers, "content-type");
+    take(headers, "method");
+    take(headers, "query");
+    headers["Method"] = method;
+    const query = new URL(resource, location.origin).search.slice(1);
+    if (query !== "") headers["Query"] = query;
+    try {
+      return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
+        if (type !== undefined) headers["Content-Type"] = type;
+        return this.#request(subject, headers, data, options);
+      }));
+    } catch (err) {
+      if (err instanceof StampError) return failure(err.code, err.message);
+      throw err;
+    }
+  }
+
+  /** Sends a request. Rejects with StampError, or the signal's reason. */
+  async request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
+    return new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, { ...options.headers }, bytes(payload), options)));
+  }
+
+  /** Publishes a message. What the server refuses of it comes as an "error" event. */
+  publish(subject: string, payload?: Uint8Array | string, options: { headers?: HeaderMap; reply?: string } = {}): Promise<void> {
+    return this.#ask({ op: "publish", subject, headers: { ...options.headers }, data: bytes(payload), reply: options.reply });
+  }
+
+  /**
+   * Subscribes, and resolves when the server has agreed; rejects with StampError when it has not.
+   * failed is told when it no longer does: after a new connection, or when the session has ended.
+   */
+  async subscribe(
+    subject: string, deliver: (msg: Message) => void,
+    options: { queue?: string; failed?: (err: Error) => void } = {},
+  ): Promise<Subscription> {
+    const subscription = ++this.#number;
+    this.#subscriptions.set(subscription, { deliver, failed: options.failed ?? (() => {}) });
+    try {
+      await this.#ask({ op: "subscribe", subject, subscription, queue: options.queue });
+    } catch (err) {
+      this.#subscriptions.delete(subscription);
+      throw err;
+    }
+    return {
+      unsubscribe: async () => {
+        this.#subscriptions.delete(subscription);
+        if (this.#port) await this.#ask({ op: "unsubscribe", subscription });
+      },
+    };
+  }
+
+  /** Ends the worker and its connection. start() begins anew. */
+  close(): void {
+    this.#worker?.terminate();
+    this.#port?.close();
+    this.#worker = this.#port = this.#starting = undefined;
+    this.#fail(new StampError("closed", "closed"));
+    this.#change("closed", "");
+  }
+
+  #spawn(): void {
+    const url = new URL(this.#options.worker ?? "/auth/worker.js", location.href);
+    const worker = new Worker(url, { name: "stamp" });
+    const { port1, port2 } = new MessageChannel();
+    // The site does not give the script, or the browser no worker.
+    worker.onerror = (event) => {
+      event.preventDefault();
+      if (this.#worker === worker) this.#fail(new StampError("failed", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+    };
+    port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => this.#receive(data);
+    worker.postMessage(null, [port2]);
+    this.#worker = worker;
+    this.#port = port1;
+  }
+
+  #receive(data: Reply | WorkerEvent): void {
+    if ("id" in data) {
+      const waiting = this.#waiting.get(data.id);
+      this.#waiting.delete(data.id);
+      if ("error" in data) waiting?.reject(new StampError(data.error.code, data.error.message));
+      else waiting?.resolve(data.value);
+      return;
+    }
+    switch (data.event) {
+      case "state":
+        this.#change(data.state, data.reason);
+        break;
+      case "message":
+        this.#subscriptions.get(data.subscription)?.deliver(new Message(data.message));
+        break;
+      case "error":
+        if (data.subscription === undefined) {
+          this.dispatchEvent(new CustomEvent("error", { detail: { message: data.message } }));
+        } else {
+          this.#subscriptions.get(data.subscription)?.failed(new StampError("denied", data.message));
+          this.#subscriptions.delete(data.subscription);
+        }
+    }
+  }
+
+  #change(state: State, reason: string): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    if (state === "closed" || state === "signed-out") { // a worker after this one knows nothing of them
+      const ended = [...this.#subscriptions.values()];
+      this.#subscriptions.clear();
+      for (const { failed } of ended) failed(new StampError(state, reason || state));
+    }
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+  }
+
+  #fail(err: Error): void {
+    for (const { reject } of this.#waiting.values()) reject(err);
+    this.#waiting.clear();
+  }
+
+  #ask<T>(call: Call, id = ++this.#number): Promise<T> {
+    const port = this.#port;
+    if (!port) return Promise.reject(new StampError("closed", "not started: call start() first"));
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      port.postMessage({ ...call, id });
+    });
+  }
+
+  /** Sends what is ready; where order matters, not before the calls before it have. */
+  async #inOrder<T>(ready: Promise<T>, send: (made: T) => Promise<Wire>): Promise<Wire> {
+    if (!this.#options.ordered) return send(await ready);
+    const before = this.#sent;
+    let sent = () => {};
+    this.#sent = new Promise((resolve) => { sent = resolve; });
+    try {
+      const [made] = await Promise.all([ready, before]);
+      return send(made); // not awaited: the next one may be sent, and waits in the worker
+    } finally {
+      sent();
+    }
+  }
+
+  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal; timeout?: number }): Promise<Wire> {
+    signal?.throwIfAborted();
+    const id = ++this.#number;
+    const answer = this.#ask<Wire>({ op: "request", subject, headers, data, timeout }, id);
+    if (!signal) return answer;
+    answer.catch(() => {}); // it may come when nobody waits any more
+    let abort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      abort = () => {
+        reject(signal.reason);
+        void this.#ask({ op: "abort", call: id }).catch(() => {});
+      };
+      signal.addEventListener("abort", abort);
+    });
+    try {
+      return await Promise.race([answer, aborted]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+}
+
+const bytes = (payload: Uint8Array | string | undefined) => (typeof payload === "string" ? new TextEncoder().encode(payload) : payload ?? noBody);

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { subjectOf } from "../src/resource.ts";
+
+const origin = "https://app.example";
+
+test("a path becomes a subject", () => {
+  for (const [resource, subject] of [
+    ["/api/users/7", "api.users.7"],
+    ["api/users/7", "api.users.7"],
+    ["/api/users/7/", "api.users.7"],
+    ["/api/users/7?deep=1#top", "api.users.7"],
+    ["https://app.example/api", "api"],
+    ["/api/../other/./x", "other.x"],
+    ["/api/%2e%2e/other", "other"], // a URL's dots are dots, however they are written
+    ["/api/a.b", "api.a%2Eb"],
+    ["/api/*", "api.%2A"],
+    ["/api/>", "api.%3E"],
+    ["/api/a b", "api.a%20b"],
+    ["/api/a%0d%0aPUB x 0", "api.a%0D%0APUB%20x%200"],
+    ["/$SYS/REQ", "%24SYS.REQ"],
+    ["/api/%41", "api.A"],
+    ["/api/ü", "api.%C3%BC"],
+    ["/api/a%2Fb", "api.a%2Fb"],
+    ["/api/%25", "api.%25"],
+  ] as const) assert.equal(subjectOf(resource, origin), subject, resource);
+});
+
+test("what is no path of this origin is refused", () => {
+  for (const resource of ["/", "", "//elsewhere.example/x", "https://elsewhere.example/x", "http://app.example/api", "/a//b", "/api/%zz", "/api/%ff", "http://[", "javascript:alert(1)", "data:,x", "blob:https://elsewhere.example/x"]) {
+    assert.throws(() => subjectOf(resource, origin), TypeError, resource);
+  }
+});
+
+test("different paths are different subjects, and each is a valid one", () => {
+  const letters = ["a", "B", "7", ".", "..", "*", ">", " ", "%", "%2E", "%2f", "%00", "\t", "\r\n", "$", "_", "~", "ü", "\u{1f600}", "\ud800", "/", "?", "#", "\\", ":", "@", "!", "'", "("];
+  let seed = 7;
+  const random = (n: number) => (seed = (seed * 48271) % 0x7fffffff) % n;
+  const seen = new Map<string, string>();
+  for (let n = 0; n < 50_000; n++) {
+    const path = "/" + Array.from({ length: 1 + random(6) }, () => letters[random(letters.length)]).join("");
+    let subject: string;
+    try {
+      subject = subjectOf(path, origin);
+    } catch (err) {
+      assert.ok(err instanceof TypeError);
+      continue;
+    }
+    assert.match(subject, /^[A-Za-z0-9_~!'()%-]+(\.[A-Za-z0-9_~!'()%-]+)*$/, path);
+    // What the token stands for is what the URL's segment stands for.
+    const meant = new URL(path, origin).pathname.replace(/^\/|\/$/g, "").split("/").map(decodeURIComponent);
+    assert.deepEqual(subject.split(".").map(decodeURIComponent), meant, path);
+    const same = JSON.stringify(meant);
+    assert.equal(seen.get(subject) ?? same, same);
+    seen.set(subject, same);
+  }
+  assert.ok(seen.size > 1000);
+});
