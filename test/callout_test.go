@@ -1,6 +1,8 @@
 package test
 
 import (
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"stamp/server/callout/session"
 	"stamp/server/claim"
 	"stamp/test/harness"
 )
@@ -169,4 +172,31 @@ func TestDefaultSentinelWithCallout(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectMsg(t, sub, "a message of nats.go", block("Callout: c1"))
+}
+
+// A page's worker has a ticket and a key of its own: with a default sentinel both come to the
+// handler, with the signature of the server's nonce.
+func TestDefaultSentinelWithAKey(t *testing.T) {
+	o := newCalloutOperator(t, nil)
+	sentinel := o.auth.User(t, "sentinel", nil, harness.Bearer)
+	s := harness.Start(t, o.Conf(t)+"default_sentinel: "+sentinel.JWT)
+	let := answers("", o.app.Key, calloutClaims)
+	callout := harness.Callout{Issuer: o.auth.Key}
+	callout.Answer = func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		if c := (session.Credential{
+			Nkey: req.ConnectOptions.Nkey, Nonce: req.ClientInformation.Nonce, Signature: req.ConnectOptions.SignedNonce,
+		}); !c.Signed() {
+			return "", errors.New("the nonce is not signed")
+		}
+		return let(req)
+	}
+	callout.Serve(t, s.Connect(t, o.service.Options()...))
+	key := must(nkeys.CreateUser())
+	worker := func(nonce string) map[string]any {
+		signature := base64.RawURLEncoding.EncodeToString(must(key.Sign([]byte(nonce))))
+		return map[string]any{"auth_token": "session", "nkey": harness.Public(t, key), "sig": signature}
+	}
+	sub := subscriber(t, s, o.app.User(t, "sub", nil).Credential)
+	expectStamp(t, harness.Client(t, s, worker), sub, "Session: s1", "Session: s2")
+	expectRefused(t, s, token("session"))
 }

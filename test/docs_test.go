@@ -57,6 +57,7 @@ func TestCalloutExamples(t *testing.T) {
 	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/redis", "secrets/oidc"} {
 		write(name, "x")
 	}
+	write("stamp.worker.js", "")
 	write("secrets/login.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	files, err := filepath.Glob(filepath.Join(dir, "*.conf"))
 	if err != nil || len(files) < 10 {
@@ -132,4 +133,32 @@ func sources(text string) string {
 	_, after, _ := strings.Cut(text, "sessions:")
 	block, _, _ := strings.Cut(after, "grants:")
 	return block
+}
+
+// Each row of docs/browser.md's tables of attacks and of rest-secure's features names its check.
+func TestBrowserRows(t *testing.T) {
+	text := string(must(os.ReadFile("../docs/browser.md")))
+	table := regexp.MustCompile(`(?m)^\|.*Test in test/js/browser/(\w+\.mjs) \|\n\|[-|]+\|\n((?:\|.*\|\n)+)`)
+	tables := table.FindAllStringSubmatch(text, -1)
+	if len(tables) != 2 {
+		t.Fatalf("%d tables", len(tables))
+	}
+	for _, found := range tables {
+		checks := string(must(os.ReadFile(filepath.Join("js", "browser", found[1]))))
+		rows := 0
+		for row := range strings.Lines(found[2]) {
+			cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), "|")
+			name := strings.TrimSpace(cells[len(cells)-1])
+			if name == "-" {
+				continue
+			}
+			rows++
+			if !strings.Contains(checks, `async "`+name+`"(`) {
+				t.Errorf("%s has no check %q", found[1], name)
+			}
+		}
+		if rows < 10 {
+			t.Errorf("%s: %d rows", found[1], rows)
+		}
+	}
 }

@@ -16,18 +16,18 @@ import (
 
 // stack is the whole demonstration: the server as a process, the rest in this one.
 type stack struct {
-	report *report
-	keys   *keys
-	natsJS string // file, for the page
-	origin string // of the page
-	server *server
-	conns  []*nats.Conn
-	dir    string // of the server's configuration
+	report  *report
+	keys    *keys
+	browser string // folder of the browser package
+	origin  string // of the page
+	server  *server
+	conns   []*nats.Conn
+	dir     string // of the server's configuration
 }
 
 // all runs everything once, and stays up until ctx ends unless once is set.
-func all(ctx context.Context, binary, natsJS string, once bool, out io.Writer) (err error) {
-	s := &stack{report: &report{out: out}, natsJS: natsJS}
+func all(ctx context.Context, binary, browser string, once bool, out io.Writer) (err error) {
+	s := &stack{report: &report{out: out}, browser: browser}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.start(ctx, binary); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *stack) start(ctx context.Context, binary string) error {
 		_ = l.Close()
 		return err
 	}
-	w := &web{sessions: store, natsJS: s.natsJS, websocketPort: websocketPort, say: s.report.say}
+	w := &web{sessions: store, browser: s.browser, websocketPort: websocketPort, say: s.report.say}
 	go func() {
 		if err := w.serve(ctx, l); err != nil {
 			s.report.say("web", "%v", err)

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// seenInBrowser is what test/js/browser.mjs prints.
+// seenInBrowser is what test/js/demo.mjs prints.
 type seenInBrowser struct {
 	Client      string
 	BeforeLogin string `json:"before_login"`
@@ -38,7 +38,7 @@ type seenInBrowser struct {
 	MadeUp       string `json:"made_up"`
 }
 
-// chromium is the browser's file, with node and playwright-core to drive it. Where
+// chromium is the browser's file, with node and puppeteer-core to drive it. Where
 // they are missing the test is skipped, or fails with STAMP_TEST_ALL.
 func chromium(t *testing.T) string {
 	t.Helper()
@@ -49,11 +49,8 @@ func chromium(t *testing.T) string {
 		}
 		t.Skipf(format, args...)
 	}
-	if _, err := os.Stat("../js/node_modules/playwright-core"); err != nil {
-		missing("test/js has no playwright-core; `npm ci` there gets it")
-	}
-	if _, err := os.Stat("node_modules/nats.ws"); err != nil {
-		missing("test/demo has no nats.ws; `npm ci` there gets it")
+	if _, err := os.Stat("../js/node_modules/puppeteer-core"); err != nil {
+		missing("test/js has no puppeteer-core; `npm ci` there gets it")
 	}
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if file, err := exec.LookPath(name); err == nil {
@@ -92,7 +89,7 @@ func TestPageInBrowser(t *testing.T) {
 
 func browse(t *testing.T, chromium, page string) *seenInBrowser {
 	t.Helper()
-	node := exec.CommandContext(t.Context(), "node", "browser.mjs", page)
+	node := exec.CommandContext(t.Context(), "node", "demo.mjs", page)
 	node.Dir = filepath.Join("..", "js")
 	node.Env = append(os.Environ(), "CHROMIUM="+chromium)
 	var stderr bytes.Buffer
@@ -101,14 +98,14 @@ func browse(t *testing.T, chromium, page string) *seenInBrowser {
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			t.Fatalf("browser.mjs: %v\n%s", err, &stderr)
+			t.Fatalf("demo.mjs: %v\n%s", err, &stderr)
 		}
 		t.Fatal(err)
 	}
 	checkOutput(t, out)
 	var got seenInBrowser
 	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("browser.mjs: %v", err)
+		t.Fatalf("demo.mjs: %v", err)
 	}
 	return &got
 }
@@ -121,7 +118,7 @@ func judge(t *testing.T, got *seenInBrowser) {
 			t.Errorf("%s; the browser saw %+v", what, got)
 		}
 	}
-	expect("the page uses nats.js", got.Client == "nats.js")
+	expect("the page uses the package", got.Client == "the browser package")
 	expect("who is not logged in is told so", strings.HasPrefix(got.BeforeLogin, "not logged in"))
 	expect("there is one cookie, HttpOnly and SameSite=Strict",
 		len(got.Cookies) == 1 && got.Cookies[0].HTTPOnly && got.Cookies[0].SameSite == "Strict")

@@ -1,35 +1,38 @@
-// Connects to NATS with nats.js where the web server has it, else with the few
+// Connects to NATS with the browser package where the web server has it, else with the few
 // words of the protocol that one request needs.
 
-let natsjs;
-try {
-  natsjs = await import("/nats.js");
-} catch {
-  // The web server has none: see Raw.
+// Not awaited here: the page listens to its buttons before the package is there.
+const loading = import("/stamp.js").catch(() => undefined);
+
+// connect opens a connection: {name, closed, request(subject, lines), close()}, where a line is
+// "name: value". The package takes neither the address nor the prefix from the page: its worker
+// has them from the server.
+export async function connect(url, inboxPrefix) {
+  const stamp = await loading;
+  if (!stamp) return new Raw(url, inboxPrefix).open();
+  const s = new stamp.Stamp({ worker: "/worker.js" });
+  const reached = (...states) => new Promise((resolve) => {
+    s.addEventListener("state", ({ detail }) => states.includes(detail.state) && resolve());
+  });
+  const connected = reached("connected"), closed = reached("signed-out", "closed");
+  if (!(await s.start()).authenticated) throw new Error("not logged in");
+  await Promise.race([connected, closed]);
+  return {
+    name: "the browser package",
+    closed,
+    request: async (subject, lines) => (await s.request(subject, "", { headers: headers(lines) })).json(),
+    close: () => s.close(),
+  };
 }
 
-// headers makes headers of lines, as the client takes them.
-export function headers(lines) {
-  if (!natsjs) return lines;
-  const h = natsjs.headers();
+// headers makes headers of lines, as the package takes them.
+function headers(lines) {
+  const map = {};
   for (const line of lines) {
     const at = line.indexOf(":");
-    h.append(line.slice(0, at).trim(), line.slice(at + 1).trim());
+    (map[line.slice(0, at).trim()] ??= []).push(line.slice(at + 1).trim());
   }
-  return h;
-}
-
-// connect opens a connection: {name, closed, request(subject, headers), close()}.
-export async function connect(url, inboxPrefix) {
-  if (!natsjs) return new Raw(url, inboxPrefix).open();
-  const nc = await natsjs.connect({ servers: url, inboxPrefix, reconnect: false });
-  return {
-    name: "nats.js",
-    nc,
-    closed: nc.closed(),
-    request: async (subject, h) => (await nc.request(subject, natsjs.Empty, { timeout: 10000, headers: h })).json(),
-    close: () => nc.close(),
-  };
+  return map;
 }
 
 const size = (text) => new TextEncoder().encode(text).length; // in bytes

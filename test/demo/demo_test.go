@@ -25,6 +25,8 @@ func script(t *testing.T, server string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // it may have to build
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "../../scripts/run", args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // so that it cleans up
+	cmd.WaitDelay = 20 * time.Second
 	temp := t.TempDir()
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	if server == "" {
@@ -34,6 +36,9 @@ func script(t *testing.T, server string, args ...string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "STAMP_SERVER="+server)
 	}
 	t.Cleanup(func() {
+		if cmd.Process != nil {
+			_ = cmd.Wait() // for a test that failed before it did
+		}
 		left, err := os.ReadDir(temp)
 		if err != nil || len(left) > 0 {
 			t.Errorf("%d files are left behind, error %v", len(left), err)

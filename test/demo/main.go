@@ -31,11 +31,11 @@ func main() {
 	}
 }
 
-const usage = `usage: demo [-server FILE] [-once] [-natsjs FILE]
+const usage = `usage: demo [-server FILE] [-once] [-browser DIR]
                                         everything, with that nats-server as a child
        demo config  -conf FILE -keys DIR -listen ADDR -websocket ADDR -origin URL... -store DIR
                                         write the server's configuration, and keys where there are none
-       demo web     -listen ADDR -websocket-port PORT -nats URL -keys DIR [-natsjs FILE]
+       demo web     -listen ADDR -websocket-port PORT -nats URL -keys DIR [-browser DIR]
        demo service -nats URL -keys DIR
        demo client  -web URL -websocket URL -origin URL [-nats URL -keys DIR]
 `
@@ -59,11 +59,11 @@ func run(ctx context.Context, args []string) error {
 func runAll(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	binary := flags.String("server", "bin/nats-server", "")
 	once := flags.Bool("once", false, "")
-	natsJS := flags.String("natsjs", "", "")
+	browser := flags.String("browser", "", "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return all(ctx, *binary, *natsJS, *once, os.Stdout)
+	return all(ctx, *binary, *browser, *once, os.Stdout)
 }
 
 // parse wants flags alone.

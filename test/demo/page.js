@@ -1,6 +1,6 @@
 // The page: it logs in, connects with nothing but the cookie that it cannot read,
 // asks a service, and looks for the session id as a hostile script would.
-import { connect, headers } from "./client.js";
+import { connect } from "./client.js";
 
 const element = (id) => document.getElementById(id);
 const show = (text) => { element("out").textContent = text; };
@@ -12,8 +12,8 @@ async function open() {
   if (connection) return connection;
   const answer = await fetch("/session");
   if (!answer.ok) throw new Error("not logged in: " + (await answer.text()).trim());
-  const { user, websocket_port } = await answer.json();
-  const made = await connect(`ws://${location.hostname}:${websocket_port}`, `_INBOX.${user}`);
+  const { claims: { user }, inbox, websocket_port } = await answer.json();
+  const made = await connect(`ws://${location.hostname}:${websocket_port}`, inbox);
   connection = made;
   element("client").textContent = made.name;
   status(`open, as ${user}`);
@@ -28,7 +28,7 @@ async function ask(event) {
   event.preventDefault();
   try {
     const lines = element("ask").headers.value.split("\n").filter((line) => line.trim() !== "");
-    const got = await (await open()).request("demo.whoami", headers(lines));
+    const got = await (await open()).request("demo.whoami", lines);
     const text = Object.entries(got.headers).flatMap(([name, values]) => values.map((value) => `${name}: ${value}`));
     show(`${text.sort().join("\n")}\n\nso you are ${got.user || "anonymous"}`);
   } catch (err) {
@@ -68,7 +68,7 @@ const places = {
   "body of /session": async () => (await fetch("/session")).text(),
   "the page itself": () => document.documentElement.outerHTML,
   "the NATS connection": async () => JSON.stringify(await open(), keepAll()),
-  "what the service tells": async () => JSON.stringify(await (await open()).request("demo.whoami", headers([]))),
+  "what the service tells": async () => JSON.stringify(await (await open()).request("demo.whoami", [])),
   "window": () => Object.getOwnPropertyNames(window).map((name) => { try { return String(window[name]); } catch { return ""; } }).join(" "),
 };
 

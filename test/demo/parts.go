@@ -42,7 +42,7 @@ func runConfig(_ context.Context, flags *flag.FlagSet, args []string) error {
 func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8000", "")
 	port := flags.Int("websocket-port", 8080, "")
-	natsJS := flags.String("natsjs", "", "")
+	browser := flags.String("browser", "", "")
 	return runConnected(ctx, flags, args, "web", func(nc *nats.Conn) error {
 		l, err := net.Listen("tcp", *listen)
 		if err != nil {
@@ -56,7 +56,7 @@ func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		if err != nil {
 			return err
 		}
-		w := &web{sessions: store, natsJS: *natsJS, websocketPort: *port, say: (&report{out: os.Stdout}).say}
+		w := &web{sessions: store, browser: *browser, websocketPort: *port, say: (&report{out: os.Stdout}).say}
 		return w.serve(ctx, l)
 	})
 }

@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -30,7 +33,7 @@ var (
 // sessions.
 type web struct {
 	sessions      *sessions
-	natsJS        string // file of nats.js; empty: the page has to do without
+	browser       string // folder of the browser package's files; empty: the page has to do without
 	websocketPort int    // where the page finds NATS, on its own host
 	say           sayer
 }
@@ -60,18 +63,49 @@ func (w *web) handler() http.Handler {
 			_, _ = rw.Write(script)
 		})
 	}
-	mux.HandleFunc("GET /nats.js", func(rw http.ResponseWriter, r *http.Request) {
-		if w.natsJS == "" {
-			http.NotFound(rw, r)
-			return
-		}
-		http.ServeFile(rw, r, w.natsJS)
-	})
+	mux.HandleFunc("GET /stamp.js", w.library)
+	mux.HandleFunc("GET /worker.js", w.worker)
 	mux.HandleFunc("POST /login", w.login)
 	mux.HandleFunc("POST /logout", w.logout)
 	mux.HandleFunc("POST /refresh", w.refresh)
 	mux.HandleFunc("GET /session", w.session)
 	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// library is the browser package's part for pages.
+func (w *web) library(rw http.ResponseWriter, r *http.Request) {
+	if w.browser == "" {
+		http.NotFound(rw, r)
+		return
+	}
+	http.ServeFile(rw, r, filepath.Join(w.browser, "stamp.js"))
+}
+
+// worker is the browser package's worker, behind the line that tells it where to connect. There are
+// no tickets here: the cookie opens the connection.
+func (w *web) worker(rw http.ResponseWriter, r *http.Request) {
+	if w.browser == "" {
+		http.NotFound(rw, r)
+		return
+	}
+	script, err := os.ReadFile(filepath.Join(w.browser, "stamp.worker.js"))
+	if err != nil {
+		http.Error(rw, "the worker is not there", http.StatusInternalServerError)
+		return
+	}
+	host, _, err := net.SplitHostPort(r.Host) // 127.0.0.1 and localhost have cookies of their own
+	if err != nil {
+		host = r.Host
+	}
+	site, err := json.Marshal(map[string]string{
+		"websocket": fmt.Sprintf("ws://%s", net.JoinHostPort(host, strconv.Itoa(w.websocketPort))), "session": "/session", "logout": "/logout",
+	})
+	if err != nil {
+		http.Error(rw, "the worker cannot be told where to connect", http.StatusInternalServerError)
+		return
+	}
+	rw.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	_, _ = fmt.Fprintf(rw, "self.stampSite=%s;\n%s", site, script)
 }
 
 // login believes whoever says a name: how a visitor proves who he is does not
@@ -140,10 +174,13 @@ func (w *web) broken(rw http.ResponseWriter, err error) {
 	http.Error(rw, "sessions are not available", http.StatusServiceUnavailable)
 }
 
-// visitor is what GET /session tells. It holds no id: a script may ask too.
+// visitor is what GET /session tells, in the form of the browser package. It holds no id: a script
+// may ask too.
 type visitor struct {
-	User          string `json:"user"`
-	WebsocketPort int    `json:"websocket_port"`
+	Authenticated bool              `json:"authenticated"`
+	Claims        map[string]string `json:"claims"`
+	Inbox         string            `json:"inbox"`
+	WebsocketPort int               `json:"websocket_port"` // for a page without the package
 }
 
 // session tells the holder of a cookie whose session it is.
@@ -165,5 +202,5 @@ func (w *web) session(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(visitor{user, w.websocketPort})
+	_ = json.NewEncoder(rw).Encode(visitor{true, map[string]string{"user": user}, inboxPrefix(user), w.websocketPort})
 }

@@ -2,34 +2,44 @@
 // JSON for test/demo's browser_test.go to judge. Its argument is the page's URL,
 // CHROMIUM names the browser.
 import { createServer } from "node:http";
-import { chromium } from "playwright-core";
+import { launch } from "./browser/visitor.mjs";
 
 const [, , page_url] = process.argv;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM,
-  args: ["--no-sandbox", "--disable-dev-shm-usage"],
-});
+const browser = await launch("chrome", process.env.CHROMIUM);
 const saw = {};
 try {
-  const context = await browser.newContext();
+  const context = await browser.createBrowserContext();
   const tab = async (url) => {
     const page = await context.newPage();
     await page.goto(url);
     return page;
   };
-  const status = (page, text) => page.waitForFunction((t) => document.getElementById("status").textContent.startsWith(t), text);
+  const status = (page, text) => page.waitForFunction((t) => document.getElementById("status").textContent.startsWith(t), { polling: 20 }, text);
+  // By script: a tab in the background has no mouse.
+  const click = (page, selector) => page.$eval(selector, (element) => element.click());
+  const textOf = (page, selector) => page.$eval(selector, (element) => element.textContent);
   const ask = async (page) => {
     await page.evaluate(() => { document.getElementById("out").textContent = ""; });
-    await page.click("#ask button");
-    await page.waitForFunction(() => document.getElementById("out").textContent !== "");
-    return page.textContent("#out");
+    await click(page, "#ask button");
+    await page.waitForFunction(() => document.getElementById("out").textContent !== "", { polling: 20 });
+    return textOf(page, "#out");
   };
 
-  const one = await tab(page_url);
+  // The package comes late: the page works before.
+  const one = await context.newPage();
+  const isLate = (request) => new URL(request.url()).pathname === "/stamp.js";
+  const pass = (request) => { if (!isLate(request)) request.continue(); };
+  const late = one.waitForRequest(isLate);
+  await one.setRequestInterception(true);
+  one.on("request", pass);
+  await one.goto(page_url);
   saw.before_login = await ask(one);
-  await one.click("#login button");
+  await (await late).continue();
+  one.off("request", pass);
+  await one.setRequestInterception(false);
+  await click(one, "#login button");
   await status(one, "open");
-  saw.client = await one.textContent("#client");
+  saw.client = await textOf(one, "#client");
 
   const cookies = await context.cookies();
   saw.cookies = cookies.map(({ name, httpOnly, sameSite }) => ({ name, httpOnly, sameSite }));
@@ -37,19 +47,19 @@ try {
   saw.answer = (await ask(one)).replaceAll(id, "THE-ID");
 
   // A script that got into the page.
-  await one.click("#attack");
-  await one.waitForFunction(() => document.getElementById("found").textContent.endsWith("done\n"));
-  saw.panel = await one.textContent("#found");
+  await click(one, "#attack");
+  await one.waitForFunction(() => document.getElementById("found").textContent.endsWith("done\n"), { polling: 20 });
+  saw.panel = await textOf(one, "#found");
   saw.loot = await one.evaluate((secret) =>
     Object.entries(window.loot).map(([place, text]) => ({ place, size: String(text).length, has: String(text).includes(secret) })), id);
 
   // A second tab of the same visitor, and another visitor.
   const two = await tab(page_url);
   saw.second_tab = await ask(two);
-  const other = await (await browser.newContext()).newPage();
+  const other = await (await browser.createBrowserContext()).newPage();
   await other.goto(page_url);
-  await other.fill("input[name=user]", "bob");
-  await other.click("#login button");
+  await other.$eval("input[name=user]", (input) => { input.value = "bob"; });
+  await click(other, "#login button");
   await status(other, "open");
 
   // A page of another origin, in the browser that holds the cookie: it is the same
@@ -72,11 +82,11 @@ try {
   elsewhere.closeAllConnections();
 
   // Logout in one tab.
-  await one.click("#logout");
+  await click(one, "#logout");
   await status(one, "closed by the server");
   await status(two, "closed by the server");
   saw.after_logout = await ask(two);
-  saw.other_visitor = await other.textContent("#status");
+  saw.other_visitor = await textOf(other, "#status");
 
   // A cookie that a script makes up itself.
   saw.made_up = await two.evaluate((port) => {

@@ -1,0 +1,400 @@
+package test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/nats-io/nkeys"
+
+	"stamp/test/harness"
+)
+
+// browserSite is an application as a browser sees it: one origin, with a page, the package's files,
+// the handler's pages below /auth and NATS below /nats, and a real OpenID provider beside it.
+// Requests below /control are the tests' own.
+type browserSite struct {
+	t      *testing.T
+	server *harness.Server
+	origin string
+	dist   string // folder of the package's files
+
+	listener *tracked
+	nats     *httputil.ReverseProxy
+	auth     *httputil.ReverseProxy
+
+	mu      sync.Mutex
+	tickets []string // that were given
+	nkey    string   // that the last one was asked for
+	spoil   bool     // whether tickets are changed on their way
+	prelude string   // comes before the worker's script
+}
+
+// siteKind is how a site is served.
+type siteKind struct {
+	scheme     string // "http" or "https"
+	key        string // "required" or "optional"
+	standalone bool   // nats-callout serves the pages, not the server
+}
+
+// The configuration is docs/examples' browser.conf for a test: its websocket, the handler's fields,
+// and what is the server's own with the handler inside and without.
+const (
+	browserWebsocket = `
+	websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: %q, allowed_origins: [%q] }`
+	browserHandler = `
+		sessions: [{
+			kind: login, listen: %q, public_url: %q, issuer: %q, client_id: web, client_secret: secret
+			scopes: [profile, email, offline_access], bucket: sessions, key_file: %q
+			claims: [sub, name]
+			worker { file: %q, websocket: %q, inbox: "_INBOX.{{ session.sub }}", key: %s }
+			%s
+		}]
+		grants: [{account: APP, expires: "10s", user: "{{ session.sub }}"
+			publish: ["api.>", "shared.>", "app.>"], subscribe: ["_INBOX.{{ session.sub }}.>", "shared.>"]
+			headers: {X-User: "{{ session.sub }}", Authorization: "Bearer {{ session.access_token }}"}}]`
+	browserInside = `
+	jetstream { store_dir: %q }
+	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }`
+	browserBeside = `
+	jetstream { store_dir: %[1]q }
+	accounts {
+		AUTH { jetstream: enabled, users: [{nkey: %[2]s}] }
+		APP { users: [{user: backend, password: backend}] }
+		SYS { users: [{user: sys, password: sys}] }
+	}
+	system_account: SYS
+	authorization { auth_callout { issuer: %[3]s, xkey: %[4]s, account: AUTH, auth_users: [%[2]s, backend, sys] } }`
+)
+
+// startBrowserSite starts all of it.
+func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
+	t.Helper()
+	s := &browserSite{t: t, dist: builtPackage(t)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.listener = &tracked{Listener: l, conns: map[net.Conn]bool{}}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	s.origin = kind.scheme + "://localhost:" + port
+	t.Setenv("REDIRECT_URI", s.origin+"/auth/callback")
+	issuer := openIDProvider(t)
+	keyFile := filepath.Join(t.TempDir(), "login.key")
+	if err := os.WriteFile(keyFile, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cookie := "session"
+	if kind.scheme == "https" {
+		cookie = "__Host-session"
+	}
+	pages := harness.FreeAddr(t)
+	websocket := fmt.Sprintf(browserWebsocket, cookie, s.origin)
+	handler := func(more string) string {
+		return fmt.Sprintf(browserHandler, pages, s.origin+"/auth", issuer, keyFile,
+			filepath.Join(s.dist, "stamp.worker.js"), strings.Replace(s.origin, "http", "ws", 1)+"/nats", kind.key, more)
+	}
+	if kind.standalone {
+		issuer, xkey, user := harness.NewAccountKey(t), harness.NewXKey(t), must(nkeys.CreateUser())
+		s.server = harness.Start(t, websocket+fmt.Sprintf(browserBeside, t.TempDir(), harness.Public(t, user), harness.Public(t, issuer), harness.Public(t, xkey)), "-DV")
+		harness.StartCallout(t, handler("")+fmt.Sprintf(`
+			connect { urls: ["nats://%s"], nkey: %s, system { user: sys, password: sys } }
+			issuer: %s
+			xkey: %s`, s.server.Addr(t), harness.Seed(t, user), harness.Seed(t, issuer), harness.Seed(t, xkey)))
+	} else {
+		s.server = harness.Start(t, websocket+fmt.Sprintf(browserInside, t.TempDir())+"\n\tcallout {"+handler("account: APP")+"\n\t}", "-DV")
+	}
+	nc := s.server.Connect(t, nats.UserInfo("backend", "backend"))
+	s.serveAPI(nc)
+	s.nats = proxy(s.server.Websocket(t))
+	s.auth = proxy(pages)
+	s.auth.ModifyResponse = s.overhear
+	mux := s.mux()
+	s.peer(mux, nc)
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: harness.Timeout, ErrorLog: log.New(io.Discard, "", 0)}
+	served := net.Listener(s.listener)
+	if kind.scheme == "https" {
+		cert := must(tls.LoadX509KeyPair(harness.NewCA(t).Issue(t, "localhost")))
+		served = tls.NewListener(served, &tls.Config{Certificates: []tls.Certificate{cert}})
+	}
+	go func() { _ = web.Serve(served) }()
+	t.Cleanup(func() { _ = web.Close() })
+	return s
+}
+
+// proxy passes requests on as they are, but for compression: answers are overheard.
+func proxy(addr string) *httputil.ReverseProxy {
+	target := must(url.Parse("http://" + addr))
+	quiet := log.New(io.Discard, "", 0) // browsers break off what they do not need any more
+	return &httputil.ReverseProxy{ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host
+		r.Out.Header.Set("Accept-Encoding", "identity")
+	}}
+}
+
+// builtPackage is browser/dist, which scripts/test builds.
+func builtPackage(t *testing.T) string {
+	t.Helper()
+	dist := must(filepath.Abs(filepath.Join("..", "browser", "dist")))
+	if _, err := os.Stat(filepath.Join(dist, "stamp.worker.js")); err != nil {
+		missing(t, "browser/dist is not built; `scripts/test tools` builds it")
+	}
+	return dist
+}
+
+// missing skips the test, unless all are to run.
+func missing(t *testing.T, text string) {
+	t.Helper()
+	if os.Getenv("STAMP_TEST_ALL") != "" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+}
+
+// page may be framed by nobody. It tells who frames it nevertheless.
+const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>page</title>
+<script>if (parent !== self) parent.postMessage("framed", "*");</script>`
+
+func (s *browserSite) mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	html := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
+			_, _ = io.WriteString(w, text)
+		}
+	}
+	mux.Handle("/", html(page))
+	mux.Handle("GET /script", html(page+`<script src="/dist/stamp.script.js"></script>`))
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
+	mux.Handle("/nats", s.nats)
+	mux.Handle("/auth/", s.auth)
+	mux.HandleFunc("POST /auth/ticket", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		var asked struct{ Nkey string }
+		if json.Unmarshal(body, &asked) == nil && asked.Nkey != "" {
+			s.mu.Lock()
+			s.nkey = asked.Nkey
+			s.mu.Unlock()
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		s.auth.ServeHTTP(w, r)
+	})
+	// A page that a script may have put there: it passes on what it is asked for, and looks.
+	mux.HandleFunc("GET /evil/sw.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Header().Set("Service-Worker-Allowed", "/")
+		_, _ = io.WriteString(w, `
+			addEventListener("install", () => skipWaiting());
+			addEventListener("activate", (e) => e.waitUntil(clients.claim()));
+			addEventListener("fetch", (e) => {
+				if (!e.request.url.includes("/auth/worker.js")) return;
+				e.respondWith((async () => {
+					const answer = await fetch(e.request);
+					const text = await answer.clone().text();
+					for (const client of await clients.matchAll({includeUncontrolled: true})) client.postMessage({status: answer.status, text});
+					return answer;
+				})());
+			});`)
+	})
+	mux.HandleFunc("POST /control/drop", func(http.ResponseWriter, *http.Request) { s.listener.drop() })
+	mux.HandleFunc("POST /control/{what}/{how}", s.control)
+	mux.HandleFunc("GET /control/{what}", s.told)
+	return mux
+}
+
+// control changes what goes wrong.
+func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	how := r.PathValue("how")
+	switch r.PathValue("what") {
+	case "spoil":
+		s.spoil = how == "on"
+	case "ed25519":
+		s.prelude = ""
+		if how == "off" {
+			s.prelude = `crypto.subtle.generateKey = async () => { throw new DOMException("", "NotSupportedError"); };`
+		}
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (s *browserSite) told(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.PathValue("what") {
+	case "ticket": // the last one, as if it had leaked
+		_ = json.NewEncoder(w).Encode(map[string]string{"ticket": s.tickets[len(s.tickets)-1], "nkey": s.nkey})
+	case "renewals":
+		_, _ = fmt.Fprint(w, s.renewals())
+	case "connections":
+		_, _ = fmt.Fprint(w, s.server.Connz(s.t, "").NumConns)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func (s *browserSite) renewals() uint64 {
+	var varz struct{ Headers struct{ Renewals uint64 } }
+	if err := json.Unmarshal(s.server.Get(s.t, "/varz"), &varz); err != nil {
+		s.t.Error(err)
+	}
+	return varz.Headers.Renewals
+}
+
+// overhear sees the handler's answers: a proxy's logs would, and so could whoever reads those.
+func (s *browserSite) overhear(answer *http.Response) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := answer.Request.URL.Path
+	ticket := path == "/auth/ticket" && answer.StatusCode == http.StatusOK
+	if !ticket && (path != "/auth/worker.js" || s.prelude == "" || answer.StatusCode != http.StatusOK) {
+		return nil
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if ticket {
+		var told struct{ Ticket string }
+		if err := json.Unmarshal(body, &told); err != nil {
+			return err
+		}
+		s.tickets = append(s.tickets, told.Ticket)
+		if s.spoil {
+			body = []byte(strings.Replace(string(body), told.Ticket, told.Ticket+"x", 1))
+		}
+	} else {
+		body = append([]byte(s.prelude), body...)
+	}
+	answer.Body = io.NopCloser(strings.NewReader(string(body)))
+	answer.ContentLength = int64(len(body))
+	answer.Header.Set("Content-Length", fmt.Sprint(len(body)))
+	return nil
+}
+
+// tracked is a listener whose connections can be cut.
+type tracked struct {
+	net.Listener
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+}
+
+func (l *tracked) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		l.conns[c] = true
+		l.mu.Unlock()
+	}
+	return c, err
+}
+
+func (l *tracked) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	clear(l.conns)
+}
+
+// serveAPI is the application's service: NATS' micro, and a plain responder or two.
+func (s *browserSite) serveAPI(nc *nats.Conn) {
+	service := must(micro.AddService(nc, micro.Config{Name: "api", Version: "1.0.0"}))
+	group := service.AddGroup("api")
+	endpoint := func(subject string, do func(micro.Request)) {
+		name := strings.NewReplacer(".", "-", "*", "any", ">", "all").Replace(subject)
+		// Each request in a goroutine of its own, so that some can be slow.
+		if err := group.AddEndpoint(name, micro.HandlerFunc(func(r micro.Request) { go do(r) }), micro.WithEndpointSubject(subject)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	// What came, as JSON. Only the backend knows how the access token looks.
+	seen := func(r micro.Request) {
+		lines := map[string][]string(r.Headers())
+		if bearer := lines["Authorization"]; len(bearer) == 1 && strings.HasPrefix(bearer[0], "Bearer ") && len(bearer[0]) > 30 {
+			lines["Authorization"] = []string{"Bearer token"}
+		}
+		_ = r.RespondJSON(map[string]any{"subject": r.Subject(), "headers": lines, "body": base64.StdEncoding.EncodeToString(r.Data())})
+	}
+	endpoint("seen", seen)
+	endpoint("seen.>", seen)
+	endpoint("echo", func(r micro.Request) {
+		h := micro.Headers{"Status": {"201"}, "Authorization": {"Bearer for-the-page"}, "X-Several": {"a", "b"}, "X-Custom-Authorization": {"x"}}
+		if kind := r.Headers().Get("Content-Type"); kind != "" {
+			h["Content-Type"] = []string{kind}
+		}
+		_ = r.Respond(r.Data(), micro.WithHeaders(h))
+	})
+	endpoint("untyped", func(r micro.Request) { _ = r.Respond(r.Data()) })
+	endpoint("broken", func(r micro.Request) {
+		_ = r.Respond([]byte("{"), micro.WithHeaders(micro.Headers{"Content-Type": {"application/json"}}))
+	})
+	endpoint("fail", func(r micro.Request) { _ = r.Error("409", "already there", []byte(`{"field":"name"}`)) })
+	endpoint("silent", func(micro.Request) {})
+	endpoint("login", func(r micro.Request) { _ = r.RespondJSON(map[string]any{"welcome": true}) })
+
+	var order orderly
+	endpoint("order", order.serve)
+	endpoint("order.result", func(r micro.Request) { _ = r.RespondJSON(order.result()) })
+	s.t.Cleanup(func() { _ = service.Stop() })
+	// rest-secure's endpoint has a path.
+	must(nc.Subscribe("app.api.seen", func(m *nats.Msg) {
+		text, _ := json.Marshal(map[string]any{"subject": m.Subject, "user": m.Header.Get("X-User"), "headers": m.Header})
+		_ = m.Respond(text)
+	}))
+	must(nc.Subscribe("shared.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }))
+}
+
+// orderly records in which order requests come, and how many at once.
+type orderly struct {
+	mu      sync.Mutex
+	numbers []int
+	most    int64
+	running atomic.Int64
+}
+
+func (o *orderly) serve(r micro.Request) {
+	now := o.running.Add(1)
+	var n int
+	_ = json.Unmarshal(r.Data(), &n)
+	o.mu.Lock()
+	o.numbers = append(o.numbers, n)
+	o.most = max(o.most, now)
+	o.mu.Unlock()
+	time.Sleep(10 * time.Millisecond) // so that others can come meanwhile
+	o.running.Add(-1)
+	_ = r.RespondJSON(n)
+}
+
+func (o *orderly) result() map[string]any {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := map[string]any{"numbers": o.numbers, "most": o.most}
+	o.numbers, o.most = nil, 0
+	return out
+}

@@ -1,0 +1,138 @@
+// The table of docs/browser.md, row by row: what a page that was written for rest-secure finds here.
+import assert from "node:assert/strict";
+import { alice, until, Visitor } from "./visitor.mjs";
+
+/** A visitor with the class of rest-secure as window.rs. */
+async function open(env, user, options = {}) {
+  const v = await Visitor.open(env, user);
+  await v.run(async (options) => {
+    window.lib = await import("/dist/stamp.js");
+    window.rs = new lib.REST_Secure({ QOper8: class {}, endpoint: location.origin, ...options });
+  }, options);
+  return v;
+}
+
+export const checks = {
+  async "constructor: endpoint"(env) {
+    const v = await open(env, alice, { endpoint: "https://www.example.com/app/" });
+    await v.run(() => rs.start());
+    const { body } = await v.run(() => rs.fetch("/api/seen"));
+    assert.deepEqual([body.subject, body.user], ["app.api.seen", "id2"]);
+    await v.run(() => { window.none = new lib.REST_Secure({}); });
+    assert.deepEqual(await v.run(() => none.start()), { error: "No endpoint provided" });
+  },
+
+  async "constructor: QOper8, qOptions, authTokenType mean nothing"(env) {
+    const v = await open(env, alice, { qOptions: { logging: true, workerInactivityLimit: 1 }, authTokenType: "Token" });
+    await v.run(() => rs.start());
+    assert.equal((await v.run(() => rs.fetch("/api/seen"))).body.headers.Authorization[0], "Bearer token");
+  },
+
+  async "start(): already_authenticated, claims; refresh_token_uri or not"(env) {
+    for (const options of [{}, { refresh_token_uri: "/api/refresh_token" }]) {
+      const v = await open(env, undefined, options);
+      assert.deepEqual(await v.run(() => rs.start()), { already_authenticated: false });
+      const in_ = await open(env, alice, options);
+      const status = await in_.run(() => rs.start());
+      assert.deepEqual([status.already_authenticated, status.claims.sub], [true, "id2"]);
+      assert.deepEqual(await in_.run(() => rs.start()), { error: "the worker has been started already" });
+    }
+  },
+
+  async "fetch(): the options and the answer of fetch"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const { body, headers } = await v.run(() => rs.fetch("/api/seen/7", { method: "POST", body: { a: 1 }, headers: { "X-Own": "x" } }));
+    assert.deepEqual(headers, {});
+    assert.equal(body.subject, "api.seen.7");
+    assert.deepEqual([body.headers.Method, body.headers["X-Own"], body.headers["Content-Type"]], [["POST"], ["x"], ["application/json"]]);
+    assert.equal(Buffer.from(body.body, "base64").toString(), '{"a":1}');
+  },
+
+  async "errors are in body.error"(env) {
+    const v = await open(env, alice);
+    assert.equal((await v.run(() => rs.fetch("/api/seen"))).body.error, "not started: call start() first");
+    await v.run(() => rs.start());
+    assert.equal((await v.run(() => rs.fetch("/api/fail"))).body.error, "already there");
+    assert.equal((await v.run(() => rs.fetch("/api/nobody"))).body.error, "nobody answers there");
+  },
+
+  async "the authorization header of answers stays away from the page"(env) {
+    const v = await open(env, alice, { authHeader: { request: "X-Custom-Authorization", response: "x-custom-authorization" } });
+    await v.run(() => rs.start());
+    const { headers } = await v.run(() => rs.fetch("/api/echo", { body: 1 }));
+    assert.deepEqual(Object.keys(headers).sort(), ["content-type", "status", "x-several"]);
+    const sent = await v.run(() => rs.fetch("/api/seen", { headers: { Authorization: "x", "X-Custom-Authorization": "y", "X-Authorization": "z" } }));
+    assert.deepEqual([sent.body.headers.Authorization, sent.body.headers["X-Custom-Authorization"], sent.body.headers["X-Authorization"]], [["Bearer token"], undefined, undefined]);
+  },
+
+  async "the token is refreshed without the page"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    await v.run(() => rs.fetch("/api/seen"));
+    const before = Number(await v.told("renewals"));
+    for (const end = Date.now() + 60_000; Number(await v.told("renewals")) === before;) {
+      assert.ok(Date.now() < end, "no renewal in a minute");
+      assert.equal((await v.run(() => rs.fetch("/api/seen"))).body.headers.Authorization[0], "Bearer token");
+    }
+  },
+
+  async "jwt_claims puts claims into the body"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const [body, names] = await v.run(async () => {
+      const { body } = await rs.fetch("/api/login", { method: "POST", body: {}, jwt_claims: ["sub", "email", "aud"] });
+      return [body, Object.keys(body)];
+    });
+    assert.deepEqual(names, ["welcome", "sub"]);
+    assert.deepEqual(body, { welcome: true, sub: "id2" }, "and no others than those of the configuration");
+    assert.deepEqual((await v.run(() => rs.fetch("/api/fail", { jwt_claims: ["sub"] }))).body, { error: "already there", details: { field: "name" } });
+  },
+
+  async "requests are sent one at a time, in order"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const result = await v.run(async () => {
+      await Promise.all(Array.from({ length: 20 }, (_, n) => rs.fetch("/api/order", { body: n })));
+      return (await rs.fetch("/api/order/result")).body;
+    });
+    assert.deepEqual(result, { numbers: Array.from({ length: 20 }, (_, n) => n), most: 1 });
+  },
+
+  async "timeout, and one second after it"(env) {
+    const v = await open(env, alice, { timeout: 1200 });
+    await v.run(() => rs.start());
+    const texts = await v.run(async () => [await rs.fetch("/api/silent"), await rs.fetch("/api/silent"), await rs.fetch("/api/seen")].map(({ status, body }) => body.error ?? status));
+    assert.deepEqual(texts, ["timed out after 1200 ms", "timed out after 1000 ms", 200]);
+  },
+
+  async "content-type, in both spellings"(env) {
+    for (const options of [{ contentType: "text/plain" }, { "content-type": "text/plain" }]) {
+      const v = await open(env, alice, options);
+      await v.run(() => rs.start());
+      const { body, headers } = await v.run(() => rs.fetch("/api/echo", { method: "POST", body: "words" }));
+      assert.deepEqual([body, headers["content-type"]], ["words", "text/plain"]);
+      const own = await v.run(() => rs.fetch("/api/echo", { method: "POST", body: { a: 1 }, headers: { "Content-Type": "application/json" } }));
+      assert.deepEqual(own.body, { a: 1 });
+    }
+  },
+
+  async "signing out, which rest-secure leaves to the application"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    assert.equal((await v.run(() => rs.fetch("/api/seen"))).status, 200);
+    await v.run(() => rs.stamp.logout());
+    await until(v.page, () => rs.stamp.state === "signed-out");
+    assert.deepEqual((await v.run(() => rs.fetch("/api/seen"))).body, { error: "not signed in: signed out" });
+  },
+
+  async "what the worker is given to run is not run"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const { body } = await v.run(() => rs.fetch("/api/seen", {
+      responseHandlerCode: "self.responseHandler = () => ({response: {hacked: true}, headers: {}})",
+      responseHandlerUrl: "data:text/javascript,self.responseHandler=()=>({response:{hacked:true}})",
+    }));
+    assert.equal(body.subject, "api.seen");
+  },
+};
