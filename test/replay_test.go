@@ -171,7 +171,6 @@ func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *
 	if _, err := attacker.RequestMsg(plan, harness.Timeout); err != nil {
 		t.Fatal(err)
 	}
-	found := func(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
 	harness.Eventually(t, "the plan to be carried out, or to be none", func() bool {
 		if m = request(t, owner, "$JS.API.DIRECT.GET.CHAT.admin.do", ""); found(m) {
 			return true

@@ -103,19 +103,7 @@ var storedWays = []way{
 		return next(t, s, err)
 	}},
 	{"pull consumer", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		js, err := nc.JetStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := js.PullSubscribe("js.a", "", nats.BindStream("S"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ms, err := s.Fetch(1, nats.MaxWait(harness.Timeout))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ms[0]
+		return pulled(t, nc, "js.a")
 	}},
 	{"ordered consumer", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		js := newJetStream(t, nc)
@@ -135,17 +123,10 @@ var storedWays = []way{
 		return &nats.Msg{Header: m.Headers(), Data: m.Data()}
 	}},
 	{"direct get", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		return request(t, nc, "$JS.API.DIRECT.GET.S.js.a", "")
+		return direct(t, nc, "$JS.API.DIRECT.GET.S.js.a", "")
 	}},
 	{"batched direct get", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		inbox, err := nc.SubscribeSync(nats.NewInbox())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := nc.PublishRequest("$JS.API.DIRECT.GET.S", inbox.Subject, []byte(`{"multi_last":["js.a"],"batch":2}`)); err != nil {
-			t.Fatal(err)
-		}
-		return next(t, inbox, nil)
+		return direct(t, nc, "$JS.API.DIRECT.GET.S", `{"multi_last":["js.a"],"batch":2}`)
 	}},
 	{"stored-message API", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		return storedMsg(t, request(t, nc, "$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.a"}`))
@@ -162,7 +143,7 @@ var storedWays = []way{
 		return storedMsg(t, request(t, nc, "$JS.API.STREAM.MSG.GET.KV_B", `{"last_by_subj":"$KV.B.key"}`))
 	}},
 	{"source", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		return request(t, nc, "$JS.API.DIRECT.GET.SOURCED.js.a", "")
+		return direct(t, nc, "$JS.API.DIRECT.GET.SOURCED.js.a", "")
 	}},
 }
 
@@ -177,15 +158,46 @@ func newJetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 
 func request(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
-	var m *nats.Msg
-	harness.Eventually(t, "an answer on "+subject, func() bool { // a cluster learns of who answers in time
+	return answered(t, subject, func() (*nats.Msg, error) { return nc.Request(subject, []byte(body), harness.Timeout) })
+}
+
+// answered asks until somebody is there to answer: a cluster learns of who does in time.
+func answered[T any](t testing.TB, what string, ask func() (T, error)) (answer T) {
+	t.Helper()
+	harness.Eventually(t, "an answer of "+what, func() bool {
 		var err error
-		if m, err = nc.Request(subject, []byte(body), harness.Timeout); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		if answer, err = ask(); err != nil && !errors.Is(err, nats.ErrNoResponders) {
 			t.Fatal(err)
 		}
 		return err == nil
 	})
+	return answer
+}
+
+// direct asks a stream for a message until it has that: in a cluster, a replica may answer that is behind.
+func direct(t testing.TB, nc *nats.Conn, subject, body string) (m *nats.Msg) {
+	t.Helper()
+	harness.Eventually(t, "a message from "+subject, func() bool {
+		m = request(t, nc, subject, body)
+		return found(m)
+	})
 	return m
+}
+
+// found says that m is a stored message, and no status such as 404.
+func found(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
+
+func pulled(t testing.TB, nc *nats.Conn, subject string) *nats.Msg {
+	t.Helper()
+	js, err := nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := js.PullSubscribe(subject, "", nats.BindStream("S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answered(t, "a pull consumer", func() ([]*nats.Msg, error) { return sub.Fetch(1, nats.MaxWait(harness.Timeout)) })[0]
 }
 
 // storedMsg is the message in an answer of the stored-message API, whose JSON has the
@@ -238,7 +250,7 @@ func storeIn(t *testing.T, s *harness.Server, replicas int) {
 		})
 	}
 	for _, subject := range []string{"js.a", "$KV.B.key"} {
-		if _, err := pub.PublishMsg(ctx, colored(subject)); err != nil {
+		if _, err := pub.PublishMsg(ctx, colored(subject), jetstream.WithRetryAttempts(40)); err != nil { // each after 250 ms
 			t.Fatal(err)
 		}
 	}
@@ -326,7 +338,7 @@ func mirrored(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		stream, err := js.Stream(ctx, "M")
 		return err == nil && stream.CachedInfo().State.Msgs > 0
 	})
-	return request(t, nc, "$JS.API.DIRECT.GET.M.js.a", "")
+	return direct(t, nc, "$JS.API.DIRECT.GET.M.js.a", "")
 }
 
 // What is delivered is well-formed to the byte, whoever else gets the message.

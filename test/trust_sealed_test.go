@@ -63,9 +63,7 @@ func TestSealedAnswerThatIsStored(t *testing.T) {
 		if err := reader.PublishRequest(subject, reply, []byte(body)); err != nil {
 			t.Fatal(err)
 		}
-		harness.Eventually(t, "the answer to be stored", func() bool {
-			return request(t, reader, "$JS.API.DIRECT.GET.S."+reply, "").Header.Get("Status") == ""
-		})
+		direct(t, reader, "$JS.API.DIRECT.GET.S."+reply, "")
 	}
 	ask("$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.a"}`, "js.once")
 	ask("$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.once"}`, "js.twice")
@@ -85,23 +83,6 @@ func TestSealedAnswerThatIsStored(t *testing.T) {
 	if m := request(t, trusted, "$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.once"}`); !exposes(string(m.Data), "top-secret") {
 		t.Error("the trusted reader does not see the value either, so that this test shows nothing")
 	}
-}
-
-func pulled(t *testing.T, nc *nats.Conn, subject string) *nats.Msg {
-	t.Helper()
-	js, err := nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	sub, err := js.PullSubscribe(subject, "", nats.BindStream("S"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ms, err := sub.Fetch(1, nats.MaxWait(harness.Timeout))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ms[0]
 }
 
 // The account may have traces of sampled messages sent to a subject of its choice. They show
