@@ -60,7 +60,7 @@ type way struct {
 	read func(t *testing.T, nc *nats.Conn, publish func(subject string)) *nats.Msg
 }
 
-func next(t *testing.T, sub *nats.Subscription, err error) *nats.Msg {
+func next(t testing.TB, sub *nats.Subscription, err error) *nats.Msg {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -95,22 +95,16 @@ func sub(subject string) func(*nats.Conn) (*nats.Subscription, error) {
 // storedWays read the message on js.a of the stream S, and of the bucket B.
 var storedWays = []way{
 	{"push consumer", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		js, err := nc.JetStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := js.SubscribeSync("js.a", nats.DeliverAll())
-		return next(t, s, err)
+		return pushed(t, nc, "js.a", nats.DeliverAll())
 	}},
 	{"pull consumer", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		return pulled(t, nc, "js.a")
 	}},
 	{"ordered consumer", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		js := newJetStream(t, nc)
-		c, err := js.OrderedConsumer(context.Background(), "S", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"js.a"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := answered(t, "an ordered consumer", func() (jetstream.Consumer, error) {
+			return js.OrderedConsumer(context.Background(), "S", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"js.a"}})
+		})
 		messages, err := c.Messages() // Next does not wait until a cluster knows of the consumer
 		if err != nil {
 			t.Fatal(err)
@@ -132,12 +126,7 @@ var storedWays = []way{
 		return storedMsg(t, request(t, nc, "$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.a"}`))
 	}},
 	{"KV watch", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
-		js, err := nc.JetStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := js.SubscribeSync("$KV.B.>", nats.OrderedConsumer())
-		return next(t, s, err)
+		return pushed(t, nc, "$KV.B.>", nats.OrderedConsumer())
 	}},
 	{"KV get without direct", func(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 		return storedMsg(t, request(t, nc, "$JS.API.STREAM.MSG.GET.KV_B", `{"last_by_subj":"$KV.B.key"}`))
@@ -158,15 +147,18 @@ func newJetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 
 func request(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	t.Helper()
-	return answered(t, subject, func() (*nats.Msg, error) { return nc.Request(subject, []byte(body), harness.Timeout) })
+	return answered(t, subject, func() (*nats.Msg, error) { return nc.Request(subject, []byte(body), 10*time.Second) })
 }
 
-// answered asks until somebody is there to answer: a cluster learns of who does in time.
+// answered asks until there is an answer: in a cluster, each server learns in time who answers,
+// and where the answer goes to. Until then there are no responders, or the answer is lost.
 func answered[T any](t testing.TB, what string, ask func() (T, error)) (answer T) {
 	t.Helper()
 	harness.Eventually(t, "an answer of "+what, func() bool {
 		var err error
-		if answer, err = ask(); err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		answer, err = ask()
+		lost := errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)
+		if err != nil && !lost {
 			t.Fatal(err)
 		}
 		return err == nil
@@ -187,17 +179,27 @@ func direct(t testing.TB, nc *nats.Conn, subject, body string) (m *nats.Msg) {
 // found says that m is a stored message, and no status such as 404.
 func found(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
 
-func pulled(t testing.TB, nc *nats.Conn, subject string) *nats.Msg {
+func mustJetStream(t testing.TB, nc *nats.Conn) nats.JetStreamContext {
 	t.Helper()
 	js, err := nc.JetStream()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sub, err := js.PullSubscribe(subject, "", nats.BindStream("S"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answered(t, "a pull consumer", func() ([]*nats.Msg, error) { return sub.Fetch(1, nats.MaxWait(harness.Timeout)) })[0]
+	return js
+}
+
+func pushed(t testing.TB, nc *nats.Conn, subject string, opts ...nats.SubOpt) *nats.Msg {
+	t.Helper()
+	js := mustJetStream(t, nc)
+	sub := answered(t, "a push consumer", func() (*nats.Subscription, error) { return js.SubscribeSync(subject, opts...) })
+	return next(t, sub, nil)
+}
+
+func pulled(t testing.TB, nc *nats.Conn, subject string) *nats.Msg {
+	t.Helper()
+	js := mustJetStream(t, nc)
+	sub := answered(t, "a pull consumer", func() (*nats.Subscription, error) { return js.PullSubscribe(subject, "", nats.BindStream("S")) })
+	return answered(t, "a pull", func() ([]*nats.Msg, error) { return sub.Fetch(1) })[0]
 }
 
 // storedMsg is the message in an answer of the stored-message API, whose JSON has the

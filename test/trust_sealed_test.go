@@ -160,8 +160,7 @@ func TestSealedOtherStoredWays(t *testing.T) {
 			expectSeen(t, storedMsg(t, request(t, nc, "$JS.API.STREAM.MSG.GET.S", `{"next_by_subj":"js.>"}`)), sealed)
 		})
 		t.Run("headers only "+user, func(t *testing.T) {
-			sub, err := mustJetStream(t, nc).SubscribeSync("js.a", nats.DeliverAll(), nats.HeadersOnly(), nats.BindStream("S"))
-			m := next(t, sub, err)
+			m := pushed(t, nc, "js.a", nats.DeliverAll(), nats.HeadersOnly())
 			if got := m.Header.Get("Session"); m.Header.Get("Color") != "blue" || (got == "") != sealed || m.Header.Get("Nats-Msg-Size") != "7" {
 				t.Errorf("%d headers, of Session %d bytes", len(m.Header), len(got))
 			}
@@ -175,15 +174,6 @@ func TestSealedOtherStoredWays(t *testing.T) {
 			expectSeen(t, next(t, sub, nil), sealed)
 		})
 	}
-}
-
-func mustJetStream(t *testing.T, nc *nats.Conn) nats.JetStreamContext {
-	t.Helper()
-	js, err := nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
 }
 
 // A client without headers in its CONNECT gets none, sealed or not; a stored message in JSON
