@@ -169,12 +169,7 @@ func watch(t *testing.T, urls string) {
 func createStream(t *testing.T, nc *nats.Conn, cfg jetstream.StreamConfig) {
 	t.Helper()
 	cfg.Name, cfg.Subjects = "S", []string{"t.>"}
-	harness.Eventually(t, "the stream to be made", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_, err := newJetStream(t, nc).CreateOrUpdateStream(ctx, cfg)
-		return err == nil
-	})
+	mustStream(t, newJetStream(t, nc), cfg)
 }
 
 func TestKillUnderLoad(t *testing.T) {

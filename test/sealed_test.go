@@ -232,6 +232,23 @@ func store(t *testing.T, s *harness.Server) {
 	storeIn(t, s, 1)
 }
 
+// mustStream makes a stream. Without a leader nobody answers, and the first who could may be
+// too busy to.
+func mustStream(t testing.TB, js jetstream.JetStream, cfg jetstream.StreamConfig) {
+	t.Helper()
+	var last error
+	harness.Eventually(t, "stream "+cfg.Name, func() bool {
+		soon, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := js.CreateOrUpdateStream(soon, cfg)
+		if err != nil && (last == nil || err.Error() != last.Error()) {
+			t.Logf("stream %s: %v", cfg.Name, err)
+		}
+		last = err
+		return err == nil
+	})
+}
+
 // storeIn has pub's message in a stream, in a bucket, and in a stream that sources the first.
 func storeIn(t *testing.T, s *harness.Server, replicas int) {
 	t.Helper()
@@ -244,12 +261,7 @@ func storeIn(t *testing.T, s *harness.Server, replicas int) {
 		{Name: "SOURCED", Sources: []*jetstream.StreamSource{{Name: "S"}}, AllowDirect: true, Storage: jetstream.MemoryStorage},
 	} {
 		cfg.Replicas = replicas
-		harness.Eventually(t, "stream "+cfg.Name, func() bool {
-			soon, cancel := context.WithTimeout(ctx, time.Second) // without a leader, nobody answers
-			defer cancel()
-			_, err := pub.CreateOrUpdateStream(soon, cfg)
-			return err == nil
-		})
+		mustStream(t, pub, cfg)
 	}
 	for _, subject := range []string{"js.a", "$KV.B.key"} {
 		if _, err := pub.PublishMsg(ctx, colored(subject), jetstream.WithRetryAttempts(40)); err != nil { // each after 250 ms
