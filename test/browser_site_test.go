@@ -187,6 +187,14 @@ func (s *browserSite) mux() *http.ServeMux {
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
 	mux.Handle("/nats", s.nats)
 	mux.Handle("/auth/", s.auth)
+	mux.HandleFunc("GET /auth/worker.js", func(w http.ResponseWriter, r *http.Request) {
+		// A browser that fetches what a page preloads with the words of a worker, as HTML has it.
+		if r.URL.Query().Has("preloaded") {
+			r.Header.Set("Sec-Fetch-Dest", "worker")
+			r.Header.Set("Sec-Fetch-Mode", "same-origin")
+		}
+		s.auth.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("POST /auth/ticket", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -201,22 +209,9 @@ func (s *browserSite) mux() *http.ServeMux {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		s.auth.ServeHTTP(w, r)
 	})
-	// A page that a script may have put there: it passes on what it is asked for, and looks.
-	mux.HandleFunc("GET /evil/sw.js", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/javascript")
+	mux.HandleFunc("GET /evil/{name}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Service-Worker-Allowed", "/")
-		_, _ = io.WriteString(w, `
-			addEventListener("install", () => skipWaiting());
-			addEventListener("activate", (e) => e.waitUntil(clients.claim()));
-			addEventListener("fetch", (e) => {
-				if (!e.request.url.includes("/auth/worker.js")) return;
-				e.respondWith((async () => {
-					const answer = await fetch(e.request);
-					const text = await answer.clone().text();
-					for (const client of await clients.matchAll({includeUncontrolled: true})) client.postMessage({status: answer.status, text});
-					return answer;
-				})());
-			});`)
+		http.ServeFile(w, r, filepath.Join("js", "browser", "evil", r.PathValue("name")))
 	})
 	mux.HandleFunc("POST /control/drop", func(http.ResponseWriter, *http.Request) { s.listener.drop() })
 	mux.HandleFunc("POST /control/{what}/{how}", s.control)

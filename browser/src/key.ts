@@ -24,6 +24,13 @@ export async function newKey(): Promise<Key | undefined> {
   };
 }
 
+/** Proves to those who know a secret that the key is of somebody who knows it too: HMAC-SHA-256 of its text. */
+export async function prove(secret: string, nkey: string): Promise<string> {
+  const bytes = new TextEncoder();
+  const mac = await crypto.subtle.importKey("raw", bytes.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return base64url(new Uint8Array(await crypto.subtle.sign("HMAC", mac, bytes.encode(nkey))));
+}
+
 const userPrefix = 20 << 3; // 'U', nkeys/strkey.go
 
 /** The text form of a user's public key: base32 of prefix, 32 bytes, and CRC-16/XMODEM (nkeys/strkey.go). */

@@ -1,5 +1,6 @@
 // The site, as the worker knows it. It comes with the worker's own script, from the site, and never
 // from the page: who could tell the worker where to connect could have its tickets.
+import { prove } from "./key.ts";
 import { StampError, type Session } from "./messages.ts";
 
 /** URLs are relative to the worker's script. */
@@ -16,8 +17,9 @@ export interface SiteConfig {
   login?: string;
   /** Whether tickets are for a key alone. */
   key?: "required" | "optional";
-  /** What tickets are given for. */
+  /** What tickets are given for, to who proves to know its secret. */
   pass?: string;
+  secret?: string;
   /** What GET session would have said when the script was delivered. */
   visitor?: Visitor;
 }
@@ -75,9 +77,11 @@ export class Site {
     return answer.json();
   }
 
-  /** A ticket for one connection, for the holder of a key. */
+  /** A ticket for one connection, for the holder of a key. A service worker can see what is asked. */
   async ticket(nkey: string): Promise<string> {
-    const answer = await this.#ask("POST", this.#config.ticket!, { pass: this.#config.pass, nkey });
+    const { pass, secret } = this.#config;
+    const proof = secret === undefined ? undefined : await prove(secret, nkey);
+    const answer = await this.#ask("POST", this.#config.ticket!, { pass, nkey, proof });
     switch (answer.status) {
       case 401:
         throw signedOut("there is no session");

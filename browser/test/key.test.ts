@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { webcrypto } from "node:crypto";
+import { createHmac, webcrypto } from "node:crypto";
 import { test } from "node:test";
 import { createUser, fromPublic } from "@nats-io/nkeys";
-import { newKey, publicUser } from "../src/key.ts";
+import { newKey, prove, publicUser } from "../src/key.ts";
 
 if (!globalThis.crypto) Object.assign(globalThis, { crypto: webcrypto }); // Node 18
 
@@ -49,6 +49,12 @@ test("without Ed25519 there is no key", async () => {
   } finally {
     subtle.generateKey = generateKey;
   }
+});
+
+test("a proof is for one key, by one secret", async () => {
+  const secret = "s3cr3t-of_43-characters", nkey = createUser().getPublicKey();
+  assert.equal(await prove(secret, nkey), createHmac("sha256", secret).update(nkey).digest("base64url"));
+  assert.equal(await prove(secret, ""), createHmac("sha256", secret).digest("base64url"));
 });
 
 function base32(text: string): Uint8Array {

@@ -2,6 +2,8 @@ package login
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -22,10 +24,11 @@ import (
 
 // Worker is the block of the script that owns a page's connection (browser/ in this repository).
 //
-// The script is delivered with a pass in it, a secret without which there are no tickets. Browsers
-// tell what a request is for (Sec-Fetch-Dest), and no script can make that up: so the pass reaches
-// a worker that runs this script and nothing else, and a page that was injected into cannot have
-// tickets of its own, whatever cookies go along with its requests.
+// The script is delivered with a pass in it, without which there are no tickets. Browsers tell what
+// a request is for (Sec-Fetch-Dest), and no script can make that up: so the pass reaches a worker
+// that runs this script and nothing else, and a page that was injected into cannot have tickets of
+// its own, whatever cookies go along with its requests. Nor can a service worker, which may see the
+// requests of the worker: its secret is not in them, only what it makes of the worker's key.
 type Worker struct {
 	File      string    `conf:"file,required"`      // stamp.worker.js of the npm package
 	Websocket string    `conf:"websocket,required"` // ws or wss URL of the server
@@ -78,7 +81,12 @@ type told struct {
 	Key       string  `json:"key"`
 	Visitor   visitor `json:"visitor"`
 	Pass      string  `json:"pass,omitempty"`
+	Secret    string  `json:"secret,omitempty"` // of the pass
 }
+
+// noModule is what a module may not have in it (ECMA-262, strict mode). By HTML's modulepreload a
+// page can have a browser fetch a module as a worker's, and then import it into the page.
+const noModule = "with(self);"
 
 // worker delivers the script.
 func (s *source) worker(w http.ResponseWriter, r *http.Request) {
@@ -95,7 +103,7 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	out := told{Websocket: cfg.Websocket, Login: "login", Session: "session", Logout: "logout", Ticket: "ticket", Key: cfg.Key}
 	var err error
 	if out.Visitor, err = s.visitor(e, key); err == nil && e != nil {
-		out.Pass, err = s.cfg.keys.newPass(key)
+		out.Pass, out.Secret, err = s.cfg.keys.newPass(key)
 	}
 	var text []byte
 	if err == nil {
@@ -110,7 +118,7 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// Should the script ever be wrong, it has nowhere to take anything.
 	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self' "+cfg.origin)
-	_, _ = fmt.Fprintf(w, "self.stampSite=%s;\n", text)
+	_, _ = fmt.Fprintf(w, "self.stampSite=%s;%s\n", text, noModule)
 	_, _ = w.Write(cfg.script)
 }
 
@@ -128,26 +136,42 @@ func forWorker(r *http.Request) bool {
 type pass struct {
 	Session string `json:"session"` // key
 	ID      string `json:"id"`
+	Secret  string `json:"secret"` // which the worker proves to know, and does not show
 }
 
 const passName = "pass"
 
-func (k keyring) newPass(session string) (string, error) {
-	text, err := json.Marshal(pass{Session: session, ID: newSecret()})
+// newPass makes a pass, sealed, and its secret.
+func (k keyring) newPass(session string) (sealedText, secret string, err error) {
+	p := pass{Session: session, ID: newSecret(), Secret: newSecret()}
+	text, err := json.Marshal(p)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	sealed, err := k.seal(passName, text)
-	return base64.RawURLEncoding.EncodeToString(sealed), err
+	return base64.RawURLEncoding.EncodeToString(sealed), p.Secret, err
 }
 
-func (k keyring) openPass(secret string) (p pass, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(secret)
+func (k keyring) openPass(sealedText string) (p pass, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(sealedText)
 	if err != nil {
 		return p, false
 	}
 	text, err := k.open(passName, sealed)
 	return p, err == nil && json.Unmarshal(text, &p) == nil
+}
+
+// proves tells whether who made a proof for a public key knows the secret.
+func (p pass) proves(proof, nkey string) bool {
+	got, err := base64.RawURLEncoding.DecodeString(proof)
+	return err == nil && hmac.Equal(got, proofOf(p.Secret, nkey))
+}
+
+// proofOf is HMAC-SHA-256 (RFC 2104) of a public key's text, empty where there is none.
+func proofOf(secret, nkey string) []byte {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(nkey))
+	return mac.Sum(nil)
 }
 
 // Errors of passes.
@@ -161,15 +185,16 @@ var (
 // the request. A pass is good for the key that it comes with first.
 func (s *source) enrolled(r *http.Request, store *store, session string) (nkey string, err error) {
 	var asked struct {
-		Pass string `json:"pass"`
-		Nkey string `json:"nkey"`
+		Pass  string `json:"pass"`
+		Nkey  string `json:"nkey"`
+		Proof string `json:"proof"`
 	}
 	if json.NewDecoder(r.Body).Decode(&asked) != nil {
 		return "", errNoPass
 	}
 	p, ok := s.cfg.keys.openPass(asked.Pass)
 	switch {
-	case !ok || p.Session != session:
+	case !ok, p.Session != session, !p.proves(asked.Proof, asked.Nkey):
 		return "", errNoPass
 	case asked.Nkey == "" && s.cfg.Worker.Key == keyRequired, asked.Nkey != "" && !nkeys.IsValidPublicUserKey(asked.Nkey):
 		return "", errNoKey

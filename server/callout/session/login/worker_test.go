@@ -51,7 +51,7 @@ func (b *browser) script(dest, mode, site string) (status int, out told, header 
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	line, rest, found := strings.Cut(strings.TrimPrefix(string(text), "self.stampSite="), ";\n")
+	line, rest, found := strings.Cut(strings.TrimPrefix(string(text), "self.stampSite="), ";"+noModule+"\n")
 	if answer.StatusCode == http.StatusOK && (!found || rest != workerText || json.Unmarshal([]byte(line), &out) != nil) {
 		b.t.Fatal("not the worker's script")
 	}
@@ -67,10 +67,15 @@ func (b *browser) worker() told {
 	return out
 }
 
-// ticket asks for one with a pass and a key.
-func (b *browser) ticket(pass, nkey string) (status int, ticket string) {
+// ticket asks for one with a key, as a worker that was told this does.
+func (b *browser) ticket(w told, nkey string) (status int, ticket string) {
 	b.t.Helper()
-	body, err := json.Marshal(map[string]string{"pass": pass, "nkey": nkey})
+	return b.ticketWith(w.Pass, nkey, base64.RawURLEncoding.EncodeToString(proofOf(w.Secret, nkey)))
+}
+
+func (b *browser) ticketWith(pass, nkey, proof string) (status int, ticket string) {
+	b.t.Helper()
+	body, err := json.Marshal(map[string]string{"pass": pass, "nkey": nkey, "proof": proof})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -138,12 +143,12 @@ func (s *site) connect(t testing.TB, c session.Credential, conn uint64) error {
 // The pass is in nothing that a script can read.
 func TestWorkerScriptIsForWorkers(t *testing.T) {
 	b := newBrowser(t, startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")))
-	if out := b.worker(); out.Pass != "" || out.Visitor.Authenticated {
+	if out := b.worker(); out.Pass+out.Secret != "" || out.Visitor.Authenticated {
 		t.Errorf("before the login: %+v", out.Visitor)
 	}
 	b.logIn()
 	status, out, header := b.script("worker", "same-origin", "same-origin")
-	if status != http.StatusOK || out.Pass == "" || !out.Visitor.Authenticated || out.Visitor.Claims["sub"] == "" ||
+	if status != http.StatusOK || out.Pass == "" || out.Secret == "" || !out.Visitor.Authenticated || out.Visitor.Claims["sub"] == "" ||
 		out.Visitor.Inbox != fmt.Sprintf("_INBOX.%s", out.Visitor.Claims["sub"]) || out.Websocket != "wss://nats.example/path" || out.Key != keyRequired {
 		t.Errorf("worker.js: %d, visitor %+v", status, out.Visitor)
 	}
@@ -155,7 +160,7 @@ func TestWorkerScriptIsForWorkers(t *testing.T) {
 			t.Errorf("%s: %q", name, header.Get(name))
 		}
 	}
-	if again := b.worker(); again.Pass == out.Pass {
+	if again := b.worker(); again.Pass == out.Pass || again.Secret == out.Secret {
 		t.Error("two workers have one pass")
 	}
 	for _, c := range [][3]string{
@@ -172,7 +177,7 @@ func TestWorkerScriptIsForWorkers(t *testing.T) {
 		{"worker", "same-origin", "same-site"},
 		{"worker", "same-origin", "cross-site"},
 	} {
-		if status, out, _ := b.script(c[0], c[1], c[2]); status != http.StatusForbidden || out.Pass != "" {
+		if status, out, _ := b.script(c[0], c[1], c[2]); status != http.StatusForbidden || out.Pass+out.Secret != "" {
 			t.Errorf("%v: %d", c, status)
 		}
 	}
@@ -185,31 +190,39 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	other.logIn()
 	key, wrong := newSigner(t), newSigner(t)
 	w := b.worker()
-	expect := func(what string, want int, pass, nkey string) string {
+	expect := func(what string, want int, w told, nkey string) string {
 		t.Helper()
-		status, ticket := b.ticket(pass, nkey)
+		status, ticket := b.ticket(w, nkey)
 		if status != want || (ticket == "") != (want != http.StatusOK) {
 			t.Errorf("%s: %d, want %d", what, status, want)
 		}
 		return ticket
 	}
-	expect("no pass", http.StatusForbidden, "", key.public)
-	expect("a made-up pass", http.StatusForbidden, base64.RawURLEncoding.EncodeToString([]byte("\x01nothing that was sealed")), key.public)
-	expect("another session's pass", http.StatusForbidden, other.worker().Pass, key.public)
-	expect("no key", http.StatusForbidden, w.Pass, "")
-	expect("a key that is none", http.StatusForbidden, w.Pass, "U"+strings.Repeat("A", 55))
+	expect("no pass", http.StatusForbidden, told{}, key.public)
+	expect("a made-up pass", http.StatusForbidden, told{Pass: base64.RawURLEncoding.EncodeToString([]byte("\x01nothing that was sealed"))}, key.public)
+	expect("another session's pass", http.StatusForbidden, other.worker(), key.public)
+	expect("without the secret", http.StatusForbidden, told{Pass: w.Pass}, key.public)
+	expect("another pass's secret", http.StatusForbidden, told{Pass: w.Pass, Secret: b.worker().Secret}, key.public)
+	expect("no key", http.StatusForbidden, w, "")
+	expect("a key that is none", http.StatusForbidden, w, "U"+strings.Repeat("A", 55))
+	// What a service worker could do, which sees the worker's requests.
+	for _, proof := range []string{"", "====", w.Secret, base64.RawURLEncoding.EncodeToString(proofOf(w.Secret, key.public))} {
+		if status, _ := b.ticketWith(w.Pass, wrong.public, proof); status != http.StatusForbidden {
+			t.Errorf("a proof of another key: %d", status)
+		}
+	}
 	for _, body := range []string{"", "[]", "null", `{"pass":1}`, "{", strings.Repeat("[", maxForm+1)} {
 		if status, _ := b.askTicket(body); status != http.StatusForbidden {
 			t.Errorf("a body of %d bytes: %d", len(body), status)
 		}
 	}
-	if n := s.metrics.notEnrolled.Get(); n != 11 {
+	if n := s.metrics.notEnrolled.Get(); n != 17 {
 		t.Errorf("%d refusals are counted", n)
 	}
-	first := expect("the worker's own", http.StatusOK, w.Pass, key.public)
-	second := expect("the next", http.StatusOK, w.Pass, key.public)
-	expect("its pass with another key", http.StatusForbidden, w.Pass, wrong.public)
-	expect("a worker more", http.StatusOK, b.worker().Pass, wrong.public)
+	first := expect("the worker's own", http.StatusOK, w, key.public)
+	second := expect("the next", http.StatusOK, w, key.public)
+	expect("its pass with another key", http.StatusForbidden, w, wrong.public)
+	expect("a worker more", http.StatusOK, b.worker(), wrong.public)
 
 	refused := func(what string, c session.Credential, conn uint64, want error) {
 		t.Helper()
@@ -240,7 +253,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	refused("a replay", key.sign(t, first, "nonce"), 2, errTicketUsed)
 	b.ask("POST", "/logout", b.origin())
 	refused("after the logout", key.sign(t, second, "nonce"), 3, nil)
-	for _, secret := range []string{w.Pass, first, second, key.public, wrong.public} {
+	for _, secret := range []string{w.Pass, w.Secret, first, second, key.public, wrong.public} {
 		if strings.Contains(s.text(), secret) {
 			t.Error("the log holds a pass, a ticket or a key")
 		}
@@ -259,7 +272,7 @@ func TestOnePassOneKey(t *testing.T) {
 	for range 10 {
 		key := newSigner(t)
 		wg.Go(func() {
-			if status, _ := b.ticket(w.Pass, key.public); status == http.StatusOK {
+			if status, _ := b.ticket(w, key.public); status == http.StatusOK {
 				mu.Lock()
 				won++
 				mu.Unlock()
@@ -278,15 +291,15 @@ func TestOptionalKey(t *testing.T) {
 	b := newBrowser(t, s)
 	b.logIn()
 	w := b.worker()
-	status, ticket := b.ticket(w.Pass, "")
+	status, ticket := b.ticket(w, "")
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: ticket}, 1); status != http.StatusOK || err != nil || w.Key != keyOptional {
 		t.Errorf("%d, %v", status, err)
 	}
 	key := newSigner(t)
-	if status, _ := b.ticket(w.Pass, key.public); status != http.StatusForbidden {
+	if status, _ := b.ticket(w, key.public); status != http.StatusForbidden {
 		t.Errorf("a key for a worker that had none: %d", status)
 	}
-	_, ticket = b.ticket(b.worker().Pass, key.public)
+	_, ticket = b.ticket(b.worker(), key.public)
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: ticket}, 2); !errors.Is(err, errTicketKey) {
 		t.Errorf("a key is not optional for who has one: %v", err)
 	}
