@@ -178,7 +178,7 @@ func TestLeaks(t *testing.T) {
 	raw.Hpub("t.x", "NATS/1.0\r\nno colon\r\n\r\n", "")
 	errs.add(raw.Expect("-ERR"))
 	raw.Hpub("t.x", block("session: forged"), "")
-	raw.Pub("t.x", strings.Repeat("p", raw.Info.MaxPayload+1))
+	raw.Send("PUB t.x %d\r\n", raw.Info.MaxPayload+1) // the server does not wait for the payload
 	errs.add(strings.Join(raw.ExpectClosed(), "\n"))
 	pub.Close()
 
@@ -203,7 +203,7 @@ func TestLeaks(t *testing.T) {
 	harness.Eventually(t, "events of the closed connections", func() bool { return strings.Count(events.String(), ".DISCONNECT") >= 2 })
 	places := map[string]struct{ text, has string }{
 		"events":      {events.String(), "HEADERS.FORGERY"},
-		"advisories":  {advisories.String(), "advisory.v1.api_audit"},
+		"advisories":  {advisories.String(), `"request":"NATS/1.0\r\nVia: [REDACTED]\r\nSession: [REDACTED]\r\n`},
 		"traces":      {traces.String(), `"Session":["[REDACTED]"]`},
 		"errors":      {errs.String(), "header line 2"},
 		"monitoring":  {monitoring.String(), `the-publisher`},
@@ -235,10 +235,7 @@ func leakJetStream(t *testing.T, pub, reader *nats.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
 	defer cancel()
 	js := newJetStream(t, pub)
-	harness.Eventually(t, "a stream of three", func() bool {
-		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"js.>"}, AllowDirect: true, Replicas: 3})
-		return err == nil
-	})
+	mustStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"js.>"}, AllowDirect: true, Replicas: 3})
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "B"})
 	if err != nil {
 		t.Fatal(err)
@@ -253,6 +250,18 @@ func leakJetStream(t *testing.T, pub, reader *nats.Conn) {
 		if m := w.read(t, reader, nil); m.Header.Get("Session") != plantedUser {
 			t.Errorf("%s: the message is not stamped, so that this test shows nothing", w.name)
 		}
+	}
+	// Requests that are audited, each as an advisory.
+	for _, r := range [][2]string{
+		{"STREAM.UPDATE.S", `{"name":"S","subjects":["js.>"],"allow_direct":true,"num_replicas":3,"max_msgs":9}`},
+		{"STREAM.UPDATE.S", "{"}, {"STREAM.INFO.S", ""}, {"STREAM.NAMES", ""}, {"STREAM.LIST", ""},
+		{"CONSUMER.DURABLE.CREATE.S.C", `{"stream_name":"S","config":{"durable_name":"C"}}`},
+		{"CONSUMER.LIST.S", ""}, {"CONSUMER.NAMES.S", ""}, {"CONSUMER.PAUSE.S.C", "{}"},
+		{"CONSUMER.DELETE.S.C", ""}, {"CONSUMER.DELETE.S.none", ""}, {"CONSUMER.LEADER.STEPDOWN.S.none", ""},
+		{"STREAM.MSG.DELETE.S", `{"seq":1}`}, {"STREAM.PURGE.S", ""}, {"STREAM.SNAPSHOT.S", "{}"}, {"STREAM.RESTORE.S", `{"config":{"name":"S"}}`},
+		{"STREAM.PEER.REMOVE.S", `{"peer":"none"}`}, {"STREAM.DELETE.S", ""}, {"STREAM.LEADER.STEPDOWN.S", ""}, {"INFO", ""},
+	} {
+		request(t, pub, "$JS.API."+r[0], r[1])
 	}
 }
 
