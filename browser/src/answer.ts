@@ -48,28 +48,36 @@ export function failure(code: Code, error: string): Answer {
   return { status: statuses[code], headers: {}, body: { error } };
 }
 
-/** Headers that are not for the page. */
-const hidden = new Set(["authorization", "set-cookie"]);
-
-/** The answer of a service. Errors are those of NATS' micro services (ADR-32), or the status line's. */
+/**
+ * The answer of a service. Errors are those of NATS' micro services (ADR-32), the status line's, or of a
+ * Status of 400 and more; body.error is there with all of them.
+ */
 export function answerOf(wire: Wire): Answer {
   const headers: Record<string, string> = {};
   for (const [name, values] of wire.headers) {
     const key = name.toLowerCase();
-    if (!hidden.has(key)) headers[key] = Object.hasOwn(headers, key) ? `${headers[key]}, ${values.join(", ")}` : values.join(", ");
+    headers[key] = Object.hasOwn(headers, key) ? `${headers[key]}, ${values.join(", ")}` : values.join(", ");
   }
+  const line = statusOf(String(wire.status), 0); // of the status line; 0: none
+  const code = headers["nats-service-error-code"], message = headers["nats-service-error"];
+  const failed = code !== undefined || message !== undefined;
+  const status = failed ? statusOf(code, line || 500) : line >= 400 ? line : statusOf(headers["status"], line || 200);
+  const bad = failed || status >= 400;
   let body: unknown;
   try {
     body = decode(wire.data, headers["content-type"]);
   } catch {
-    return { status: 502, headers, body: { error: `the answer is not ${headers["content-type"]}` } };
+    if (!bad) return { status: 502, headers, body: { error: `the answer is not ${headers["content-type"]}` } };
+    body = wire.data;
   }
-  const line = statusOf(String(wire.status), 0); // of the status line; 0: none
-  const error = headers["nats-service-error"] ?? (line >= 400 ? wire.description || `status ${line}` : undefined);
-  const code = headers["nats-service-error-code"];
-  if (error === undefined && code === undefined) return { status: statusOf(headers["status"], line || 200), headers, body };
-  const told = { error: error ?? "the service failed", ...(wire.data.length === 0 ? {} : { details: body }) };
-  return { status: statusOf(code, line || 500), headers, body: told };
+  if (!bad || !failed && told(body)) return { status, headers, body };
+  const error = message ?? (failed ? "the service failed" : wire.description || `status ${status}`);
+  return { status, headers, body: { error, ...(wire.data.length === 0 ? {} : { details: body }) } };
+}
+
+/** Whether a body says by itself what went wrong. */
+function told(body: unknown): boolean {
+  return typeof body === "object" && body !== null && Object.hasOwn(body, "error");
 }
 
 /** A status of HTTP in a header. */

@@ -21,14 +21,21 @@ export async function encode(body: Body, given: string | undefined, otherwise: s
     return { data: new Uint8Array(await response.arrayBuffer()), type: type ?? otherwise };
   }
   const type = given ?? otherwise;
-  if (!isJSON(type)) throw new TypeError(`a body of type ${type} cannot be made of this value`);
-  return { data: new TextEncoder().encode(JSON.stringify(body)), type };
+  const text = isJSON(type) ? JSON.stringify(body) as string | undefined : undefined;
+  // Streams, maps and the like have nothing that JSON shows.
+  if (text === undefined || text === "{}" && !isPlain(body)) throw new TypeError(`a body of type ${type} cannot be made of this value`);
+  return { data: new TextEncoder().encode(text), type };
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null || "toJSON" in value;
 }
 
 /** The value of an answer's body. Without a type it is JSON if it can be read so, else text, else bytes. */
 export function decode(data: Uint8Array, type: string | undefined): unknown {
   if (type === undefined) return data.length === 0 ? null : guessed(data);
-  if (isJSON(type)) return JSON.parse(text(data));
+  if (isJSON(type)) return data.length === 0 ? null : JSON.parse(text(data));
   return /^text\//i.test(type) ? text(data) : data;
 }
 

@@ -3,7 +3,7 @@
 import { errors, wsconnect, type Auth, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import { newKey, type Key } from "./key.ts";
 import { StampError, type State } from "./messages.ts";
-import type { Site } from "./site.ts";
+import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
 
 /** What is kept of a subscription, so that it can be made again. */
@@ -16,25 +16,36 @@ export interface Subscribed {
 /** Times in milliseconds. */
 const connectTimeout = 20_000, firstPause = 1_000, longestPause = 15_000;
 
+/** How often it is looked whether the server is there, and how long that may take; milliseconds. */
+const usualChecks = { every: 20_000, within: 10_000 };
+
 export class Connection {
   readonly #site: Site;
   readonly #tell: (state: State, reason: string) => void;
   readonly #denied: (err: Error) => void;
   readonly #subscriptions = new Map<number, Subscribed & { made?: Subscription }>();
+  readonly #claimed = new WeakSet<Error>(); // errors that somebody waits for
+  readonly #checks: typeof usualChecks;
   readonly #key: Promise<Key | undefined>;
   #state: State = "closed";
   #reason = "";
   #nc: NatsConnection | undefined;
+  #socket: WaitingSocket | undefined; // of the newest connection
+  #checking = false;
   #run = 0; // number of the loop that may act; another one has been stopped
   #waiting: (() => void)[] = []; // for another state
   #hurry = () => {};
 
-  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: Error) => void) {
+  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: Error) => void, checks = usualChecks) {
     this.#site = site;
     this.#tell = tell;
     this.#denied = denied;
     this.#key = site.tickets ? newKey() : Promise.resolve(undefined);
-    self.addEventListener("online", () => this.#hurry());
+    this.#checks = checks;
+    self.addEventListener("online", () => {
+      this.#hurry();
+      void this.check();
+    });
   }
 
   /** Whether tickets are bound to a key. */
@@ -43,8 +54,8 @@ export class Connection {
   }
 
   /** Connects, and goes on until there is no session. */
-  start(inbox: string | undefined): void {
-    if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, inbox);
+  start(visitor: Visitor): void {
+    if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, visitor);
   }
 
   /** Ends it. */
@@ -97,11 +108,12 @@ export class Connection {
     for (const go of waiting) go();
   }
 
-  async #loop(run: number, inbox: string | undefined): Promise<void> {
+  async #loop(run: number, visitor: Visitor): Promise<void> {
     this.#set("connecting");
-    for (let failures = 0; run === this.#run; failures++) {
+    for (let failures = 0, first = true; run === this.#run; failures++, first = false) {
       try {
-        const nc = await this.#connect(inbox);
+        if (!first) await this.#sameAs(visitor);
+        const nc = await this.#connect(visitor.inbox);
         if (run !== this.#run) {
           await nc.close();
           return;
@@ -116,6 +128,13 @@ export class Connection {
         if (run === this.#run) await this.#failed(run, err);
       }
       if (run === this.#run) await this.#pause(failures);
+    }
+  }
+
+  /** A pass is for one session, but the cookie may be somebody else's by now. */
+  async #sameAs(visitor: Visitor): Promise<void> {
+    if (!this.#site.tickets && !sameVisitor(visitor, await this.#site.visitor())) {
+      throw new StampError("signed-out", "the session is another one than before");
     }
   }
 
@@ -169,7 +188,10 @@ export class Connection {
         servers: this.#site.websocket, ignoreClusterUpdates: true, reconnect: false, timeout: connectTimeout,
         authenticator: () => auth, name: "stamp", inboxPrefix,
         // @ts-ignore: an option of the websocket transport that its types leave out
-        wsFactory: async () => ({ socket: new WaitingSocket(this.#site.websocket, prepare), encrypted: this.#site.websocket.startsWith("wss:") }),
+        wsFactory: async () => {
+          this.#socket = new WaitingSocket(this.#site.websocket, prepare);
+          return { socket: this.#socket, encrypted: this.#site.websocket.startsWith("wss:") };
+        },
       });
     } catch (err) {
       throw failure ?? err;
@@ -196,13 +218,38 @@ export class Connection {
     this.#nc = nc;
     for (const s of this.#subscriptions.values()) this.#make(nc, s);
     void this.#watch(nc);
+    const timer = setInterval(() => void this.check(), this.#checks.every);
+    void nc.closed().then(() => clearInterval(timer));
     this.#set("connected");
   }
 
   /** Tells what the server refuses of what nobody waits for. */
   async #watch(nc: NatsConnection): Promise<void> {
     for await (const status of nc.status()) {
-      if (status.type === "error" && status.error instanceof errors.PermissionViolationError) this.#denied(status.error);
+      if (status.type !== "error" || !(status.error instanceof errors.PermissionViolationError)) continue;
+      const { error } = status;
+      setTimeout(() => { // who waits has heard of it by then
+        if (!this.#claimed.has(error)) this.#denied(error);
+      });
+    }
+  }
+
+  /** Says that an error has reached who waits for it. */
+  claim(err: unknown): void {
+    if (err instanceof Error) this.#claimed.add(err);
+  }
+
+  /** Gives the connection up where the server does not answer: a browser may learn late that a network is gone. */
+  async check(): Promise<void> {
+    const nc = this.#nc, socket = this.#socket;
+    if (!nc || this.#checking) return;
+    this.#checking = true;
+    try {
+      await this.#within(this.#checks.within, nc.flush());
+    } catch {
+      if (this.#nc === nc) socket?.abandon("the server does not answer");
+    } finally {
+      this.#checking = false;
     }
   }
 
@@ -215,14 +262,16 @@ export class Connection {
    * connection, when this one is lost meanwhile.
    */
   async subscribe(id: number, s: Subscribed, milliseconds: number): Promise<void> {
-    let refused: Error | null = null;
+    let refused: Error | null = null, agreed = false;
     const { deliver } = s;
     const kept: Subscribed & { made?: Subscription } = {
       ...s,
       deliver: (err, msg) => {
         if (err) {
           refused = err;
+          this.claim(err);
           this.#subscriptions.delete(id);
+          if (!agreed) return; // it is told below
         }
         deliver(err, msg);
       },
@@ -237,6 +286,7 @@ export class Connection {
       throw err;
     }
     if (refused) throw refused;
+    agreed = true;
   }
 
   /** Waits until the server has read all that was sent. The client's flush() waits for ever when the connection is lost. */

@@ -1,10 +1,10 @@
 // Headers that a page gives.
 import type { HeaderMap } from "./messages.ts";
 
-/** Headers in whatever form fetch() takes them, as a map of our own. */
+/** Headers in whatever form fetch() takes them, as a map of our own; values that are no text become it, as there. */
 export function headerMap(init: HeadersInit | HeaderMap | undefined): HeaderMap {
   if (init instanceof Headers || Array.isArray(init)) return Object.fromEntries(new Headers(init as HeadersInit).entries());
-  return { ...(init as HeaderMap | undefined) };
+  return Object.fromEntries(Object.entries(init ?? {}).map(([name, value]) => [name, Array.isArray(value) ? value.map(String) : String(value)]));
 }
 
 /** Takes a header out of the map, whatever the case of its name. */

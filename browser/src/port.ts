@@ -2,8 +2,8 @@
 import { errors, headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import { Connection } from "./connection.ts";
 import { StampError, type Asked, type Code, type Event, type HeaderMap, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
-import { Patience, Queue } from "./queue.ts";
-import type { Site, Visitor } from "./site.ts";
+import { duration, Patience, Queue } from "./queue.ts";
+import { sameVisitor, type Site, type Visitor } from "./site.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
@@ -22,7 +22,7 @@ export class Server {
   readonly #aborts = new Map<number, AbortController>();
   #queue = new Queue(defaultConcurrency);
   #patience = new Patience({});
-  #inbox: string | undefined;
+  #visitor: Visitor = { authenticated: false };
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
     this.#port = port;
@@ -39,7 +39,7 @@ export class Server {
   /** Looks again whether there is a session, and the same visitor's: somebody else may have signed in since. */
   async recheck(): Promise<void> {
     const visitor = await this.#site.visitor().catch(() => undefined);
-    if (visitor && (!visitor.authenticated || visitor.inbox !== this.#inbox)) await this.#connection.stop("signed-out", "signed out in another tab");
+    if (visitor && (!visitor.authenticated || !sameVisitor(visitor, this.#visitor))) await this.#connection.stop("signed-out", "signed out in another tab");
   }
 
   #tell(event: Event): void {
@@ -93,8 +93,8 @@ export class Server {
 
   async #start(): Promise<Started> {
     const visitor = await this.#site.visitor();
-    this.#inbox = visitor.inbox;
-    if (visitor.authenticated) this.#connection.start(visitor.inbox);
+    this.#visitor = visitor;
+    if (visitor.authenticated) this.#connection.start(visitor);
     else await this.#connection.stop("signed-out", "");
     return { ...known(visitor), login: this.#site.login, key: await this.#connection.keyed() };
   }
@@ -111,24 +111,27 @@ export class Server {
     const abort = new AbortController();
     this.#aborts.set(asked.id, abort);
     try {
-      return await this.#queue.run(() => this.#send(asked), abort.signal);
+      return await this.#queue.run(() => this.#send(asked, abort.signal), abort.signal);
     } finally {
       this.#aborts.delete(asked.id);
     }
   }
 
-  async #send(asked: Request): Promise<Wire> {
-    const patience = asked.timeout ?? this.#patience.current;
+  async #send(asked: Request, signal: AbortSignal): Promise<Wire> {
+    const patience = asked.timeout === undefined ? this.#patience.current : duration(asked.timeout);
     const began = performance.now();
     try {
       const nc = await this.#connection.ready(patience);
+      if (signal.aborted) throw new StampError("closed", "aborted");
       return wire(await nc.request(asked.subject, asked.data, {
         headers: written(asked.headers), timeout: Math.max(1, patience - (performance.now() - began)),
       }));
     } catch (err) {
       const e = told(err);
-      if (e.code !== "timeout") throw err;
+      if (e.code === "denied") this.#connection.claim(causeOf(err));
+      if (e.code !== "timeout" || signal.aborted) throw err;
       this.#patience.lost(patience);
+      void this.#connection.check();
       throw new StampError("timeout", e.message.startsWith("timed out") ? e.message : `timed out after ${patience} ms`);
     }
   }
@@ -166,15 +169,26 @@ function written(map: HeaderMap): MsgHdrs {
   return h;
 }
 
+/** Headers that are not for the page. */
+const hidden = new Set(["authorization", "set-cookie"]);
+
+/** A message for the page: of what came in one frame with it, and of hidden headers, there is nothing in it. */
 function wire(msg: Msg): Wire {
   const { subject, reply, data, headers } = msg;
-  return { subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description, headers: [...headers ?? []], data };
+  return {
+    subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description,
+    headers: [...headers ?? []].filter(([name]) => !hidden.has(name.toLowerCase())), data: data.slice(),
+  };
+}
+
+function causeOf(err: unknown): unknown {
+  return err instanceof errors.RequestError && err.cause instanceof Error ? err.cause : err;
 }
 
 /** An error as the page gets it. */
 function told(err: unknown): { code: Code; message: string } {
   if (err instanceof StampError) return { code: err.code, message: err.message };
-  const cause = err instanceof errors.RequestError && err.cause instanceof Error ? err.cause : err;
+  const cause = causeOf(err);
   const message = cause instanceof Error ? cause.message : "failed";
   if (cause instanceof errors.NoRespondersError || err instanceof errors.RequestError && err.isNoResponders()) {
     return { code: "unanswered", message: "nobody answers there" };

@@ -55,6 +55,9 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
+/** Milliseconds as timers take them: more is none to them. */
+export const duration = (milliseconds: number) => Math.min(milliseconds, 2 ** 31 - 1);
+
 /** How long to wait for an answer: shorter for a while after one did not come. */
 export class Patience {
   readonly #timeout: number;
@@ -64,8 +67,8 @@ export class Patience {
   #until = -Infinity;
 
   constructor({ timeout = 20_000, timeoutAfter = 1_000, recovery = 300_000 }: Limits, now = () => performance.now()) {
-    this.#timeout = timeout;
-    this.#after = Math.min(timeoutAfter, timeout);
+    this.#timeout = duration(timeout);
+    this.#after = Math.min(timeoutAfter, this.#timeout);
     this.#recovery = recovery;
     this.#now = now;
   }

@@ -37,7 +37,6 @@ export class REST_Secure {
   /** What it stands on, for what rest-secure does not have. */
   readonly stamp: Stamp;
   readonly #options: RestSecureOptions;
-  #began = false;
 
   constructor(options: RestSecureOptions) {
     this.#options = options;
@@ -54,13 +53,11 @@ export class REST_Secure {
   /** Resolves with {error} where rest-secure does. */
   async start(): Promise<{ already_authenticated: boolean; claims?: Record<string, unknown> } | { error: string }> {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
-    if (this.#began) return { error: "the worker has been started already" };
-    this.#began = true;
+    if (this.stamp.started && this.stamp.state !== "signed-out") return { error: "the worker has been started already" };
     try {
       const { authenticated, claims } = await this.stamp.start();
       return authenticated ? { already_authenticated: true, claims } : { already_authenticated: false };
     } catch (err) {
-      this.#began = false;
       return { error: err instanceof Error ? err.message : String(err) };
     }
   }
@@ -70,7 +67,7 @@ export class REST_Secure {
     const hidden = this.#options.authHeader?.response;
     if (hidden !== undefined) delete answer.headers[hidden.toLowerCase()];
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
-      const { claims } = await this.stamp.session();
+      const { claims } = await this.stamp.session().catch(() => ({ claims: undefined })); // the answer counts
       for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];
     }
     return answer;

@@ -28,6 +28,12 @@ export interface Visitor extends Session {
   inbox?: string;
 }
 
+/** Whether it is the same one, and not somebody who has signed in since. */
+export function sameVisitor(a: Visitor, b: Visitor): boolean {
+  const who = ({ authenticated, inbox, claims }: Visitor) => JSON.stringify([authenticated, inbox, claims?.["sub"] ?? claims]);
+  return who(a) === who(b);
+}
+
 const patience = 20_000; // milliseconds
 
 const signedOut = (reason: string) => new StampError("signed-out", reason);

@@ -40,6 +40,12 @@ export class WaitingSocket {
     this.#socket.close();
   }
 
+  /** Ends it at once. A closing handshake takes a browser long when nobody answers. */
+  abandon(reason: string): void {
+    this.onclose?.({ wasClean: false, reason });
+    this.close();
+  }
+
   #receive(data: ArrayBuffer): void {
     if (!this.#held) {
       this.onmessage?.({ data });

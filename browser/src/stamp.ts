@@ -61,12 +61,18 @@ export class Stamp extends EventTarget {
 
   constructor(options: Options = {}) {
     super();
+    checkNumbers(options);
     this.#options = options;
   }
 
   /** State of the connection. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Whether start() was called, and has not failed. */
+  get started(): boolean {
+    return this.#starting !== undefined;
   }
 
   /**
@@ -139,12 +145,13 @@ export class Stamp extends EventTarget {
 
   /** Sends a request. Rejects with StampError, or the signal's reason. */
   async request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
-    return new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, { ...options.headers }, bytes(payload), options)));
+    const headers = headerMap(options.headers), data = bytes(payload);
+    return new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options)));
   }
 
   /** Publishes a message. What the server refuses of it comes as an "error" event. */
   publish(subject: string, payload?: Uint8Array | string, options: { headers?: HeaderMap; reply?: string } = {}): Promise<void> {
-    return this.#ask({ op: "publish", subject, headers: { ...options.headers }, data: bytes(payload), reply: options.reply });
+    return this.#ask({ op: "publish", subject, headers: headerMap(options.headers), data: bytes(payload), reply: options.reply });
   }
 
   /**
@@ -184,12 +191,17 @@ export class Stamp extends EventTarget {
     const url = new URL(this.#options.worker ?? "/auth/worker.js", location.href);
     const worker = new Worker(url, { name: "stamp" });
     const { port1, port2 } = new MessageChannel();
-    // The site does not give the script, or the browser no worker.
+    let began = false;
     worker.onerror = (event) => {
-      event.preventDefault();
-      if (this.#worker === worker) this.#fail(new StampError("failed", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      if (began || this.#worker !== worker) return;
+      event.preventDefault(); // the site does not give the script, or the browser no worker
+      this.#fail(new StampError("failed", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      this.close();
     };
-    port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => this.#receive(data);
+    port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
+      began = true;
+      this.#receive(data);
+    };
     worker.postMessage(null, [port2]);
     this.#worker = worker;
     this.#port = port1;
@@ -240,8 +252,12 @@ export class Stamp extends EventTarget {
     const port = this.#port;
     if (!port) return Promise.reject(new StampError("closed", "not started: call start() first"));
     return new Promise<T>((resolve, reject) => {
+      try {
+        port.postMessage({ ...call, id });
+      } catch (err) { // DataCloneError
+        throw new TypeError(err instanceof Error ? err.message : String(err));
+      }
       this.#waiting.set(id, { resolve, reject });
-      port.postMessage({ ...call, id });
     });
   }
 
@@ -255,11 +271,12 @@ export class Stamp extends EventTarget {
       const [made] = await Promise.all([ready, before]);
       return send(made); // not awaited: the next one may be sent, and waits in the worker
     } finally {
-      sent();
+      void before.then(sent); // ready may have failed before that
     }
   }
 
   async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal; timeout?: number }): Promise<Wire> {
+    checkNumbers({ timeout });
     signal?.throwIfAborted();
     const id = ++this.#number;
     const answer = this.#ask<Wire>({ op: "request", subject, headers, data, timeout }, id);
@@ -281,4 +298,12 @@ export class Stamp extends EventTarget {
   }
 }
 
-const bytes = (payload: Uint8Array | string | undefined) => (typeof payload === "string" ? new TextEncoder().encode(payload) : payload ?? noBody);
+/** Throws for what would be no time, or let no request through. */
+function checkNumbers({ timeout = 1, timeoutAfter = 1, recovery = 1, concurrency = 1 }: Limits): void {
+  for (const [name, value] of Object.entries({ timeout, timeoutAfter, recovery, concurrency })) {
+    if (typeof value !== "number" || !(value > 0 || value === 0 && name === "recovery")) throw new TypeError(`${name}: must be a positive number`);
+  }
+}
+
+/** Bytes alone: of a part of a buffer, the whole would cross the port. */
+const bytes = (payload: Uint8Array | string | undefined) => (typeof payload === "string" ? new TextEncoder().encode(payload) : payload?.slice() ?? noBody);

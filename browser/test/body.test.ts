@@ -31,6 +31,12 @@ test("encode", async () => {
   const circle: { circle?: unknown } = {};
   circle.circle = circle;
   await assert.rejects(encode(circle, undefined, json), TypeError);
+  for (const nothing of [new Map([["a", 1]]), new Set([1]), new ReadableStream(), Promise.resolve(1), () => 1, Symbol("a")]) {
+    await assert.rejects(encode(nothing, undefined, json), TypeError);
+  }
+  for (const something of [{}, Object.create(null), new Date(0), new (class { a = 1; })(), new (class { toJSON() { return {}; } })()]) {
+    assert.equal(new TextDecoder().decode((await encode(something, undefined, json)).data), JSON.stringify(something));
+  }
   const mine = bytes("kept");
   (await encode(mine, undefined, json)).data[0] = 0;
   assert.equal(mine[0], "k".charCodeAt(0), "the caller's bytes are not ours");
@@ -47,7 +53,7 @@ test("decode", () => {
   assert.equal(decode(new Uint8Array(0), undefined), null);
   assert.throws(() => decode(bytes("{"), "application/json"));
   assert.throws(() => decode(new Uint8Array([0xff]), "text/plain"));
-  assert.throws(() => decode(new Uint8Array(0), "application/json"));
+  assert.equal(decode(new Uint8Array(0), "application/json"), null);
 });
 
 test("whatever bytes and types come, there is an answer", () => {
@@ -76,7 +82,14 @@ test("answers and errors", () => {
   assert.equal(answer({ "Nats-Service-Error": "no", "Nats-Service-Error-Code": "x" }).status, 500);
   assert.deepEqual(answer({ "Nats-Service-Error-Code": "400" }, "why").body, { error: "the service failed", details: "why" });
   assert.deepEqual(answer({}, "", 404, "No Messages"), { status: 404, headers: {}, body: { error: "No Messages" } });
-  assert.deepEqual(answer({ "Set-Cookie": "a", Authorization: "b" }).headers, {});
+  // What a service says with a Status is in body.error too, where it has not put it there.
+  assert.deepEqual(answer({ Status: "404" }).body, { error: "status 404" });
+  assert.deepEqual(answer({ Status: "404" }, '{"error":"gone","id":7}').body, { error: "gone", id: 7 });
+  assert.deepEqual(answer({ Status: "422" }, '{"title":"no"}').body, { error: "status 422", details: { title: "no" } });
+  assert.deepEqual(answer({ Status: "204", "Content-Type": "application/json" }).body, null);
+  assert.deepEqual(answer({ "Nats-Service-Error": "there", "Nats-Service-Error-Code": "409", "Content-Type": "application/json" }).body, { error: "there" });
+  const broken = answer({ "Nats-Service-Error": "there", "Nats-Service-Error-Code": "409", "Content-Type": "application/json" }, "{");
+  assert.deepEqual([broken.status, broken.body], [409, { error: "there", details: bytes("{") }]);
   assert.deepEqual(answer({ Constructor: "a" }).headers, { constructor: "a" });
   assert.deepEqual(failure("timeout", "late"), { status: 504, headers: {}, body: { error: "late" } });
 });

@@ -1,58 +1,26 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { StampError } from "../src/messages.ts";
-import type { Site } from "../src/site.ts";
-
-/** Answers what a client sends; undefined closes the connection. */
-type Server = (line: string) => string | undefined;
-
-/** A websocket to a server that does what a real one would have to be cut for at the right moment. */
-class Scripted {
-  static servers: Server[] = []; // of each connection; the last one goes on
-  bufferedAmount = 0;
-  onopen = () => {};
-  onmessage = (_: { data: ArrayBuffer }) => {};
-  onclose = (_: { wasClean: boolean; reason: string }) => {};
-  readonly #server: Server;
-
-  constructor() {
-    this.#server = Scripted.servers.length > 1 ? Scripted.servers.shift()! : Scripted.servers[0]!;
-    setTimeout(() => {
-      this.onopen();
-      this.#tell('INFO {"server_id":"S","version":"2.15.2","proto":1,"headers":true,"max_payload":1000}\r\n');
-    });
-  }
-
-  send(data: Uint8Array): void {
-    for (const line of new TextDecoder().decode(data).split("\r\n")) {
-      const answer = line === "" ? "" : this.#server(line);
-      if (answer === undefined) return this.close();
-      this.#tell(answer);
-    }
-  }
-
-  close(): void {
-    setTimeout(() => this.onclose({ wasClean: true, reason: "" }));
-  }
-
-  #tell(text: string): void {
-    if (text !== "") setTimeout(() => this.onmessage({ data: new TextEncoder().encode(text).buffer as ArrayBuffer }));
-  }
-}
+import type { Site, Visitor } from "../src/site.ts";
+import { Scripted, until, willing, type Server } from "./scripted.ts";
 
 Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted });
 const { Connection } = await import("../src/connection.ts");
 
-const willing: Server = (line) => (line === "PING" ? "PONG\r\n" : "");
+const alice: Visitor = { authenticated: true, inbox: "_INBOX.alice" };
 
-function connect(t: TestContext, ...servers: Server[]) {
+/** A connection over a site where someone is signed in; states and refusals are what it tells. */
+function connected(t: TestContext, servers: Server[], { checks, now = () => alice }: { checks?: { every: number; within: number }; now?: () => Visitor } = {}) {
   Scripted.servers = servers;
-  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => ({ authenticated: true }) };
-  const connection = new Connection(site as unknown as Site, () => {}, () => {});
+  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => now() };
+  const states: string[] = [], denied: string[] = [];
+  const connection = new Connection(site as unknown as Site, (state, reason) => states.push(`${state}: ${reason}`), (err) => denied.push(err.message), checks);
   t.after(() => connection.stop("closed", ""));
-  connection.start(undefined);
-  return connection;
+  connection.start(alice);
+  return { connection, states, denied };
 }
+
+const connect = (t: TestContext, ...servers: Server[]) => connected(t, servers).connection;
 
 const subscribed = { subject: "a", deliver() {} };
 
@@ -77,4 +45,33 @@ test("a server that does not agree in time is an error, and the subscription is 
   await connection.ready(20_000);
   await assert.rejects(connection.subscribe(1, subscribed, 50), (err: StampError) => err.code === "timeout");
   assert.equal(lines.at(-1), "UNSUB 1");
+});
+
+test("a server that does not answer any more is given up, and another connection made", async (t) => {
+  let pings = 0;
+  const gone: Server = (line) => (line === "PING" && pings++ === 0 ? "PONG\r\n" : "");
+  const { states } = connected(t, [gone, willing], { checks: { every: 20, within: 20 } });
+  await until(() => states.filter((state) => state === "connected: ").length === 2);
+  assert.ok(states.includes("lost: the server does not answer"), states.join());
+});
+
+test("who has signed in meanwhile, where the cookie alone opens connections, is not the visitor of before", async (t) => {
+  let now = alice, said = 0;
+  const lost: Server = (line) => (said++, line.startsWith("PUB") ? undefined : willing(line));
+  const { connection, states } = connected(t, [lost], { now: () => now });
+  const nc = await connection.ready(20_000);
+  now = { authenticated: true, inbox: "_INBOX.bob" };
+  const before = said;
+  nc.publish("cut");
+  await until(() => states.some((state) => state.startsWith("signed-out")));
+  assert.equal(states.at(-1), "signed-out: the session is another one than before");
+  assert.ok(said - before <= 2, "nothing was said to the server as somebody else");
+});
+
+test("what is refused of a subscription is told once", async (t) => {
+  const heard: unknown[] = [];
+  const { connection, denied } = connected(t, [(line) => (line.startsWith("SUB") ? `-ERR 'Permissions Violation for Subscription to "a"'\r\n` : willing(line))]);
+  await assert.rejects(connection.subscribe(1, { subject: "a", deliver: (err) => heard.push(err) }, 20_000), /Permissions Violation/);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual([heard, denied], [[], []]);
 });

@@ -2,29 +2,30 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { Asked } from "../src/messages.ts";
 import type { Site, Visitor } from "../src/site.ts";
+import { Scripted, willing, type Server as NatsServer } from "./scripted.ts";
 
 // A worker's scope, as far as it is used.
-Object.assign(globalThis, { self: { addEventListener() {} } });
+Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted });
 const { Server } = await import("../src/port.ts");
 
 /** A server over a site that says what visitor is, and the page's end of the port. */
 function serve(t: TestContext, visitor: { now: Visitor }) {
   const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => visitor.now, logout: async () => ({}) };
   const { port1, port2 } = new MessageChannel();
-  t.after(() => port1.close()); // an open one keeps the process
   let told = 0, id = 0;
   const events: { event: string; state?: string; reason?: string }[] = [];
   const waiting = new Map<number, (reply: any) => void>();
   port1.onmessage = ({ data }) => ("id" in data ? waiting.get(data.id)?.(data) : events.push(data));
   const server = new Server(port2, site as unknown as Site, { tell: () => { told++; } });
-  return {
-    server, events,
-    told: () => told,
-    ask: (call: object) => new Promise<any>((resolve) => {
-      waiting.set(++id, resolve);
-      port1.postMessage({ ...call, id } as Asked);
-    }),
-  };
+  const ask = (call: object) => new Promise<any>((resolve) => {
+    waiting.set(++id, resolve);
+    port1.postMessage({ ...call, id } as Asked);
+  });
+  t.after(async () => { // an open port, or connection, keeps the process
+    await ask({ op: "logout" });
+    port1.close();
+  });
+  return { server, events, told: () => told, ask };
 }
 
 const alice: Visitor = { authenticated: true, expires: 1, claims: { sub: "alice" }, inbox: "_INBOX.alice" };
@@ -34,7 +35,6 @@ test("what the page may know of a visitor, and no more", async (t) => {
   const known = { authenticated: true, expires: 1, claims: { sub: "alice" } };
   assert.deepEqual((await s.ask({ op: "session" })).value, known);
   assert.deepEqual((await s.ask({ op: "start", limits: {} })).value, { ...known, login: undefined, key: false });
-  await s.ask({ op: "logout" });
 });
 
 test("a logout tells the other tabs, which look for themselves", async (t) => {
@@ -73,5 +73,59 @@ test("whatever the page sends, there is an answer", async (t) => {
   for (const call of [{}, { op: 1 }, { op: "constructor" }, { op: "start" }, { op: "start", limits: { concurrency: -1 } }, { op: "subscribe" }, { op: "unsubscribe" }, { op: "abort" }, { op: "publish" }]) {
     const reply = await s.ask(call);
     assert.ok("value" in reply || typeof reply.error.message === "string", JSON.stringify(call));
+  }
+});
+
+/** Answers each request with these lines of a block, in one frame with what another one gets. */
+function answering(block: string, sent: string[] = []): NatsServer {
+  return (line) => {
+    const [verb, subject, reply] = line.split(" ");
+    if (verb !== "HPUB") return willing(line);
+    sent.push(subject!);
+    const text = `NATS/1.0\r\n${block}\r\n`;
+    return `HMSG ${reply} 1 ${text.length} ${text.length + 5}\r\n${text}hello\r\n`;
+  };
+}
+
+test("neither hidden headers nor what came beside a message reaches the page", async (t) => {
+  Scripted.servers = [answering("authorization: Bearer T\r\nSet-Cookie: T\r\nX: y\r\n")];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: {} });
+  const { value } = await s.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0) });
+  assert.deepEqual(value.headers, [["X", ["y"]]]);
+  assert.deepEqual([value.data.byteOffset, value.data.buffer.byteLength], [0, 5]);
+});
+
+test("a request that is aborted is not sent later, and its time is nobody's", async (t) => {
+  const sent: string[] = [];
+  Scripted.servers = [() => undefined, answering("", sent)]; // the first connection fails
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { ordered: true, timeout: 20_000 } });
+  const aborted = s.ask({ op: "request", subject: "pay", headers: { A: "b" }, data: new Uint8Array(0) });
+  await s.ask({ op: "abort", call: 2 });
+  assert.equal((await aborted).error.message, "aborted");
+  const { value } = await s.ask({ op: "request", subject: "after", headers: { A: "b" }, data: new Uint8Array(0) });
+  assert.equal(new TextDecoder().decode(value.data), "hello");
+  assert.deepEqual(sent, ["after"]);
+
+  // One that is under way when it is aborted, and gets no answer.
+  Scripted.servers = [(line) => (line.startsWith("HPUB silent") ? "" : answering("", sent)(line))];
+  const other = serve(t, { now: alice });
+  await other.ask({ op: "start", limits: { timeout: 60, timeoutAfter: 5 } });
+  await other.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0) });
+  const silent = other.ask({ op: "request", subject: "silent", headers: { A: "b" }, data: new Uint8Array(0) });
+  await other.ask({ op: "abort", call: 3 });
+  assert.equal((await silent).error.message, "aborted");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const late = await other.ask({ op: "request", subject: "silent", headers: { A: "b" }, data: new Uint8Array(0) });
+  assert.equal(late.error.message, "timed out after 60 ms");
+});
+
+test("times that timers do not take are the longest", async (t) => {
+  Scripted.servers = [answering("")];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: Infinity } });
+  for (const timeout of [undefined, Infinity, 2 ** 31]) {
+    assert.ok((await s.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0), timeout })).value);
   }
 });

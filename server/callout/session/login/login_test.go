@@ -709,6 +709,41 @@ func TestRefreshFailures(t *testing.T) {
 	})
 }
 
+// A logout that the store refuses can be tried again.
+func TestLogoutThatFails(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	cookie := b.cookie()
+	deletions := func(allowed bool) {
+		t.Helper()
+		js, err := jetstream.New(s.nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := js.Stream(t.Context(), "KV_sessions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := stream.CachedInfo().Config
+		cfg.AllowRollup = allowed
+		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deletions(false)
+	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusServiceUnavailable || b.cookie() != cookie {
+		t.Errorf("a store that does not delete: %d, the cookie is kept: %t", status, b.cookie() == cookie)
+	}
+	deletions(true)
+	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK || b.cookie() != "" {
+		t.Errorf("the next try: %d, the cookie is kept: %t", status, b.cookie() != "")
+	}
+	if err := s.connect(t, session.Credential{Kind: session.Cookie, Value: cookie}, 1); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("after the logout: %v", err)
+	}
+}
+
 // A logout while a refresh is under way: the session stays ended.
 func TestLogoutDuringRefresh(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)

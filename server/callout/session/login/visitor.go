@@ -71,7 +71,6 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	http.SetCookie(w, forget(s.sessionCookie("", 0)))
 	out := struct {
 		LoggedOut  bool   `json:"logged_out"`
 		EndSession string `json:"end_session_url,omitempty"`
@@ -88,6 +87,8 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 		s.metrics.logouts.Inc()
 		out.EndSession = s.endSession(r.Context(), e)
 	}
+	// Not before: without the cookie nobody could try again.
+	http.SetCookie(w, forget(s.sessionCookie("", 0)))
 	answer(w, out)
 }
 

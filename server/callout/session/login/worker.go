@@ -116,6 +116,7 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Embedder-Policy", "require-corp") // a page with such a policy wants it of its workers
 	// Should the script ever be wrong, it has nowhere to take anything.
 	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self' "+cfg.origin)
 	_, _ = fmt.Fprintf(w, "self.stampSite=%s;%s\n", text, noModule)

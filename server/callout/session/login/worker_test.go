@@ -153,7 +153,7 @@ func TestWorkerScriptIsForWorkers(t *testing.T) {
 		t.Errorf("worker.js: %d, visitor %+v", status, out.Visitor)
 	}
 	for name, want := range map[string]string{
-		"Cache-Control": "no-store", "Content-Type": "text/javascript; charset=utf-8", "Cross-Origin-Resource-Policy": "same-origin",
+		"Cache-Control": "no-store", "Content-Type": "text/javascript; charset=utf-8", "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
 		"Content-Security-Policy": "default-src 'none'; connect-src 'self' wss://nats.example",
 	} {
 		if header.Get(name) != want {

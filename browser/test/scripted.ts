@@ -1,0 +1,47 @@
+// A websocket to a server of the tests' own.
+
+/** Answers what a client sends; undefined closes the connection. */
+export type Server = (line: string) => string | undefined;
+
+/** A websocket to a server that does what a real one would have to be cut for at the right moment. */
+export class Scripted {
+  static servers: Server[] = []; // of each connection; the last one goes on
+  bufferedAmount = 0;
+  onopen = () => {};
+  onmessage = (_: { data: ArrayBuffer }) => {};
+  onclose = (_: { wasClean: boolean; reason: string }) => {};
+  readonly #server: Server;
+
+  constructor() {
+    this.#server = Scripted.servers.length > 1 ? Scripted.servers.shift()! : Scripted.servers[0]!;
+    setTimeout(() => {
+      this.onopen();
+      this.#tell('INFO {"server_id":"S","version":"2.15.2","proto":1,"headers":true,"max_payload":1000}\r\n');
+    });
+  }
+
+  send(data: Uint8Array): void {
+    for (const line of new TextDecoder().decode(data).split("\r\n")) {
+      const answer = line === "" ? "" : this.#server(line);
+      if (answer === undefined) return this.close();
+      this.#tell(answer);
+    }
+  }
+
+  close(): void {
+    setTimeout(() => this.onclose({ wasClean: true, reason: "" }));
+  }
+
+  #tell(text: string): void {
+    if (text !== "") setTimeout(() => this.onmessage({ data: new TextEncoder().encode(text).buffer as ArrayBuffer }));
+  }
+}
+
+export const willing: Server = (line) => (line === "PING" ? "PONG\r\n" : "");
+
+export async function until(holds: () => boolean): Promise<void> {
+  for (const end = Date.now() + 20_000; !holds();) {
+    if (Date.now() > end) throw new Error(`not in 20 seconds: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
