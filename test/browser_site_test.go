@@ -72,12 +72,14 @@ const (
 			headers: {X-User: "{{ session.sub }}", Authorization: "Bearer {{ session.access_token }}"}}]`
 	browserInside = `
 	jetstream { store_dir: %q }
-	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }`
+	headers { sealed: [Authorization] }
+	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend, header_permissions: {subscribe: {allow: [Authorization]}}}] } }`
 	browserBeside = `
 	jetstream { store_dir: %[1]q }
+	headers { sealed: [Authorization] }
 	accounts {
 		AUTH { jetstream: enabled, users: [{nkey: %[2]s}] }
-		APP { users: [{user: backend, password: backend}] }
+		APP { users: [{user: backend, password: backend, header_permissions: {subscribe: {allow: [Authorization]}}}] }
 		SYS { users: [{user: sys, password: sys}] }
 	}
 	system_account: SYS
@@ -92,7 +94,7 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.listener = &tracked{Listener: l, conns: map[net.Conn]bool{}}
+	s.listener = &tracked{Listener: l, conns: map[*trackedConn]bool{}}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	s.origin = kind.scheme + "://localhost:" + port
 	t.Setenv("REDIRECT_URI", s.origin+"/auth/callback")
@@ -128,7 +130,7 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	s.auth.ModifyResponse = s.overhear
 	mux := s.mux()
 	s.peer(mux, nc)
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: harness.Timeout, ErrorLog: log.New(io.Discard, "", 0)}
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: harness.Timeout, ErrorLog: log.New(io.Discard, "", 0), ConnState: s.listener.upgraded}
 	served := net.Listener(s.listener)
 	if kind.scheme == "https" {
 		cert := must(tls.LoadX509KeyPair(harness.NewCA(t).Issue(t, "localhost")))
@@ -183,6 +185,11 @@ func (s *browserSite) mux() *http.ServeMux {
 		}
 	}
 	mux.Handle("/", html(page))
+	mux.HandleFunc("GET /isolated", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+		w.Header().Set("Cross-Origin-Embedder-Policy", "require-corp")
+		html(page)(w, r)
+	})
 	mux.Handle("GET /script", html(page+`<script src="/dist/stamp.script.js"></script>`))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
 	mux.Handle("/nats", s.nats)
@@ -214,6 +221,7 @@ func (s *browserSite) mux() *http.ServeMux {
 		http.ServeFile(w, r, filepath.Join("js", "browser", "evil", r.PathValue("name")))
 	})
 	mux.HandleFunc("POST /control/drop", func(http.ResponseWriter, *http.Request) { s.listener.drop() })
+	mux.HandleFunc("POST /control/silence", func(http.ResponseWriter, *http.Request) { s.listener.silence() })
 	mux.HandleFunc("POST /control/{what}/{how}", s.control)
 	mux.HandleFunc("GET /control/{what}", s.told)
 	return mux
@@ -291,21 +299,54 @@ func (s *browserSite) overhear(answer *http.Response) error {
 	return nil
 }
 
-// tracked is a listener whose connections can be cut.
+// tracked is a listener whose connections can be cut, or fall silent.
 type tracked struct {
 	net.Listener
 	mu    sync.Mutex
-	conns map[net.Conn]bool
+	conns map[*trackedConn]bool // whether they are websockets
+}
+
+type trackedConn struct {
+	net.Conn
+	silent atomic.Bool
+}
+
+// Read drops what comes on a silent connection; it ends as others do.
+func (c *trackedConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.silent.Load() {
+			return n, err
+		}
+	}
+}
+
+func (c *trackedConn) Write(b []byte) (int, error) {
+	if c.silent.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
 
 func (l *tracked) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err == nil {
-		l.mu.Lock()
-		l.conns[c] = true
-		l.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	conn := &trackedConn{Conn: c}
+	l.conns[conn] = false
+	return conn, nil
+}
+
+// upgraded is a hook of the HTTP server. Below TLS it does not see which connection it is.
+func (l *tracked) upgraded(c net.Conn, state http.ConnState) {
+	if conn, ok := c.(*trackedConn); ok && state == http.StateHijacked {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.conns[conn] = true
+	}
 }
 
 func (l *tracked) drop() {
@@ -315,6 +356,17 @@ func (l *tracked) drop() {
 		_ = c.Close()
 	}
 	clear(l.conns)
+}
+
+// silence has the websockets look open, and carry nothing any more: a network that is gone.
+func (l *tracked) silence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c, websocket := range l.conns {
+		if websocket {
+			c.silent.Store(true)
+		}
+	}
 }
 
 // serveAPI is the application's service: NATS' micro, and a plain responder or two.

@@ -307,6 +307,29 @@ export const checks = {
     assert.equal(answers[12], "object", "no line of its own was written");
   },
 
+  async "the token that is stamped comes back to nobody"(env) {
+    const v = await victim(env);
+    const got = await v.run(async () => {
+      const seen = [];
+      let both;
+      const enough = new Promise((resolve) => { both = resolve; });
+      await s.subscribe("shared.mine", (msg) => { seen.push([...msg.headers]); if (seen.length === 2) both(); });
+      await s.publish("shared.mine", "", { headers: { "X-Own": "a" } });
+      // And so for who speaks to the worker itself.
+      const w = new Worker("/auth/worker.js"), { port1, port2 } = new MessageChannel();
+      w.postMessage(null, [port2]);
+      const raw = new Promise((resolve) => { port1.onmessage = ({ data }) => { if (data.event === "message") resolve(new TextDecoder().decode(data.message.data.buffer) + JSON.stringify(data.message.headers)); }; });
+      port1.postMessage({ op: "start", limits: {}, id: 1 });
+      port1.postMessage({ op: "subscribe", subject: "shared.mine", subscription: 1, id: 2 });
+      port1.postMessage({ op: "publish", subject: "shared.mine", headers: {}, data: new TextEncoder().encode("raw"), id: 3 });
+      const heard = await raw;
+      await enough;
+      return { seen, heard };
+    });
+    assert.deepEqual(got.seen, [[["X-Own", ["a"]], ["X-User", ["id2"]]], [["X-User", ["id2"]]]]);
+    assert.equal(got.heard, `raw[["X-User",["id2"]]]`);
+  },
+
   async "forged headers are replaced"(env) {
     const v = await victim(env);
     const { body } = await v.run(() => s.request("api.seen", "", { headers: { "X-User": ["admin", "root"], "x_user": "admin", "x-USER": "admin", authorization: "Bearer mine" } }).then((msg) => ({ body: msg.json() })));

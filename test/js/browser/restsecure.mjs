@@ -87,6 +87,11 @@ export const checks = {
     assert.deepEqual(names, ["welcome", "sub"]);
     assert.deepEqual(body, { welcome: true, sub: "id2" }, "and no others than those of the configuration");
     assert.deepEqual((await v.run(() => rs.fetch("/api/fail", { jwt_claims: ["sub"] }))).body, { error: "already there", details: { field: "name" } });
+    // The answer counts, whatever becomes of the question who it is.
+    assert.deepEqual(await v.run(() => {
+      rs.stamp.session = async () => { throw new Error("the site cannot tell"); };
+      return rs.fetch("/api/login", { method: "POST", body: {}, jwt_claims: ["sub"] }).then(({ body }) => body);
+    }), { welcome: true });
   },
 
   async "requests are sent one at a time, in order"(env) {
@@ -124,6 +129,19 @@ export const checks = {
     await v.run(() => rs.stamp.logout());
     await until(v.page, () => rs.stamp.state === "signed-out");
     assert.deepEqual((await v.run(() => rs.fetch("/api/seen"))).body, { error: "not signed in: signed out" });
+  },
+
+  async "signing in is the provider's, and start() begins anew after it"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    await v.run(() => rs.stamp.logout());
+    const { status } = await v.run(() => rs.fetch("/api/login", { method: "POST", body: { name: "alice" } }));
+    assert.equal(status, 401, "who is not signed in has no connection");
+    await v.signIn(alice, await v.tab());
+    assert.equal((await v.run(() => rs.start())).already_authenticated, true);
+    assert.equal((await v.run(() => rs.fetch("/api/login", { method: "POST", body: {} }))).body.welcome, true);
+    await v.run(() => { setTimeout(() => rs.stamp.login("/?back")); });
+    await until(v.page, () => location.search === "?back" || document.querySelector("input[name=username]") !== null);
   },
 
   async "what the worker is given to run is not run"(env) {
