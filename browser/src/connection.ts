@@ -133,9 +133,10 @@ export class Connection {
 
   /** A pass is for one session, but the cookie may be somebody else's by now. */
   async #sameAs(visitor: Visitor): Promise<void> {
-    if (!this.#site.tickets && !sameVisitor(visitor, await this.#site.visitor())) {
-      throw new StampError("signed-out", "the session is another one than before");
-    }
+    if (this.#site.tickets) return;
+    const now = await this.#site.visitor();
+    if (!now.authenticated) throw new StampError("signed-out", "there is no session");
+    if (!sameVisitor(visitor, now)) throw new StampError("signed-out", "the session is another one than before");
   }
 
   async #failed(run: number, err: unknown): Promise<void> {
