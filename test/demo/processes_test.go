@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"stamp/test/harness"
 )
 
 // TestProcesses runs each part as a process of its own, as compose.yaml does,
@@ -25,7 +27,7 @@ func TestProcesses(t *testing.T) {
 	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", demo, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build the demonstration: %v\n%s", err, output)
 	}
-	tcp, websocket, page := freeAddress(t), freeAddress(t), freeAddress(t)
+	tcp, websocket, page := harness.FreeAddr(t), harness.FreeAddr(t), harness.FreeAddr(t)
 	conf, keys, origin := filepath.Join(dir, "nats.conf"), filepath.Join(dir, "keys"), "http://"+page
 	_, port, _ := net.SplitHostPort(websocket)
 
@@ -68,16 +70,4 @@ func start(t *testing.T, name string, args ...string) {
 		}
 		checkOutput(t, serverID.ReplaceAll(output.Bytes(), nil))
 	})
-}
-
-// freeAddress is of loopback, with a port that was free a moment ago: parts that
-// are processes have to know each other's beforehand.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }

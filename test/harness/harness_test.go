@@ -2,6 +2,7 @@ package harness_test
 
 import (
 	"crypto/tls"
+	"net"
 	"os"
 	"testing"
 
@@ -13,6 +14,22 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+func TestFreeAddrIsGivenOnce(t *testing.T) {
+	given := map[string]bool{}
+	for range 100 {
+		addr := harness.FreeAddr(t)
+		if given[addr] {
+			t.Fatalf("%s is given again", addr)
+		}
+		given[addr] = true
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close()
+	}
+}
 
 func TestListeners(t *testing.T) {
 	a := harness.Start(t, `

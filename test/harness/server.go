@@ -11,7 +11,6 @@
 package harness
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -81,18 +80,6 @@ func launch(t testing.TB, binary, conf string, args ...string) *Server {
 	s.write(t, conf)
 	s.Process = Run(t, binary, append([]string{"-c", s.conf}, args...)...)
 	return s
-}
-
-// FreeAddr is an address, host:port, that is free now, for who must know it before it is
-// listened on.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Tool returns a program that `scripts/test tools` installs; without it, the test is skipped.

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -28,6 +27,7 @@ import (
 
 	"stamp/server/callout/session"
 	"stamp/server/conf"
+	"stamp/test/harness"
 )
 
 const timeout = 10 * time.Second
@@ -71,16 +71,6 @@ func newKey() string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func config(p *provider, address, key, more string) string {
 	return fmt.Sprintf(`
 		kind: login, listen: %q, public_url: "http://%s/auth"
@@ -102,7 +92,7 @@ func parse(t testing.TB, text string) (*Config, error) {
 
 func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string) *site {
 	t.Helper()
-	address := freeAddr(t)
+	address := harness.FreeAddr(t)
 	c, err := parse(t, config(p, address, key, more))
 	if err != nil {
 		t.Fatal(err)
