@@ -58,6 +58,7 @@ type siteKind struct {
 // and what is the server's own with the handler inside and without.
 const (
 	browserWebsocket = `
+	headers { sealed: [Authorization] }
 	websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: %q, allowed_origins: [%q] }`
 	browserHandler = `
 		sessions: [{
@@ -70,16 +71,15 @@ const (
 		grants: [{account: APP, expires: "10s", user: "{{ session.sub }}"
 			publish: ["api.>", "shared.>", "app.>"], subscribe: ["_INBOX.{{ session.sub }}.>", "shared.>"]
 			headers: {X-User: "{{ session.sub }}", Authorization: "Bearer {{ session.access_token }}"}}]`
-	browserInside = `
+	browserBackend = `{user: backend, password: backend, header_permissions: {subscribe: {allow: [Authorization]}}}`
+	browserInside  = `
 	jetstream { store_dir: %q }
-	headers { sealed: [Authorization] }
-	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend, header_permissions: {subscribe: {allow: [Authorization]}}}] } }`
+	accounts { APP { jetstream: enabled, users: [` + browserBackend + `] } }`
 	browserBeside = `
 	jetstream { store_dir: %[1]q }
-	headers { sealed: [Authorization] }
 	accounts {
 		AUTH { jetstream: enabled, users: [{nkey: %[2]s}] }
-		APP { users: [{user: backend, password: backend, header_permissions: {subscribe: {allow: [Authorization]}}}] }
+		APP { users: [` + browserBackend + `] }
 		SYS { users: [{user: sys, password: sys}] }
 	}
 	system_account: SYS

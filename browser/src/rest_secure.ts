@@ -53,7 +53,7 @@ export class REST_Secure {
   /** Resolves with {error} where rest-secure does. */
   async start(): Promise<{ already_authenticated: boolean; claims?: Record<string, unknown> } | { error: string }> {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
-    if (this.stamp.started && this.stamp.state !== "signed-out") return { error: "the worker has been started already" };
+    if (this.stamp.started) return { error: "the worker has been started already" };
     try {
       const { authenticated, claims } = await this.stamp.start();
       return authenticated ? { already_authenticated: true, claims } : { already_authenticated: false };

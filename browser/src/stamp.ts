@@ -70,9 +70,9 @@ export class Stamp extends EventTarget {
     return this.#state;
   }
 
-  /** Whether start() was called, and has not failed. */
+  /** Whether start() was called, and what it began is not over: else it begins anew. */
   get started(): boolean {
-    return this.#starting !== undefined;
+    return this.#starting !== undefined && this.#state !== "signed-out";
   }
 
   /**
@@ -80,14 +80,13 @@ export class Stamp extends EventTarget {
    * After a sign-in without a new page it is called again: the worker's credentials come with it.
    */
   start(): Promise<Started> {
-    if (!this.#starting || this.#state === "signed-out") {
-      this.close();
-      const starting = this.#starting = this.#start();
-      starting.catch(() => { // it may be tried again
-        if (this.#starting === starting) this.#starting = undefined;
-      });
-    }
-    return this.#starting;
+    if (this.#starting && this.started) return this.#starting;
+    this.close();
+    const starting = this.#starting = this.#start();
+    starting.catch(() => { // it may be tried again
+      if (this.#starting === starting) this.#starting = undefined;
+    });
+    return starting;
   }
 
   async #start(): Promise<Started> {

@@ -51,7 +51,7 @@ test("a server that does not answer any more is given up, and another connection
   let pings = 0;
   const gone: Server = (line) => (line === "PING" && pings++ === 0 ? "PONG\r\n" : "");
   const { states } = connected(t, [gone, willing], { checks: { every: 20, within: 20 } });
-  await until(() => states.filter((state) => state === "connected: ").length === 2);
+  await until(() => states.filter((state) => state === "connected: ").length >= 2);
   assert.ok(states.includes("lost: the server does not answer"), states.join());
 });
 

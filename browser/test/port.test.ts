@@ -87,11 +87,13 @@ function answering(block: string, sent: string[] = []): NatsServer {
   };
 }
 
+const request = (subject: string, timeout?: number) => ({ op: "request", subject, headers: { A: "b" }, data: new Uint8Array(0), timeout });
+
 test("neither hidden headers nor what came beside a message reaches the page", async (t) => {
   Scripted.servers = [answering("authorization: Bearer T\r\nSet-Cookie: T\r\nX: y\r\n")];
   const s = serve(t, { now: alice });
   await s.ask({ op: "start", limits: {} });
-  const { value } = await s.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0) });
+  const { value } = await s.ask(request("a"));
   assert.deepEqual(value.headers, [["X", ["y"]]]);
   assert.deepEqual([value.data.byteOffset, value.data.buffer.byteLength], [0, 5]);
 });
@@ -101,10 +103,10 @@ test("a request that is aborted is not sent later, and its time is nobody's", as
   Scripted.servers = [() => undefined, answering("", sent)]; // the first connection fails
   const s = serve(t, { now: alice });
   await s.ask({ op: "start", limits: { ordered: true, timeout: 20_000 } });
-  const aborted = s.ask({ op: "request", subject: "pay", headers: { A: "b" }, data: new Uint8Array(0) });
+  const aborted = s.ask(request("pay"));
   await s.ask({ op: "abort", call: 2 });
   assert.equal((await aborted).error.message, "aborted");
-  const { value } = await s.ask({ op: "request", subject: "after", headers: { A: "b" }, data: new Uint8Array(0) });
+  const { value } = await s.ask(request("after"));
   assert.equal(new TextDecoder().decode(value.data), "hello");
   assert.deepEqual(sent, ["after"]);
 
@@ -112,12 +114,12 @@ test("a request that is aborted is not sent later, and its time is nobody's", as
   Scripted.servers = [(line) => (line.startsWith("HPUB silent") ? "" : answering("", sent)(line))];
   const other = serve(t, { now: alice });
   await other.ask({ op: "start", limits: { timeout: 60, timeoutAfter: 5 } });
-  await other.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0) });
-  const silent = other.ask({ op: "request", subject: "silent", headers: { A: "b" }, data: new Uint8Array(0) });
+  await other.ask(request("a", 20_000));
+  const silent = other.ask(request("silent"));
   await other.ask({ op: "abort", call: 3 });
   assert.equal((await silent).error.message, "aborted");
   await new Promise((resolve) => setTimeout(resolve, 100));
-  const late = await other.ask({ op: "request", subject: "silent", headers: { A: "b" }, data: new Uint8Array(0) });
+  const late = await other.ask(request("silent"));
   assert.equal(late.error.message, "timed out after 60 ms");
 });
 
@@ -126,6 +128,6 @@ test("times that timers do not take are the longest", async (t) => {
   const s = serve(t, { now: alice });
   await s.ask({ op: "start", limits: { timeout: Infinity } });
   for (const timeout of [undefined, Infinity, 2 ** 31]) {
-    assert.ok((await s.ask({ op: "request", subject: "a", headers: { A: "b" }, data: new Uint8Array(0), timeout })).value);
+    assert.ok((await s.ask(request("a", timeout))).value);
   }
 });

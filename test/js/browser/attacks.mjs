@@ -42,6 +42,13 @@ async function victim(env) {
   return v;
 }
 
+/** The public key of the attacker, with whose private one the page signs by window.signAs. */
+async function thiefOf(v) {
+  const key = createUser();
+  await v.page.exposeFunction("signAs", (nonce) => Buffer.from(key.sign(Buffer.from(nonce))).toString("base64url"));
+  return key.getPublicKey();
+}
+
 export const checks = {
   async "nothing is found in any place of the page"(env) {
     const v = await Visitor.open(env, alice);
@@ -218,8 +225,7 @@ export const checks = {
 
   async "nor can one that lets the script pass open a connection with what the worker asks for"(env) {
     const v = await victim(env);
-    const thief = createUser();
-    await v.page.exposeFunction("signAs", (nonce) => Buffer.from(thief.sign(Buffer.from(nonce))).toString("base64url"));
+    const thief = await thiefOf(v);
     const got = await v.run(async (own) => {
       const { seen } = await spy(`/evil/listens.js?key=${own}`);
       const other = new lib.Stamp();
@@ -230,14 +236,13 @@ export const checks = {
         user, enrolled, whole: [pass, nkey, ticket].every((text) => typeof text === "string"),
         used: await openNATS(async (nonce) => ({ auth_token: ticket, nkey, sig: await signAs(nonce) })),
       };
-    }, thief.getPublicKey());
+    }, thief);
     assert.deepEqual(got, { user: "id2", enrolled: [403, 403, 403], whole: true, used: "refused" });
   },
 
   async "a ticket that leaked is worth nothing without the worker's key"(env) {
     const v = await victim(env);
-    const thief = createUser();
-    await v.page.exposeFunction("signAs", (nonce) => Buffer.from(thief.sign(Buffer.from(nonce))).toString("base64url"));
+    const thief = await thiefOf(v);
     const used = JSON.parse(await v.told("ticket"));
     // One that was not used: on its way to the worker it was changed.
     await v.control("spoil/on");
@@ -261,7 +266,7 @@ export const checks = {
         await openNATS(() => ({ auth_token: ticket, nkey })),
         await openNATS(async (nonce) => ({ auth_token: ticket, nkey, sig: await signAs(nonce) })),
         await openNATS(async (nonce) => ({ auth_token: ticket, nkey: own, sig: await signAs(nonce) })),
-      ], ticket, nkey, thief.getPublicKey());
+      ], ticket, nkey, thief);
       assert.deepEqual(tries, ["refused", "refused", "refused", "refused"]);
     }
   },
