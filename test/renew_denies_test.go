@@ -1,0 +1,160 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"stamp/server/callout/forwarded"
+	"stamp/test/harness"
+)
+
+// permissionChanges are renewals that change permissions: before is what the user JWT of the first
+// answer allows, after what the others allow.
+var permissionChanges = []struct {
+	name          string
+	before, after func(p *jwt.Permissions)
+}{
+	{"none to everything", func(*jwt.Permissions) {}, everything},
+	{"everything to none", everything, func(*jwt.Permissions) {}},
+	{"everything to a deny", everything, func(p *jwt.Permissions) { p.Pub.Deny.Add("never"); p.Sub.Deny.Add("never") }},
+	{"a deny to another one", func(p *jwt.Permissions) { p.Sub.Deny.Add("never") }, func(p *jwt.Permissions) { p.Sub.Deny.Add("ever") }},
+}
+
+func everything(p *jwt.Permissions) {
+	p.Pub.Allow.Add(">")
+	p.Sub.Allow.Add(">")
+}
+
+func (v *service) changePermissions(before, after func(p *jwt.Permissions)) {
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		if a.number > 1 {
+			after(&uc.Permissions)
+		} else {
+			before(&uc.Permissions)
+		}
+		return nil
+	})
+}
+
+// Upstream denies the subjects of auth callouts to the users that a callout has put into its own
+// account: they could read everybody's credentials, and answer for the handler. A renewal that
+// replaces the permissions keeps these denies.
+func TestRenewalKeepsTheDeniesOfCalloutUsers(t *testing.T) {
+	for _, change := range permissionChanges {
+		t.Run("configuration, "+change.name, func(t *testing.T) {
+			issuer := harness.NewAccountKey(t)
+			v := &service{counts: map[uint64]int{}}
+			v.conf = fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), "") + "\ncallout { request {} }"
+			v.Server = harness.Start(t, v.conf)
+			callout := harness.Callout{Issuer: issuer, Answer: v.answer("AUTH", issuer)}
+			callout.Serve(t, v.Connect(t, userInfo("auth")))
+			v.changePermissions(change.before, change.after)
+			owner := password("auth")
+			mallory := harness.Client(t, v.Server, silent(named(password("mallory"), "mallory")))
+			expectCalloutsHidden(t, v, mallory, owner, "before", password("before"))
+			renew := func() {
+				if n := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "mallory")}); n != 1 {
+					t.Fatalf("%d connections", n)
+				}
+				harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, v.Server)["renewals"] == 1 })
+			}
+			renew()
+			expectCalloutsHidden(t, v, mallory, owner, "after", password("after"))
+			v.Reload(t, v.conf+"\ndebug: true")
+			expectCalloutsHidden(t, v, mallory, owner, "reload", password("reload"))
+		})
+		t.Run("operator, "+change.name, func(t *testing.T) {
+			o := newCalloutOperator(t, nil)
+			o.auth.Claims.Authorization.AllowedAccounts.Add(o.auth.ID())
+			authKey := o.auth.SigningKey(t)
+			v := &service{Server: harness.Start(t, o.Conf(t)), counts: map[uint64]int{}}
+			callout := harness.Callout{Issuer: authKey, IssuerAccount: o.auth.ID(), Answer: v.answer("", o.auth.Key)}
+			callout.Serve(t, v.Connect(t, o.service.Options()...))
+			v.changePermissions(change.before, change.after)
+			mallory := harness.Client(t, v.Server, silent(named(o.sentinel(t, nil, "mallory"), "mallory")))
+			expectCalloutsHidden(t, v, mallory, o.service.Credential, "before", o.sentinel(t, nil, "before"))
+			sys := v.Connect(t, o.Sys.User(t, "sys", nil).Options()...)
+			request(t, sys, "$SYS.REQ.SERVER."+v.ID(t)+".RENEW", fmt.Sprintf(`{"cid":%d}`, cid(t, v.Server, "mallory")))
+			harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, v.Server)["renewals"] == 1 })
+			expectCalloutsHidden(t, v, mallory, o.service.Credential, "after", o.sentinel(t, nil, "after"))
+		})
+	}
+}
+
+// silent has a connection get nothing that it publishes itself.
+func silent(cred harness.Credential) harness.Credential {
+	return func(nonce string) map[string]any {
+		m := cred(nonce)
+		m["echo"] = false
+		return m
+	}
+}
+
+// expectCalloutsHidden checks that mallory, who is in the callout's account, can neither ask for a
+// subject of callouts nor hear one by a wider subject, while another connection is asked about.
+// owner is the credential of a user of that account which is not the callout's. step is a part of
+// subjects that must differ between calls.
+func expectCalloutsHidden(t *testing.T, v *service, mallory *harness.Raw, owner harness.Credential, step string, visitor harness.Credential) {
+	t.Helper()
+	mallory.Flush()
+	for i, subject := range []string{"$SYS.REQ.USER.AUTH", "$SYS.REQ.USER.AUTH stamp-callout", "$SYS._INBOX.>", "$SYS._INBOX.x.y"} {
+		mallory.Send("SUB %s %s%d\r\n", subject, step, i)
+		got := untilPong(t, mallory)
+		if len(got) != 1 || !strings.HasPrefix(got[0], "-ERR 'Permissions Violation for Subscription") {
+			t.Errorf("%s: SUB %s: got %q, expected a permissions violation", step, subject, got)
+		}
+		mallory.Send("UNSUB %s%d\r\n", step, i)
+	}
+	for _, subject := range []string{"$SYS.REQ.USER.AUTH", "$SYS._INBOX.x.y"} {
+		mallory.Send("PUB %s 1\r\nx\r\n", subject)
+		if got := untilPong(t, mallory); len(got) != 1 || !strings.HasPrefix(got[0], "-ERR 'Permissions Violation for Publish") {
+			t.Errorf("%s: PUB %s: got %q, expected a permissions violation", step, subject, got)
+		}
+	}
+	for i, wide := range []string{">", "$SYS.>", "$SYS.REQ.USER.*", "*.REQ.USER.AUTH", "$SYS.*.>", "> some-queue"} {
+		mallory.Send("SUB %s wide%s%d\r\n", wide, step, i)
+	}
+	untilPong(t, mallory) // upstream may refuse those that it can tell to be within a denied subject
+	before := len(v.seen())
+	harness.Client(t, v.Server, visitor).Close()
+	if len(v.seen()) == before {
+		t.Fatal("nobody was asked about the visitor, so that this test shows nothing")
+	}
+	// A message that mallory may hear comes behind those that it may not.
+	end := harness.Client(t, v.Server, owner)
+	end.Pub("end."+step, "x")
+	end.Flush()
+	for {
+		m := mallory.Msg()
+		if m.Subject == "end."+step {
+			break
+		}
+		if m.Subject == "$SYS.REQ.USER.AUTH" || strings.HasPrefix(m.Subject, "$SYS._INBOX.") {
+			t.Errorf("%s: subscription %s gets a message on %s, of %d bytes", step, m.SID, m.Subject, len(m.Payload))
+		}
+	}
+	// The rest of the copies of that message.
+	for i := range 6 {
+		mallory.Send("UNSUB wide%s%d\r\n", step, i)
+	}
+	mallory.Send("PING\r\n")
+	for {
+		line, err := mallory.Line()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line == "PONG" {
+			return
+		}
+	}
+}
+
+// seen are the callouts so far.
+func (v *service) seen() []asked {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.all[:len(v.all):len(v.all)]
+}
