@@ -112,11 +112,28 @@ func (s *Server) Reload(t testing.TB, conf string) {
 // of the log that says which.
 func (s *Server) TryReload(t testing.TB, conf string) string {
 	t.Helper()
+	return s.BeginReload(t, conf).WaitLog(t, reloadEnd)
+}
+
+// BeginReload is TryReload for a test that does something while the server reloads. What it
+// returns is the place in the log before the reload: see EndReload.
+func (s *Server) BeginReload(t testing.TB, conf string) Mark {
+	t.Helper()
 	s.write(t, common+conf)
 	mark := s.Mark()
 	s.Signal(t, syscall.SIGHUP)
-	return mark.WaitLog(t, "Reloaded server configuration|Failed to reload")
+	return mark
 }
+
+// EndReload waits until a reload has come into force.
+func (m Mark) EndReload(t testing.TB) {
+	t.Helper()
+	if line := m.WaitLog(t, reloadEnd); strings.Contains(line, "Failed") {
+		t.Fatalf("reload: %s", line)
+	}
+}
+
+const reloadEnd = "Reloaded server configuration|Failed to reload"
 
 func (s *Server) write(t testing.TB, conf string) {
 	t.Helper()
