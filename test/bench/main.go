@@ -28,6 +28,7 @@ func run() error {
 	rounds := flag.Int("rounds", 0, "rounds over the messages, instead of the plan's")
 	sizes := flag.String("sizes", "", "payload sizes in bytes, with commas between, instead of the plan's")
 	subs := flag.String("subs", "", "numbers of subscribers, instead of the plan's")
+	reloadConns := flag.Int("reload-connections", 0, "live connections in the part reload, instead of the plan's")
 	only := flag.String("only", "", "parts of the run, with commas between: "+strings.Join(parts(), ", "))
 	out := flag.String("write", "", "file to write the report to, instead of standard output")
 	smallestURL := flag.String("smallest", "", "be the smallest callout handler, on that server")
@@ -41,6 +42,9 @@ func run() error {
 	p := newPlan(*quick)
 	if *rounds > 0 {
 		p.rounds = *rounds
+	}
+	if *reloadConns > 0 {
+		p.reloadConns = *reloadConns
 	}
 	if err := p.choose(*sizes, *subs); err != nil {
 		return err

@@ -118,6 +118,8 @@ type plan struct {
 
 	calloutRounds, callouts int
 
+	reloadRounds, reloadConns int
+
 	connectRounds, connects int
 
 	cliRounds int
@@ -133,6 +135,7 @@ func newPlan(quick bool) *plan {
 			crowdRounds: 1, burst: 500, crowd: 1000,
 			growthRounds:  3,
 			calloutRounds: 2, callouts: 500,
+			reloadRounds: 1, reloadConns: 200,
 			connectRounds: 2, connects: 50,
 			cliRounds: 1, cliLoads: []cliLoad{{128, 50000}},
 		}
@@ -144,6 +147,7 @@ func newPlan(quick bool) *plan {
 		crowdRounds: 5, burst: 10000, crowd: 18000,
 		growthRounds:  30,
 		calloutRounds: 20, callouts: 3000,
+		reloadRounds: 3, reloadConns: 2000,
 		connectRounds: 25, connects: 200,
 		cliRounds: 5, cliLoads: []cliLoad{{128, 500000}, {1024, 200000}, {16384, 20000}},
 	}

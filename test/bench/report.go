@@ -21,6 +21,7 @@ func report(r *results, m machine) string {
 	calloutConnectTable(&b, r)
 	crowdSection(&b, r)
 	calloutTable(&b, r)
+	reloadSection(&b, r)
 	growthSection(&b, r)
 	if r.plan.has("messages") {
 		absoluteTables(&b, r)

@@ -63,6 +63,7 @@ type results struct {
 	burst     series // ns of CPU per connection
 	memory    series // bytes per connection
 	growth    series // ns per message
+	reload    map[string][]reloadSample
 	cliCPU    series // ns per message
 	cliRate   series // messages per second, as the tool's subscriber says
 }
@@ -77,7 +78,7 @@ type runner struct {
 func newRunner(bin binaries, p *plan, progress io.Writer) *runner {
 	return &runner{bin, p, progress, &results{
 		plan: p, cpu: series{}, wall: series{}, allocs: series{}, connect: series{}, callout: series{},
-		burst: series{}, memory: series{}, growth: series{}, cliCPU: series{}, cliRate: series{},
+		burst: series{}, memory: series{}, growth: series{}, reload: map[string][]reloadSample{}, cliCPU: series{}, cliRate: series{},
 	}}
 }
 
@@ -93,6 +94,7 @@ func allParts() []part {
 		{"growth", (*runner).growthRounds},
 		{"callouts", (*runner).calloutRounds},
 		{"connections", (*runner).connectRounds},
+		{"reload", (*runner).reloadRounds},
 		{"crowd", (*runner).crowdRounds},
 		{"studies", (*runner).studyRounds},
 		{"messages", (*runner).messageRounds},

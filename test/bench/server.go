@@ -62,12 +62,10 @@ func start(ctx context.Context, binary, conf string) (*process, error) {
 		return nil, err
 	}
 	p := &process{dir: dir, exited: make(chan struct{}), log: filepath.Join(dir, "log")}
-	file := filepath.Join(dir, "server.conf")
-	conf = common + fmt.Sprintf("ports_file_dir: %q\nlog_file: %q\n", dir, p.log) + conf
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+	if err := p.configure(conf); err != nil {
 		return nil, err
 	}
-	p.cmd = exec.CommandContext(ctx, binary, "-c", file)
+	p.cmd = exec.CommandContext(ctx, binary, "-c", p.conf())
 	p.cmd.Dir = dir
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
@@ -82,6 +80,13 @@ func start(ctx context.Context, binary, conf string) (*process, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+func (p *process) conf() string { return filepath.Join(p.dir, "server.conf") }
+
+// configure writes the configuration, which a running server takes when it is told to reload.
+func (p *process) configure(conf string) error {
+	return os.WriteFile(p.conf(), []byte(common+fmt.Sprintf("ports_file_dir: %q\nlog_file: %q\n", p.dir, p.log)+conf), 0o600)
 }
 
 // ports waits for the file that the server writes when it listens.
