@@ -204,3 +204,45 @@ func TestLeafnodeReplyDeletesNoStream(t *testing.T) {
 	}
 	hub.WaitLog(t, "its answer would go to a subject that the connection may not subscribe to")
 }
+
+// Requests that go through a real leafnode, from a client behind it: its inbox is one that the
+// leafnode's user may subscribe to, so the answer comes back.
+func TestCheckRepliesLetsHonestLeafnodesThrough(t *testing.T) {
+	for _, option := range []string{"check_replies: false", "check_replies: true"} {
+		t.Run(option, func(t *testing.T) {
+			conf := strings.Replace(leafRepliesConf, "check_replies: true", option, 1)
+			hub := harness.Start(t, fmt.Sprintf(conf, t.TempDir()))
+			answerAll(t, hub.Connect(t, userInfo("owner")), "api.>")
+			spoke := harness.Start(t, fmt.Sprintf(`leafnodes { remotes: [{url: "nats://site:site@%s"}] }`, hub.Leaf(t)))
+			nc := spoke.Connect(t, nats.CustomInboxPrefix("_INBOX.site"))
+			// Until the hub's interest is known at the spoke there is nobody to answer.
+			harness.Eventually(t, "interest at the spoke", func() bool {
+				return strings.Contains(string(spoke.Get(t, "/leafz?subs=1")), "api.")
+			})
+			m, err := nc.Request("api.x", nil, harness.Timeout/10)
+			if err != nil || string(m.Data) != "api.x" {
+				t.Errorf("a request from behind the leafnode: %v; the hub's last words: %s", err, lastWords(hub))
+			}
+		})
+	}
+}
+
+// answerAll answers each request with its subject.
+func answerAll(t *testing.T, nc *nats.Conn, subject string) {
+	t.Helper()
+	if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
+		if err := m.Respond([]byte(m.Subject)); err != nil {
+			t.Error(err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func lastWords(s *harness.Server) string {
+	lines := strings.Split(strings.TrimSpace(s.Text()), "\n")
+	return lines[len(lines)-1]
+}
