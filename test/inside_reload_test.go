@@ -94,6 +94,7 @@ func (c liveConf) String() string {
 		server_name: S
 		%s
 		leafnodes { listen: "127.0.0.1:-1" }
+		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
 		headers { %s }
 		accounts {
 			APP { users: [
@@ -402,11 +403,14 @@ func settle(t *testing.T, watcher, conn *harness.Raw) {
 	}
 }
 
-// connectionIDs are those of all clients and leafnodes.
+// connectionIDs are those of all clients and leafnodes, but not of a handler inside: a changed
+// callout block starts another one.
 func connectionIDs(t *testing.T, s *harness.Server) (ids []uint64) {
 	t.Helper()
 	for _, c := range s.Connz(t, "").Conns {
-		ids = append(ids, c.Cid)
+		if c.Name != "callout handler" {
+			ids = append(ids, c.Cid)
+		}
 	}
 	for _, leaf := range s.Leafz(t).Leafs {
 		ids = append(ids, leaf.ID)
@@ -448,6 +452,39 @@ func TestReloadInsideOfAGrant(t *testing.T) {
 	}
 	l.expectAlive()
 	expectStamp(t, harness.Client(t, s, token("new")), sub, "X-Name: new", "X-Two: 3")
+}
+
+// The same for a websocket that logged in by its cookie, and for a leafnode.
+func TestReloadInsideOfAGrantOnEveryWay(t *testing.T) {
+	app := startApplication(t)
+	conf := liveConf{url: app.url}
+	s := harness.Start(t, conf.String())
+	sub := subscriber(t, s, password("svc"))
+	spoke := harness.Start(t, fmt.Sprintf(`leafnodes { remotes: [{url: "nats://leaf@%s"}] }`, s.Leaf(t)))
+	harness.Eventually(t, "the leafnode connection", func() bool { return len(s.Leafz(t).Leafs) == 1 })
+	ways := map[string]*harness.Raw{
+		"page":  mustBrowse(t, s, cookies("sid=page"), harness.Nobody),
+		"plain": harness.Client(t, s, token("plain")),
+		"leaf":  harness.Client(t, spoke, harness.Nobody),
+	}
+	for user, conn := range ways {
+		through(t, conn, sub)
+		expectStamp(t, conn, sub, "X-User: "+user)
+	}
+	ids := connectionIDs(t, s)
+	for n := range 3 {
+		conf.grant = fmt.Sprintf(`publish: ">", subscribe: ">", headers: {X-Name: "{{ session.user }}", X-N: "%d"}`, n)
+		s.Reload(t, conf.String())
+		for user, conn := range ways {
+			harness.Eventually(t, fmt.Sprintf("the stamp of change %d on what %s sends", n, user), func() bool {
+				conn.Pub("t.await", "payload")
+				return slices.Equal(sub.Msg().Lines(), []string{fmt.Sprintf("X-N: %d", n), "X-Name: " + user})
+			})
+		}
+		if now := connectionIDs(t, s); !slices.Equal(now, ids) {
+			t.Fatalf("connections %v, before the reload %v", now, ids)
+		}
+	}
 }
 
 // A callout is told the server's tags, so it is asked again when they change; it is not a reason to
