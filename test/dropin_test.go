@@ -93,16 +93,15 @@ func TestCapability(t *testing.T) {
 }
 
 func TestInProcess(t *testing.T) {
-	h := hook.Install()
-	defer natsserver.SetInboundHook(nil)
-	headers, err := h.ParseUserHeaders(map[string]any{"Session": "real", "Roles": []any{"x", "y"}}, nil)
+	hook.Install()
+	opts := natsserver.Options{DontListen: true, MaxPayload: 2 << 20, NoSigs: true}
+	err := opts.ProcessConfigString(`authorization { users: [
+		{user: pub, password: pub, headers: {Session: real, Roles: [x, y]}}, {user: sub, password: sub}] }`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := natsserver.NewServer(&natsserver.Options{
-		DontListen: true, MaxPayload: 2 << 20, NoSigs: true,
-		Users: []*natsserver.User{{Username: "pub", Password: "pub", Headers: headers}, {Username: "sub", Password: "sub"}},
-	})
+	hook.Extend(&opts)
+	s, err := natsserver.NewServer(&opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ type liveConf struct {
 	headers string // fields of the headers block
 	grant   string // fields of the grant
 	timeout string // of the source
+	auth    int    // seconds that an authentication may take
 }
 
 func (c liveConf) String() string {
@@ -89,6 +90,10 @@ func (c liveConf) String() string {
 	timeout := c.timeout
 	if timeout == "" {
 		timeout = "60s"
+	}
+	auth := c.auth
+	if auth == 0 {
+		auth = 120
 	}
 	return fmt.Sprintf(`
 		server_name: S
@@ -105,11 +110,11 @@ func (c liveConf) String() string {
 			SYS { users: [{user: sys, password: sys}] }
 		}
 		system_account: SYS
-		authorization { timeout: 120 }
+		authorization { timeout: %d }
 		callout {
 			sessions: [{kind: http, url: %q, header: Authorization, scheme: Bearer, cache: 0, negative_cache: 0, timeout: %q}]
 			grants: [{account: APP, %s}]
-		}`, c.top, c.headers, svc, c.users, c.url, timeout, grant)
+		}`, c.top, c.headers, svc, c.users, auth, c.url, timeout, grant)
 }
 
 // live are connections of a callout that a reload must leave alone.
@@ -537,7 +542,8 @@ func TestReloadInsideWhileTheSourceHangs(t *testing.T) {
 
 func TestReloadInsideWhileTheSourceFails(t *testing.T) {
 	app := startApplication(t)
-	conf := liveConf{url: app.url}
+	// A renewal that the handler cannot judge ends with the authentication's time.
+	conf := liveConf{url: app.url, auth: 2}
 	s := harness.Start(t, conf.String())
 	sub := subscriber(t, s, password("svc"))
 	l := connectLive(t, s, 4)

@@ -34,6 +34,7 @@ func main() {
 	// Passwords in arguments must not be shown by expvar.
 	server.RedactArgs(os.Args)
 
+	hook.Extend(opts)
 	s, err := server.NewServer(opts)
 	if err != nil {
 		server.PrintAndDie(fmt.Sprintf("%s: %s", exe, err))

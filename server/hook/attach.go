@@ -8,7 +8,6 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/callout/forwarded"
-	"stamp/server/claim"
 	"stamp/server/policy"
 	"stamp/server/stamp"
 )
@@ -16,56 +15,76 @@ import (
 // conn is what one connection publishes with.
 type conn struct {
 	stamp   *stamp.Stamp
+	names   []string
 	count   *shard
 	forgery forger
 }
 
-// Attach implements natsserver.InboundHook.
-func (h *Hook) Attach(info natsserver.InboundInfo) (natsserver.InboundAttachment, error) {
-	r := rules(info.Options)
-	grant, err := r.For(described(info, r))
+var _ natsserver.ExtendedRewriter = (*conn)(nil)
+
+// Attach implements natsserver.Extension.
+func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error) {
+	described := describe(info, rulesOf(info.Headers))
+	grant, att, err := h.attachment(info, described, info.Headers)
+	if err == nil {
+		err = h.renewable(info, grant)
+	}
 	if err != nil {
 		h.counters.refusedConnections.Add(1)
-		return natsserver.InboundAttachment{}, err
-	}
-	if err := h.renewable(info, grant); err != nil {
-		h.counters.refusedConnections.Add(1)
-		return natsserver.InboundAttachment{}, err
-	}
-	for _, name := range grant.LeftOut {
-		info.Server.Warnf("cid:%d - Header %q left out: headers.protected binds it to other accounts than %q", info.CID, name, info.Account)
+		return natsserver.Attachment{}, err
 	}
 	if len(grant.Names) > 0 {
 		h.counters.stampedConnections.Add(1)
 	}
-	att := natsserver.InboundAttachment{Names: grant.Names, Private: h.callout.isOwn(info.User)}
-	if grant.Stamp != nil {
-		att.Conn = &conn{stamp: grant.Stamp, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
-	}
-	if grant.Seal != nil {
-		att.Reader = h.readers.of(h, grant.Seal)
-	}
-	if grant.CheckReplies {
-		att.Replies = replies{}
+	if info.Kept {
+		// Without the claims, which are large: what is described is all that counts.
+		rest := *info
+		rest.UserJWT, rest.UserClaims, rest.AccountJWT = "", nil, ""
+		att.Again = func() (natsserver.Attachment, error) {
+			_, att, err := h.attachment(&rest, described, rest.Server.HeadersBlock())
+			return att, err
+		}
 	}
 	return att, nil
 }
 
+// attachment is what a connection gets by a headers block.
+func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, block natsserver.ConfigValue) (*policy.Grant, natsserver.Attachment, error) {
+	grant, err := rulesOf(block).For(described)
+	if err != nil {
+		return nil, natsserver.Attachment{}, err
+	}
+	for _, name := range grant.LeftOut {
+		info.Server.Warnf("cid:%d - Header %q left out: headers.protected binds it to other accounts than %q", info.CID, name, info.Account)
+	}
+	att := natsserver.Attachment{Private: keys.isOwn(info.User), CheckReplies: grant.CheckReplies}
+	if grant.Stamp != nil {
+		att.Rewriter = &conn{stamp: grant.Stamp, names: grant.Names, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
+	}
+	if grant.Seal != nil {
+		att.Filter = h.readers.of(h, grant.Seal)
+	}
+	return grant, att, nil
+}
+
 // renewable has a connection renewed that a callout let in: by our handler, or with a claim. With
 // others, a connection ends with its user JWT, as upstream's does.
-func (h *Hook) renewable(info natsserver.InboundInfo, grant *policy.Grant) error {
+func (h *Hook) renewable(info *natsserver.AttachInfo, grant *policy.Grant) error {
 	if info.Asked.IsZero() || info.UserClaims == nil {
 		return nil
 	}
 	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
 		return nil
 	}
-	return h.renewals.server(info.Server, &h.counters).attach(info)
+	return h.renewer(info.Server).attach(info)
 }
 
-// described is what policy needs to know of a connection.
-func described(info natsserver.InboundInfo, r *policy.Rules) policy.Conn {
-	kept, _ := info.Upgrade.(upgrade)
+// describe tells policy what it needs to know of a connection.
+func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
+	kept, _ := info.Record.(*upgrade)
+	if kept == nil {
+		kept = &upgrade{}
+	}
 	c := policy.Conn{
 		System:     info.System,
 		MQTT:       info.Type == "mqtt",
@@ -82,7 +101,9 @@ func described(info natsserver.InboundInfo, r *policy.Rules) policy.Conn {
 			TLSSubject: info.TLSSubject,
 		},
 	}
-	c.User, _ = info.UserHeaders.(*claim.Claim)
+	if u, ok := info.UserHeaders.(userHeaders); ok {
+		c.User = u.Claim
+	}
 	if info.Kind == natsserver.LEAF {
 		c.Vars.ConnectionType = "leafnode"
 	}
@@ -101,13 +122,13 @@ func described(info natsserver.InboundInfo, r *policy.Rules) policy.Conn {
 // jetstream_api.go, processStreamRestore).
 var restoreSubjects = []byte("$JS.SNAPSHOT.RESTORE.")
 
-// Rewrite implements natsserver.InboundConn.
-func (c *conn) Rewrite(dst, subject, hdr []byte) ([]byte, error) {
-	if len(hdr) == 0 && bytes.HasPrefix(subject, restoreSubjects) {
+// Rewrite implements natsserver.Rewriter.
+func (c *conn) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, error) {
+	if len(m.Header) == 0 && (m.Fixed || !c.stamp.Adds() || bytes.HasPrefix(m.Subject, restoreSubjects)) {
 		return dst, nil
 	}
 	var report stamp.Report
-	out, err := c.stamp.AppendReport(dst, subject, hdr, &report)
+	out, err := c.stamp.AppendReport(dst, m.Subject, m.Header, &report)
 	switch {
 	case err != nil:
 		c.count.refused.Add(1)
@@ -124,21 +145,30 @@ func (c *conn) Rewrite(dst, subject, hdr []byte) ([]byte, error) {
 	return out, nil
 }
 
-// Growth implements natsserver.InboundConn.
+// Growth implements natsserver.Rewriter.
 func (c *conn) Growth() int { return c.stamp.MaxLen() }
+
+// Names implements natsserver.ExtendedRewriter.
+func (c *conn) Names() []string { return c.names }
 
 // upgrade is what is kept of a websocket's upgrade request.
 type upgrade struct {
 	told         forwarded.Request
+	ours         bool // the configuration has a callout block
 	forwardedFor []string
 }
+
+var _ natsserver.ConnRecord = (*upgrade)(nil)
 
 // maxForwardedFor is how many bytes of X-Forwarded-For are kept; of more, none.
 const maxForwardedFor = 1024
 
-// Upgrade implements natsserver.InboundCalloutHook.
-func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) (kept any, refuseTwice bool) {
-	var u upgrade
+// Upgrade implements natsserver.Extension.
+func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRecord {
+	if r == nil {
+		return noUpgrade
+	}
+	u := &upgrade{}
 	size := 0
 	for _, v := range r.Header.Values("X-Forwarded-For") {
 		u.forwardedFor = append(u.forwardedFor, v)
@@ -147,9 +177,26 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) (kept any, refuse
 	if size > maxForwardedFor {
 		u.forwardedFor = nil
 	}
-	cfg := calloutConfig(o)
-	if cfg != nil {
-		u.told = cfg.Request.Pick(r)
+	if cfg := calloutConfig(o); cfg != nil {
+		u.told, u.ours = cfg.Request.Pick(r), true
 	}
-	return u, cfg != nil
+	return u
+}
+
+// noUpgrade is kept of a connection that is no websocket.
+var noUpgrade = &upgrade{}
+
+// RefusesDuplicates implements natsserver.ConnRecord.
+func (u *upgrade) RefusesDuplicates() bool { return u.ours }
+
+// CalloutTags implements natsserver.ConnRecord. A renewal is told to every handler; the rest to
+// ours, which the configuration has a block for.
+func (u *upgrade) CalloutTags(o *natsserver.Options, fromCookie, renewal bool) (tags []string, ours bool) {
+	ours = calloutConfig(o) != nil
+	if !ours && !renewal {
+		return nil, false
+	}
+	told := u.told
+	told.FromCookie, told.Renewal = fromCookie, renewal
+	return []string{told.Tag()}, ours
 }

@@ -35,11 +35,11 @@ func BenchmarkAttach(b *testing.B) {
 	}
 	for _, bm := range []struct {
 		name string
-		info natsserver.InboundInfo
+		info *natsserver.AttachInfo
 	}{
-		{"configured", natsserver.InboundInfo{User: "u"}},
-		{"JWT", natsserver.InboundInfo{UserJWT: plain, UserClaims: uc}},
-		{"JWT with a claim", natsserver.InboundInfo{UserJWT: claimed, UserClaims: uc}},
+		{"configured", &natsserver.AttachInfo{User: "u"}},
+		{"JWT", &natsserver.AttachInfo{UserJWT: plain, UserClaims: uc}},
+		{"JWT with a claim", &natsserver.AttachInfo{UserJWT: claimed, UserClaims: uc}},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			h := New()

@@ -8,22 +8,13 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
-	"stamp/server/conf"
 )
 
 // calloutHook is the handler inside the server.
 type calloutHook struct {
-	// The keys that a handler gets which has none configured, and those of its users by account.
-	keys         sync.Mutex
-	issuer, xkey nkeys.KeyPair
-	users        map[string]nkeys.KeyPair
-	own          map[string]bool // public keys of users
-
 	metrics *metrics.Set
 	renew   func(*natsserver.Server, forwarded.Renew)
 
@@ -34,83 +25,39 @@ type calloutHook struct {
 	opsAt  string // as configured
 }
 
-func parseCallout(block any) (any, error) {
-	var faults conf.Faults
-	cfg := callout.Parse(conf.From(block), &faults)
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	return cfg, nil
-}
-
-// calloutConfig returns the callout block of a server's options.
-func calloutConfig(o *natsserver.Options) *callout.Config {
-	if o.Inbound == nil {
-		return nil
-	}
-	cfg, _ := o.Inbound.Parsed["callout"].(*callout.Config)
-	return cfg
-}
-
-// Configured implements natsserver.InboundConfigHook: a server whose handler is inside
-// gets the auth callout, the account and the users that it needs.
-func (h *Hook) Configured(o *natsserver.Options) error {
-	if err := configureHeaders(o); err != nil {
-		return err
-	}
-	cfg := calloutConfig(o)
-	if cfg == nil || !cfg.Serves() {
-		return nil
-	}
-	return h.callout.configure(o, cfg)
-}
-
-// Callout implements natsserver.InboundCalloutHook.
-//
-// A renewal is told to every handler; the rest to ours, which the configuration has a block for.
-func (h *Hook) Callout(o *natsserver.Options, kept any, fromCookie, renewal bool) (tags []string, ok bool) {
-	ours := calloutConfig(o) != nil
-	if !ours && !renewal {
-		return nil, false
-	}
-	u, _ := kept.(upgrade)
-	u.told.FromCookie, u.told.Renewal = fromCookie, renewal
-	return []string{u.told.Tag()}, ours
-}
-
-// Starting implements natsserver.InboundStartHook: it starts the handler inside s, when
+// Start implements natsserver.Extension: it starts the handler inside s, when
 // the configuration has one.
-func (h *Hook) Starting(s *natsserver.Server) error {
+func (h *Hook) Start(s *natsserver.Server) error {
 	h.callout.mu.Lock()
 	defer h.callout.mu.Unlock()
 	h.callout.server = s
-	if o := s.InboundOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
+	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
 		s.Warnf("The websocket takes a credential from a cookie without an allow-list of origins: any page can use it")
 	}
 	return h.callout.swap()
 }
 
-// Reloaded implements natsserver.InboundConfigHook. It returns before a handler
-// serves whose account the reload brings.
-func (h *Hook) Reloaded(s *natsserver.Server) error {
-	c := &h.callout
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.server != s {
-		return nil
+// Reloaded implements natsserver.Extension. A handler that has changed takes the place of the one that
+// serves in the background, since its start asks outside of the server; then the connections that
+// it may decide otherwise about are asked about.
+func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
+	renewer := h.renewer(s)
+	if !r.Callout {
+		renewer.askAll(r.Ask)
+		return
 	}
-	cfg := calloutConfig(s.InboundOptions())
-	if cfg != nil && cfg.Serves() && (c.inside == nil || c.inside.cfg.Account != cfg.Account) {
-		go func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if err := c.swap(); err != nil {
-				s.Errorf("Reload: %v", err)
-			}
-		}()
-		return nil
-	}
-	return c.swap()
+	go func() {
+		c := &h.callout
+		c.mu.Lock()
+		err := c.swap()
+		c.mu.Unlock()
+		if err != nil {
+			s.Errorf("Reload: the callout handler of before goes on: %v", err)
+		} else {
+			s.Noticef("Reloaded: callout handler")
+		}
+		renewer.askAll(r.Ask)
+	}()
 }
 
 // swap puts a handler with the server's configuration in the place of the one that
@@ -118,7 +65,7 @@ func (h *Hook) Reloaded(s *natsserver.Server) error {
 // goes on. The lock is held.
 func (c *calloutHook) swap() error {
 	old := c.inside
-	cfg := calloutConfig(c.server.InboundOptions())
+	cfg := calloutConfig(c.server.RunningOptions())
 	if cfg == nil || !cfg.Serves() {
 		c.inside = nil
 		c.serveOps("")

@@ -5,17 +5,16 @@ import (
 	"fmt"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout"
 )
 
 // configureHeaders checks what the headers block says of accounts.
 func configureHeaders(o *natsserver.Options) error {
-	if o.Inbound == nil {
+	r := rulesOf(o.ExtensionBlock("headers"))
+	if r == nil {
 		return nil
 	}
-	r := rules(o.Inbound.Parsed["headers"])
 	operator := len(o.TrustedOperators)+len(o.TrustedKeys) > 0
 	known := func(name string) bool { return name == globalAccount || findAccount(o, name) != nil }
 	return r.Check(known, operator)
@@ -27,20 +26,21 @@ const defaultCalloutAccount = "CALLOUT"
 
 const globalAccount = "$G"
 
-// configure completes the options of a server whose handler is inside. All
+// configureCallout completes the options of a server whose handler is inside. All
 // that is wrong is reported at once.
-func (c *calloutHook) configure(o *natsserver.Options, cfg *callout.Config) error {
-	if err := c.makeKeys(); err != nil {
+func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
+	issuer, xkey, err := keys.made()
+	if err != nil {
 		return err
 	}
 	if err := checkServer(o, cfg); err != nil {
 		return err
 	}
-	if err := cfg.Complete(c.issuer, c.xkey); err != nil {
+	if err := cfg.Complete(issuer, xkey); err != nil {
 		return fmt.Errorf("callout: made keys: %w", err)
 	}
 	if o.AuthCallout == nil {
-		o.AuthCallout = authCallout(o, cfg)
+		o.SetExtensionCallout(authCallout(o, cfg))
 	} else if err := checkAuthCallout(o.AuthCallout, cfg); err != nil {
 		return err
 	}
@@ -48,15 +48,14 @@ func (c *calloutHook) configure(o *natsserver.Options, cfg *callout.Config) erro
 		cfg.Account = o.AuthCallout.Account
 	}
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
-		o.Accounts = append(o.Accounts, natsserver.NewAccount(cfg.Account))
-		o.Inbound.Account = cfg.Account
+		o.AddExtensionAccount(cfg.Account)
 	}
-	return c.addUsers(o, cfg)
+	return addUsers(o, cfg)
 }
 
 // addUsers adds the handler's own users: one in its account, and one in each account
 // that a session source names.
-func (c *calloutHook) addUsers(o *natsserver.Options, cfg *callout.Config) error {
+func addUsers(o *natsserver.Options, cfg *callout.Config) error {
 	var errs []error
 	for _, name := range cfg.Accounts() {
 		account := findAccount(o, name)
@@ -64,63 +63,13 @@ func (c *calloutHook) addUsers(o *natsserver.Options, cfg *callout.Config) error
 			errs = append(errs, fmt.Errorf("callout: account %q of a session source is not in the configuration", name))
 			continue
 		}
-		kp, err := c.userOf(name)
+		kp, err := keys.user(name)
 		if err != nil {
 			return err
 		}
-		user := public(kp)
-		o.Nkeys = append(o.Nkeys, &natsserver.NkeyUser{Nkey: user, Account: account})
-		o.AuthCallout.AuthUsers = append(o.AuthCallout.AuthUsers, user)
+		o.AddExtensionUser(&natsserver.NkeyUser{Nkey: public(kp), Account: account})
 	}
 	return errors.Join(errs...)
-}
-
-// makeKeys makes the keys of a handler that has none configured. They are of the process,
-// so that a reload, which reads the configuration anew, changes nothing.
-func (c *calloutHook) makeKeys() (err error) {
-	c.keys.Lock()
-	defer c.keys.Unlock()
-	if c.issuer != nil {
-		return nil
-	}
-	if c.xkey, err = nkeys.CreateCurveKeys(); err == nil {
-		c.issuer, err = nkeys.CreateAccount()
-	}
-	if err != nil {
-		return fmt.Errorf("callout: make keys: %w", err)
-	}
-	return nil
-}
-
-// userOf returns the key of the handler's user in an account.
-func (c *calloutHook) userOf(account string) (nkeys.KeyPair, error) {
-	c.keys.Lock()
-	defer c.keys.Unlock()
-	if kp := c.users[account]; kp != nil {
-		return kp, nil
-	}
-	kp, err := nkeys.CreateUser()
-	if err != nil {
-		return nil, fmt.Errorf("callout: make keys: %w", err)
-	}
-	c.users[account], c.own[public(kp)] = kp, true
-	return kp, nil
-}
-
-// isOwn tells whether a user is the handler's.
-func (c *calloutHook) isOwn(user string) bool {
-	c.keys.Lock()
-	defer c.keys.Unlock()
-	return c.own[user]
-}
-
-// public returns the public key of a pair that was made or read, and so has one.
-func public(kp nkeys.KeyPair) string {
-	key, err := kp.PublicKey()
-	if err != nil {
-		panic(fmt.Sprintf("hook: public key of a key pair: %v", err))
-	}
-	return key
 }
 
 func findAccount(o *natsserver.Options, name string) *natsserver.Account {

@@ -17,7 +17,7 @@ type reader struct {
 	count *shard
 }
 
-var _ natsserver.InboundReader = (*reader)(nil)
+var _ natsserver.DeliveryFilter = (*reader)(nil)
 
 // readers has one reader for each seal, since the server compares them to cut a
 // message once.
@@ -44,25 +44,22 @@ func (r *readers) of(h *Hook, seal *stamp.Seal) *reader {
 	return next
 }
 
-// Cut implements natsserver.InboundReader.
+// Cut implements natsserver.DeliveryFilter.
 func (r *reader) Cut(dst, hdr []byte) ([]byte, int) { return r.seal.Cut(dst, hdr) }
 
-// CutPayload implements natsserver.InboundReader.
+// CutPayload implements natsserver.DeliveryFilter.
 func (r *reader) CutPayload(payload []byte) ([]byte, int) { return r.seal.CutStored(payload) }
 
-// Withheld implements natsserver.InboundReader.
+// Withheld implements natsserver.DeliveryFilter.
 func (r *reader) Withheld(lines int) { r.count.sealed.Add(uint64(lines)) }
-
-// replies finds where JetStream is asked to deliver to.
-type replies struct{}
 
 var errConsumer = errors.New("a request for a consumer that cannot be read")
 
-// Subjects implements natsserver.InboundReplies: a push consumer has the subject in its
+// AnswerSubjects implements natsserver.Extension: a push consumer has the subject in its
 // configuration (upstream, jetstream_api.go, CreateConsumerRequest). The API may be
 // imported under another prefix, so that only the end of the subject is known. The
 // payload is read as the server reads it.
-func (replies) Subjects(subject, payload []byte) ([]string, error) {
+func (h *Hook) AnswerSubjects(subject, payload []byte) ([]string, error) {
 	if !bytes.Contains(subject, []byte("CONSUMER.")) || !bytes.Contains(subject, []byte("CREATE")) {
 		return nil, nil
 	}

@@ -85,7 +85,7 @@ type deeds struct {
 	pending Forgery
 }
 
-func (f *forgery) of(info natsserver.InboundInfo) forger {
+func (f *forgery) of(info *natsserver.AttachInfo) forger {
 	kind := "Client"
 	if info.Kind == natsserver.LEAF {
 		kind = "Leafnode"
@@ -144,5 +144,5 @@ func (f *forger) report(d *deeds) {
 		what = "header block refused: " + e.Error
 	}
 	f.server.Warnf("cid:%d - Header forgery by user %q of account %q: %s (%d messages)", f.client.ID, f.client.User, f.client.Account, what, e.Count)
-	f.server.InboundEvent(fmt.Sprintf(forgerySubject, f.client.Account), &e.Server, &e)
+	f.server.PublishEvent(fmt.Sprintf(forgerySubject, f.client.Account), &e.Server, &e)
 }

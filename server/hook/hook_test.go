@@ -3,6 +3,7 @@ package hook
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func inert(t *testing.T) *natsserver.Server {
 }
 
 // parsed is a headers block as the server's options have it.
-func parsed(t *testing.T, h *Hook, text string) any {
+func parsed(t *testing.T, text string) natsserver.ConfigValue {
 	t.Helper()
 	n, err := conf.ParseString(text)
 	if err != nil {
@@ -37,44 +38,55 @@ func parsed(t *testing.T, h *Hook, text string) any {
 	if err := faults.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return headersBlock{r}
 }
 
-func user(t *testing.T, h *Hook, headers, permissions any) any {
+func user(t *testing.T, headers, permissions any) natsserver.ConfigValue {
 	t.Helper()
-	u, err := h.ParseUserHeaders(headers, permissions)
+	u, err := parser{}.ParseUser(headers, permissions)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
 }
 
+// rewrite is the header block of a message that was sent with hdr.
+func rewrite(att natsserver.Attachment, hdr string) ([]byte, error) {
+	return att.Rewriter.Rewrite(nil, &natsserver.PublishedMessage{Subject: []byte("foo"), Header: []byte(hdr)})
+}
+
+// hidden is a header block as the trace log shows it.
+func hidden(h *Hook, hdr string) string {
+	shown, _ := h.HideMessage([]byte(hdr), nil)
+	return string(shown)
+}
+
 func TestAttach(t *testing.T) {
 	h := New()
 	s := inert(t)
-	att, err := h.Attach(natsserver.InboundInfo{Server: s})
-	if att.Conn != nil || att.Reader != nil || att.Replies != nil || att.Names != nil || err != nil {
+	att, err := h.Attach(&natsserver.AttachInfo{Server: s})
+	if att.Rewriter != nil || att.Filter != nil || att.CheckReplies || att.Private || err != nil {
 		t.Fatalf("without a claim: %+v, %v", att, err)
 	}
-	stamped := user(t, h, map[string]any{"A": "x"}, nil)
-	att, err = h.Attach(natsserver.InboundInfo{Server: s, UserHeaders: stamped})
+	stamped := user(t, map[string]any{"A": "x"}, nil)
+	att, err = h.Attach(&natsserver.AttachInfo{Server: s, UserHeaders: stamped})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\na: y\r\nB: z\r\n\r\n"))
+	out, err := rewrite(att, "NATS/1.0\r\na: y\r\nB: z\r\n\r\n")
 	if want := "NATS/1.0\r\nB: z\r\nA: x\r\n\r\n"; err != nil || string(out) != want {
 		t.Errorf("block %q, error %v", out, err)
 	}
-	if n := att.Conn.Growth(); n < len("NATS/1.0\r\nA: x\r\n\r\n") {
+	if n := att.Rewriter.Growth(); n < len("NATS/1.0\r\nA: x\r\n\r\n") {
 		t.Errorf("growth %d", n)
 	}
-	if len(att.Names) != 1 || att.Names[0] != "A" {
-		t.Errorf("names %q", att.Names)
+	if !slices.Equal(att.Rewriter.Names(), []string{"A"}) {
+		t.Errorf("names %q", att.Rewriter.Names())
 	}
-	if _, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("nonsense")); err == nil {
+	if _, err := rewrite(att, "nonsense"); err == nil {
 		t.Error("a malformed block was taken")
 	}
-	_, err = h.Attach(natsserver.InboundInfo{Server: s, System: true, UserHeaders: stamped})
+	_, err = h.Attach(&natsserver.AttachInfo{Server: s, System: true, UserHeaders: stamped})
 	if err == nil {
 		t.Error("a user of the system account was taken")
 	}
@@ -91,31 +103,31 @@ func TestAttach(t *testing.T) {
 func TestAttachTakesTheBlock(t *testing.T) {
 	h := New()
 	s := inert(t)
-	options := parsed(t, h, `headers { protected: [P], sealed: [S], check_replies: true, all: {C: "{{client-ip()}}"} }`)
-	att, err := h.Attach(natsserver.InboundInfo{Server: s, Options: options, Host: "192.0.2.1"})
+	options := parsed(t, `headers { protected: [P], sealed: [S], check_replies: true, all: {C: "{{client-ip()}}"} }`)
+	att, err := h.Attach(&natsserver.AttachInfo{Server: s, Headers: options, Host: "192.0.2.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\np: y\r\nc: z\r\nB: z\r\n\r\n"))
+	out, err := rewrite(att, "NATS/1.0\r\np: y\r\nc: z\r\nB: z\r\n\r\n")
 	if want := "NATS/1.0\r\nB: z\r\nC: 192.0.2.1\r\n\r\n"; err != nil || string(out) != want {
 		t.Errorf("block %q, error %v", out, err)
 	}
-	if out, lines := att.Reader.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
+	if out, lines := att.Filter.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
 		t.Errorf("cut %q, %d lines", out, lines)
 	}
-	other, err := h.Attach(natsserver.InboundInfo{Server: s, Options: options})
-	if err != nil || other.Reader != att.Reader {
+	other, err := h.Attach(&natsserver.AttachInfo{Server: s, Headers: options})
+	if err != nil || other.Filter != att.Filter {
 		t.Errorf("connections that may see the same have different readers, error %v", err)
 	}
-	if att.Replies == nil {
+	if !att.CheckReplies {
 		t.Error("replies are not checked")
 	}
-	trusted := user(t, h, nil, map[string]any{"publish": map[string]any{"allow": []any{"*"}}, "subscribe": map[string]any{"allow": []any{"*"}}})
-	att, err = h.Attach(natsserver.InboundInfo{Server: s, Options: options, UserHeaders: trusted})
-	if err != nil || att.Reader != nil {
+	trusted := user(t, nil, map[string]any{"publish": map[string]any{"allow": []any{"*"}}, "subscribe": map[string]any{"allow": []any{"*"}}})
+	att, err = h.Attach(&natsserver.AttachInfo{Server: s, Headers: options, UserHeaders: trusted})
+	if err != nil || att.Filter != nil {
 		t.Errorf("a permitted reader is cut, error %v", err)
 	}
-	out, err = att.Conn.Rewrite(nil, []byte("foo"), []byte("NATS/1.0\r\nP: y\r\n\r\n"))
+	out, err = rewrite(att, "NATS/1.0\r\nP: y\r\n\r\n")
 	if err != nil || string(out) != "NATS/1.0\r\nP: y\r\n\r\n" {
 		t.Errorf("permitted publisher: %q, error %v", out, err)
 	}
@@ -126,23 +138,23 @@ func TestAttachTakesTheBlock(t *testing.T) {
 func TestAttachTellsWhoItIs(t *testing.T) {
 	h := New()
 	s := inert(t)
-	options := parsed(t, h, `headers { all: {U: "{{name()}}", T: "{{connection-type()}}"} }`)
+	options := parsed(t, `headers { all: {U: "{{name()}}", T: "{{connection-type()}}"} }`)
 	for _, test := range []struct {
 		name string
-		info natsserver.InboundInfo
+		info *natsserver.AttachInfo
 		want string
 	}{
-		{"nobody", natsserver.InboundInfo{Name: "says alice", Type: "nats"}, "T: nats"},
-		{"configured", natsserver.InboundInfo{User: "alice", Type: "websocket"}, "U: alice|T: websocket"},
-		{"JWT", natsserver.InboundInfo{User: "UX", UserClaims: &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: "bob"}}, Kind: natsserver.LEAF}, "U: bob|T: leafnode"},
+		{"nobody", &natsserver.AttachInfo{Name: "says alice", Type: "nats"}, "T: nats"},
+		{"configured", &natsserver.AttachInfo{User: "alice", Type: "websocket"}, "U: alice|T: websocket"},
+		{"JWT", &natsserver.AttachInfo{User: "UX", UserClaims: &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: "bob"}}, Kind: natsserver.LEAF}, "U: bob|T: leafnode"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.info.Server, test.info.Options = s, options
+			test.info.Server, test.info.Headers = s, options
 			att, err := h.Attach(test.info)
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, err := att.Conn.Rewrite(nil, []byte("foo"), nil)
+			out, err := rewrite(att, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,8 +171,7 @@ func TestAttachTellsWhoItIs(t *testing.T) {
 }
 
 func TestParseBlockReportsEachFault(t *testing.T) {
-	h := New()
-	_, err := h.ParseBlock("headers", map[string]any{"max_header": int64(2), "max_bytes": int64(70000), "sealed": "x y"})
+	_, err := parser{}.ParseBlock("headers", map[string]any{"max_header": int64(2), "max_bytes": int64(70000), "sealed": "x y"})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) != 3 {
 		t.Errorf("faults: %v", err)
@@ -181,7 +192,7 @@ func TestReplies(t *testing.T) {
 		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":`, "", errConsumer},
 		{"$JS.API.CONSUMER.INFO.S.C", ``, "", nil},
 	} {
-		got, err := replies{}.Subjects([]byte(test.subject), []byte(test.payload))
+		got, err := New().AnswerSubjects([]byte(test.subject), []byte(test.payload))
 		if strings.Join(got, " ") != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s %s: %q, %v", test.subject, test.payload, got, err)
 		}
@@ -191,18 +202,18 @@ func TestReplies(t *testing.T) {
 func TestPeersAreNamedOnce(t *testing.T) {
 	h := New()
 	s := inert(t)
-	if !h.peers.first(peer{s, "A"}) || h.peers.first(peer{s, "A"}) || !h.peers.first(peer{s, "B"}) {
+	if !h.peers.report("A") || h.peers.report("A") || !h.peers.report("B") {
 		t.Error("not once each")
 	}
-	strict := parsed(t, h, `headers { require_stamping_peers: true }`)
+	strict := parsed(t, `headers { require_stamping_peers: true }`)
 	for _, test := range []struct {
 		release string
-		options any
+		options natsserver.ConfigValue
 		refused bool
 	}{
 		{"", nil, false}, {"", strict, true}, {release.Version, strict, false},
 	} {
-		err := h.Peer(natsserver.InboundPeer{Server: s, Kind: "Router", ID: "A", Release: test.release, Options: test.options})
+		err := h.Peer(&natsserver.ConnPeer{Server: s, Kind: "Router", ID: "A", Release: test.release, Headers: test.options})
 		if (err != nil) != test.refused {
 			t.Errorf("%+v: %v", test, err)
 		}
@@ -211,17 +222,17 @@ func TestPeersAreNamedOnce(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	h := New()
-	if got := string(h.RedactBlock([]byte("NATS/1.0\r\nSession: secret\r\nNats-Msg-Id: 7\r\n\r\n"))); strings.Contains(got, "secret") || !strings.Contains(got, "Session") || !strings.Contains(got, "Nats-Msg-Id: 7") {
+	if got := hidden(h, "NATS/1.0\r\nSession: secret\r\nNats-Msg-Id: 7\r\n\r\n"); strings.Contains(got, "secret") || !strings.Contains(got, "Session") || !strings.Contains(got, "Nats-Msg-Id: 7") {
 		t.Errorf("shown: %q", got)
 	}
 	for name, want := range map[string]bool{"Session": true, "Nats-Trace-Dest": false, "traceparent": false, "Accept-Encoding": false, "": true, "not a token": true} {
-		if h.RedactValue(nil, name, false) != want {
+		if h.HideValue(nil, name, false) != want {
 			t.Errorf("%q: %v", name, !want)
 		}
 	}
-	options := parsed(t, h, `headers { sealed: [Session] }`)
+	options := parsed(t, `headers { sealed: [Session] }`)
 	for name, want := range map[string]bool{"Session": true, "session": true, "Color": false, "Nats-Trace-Dest": false} {
-		if h.RedactValue(options, name, true) != want || h.RedactValue(nil, name, true) {
+		if h.HideValue(options, name, true) != want || h.HideValue(nil, name, true) {
 			t.Errorf("%q as it was sent: %v", name, !want)
 		}
 	}
@@ -230,23 +241,23 @@ func TestRedact(t *testing.T) {
 // The limits of the block hold for users, wherever in the file it stands.
 func TestOptionsReachUsers(t *testing.T) {
 	h := New()
-	options := parsed(t, h, `headers { max_headers: 1 }`)
-	two := user(t, h, map[string]any{"A": "x", "B": "y"}, nil)
-	if _, err := h.Attach(natsserver.InboundInfo{Server: inert(t), UserHeaders: two, Options: options}); !errors.Is(err, claim.ErrTooManyHeaders) {
+	options := parsed(t, `headers { max_headers: 1 }`)
+	two := user(t, map[string]any{"A": "x", "B": "y"}, nil)
+	_, err := h.Attach(&natsserver.AttachInfo{Server: inert(t), UserHeaders: two, Headers: options})
+	if !errors.Is(err, claim.ErrTooManyHeaders) {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestParseUserHeaders(t *testing.T) {
-	h := New()
-	if got, err := h.ParseUserHeaders(nil, nil); got != nil || err != nil {
+func TestParseUser(t *testing.T) {
+	if got, err := (parser{}).ParseUser(nil, nil); got != nil || err != nil {
 		t.Errorf("nothing: %v, %v", got, err)
 	}
-	_, err := h.ParseUserHeaders(map[string]any{"Nats-Rollup": "all", "B": int64(1)}, nil)
+	_, err := parser{}.ParseUser(map[string]any{"Nats-Rollup": "all", "B": int64(1)}, nil)
 	if err == nil || !strings.Contains(err.Error(), "Nats-Rollup") || !strings.Contains(err.Error(), `"B"`) {
 		t.Errorf("two faults: error %v", err)
 	}
-	if _, err = h.ParseUserHeaders(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
+	if _, err = (parser{}).ParseUser(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
 		t.Errorf("unknown function: error %v", err)
 	}
 }

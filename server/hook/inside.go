@@ -71,7 +71,7 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	if nc := in.conns[account]; nc != nil {
 		return nc, nil
 	}
-	kp, err := in.hook.userOf(account)
+	kp, err := keys.user(account)
 	if err != nil {
 		return nil, err
 	}

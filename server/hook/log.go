@@ -18,7 +18,7 @@ type serverLog struct {
 
 // Enabled implements slog.Handler. The server's own flags decide on debug.
 func (l serverLog) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= slog.LevelInfo || l.server.InboundOptions().Debug
+	return level >= slog.LevelInfo || l.server.RunningOptions().Debug
 }
 
 // Handle implements slog.Handler.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
 	"stamp/server/claim"
 	"stamp/server/field"
 	"stamp/server/release"
@@ -45,7 +47,7 @@ type shard struct {
 
 func (c *counters) shard(cid uint64) *shard { return &c.shards[cid%counterShards] }
 
-// Varz implements natsserver.InboundMonitorHook.
+// Varz implements natsserver.Extension.
 func (h *Hook) Varz() any {
 	v := &Varz{
 		Release:            release.Version,
@@ -67,23 +69,20 @@ func (h *Hook) Varz() any {
 	return v
 }
 
-// RedactJWT implements natsserver.InboundMonitorHook.
-func (h *Hook) RedactJWT(token string) string { return claim.Redact(token) }
-
-// RedactBlock implements natsserver.InboundTraceHook.
-func (h *Hook) RedactBlock(hdr []byte) []byte { return stamp.MaskBlock(nil, hdr) }
-
-// RedactPayload implements natsserver.InboundTraceHook.
-func (h *Hook) RedactPayload(payload []byte) []byte {
-	return claim.RedactText(stamp.MaskPayload(payload))
+// HideMessage implements natsserver.Extension.
+func (h *Hook) HideMessage(hdr, payload []byte) (shownHdr, shownPayload []byte) {
+	if len(hdr) > 0 {
+		shownHdr = stamp.MaskBlock(nil, hdr)
+	}
+	return shownHdr, claim.RedactText(stamp.MaskPayload(payload))
 }
 
-// RedactValue implements natsserver.InboundTraceHook. What a client sent itself holds no stamped
+// HideValue implements natsserver.Extension. What a client sent itself holds no stamped
 // value; of a sealed name, it may hold one that the client was trusted to pass on. Elsewhere, a
 // name that nobody can have stamped holds no secret.
-func (h *Hook) RedactValue(options any, name string, sent bool) bool {
+func (h *Hook) HideValue(block natsserver.ConfigValue, name string, sent bool) bool {
 	if sent {
-		return rules(options).Seals(name)
+		return rulesOf(block).Seals(name)
 	}
 	return !errors.Is(field.CheckName(name), field.ErrNameReserved)
 }

@@ -14,21 +14,16 @@ var errPeer = errors.New("headers.require_stamping_peers is set, and the server 
 // connects again and again, is named once.
 type peers struct {
 	mu    sync.Mutex
-	named map[peer]bool
+	named map[string]bool // by id
 }
 
-type peer struct {
-	server *natsserver.Server
-	id     string
-}
-
-// Peer implements natsserver.InboundPeerHook.
-func (h *Hook) Peer(p natsserver.InboundPeer) error {
+// Peer implements natsserver.Extension.
+func (h *Hook) Peer(p *natsserver.ConnPeer) error {
 	if p.Release != "" {
 		return nil
 	}
-	require := rules(p.Options).RequiresStampingPeers()
-	if h.peers.first(peer{p.Server, p.ID}) {
+	require := rulesOf(p.Headers).RequiresStampingPeers()
+	if h.peers.report(p.ID) {
 		what := "its clients can forge stamped headers, and read sealed ones"
 		if require {
 			what = "it is refused"
@@ -44,15 +39,16 @@ func (h *Hook) Peer(p natsserver.InboundPeer) error {
 // maxPeers is how many are remembered. Servers that are started again have new ids.
 const maxPeers = 4096
 
-func (p *peers) first(key peer) bool {
+// report tells whether a peer is to be named, and remembers it.
+func (p *peers) report(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.named[key] {
+	if p.named[id] {
 		return false
 	}
 	if p.named == nil || len(p.named) >= maxPeers {
-		p.named = map[peer]bool{}
+		p.named = map[string]bool{}
 	}
-	p.named[key] = true
+	p.named[id] = true
 	return true
 }

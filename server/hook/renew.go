@@ -31,15 +31,8 @@ const (
 	askedFor   = time.Minute
 )
 
-// renewals are those of all servers of the process.
-type renewals struct {
-	mu sync.Mutex
-	of map[*natsserver.Server]*renewer
-}
-
 // renewer has the connections of one server renewed.
 type renewer struct {
-	server   *natsserver.Server
 	renew    func(cid uint64) error
 	counters *counters
 	sessions *sessions
@@ -64,27 +57,6 @@ type item struct {
 	again bool // asked for while it was under way
 }
 
-func (r *renewals) server(s *natsserver.Server, c *counters) *renewer {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known := r.of[s]; known != nil {
-		return known
-	}
-	// A process has one server; in tests, those that have ended must not stay.
-	for other := range r.of {
-		if !other.Running() {
-			delete(r.of, other)
-		}
-	}
-	if r.of == nil {
-		r.of = map[*natsserver.Server]*renewer{}
-	}
-	next := newRenewer(c)
-	next.server, next.renew, next.sessions = s, s.InboundRenew, newSessions(s)
-	r.of[s] = next
-	return next
-}
-
 func newRenewer(c *counters) *renewer {
 	return &renewer{counters: c, items: map[uint64]*item{}, active: map[uint64]*item{}}
 }
@@ -93,7 +65,7 @@ var errSessionEnded = errors.New("its session has ended")
 
 // attach notes what a callout has said of a connection. An error refuses the connection: its
 // session ended while the answer was on its way.
-func (r *renewer) attach(info natsserver.InboundInfo) error {
+func (r *renewer) attach(info *natsserver.AttachInfo) error {
 	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
 		switch since, ok := r.sessions.add(name, info.CID, info.Asked); {
 		case ok && since.kick:
@@ -135,6 +107,13 @@ func (r *renewer) ask(cid uint64) {
 		next.ends, next.until = known.ends, known.until
 	}
 	r.put(next)
+}
+
+// askAll has connections renewed that let nobody wait: as many at once as may be.
+func (r *renewer) askAll(cids []uint64) {
+	for _, cid := range cids {
+		r.ask(cid)
+	}
 }
 
 // put puts an item in the place of the connection's other one. The lock is held.
@@ -189,10 +168,10 @@ func (r *renewer) run(i *item) {
 			now := time.Now()
 			r.put(&item{cid: i.cid, at: now, ends: i.ends, until: now.Add(askedFor), wait: retryFirst})
 		}
-	case errors.Is(err, natsserver.ErrInboundNoAnswer):
+	case errors.Is(err, natsserver.ErrRenewNoAnswer):
 		r.counters.unansweredRenewals.Add(1)
 		r.retry(i, time.Now())
-	case errors.Is(err, natsserver.ErrInboundNotRenewed):
+	case errors.Is(err, natsserver.ErrRenewRefused):
 		r.counters.refusedRenewals.Add(1)
 	}
 }
@@ -267,7 +246,7 @@ type Renewed struct {
 
 var errRenew = errors.New(`expected a JSON object with one of "cid", "session" and "user", and maybe "kick"`)
 
-// Renew implements natsserver.InboundRenewHook.
+// Renew implements natsserver.Extension.
 func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	var q forwarded.Renew
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -279,18 +258,18 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 }
 
 func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
-	r := h.renewals.server(s, &h.counters)
+	r := h.renewer(s)
 	var cids []uint64
 	switch {
 	case q.CID > 0 && q.Session == "" && q.User == "":
-		if !s.InboundAlive(q.CID) {
-			return nil, natsserver.ErrInboundNoConnection
+		if !s.HasConnection(q.CID) {
+			return nil, natsserver.ErrRenewNoConnection
 		}
 		cids = []uint64{q.CID}
 	case q.CID == 0 && q.Session != "" && q.User == "":
 		cids = r.sessions.of(q.Session, q.Kick)
 	case q.CID == 0 && q.Session == "" && q.User != "":
-		cids = s.InboundConnectionsOf(q.User)
+		cids = s.ConnectionsOf(q.User)
 	default:
 		return nil, errRenew
 	}
@@ -308,5 +287,5 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, err
 func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
 	// A session that has no connection here may have some there.
 	_, _ = h.renewHere(s, q)
-	s.InboundRenewAll(&q)
+	s.RenewAll(&q)
 }

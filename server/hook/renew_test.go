@@ -100,7 +100,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		down := true
 		r := testRenewer(func(*renewed, uint64) error {
 			if down {
-				return fmt.Errorf("%w: nobody is there", natsserver.ErrInboundNoAnswer)
+				return fmt.Errorf("%w: nobody is there", natsserver.ErrRenewNoAnswer)
 			}
 			return nil
 		})
@@ -169,14 +169,14 @@ func TestRenewalOnDemand(t *testing.T) {
 		if r.asked() != 2 {
 			t.Errorf("asked %d times in all", r.asked())
 		}
-		gone := testRenewer(func(*renewed, uint64) error { return natsserver.ErrInboundNoConnection })
+		gone := testRenewer(func(*renewed, uint64) error { return natsserver.ErrRenewNoConnection })
 		gone.ask(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if gone.asked() != 1 || len(gone.items)+len(gone.active) != 0 {
 			t.Errorf("asked %d times about a connection that is gone", gone.asked())
 		}
-		closed := testRenewer(func(*renewed, uint64) error { return natsserver.ErrInboundNotRenewed })
+		closed := testRenewer(func(*renewed, uint64) error { return natsserver.ErrRenewRefused })
 		closed.ask(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -236,7 +236,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 		r.sessions = newTestSessions(map[uint64]bool{1: true})
 		claims := &jwt.UserClaims{}
 		claims.Tags = jwt.TagList{forwarded.SessionTag("kv/a")}
-		info := natsserver.InboundInfo{CID: 1, UserClaims: claims, Asked: time.Now()}
+		info := &natsserver.AttachInfo{CID: 1, UserClaims: claims, Asked: time.Now()}
 		attach := func() error { return r.attach(info) }
 		if err := attach(); err != nil {
 			t.Fatal(err)
@@ -267,7 +267,7 @@ func TestRenewRequests(t *testing.T) {
 	for body, want := range map[string]error{
 		`{"session":"kv/a"}`:         nil,
 		`{"user":"u","kick":true}`:   nil,
-		`{"cid":7}`:                  natsserver.ErrInboundNoConnection,
+		`{"cid":7}`:                  natsserver.ErrRenewNoConnection,
 		``:                           errRenew,
 		`{}`:                         errRenew,
 		`{"kick":true}`:              errRenew,

@@ -32,7 +32,7 @@ const sweepEvery = time.Minute
 
 func newSessions(s *natsserver.Server) *sessions {
 	return &sessions{
-		alive: s.InboundAlive, cids: map[string]map[uint64]struct{}{}, asked: map[string]request{}, swept: time.Now(),
+		alive: s.HasConnection, cids: map[string]map[uint64]struct{}{}, asked: map[string]request{}, swept: time.Now(),
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package torture puts the real hook into the test binaries of upstream's own packages, and
 // with it a stamp on every connection. It is reached by test binaries alone, in which
-// scripts/test-upstream puts a file that calls Install: nothing in a release imports it.
+// scripts/test-upstream puts a file that calls Interceptor: nothing in a release imports it.
 package torture
 
 import (
@@ -8,9 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/conf"
 	"stamp/server/hook"
-	"stamp/server/policy"
 )
 
 // Name is the header that every message gets.
@@ -26,39 +24,37 @@ var blocks = map[string]string{
 	"sealed": `all: { "` + Name + `": "cid-{{client-id()}}" }, sealed: ["` + Name + `"]`,
 }
 
-// Install makes every server of this process do what the mode says. It must be called before
-// a configuration is read or a server is created.
-func Install(mode string) {
+// Interceptor returns what makes a server do what the mode says. An overlay of the scripts calls it
+// for each server that a test creates.
+func Interceptor(mode string) natsserver.Interceptor {
 	text, ok := blocks[mode]
 	if !ok {
 		panic(fmt.Sprintf("no mode %q", mode))
 	}
-	if text == "" {
-		hook.Install()
-		return
-	}
-	n, err := conf.ParseString("headers { " + text + " }")
-	if err != nil {
+	hook.Install()
+	var o natsserver.Options
+	if err := o.ProcessConfigString("headers { " + text + " }"); err != nil {
 		panic(err)
 	}
-	var faults conf.Faults
-	rules := policy.ParseRules(n.Get("headers"), &faults)
-	if err := faults.Err(); err != nil {
-		panic(err)
-	}
-	natsserver.SetInboundHook(&tortureHook{hook.New(), rules})
+	return natsserver.NewExtension(&tortureHook{hook.New(), o.ExtensionBlock("headers")})
 }
 
 // tortureHook is the real hook, in servers that all have the same headers block.
 type tortureHook struct {
 	*hook.Hook
-	rules *policy.Rules
+	headers natsserver.ConfigValue
 }
 
-// Attach implements natsserver.InboundHook.
-func (h *tortureHook) Attach(info natsserver.InboundInfo) (natsserver.InboundAttachment, error) {
-	if info.Options == nil {
-		info.Options = h.rules
+// Attach implements natsserver.Extension.
+func (h *tortureHook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error) {
+	if info.Headers != nil {
+		return h.Hook.Attach(info)
 	}
-	return h.Hook.Attach(info)
+	info.Headers = h.headers
+	att, err := h.Hook.Attach(info)
+	if att.Again != nil {
+		again := att
+		att.Again = func() (natsserver.Attachment, error) { return again, nil }
+	}
+	return att, err
 }

@@ -1,0 +1,67 @@
+package hook
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nkeys"
+)
+
+// keyring makes the keys of handlers inside the servers of this process that have none
+// configured, and those of their users.
+type keyring struct {
+	mu           sync.Mutex
+	issuer, xkey nkeys.KeyPair
+	users        map[string]nkeys.KeyPair // by account
+	own          map[string]bool          // public keys of users
+}
+
+// keys are of the process, so that a reload, which reads the configuration anew, changes nothing.
+var keys = keyring{users: map[string]nkeys.KeyPair{}, own: map[string]bool{}}
+
+// made returns the issuer and the xkey.
+func (k *keyring) made() (issuer, xkey nkeys.KeyPair, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.issuer != nil {
+		return k.issuer, k.xkey, nil
+	}
+	if k.xkey, err = nkeys.CreateCurveKeys(); err == nil {
+		k.issuer, err = nkeys.CreateAccount()
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("callout: make keys: %w", err)
+	}
+	return k.issuer, k.xkey, nil
+}
+
+// user returns the key of the handler's user in an account.
+func (k *keyring) user(account string) (nkeys.KeyPair, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if kp := k.users[account]; kp != nil {
+		return kp, nil
+	}
+	kp, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("callout: make keys: %w", err)
+	}
+	k.users[account], k.own[public(kp)] = kp, true
+	return kp, nil
+}
+
+// isOwn tells whether a user is the handler's.
+func (k *keyring) isOwn(user string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.own[user]
+}
+
+// public returns the public key of a pair that was made or read, and so has one.
+func public(kp nkeys.KeyPair) string {
+	key, err := kp.PublicKey()
+	if err != nil {
+		panic(fmt.Sprintf("hook: public key of a key pair: %v", err))
+	}
+	return key
+}
