@@ -123,7 +123,7 @@ h1() {
 # to flags that name this module's files.
 go_scratch() {
 	local flags='' flag
-	for flag in $(go env GOFLAGS); do
+	for flag in $(go env GOFLAGS | sed -E "s/[\"']-modfile=[^\"']*[\"']//g"); do
 		[[ $flag == -mod=* || $flag == --mod=* || $flag == -modfile=* || $flag == --modfile=* ]] || flags+=" $flag"
 	done
 	mkdir -p "$work/scratch"
