@@ -86,6 +86,16 @@ var versions = map[string]map[string]string{
 		"server/one.go":    "package server\n\nfunc one() int {\n\treturn 1\n}\n",
 		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
 	},
+	"v2.0.1": {
+		"go.mod":           "module " + module + "\n\ngo 1.20\n",
+		"main.go":          mainOf("\nUsage: up\n"),
+		".gitignore":       "*.conf\n",
+		"conf/a.conf":      "port: 1\n",
+		"doc/crlf.txt":     "one\r\ntwo\r\n",
+		"server/server.go": serverOf,
+		"server/one.go":    "package server // above\n\nfunc one() int {\n\treturn 1\n}\n",
+		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+	},
 	"v2.1.0": {
 		"go.mod":           "module " + module + "\n\ngo 1.20\n",
 		"main.go":          mainOf("\nUsage: up, newer\n"),
@@ -176,7 +186,7 @@ func (r *repo) clone() *repo {
 func (r *repo) copyScripts() {
 	r.t.Helper()
 	names := []string{"scripts/upstream", "scripts/build", "scripts/upgrade", "scripts/lib/line.sh"}
-	for _, pattern := range []string{"scripts/lib/upstream-*.sh", "scripts/internal/drift/*.go"} {
+	for _, pattern := range []string{"scripts/lib/upstream-*.sh", "scripts/lib/upgrade-*.sh", "scripts/internal/drift/*.go"} {
 		found, err := filepath.Glob(filepath.Join(source(r.t), pattern))
 		if err != nil {
 			r.t.Fatal(err)
