@@ -19,7 +19,7 @@ indent() { awk '{ print "  " $0 } END { if (!NR) print "  nothing" }'; }
 
 # conflicts: "file:function" of each hunk, or what could not be merged.
 conflicts() {
-	awk '/^[^ ].*: cannot be merged: / { print; next } /^[^ ].* conflicts:$/ { patch = $1; next }
+	awk '/^[0-9]+-[^ ]*\.patch: / { print; next } /^[^ ].* conflicts:$/ { patch = $1; next }
 		patch && /^[^ ].*:/ { print $0 " (" patch ")" }' "$out/try.txt"
 }
 

@@ -42,31 +42,44 @@ check_fixups() {
 
 recorded_keys() { [[ ! -f $1 ]] || sed -n 's/^conflict: //p' "$1"; }
 
+problem='' # why the last merge_fixed failed with a status above 1
+
 # merge_fixed DIR FILE: merges the patch with its fix-up. Status 1: hunks conflict that no fix-up
-# is for; they are in $work/hunks, and git am has stopped there.
+# is for; they are in $work/hunks, and git am has stopped there. 2: the patch cannot be merged
+# and was left out. 3: it was merged, but its fix-up does not fit and was left out.
 merge_fixed() {
-	local dir=$1 file=$2 fixup status=0
+	local dir=$1 file=$2 fixup status=0 stale=0
 	fixup=$(fixup_of "$file")
 	[[ -n $line ]] || fixup=/nonexistent
 	rm -rf "$work/hunks"
 	mkdir "$work/hunks"
 	merge_patch "$dir" "$file" || status=$?
-	((status < 2)) || return 2
+	if ((status == 2)); then
+		problem="cannot be merged: $(sed -n 's/^error: //p' "$work/am.log" | head -n 1)"
+		return 2
+	fi
 	((status == 0)) || note_conflicts "$dir" "$work/hunks"
 	if [[ $(conflict_keys "$work/hunks") != "$(recorded_keys "$fixup")" ]]; then
 		((status == 0)) || return 1
-		die "${file##*/} conflicts nowhere now, but ${fixup#"$root"/} is for conflicts" \
-			"remove the fix-up; if the tree then does not build, make a new one (docs/patching.md)"
+		problem="conflicts nowhere now, but ${fixup#"$root"/} is for conflicts"
+		return 3
 	fi
 	((status == 0)) || resolve "$dir" ours
-	apply_fixup "$dir" "$fixup"
-	if ((status)); then finish_patch "$dir" "$file"; else amend "$dir"; fi
+	apply_fixup "$dir" "$fixup" || stale=3
+	if ((status)); then
+		finish_patch "$dir" "$file" || die "git am cannot go on after ${file##*/}: $(tail -n 1 "$work/am.log")"
+	else
+		amend "$dir"
+	fi
+	return "$stale"
 }
 
 apply_fixup() {
 	grep -q '^diff --git ' "$2" 2>/dev/null || return 0
-	g "$1" apply --index "$2" || die "${2#"$root"/} does not apply to $(g "$1" log -1 --format=%s base) as it is merged" \
-		"remove the fix-up, and make a new one (docs/patching.md)"
+	g "$1" apply --index "$2" 2>"$work/apply.log" || {
+		problem="${2#"$root"/} does not apply to the merge: $(sed -n 's/^error: //p' "$work/apply.log" | head -n 1)"
+		return 1
+	}
 }
 
 # amend DIR: what a fix-up has changed goes into the patch's own commit.
@@ -90,7 +103,11 @@ apply_line() {
 
 # line_stopped DIR FILE STATUS: leaves the tree where a person can go on.
 line_stopped() {
-	(($3 == 1)) || { cat "$work/am.log" >&2 && die "${2##*/} cannot be merged into ./$name" "is the patch what scripts/upstream export wrote?"; }
+	case $3 in
+	2) die "${2##*/} $problem; ./$name is as it was" "is the patch what scripts/upstream export wrote?" ;;
+	3) die "${2##*/}: $problem; ./$name is as it was" \
+		"remove the fix-up; if the tree then does not build, make a new one (docs/patching.md)" ;;
+	esac
 	[[ ! -e $failed ]] || die "${2##*/} conflicts; ./$name is as it was" \
 		"$name.failed is of an earlier attempt and was left alone; finish it, or remove it to have a new one"
 	print_hunks "$work/hunks" >&2

@@ -77,12 +77,15 @@ try_series() {
 	while IFS= read -r file; do
 		status=0
 		merge_fixed "$1" "$file" || status=$?
-		((status)) || continue
-		if ((status == 2)); then
-			printf '%s: cannot be merged: %s\n' "${file##*/}" "$(sed -n 's/^error: //p' "$work/am.log" | head -n 1)"
+		case $status in
+		0) continue ;;
+		1) ;;
+		*)
 			conflicts=$((conflicts + 1))
+			printf '%s: %s\n' "${file##*/}" "$problem"
 			continue
-		fi
+			;;
+		esac
 		printf '%s conflicts:\n' "${file##*/}"
 		print_hunks "$work/hunks"
 		count_hunks
@@ -97,13 +100,15 @@ count_hunks() {
 	hunk_lines=$((hunk_lines + $(tail -q -n +2 "$work"/hunks/* | grep -cvE '^(<<<<<<< |=======$|>>>>>>> )' || true)))
 }
 
-# need_objects: without a tree of the main series, make one for this run.
+# need_objects: where the tree of the main series is missing or stale, make one for this run. Where the
+# series does not apply to the pinned version, an earlier tree is the best there is.
 need_objects() {
-	[[ ! -d $main_tree/.git ]] || return 0
-	[[ -z $line ]] || die "there is no ./upstream" "scripts/upstream makes it"
-	fetch "$pin_version" "$work/pinned" "$pin_sum"
-	init_tree "$work/pinned" "$pin_version"
-	apply_series "$work/pinned"
+	local -a files=()
+	local file
+	! (use_line '' && current) || return 0
+	while IFS= read -r file; do files+=("$file"); done < <(series)
+	(use_line '' && load_pin && fetch "$pin_version" "$work/pinned" "$pin_sum" && init_tree "$work/pinned" "$pin_version")
+	((${#files[@]} == 0)) || am "$work/pinned" "${files[@]}" || return 0
 	main_tree="$work/pinned"
 }
 

@@ -65,6 +65,9 @@ func TestLine(t *testing.T) {
 	if out := r.run("--line", "2.1", "try", "v2.1.0"); !strings.Contains(out, "\n0 conflicts") {
 		t.Errorf("try of the line's own version:\n%s", out)
 	}
+	// The conflict of the fix-up is not there on v2.0.1, and another one is on v2.1.1.
+	r.refuses([]string{"--line", "2.1", "try", "v2.0.1"}, "0001-server-answer-three.patch: conflicts nowhere now", "\n1 conflicts in 0 hunks")
+	r.refuses([]string{"--line", "2.1", "try", "v2.1.1"}, "server/one.go:one\n", "return 1 + 1", "\n1 conflicts in 1 hunks")
 }
 
 func TestLineBuild(t *testing.T) {

@@ -34,6 +34,15 @@ server/one.go:one
 	}
 	c := r.clone() // has no tree to take objects from
 	c.refuses([]string{"try", "v2.1.0"}, conflict)
+	c.run()
+	c.write("upstream/server/one.go", "package server\n\n// one is three\nfunc one() int {\n\treturn 33\n}\n")
+	c.git("upstream", "commit", "-q", "-a", "--fixup", "HEAD~1")
+	c.git("upstream", "-c", "sequence.editor=true", "rebase", "-q", "-i", "--autosquash", "base")
+	c.run("export")
+	for name, text := range c.patches() { // as by git pull: ./upstream is stale then
+		r.write("patches/"+name, text)
+	}
+	r.refuses([]string{"try", "v2.1.0"}, "return 33", "\n1 conflicts in 1 hunks")
 }
 
 // A patch that changes what an earlier one has written is not in conflict with upstream.
