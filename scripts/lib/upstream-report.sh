@@ -95,9 +95,12 @@ try_series() {
 }
 
 count_hunks() {
-	conflicts=$((conflicts + $(head -q -n 1 "$work"/hunks/* | cut -d : -f 1 | sort -u | wc -l)))
+	local files lines
+	files=$(awk 'FNR == 1 && !seen[substr($0, 1, index($0, ":"))]++ { n++ } END { print n + 0 }' "$work"/hunks/*)
+	lines=$(awk 'FNR > 1 && !/^(<<<<<<< |=======$|>>>>>>> )/ { n++ } END { print n + 0 }' "$work"/hunks/*)
+	conflicts=$((conflicts + files))
 	hunks=$((hunks + $(find "$work/hunks" -type f | wc -l)))
-	hunk_lines=$((hunk_lines + $(tail -q -n +2 "$work"/hunks/* | grep -cvE '^(<<<<<<< |=======$|>>>>>>> )' || true)))
+	hunk_lines=$((hunk_lines + lines))
 }
 
 # need_objects: where the tree of the main series is missing or stale, make one for this run. Where the
