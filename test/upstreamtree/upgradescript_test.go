@@ -68,7 +68,7 @@ func TestUpgradeScriptDryRun(t *testing.T) {
 	contains(t, r.read(".cache/upgrade/v2.1.0/drift.txt"), "+\treturn 1 + 0")
 
 	out = r.upgrade(0, "--dry-run", "--quick", "v2.0.0")
-	contains(t, out, "Hunks that conflict:\n  nothing\n", "Failed:\n  nothing\n", "| passed: patches build unit |")
+	contains(t, out, "Hunks that conflict:\n  nothing\n", "Failed:\n  nothing\n", "| passed: tools patches build unit |")
 }
 
 func TestUpgradeScriptGoesOnAfterConflict(t *testing.T) {
@@ -93,7 +93,7 @@ func TestUpgradeScriptGoesOnAfterConflict(t *testing.T) {
 // Lines beside a patch's hunk moved, so it fits by a merge alone, which needs nobody.
 func TestUpgradeScriptTakesAMerge(t *testing.T) {
 	r := upgradeable(t)
-	contains(t, r.upgrade(0, "--quick", "v2.0.1"), "Hunks that conflict:\n  nothing\n", "| passed: patches build unit |")
+	contains(t, r.upgrade(0, "--quick", "v2.0.1"), "Hunks that conflict:\n  nothing\n", "| passed: tools patches build unit |")
 	contains(t, r.read("upstream/server/one.go"), "return 3", "// above")
 	if r.exists("upstream.failed") {
 		t.Error("upstream.failed was not taken")
