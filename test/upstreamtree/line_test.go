@@ -154,3 +154,24 @@ func TestLineExport(t *testing.T) {
 	}
 	r.refuses([]string{"--line", "2.1", "check"}, "server-answer-three.diff is not what ./upstream-2.1 gives")
 }
+
+// A patch that the line's version has already is an empty commit there, so that the commits remain one for each patch.
+func TestLineHasThePatchAlready(t *testing.T) {
+	r := newRepo(t)
+	r.twoPatches()
+	r.commit("say newer", map[string]string{"main.go": mainOf("\nUsage: up, newer\n")})
+	r.commit("server: more", map[string]string{"server/more.go": "package server\n"})
+	r.run("export")
+	r.write("patches/2.1/UPSTREAM", "module "+module+"\nversion v2.1.0\nsum "+r.sum("v2.1.0")+"\nrelease stamp.3\n")
+	finishLine(r)
+	r.run("--line", "2.1", "check")
+	if got := r.git("upstream-2.1", "log", "--reverse", "--format=%s", "base.."); !strings.HasSuffix(got, "\nsay newer\nserver: more") {
+		t.Errorf("commits:\n%s", got)
+	}
+	if got := r.git("upstream-2.1", "diff", "--name-only", "HEAD~2", "HEAD~1"); got != "" {
+		t.Errorf("the patch changes %s", got)
+	}
+	if out := r.run("--line", "2.1", "try", "v2.1.0"); !strings.Contains(out, "\n0 conflicts") {
+		t.Errorf("try:\n%s", out)
+	}
+}
