@@ -86,7 +86,7 @@ ENTRYPOINT ["/demo"]
 FROM scratch
 ARG STAMP_COMMIT
 # The tag of a release has '-' where its version has '+'.
-ARG STAMP_VERSION=2.15.2+stamp.1
+ARG STAMP_VERSION=2.15.3+stamp.1
 LABEL org.opencontainers.image.title="nats-server with Stamp" \
       org.opencontainers.image.description="nats-server that sets trusted headers from the verified user JWT on what a connection publishes" \
       org.opencontainers.image.version="$STAMP_VERSION" \

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/command"
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats-server/v2/usage"
 	"github.com/nats-io/nats.go"
 
 	"stamp/server/hook"
@@ -49,7 +49,7 @@ func TestCommandLine(t *testing.T) {
 		want string
 	}{
 		{"version", []string{"--version"}, 0, "nats-server: v" + release.Version + "\n"},
-		{"help", []string{"--help"}, 0, usage.Text + "\n"},
+		{"help", []string{"--help"}, 0, command.Usage() + "\n"},
 		{"unknown flag", []string{"--nonsense"}, 0, "flag provided but not defined: -nonsense"}, // as stock: its usage ends with 0
 		{"valid configuration", []string{"-t", "-c", good}, 0, "is valid"},
 		{"no such file", []string{"-c", good + "x"}, 1, "no such file"},

@@ -96,7 +96,7 @@ run_default() {
 
 run_locked() {
 	start locked --read-only --cap-drop=all --security-opt=no-new-privileges -- || return
-	varz_is locked version 2.15.2
+	varz_is locked version 2.15.3
 }
 
 run_jetstream() {

@@ -49,46 +49,115 @@ fetch_tree() {
 	init_tree "$2" "$fetched_version"
 }
 
+# cmd_try VERSION KEEP: merges the whole series into that version, and prints the hunks that conflict.
+# A conflict is resolved to the patch's side, so that the patches after it meet what they
+# expect and no conflict is reported twice.
 cmd_try() {
-	local dir="$work/try" file bad=0 total=0
+	local dir
 	begin
 	dir="$work/try"
 	fetch_tree "$1" "$dir"
+	need_objects
 	borrow_objects "$dir"
 	printf '%s %s %s\n' "$pin_module" "$fetched_version" "$fetched_sum"
-	while IFS= read -r file; do
-		total=$((total + 1))
-		if am "$dir" "$file"; then
-			printf '%s: applies\n' "${file##*/}"
-			continue
-		fi
-		bad=$((bad + 1))
-		g "$dir" am --abort
-		if am "$dir" -3 "$file"; then
-			printf '%s: applies by a three-way merge alone\n' "${file##*/}"
-			continue
-		fi
-		printf '%s: fails: %s\n' "${file##*/}" "$(am_conflicts "$dir" | paste -sd ' ' -)"
-		g "$dir" am --abort
-	done < <(series)
+	try_series "$dir"
 	if [[ -n $2 ]]; then
 		rm -rf "$root/upstream.try"
 		mv "$dir" "$root/upstream.try"
-		printf 'the tree is in upstream.try\n'
+		printf 'the tree is in upstream.try, each conflict resolved to the side of the patch\n'
 	fi
-	printf '%d of %d patches apply as they are\n' $((total - bad)) "$total"
-	((bad == 0))
+	printf '%d conflicts in %d hunks (%d lines)\n' "$conflicts" "$hunks" "$hunk_lines"
+	((conflicts == 0))
 }
 
-# pin: another version into patches/UPSTREAM and go.mod; the tree is stale after it.
-cmd_pin() {
+conflicts=0 hunks=0 hunk_lines=0 # of the last try_series; a conflict is a file of a patch
+try_series() {
+	local file status
+	check_fixups
+	while IFS= read -r file; do
+		status=0
+		merge_fixed "$1" "$file" || status=$?
+		case $status in
+		0) continue ;;
+		1) ;;
+		*)
+			conflicts=$((conflicts + 1))
+			printf '%s: %s\n' "${file##*/}" "$problem"
+			continue
+			;;
+		esac
+		printf '%s conflicts:\n' "${file##*/}"
+		print_hunks "$work/hunks"
+		count_hunks
+		resolve "$1" theirs
+		finish_patch "$1" "$file"
+	done < <(series)
+}
+
+count_hunks() {
+	local files lines
+	files=$(awk 'FNR == 1 && !seen[substr($0, 1, index($0, ":"))]++ { n++ } END { print n + 0 }' "$work"/hunks/*)
+	lines=$(awk 'FNR > 1 && !/^(<<<<<<< |=======$|>>>>>>> )/ { n++ } END { print n + 0 }' "$work"/hunks/*)
+	conflicts=$((conflicts + files))
+	hunks=$((hunks + $(find "$work/hunks" -type f | wc -l)))
+	hunk_lines=$((hunk_lines + lines))
+}
+
+# need_objects: where the tree of the main series is missing or stale, make one for this run. Where the
+# series does not apply to the pinned version, an earlier tree is the best there is.
+need_objects() {
+	local -a files=()
+	local file
+	! (use_line '' && current) || return 0
+	while IFS= read -r file; do files+=("$file"); done < <(series)
+	(use_line '' && load_pin && fetch "$pin_version" "$work/pinned" "$pin_sum" && init_tree "$work/pinned" "$pin_version")
+	((${#files[@]} == 0)) || am "$work/pinned" "${files[@]}" || return 0
+	main_tree="$work/pinned"
+}
+
+# cmd_drift FROM TO DEEP: what changed between two upstream versions of what our patches rest on.
+cmd_drift() {
+	local from=${1:-} deep=$3
 	begin
-	fetch "$1" "$work/tree"
-	awk -v version="$fetched_version" -v sum="$fetched_sum" '
-		$1 == "version" { print "version " version; next }
-		$1 == "sum" { print "sum     " sum; next }
-		{ print }' "$patches/UPSTREAM" >"$work/UPSTREAM"
-	cp "$work/UPSTREAM" "$patches/UPSTREAM"
-	[[ ! -f $root/go.mod ]] || (cd "$root" && GOWORK=off go mod edit -require "$pin_module@$fetched_version" 9>&-)
-	printf 'patches/UPSTREAM pins %s %s\n' "$fetched_version" "$fetched_sum"
+	[[ -d $tree/.git ]] || die "there is no ./$name" "scripts/upstream$line_option makes it"
+	plain_tree "${from:-$pin_version}" "$work/from"
+	from=$fetched_version
+	plain_tree "$2" "$work/to"
+	our_lines >"$work/ours"
+	exports >"$work/exports"
+	build_drift "$work/drift"
+	printf '%s -> %s\n' "$from" "$fetched_version"
+	"$work/drift" ${deep:+-deep} -tree "$tree" -from "$work/from" -to "$work/to" -ours "$work/ours" -exports "$work/exports"
+}
+
+build_drift() {
+	local -a files
+	files=("$root"/scripts/internal/drift/{main,ours,decls,uses,report}.go)
+	go_scratch build -o "$1" "${files[@]}"
+}
+
+# plain_tree VERSION DIR: the files of that version; the pin counts for the pinned one.
+plain_tree() {
+	local sum=''
+	[[ $1 != "$pin_version" ]] || sum=$pin_sum
+	fetch "$1" "$2" "$sum"
+}
+
+# our_lines: "new FILE" for each Go file that the series adds, and "line FILE FROM TO" for each
+# range of lines that it adds or changes in one of upstream's; TO is FROM-1 where it only removes.
+our_lines() {
+	g "$tree" -c core.quotePath=false diff --no-renames --no-color --no-ext-diff -U0 base HEAD -- '*.go' | awk '
+		/^diff --git / { fresh = 0; body = 0; next }
+		/^new file mode / && !body { fresh = 1; next }
+		/^\+\+\+ b\// && !body { file = substr($0, 7); if (fresh) print "new", file; next }
+		/^@@ / { body = 1; if (fresh || file == "") next
+			split(substr($3, 2), at, ",")
+			n = at[2] == "" ? 1 : at[2]
+			print "line", file, at[1], at[1] + n - 1 }'
+}
+
+# exports: where the go command has the types of the packages that the server imports, as
+# "PATH=FILE". Without them drift falls back to names.
+exports() {
+	(cd "$root" && go list -e -export -deps -f '{{if .Export}}{{.ImportPath}}={{.Export}}{{end}}' "$pin_module/server" 2>/dev/null 9>&-) || true
 }

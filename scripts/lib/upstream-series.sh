@@ -30,30 +30,26 @@ am_conflicts() {
 # can finish it. What the tree of before holds is copied in, since git can merge
 # with three sides only where it has the blobs that the patch was made from.
 series_failed() {
-	local dir=$1 next patch files left=upstream.failed
+	local dir=$1 next patch files left=$name.failed
 	shift
 	next=$(<"$dir/.git/rebase-apply/next")
 	patch=${!next}
 	files=$(am_conflicts "$dir" | paste -sd ' ' -)
 	cat "$work/am.log" >&2
-	[[ ! -e $failed ]] || die "${patch##*/} does not apply to ${files:-the tree}; ./upstream is as it was" \
+	[[ ! -e $failed ]] || die "${patch##*/} does not apply to ${files:-the tree}; ./$name is as it was" \
 		"$left is of an earlier attempt and was left alone; finish it, or remove it to have a new one"
 	g "$dir" am --abort
 	borrow_objects "$dir"
 	if am "$dir" -3 "$@"; then
 		mv "$dir" "$failed"
-		die "${patch##*/} applies to ${files:-the tree} by a three-way merge alone; ./upstream is as it was" \
+		die "${patch##*/} applies to ${files:-the tree} by a three-way merge alone; ./$name is as it was" \
 			"look at $left, then take it with scripts/upstream adopt"
 	fi
 	files=$(am_conflicts "$dir" | paste -sd ' ' -)
 	next=$(<"$dir/.git/rebase-apply/next")
 	mv "$dir" "$failed"
-	die "${!next##*/} does not apply to ${files:-the tree}; ./upstream is as it was" \
+	die "${!next##*/} does not apply to ${files:-the tree}; ./$name is as it was" \
 		"the half applied tree is in $left: resolve there, git add, git am --continue, then scripts/upstream adopt"
-}
-
-borrow_objects() {
-	[[ ! -d $tree/.git/objects ]] || cp -R "$tree/.git/objects/." "$1/.git/objects/"
 }
 
 # write_series DIR OUT: one patch file a commit. Every option that a setting or
@@ -69,13 +65,13 @@ write_series() {
 # wants_tree DIR NAME: DIR is a tree of this script, of the pinned base, with all work committed.
 wants_tree() {
 	local dir=$1 name=$2 base="$work/base" changed
-	[[ -d $dir/.git ]] || die "there is no $name" "scripts/upstream makes it"
+	[[ -d $dir/.git ]] || die "there is no $name" "scripts/upstream$line_option makes it"
 	[[ ! -d $dir/.git/rebase-apply && ! -d $dir/.git/rebase-merge ]] ||
 		die "a rebase or git am is going on in $name" "finish it there, or git am --abort, git rebase --abort"
 	changed=$(g "$dir" status --porcelain --untracked-files=all)
 	[[ -z $changed ]] || die "$name has work that is not committed: $(head -n 5 <<<"$changed" | paste -sd ';' -)" \
 		"commit it in $name first"
-	changed=$(g "$dir" status --porcelain --untracked-files=all --ignored | grep '^!!' | grep -v '^!! usage/' | head -n 5 || true)
+	changed=$(g "$dir" status --porcelain --untracked-files=all --ignored | grep '^!!' | grep -vE "$generated" | head -n 5 || true)
 	[[ -z $changed ]] || printf 'upstream: note: ignored by git, so in no patch: %s\n' "$(paste -sd ';' - <<<"$changed")" >&2
 	g "$dir" merge-base --is-ancestor base HEAD || die "the commits of $name do not begin at its tag base"
 	rm -rf "$base"
@@ -84,7 +80,7 @@ wants_tree() {
 	GIT_INDEX_FILE="$work/base.index" g "$dir" checkout-index -a --prefix="$base/"
 	changed=$(h1 "$base" "$pin_module@$pin_version")
 	[[ $changed == "$pin_sum" ]] ||
-		die "the base commit of $name has the sum $changed, but patches/UPSTREAM pins $pin_sum"
+		die "the base commit of $name has the sum $changed, but $pin_name pins $pin_sum"
 }
 
 # round_trip DIR SERIES: a series is good when git am makes the same files of
@@ -125,38 +121,54 @@ export_from() {
 	for file in "$new"/*.patch; do
 		[[ ! -e $file ]] || cmp -s "$file" "$patches/${file##*/}" || cp "$file" "$patches/"
 	done
-	[[ -e $dir/usage ]] || make_usage "$dir"
+	rm -rf "$dir/command"
+	make_command "$dir"
 	record "$dir"
 }
 
 cmd_export() {
 	begin
-	export_from "$tree" ./upstream
+	if [[ -z $line ]]; then export_from "$tree" "./$name"; else export_line "$tree" "./$name"; fi
 }
 
-# adopt: a tree that failed and was finished by hand becomes ./upstream.
+# adopt: a tree that failed and was finished by hand becomes the tree.
 cmd_adopt() {
 	local lost
 	begin
 	lost=$(local_work)
-	[[ -z $lost || -n $1 ]] || die "./upstream holds work that is not in patches/: ${lost//$'\n'/; }" \
-		"scripts/upstream adopt --force throws it away"
-	export_from "$failed" upstream.failed
+	[[ -z $lost || -n $1 ]] || die "./$name holds work that is not in patches/: ${lost//$'\n'/; }" \
+		"scripts/upstream$line_option adopt --force throws it away"
+	[[ -z $line ]] || continue_line
+	if [[ -z $line ]]; then export_from "$failed" "$name.failed"; else export_line "$failed" "$name.failed"; fi
 	replace "$failed"
 }
 
-cmd_check() {
+# compare_files OLD NEW PATTERN: prints how the files of that pattern differ; fails when they do.
+compare_files() {
 	local file bad=0
-	begin
-	wants_tree "$tree" ./upstream
-	write_series "$tree" "$work/series"
 	while IFS= read -r file; do
-		diff -u "$patches/$file" "$work/series/$file" >"$work/diff" 2>&1 && continue
+		diff -u "$1/$file" "$2/$file" >"$work/diff" 2>&1 && continue
 		bad=1
-		printf 'upstream: patches/%s is not what ./upstream gives:\n' "$file" >&2
+		printf 'upstream: %s/%s is not what ./%s gives:\n' "${1#"$root"/}" "$file" "$name" >&2
 		head -n 20 "$work/diff" >&2
-	done < <({ series && find "$work/series" -name '*.patch'; } | sed 's|.*/||' | sort -u)
-	((!bad)) || die "patches/ and the commits of ./upstream differ" \
-		"scripts/upstream export takes the commits; scripts/upstream make --force takes patches/"
-	current || die "./upstream was not made of this patches/UPSTREAM" "scripts/upstream"
+	done < <(find "$1" "$2" -maxdepth 1 -name "$3" | sed 's|.*/||' | sort -u)
+	((!bad))
+}
+
+cmd_check() {
+	begin
+	wants_tree "$tree" "./$name"
+	if [[ -z $line ]]; then
+		write_series "$tree" "$work/series"
+		compare_files "$patches" "$work/series" '[0-9][0-9][0-9][0-9]-*.patch' ||
+			die "patches/ and the commits of ./$name differ" \
+				"scripts/upstream export takes the commits; scripts/upstream make --force takes patches/"
+	else
+		write_fixups "$tree" "$work/fixups"
+		compare_files "$fixups" "$work/fixups" '*.diff' ||
+			die "${fixups#"$root"/} and the commits of ./$name differ" \
+				"scripts/upstream$line_option export takes the commits; scripts/upstream$line_option make --force takes patches/"
+	fi
+	current || die "./$name was not made of this $pin_name" "scripts/upstream$line_option"
+	check_places
 }

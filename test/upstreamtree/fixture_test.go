@@ -17,27 +17,111 @@ import (
 
 const module = "example.com/up/v2"
 
+// mainOf is a main.go of upstream's shape.
+func mainOf(usage string) string {
+	return `package main
+
+//go:generate go run nothing
+
+import (
+	"fmt"
+	"os"
+
+	"` + module + `/server"
+)
+
+var usageStr = ` + "`" + usage + "`" + `
+
+func main() {
+	if len(os.Args) > 1 {
+		version(
+			server.PrintServerAndExit,
+		)
+	}
+	fmt.Print(usageStr)
+	opts := &server.Options{}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		os.Exit(1)
+	}
+	s.ConfigureLogger()
+	s.Start()
+}
+
+func version(print func()) { print() }
+`
+}
+
+// serverOf is a package server that mainOf can be compiled with; it prints what is called.
+const serverOf = `package server
+
+import (
+	"fmt"
+	"os"
+)
+
+type Options struct{ Name string }
+
+type Server struct{ name string }
+
+func PrintServerAndExit() { fmt.Print("stock"); os.Exit(0) }
+
+func NewServer(opts *Options) (*Server, error) { return &Server{opts.Name}, nil }
+
+func (s *Server) ConfigureLogger() { fmt.Print("logger ") }
+
+func (s *Server) Start() { fmt.Printf("started %s with %s\n", s.name, Commit()) }
+`
+
 // versions of the fake module. A line that differs between v2.0.0 and v2.1.0 is
 // one that the tests' first patch stands beside.
 var versions = map[string]map[string]string{
 	"v2.0.0": {
-		"go.mod":        "module " + module + "\n\ngo 1.20\n",
-		"main.go":       "package main\n\nvar usageStr = `\nUsage: up\n`\n\nfunc main() { println(usageStr) }\n",
-		".gitignore":    "*.conf\n",
-		"conf/a.conf":   "port: 1\n",
-		"doc/crlf.txt":  "one\r\ntwo\r\n",
-		"server/one.go": "package server\n\nfunc one() int {\n\treturn 1\n}\n",
-		"server/two.go": "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+		"go.mod":           "module " + module + "\n\ngo 1.20\n",
+		"main.go":          mainOf("\nUsage: up\n"),
+		".gitignore":       "*.conf\n",
+		"conf/a.conf":      "port: 1\n",
+		"doc/crlf.txt":     "one\r\ntwo\r\n",
+		"server/server.go": serverOf,
+		"server/one.go":    "package server\n\nfunc one() int {\n\treturn 1\n}\n",
+		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+	},
+	"v2.0.1": {
+		"go.mod":           "module " + module + "\n\ngo 1.20\n",
+		"main.go":          mainOf("\nUsage: up\n"),
+		".gitignore":       "*.conf\n",
+		"conf/a.conf":      "port: 1\n",
+		"doc/crlf.txt":     "one\r\ntwo\r\n",
+		"server/server.go": serverOf,
+		"server/one.go":    "package server // above\n\nfunc one() int {\n\treturn 1\n}\n",
+		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
 	},
 	"v2.1.0": {
-		"go.mod":        "module " + module + "\n\ngo 1.20\n",
-		"main.go":       "package main\n\nvar usageStr = `\nUsage: up, newer\n`\n\nfunc main() { println(usageStr) }\n",
-		"server/one.go": "package server\n\nfunc one() int {\n\treturn 1 + 0\n}\n",
-		"server/two.go": "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+		"go.mod":           "module " + module + "\n\ngo 1.20\n",
+		"main.go":          mainOf("\nUsage: up, newer\n"),
+		"server/server.go": serverOf,
+		"server/one.go":    "package server\n\nfunc one() int {\n\treturn 1 + 0\n}\n",
+		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+	},
+	"v2.1.1": {
+		"go.mod":           "module " + module + "\n\ngo 1.20\n",
+		"main.go":          mainOf("\nUsage: up, newer\n"),
+		"server/server.go": serverOf,
+		"server/one.go":    "package server\n\nfunc one() int {\n\treturn 1 + 1\n}\n",
+		"server/two.go":    "package server\n\nvar two = 2\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
 	},
 	"v2.2.0": {
 		"go.mod":  "module " + module + "\n\ngo 1.20\n",
-		"main.go": "package main\n\nvar usageStr = usage()\n\nfunc usage() string { return `x` }\n\nfunc main() {}\n",
+		"main.go": strings.ReplaceAll(mainOf(""), "s.ConfigureLogger()", "s.SetUpLogger()"),
+	},
+	"v2.4.0": {
+		"go.mod":        "module " + module + "\n\ngo 1.20\n",
+		"main.go":       mainOf(""),
+		"server/two.go": "package server\n\nvar two = 2\n\nvar door = one()\n\nvar gitCommit, serverVersion string\n\nfunc Commit() string { return gitCommit + \" \" + serverVersion }\n",
+	},
+	"v2.3.0": {
+		"go.mod":  "module " + module + "\n\ngo 1.20\n",
+		"main.go": mainOf("") + "\nfunc other() { s, err := server.NewServer(opts) }\n",
 	},
 }
 
@@ -101,8 +185,17 @@ func (r *repo) clone() *repo {
 
 func (r *repo) copyScripts() {
 	r.t.Helper()
-	for _, name := range []string{"scripts/upstream", "scripts/build", "scripts/lib/upstream-tree.sh",
-		"scripts/lib/upstream-series.sh", "scripts/lib/upstream-report.sh"} {
+	names := []string{"scripts/upstream", "scripts/build", "scripts/upgrade", "scripts/lib/line.sh"}
+	for _, pattern := range []string{"scripts/lib/upstream-*.sh", "scripts/lib/upgrade-*.sh", "scripts/internal/drift/*.go"} {
+		found, err := filepath.Glob(filepath.Join(source(r.t), pattern))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, path := range found {
+			names = append(names, strings.TrimPrefix(path, source(r.t)+"/"))
+		}
+	}
+	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join(source(r.t), name))
 		if err != nil {
 			r.t.Fatal(err)
@@ -116,7 +209,7 @@ func (r *repo) copyScripts() {
 
 func (r *repo) pin(version, sum string) {
 	r.t.Helper()
-	r.write("patches/UPSTREAM", fmt.Sprintf("# a comment\nmodule  %s\nversion %s\nsum     %s\n", module, version, sum))
+	r.write("patches/UPSTREAM", fmt.Sprintf("# a comment\nmodule  %s\nversion %s\nsum     %s\nrelease stamp.7\n", module, version, sum))
 }
 
 // sum asks the go command, whose arithmetic is independent of the script's.

@@ -15,11 +15,11 @@ func TestMakeIsDoneOnce(t *testing.T) {
 	if got := r.read("upstream/conf/a.conf"); got != "port: 1\n" {
 		t.Errorf("conf/a.conf: %q", got)
 	}
-	if tracked := r.git("upstream", "ls-files"); !strings.Contains(tracked, "conf/a.conf") || strings.Contains(tracked, "usage") {
+	if tracked := r.git("upstream", "ls-files"); !strings.Contains(tracked, "conf/a.conf") || strings.Contains(tracked, "command") {
 		t.Errorf("tracked files:\n%s", tracked)
 	}
-	if !strings.HasSuffix(r.read("upstream/usage/usage.go"), "const Text = `\nUsage: up\n`\n") {
-		t.Error("usage.Text is not upstream's")
+	if got := r.read("upstream/command/main.go"); !strings.Contains(got, "var usageStr = `\nUsage: up\n`\n") || strings.Contains(got, "go:generate") {
+		t.Errorf("package command is not upstream's main.go:\n%s", got)
 	}
 	before, _ := os.Stat(filepath.Join(r.dir, "upstream"))
 	if out := r.run(); out != "" {
@@ -107,12 +107,13 @@ func TestPinIsHeld(t *testing.T) {
 	r := newRepo(t)
 	good := r.sum("v2.0.0")
 	for name, c := range map[string]struct{ upstream, want string }{
-		"other sum":     {"module " + module + "\nversion v2.0.0\nsum " + r.sum("v2.1.0") + "\n", "has the sum " + good},
+		"other sum":     {"module " + module + "\nversion v2.0.0\nsum " + r.sum("v2.1.0") + "\nrelease stamp.1\n", "has the sum " + good},
 		"no sum":        {"module " + module + "\nversion v2.0.0\n", "wants a module, a version and a sum"},
 		"not an h1":     {"module " + module + "\nversion v2.0.0\nsum x\n", "wants a module, a version and a sum"},
 		"two values":    {"module " + module + "\nversion v2.0.0 v2.1.0\nsum " + good + "\n", "exactly one value"},
 		"unknown field": {"module " + module + "\nversion v2.0.0\nsum " + good + "\nhash x\n", "unknown field hash"},
-		"no version":    {"module " + module + "\nversion v2.9.9\nsum " + good + "\n", "cannot download " + module + "@v2.9.9"},
+		"no release":    {"module " + module + "\nversion v2.0.0\nsum " + good + "\n", "expected a release like stamp.1, found none"},
+		"no version":    {"module " + module + "\nversion v2.9.9\nsum " + good + "\nrelease stamp.1\n", "cannot download " + module + "@v2.9.9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.write("patches/UPSTREAM", c.upstream)
@@ -134,10 +135,13 @@ func TestEditedModuleCacheIsRefused(t *testing.T) {
 	}
 }
 
-func TestChangedUsageIsRefused(t *testing.T) {
+// Package command must not be made of a main.go in which a place of ours is missing, or is there twice.
+func TestChangedMainIsRefused(t *testing.T) {
 	r := newRepo(t)
 	r.pin("v2.2.0", r.sum("v2.2.0"))
-	r.refuses(nil, "main.go", "make_usage")
+	r.refuses(nil, "main.go has changed its shape: expected one line with `s.ConfigureLogger()`, found 0", "command_rules")
+	r.pin("v2.3.0", r.sum("v2.3.0"))
+	r.refuses(nil, "expected one line with `s, err := server.NewServer(opts)`, found 2")
 	if r.exists("upstream") {
 		t.Error("there is a tree")
 	}
@@ -242,7 +246,7 @@ func TestStock(t *testing.T) {
 
 func TestWrongUsage(t *testing.T) {
 	r := newRepo(t)
-	for _, args := range [][]string{{"frobnicate"}, {"try"}, {"--version"}, {"export", "--force"}, {"make", "--keep"}} {
+	for _, args := range [][]string{{"frobnicate"}, {"try"}, {"try", "2.1"}, {"drift"}, {"--line"}, {"--line", "9.9"}, {"--deep"}, {"--version"}, {"export", "--force"}, {"make", "--keep"}} {
 		if code, out := r.try(args...); code != 2 || !strings.Contains(out, "--help") {
 			t.Errorf("%v: exit status %d\n%s", args, code, out)
 		}

@@ -17,16 +17,8 @@ func realSeries(t *testing.T) *repo {
 	}
 	r := &repo{t: t, dir: filepath.Join(t.TempDir(), "real"), env: os.Environ()}
 	r.copyScripts()
-	entries, err := os.ReadDir(filepath.Join(source(t), "patches"))
-	if err != nil {
+	if err := os.CopyFS(filepath.Join(r.dir, "patches"), os.DirFS(filepath.Join(source(t), "patches"))); err != nil {
 		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		data, err := os.ReadFile(filepath.Join(source(t), "patches", entry.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.write("patches/"+entry.Name(), string(data))
 	}
 	r.run()
 	return r
@@ -69,5 +61,24 @@ func TestOwnSeries(t *testing.T) {
 		if strings.HasPrefix(line, "existing upstream ") && !strings.Contains(readme, "\n"+line) {
 			t.Errorf("patches/README.md does not have the line %q", strings.TrimSpace(line))
 		}
+	}
+}
+
+// The series merges into each line with the fix-ups that are committed, and they come out the same.
+func TestOwnLines(t *testing.T) {
+	pins, err := filepath.Glob(filepath.Join(source(t), "patches/*/UPSTREAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pins) == 0 {
+		t.Skip("there is no line but the main one")
+	}
+	r := realSeries(t)
+	for _, pin := range pins {
+		line := filepath.Base(filepath.Dir(pin))
+		r.run("--line", line)
+		r.run("--line", line, "check")
+		r.run("--line", line, "export")
+		r.run("--line", line, "check")
 	}
 }

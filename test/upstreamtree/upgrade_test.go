@@ -12,20 +12,60 @@ func TestTryOtherVersions(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
 	before := snapshotOf(t, r)
-	if out := r.run("try", "v2.0.0"); strings.Count(out, ": applies\n") != 2 || !strings.Contains(out, "2 of 2") {
+	if out := r.run("try", "v2.0.0"); !strings.HasSuffix(out, "\n0 conflicts in 0 hunks (0 lines)\n") {
 		t.Errorf("own version:\n%s", out)
 	}
-	out := r.refuses([]string{"try", "v2.1.0"}, "0001-server-answer-three.patch: fails: server/one.go\n", "1 of 2", r.sum("v2.1.0"))
-	if !strings.Contains(out, ".patch: applies\n") {
-		t.Errorf("the second patch does not apply:\n%s", out)
-	}
+	const conflict = `0001-server-answer-three.patch conflicts:
+server/one.go:one
+    <<<<<<< upstream
+    	return 1 + 0
+    =======
+    	return 3
+    >>>>>>> patch
+1 conflicts in 1 hunks (2 lines)
+`
+	r.refuses([]string{"try", "v2.1.0"}, conflict, r.sum("v2.1.0"))
 	if r.exists("upstream.try") || snapshotOf(t, r) != before {
 		t.Error("try left traces")
 	}
-	r.refuses([]string{"--version", "v2.1.0", "--keep"}, "upstream.try")
-	if got := r.read("upstream.try/server/two.go"); !strings.Contains(got, "door") {
-		t.Error("upstream.try is not the patched tree")
+	r.refuses([]string{"--version", "v2.1.0", "--keep"}, "upstream.try", "side of the patch")
+	if one, two := r.read("upstream.try/server/one.go"), r.read("upstream.try/server/two.go"); !strings.Contains(one, "return 3\n") || !strings.Contains(two, "door") {
+		t.Errorf("upstream.try is not the merged tree:\n%s%s", one, two)
 	}
+	c := r.clone() // has no tree to take objects from
+	c.refuses([]string{"try", "v2.1.0"}, conflict)
+	c.run()
+	c.write("upstream/server/one.go", "package server\n\n// one is three\nfunc one() int {\n\treturn 33\n}\n")
+	c.git("upstream", "commit", "-q", "-a", "--fixup", "HEAD~1")
+	c.git("upstream", "-c", "sequence.editor=true", "rebase", "-q", "-i", "--autosquash", "base")
+	c.run("export")
+	for name, text := range c.patches() { // as by git pull: ./upstream is stale then
+		r.write("patches/"+name, text)
+	}
+	r.refuses([]string{"try", "v2.1.0"}, "return 33", "\n1 conflicts in 1 hunks")
+}
+
+// A patch that changes what an earlier one has written is not in conflict with upstream.
+func TestTryReportsNoConflictTwice(t *testing.T) {
+	r := newRepo(t)
+	r.twoPatches()
+	r.commit("server: answer four", map[string]string{
+		"server/one.go": "package server\n\n// one is four\nfunc one() int {\n\treturn 4\n}\n"})
+	r.run("export")
+	if out := r.refuses([]string{"try", "v2.1.0"}, "1 conflicts in 1 hunks"); strings.Contains(out, "0003-") {
+		t.Errorf("the third patch is said to conflict:\n%s", out)
+	}
+}
+
+// v2.4.0 has no server/one.go, and has the patch's line in server/two.go.
+func TestTryFileThatIsGone(t *testing.T) {
+	r := newRepo(t)
+	r.twoPatches()
+	r.refuses([]string{"try", "v2.4.0"}, "server/one.go:whole file\n    upstream has no such file", "\n1 conflicts in 1 hunks")
+	r.commit("server: again", map[string]string{
+		"server/one.go": "package server\n\n// one is five\nfunc one() int {\n\treturn 5\n}\n"})
+	r.run("export")
+	r.refuses([]string{"try", "v2.4.0"}, "\n1 conflicts in 1 hunks")
 }
 
 func TestBrokenPatchIsNamed(t *testing.T) {
@@ -70,7 +110,7 @@ func TestUpgradeWithConflict(t *testing.T) {
 	r.git("upstream.failed", "am", "--continue")
 	r.run("adopt")
 	if r.exists("upstream.failed") || !strings.Contains(r.read("upstream/server/one.go"), "3 + 0") ||
-		!strings.Contains(r.read("upstream/usage/usage.go"), "newer") {
+		!strings.Contains(r.read("upstream/command/main.go"), "newer") {
 		t.Error("the finished tree is not ./upstream")
 	}
 	r.run("check")
@@ -95,26 +135,49 @@ func TestUpgradeWithoutConflict(t *testing.T) {
 	}
 }
 
+const buildMain = `package main
+
+import (
+	"fmt"
+	"os"
+
+	"` + module + `/command"
+	"` + module + `/command/release"
+	"` + module + `/server"
+)
+
+func main() {
+	command.Main(command.Overrides{
+		Version:    func() { fmt.Print("v" + release.Upstream + "+" + release.Stamp); os.Exit(0) },
+		Configured: func(opts *server.Options) { opts.Name = "ours" },
+		Logging:    func(s *server.Server) { fmt.Print("ours ") },
+	})
+}
+`
+
 func TestBuild(t *testing.T) {
 	r := newRepo(t)
 	if code, out := finish(t, r.command("scripts/build")); code == 0 || !strings.Contains(out, "cmd/ holds no command") {
 		t.Errorf("nothing to build: exit status %d\n%s", code, out)
 	}
-	r.write("cmd/nats-server/main.go", "package main\n\nimport (\n\t\"fmt\"\n\n\t\""+module+"/server\"\n\t\""+module+"/usage\"\n)\n\nfunc main() { fmt.Print(server.Commit(), usage.Text) }\n")
-	r.write("server/release/release.go", "package release\n\nconst Version = \"2.0.0+stamp.7\"\n")
+	r.write("cmd/nats-server/main.go", buildMain)
 	build := r.command("scripts/build", "-o", "out dir")
 	if code, out := finish(t, build); code != 0 {
 		t.Fatalf("exit status %d\n%s", code, out)
 	}
-	if code, out := finish(t, r.command("out dir/nats-server")); code != 0 || out != "stamp.7 v2.0.0\nUsage: up\n" {
+	if code, out := finish(t, r.command("out dir/nats-server")); code != 0 ||
+		out != "\nUsage: up\nlogger ours started ours with stamp.7 v2.0.0\n" {
 		t.Errorf("nats-server: exit status %d, printed %q", code, out)
+	}
+	if _, out := finish(t, r.command("out dir/nats-server", "--version")); out != "v2.0.0+stamp.7" {
+		t.Errorf("--version: printed %q", out)
 	}
 	build = r.command("scripts/build", "nats-server")
 	build.Env = append(build.Env, "STAMP_COMMIT=0123456789")
 	if code, out := finish(t, build); code != 0 {
 		t.Fatalf("exit status %d\n%s", code, out)
 	}
-	if _, out := finish(t, r.command("bin/nats-server")); !strings.HasPrefix(out, "0123456 ") {
+	if _, out := finish(t, r.command("bin/nats-server")); !strings.Contains(out, "with 0123456 ") {
 		t.Errorf("STAMP_COMMIT: printed %q", out)
 	}
 	if _, err := os.Stat(filepath.Join(r.dir, "upstream")); err != nil {
