@@ -19,6 +19,7 @@ client     * 6m  server client,client_proxyproto,closed_conns,ping ^Test
 accounts   * 4m  server accounts                     ^Test
 callout    * 4m  server auth_callout                 ^Test
 websocket  * 4m  server websocket                    ^Test
+interceptor * 4m server interceptor,extension        ^Test
 config     * 4m  server opts,config_check            ^Test
 auth       * 4m  server auth,nkey,trust              ^Test
 parser     * 4m  server parser,split                 ^Test

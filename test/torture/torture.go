@@ -1,6 +1,6 @@
 // Package torture puts the real hook into the test binaries of upstream's own packages, and
 // with it a stamp on every connection. It is reached by test binaries alone, in which
-// scripts/test-upstream puts a file that calls Interceptor: nothing in a release imports it.
+// scripts/test-upstream puts a file that calls Install: nothing in a release imports it.
 package torture
 
 import (
@@ -24,9 +24,9 @@ var blocks = map[string]string{
 	"sealed": `all: { "` + Name + `": "cid-{{client-id()}}" }, sealed: ["` + Name + `"]`,
 }
 
-// Interceptor returns what makes a server do what the mode says. An overlay of the scripts calls it
-// for each server that a test creates.
-func Interceptor(mode string) natsserver.Interceptor {
+// Install has this process read our blocks, and returns what makes the interceptors of servers
+// that do what the mode says. An overlay of the scripts calls it before a test creates a server.
+func Install(mode string) func() natsserver.Interceptor {
 	text, ok := blocks[mode]
 	if !ok {
 		panic(fmt.Sprintf("no mode %q", mode))
@@ -36,7 +36,9 @@ func Interceptor(mode string) natsserver.Interceptor {
 	if err := o.ProcessConfigString("headers { " + text + " }"); err != nil {
 		panic(err)
 	}
-	return natsserver.NewExtension(&tortureHook{hook.New(), o.ExtensionBlock("headers")})
+	return func() natsserver.Interceptor {
+		return natsserver.NewExtension(&tortureHook{hook.New(), o.ExtensionBlock("headers")})
+	}
 }
 
 // tortureHook is the real hook, in servers that all have the same headers block.

@@ -21,10 +21,10 @@ func TestNoReleaseHasIt(t *testing.T) {
 }
 
 // What the modes say is what servers of a test binary do.
-func TestInterceptor(t *testing.T) {
+func TestInstall(t *testing.T) {
 	for mode, want := range map[string]int{"upstream": 0, "stamped": 1, "sealed": 0} {
 		t.Run(mode, func(t *testing.T) {
-			s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, CustomInterceptor: Interceptor(mode)})
+			s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, CustomInterceptor: Install(mode)()})
 			if err != nil {
 				t.Fatal(err)
 			}
