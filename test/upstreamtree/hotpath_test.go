@@ -18,7 +18,7 @@ func TestHotPathIsInlined(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for door, file := range map[string]string{"inboundMsg": "client.go", "inboundDeliver": "client.go", "inboundSplitBuf": "parser.go"} {
+	for door, file := range map[string]string{"intercept": "client.go", "extDeliver": "client.go", "splitMsgBuf": "parser.go"} {
 		if !regexp.MustCompile(regexp.QuoteMeta(filepath.Join("server", file)) + `:\d+:\d+: inlining call to \(\*client\)\.` + door + `\n`).Match(out) {
 			t.Errorf("%s is not inlined where %s calls it", door, file)
 		}
