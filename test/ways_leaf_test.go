@@ -82,7 +82,7 @@ func TestLargeMessageOverLeafnode(t *testing.T) {
 	if err := pub.Publish("t.large", []byte(strings.Repeat("p", 2<<20))); err != nil {
 		t.Fatal(err)
 	}
-	hub.WaitLog(t, `Publish Refused - Subject "t.large": maximum payload exceeded with the stamped headers`)
+	hub.WaitLog(t, `Publish Refused - Subject "t.large": maximum payload exceeded with the added headers`)
 	if err := pub.Publish("t.after", nil); err != nil {
 		t.Fatal(err)
 	}

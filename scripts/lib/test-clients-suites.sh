@@ -29,6 +29,7 @@ module() {
 # tree, since they run in the same process.
 nats_go_suite() {
 	local package=$1 tree=$3 dir="$cache/nats.go" mod="$3.mod"
+	local -a overlay=()
 	module github.com/nats-io/nats.go "$nats_go"
 	rm -f "$dir/$package/stamp_test.go"
 	(
@@ -40,11 +41,13 @@ nats_go_suite() {
 			go mod edit -replace "github.com/nats-io/nats-server/v2=$root/stock" "$mod"
 		else
 			go mod edit -replace "github.com/nats-io/nats-server/v2=$root/upstream" -require stamp@v0.0.0 -replace "stamp=$root" "$mod"
-			printf '%s\n\nimport "stamp/test/torture"\n\nfunc init() { torture.Install("%s") }\n' \
-				"$(sed -n '/^package /{p;q;}' "$package"/*_test.go)" "$tree" >"$package/stamp_test.go"
+			torture_install "$(awk '/^package / { print $2; exit }' "$package"/*_test.go)" "$tree" >"$package/stamp_test.go"
+			mkdir -p "$cache/overlay"
+			printf '{"Replace": {%s}}\n' "$(torture_overlay "$root/upstream" "$cache/overlay" | sed 's/,$//')" >"$cache/overlay.json"
+			overlay=(-overlay "$cache/overlay.json")
 		fi
 		go mod tidy -modfile="$mod"
-		go test -c -modfile="$mod" -vet=off -tags=internal_testing -o "$cache/$2-$tree.test" "./$package"
+		go test -c -modfile="$mod" "${overlay[@]+"${overlay[@]}"}" -vet=off -tags=internal_testing -o "$cache/$2-$tree.test" "./$package"
 	)
 	printf '%s\n' "$dir/$package" >"$cache/$2-$tree.dir"
 }
