@@ -220,6 +220,15 @@ func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
 	}
 }
 
+// Leave stops taking callouts, without waiting for those that were taken. Drain is still to be called.
+func (h *Handler) Leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.served {
+		_ = s.sub.Drain() // Drain, the method, says what is wrong
+	}
+}
+
 // Drain stops taking callouts, and returns when those that were taken are
 // answered, or ctx ends.
 func (h *Handler) Drain(ctx context.Context) error {

@@ -34,37 +34,49 @@ func (h *Hook) Start(s *natsserver.Server) error {
 	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
 		s.Warnf("The websocket takes a credential from a cookie without an allow-list of origins: any page can use it")
 	}
-	return h.callout.swap()
+	_, err := h.callout.swap()
+	return err
 }
 
 // Reloaded implements natsserver.Extension. A handler that has changed takes the place of the one that
 // serves in the background, since its start asks outside of the server; then the connections that
-// it may decide otherwise about are asked about.
+// it may decide otherwise about are renewed.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
-	renewer := h.renewer(s)
-	if !r.Callout {
-		renewer.askAll(r.Ask)
-		return
+	switch {
+	case r.Callout:
+		go h.replaceHandler(s)
+	case r.Inputs:
+		h.renewer(s).askAll(s.StaleCallouts())
 	}
-	go func() {
-		c := &h.callout
-		c.mu.Lock()
-		err := c.swap()
-		c.mu.Unlock()
-		if err != nil {
-			s.Errorf("Reload: the callout handler of before goes on: %v", err)
-		} else {
-			s.Noticef("Reloaded: callout handler")
-		}
-		renewer.askAll(r.Ask)
-	}()
 }
 
+func (h *Hook) replaceHandler(s *natsserver.Server) {
+	c := &h.callout
+	c.mu.Lock()
+	old, err := c.swap()
+	c.mu.Unlock()
+	if err != nil {
+		s.Errorf("Reload: the callout handler of before goes on: %v", err)
+		return
+	}
+	if old != nil {
+		old.leave()
+	}
+	s.Noticef("Reloaded: callout handler")
+	h.renewer(s).askAll(s.StaleCallouts())
+	if old != nil {
+		old.stop()
+	}
+}
+
+// Stale implements natsserver.Extension.
+func (h *Hook) Stale(s *natsserver.Server, cid uint64) { h.renewer(s).ask(cid) }
+
 // swap puts a handler with the server's configuration in the place of the one that
-// serves: the new one first, so that every callout finds one. After an error the old one
-// goes on. The lock is held.
-func (c *calloutHook) swap() error {
-	old := c.inside
+// serves: the new one first, so that every callout finds one. It returns the one to be stopped, if
+// any. After an error the old one goes on. The lock is held.
+func (c *calloutHook) swap() (old *inside, err error) {
+	old = c.inside
 	cfg := calloutConfig(c.server.RunningOptions())
 	if cfg == nil || !cfg.Serves() {
 		c.inside = nil
@@ -72,15 +84,15 @@ func (c *calloutHook) swap() error {
 	} else if old == nil || !old.cfg.Equal(cfg) {
 		next, err := startInside(c.server, cfg, c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.inside = next
 		c.serveOps(cfg.HTTP)
 	}
-	if old != nil && old != c.inside {
-		old.stop()
+	if old == c.inside {
+		return nil, nil
 	}
-	return nil
+	return old, nil
 }
 
 var errNoHandler = errors.New("no callout handler serves")

@@ -94,6 +94,21 @@ func (in *inside) probe(token string) (*nats.Conn, error) {
 	return nats.Connect("", nats.InProcessServer(in.server), nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())
 }
 
+// leave takes no callouts from now on. Those that were taken are answered.
+func (in *inside) leave() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, nc := range in.conns {
+		if !nc.IsConnected() {
+			nc.Close() // its account or user is gone
+		}
+	}
+	in.handler.Leave()
+	for _, nc := range in.conns {
+		_ = nc.FlushTimeout(insideWait) // the server has it then; a connection that is gone takes nothing
+	}
+}
+
 // stop drains, as far as start came.
 func (in *inside) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), insideWait)

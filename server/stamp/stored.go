@@ -37,12 +37,8 @@ func (s *Seal) CutStored(payload []byte) (out []byte, cut int) {
 	if !bytes.HasPrefix(payload, []byte(storedType)) {
 		return nil, 0
 	}
-	rest := payload
-	for {
-		f, ok := nextStored(rest)
-		if !ok {
-			break
-		}
+	fields := newStoredFields(payload)
+	for f, ok := fields.next(); ok; f, ok = fields.next() {
 		kept, lines, err := s.cutField(f)
 		if err != nil {
 			return []byte(storedError), max(cut, 1)
@@ -50,24 +46,24 @@ func (s *Seal) CutStored(payload []byte) (out []byte, cut int) {
 		cut += lines
 		switch {
 		case lines == 0:
-			out = append(out, rest[:len(rest)-len(f.after)]...)
+			out = append(out, f.whole...)
 		case len(kept) == 0:
-			out, f.after = dropField(append(out, f.before...), f.after)
+			out = append(out, f.before...)
+			out = out[:len(out)-fields.drop(out)]
 		default:
 			out = append(append(out, f.before...), f.key...)
 			out = append(base64.StdEncoding.AppendEncode(out, kept), '"')
 		}
-		rest = f.after
 	}
 	if cut == 0 {
 		return nil, 0
 	}
-	return append(out, rest...), cut
+	return append(out, fields.rest()...), cut
 }
 
 // cutField returns what the reader may see of a field, when that is less than it holds.
 func (s *Seal) cutField(f storedField) (kept []byte, lines int, err error) {
-	if len(f.after) == 0 {
+	if f.cutOff {
 		return nil, 0, io.ErrUnexpectedEOF
 	}
 	value, err := base64.StdEncoding.AppendDecode(nil, f.text)
@@ -82,35 +78,72 @@ func (s *Seal) cutField(f storedField) (kept []byte, lines int, err error) {
 	return kept, lines, nil
 }
 
-// storedField is a field with a header block, or with a payload that is an answer. What stands
-// behind it is empty when the answer ends within.
+// storedField is a field with a header block, or with a payload that is an answer.
 type storedField struct {
 	key                 string
-	before, text, after []byte
+	before, text, whole []byte // whole is from before to the closing quote
+	cutOff              bool   // nothing stands behind it: the answer ends within
 }
 
-// nextStored finds the next field. The key cannot be within a JSON string, whose quotes are
-// escaped.
-func nextStored(payload []byte) (f storedField, ok bool) {
-	at := bytes.Index(payload, []byte(blockKey))
-	f.key = blockKey
-	if i := bytes.Index(payload, []byte(nestedKey)); i >= 0 && (at < 0 || i < at) {
-		at, f.key = i, dataKey
+// storedFields finds the fields of an answer, one after the other. The keys cannot be within a
+// JSON string, whose quotes are escaped. What it has found of each key is kept until it is used,
+// so that the work is linear in the answer's size, whatever it holds.
+type storedFields struct {
+	payload []byte
+	at      int    // where the next field is looked for
+	found   [2]int // where each key is next, from the beginning; len(payload) where there is none
+	visited int    // bytes that were searched, for a test
+}
+
+var storedKeys = [2]string{blockKey, nestedKey}
+
+func newStoredFields(payload []byte) *storedFields {
+	return &storedFields{payload: payload, found: [2]int{-1, -1}}
+}
+
+func (s *storedFields) next() (f storedField, ok bool) {
+	for k, key := range storedKeys {
+		if s.found[k] >= s.at {
+			continue
+		}
+		s.found[k] = len(s.payload)
+		if i := bytes.Index(s.payload[s.at:], []byte(key)); i >= 0 {
+			s.found[k] = s.at + i
+		}
+		s.visited += s.found[k] - s.at
 	}
-	if at < 0 {
+	at := min(s.found[0], s.found[1])
+	if at == len(s.payload) {
 		return f, false
 	}
-	f.before = payload[:at]
-	f.text, f.after, _ = bytes.Cut(payload[at+len(f.key):], []byte(`"`))
+	f.key = blockKey
+	if at == s.found[1] {
+		f.key = dataKey
+	}
+	f.before = s.payload[s.at:at]
+	text, _, closed := bytes.Cut(s.payload[at+len(f.key):], []byte(`"`))
+	end := at + len(f.key) + len(text)
+	if closed {
+		end++
+	}
+	f.text, f.whole, f.cutOff = text, s.payload[s.at:end], end == len(s.payload)
+	s.at = end
 	return f, true
 }
 
-// dropField joins what stands around a field that is left out.
-func dropField(before, after []byte) ([]byte, []byte) {
-	if b, ok := bytes.CutSuffix(before, []byte(",")); ok {
-		return b, after
+// rest is what stands behind the last field.
+func (s *storedFields) rest() []byte { return s.payload[s.at:] }
+
+// drop leaves the last field out, with one comma: it returns how many bytes of what stands before it go
+// too, or passes over the one behind it.
+func (s *storedFields) drop(before []byte) int {
+	if bytes.HasSuffix(before, []byte(",")) {
+		return 1
 	}
-	return before, bytes.TrimPrefix(after, []byte(","))
+	if bytes.HasPrefix(s.rest(), []byte(",")) {
+		s.at++
+	}
+	return 0
 }
 
 const redacted = "[REDACTED]"
@@ -146,14 +179,11 @@ func isText(payload []byte) bool {
 
 func maskStored(payload []byte) []byte {
 	var out []byte
-	for {
-		f, ok := nextStored(payload)
-		if !ok {
-			return append(out, payload...)
-		}
+	fields := newStoredFields(payload)
+	for f, ok := fields.next(); ok; f, ok = fields.next() {
 		out = append(append(out, f.before...), f.key+redacted+`"`...)
-		payload = f.after
 	}
+	return append(out, fields.rest()...)
 }
 
 // malformed is what a log shows of a block that it cannot tell names from values in.
