@@ -297,7 +297,7 @@ func TestInsideFaults(t *testing.T) {
 // business, but said.
 func TestCookieWithoutOriginsIsSaid(t *testing.T) {
 	s := harness.Start(t, `websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }`)
-	if !strings.Contains(s.Text(), "without an allow-list of origins") {
+	if !strings.Contains(s.Text(), "a page of any origin can connect") {
 		t.Error("no warning")
 	}
 }

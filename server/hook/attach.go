@@ -67,8 +67,8 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, bl
 	return grant, att, nil
 }
 
-// renewable has a connection renewed that a callout let in: by our handler, or with a claim. With
-// others, a connection ends with its user JWT, as upstream's does.
+// renewable schedules the renewal of a connection that an auth callout let in, if the callout was our
+// handler or its answer has a claim. Any other connection ends when its user JWT expires, as in stock.
 func (h *Hook) renewable(info *natsserver.AttachInfo, grant *policy.Grant) error {
 	if info.Asked.IsZero() || info.UserClaims == nil {
 		return nil

@@ -32,15 +32,15 @@ func (h *Hook) Start(s *natsserver.Server) error {
 	defer h.callout.mu.Unlock()
 	h.callout.server = s
 	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
-		s.Warnf("The websocket takes a credential from a cookie without an allow-list of origins: any page can use it")
+		s.Warnf("The websocket reads a credential from a cookie, so a page of any origin can connect as its visitor; set websocket.allowed_origins or same_origin")
 	}
 	_, err := h.callout.swap()
 	return err
 }
 
-// Reloaded implements natsserver.Extension. A handler that has changed takes the place of the one that
-// serves in the background, since its start asks outside of the server; then the connections that
-// it may decide otherwise about are renewed.
+// Reloaded implements natsserver.Extension. If the callout block has changed, a new handler is started
+// in the background, because its start waits for systems outside the server. Then the connections
+// about which the handler may now decide differently are renewed.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
 	switch {
 	case r.Callout:
@@ -56,7 +56,7 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 	old, err := c.swap()
 	c.mu.Unlock()
 	if err != nil {
-		s.Errorf("Reload: the callout handler of before goes on: %v", err)
+		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
 		return
 	}
 	if old != nil {

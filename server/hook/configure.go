@@ -29,7 +29,7 @@ const globalAccount = "$G"
 // configureCallout completes the options of a server whose handler is inside. All
 // that is wrong is reported at once.
 func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
-	issuer, xkey, err := keys.made()
+	issuer, xkey, err := keys.handlerKeys()
 	if err != nil {
 		return err
 	}

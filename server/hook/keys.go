@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// keyring makes the keys of handlers inside the servers of this process that have none
-// configured, and those of their users.
+// keyring creates and keeps the keys of the callout handlers inside this process: an issuer and an xkey
+// for servers that configure none, and one user key for each account that a handler connects to.
 type keyring struct {
 	mu           sync.Mutex
 	issuer, xkey nkeys.KeyPair
@@ -19,8 +19,8 @@ type keyring struct {
 // keys are of the process, so that a reload, which reads the configuration anew, changes nothing.
 var keys = keyring{users: map[string]nkeys.KeyPair{}, own: map[string]bool{}}
 
-// made returns the issuer and the xkey.
-func (k *keyring) made() (issuer, xkey nkeys.KeyPair, err error) {
+// handlerKeys returns the issuer and the xkey, which it makes at its first call.
+func (k *keyring) handlerKeys() (issuer, xkey nkeys.KeyPair, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.issuer != nil {
