@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"stamp/server/callout/forwarded"
+	"stamp/server/claim"
 	"stamp/test/harness"
 )
 
@@ -121,20 +122,26 @@ func TestRenewalKeepsTheRightToAnswer(t *testing.T) {
 // The limit of a payload that a renewal brings is that of the message without the stamp, however
 // long the stamp was before.
 func TestRenewalToASmallerPayload(t *testing.T) {
-	v := startService(t, nil)
-	v.set(func(a asked, uc *jwt.UserClaims) error {
-		if a.renewal {
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), "")+"\ncallout { request {} }")
+	v := &service{counts: map[uint64]int{}}
+	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience = "APP"
+		if a, _ := v.note(req); a.renewal {
 			uc.Limits.Payload = 100
+			return claim.Encode(uc, header("N", "short"), issuer)
 		}
-		return nil
-	})
-	sub := subscriber(t, v.Server, password("svc"))
-	raw := harness.Client(t, v.Server, named(password("alice"), "alice"))
-	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
-	renewed(t, raw, sub, 2)
+		return claim.Encode(uc, header("N", strings.Repeat("long", 150)), issuer)
+	}}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	sub := subscriber(t, s, password("svc"))
+	raw := harness.Client(t, s, named(password("alice"), "alice"))
+	ask(t, s, forwarded.Renew{CID: cid(t, s, "alice")})
+	awaitStamp(t, raw, sub, "N: short")
 	raw.Send("PUB t.big 400\r\n%s\r\n", strings.Repeat("b", 400))
 	raw.ExpectClosed()
-	end := harness.Client(t, v.Server, password("svc"))
+	end := harness.Client(t, s, password("svc"))
 	end.Pub("t.end", "")
 	if m := sub.Msg(); m.Subject != "t.end" {
 		t.Errorf("a message of %d bytes goes through", len(m.Payload))
