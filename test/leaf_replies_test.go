@@ -12,8 +12,9 @@ import (
 	"stamp/test/harness"
 )
 
-// leafRepliesConf has leafnode users with different permissions. None of them may subscribe to
-// anything but its own inbox, so check_replies has to refuse every other reply.
+// leafRepliesConf has leafnode users with different permissions. Those that
+// have no list of denied subjects may subscribe to nothing but an inbox, so check_replies has to refuse
+// every other reply of theirs.
 const leafRepliesConf = `
 	server_name: hub
 	headers { check_replies: true }
@@ -23,6 +24,8 @@ const leafRepliesConf = `
 		{user: owner, password: owner}
 		{user: site, password: site, permissions: {publish: ["api.>"], subscribe: ["_INBOX.site.>"]}}
 		{user: acker, password: acker, permissions: {publish: ["api.>", "$JS.ACK.>"], subscribe: ["_INBOX.site.>"]}}
+		{user: deny, password: deny, permissions: {publish: ["api.>"], subscribe: {deny: ["_INBOX.victim.>", "$JS.API.>", "$JS.*.API.>", "admin.>"]}}}
+		{user: both, password: both, permissions: {publish: ["api.>"], subscribe: {allow: [">"], deny: ["_INBOX.victim.>", "$JS.API.>", "$JS.*.API.>", "admin.>"]}}}
 		{user: admin, password: admin, permissions: {publish: ["api.>", "$JS.>"], subscribe: ["_INBOX.site.>"]}}
 	] } }`
 
@@ -166,6 +169,61 @@ func TestCheckRepliesOfLeafnodes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// repliesThrough are those of the replies with which a message of the leafnode gets to the service.
+func repliesThrough(t *testing.T, leaf, service *harness.Raw, replies ...string) (through []string) {
+	t.Helper()
+	for _, reply := range replies {
+		leaf.Send("LMSG api.x %s 0\r\n\r\n", reply)
+		untilPong(t, leaf)
+		leaf.Send("LMSG api.end 0\r\n\r\n")
+		for service.Msg().Subject != "api.end" {
+			through = append(through, reply)
+		}
+	}
+	return through
+}
+
+// A list of denied subjects counts for a reply that is wrapped as by a gateway, too: the service's
+// answer goes to what is inside.
+func TestCheckRepliesOfDenyLists(t *testing.T) {
+	hub := harness.Start(t, fmt.Sprintf(leafRepliesConf, t.TempDir()))
+	service := harness.Client(t, hub, password("owner"))
+	service.Sub("api.>", "1")
+	for _, user := range []string{"deny", "both"} {
+		leaf := rawLeaf(t, hub, user)
+		if got := repliesThrough(t, leaf, service,
+			"admin.do", "_GR_.AAAAAA.BBBBBB.admin.do", "$GR.AAAA.admin.do",
+			"_GR_.AAAAAA.BBBBBB._GR_.AAAAAA.BBBBBB.admin.do",
+			"_INBOX.victim.1", "_GR_.AAAAAA.BBBBBB._INBOX.victim.1",
+			"$JS.API.STREAM.DELETE.O", "_GR_.AAAAAA.BBBBBB.$JS.API.STREAM.DELETE.O",
+		); len(got) != 0 {
+			t.Errorf("%s: messages with the replies %q go through", user, got)
+		}
+		if got := repliesThrough(t, leaf, service, "_INBOX.own.1", "_GR_.AAAAAA.BBBBBB._INBOX.own.1"); len(got) != 2 {
+			t.Errorf("%s: of messages with its own inbox only those with %q go through", user, got)
+		}
+	}
+}
+
+// Who has made the connection decides what a leafnode is, not what it says: one that calls itself
+// the hub is judged as all others.
+func TestCheckRepliesOfALeafnodeThatSaysItIsTheHub(t *testing.T) {
+	hub := harness.Start(t, fmt.Sprintf(leafRepliesConf, t.TempDir()))
+	service := harness.Client(t, hub, password("owner"))
+	service.Sub("api.>", "1")
+	conn, err := net.Dial("tcp", hub.Leaf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := harness.NewRaw(t, conn)
+	leaf.Send(`CONNECT {"user":"site","pass":"site","name":"x","server_id":"x","protocol":1,"headers":true,"is_hub":true}` + "\r\n")
+	untilPong(t, leaf)
+	untilPong(t, leaf)
+	if got := repliesThrough(t, leaf, service, "$JS.API.STREAM.DELETE.ORDERS", "_INBOX.victim.1"); len(got) != 0 {
+		t.Errorf("messages with the replies %q go through", got)
 	}
 }
 

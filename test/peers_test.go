@@ -76,3 +76,31 @@ func TestStampingPeersJoin(t *testing.T) {
 		}
 	}
 }
+
+// require_stamping_peers counts from a reload on, for those too that are connected already.
+func TestReloadRefusesPeersThatDoNotStamp(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(peerConf, "ours", false))
+	route := harness.StartStock(t, fmt.Sprintf(byRoute, "stock_route", s.Route(t))+"\ngateway { name: C, listen: \"127.0.0.1:-1\" }")
+	gateway := harness.StartStock(t, fmt.Sprintf(byGateway, "stock_gateway", s.Gateway(t)))
+	sub := subscribed(t, s)
+	for _, peer := range []*harness.Server{route, gateway} {
+		reach(t, peer.Connect(t), sub)
+	}
+	mark := s.Mark()
+	s.Reload(t, fmt.Sprintf(peerConf, "ours", true))
+	mark.WaitLog(t, `Router connection with server "stock_route" .*refused`)
+	mark.WaitLog(t, `Gateway connection with server "stock_gateway" .*refused`)
+	harness.Eventually(t, "the routes are gone", func() bool { return s.Varz(t).Routes == 0 })
+	got := harness.Client(t, s, harness.Nobody)
+	got.Sub("leak.>", "1")
+	for _, peer := range []*harness.Server{route, gateway} {
+		c := harness.Client(t, peer, harness.Nobody)
+		c.Pub("leak.x", "")
+		c.Flush()
+	}
+	end := harness.Client(t, s, harness.Nobody)
+	end.Pub("leak.end", "")
+	if m := got.Msg(); m.Subject != "leak.end" {
+		t.Errorf("a message of a server that does not stamp arrives on %s", m.Subject)
+	}
+}

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
 	"stamp/server/callout/forwarded"
+	"stamp/server/claim"
 	"stamp/test/harness"
 )
 
@@ -81,6 +83,68 @@ func TestRenewalKeepsTheDeniesOfCalloutUsers(t *testing.T) {
 			harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, v.Server)["renewals"] == 1 })
 			expectCalloutsHidden(t, v, mallory, o.service.Credential, "after", o.sentinel(t, nil, "after"))
 		})
+	}
+}
+
+// A renewal that changes permissions, but not allow_responses, keeps the right to answer a request
+// that came before it.
+func TestRenewalKeepsTheRightToAnswer(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Sub.Allow.Add("req.>")
+		uc.Pub.Allow.Add("t.>")
+		if a.renewal {
+			uc.Pub.Allow.Add("more")
+		}
+		uc.Resp = &jwt.ResponsePermission{MaxMsgs: 10, Expires: time.Hour}
+		return nil
+	})
+	svc := harness.Client(t, v.Server, password("svc"))
+	svc.Sub("back.>", "1")
+	raw := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	raw.Sub("req.>", "1")
+	svc.Send("PUB req.1 back.1 7\r\nrequest\r\n")
+	if m := raw.Msg(); m.Reply != "back.1" {
+		t.Fatalf("the request has the reply %q", m.Reply)
+	}
+	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
+	harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, v.Server)["renewals"] == 1 })
+	raw.Pub("more", "")
+	raw.Pub("back.1", "answer")
+	if errs := untilPong(t, raw); len(errs) != 0 {
+		t.Fatalf("after the renewal: %q", errs)
+	}
+	if m := svc.Msg(); m.Payload != "answer" {
+		t.Errorf("the answer is %q", m.Payload)
+	}
+}
+
+// The limit of a payload that a renewal brings is that of the message without the stamp, however
+// long the stamp was before.
+func TestRenewalToASmallerPayload(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), "")+"\ncallout { request {} }")
+	v := &service{counts: map[uint64]int{}}
+	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience = "APP"
+		if a, _ := v.note(req); a.renewal {
+			uc.Limits.Payload = 100
+			return claim.Encode(uc, header("N", "short"), issuer)
+		}
+		return claim.Encode(uc, header("N", strings.Repeat("long", 150)), issuer)
+	}}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	sub := subscriber(t, s, password("svc"))
+	raw := harness.Client(t, s, named(password("alice"), "alice"))
+	ask(t, s, forwarded.Renew{CID: cid(t, s, "alice")})
+	awaitStamp(t, raw, sub, "N: short")
+	raw.Send("PUB t.big 400\r\n%s\r\n", strings.Repeat("b", 400))
+	raw.ExpectClosed()
+	end := harness.Client(t, s, password("svc"))
+	end.Pub("t.end", "")
+	if m := sub.Msg(); m.Subject != "t.end" {
+		t.Errorf("a message of %d bytes goes through", len(m.Payload))
 	}
 }
 
