@@ -18,7 +18,7 @@ type fakeHub struct {
 	r    *bufio.Reader
 }
 
-const fakeHubInfo = `INFO {"server_id":"HUB","server_name":"hub","version":"2.15.3","proto":1,"host":"127.0.0.1","port":1,"headers":true,"max_payload":1048576,"client_id":7,%s}` + "\r\n"
+const fakeHubInfo = `INFO {"server_id":"HUB","server_name":"hub","version":"2.15.3","proto":1,"host":"127.0.0.1","port":1,"headers":true,"max_payload":1048576,"client_id":7,"leafnode_urls":["127.0.0.1:1"],%s}` + "\r\n"
 
 // earlyLeaf starts a server that connects to a hub as a leafnode, with these headers, and has a
 // client user svc of this configuration. The connection of the leafnode waits for the hub's first line.
