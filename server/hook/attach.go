@@ -2,6 +2,7 @@ package hook
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"strconv"
 
@@ -40,7 +41,10 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 		// Without the claims, which are large: what is described is all that counts.
 		rest := *info
 		rest.UserJWT, rest.UserClaims, rest.AccountJWT = "", nil, ""
-		att.Again = func() (natsserver.Attachment, error) {
+		att.Again = func(account natsserver.AttachedAccount) (natsserver.Attachment, error) {
+			rest := rest
+			rest.AttachedAccount = account
+			described := inAccount(described, &rest)
 			_, att, err := h.attachment(&rest, described, rest.Server.HeadersBlock())
 			return att, err
 		}
@@ -86,16 +90,12 @@ func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 		kept = &upgrade{}
 	}
 	c := policy.Conn{
-		System:     info.System,
-		MQTT:       info.Type == "mqtt",
-		Solicited:  info.Solicited,
-		Account:    info.Account,
-		UserJWT:    info.UserJWT,
-		Scoped:     info.Scoped,
-		AccountJWT: info.AccountJWT,
+		MQTT:      info.Type == "mqtt",
+		Solicited: info.Solicited,
+		UserJWT:   info.UserJWT,
+		Scoped:    info.Scoped,
 		Vars: policy.Vars{
 			Name: info.User, Subject: info.User,
-			AccountName: info.AccountName, AccountSubject: info.Account, AccountTags: info.AccountTags,
 			ClientIP: r.ClientIP(info.Host, kept.forwardedFor), ClientID: strconv.FormatUint(info.CID, 10),
 			ConnectionType: info.Type, ServerName: info.Server.Name(), ServerID: info.Server.ID(),
 			TLSSubject: info.TLSSubject,
@@ -107,13 +107,17 @@ func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 	if info.Kind == natsserver.LEAF {
 		c.Vars.ConnectionType = "leafnode"
 	}
-	if c.Vars.AccountName == "" {
-		c.Vars.AccountName = info.Account
-	}
 	if uc := info.UserClaims; uc != nil {
 		c.SigningKey = uc.Issuer
 		c.Vars.Name, c.Vars.Subject, c.Vars.Tags = uc.Name, uc.Subject, uc.Tags
 	}
+	return inAccount(c, info)
+}
+
+// inAccount is c with what is known of its account.
+func inAccount(c policy.Conn, info *natsserver.AttachInfo) policy.Conn {
+	c.System, c.Account, c.AccountJWT = info.System, info.Account, info.AccountJWT
+	c.Vars.AccountName, c.Vars.AccountSubject, c.Vars.AccountTags = cmp.Or(info.AccountName, info.Account), info.Account, info.AccountTags
 	return c
 }
 
@@ -150,6 +154,9 @@ func (c *conn) Growth() int { return c.stamp.MaxLen() }
 
 // Names implements natsserver.ExtendedRewriter.
 func (c *conn) Names() []string { return c.names }
+
+// Strips implements natsserver.ExtendedRewriter.
+func (c *conn) Strips(name string) bool { return c.stamp.Strips(name) }
 
 // upgrade is what is kept of a websocket's upgrade request.
 type upgrade struct {

@@ -1,9 +1,9 @@
 package hook
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -53,26 +53,32 @@ func (r *reader) CutPayload(payload []byte) ([]byte, int) { return r.seal.CutSto
 // Withheld implements natsserver.DeliveryFilter.
 func (r *reader) Withheld(lines int) { r.count.sealed.Add(uint64(lines)) }
 
-var errConsumer = errors.New("a request for a consumer that cannot be read")
+var errRequest = errors.New("a request for a consumer or a snapshot that cannot be read")
 
-// AnswerSubjects implements natsserver.Extension: a push consumer has the subject in its
-// configuration (upstream, jetstream_api.go, CreateConsumerRequest). The API may be
-// imported under another prefix, so that only the end of the subject is known. The
-// payload is read as the server reads it.
-func (h *Hook) AnswerSubjects(subject, payload []byte) ([]string, error) {
-	if !bytes.Contains(subject, []byte("CONSUMER.")) || !bytes.Contains(subject, []byte("CREATE")) {
-		return nil, nil
-	}
+// AnswerSubjects implements natsserver.Extension: a push consumer has the subject in its configuration, and a
+// snapshot of a stream goes to one (upstream, jetstream_api.go, CreateConsumerRequest and
+// JSApiStreamSnapshotRequest). The payload is read as the server reads it; one that it would read in part
+// only is refused.
+func (h *Hook) AnswerSubjects(subject string, payload []byte) ([]string, error) {
 	var request struct {
-		Config struct {
+		DeliverSubject string `json:"deliver_subject"`
+		Config         struct {
 			DeliverSubject string `json:"deliver_subject"`
 		} `json:"config"`
 	}
-	if err := json.Unmarshal(payload, &request); err != nil {
-		return nil, errConsumer
-	}
-	if request.Config.DeliverSubject == "" {
+	answer := &request.Config.DeliverSubject
+	switch {
+	case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."), strings.HasPrefix(subject, "$JS.API.CONSUMER.DURABLE.CREATE."):
+	case strings.HasPrefix(subject, "$JS.API.STREAM.SNAPSHOT."):
+		answer = &request.DeliverSubject
+	default:
 		return nil, nil
 	}
-	return []string{request.Config.DeliverSubject}, nil
+	if err := json.Unmarshal(payload, &request); err != nil {
+		return nil, errRequest
+	}
+	if *answer == "" {
+		return nil, nil
+	}
+	return []string{*answer}, nil
 }

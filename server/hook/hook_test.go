@@ -86,7 +86,7 @@ func TestAttach(t *testing.T) {
 	if _, err := rewrite(att, "nonsense"); err == nil {
 		t.Error("a malformed block was taken")
 	}
-	_, err = h.Attach(&natsserver.AttachInfo{Server: s, System: true, UserHeaders: stamped})
+	_, err = h.Attach(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{System: true}, UserHeaders: stamped})
 	if err == nil {
 		t.Error("a user of the system account was taken")
 	}
@@ -185,14 +185,18 @@ func TestReplies(t *testing.T) {
 	}{
 		{"foo", "{", "", nil},
 		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{"deliver_subject":"victim"}}`, "victim", nil},
-		{"$JS.hub.API.CONSUMER.DURABLE.CREATE.S.C", `{"config":{"deliver_subject":"victim"}}`, "victim", nil},
-		{"tenant.JS.API.CONSUMER.CREATE.S", `{"config":{"Deliver_Subject":"victim"}}`, "victim", nil}, // as encoding/json has it
+		{"$JS.API.CONSUMER.DURABLE.CREATE.S.C", `{"config":{"deliver_subject":"victim"}}`, "victim", nil},
+		{"$JS.API.CONSUMER.CREATE.S", `{"config":{"Deliver_Subject":"victim"}}`, "victim", nil}, // as encoding/json has it
+		{"$JS.API.CONSUMER.CREATE.S", `{"config":{}}{"config":{"deliver_subject":"victim"}}`, "", errRequest},
+		{"$JS.API.STREAM.SNAPSHOT.S", `{"deliver_subject":"victim"}`, "victim", nil},
+		{"$JS.API.STREAM.SNAPSHOT.S", `[]`, "", errRequest},
+		{"shop.CONSUMER.CREATED", `plain text`, "", nil},
 		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{"deliver_subject":"mine"},"config":{"deliver_subject":"victim"}}`, "victim", nil},
 		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":{}}`, "", nil},
-		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":`, "", errConsumer},
+		{"$JS.API.CONSUMER.CREATE.S.C", `{"config":`, "", errRequest},
 		{"$JS.API.CONSUMER.INFO.S.C", ``, "", nil},
 	} {
-		got, err := New().AnswerSubjects([]byte(test.subject), []byte(test.payload))
+		got, err := New().AnswerSubjects(test.subject, []byte(test.payload))
 		if strings.Join(got, " ") != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s %s: %q, %v", test.subject, test.payload, got, err)
 		}

@@ -199,3 +199,6 @@ func (s *Stamp) Adds() bool { return s.block != "" || s.provenance }
 // Names returns the stamped names, in the order and spelling of the headers. They are the stamp's own,
 // so that all who have it share them, and not to be changed.
 func (s *Stamp) Names() []string { return s.names }
+
+// Strips tells whether a line of that name is removed when the publisher sent it.
+func (s *Stamp) Strips(name string) bool { return s.strips([]byte(name)) }

@@ -56,7 +56,7 @@ func (h *tortureHook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment
 	att, err := h.Hook.Attach(info)
 	if att.Again != nil {
 		again := att
-		att.Again = func() (natsserver.Attachment, error) { return again, nil }
+		att.Again = func(natsserver.AttachedAccount) (natsserver.Attachment, error) { return again, nil }
 	}
 	return att, err
 }
