@@ -133,6 +133,10 @@ func CheckName(name string) error {
 	}
 }
 
+// BreaksText tells whether r is a control character, or a line or paragraph separator, which break lines in
+// some languages: Python's splitlines takes what stands behind U+0085 or U+2028 for another line.
+func BreaksText(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
 // CleanValue returns value without the spaces and tabs around it (RFC 9110,
 // section 5.5), or why it cannot be stamped.
 func CleanValue(value string) (string, error) {
@@ -141,8 +145,7 @@ func CleanValue(value string) (string, error) {
 		return "", ErrValueUTF8
 	}
 	for _, r := range value {
-		// Line and paragraph separators break lines in some languages.
-		if r != '\t' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029') {
+		if r != '\t' && BreaksText(r) {
 			return "", ErrValueControl
 		}
 	}

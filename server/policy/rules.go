@@ -27,7 +27,7 @@ type Rules struct {
 	RequireStampingPeers bool
 	// CheckReplies refuses a message whose answer its connection could not subscribe to.
 	CheckReplies bool
-	// Provenance tells the subject as published and the time in each stamped message.
+	// Provenance tells the account, the subject as published and the time in each stamped message.
 	Provenance bool
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
@@ -58,9 +58,6 @@ type boundName struct {
 	set      *stamp.NameSet
 	accounts []string
 }
-
-// provenanceNames are those that package stamp adds.
-var provenanceNames = []string{"Stamp-Subject", "Stamp-Time"}
 
 // block is the headers block as written.
 type block struct {
@@ -220,7 +217,7 @@ func (r *Rules) compile() *compiled {
 		}
 	}
 	if r.Provenance {
-		never = append(never, provenanceNames...)
+		never = append(never, stamp.ProvenanceNames()...)
 	}
 	c.open, c.never = names(open), names(never)
 	return c

@@ -47,7 +47,7 @@ func (s *Stamp) digest() digest {
 	b := make([]byte, 0, len(s.block)+256)
 	b = appendString(b, s.block)
 	if s.provenance {
-		b = append(b, 'p')
+		b = appendString(append(b, 'p'), s.account)
 	}
 	b = appendInt(b, len(s.parts))
 	for _, p := range s.parts {
