@@ -112,11 +112,6 @@ func TestSystemTrafficIsNotStamped(t *testing.T) {
 	if m := sub.Msg(); !strings.Contains(m.Header, "Who: sys") {
 		t.Errorf("on a subject of its own: %q", m.Header)
 	}
-	app := harness.Client(t, s, password("svc"))
-	raft := harness.Client(t, s, password("svc"))
-	raft.Sub("$NRG.>", "1")
-	app.Pub("$NRG.AE.x", "payload")
-	expectMsg(t, raft, "raft in another account", "")
 	// The system services answer.
 	if m := request(t, s.Connect(t, userInfo("sys")), "$SYS.REQ.SERVER.PING", ""); len(m.Data) == 0 {
 		t.Error("no answer to a ping")

@@ -181,7 +181,8 @@ func TestProtected(t *testing.T) {
 		{"stamped", Conn{User: configured("Session", "v")}, "Stamp-Time Color Session=v"},
 		{"stamped in the account", Conn{Account: "APP", User: configured("X-User", "v")}, "Stamp-Time Color X-User=v"},
 		{"stamped in another account", Conn{Account: "B", User: configured("X-User", "v")}, "Stamp-Time Color"},
-		{"system account", Conn{System: true}, "all"},
+		{"system account", Conn{System: true}, "Stamp-Time Color"},
+		{"permitted all, in the system account", Conn{System: true, User: permit("*")}, "session x_auth.user Stamp-Time Color"},
 		{"MQTT", Conn{MQTT: true}, "all"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -211,7 +212,7 @@ func TestAll(t *testing.T) {
 		{"MQTT", Conn{MQTT: true, Vars: vars}, "session x_auth.user Stamp-Time Color X-User=ann"},
 		{"of this server's own making", Conn{Solicited: true, Vars: vars}, "session Stamp-Time Color"},
 		{"of this server's own making, permitted", Conn{Solicited: true, Vars: vars, User: &claim.Claim{Publish: []string{"X-User"}}}, "session X-User Stamp-Time Color"},
-		{"system account", Conn{System: true}, "all"},
+		{"system account", Conn{System: true, Vars: vars}, "session Stamp-Time Color X-User=ann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := kept(t, r, tt.conn); got != tt.want {
@@ -238,7 +239,7 @@ func TestAll(t *testing.T) {
 
 func TestProvenance(t *testing.T) {
 	r := mustParse(t, "provenance: true")
-	if got := kept(t, r, Conn{User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Subject=foo Stamp-Time=2") {
+	if got := kept(t, r, Conn{Account: "APP", User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2") {
 		t.Errorf("stamped: %q", got)
 	}
 	// Who is not stamped cannot say where it comes from either, whatever it is permitted.
@@ -259,7 +260,7 @@ func TestSealed(t *testing.T) {
 		{"permitted by a pattern", "x_auth.user X-User Stamp-Time Color", Conn{User: &claim.Claim{Subscribe: []string{"X-Auth-U*"}}}},
 		{"to publish is not to subscribe", "X-User Stamp-Time Color", Conn{User: &claim.Claim{Publish: []string{"*"}}}},
 		{"permitted all", "all", Conn{User: &claim.Claim{Subscribe: []string{"*"}}}},
-		{"system account", "all", Conn{System: true}},
+		{"system account", "X-User Stamp-Time Color", Conn{System: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g, err := r.For(tt.conn)
@@ -331,20 +332,33 @@ func TestClientIP(t *testing.T) {
 		{"10.0.0.1", "198.51.100.1", []string{"1.1.1.1, 198.51.100.1"}},
 		{"10.0.0.1", "198.51.100.1", []string{"1.1.1.1", "198.51.100.1,\t192.0.2.7 , 10.2.3.4"}},
 		{"10.0.0.1", "10.2.3.4", []string{"10.2.3.4"}},
-		{"10.0.0.1", "10.0.0.1", []string{"1.1.1.1, unknown"}},
-		{"10.0.0.1", "10.0.0.1", []string{"1.1.1.1:80"}},
-		{"10.0.0.1", "10.0.0.1", []string{""}},
+		{"10.0.0.1", "", []string{"1.1.1.1, unknown"}},
+		{"10.0.0.1", "", []string{"1.1.1.1, x, 10.2.3.4"}},
+		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1:80"}},
+		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1:80, 10.2.3.4:443"}},
+		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]:80"}},
+		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]"}},
+		{"10.0.0.1", "", []string{"[1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1, ,,"}},
+		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1", ""}},
+		{"10.0.0.1", "", []string{""}},
+		{"10.0.0.1", "", []string{" , "}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("junk", 1000) + ", 1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("junk", 1000), "1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("6.6.6.6,", 1000) + "1.1.1.1"}},
+		{"10.0.0.1", "", []string{strings.Repeat("10.0.0.1,", 1000)}},
+		{"10.0.0.1", "", []string{"1.1.1.1, " + strings.Repeat("x", 5000)}},
 		{"::1", "198.51.100.1", []string{"::ffff:198.51.100.1"}},
 		{"::ffff:10.0.0.1", "2001:db8::1", []string{"2001:0DB8::0001"}},
 		{"fe80::1%eth0", "fe80::1", nil},
 		{"pipe", "", []string{"1.1.1.1"}},
 		{"", "", nil},
 	} {
-		if got := r.ClientIP(tt.socket, tt.forwarded); got != tt.want {
+		if got := r.ClientIP(tt.socket, Forwarded(tt.forwarded)); got != tt.want {
 			t.Errorf("%s, %q: %q, want %q", tt.socket, tt.forwarded, got, tt.want)
 		}
 	}
-	if got := (*Rules)(nil).ClientIP("127.0.0.1", []string{"1.1.1.1"}); got != "127.0.0.1" {
+	if got := (*Rules)(nil).ClientIP("127.0.0.1", "1.1.1.1"); got != "127.0.0.1" {
 		t.Errorf("nobody is trusted: %q", got)
 	}
 }
@@ -354,8 +368,8 @@ func FuzzClientIP(f *testing.F) {
 	r := mustParse(f, `trusted_proxies: ["10.0.0.0/8"]`)
 	f.Add("10.0.0.1", "1.1.1.1, 10.0.0.2")
 	f.Fuzz(func(t *testing.T, socket, forwarded string) {
-		got := r.ClientIP(socket, []string{forwarded})
-		if again := r.ClientIP(socket, []string{"6.6.6.6, 198.51.100.1, " + forwarded}); again != got && got != "" && !r.trusts(addressOf(t, got)) {
+		got := r.ClientIP(socket, Forwarded([]string{forwarded}))
+		if again := r.ClientIP(socket, Forwarded([]string{"6.6.6.6, 198.51.100.1, " + forwarded})); again != got && got != "" && !r.trusts(addressOf(t, got)) {
 			t.Errorf("%q, %q: %q, and with more in front %q", socket, forwarded, got, again)
 		}
 	})
