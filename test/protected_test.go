@@ -187,7 +187,7 @@ func TestProtectedAccounts(t *testing.T) {
 			t.Errorf("%s: got %q, expected %q", user, got, lines)
 		}
 	}
-	s.WaitLog(t, `Header "X-User" left out: headers.protected binds it to other accounts than "OTHER"`)
+	s.WaitLog(t, `Headers left out, which headers.protected binds to other accounts than "OTHER": "X-User"`)
 }
 
 // Who published this, on every kind of connection.

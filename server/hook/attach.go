@@ -59,9 +59,7 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, bl
 	if err != nil {
 		return nil, natsserver.Attachment{}, err
 	}
-	for _, name := range grant.LeftOut {
-		info.Server.Warnf("cid:%d - Header %q left out: headers.protected binds it to other accounts than %q", info.CID, name, info.Account)
-	}
+	h.notice(info, grant)
 	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {
 		att.Rewriter = &conn{stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}

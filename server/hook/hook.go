@@ -18,8 +18,10 @@ type Hook struct {
 	counters counters
 	readers  readers
 	forgery  forgery
-	peers    peers
-	callout  calloutHook
+	// Warnings about claims.
+	leftOut, lookalikes notices
+	peers               peers
+	callout             calloutHook
 
 	renewing sync.Once
 	renewals *renewer

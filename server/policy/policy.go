@@ -60,6 +60,7 @@ type Grant struct {
 	Names        []string     // stamped names, as spelled
 	LeftOut      []string     // names of its claim that are bound to other accounts
 	Claimed      bool         // its user JWT, or the scope of that, has a claim
+	Lookalikes   []string     // keys of its user JWT that seem meant for a claim and are not read
 }
 
 // For returns what c gets. An error refuses the connection; it names headers, never
@@ -78,6 +79,9 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 		return nil, ErrSystemAccount
 	}
 	g := &Grant{CheckReplies: r.CheckReplies, Claimed: claimed}
+	if c.UserJWT != "" {
+		g.Lookalikes = claim.Lookalikes(c.UserJWT)
+	}
 	headers, err := r.headers(c, cl, g)
 	if err != nil {
 		return nil, err
