@@ -114,6 +114,47 @@ var (
 	}
 )
 
+// steeringPrefixes and steeringNames, folded, are those of the reserved ones that servers and clients act on
+// (upstream: stream.go, consumer.go, scheduler.go, msgtrace.go and accounts.go for Nats-*, mqtt.go for
+// Nmqtt-*, monitor requests for the encodings; nats.go: kv.go for KV-Operation, the status of answers for
+// the rest). Headers for tracing only inform.
+var (
+	steeringPrefixes = []string{"nats-", "nmqtt-"}
+	steeringNames    = []string{"accept-encoding", "content-encoding", "description", "kv-operation", "status"}
+)
+
+// Steers tells whether servers or clients act on a header of this name.
+func Steers(name []byte) bool {
+	for _, p := range steeringPrefixes {
+		if len(name) >= len(p) && EqualFolded(p, name[:len(p)]) {
+			return true
+		}
+	}
+	for _, n := range steeringNames {
+		if EqualFolded(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// SteeringWith returns which names that steer begin with prefix, beginnings of names followed by "*".
+func SteeringWith(prefix string) []string {
+	folded := Fold(prefix)
+	var found []string
+	for _, p := range steeringPrefixes {
+		if strings.HasPrefix(p, folded) || strings.HasPrefix(folded, p) {
+			found = append(found, p+"*")
+		}
+	}
+	for _, n := range steeringNames {
+		if strings.HasPrefix(n, folded) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
 // CheckName tells whether name may be stamped: a token that is not reserved.
 func CheckName(name string) error {
 	switch folded := Fold(name); {

@@ -5,6 +5,7 @@ package hook
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -20,6 +21,7 @@ type Hook struct {
 	forgery  forgery
 	// Warnings about claims.
 	leftOut, lookalikes notices
+	warned              atomic.Pointer[policy.Rules]
 	peers               peers
 	callout             calloutHook
 

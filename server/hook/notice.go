@@ -62,3 +62,14 @@ func shownNames(names []string) string {
 	}
 	return strings.Join(shown, ", ")
 }
+
+// warn logs what the headers block protects less than it seems to, once for each time that the configuration is
+// read: when the first connection of the server gets that block.
+func (h *Hook) warn(s *natsserver.Server, r *policy.Rules) {
+	if before := h.warned.Load(); before == r || !h.warned.CompareAndSwap(before, r) {
+		return
+	}
+	for _, text := range r.Warnings() {
+		s.Warnf("Headers block: %s", text)
+	}
+}

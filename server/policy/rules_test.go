@@ -403,3 +403,54 @@ func addressOf(t *testing.T, text string) netip.Addr {
 	}
 	return a
 }
+
+// A pattern does not reach what servers and clients act on; a name that is listed does.
+func TestPatternsSpareNamesThatSteer(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, reached, spared string
+		warns                    bool
+	}{
+		{"*", "X-User traceparent Stamp-Time Nat", "Nats-Msg-Id nats_rollup Nmqtt-Pub KV-Operation Status Description Accept-Encoding Content-Encoding Nats-Schedule", true},
+		{"Nats-*", "", "Nats-Msg-Id Nats-Schedule-Target", true},
+		{"Nats-M*", "", "Nats-Msg-Id", true},
+		{"N*", "Name", "Nats-Msg-Id Nmqtt-Pub", true},
+		{"Nats-Schedule*", "Nats-Schedule nats.schedule_target", "Nats-Msg-Id", false},
+		{"Nats-Schedule-S*", "Nats-Schedule-Source", "Nats-Schedule", false},
+		{"Nats-Msg-Id", "nats_msg_id", "Nats-Rollup", false},
+		{"KV-Operation", "kv.operation", "", false},
+		{"X-*", "X-User", "Status", false},
+	} {
+		// Few patterns are compared one by one, many are looked up.
+		for _, more := range []string{"", `, "Q1*", Q2, "Q3*", Q4, "Q5*", Q6, "Q7*", Q8, "Q9*", Q10`} {
+			for _, list := range []string{"sealed", "protected"} {
+				r := mustParse(t, list+`: ["`+tt.pattern+`"`+more+`]`)
+				if warns := len(r.Warnings()) > 0; warns != tt.warns {
+					t.Errorf("%s: warnings %q", tt.pattern, r.Warnings())
+				}
+				has := func(name string) bool { return r.Seals(name) }
+				if list == "protected" {
+					has = func(name string) bool { return r.compiled.open.Has([]byte(name)) }
+				}
+				for _, name := range strings.Fields(tt.reached) {
+					if !has(name) {
+						t.Errorf("%s: %s does not reach %s", list, tt.pattern, name)
+					}
+				}
+				for _, name := range strings.Fields(tt.spared) {
+					if has(name) {
+						t.Errorf("%s: %s reaches %s", list, tt.pattern, name)
+					}
+				}
+			}
+		}
+	}
+	r := mustParse(t, `sealed: ["Status", "*"]`)
+	if !r.Seals("status") || r.Seals("Nats-Msg-Id") || len(r.Warnings()) != 1 || !strings.Contains(r.Warnings()[0], ":2:20: sealed: the pattern \"*\" leaves out nats-*") {
+		t.Errorf("beside a name that is listed: %q", r.Warnings())
+	}
+	if g, err := r.For(Conn{User: &claim.Claim{Subscribe: []string{"X-*"}}}); err != nil || g.Seal == nil {
+		t.Fatal(err)
+	} else if out, n := g.Seal.Cut(nil, []byte("NATS/1.0\r\nNats-Msg-Id: 7\r\nX-A: 1\r\nB: 2\r\n\r\n")); n != 1 || !strings.Contains(string(out), "Nats-Msg-Id: 7\r\nX-A: 1\r\n") {
+		t.Errorf("with a permission: %q", out)
+	}
+}

@@ -65,6 +65,9 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
+	if s.spares {
+		b = append(b, 's')
+	}
 	if s.except != nil {
 		b = append(b, s.except.sum[:]...)
 	}
