@@ -156,3 +156,44 @@ func TestMirrorOverAStampedLeafnode(t *testing.T) {
 		})
 	}
 }
+
+// Requests to JetStream's API pass the system account: whoever listens there sees what its permissions allow.
+func TestSystemAccountReadsAPIRequestsSealed(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(`
+		headers { sealed: [Session] }
+		jetstream { store_dir: %q }
+		accounts {
+			APP { jetstream: enabled, users: [{user: app, password: app, headers: {Session: secret}}] }
+			SYS { users: [{user: sys, password: sys}, {user: trusted, password: trusted, header_permissions: {subscribe: {allow: [Session]}}}] }
+		}
+		system_account: SYS`, t.TempDir()))
+	for user, sees := range map[string]bool{"sys": false, "trusted": true} {
+		nc := s.Connect(t, userInfo(user))
+		sub, err := nc.SubscribeSync("$JS.API.>")
+		if err != nil || nc.Flush() != nil {
+			t.Fatal(err)
+		}
+		request(t, s.Connect(t, userInfo("app")), "$JS.API.INFO", "")
+		m := next(t, sub, nil)
+		if (m.Header.Get("Session") == "secret") != sees || strings.Contains(fmt.Sprint(m), "secret") != sees {
+			t.Errorf("%s sees %v", user, m.Header)
+		}
+	}
+}
+
+// Headers that are bound to subjects go by the subject as published: a mapping may bring them elsewhere, and
+// brings them nowhere that the publisher's subject was not listed.
+func TestBoundHeadersGoByTheSubjectAsPublished(t *testing.T) {
+	s := harness.Start(t, `accounts { APP {
+		mappings { "api.moved": "t.moved", "t.into": "api.into" }
+		users: [{user: sub, password: sub}, {user: pub, password: pub, headers: {Token: {value: secret, subjects: ["api.>"]}}}]
+	} }`)
+	sub, pub := harness.Client(t, s, password("sub")), harness.Client(t, s, password("pub"))
+	sub.Sub(">", "1")
+	for _, tt := range []struct{ published, want string }{
+		{"api.x", block("Token: secret")}, {"api.moved", block("Token: secret")}, {"t.into", ""}, {"t.x", ""},
+	} {
+		pub.Pub(tt.published, "payload")
+		expectMsg(t, sub, tt.published, tt.want)
+	}
+}
