@@ -187,7 +187,7 @@ func TestProtectedAccounts(t *testing.T) {
 			t.Errorf("%s: got %q, expected %q", user, got, lines)
 		}
 	}
-	s.WaitLog(t, `Header "X-User" left out: headers.protected binds it to other accounts than "OTHER"`)
+	s.WaitLog(t, `Headers left out, which headers.protected binds to other accounts than "OTHER": "X-User"`)
 }
 
 // Who published this, on every kind of connection.
@@ -318,6 +318,11 @@ func TestForgeryIsNews(t *testing.T) {
 	if strings.Contains(line+string(m.Data), "forged-value") {
 		t.Error("the value is shown")
 	}
+	// All that was taken off of a message is named.
+	several := harness.Client(t, s, password("plain"))
+	several.Hpub("t.x", block("session: x", "Session: y", "SESSION: z"), "payload")
+	sub.Msg()
+	s.WaitLog(t, `lines taken off that are not its to write: \["session" "Session" "SESSION"\]`)
 	// Of a refused block too, from another connection.
 	bad := harness.Client(t, s, password("stamped"))
 	bad.Hpub("t.x", "NATS/1.0\r\nno colon\r\n\r\n", "")
@@ -327,7 +332,7 @@ func TestForgeryIsNews(t *testing.T) {
 	sub.Msg()
 	v := varzHeaders(t, s)
 	for name, want := range map[string]float64{
-		"stripped_lines": 20, "refused_messages": 1, "stamped_messages": 1, "stamped_connections": 1, "stamped_bytes": float64(len(block("Role: x"))),
+		"stripped_lines": 23, "refused_messages": 1, "stamped_messages": 1, "stamped_connections": 1, "stamped_bytes": float64(len(block("Role: x"))),
 	} {
 		if v[name] != want {
 			t.Errorf("%s is %v, want %v", name, v[name], want)

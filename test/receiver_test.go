@@ -30,21 +30,24 @@ func TestReceivers(t *testing.T) {
 		lines, subjects []string
 		want            error
 	}{
-		{[]string{"Stamp-Subject: app.a", at(0)}, []string{"app.a"}, nil},
-		{[]string{"Stamp-Subject: app.a", at(0)}, nil, receiver.ErrSubject},
-		{[]string{"Stamp-Subject: app.a", at(-50 * time.Second)}, []string{"app.a"}, nil},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", at(0)}, []string{"app.a"}, nil},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", at(0)}, nil, receiver.ErrSubject},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", at(-50 * time.Second)}, []string{"app.a"}, nil},
 		{nil, nil, receiver.ErrNotStamped},
-		{[]string{"Stamp-Subject: app.a"}, nil, receiver.ErrNotStamped},
-		{[]string{at(0)}, nil, receiver.ErrNotStamped},
-		{[]string{"Stamp-Subject: app.a", "Stamp-Subject: app.b", at(0)}, nil, receiver.ErrNotStamped},
-		{[]string{"Stamp-Subject: app.b", at(0)}, []string{"app.a"}, receiver.ErrSubject},
-		{[]string{"Stamp-Subject: app.b", at(0)}, []string{"x", "app.*"}, nil},
-		{[]string{"Stamp-Subject: app.b", at(0)}, []string{"app.b"}, nil},
-		{[]string{"Stamp-Subject: app.b.c", at(0)}, []string{"app.>"}, nil},
-		{[]string{"Stamp-Subject: app", at(0)}, []string{"app.>"}, receiver.ErrSubject},
-		{[]string{"Stamp-Subject: app.b.c", at(0)}, []string{"app.*", "app.b.c.d"}, receiver.ErrSubject},
-		{[]string{"Stamp-Subject: app.a", at(-2 * time.Minute)}, []string{">"}, receiver.ErrAge},
-		{[]string{"Stamp-Subject: app.a", at(2 * time.Minute)}, []string{">"}, receiver.ErrAge},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a"}, nil, receiver.ErrNotStamped},
+		{[]string{"Stamp-Account: APP", at(0)}, nil, receiver.ErrNotStamped},
+		{[]string{"Stamp-Subject: app.a", at(0)}, []string{"app.a"}, receiver.ErrNotStamped},
+		{[]string{"Stamp-Account: OTHER", "Stamp-Subject: app.a", at(0)}, []string{"app.a"}, receiver.ErrAccount},
+		{[]string{"Stamp-Account: APP", "Stamp-Account: OTHER", "Stamp-Subject: app.a", at(0)}, []string{"app.a"}, receiver.ErrNotStamped},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", "Stamp-Subject: app.b", at(0)}, nil, receiver.ErrNotStamped},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.b", at(0)}, []string{"app.a"}, receiver.ErrSubject},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.b", at(0)}, []string{"x", "app.*"}, nil},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.b", at(0)}, []string{"app.b"}, nil},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.b.c", at(0)}, []string{"app.>"}, nil},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app", at(0)}, []string{"app.>"}, receiver.ErrSubject},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.b.c", at(0)}, []string{"app.*", "app.b.c.d"}, receiver.ErrSubject},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", at(-2 * time.Minute)}, []string{">"}, receiver.ErrAge},
+		{[]string{"Stamp-Account: APP", "Stamp-Subject: app.a", at(2 * time.Minute)}, []string{">"}, receiver.ErrAge},
 	}
 	var in bytes.Buffer
 	for _, tt := range tests {
@@ -57,10 +60,10 @@ func TestReceivers(t *testing.T) {
 			}
 			m.Header = h
 		}
-		if err := receiver.Check(m, time.Minute, tt.subjects...); !errors.Is(err, tt.want) {
+		if err := receiver.Check(m, "APP", time.Minute, tt.subjects...); !errors.Is(err, tt.want) {
 			t.Errorf("%q, %q: %v, want %v", tt.lines, tt.subjects, err, tt.want)
 		}
-		line, err := json.Marshal(map[string]any{"block": b, "subject": m.Subject, "max_age": 60000, "subjects": append([]string{}, tt.subjects...)})
+		line, err := json.Marshal(map[string]any{"block": b, "subject": m.Subject, "account": "APP", "max_age": 60000, "subjects": append([]string{}, tt.subjects...)})
 		if err != nil {
 			t.Fatal(err)
 		}

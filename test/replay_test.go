@@ -132,7 +132,7 @@ func TestReplay(t *testing.T) {
 			if m == nil || m.Header.Get("Stamp-Subject") != "chat.1" {
 				t.Fatal("the replay does not tell where it was published")
 			}
-			if err := receiver.Check(m, time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
+			if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
 				t.Errorf("the receiver's check: %v", err)
 			}
 		})
@@ -154,7 +154,7 @@ func TestReplayBySchedule(t *testing.T) {
 	if m = scheduled(t, "provenance: true", stream); m == nil {
 		t.Fatal("no replay")
 	}
-	if err := receiver.Check(m, time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
+	if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
 		t.Errorf("the receiver's check: %v", err)
 	}
 }
@@ -212,23 +212,23 @@ func TestProvenance(t *testing.T) {
 		authorization { users: [ {user: pub, password: pub, headers: {Session: real}}
 			{user: plain, password: plain, header_permissions: {publish: {allow: ["*"]}}} ] }`)
 	sub := subscribed(t, s, userInfo("plain"))
-	forged := nats.Header{"Stamp-Subject": {"t.forged"}, "stamp_time": {"2030-01-01T00:00:00Z"}}
+	forged := nats.Header{"stamp.account": {"$G"}, "Stamp-Subject": {"t.forged"}, "stamp_time": {"2030-01-01T00:00:00Z"}}
 	pub := s.Connect(t, userInfo("pub"))
 	if err := pub.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
 		t.Fatal(err)
 	}
 	m := next(t, sub, nil)
-	if err := receiver.Check(m, time.Minute, "t.>"); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 3 {
+	if err := receiver.Check(m, "$G", time.Minute, "t.>"); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 4 {
 		t.Errorf("stamped: %v, %v", m.Header, err)
 	}
-	if err := receiver.Check(m, time.Minute, "t.y"); !errors.Is(err, receiver.ErrSubject) {
+	if err := receiver.Check(m, "$G", time.Minute, "t.y"); !errors.Is(err, receiver.ErrSubject) {
 		t.Errorf("another subject: %v", err)
 	}
 	plain := s.Connect(t, userInfo("plain"))
 	if err := plain.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
 		t.Fatal(err)
 	}
-	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
+	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, "$G", time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
 		t.Errorf("of who is not stamped: %v", m.Header)
 	}
 	// At the limit that is announced, and with a subject that is longer than what is kept
@@ -242,7 +242,37 @@ func TestProvenance(t *testing.T) {
 		t.Errorf("%d bytes", len(m.Data))
 	}
 	raw.Pub(long, "payload")
-	if m := next(t, sub, nil); receiver.Check(m, time.Minute, long) != nil {
-		t.Errorf("a long subject: %v", receiver.Check(m, time.Minute, long))
+	if m := next(t, sub, nil); receiver.Check(m, "$G", time.Minute, long) != nil {
+		t.Errorf("a long subject: %v", receiver.Check(m, "$G", time.Minute, long))
+	}
+}
+
+// A subject says nothing without the account that it was published in: an import gives it another name.
+func TestProvenanceOfAnImport(t *testing.T) {
+	s := harness.Start(t, `
+		headers { provenance: true }
+		accounts {
+			APP { users: [{user: svc, password: svc}], exports: [{service: "public.>"}] }
+			OTHER { users: [{user: other, password: other, headers: {X-User: other}}]
+				imports: [{service: {account: APP, subject: "public.>"}, to: "admin.>"}] }
+		}`)
+	nc := s.Connect(t, userInfo("svc"))
+	sub, err := nc.SubscribeSync("public.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	forged := nats.Header{"Stamp-Account": {"APP"}, "stamp_account": {"APP"}}
+	if err := s.Connect(t, userInfo("other")).PublishMsg(&nats.Msg{Subject: "admin.delete", Header: forged}); err != nil {
+		t.Fatal(err)
+	}
+	m := next(t, sub, nil)
+	if m.Subject != "public.delete" || m.Header.Get("Stamp-Subject") != "admin.delete" || fmt.Sprint(m.Header["Stamp-Account"]) != "[OTHER]" {
+		t.Errorf("%s: %v", m.Subject, m.Header)
+	}
+	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); !errors.Is(err, receiver.ErrAccount) {
+		t.Errorf("the receiver's check: %v", err)
+	}
+	if err := receiver.Check(m, "OTHER", time.Minute, "admin.>"); err != nil {
+		t.Errorf("of who imports it so: %v", err)
 	}
 }

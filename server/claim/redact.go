@@ -42,6 +42,9 @@ func Redact(token string) string {
 	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(clean) + "."
 }
 
+// keyJWT is the key that holds a JWT in authorization requests and responses.
+const keyJWT = "jwt"
+
 // tokenStart is what JSON objects begin with in base64, and so JWTs.
 const tokenStart = "eyJ"
 
@@ -95,8 +98,10 @@ func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 		if m == nil {
 			return false, nil
 		}
-		r.peek() // white space stays
-		start := r.pos
+		if c := r.peek(); c == '{' && isKey(key, keyJWT) {
+			return false, nil // no JWT: what is in it is masked by its own keys
+		}
+		start := r.pos // white space stays
 		value := &reader{data: data, pos: start}
 		if err := value.skip(); err != nil {
 			return false, err
@@ -123,7 +128,7 @@ func (m *masking) of(key []byte) mask {
 	switch {
 	case isKey(key, keyHeaders):
 		return m.noting(maskHeaders)
-	case isKey(key, "jwt"):
+	case isKey(key, keyJWT):
 		return m.noting(maskToken)
 	case isKey(key, "jti"):
 		return func([]byte) []byte { return []byte(masked) }

@@ -27,6 +27,7 @@ func TestRedactPayload(t *testing.T) {
 		{"empty", `{"headers":{}}`, `{"headers":{}}`},
 		{"headers as a value", `{"a":"headers","b":["headers",{"c":"x"}]}`, `{"a":"headers","b":["headers",{"c":"x"}]}`},
 		{"a JWT inside", `{"nats":{"jwt":"` + inner + `"}}`, `{"nats":{"jwt":"` + Redact(inner) + `"}}`},
+		{"an object for a JWT", `{"jwt":{"headers":{"A":"SECRET"},"jwt":{"headers":"SECRET"}}}`, `{"jwt":{"headers":{"A":"***"},"jwt":{"headers":"***"}}}`},
 		{"no JWT inside", `{"nats":{"jwt":"","x":{"jwt":null}}}`, `{"nats":{"jwt":"","x":{"jwt":null}}}`},
 	}
 	for _, tt := range tests {

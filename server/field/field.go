@@ -114,6 +114,47 @@ var (
 	}
 )
 
+// steeringPrefixes and steeringNames, folded, are those of the reserved ones that servers and clients act on
+// (upstream: stream.go, consumer.go, scheduler.go, msgtrace.go and accounts.go for Nats-*, mqtt.go for
+// Nmqtt-*, monitor requests for the encodings; nats.go: kv.go for KV-Operation, the status of answers for
+// the rest). Headers for tracing only inform.
+var (
+	steeringPrefixes = []string{"nats-", "nmqtt-"}
+	steeringNames    = []string{"accept-encoding", "content-encoding", "description", "kv-operation", "status"}
+)
+
+// Steers tells whether servers or clients act on a header of this name.
+func Steers(name []byte) bool {
+	for _, p := range steeringPrefixes {
+		if len(name) >= len(p) && EqualFolded(p, name[:len(p)]) {
+			return true
+		}
+	}
+	for _, n := range steeringNames {
+		if EqualFolded(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// SteeringWith returns which names that steer begin with prefix, beginnings of names followed by "*".
+func SteeringWith(prefix string) []string {
+	folded := Fold(prefix)
+	var found []string
+	for _, p := range steeringPrefixes {
+		if strings.HasPrefix(p, folded) || strings.HasPrefix(folded, p) {
+			found = append(found, p+"*")
+		}
+	}
+	for _, n := range steeringNames {
+		if strings.HasPrefix(n, folded) {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
 // CheckName tells whether name may be stamped: a token that is not reserved.
 func CheckName(name string) error {
 	switch folded := Fold(name); {
@@ -133,6 +174,10 @@ func CheckName(name string) error {
 	}
 }
 
+// BreaksText tells whether r is a control character, or a line or paragraph separator, which break lines in
+// some languages: Python's splitlines takes what stands behind U+0085 or U+2028 for another line.
+func BreaksText(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
 // CleanValue returns value without the spaces and tabs around it (RFC 9110,
 // section 5.5), or why it cannot be stamped.
 func CleanValue(value string) (string, error) {
@@ -141,8 +186,7 @@ func CleanValue(value string) (string, error) {
 		return "", ErrValueUTF8
 	}
 	for _, r := range value {
-		// Line and paragraph separators break lines in some languages.
-		if r != '\t' && (unicode.IsControl(r) || r == '\u2028' || r == '\u2029') {
+		if r != '\t' && BreaksText(r) {
 			return "", ErrValueControl
 		}
 	}

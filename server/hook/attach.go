@@ -1,9 +1,9 @@
 package hook
 
 import (
-	"bytes"
 	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -15,10 +15,11 @@ import (
 
 // conn is what one connection publishes with.
 type conn struct {
-	stamp   *stamp.Stamp
-	names   []string
-	count   *shard
-	forgery forger
+	stamp     *stamp.Stamp
+	unstamped []string // beginnings of subjects on which nothing is added
+	names     []string
+	count     *shard
+	forgery   forger
 }
 
 var _ natsserver.ExtendedRewriter = (*conn)(nil)
@@ -54,16 +55,19 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 
 // attachment is what a connection gets by a headers block.
 func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, block natsserver.ConfigValue) (*policy.Grant, natsserver.Attachment, error) {
+	if keys.isOwn(info.User) {
+		// The handler inside is a part of the server.
+		return &policy.Grant{}, natsserver.Attachment{Private: true}, nil
+	}
 	grant, err := rulesOf(block).For(described)
 	if err != nil {
 		return nil, natsserver.Attachment{}, err
 	}
-	for _, name := range grant.LeftOut {
-		info.Server.Warnf("cid:%d - Header %q left out: headers.protected binds it to other accounts than %q", info.CID, name, info.Account)
-	}
-	att := natsserver.Attachment{Private: keys.isOwn(info.User), CheckReplies: grant.CheckReplies}
+	h.warn(info.Server, rulesOf(block))
+	h.notice(info, grant)
+	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {
-		att.Rewriter = &conn{stamp: grant.Stamp, names: grant.Names, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
+		att.Rewriter = &conn{stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
 	}
 	if grant.Seal != nil {
 		att.Filter = h.readers.of(h, grant.Seal)
@@ -121,18 +125,59 @@ func inAccount(c policy.Conn, info *natsserver.AttachInfo) policy.Conn {
 	return c
 }
 
-// restoreSubjects begin the subjects that a snapshot of a stream is sent to. What comes there is written
-// to the stream's files as it is, header and all, and ends with an empty message (upstream,
-// jetstream_api.go, processStreamRestore).
-var restoreSubjects = []byte("$JS.SNAPSHOT.RESTORE.")
+// Subjects on which nothing is added to a message, by what they begin with. Servers talk to each other
+// there: a header would break what they say, or stop it where it grows above a limit. Lines that are the
+// server's to write are removed there as everywhere. A message without the stamp is nobody's, so that
+// whoever gives a subject of his own such a name gains nothing.
+var (
+	// always: a snapshot of a stream is written to the stream's files as it comes, header and all, and ends
+	// with an empty message (upstream, jetstream_api.go, processStreamRestore); raft's messages are bytes of
+	// its own, and have no header block (raft.go).
+	always = []string{"$JS.SNAPSHOT.RESTORE.", "$NRG."}
+	// overLeafnodes: what a mirror or a source gets from a stream on the other side (stream.go,
+	// setupMirrorConsumer). A stored message that fits the limits must fit them here too, or it is asked for
+	// again and again.
+	overLeafnodes = append(slices.Clip(always), "$JS.M.", "$JS.S.")
+	// ofSystem: answers, and what servers behind a leafnode tell the system account, which reads some of it
+	// without looking for a header.
+	ofSystem = []string{"$", "_INBOX.", "_R_", "_GR_"}
+)
+
+// unstampedSubjects are those of one connection.
+func unstampedSubjects(info *natsserver.AttachInfo) []string {
+	switch {
+	case info.System:
+		return ofSystem
+	case info.Kind == natsserver.LEAF:
+		return overLeafnodes
+	}
+	return always
+}
+
+// adds tells whether lines are put on a message.
+func (c *conn) adds(m *natsserver.PublishedMessage) bool {
+	if m.Fixed || !c.stamp.Adds() {
+		return false
+	}
+	return !slices.ContainsFunc(c.unstamped, func(begin string) bool {
+		return len(m.Subject) >= len(begin) && string(m.Subject[:len(begin)]) == begin
+	})
+}
 
 // Rewrite implements natsserver.Rewriter.
 func (c *conn) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, error) {
-	if len(m.Header) == 0 && (m.Fixed || !c.stamp.Adds() || bytes.HasPrefix(m.Subject, restoreSubjects)) {
+	adds := c.adds(m)
+	if !adds && len(m.Header) == 0 {
 		return dst, nil
 	}
 	var report stamp.Report
-	out, err := c.stamp.AppendReport(dst, m.Subject, m.Header, &report)
+	var out []byte
+	var err error
+	if adds {
+		out, err = c.stamp.AppendReport(dst, m.Subject, m.Header, &report)
+	} else {
+		out, err = c.stamp.Strip(dst, m.Header, &report)
+	}
 	switch {
 	case err != nil:
 		c.count.refused.Add(1)
@@ -140,9 +185,9 @@ func (c *conn) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, erro
 		return out, err
 	case report.Stripped > 0:
 		c.count.stripped.Add(uint64(report.Stripped))
-		c.forgery.stripped(report.Name)
+		c.forgery.stripped(&report)
 	}
-	if c.stamp.Adds() {
+	if adds {
 		c.count.stamped.Add(1)
 		c.count.bytes.Add(uint64(len(out) - len(dst)))
 	}
@@ -161,29 +206,18 @@ func (c *conn) Strips(name string) bool { return c.stamp.Strips(name) }
 // upgrade is what is kept of a websocket's upgrade request.
 type upgrade struct {
 	told         forwarded.Request
-	ours         bool // the configuration has a callout block
-	forwardedFor []string
+	ours         bool   // the configuration has a callout block
+	forwardedFor string // the end of X-Forwarded-For, empty without one
 }
 
 var _ natsserver.ConnRecord = (*upgrade)(nil)
-
-// maxForwardedFor is how many bytes of X-Forwarded-For are kept; of more, none.
-const maxForwardedFor = 1024
 
 // Upgrade implements natsserver.Extension.
 func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRecord {
 	if r == nil {
 		return noUpgrade
 	}
-	u := &upgrade{}
-	size := 0
-	for _, v := range r.Header.Values("X-Forwarded-For") {
-		u.forwardedFor = append(u.forwardedFor, v)
-		size += len(v)
-	}
-	if size > maxForwardedFor {
-		u.forwardedFor = nil
-	}
+	u := &upgrade{forwardedFor: policy.Forwarded(r.Header.Values("X-Forwarded-For"))}
 	if cfg := calloutConfig(o); cfg != nil {
 		u.told, u.ours = cfg.Request.Pick(r), true
 	}

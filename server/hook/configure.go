@@ -1,23 +1,54 @@
 package hook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/callout"
+	"stamp/server/policy"
 )
 
-// configureHeaders checks what the headers block says of accounts.
+// configureHeaders checks what the headers block says of accounts, and whether all users could connect with it.
 func configureHeaders(o *natsserver.Options) error {
 	r := rulesOf(o.ExtensionBlock("headers"))
-	if r == nil {
-		return nil
+	if o.CheckConfig {
+		for _, text := range r.Warnings() {
+			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
+		}
 	}
 	operator := len(o.TrustedOperators)+len(o.TrustedKeys) > 0
 	known := func(name string) bool { return name == globalAccount || findAccount(o, name) != nil }
-	return r.Check(known, operator)
+	return errors.Join(r.Check(known, operator), r.CheckUsers(configuredUsers(o)))
+}
+
+// configuredUsers are the users of the configuration, as policy knows them.
+func configuredUsers(o *natsserver.Options) []policy.User {
+	var users []policy.User
+	add := func(name string, account *natsserver.Account, headers natsserver.ConfigValue) {
+		u := policy.User{Name: name, Account: globalAccount}
+		if account != nil {
+			u.Account = account.Name
+		}
+		u.System = u.Account == cmp.Or(o.SystemAccount, natsserver.DEFAULT_SYSTEM_ACCOUNT)
+		if h, ok := headers.(userHeaders); ok {
+			u.Claim = h.Claim
+		}
+		users = append(users, u)
+	}
+	for _, u := range o.Users {
+		add(u.Username, u.Account, u.Headers)
+	}
+	for _, u := range o.Nkeys {
+		add(u.Nkey, u.Account, u.Headers)
+	}
+	for _, u := range o.LeafNode.Users {
+		add(u.Username, u.Account, u.Headers)
+	}
+	return users
 }
 
 // defaultCalloutAccount is where a handler inside the server listens, when the

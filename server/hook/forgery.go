@@ -9,6 +9,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nuid"
+
+	"stamp/server/stamp"
 )
 
 // forgerySubject is where an account's forgeries are published, in the system account.
@@ -23,8 +25,10 @@ type Forgery struct {
 	natsserver.TypedEvent
 	Server natsserver.ServerInfo `json:"server"`
 	Client ForgeryClient         `json:"client"`
-	// Headers are names, as the client spelled them; the first of each message.
+	// Headers are names of the lines that were taken off, as the client spelled them; at most forgeryNames.
 	Headers []string `json:"headers,omitempty"`
+	// Lines is how many lines were taken off.
+	Lines uint64 `json:"lines,omitempty"`
 	// Error is why the last block that was refused was.
 	Error string `json:"error,omitempty"`
 	// Count is how many messages it tells of.
@@ -46,7 +50,7 @@ type ForgeryClient struct {
 // together are reported forgeryBurst times in forgeryEvery.
 const (
 	forgeryEvery = 10 * time.Second
-	forgeryNames = 8
+	forgeryNames = 16
 	forgeryBurst = 100
 	maxName      = 64 // bytes that are shown of a name
 )
@@ -107,13 +111,16 @@ func (f *forger) known() *deeds {
 	return f.deeds.Load()
 }
 
-func (f *forger) stripped(name []byte) {
+func (f *forger) stripped(r *stamp.Report) {
 	d := f.known()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if h := d.pending.Headers; len(h) < forgeryNames {
-		if shown := string(name[:min(len(name), maxName)]); !slices.Contains(h, shown) {
-			d.pending.Headers = append(h, shown)
+	d.pending.Lines += uint64(r.Stripped)
+	for _, name := range r.Names() {
+		if h := d.pending.Headers; len(h) < forgeryNames {
+			if shown := string(name[:min(len(name), maxName)]); !slices.Contains(h, shown) {
+				d.pending.Headers = append(h, shown)
+			}
 		}
 	}
 	f.report(d)

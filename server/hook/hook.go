@@ -5,6 +5,7 @@ package hook
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -18,8 +19,11 @@ type Hook struct {
 	counters counters
 	readers  readers
 	forgery  forgery
-	peers    peers
-	callout  calloutHook
+	// Warnings about claims.
+	leftOut, lookalikes notices
+	warned              atomic.Pointer[policy.Rules]
+	peers               peers
+	callout             calloutHook
 
 	renewing sync.Once
 	renewals *renewer

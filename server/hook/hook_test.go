@@ -234,7 +234,10 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%q: %v", name, !want)
 		}
 	}
-	options := parsed(t, `headers { sealed: [Session] }`)
+	options := parsed(t, `headers { sealed: [Session, traceparent] }`)
+	if !h.HideValue(options, "traceparent", false) {
+		t.Error("a sealed name that is reserved is shown by the second server")
+	}
 	for name, want := range map[string]bool{"Session": true, "session": true, "Color": false, "Nats-Trace-Dest": false} {
 		if h.HideValue(options, name, true) != want || h.HideValue(nil, name, true) {
 			t.Errorf("%q as it was sent: %v", name, !want)
@@ -263,5 +266,51 @@ func TestParseUser(t *testing.T) {
 	}
 	if _, err = (parser{}).ParseUser(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
 		t.Errorf("unknown function: error %v", err)
+	}
+}
+
+// Where servers talk to each other nothing is added, and lines that are the server's to write are removed.
+func TestNothingIsAddedWhereServersTalk(t *testing.T) {
+	s := inert(t)
+	options := parsed(t, `headers { all: {A: x} }`)
+	systemInfo := natsserver.AttachInfo{AttachedAccount: natsserver.AttachedAccount{System: true}}
+	for _, tt := range []struct {
+		subject string
+		info    natsserver.AttachInfo
+		added   bool
+	}{
+		{"foo", natsserver.AttachInfo{}, true},
+		{"$JS.SNAPSHOT.RESTORE.x", natsserver.AttachInfo{}, false},
+		{"$NRG.AE.x", natsserver.AttachInfo{}, false},
+		{"$JS.M.x", natsserver.AttachInfo{}, true},
+		{"_INBOX.x", natsserver.AttachInfo{}, true},
+		{"$JS.M.x", natsserver.AttachInfo{Kind: natsserver.LEAF}, false},
+		{"$JS.S.x", natsserver.AttachInfo{Kind: natsserver.LEAF}, false},
+		{"$NRG.AE.x", natsserver.AttachInfo{Kind: natsserver.LEAF}, false},
+		{"$JS.MX.x", natsserver.AttachInfo{Kind: natsserver.LEAF}, true},
+		{"foo", systemInfo, true},
+		{"$SYS.x", systemInfo, false},
+		{"_INBOX.x", systemInfo, false},
+		{"_R_.x", systemInfo, false},
+		{"_GR_.x", systemInfo, false},
+	} {
+		tt.info.Server, tt.info.Headers = s, options
+		att, err := New().Attach(&tt.info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for sent, want := range map[string][2]string{
+			"":                                 {"", "NATS/1.0\r\nA: x\r\n\r\n"},
+			"NATS/1.0\r\nB: y\r\na: z\r\n\r\n": {"NATS/1.0\r\nB: y\r\n\r\n", "NATS/1.0\r\nB: y\r\nA: x\r\n\r\n"},
+		} {
+			out, err := att.Rewriter.Rewrite(nil, &natsserver.PublishedMessage{Subject: []byte(tt.subject), Header: []byte(sent)})
+			expected := want[0]
+			if tt.added {
+				expected = want[1]
+			}
+			if err != nil || string(out) != expected {
+				t.Errorf("%s, %q: %q, %v; expected %q", tt.subject, sent, out, err, expected)
+			}
+		}
 	}
 }

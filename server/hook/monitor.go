@@ -77,12 +77,8 @@ func (h *Hook) HideMessage(hdr, payload []byte) (shownHdr, shownPayload []byte) 
 	return shownHdr, claim.RedactText(stamp.MaskPayload(payload))
 }
 
-// HideValue implements natsserver.Extension. What a client sent itself holds no stamped
-// value; of a sealed name, it may hold one that the client was trusted to pass on. Elsewhere, a
-// name that nobody can have stamped holds no secret.
+// HideValue implements natsserver.Extension. A sealed name is shown nowhere. What a client sent itself holds
+// no stamped value; elsewhere, a name that nobody can have stamped holds no secret.
 func (h *Hook) HideValue(block natsserver.ConfigValue, name string, sent bool) bool {
-	if sent {
-		return rulesOf(block).Seals(name)
-	}
-	return !errors.Is(field.CheckName(name), field.ErrNameReserved)
+	return rulesOf(block).Seals(name) || !sent && !errors.Is(field.CheckName(name), field.ErrNameReserved)
 }

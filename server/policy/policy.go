@@ -10,8 +10,8 @@
 //   - a user in the configuration: the headers in it
 //   - the headers block of the configuration (Rules): on every connection
 //
-// Nobody in the system account is stamped, or held to anything: raft and several system
-// services take messages for raw bytes.
+// Users of the system account cannot have headers of their own, but the headers block holds for them too. On
+// which subjects nothing is added is not decided here: see package hook.
 package policy
 
 import (
@@ -30,7 +30,7 @@ import (
 
 // Faults of a connection, beside those of its claim.
 var (
-	ErrSystemAccount = errors.New("headers claim for a user of the system account, which is never stamped")
+	ErrSystemAccount = errors.New("headers claim for a user of the system account, who cannot have headers of their own")
 	ErrScoped        = errors.New("headers claim in a user JWT that a scoped signing key signed; its headers belong in the scope's template")
 	ErrSetByServer   = errors.New("set by headers.all of the server")
 )
@@ -60,6 +60,7 @@ type Grant struct {
 	Names        []string     // stamped names, as spelled
 	LeftOut      []string     // names of its claim that are bound to other accounts
 	Claimed      bool         // its user JWT, or the scope of that, has a claim
+	Lookalikes   []string     // keys of its user JWT that seem meant for a claim and are not read
 }
 
 // For returns what c gets. An error refuses the connection; it names headers, never
@@ -74,19 +75,19 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	if cl == nil {
 		cl = &claim.Claim{}
 	}
-	if c.System {
-		if len(cl.Headers) > 0 {
-			return nil, ErrSystemAccount
-		}
-		return &Grant{}, nil
+	if c.System && len(cl.Headers) > 0 {
+		return nil, ErrSystemAccount
 	}
 	g := &Grant{CheckReplies: r.CheckReplies, Claimed: claimed}
+	if c.UserJWT != "" {
+		g.Lookalikes = claim.Lookalikes(c.UserJWT)
+	}
 	headers, err := r.headers(c, cl, g)
 	if err != nil {
 		return nil, err
 	}
 	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.seals, cl.Subscribe))
-	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: r.Provenance && len(headers) > 0}
+	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: r.Provenance && len(headers) > 0, Account: c.Account}
 	if len(headers) == 0 && len(o.Strip) == 0 {
 		return g, nil
 	}

@@ -27,12 +27,20 @@ type Rules struct {
 	RequireStampingPeers bool
 	// CheckReplies refuses a message whose answer its connection could not subscribe to.
 	CheckReplies bool
-	// Provenance tells the subject as published and the time in each stamped message.
+	// Provenance tells the account, the subject as published and the time in each stamped message.
 	Provenance bool
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
 	compiled *compiled
+	warnings []string
+	places   places
+}
+
+// places are where the block and some of its fields stand.
+type places struct {
+	block, maxHeaders, maxBytes conf.Place
+	all                         map[string]conf.Place // by folded name
 }
 
 // Protected is a name that the server alone may set.
@@ -58,9 +66,6 @@ type boundName struct {
 	set      *stamp.NameSet
 	accounts []string
 }
-
-// provenanceNames are those that package stamp adds.
-var provenanceNames = []string{"Stamp-Subject", "Stamp-Time"}
 
 // block is the headers block as written.
 type block struct {
@@ -88,8 +93,17 @@ func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	for _, p := range b.TrustedProxies {
 		r.parseProxy(p, faults)
 	}
+	r.places.block, r.places.maxHeaders, r.places.maxBytes = n.Place(), b.MaxHeaders.Place(), b.MaxBytes.Place()
 	r.compiled = r.compile()
 	return r
+}
+
+// Warnings are what is allowed, but protects less than it seems to.
+func (r *Rules) Warnings() []string {
+	if r == nil {
+		return nil
+	}
+	return r.warnings
 }
 
 func limit(name string, n conf.Node, faults *conf.Faults) int {
@@ -127,7 +141,7 @@ func (r *Rules) parseProtected(items []conf.Node, faults *conf.Faults) {
 			faults.Add(n, "protected: expected a name, or a block with a name and accounts")
 			continue
 		}
-		if checkPattern("protected", p.Name, n, seen, faults) {
+		if r.checkPattern("protected", p.Name, n, seen, faults) {
 			r.Protected = append(r.Protected, p)
 		}
 	}
@@ -141,15 +155,14 @@ func (r *Rules) parseSealed(items []conf.Node, faults *conf.Faults) {
 			faults.Add(n, "sealed: expected a name")
 			continue
 		}
-		if checkPattern("sealed", name, n, seen, faults) {
+		if r.checkPattern("sealed", name, n, seen, faults) {
 			r.Sealed = append(r.Sealed, name)
 		}
 	}
 }
 
-// checkPattern takes "*" too: whoever writes that has no publisher set a header, those
-// that steer the server included.
-func checkPattern(list, name string, n conf.Node, seen map[string]bool, faults *conf.Faults) bool {
+// checkPattern takes "*" too. It warns of names that a pattern does not reach.
+func (r *Rules) checkPattern(list, name string, n conf.Node, seen map[string]bool, faults *conf.Faults) bool {
 	if _, err := stamp.NewNameSet(name); err != nil {
 		faults.Add(n, "%s: %q is %v", list, name, stamp.ErrPattern)
 		return false
@@ -160,6 +173,10 @@ func checkPattern(list, name string, n conf.Node, seen map[string]bool, faults *
 		return false
 	}
 	seen[folded] = true
+	if spared := stamp.Spared(name); len(spared) > 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("%s: %s: the pattern %q leaves out %s: these steer the server or its clients; list those that you mean by their full names",
+			n.Place(), list, name, strings.Join(spared, ", ")))
+	}
 	return true
 }
 
@@ -168,8 +185,10 @@ func (r *Rules) parseAll(n conf.Node, fields map[string]conf.Node, faults *conf.
 		return
 	}
 	plain := make(map[string]any, len(fields))
+	r.places.all = make(map[string]conf.Place, len(fields))
 	for name, v := range fields {
 		plain[name] = v.Plain()
+		r.places.all[field.Fold(name)] = v.Place()
 		cl, err := claim.FromConfig(map[string]any{name: v.Plain()}, nil, claim.MaxLimits)
 		if err == nil && cl != nil {
 			err = checkTemplate(cl.Headers[0])
@@ -205,13 +224,13 @@ func (r *Rules) parseProxy(n conf.Node, faults *conf.Faults) {
 
 // compile makes the sets of names. Their patterns have been checked.
 func (r *Rules) compile() *compiled {
-	c := &compiled{seals: names(r.Sealed), set: map[string]*stamp.NameSet{}}
+	c := &compiled{seals: rule(r.Sealed), set: map[string]*stamp.NameSet{}}
 	var open, never []string
 	for _, p := range r.Protected {
 		if len(p.Accounts) == 0 {
 			open = append(open, p.Name)
 		} else {
-			c.bound = append(c.bound, boundName{names([]string{p.Name}), p.Accounts})
+			c.bound = append(c.bound, boundName{rule([]string{p.Name}), p.Accounts})
 		}
 	}
 	if r.All != nil {
@@ -220,9 +239,9 @@ func (r *Rules) compile() *compiled {
 		}
 	}
 	if r.Provenance {
-		never = append(never, provenanceNames...)
+		never = append(never, stamp.ProvenanceNames()...)
 	}
-	c.open, c.never = names(open), names(never)
+	c.open, c.never = rule(open), rule(never)
 	return c
 }
 
@@ -232,6 +251,18 @@ func names(patterns []string) *stamp.NameSet {
 		return nil
 	}
 	set, err := stamp.NewNameSet(patterns...)
+	if err != nil {
+		panic(fmt.Sprintf("policy: %v", err))
+	}
+	return set
+}
+
+// rule is names for what is taken away from publishers and readers.
+func rule(patterns []string) *stamp.NameSet {
+	if len(patterns) == 0 {
+		return nil
+	}
+	set, err := stamp.NewRuleSet(patterns...)
 	if err != nil {
 		panic(fmt.Sprintf("policy: %v", err))
 	}
@@ -262,7 +293,7 @@ func (r *Rules) Equal(other any) bool {
 	}
 	plain := func(r *Rules) Rules {
 		p := *r
-		p.compiled = nil
+		p.compiled, p.warnings, p.places = nil, nil, places{}
 		p.Protected = slices.Clone(p.Protected)
 		for i := range p.Protected {
 			p.Protected[i].place = conf.Place{}

@@ -181,7 +181,8 @@ func TestProtected(t *testing.T) {
 		{"stamped", Conn{User: configured("Session", "v")}, "Stamp-Time Color Session=v"},
 		{"stamped in the account", Conn{Account: "APP", User: configured("X-User", "v")}, "Stamp-Time Color X-User=v"},
 		{"stamped in another account", Conn{Account: "B", User: configured("X-User", "v")}, "Stamp-Time Color"},
-		{"system account", Conn{System: true}, "all"},
+		{"system account", Conn{System: true}, "Stamp-Time Color"},
+		{"permitted all, in the system account", Conn{System: true, User: permit("*")}, "session x_auth.user Stamp-Time Color"},
 		{"MQTT", Conn{MQTT: true}, "all"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -211,7 +212,7 @@ func TestAll(t *testing.T) {
 		{"MQTT", Conn{MQTT: true, Vars: vars}, "session x_auth.user Stamp-Time Color X-User=ann"},
 		{"of this server's own making", Conn{Solicited: true, Vars: vars}, "session Stamp-Time Color"},
 		{"of this server's own making, permitted", Conn{Solicited: true, Vars: vars, User: &claim.Claim{Publish: []string{"X-User"}}}, "session X-User Stamp-Time Color"},
-		{"system account", Conn{System: true}, "all"},
+		{"system account", Conn{System: true, Vars: vars}, "session Stamp-Time Color X-User=ann"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := kept(t, r, tt.conn); got != tt.want {
@@ -238,7 +239,7 @@ func TestAll(t *testing.T) {
 
 func TestProvenance(t *testing.T) {
 	r := mustParse(t, "provenance: true")
-	if got := kept(t, r, Conn{User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Subject=foo Stamp-Time=2") {
+	if got := kept(t, r, Conn{Account: "APP", User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2") {
 		t.Errorf("stamped: %q", got)
 	}
 	// Who is not stamped cannot say where it comes from either, whatever it is permitted.
@@ -259,7 +260,7 @@ func TestSealed(t *testing.T) {
 		{"permitted by a pattern", "x_auth.user X-User Stamp-Time Color", Conn{User: &claim.Claim{Subscribe: []string{"X-Auth-U*"}}}},
 		{"to publish is not to subscribe", "X-User Stamp-Time Color", Conn{User: &claim.Claim{Publish: []string{"*"}}}},
 		{"permitted all", "all", Conn{User: &claim.Claim{Subscribe: []string{"*"}}}},
-		{"system account", "all", Conn{System: true}},
+		{"system account", "X-User Stamp-Time Color", Conn{System: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g, err := r.For(tt.conn)
@@ -331,20 +332,33 @@ func TestClientIP(t *testing.T) {
 		{"10.0.0.1", "198.51.100.1", []string{"1.1.1.1, 198.51.100.1"}},
 		{"10.0.0.1", "198.51.100.1", []string{"1.1.1.1", "198.51.100.1,\t192.0.2.7 , 10.2.3.4"}},
 		{"10.0.0.1", "10.2.3.4", []string{"10.2.3.4"}},
-		{"10.0.0.1", "10.0.0.1", []string{"1.1.1.1, unknown"}},
-		{"10.0.0.1", "10.0.0.1", []string{"1.1.1.1:80"}},
-		{"10.0.0.1", "10.0.0.1", []string{""}},
+		{"10.0.0.1", "", []string{"1.1.1.1, unknown"}},
+		{"10.0.0.1", "", []string{"1.1.1.1, x, 10.2.3.4"}},
+		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1:80"}},
+		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1:80, 10.2.3.4:443"}},
+		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]:80"}},
+		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]"}},
+		{"10.0.0.1", "", []string{"[1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1, ,,"}},
+		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1", ""}},
+		{"10.0.0.1", "", []string{""}},
+		{"10.0.0.1", "", []string{" , "}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("junk", 1000) + ", 1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("junk", 1000), "1.1.1.1"}},
+		{"10.0.0.1", "1.1.1.1", []string{strings.Repeat("6.6.6.6,", 1000) + "1.1.1.1"}},
+		{"10.0.0.1", "", []string{strings.Repeat("10.0.0.1,", 1000)}},
+		{"10.0.0.1", "", []string{"1.1.1.1, " + strings.Repeat("x", 5000)}},
 		{"::1", "198.51.100.1", []string{"::ffff:198.51.100.1"}},
 		{"::ffff:10.0.0.1", "2001:db8::1", []string{"2001:0DB8::0001"}},
 		{"fe80::1%eth0", "fe80::1", nil},
 		{"pipe", "", []string{"1.1.1.1"}},
 		{"", "", nil},
 	} {
-		if got := r.ClientIP(tt.socket, tt.forwarded); got != tt.want {
+		if got := r.ClientIP(tt.socket, Forwarded(tt.forwarded)); got != tt.want {
 			t.Errorf("%s, %q: %q, want %q", tt.socket, tt.forwarded, got, tt.want)
 		}
 	}
-	if got := (*Rules)(nil).ClientIP("127.0.0.1", []string{"1.1.1.1"}); got != "127.0.0.1" {
+	if got := (*Rules)(nil).ClientIP("127.0.0.1", "1.1.1.1"); got != "127.0.0.1" {
 		t.Errorf("nobody is trusted: %q", got)
 	}
 }
@@ -354,8 +368,8 @@ func FuzzClientIP(f *testing.F) {
 	r := mustParse(f, `trusted_proxies: ["10.0.0.0/8"]`)
 	f.Add("10.0.0.1", "1.1.1.1, 10.0.0.2")
 	f.Fuzz(func(t *testing.T, socket, forwarded string) {
-		got := r.ClientIP(socket, []string{forwarded})
-		if again := r.ClientIP(socket, []string{"6.6.6.6, 198.51.100.1, " + forwarded}); again != got && got != "" && !r.trusts(addressOf(t, got)) {
+		got := r.ClientIP(socket, Forwarded([]string{forwarded}))
+		if again := r.ClientIP(socket, Forwarded([]string{"6.6.6.6, 198.51.100.1, " + forwarded})); again != got && got != "" && !r.trusts(addressOf(t, got)) {
 			t.Errorf("%q, %q: %q, and with more in front %q", socket, forwarded, got, again)
 		}
 	})
@@ -388,4 +402,55 @@ func addressOf(t *testing.T, text string) netip.Addr {
 		t.Fatalf("%q is no address", text)
 	}
 	return a
+}
+
+// A pattern does not reach what servers and clients act on; a name that is listed does.
+func TestPatternsSpareNamesThatSteer(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, reached, spared string
+		warns                    bool
+	}{
+		{"*", "X-User traceparent Stamp-Time Nat", "Nats-Msg-Id nats_rollup Nmqtt-Pub KV-Operation Status Description Accept-Encoding Content-Encoding Nats-Schedule", true},
+		{"Nats-*", "", "Nats-Msg-Id Nats-Schedule-Target", true},
+		{"Nats-M*", "", "Nats-Msg-Id", true},
+		{"N*", "Name", "Nats-Msg-Id Nmqtt-Pub", true},
+		{"Nats-Schedule*", "Nats-Schedule nats.schedule_target", "Nats-Msg-Id", false},
+		{"Nats-Schedule-S*", "Nats-Schedule-Source", "Nats-Schedule", false},
+		{"Nats-Msg-Id", "nats_msg_id", "Nats-Rollup", false},
+		{"KV-Operation", "kv.operation", "", false},
+		{"X-*", "X-User", "Status", false},
+	} {
+		// Few patterns are compared one by one, many are looked up.
+		for _, more := range []string{"", `, "Q1*", Q2, "Q3*", Q4, "Q5*", Q6, "Q7*", Q8, "Q9*", Q10`} {
+			for _, list := range []string{"sealed", "protected"} {
+				r := mustParse(t, list+`: ["`+tt.pattern+`"`+more+`]`)
+				if warns := len(r.Warnings()) > 0; warns != tt.warns {
+					t.Errorf("%s: warnings %q", tt.pattern, r.Warnings())
+				}
+				has := func(name string) bool { return r.Seals(name) }
+				if list == "protected" {
+					has = func(name string) bool { return r.compiled.open.Has([]byte(name)) }
+				}
+				for _, name := range strings.Fields(tt.reached) {
+					if !has(name) {
+						t.Errorf("%s: %s does not reach %s", list, tt.pattern, name)
+					}
+				}
+				for _, name := range strings.Fields(tt.spared) {
+					if has(name) {
+						t.Errorf("%s: %s reaches %s", list, tt.pattern, name)
+					}
+				}
+			}
+		}
+	}
+	r := mustParse(t, `sealed: ["Status", "*"]`)
+	if !r.Seals("status") || r.Seals("Nats-Msg-Id") || len(r.Warnings()) != 1 || !strings.Contains(r.Warnings()[0], ":2:21: sealed: the pattern \"*\" leaves out nats-*") {
+		t.Errorf("beside a name that is listed: %q", r.Warnings())
+	}
+	if g, err := r.For(Conn{User: &claim.Claim{Subscribe: []string{"X-*"}}}); err != nil || g.Seal == nil {
+		t.Fatal(err)
+	} else if out, n := g.Seal.Cut(nil, []byte("NATS/1.0\r\nNats-Msg-Id: 7\r\nX-A: 1\r\nB: 2\r\n\r\n")); n != 1 || !strings.Contains(string(out), "Nats-Msg-Id: 7\r\nX-A: 1\r\n") {
+		t.Errorf("with a permission: %q", out)
+	}
 }

@@ -19,10 +19,33 @@ func (s *Stamp) Append(dst, subject, block []byte) ([]byte, error) {
 	return s.AppendReport(dst, subject, block, &r)
 }
 
+// MaxReported is how many different names of removed lines a Report holds.
+const MaxReported = 16
+
 // Report is what was removed from a block.
 type Report struct {
-	Stripped int    // lines
-	Name     []byte // of the first one, as the publisher spelled it, within the block
+	Stripped int // lines
+
+	names [MaxReported][]byte // within the block
+	named int
+}
+
+// Names are those of the removed lines, as the publisher spelled them, each spelling once; the first
+// MaxReported of them. They are parts of the block.
+func (r *Report) Names() [][]byte { return r.names[:r.named] }
+
+func (r *Report) add(name []byte) {
+	r.Stripped++
+	if r.named == MaxReported {
+		return
+	}
+	for _, n := range r.names[:r.named] {
+		if bytes.Equal(n, name) {
+			return
+		}
+	}
+	r.names[r.named] = name
+	r.named++
 }
 
 // AppendReport is Append, and reports what was removed of block.
@@ -34,14 +57,31 @@ func (s *Stamp) AppendReport(dst, subject, block []byte, r *Report) ([]byte, err
 	if len(block) == 0 {
 		return s.appendAlone(dst, subject), nil
 	}
-	start := len(dst)
 	dst = slices.Grow(dst, len(block)+s.MaxLen())
-	dst, err := s.appendKept(dst, block, r)
+	start := len(dst)
+	dst, err := s.appendKept(dst, block, s.Adds(), r)
 	if err != nil {
 		*r = Report{}
 		return dst[:start], err
 	}
 	return append(s.appendLines(dst, subject), crlf...), nil
+}
+
+// Strip appends block to dst as Append does, with the same checks and without the same lines, but adds
+// nothing. It is for messages that must not grow, and for those that the server takes for raw bytes: what
+// has no block gets none.
+func (s *Stamp) Strip(dst, block []byte, r *Report) ([]byte, error) {
+	*r = Report{}
+	if len(block) == 0 {
+		return dst, nil
+	}
+	start := len(dst)
+	dst, err := s.appendKept(dst, block, false, r)
+	if err != nil {
+		*r = Report{}
+		return dst[:start], err
+	}
+	return append(dst, crlf...), nil
 }
 
 // appendAlone appends the block of a message that had none.
@@ -69,15 +109,16 @@ func (s *Stamp) appendLines(dst, subject []byte) []byte {
 		}
 	}
 	if s.provenance {
-		dst = appendProvenance(dst, subject)
+		dst = s.appendProvenance(dst, subject)
 	}
 	return dst
 }
 
 // appendKept checks block and appends it without its blank line and without the
-// lines that are the server's to write. Lines are kept in runs, one copy each.
-func (s *Stamp) appendKept(dst, block []byte, r *Report) ([]byte, error) {
-	if !s.Adds() && isBareStatus(block) {
+// lines that are the server's to write. Lines are kept in runs, one copy each. adds tells whether lines
+// will be put behind what is kept.
+func (s *Stamp) appendKept(dst, block []byte, adds bool, r *Report) ([]byte, error) {
+	if !adds && isBareStatus(block) {
 		return append(dst, block[:len(block)-len(crlf)]...), nil
 	}
 	at, err := statusLine(block)
@@ -93,9 +134,7 @@ func (s *Stamp) appendKept(dst, block []byte, r *Report) ([]byte, error) {
 		if s.strips(block[at:colon]) {
 			dst = append(dst, block[run:at]...)
 			run = next
-			if r.Stripped++; r.Stripped == 1 {
-				r.Name = block[at:colon]
-			}
+			r.add(block[at:colon])
 		}
 		at = next
 	}

@@ -93,6 +93,9 @@ var grammar = regexp.MustCompile(`\A` +
 	"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + `[\t\x20-\x7e\x{80}-\x{ff}]*\r\n)*` +
 	`\r\n(?:\r\n)?\z`)
 
+// breaks are the characters outside of ASCII that break lines for some readers.
+var breaks = regexp.MustCompile(`[\x{80}-\x{9f}\x{2028}\x{2029}]`)
+
 var bareStatus = regexp.MustCompile(`\ANATS/1\.0 [1-9][0-9]{2}\r\n\r\n\z`)
 
 func fitsGrammar(block []byte) bool {
@@ -100,7 +103,7 @@ func fitsGrammar(block []byte) bool {
 	for i, c := range block {
 		latin1[i] = rune(c)
 	}
-	return grammar.MatchString(string(latin1)) && utf8.Valid(block)
+	return grammar.MatchString(string(latin1)) && utf8.Valid(block) && !breaks.Match(block)
 }
 
 func FuzzGrammar(f *testing.F) {

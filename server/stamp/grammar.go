@@ -17,7 +17,7 @@ import (
 //	status = %x31-39 2DIGIT
 //	text   = %x21-7E *%x20-7E
 //	line   = token ":" value CRLF            ; token of RFC 9110, section 5.6.2
-//	value  = *( HTAB / %x20-7E / UTF8-2 / UTF8-3 / UTF8-4 )   ; RFC 3629
+//	value  = *( HTAB / %x20-7E / UTF8-2 / UTF8-3 / UTF8-4 )   ; RFC 3629, see below
 //
 // The blank line must end the block exactly where the protocol line said, but for
 // a second one, which is left out: so a nats-server asks JetStream for what its MQTT
@@ -31,6 +31,9 @@ import (
 // ADR-4 does not provide for it: nats.java refuses such a message, and nats.py
 // delivers it without any header. Such a reader sees no stamp, never a forged
 // one.
+//
+// Of these characters, the controls U+0080 to U+009F and the separators U+2028 and U+2029 are refused, as they
+// are in a stamp: some readers break a line there, and take what follows for a header of its own.
 //
 // The texts are sent to the publisher within -ERR '...', so they hold no quotes.
 var (
@@ -119,10 +122,23 @@ func headerLine(block []byte, at int) (colon, next int, err error) {
 	if next, err = lineEnd(block, end); err != nil {
 		return 0, 0, err
 	}
-	if high && !utf8.Valid(block[colon+1:end]) {
-		return 0, 0, ErrUTF8
+	if high {
+		err = checkText(block[colon+1 : end])
 	}
-	return colon, next, nil
+	return colon, next, err
+}
+
+// checkText checks a value with bytes that are not ASCII, and without control characters that are.
+func checkText(value []byte) error {
+	if !utf8.Valid(value) {
+		return ErrUTF8
+	}
+	for _, r := range string(value) {
+		if r != '\t' && field.BreaksText(r) {
+			return ErrControl
+		}
+	}
+	return nil
 }
 
 // nameFault says what is wrong with the line at block[at], whose token ends at

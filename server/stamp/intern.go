@@ -47,7 +47,7 @@ func (s *Stamp) digest() digest {
 	b := make([]byte, 0, len(s.block)+256)
 	b = appendString(b, s.block)
 	if s.provenance {
-		b = append(b, 'p')
+		b = appendString(append(b, 'p'), s.account)
 	}
 	b = appendInt(b, len(s.parts))
 	for _, p := range s.parts {
@@ -65,6 +65,9 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
+	if s.spares {
+		b = append(b, 's')
+	}
 	if s.except != nil {
 		b = append(b, s.except.sum[:]...)
 	}

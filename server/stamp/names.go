@@ -18,6 +18,7 @@ var ErrPattern = errors.New("not a header name, nor the beginning of one followe
 type NameSet struct {
 	names, prefixes table
 	except          *NameSet // names that are not in the set, whatever the rest says
+	spares          bool     // beginnings do not reach names that steer the server or its clients
 	sum             digest   // of what is in it, for intern; only of exported sets
 }
 
@@ -49,6 +50,37 @@ func NewNameSet(patterns ...string) (*NameSet, error) {
 	s := newNameSet(names, prefixes)
 	s.sum = s.digest()
 	return s, nil
+}
+
+// NewRuleSet makes a set as NewNameSet does, for names that are taken away from whoever sends or reads them.
+// Deduplication, key-value buckets and much else would break without the names that steer the server or its
+// clients. So its patterns do not reach these, but for one that begins with Nats-Schedule, whose names may well
+// be withheld from publishers. Listed by its full name, each is in the set.
+func NewRuleSet(patterns ...string) (*NameSet, error) {
+	s, err := NewNameSet(patterns...)
+	if err != nil {
+		return nil, err
+	}
+	s.spares = true
+	s.sum = s.digest()
+	return s, nil
+}
+
+// schedules begins the names, folded, that a pattern of a rule reaches although they steer the server.
+const schedules = "nats-schedule"
+
+// Spared returns which names a pattern does not reach in a rule set.
+func Spared(pattern string) []string {
+	prefix, ok := strings.CutSuffix(pattern, "*")
+	if !ok || strings.HasPrefix(field.Fold(prefix), schedules) {
+		return nil
+	}
+	return field.SteeringWith(prefix)
+}
+
+// reaches tells whether name, whose first bytes are a beginning in the set, is in it by that.
+func (s *NameSet) reaches(beginning int, name []byte) bool {
+	return !s.spares || !field.Steers(name) || beginning >= len(schedules) && field.EqualFolded(schedules, name[:len(schedules)])
 }
 
 // newNameSet takes what is folded, and keeps names and prefixes.
@@ -110,7 +142,7 @@ func (s *NameSet) Without(except *NameSet) *NameSet {
 	if without.Empty() {
 		return nil
 	}
-	without.except = except
+	without.except, without.spares = except, s.spares
 	if s.except != nil {
 		without.except = union(s.except, except)
 	}
@@ -147,12 +179,12 @@ func (s *NameSet) has(name []byte) bool {
 	// The hash of the name passes the hashes of all its beginnings.
 	h := uint32(hashStart)
 	for i, c := range name {
-		if s.prefixes.has(name[:i], h) {
+		if s.prefixes.has(name[:i], h) && s.reaches(i, name) {
 			return true
 		}
 		h = hashStep(h, c)
 	}
-	return s.prefixes.has(name, h) || s.names.has(name, h)
+	return s.prefixes.has(name, h) && s.reaches(len(name), name) || s.names.has(name, h)
 }
 
 func (s *NameSet) hasFew(name []byte) bool {
@@ -162,7 +194,7 @@ func (s *NameSet) hasFew(name []byte) bool {
 		}
 	}
 	for _, p := range s.prefixes.entries {
-		if len(p) <= len(name) && field.EqualFolded(p, name[:len(p)]) {
+		if len(p) <= len(name) && field.EqualFolded(p, name[:len(p)]) && s.reaches(len(p), name) {
 			return true
 		}
 	}

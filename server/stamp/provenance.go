@@ -2,14 +2,19 @@ package stamp
 
 import (
 	"errors"
+	"fmt"
 	"time"
-	"unicode/utf8"
+
+	"stamp/server/field"
 )
 
-// Provenance is two more lines: Stamp-Subject, the subject that the message was published
-// on, and Stamp-Time, when, by the server's clock. JetStream can bring a stored message to
-// another subject, with the stamp of its author; a receiver who compares sees that.
+// Provenance is three more lines: Stamp-Account, the account of the connection that published the message;
+// Stamp-Subject, the subject that it was published on there; and Stamp-Time, when, by the server's clock.
+// JetStream can bring a stored message to another subject, with the stamp of its author; a receiver who
+// compares sees that. An import can give a subject of one account the name of another one, so that a subject
+// says nothing without its account.
 const (
+	AccountName = "Stamp-Account"
 	SubjectName = "Stamp-Subject"
 	TimeName    = "Stamp-Time"
 )
@@ -20,12 +25,31 @@ const timeForm = "2006-01-02T15:04:05.000000000Z"
 // MaxProvenanceSubject is the length in bytes of a subject for which MaxLen has room.
 const MaxProvenanceSubject = 256
 
-const maxProvenance = len(SubjectName+": "+crlf+TimeName+": "+timeForm+crlf) + MaxProvenanceSubject
+// maxProvenance is the length of the lines but for the account.
+const maxProvenance = len(AccountName+": "+crlf+SubjectName+": "+crlf+TimeName+": "+timeForm+crlf) + MaxProvenanceSubject
 
 // ErrProvenance refuses a message whose subject cannot stand in a header.
 var ErrProvenance = errors.New("subject holds a control character or is not UTF-8, and cannot be put into a header")
 
-var provenanceSet = mustNameSet(SubjectName, TimeName)
+// ErrProvenanceAccount refuses an account whose name cannot stand in a header.
+var ErrProvenanceAccount = errors.New("name of the account cannot be put into a header")
+
+// ProvenanceNames returns the names of the lines that provenance adds.
+func ProvenanceNames() []string { return []string{AccountName, SubjectName, TimeName} }
+
+// CheckProvenance tells whether an account can be named in a header.
+func CheckProvenance(account string) error {
+	clean, err := field.CleanValue(account)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrProvenanceAccount, err)
+	case clean != account || account == "":
+		return ErrProvenanceAccount
+	}
+	return nil
+}
+
+var provenanceSet = mustNameSet(ProvenanceNames()...)
 
 func mustNameSet(patterns ...string) *NameSet {
 	s, err := NewNameSet(patterns...)
@@ -41,11 +65,13 @@ var now = time.Now
 // validProvenance tells whether subject can stand in a header.
 func validProvenance(subject []byte) bool {
 	end, high := scanValue(subject, 0)
-	return end == len(subject) && (!high || utf8.Valid(subject))
+	return end == len(subject) && (!high || checkText(subject) == nil)
 }
 
-func appendProvenance(dst, subject []byte) []byte {
-	dst = append(dst, SubjectName+": "...)
+func (s *Stamp) appendProvenance(dst, subject []byte) []byte {
+	dst = append(dst, AccountName+": "...)
+	dst = append(dst, s.account...)
+	dst = append(dst, crlf+SubjectName+": "...)
 	dst = append(dst, subject...)
 	dst = append(dst, crlf+TimeName+": "...)
 	dst = now().UTC().AppendFormat(dst, timeForm)

@@ -15,7 +15,7 @@ func at(t *testing.T, when time.Time) {
 
 func TestProvenance(t *testing.T) {
 	at(t, time.Date(2026, 1, 2, 3, 4, 5, 600, time.FixedZone("", 3600)))
-	const lines = "Stamp-Subject: app.a\r\nStamp-Time: 2026-01-02T02:04:05.000000600Z\r\n"
+	const lines = "Stamp-Account: APP\r\nStamp-Subject: app.a\r\nStamp-Time: 2026-01-02T02:04:05.000000600Z\r\n"
 	for _, tt := range []struct {
 		name    string
 		headers []Header
@@ -24,13 +24,13 @@ func TestProvenance(t *testing.T) {
 	}{
 		{"alone", claims[0], "", "NATS/1.0\r\nSession: 0af3\r\n" + lines + "\r\n"},
 		{"with a block", claims[0], "NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nSession: 0af3\r\n" + lines + "\r\n"},
-		{"forged", claims[0], "NATS/1.0\r\nstamp_subject: x\r\nSTAMP.TIME: y\r\n\r\n", "NATS/1.0\r\nSession: 0af3\r\n" + lines + "\r\n"},
+		{"forged", claims[0], "NATS/1.0\r\nstamp_account: z\r\nstamp_subject: x\r\nSTAMP.TIME: y\r\n\r\n", "NATS/1.0\r\nSession: 0af3\r\n" + lines + "\r\n"},
 		{"on a subject that no header is for", claims[3], "", "NATS/1.0\r\n" + lines + "\r\n"},
 		{"no headers", nil, "", "NATS/1.0\r\n" + lines + "\r\n"},
 		{"no headers, a block", nil, "NATS/1.0 100 x\r\nA: b\r\n\r\n", "NATS/1.0 100 x\r\nA: b\r\n" + lines + "\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := Compile(tt.headers, Options{Provenance: true})
+			s, err := Compile(tt.headers, Options{Provenance: true, Account: "APP"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,11 +46,11 @@ func TestProvenance(t *testing.T) {
 }
 
 func TestProvenanceRefusesSubjectsThatCannotBeHeaders(t *testing.T) {
-	s, err := Compile(claims[0], Options{Provenance: true})
+	s, err := Compile(claims[0], Options{Provenance: true, Account: "APP"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"a\rb", "a\nb", "a\x00b", "a\x7f", "a.\xff"} {
+	for _, subject := range []string{"a\rb", "a\nb", "a\x00b", "a\x7f", "a.\xff", "a.\u2028b", "a.\u0085b"} {
 		if out, err := s.Append([]byte("x"), []byte(subject), nil); !errors.Is(err, ErrProvenance) || string(out) != "x" {
 			t.Errorf("%q: %q, %v", subject, out, err)
 		}
@@ -63,7 +63,7 @@ func TestProvenanceRefusesSubjectsThatCannotBeHeaders(t *testing.T) {
 }
 
 func TestProvenanceAllocatesNothing(t *testing.T) {
-	s, err := Compile(claims[0], Options{Provenance: true})
+	s, err := Compile(claims[0], Options{Provenance: true, Account: "APP"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,24 @@ func TestProvenanceAllocatesNothing(t *testing.T) {
 }
 
 func TestProvenanceTellsStampsApart(t *testing.T) {
-	with, err := Compile(claims[0], Options{Provenance: true})
+	with, err := Compile(claims[0], Options{Provenance: true, Account: "APP"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if with == mustCompile(t, claims[0]) {
 		t.Error("a stamp with provenance is one without")
+	}
+}
+
+func TestProvenanceRefusesAccountsThatCannotBeHeaders(t *testing.T) {
+	for _, account := range []string{"", " A", "a\r\nX-User: admin", "a\u2028b", "\xff"} {
+		if _, err := Compile(claims[0], Options{Provenance: true, Account: account}); !errors.Is(err, ErrProvenanceAccount) {
+			t.Errorf("%q: %v", account, err)
+		}
+	}
+	a, errA := Compile(claims[0], Options{Provenance: true, Account: "A"})
+	b, errB := Compile(claims[0], Options{Provenance: true, Account: "B"})
+	if errA != nil || errB != nil || a == b {
+		t.Error("stamps of two accounts are one")
 	}
 }

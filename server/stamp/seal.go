@@ -20,6 +20,9 @@ import (
 // be in it.
 type Seal struct {
 	hidden *NameSet
+
+	once      sync.Once
+	automaton *automaton // of hidden
 }
 
 var seals = struct {
@@ -37,7 +40,7 @@ func NewSeal(hidden *NameSet) *Seal {
 	if same := seals.known[hidden.sum].Value(); same != nil {
 		return same
 	}
-	s := &Seal{hidden}
+	s := &Seal{hidden: hidden}
 	seals.known[hidden.sum] = weak.Make(s)
 	runtime.AddCleanup(s, forgetSeal, hidden.sum)
 	return s
@@ -124,13 +127,29 @@ func (s *Seal) withhold(dst, block []byte) ([]byte, int) {
 	return dst, 1
 }
 
-// maxSuspect is the longest name, in bytes, that mayHold looks into.
-const maxSuspect = 256
-
 // mayHold tells whether any reader, however lax, could see a hidden name: lines end at
 // any CR or LF, spaces and control characters do not count, and a name may begin anywhere
-// in its line, since some readers skip the first bytes of a block without looking.
+// in its line, since some readers skip the first bytes of a block without looking. Names that
+// the reader is permitted within a hidden pattern count as hidden here.
 func (s *Seal) mayHold(block []byte) bool {
+	x := search{automaton: s.find()}
+	return x.block(block)
+}
+
+// find returns the automaton for the hidden names, which is made for the first block that clients read
+// differently: few readers ever meet one.
+func (s *Seal) find() *automaton {
+	s.once.Do(func() { s.automaton = newAutomaton(s.hidden) })
+	return s.automaton
+}
+
+// search looks for hidden names in a block.
+type search struct {
+	*automaton
+	visited int // steps of the automaton, for a test
+}
+
+func (x *search) block(block []byte) bool {
 	for len(block) > 0 {
 		line := block
 		if end := bytes.IndexAny(block, "\r\n"); end >= 0 {
@@ -139,20 +158,26 @@ func (s *Seal) mayHold(block []byte) bool {
 			block = nil
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon < 0 {
-			continue
-		}
-		name := bytes.TrimFunc(line[:colon], isBlank)
-		if len(name) > maxSuspect {
+		if colon >= 0 && x.name(bytes.TrimFunc(line[:colon], isBlank)) {
 			return true
-		}
-		for from := range name {
-			if s.hidden.Has(name[from:]) {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+// name tells whether a hidden name is what name ends with, or a hidden pattern begins within it.
+func (x *search) name(name []byte) bool {
+	if len(name) == 0 {
+		return false
+	}
+	at := int32(0)
+	for _, c := range name {
+		if x.states[at].begins {
+			return true
+		}
+		at = x.step(at, field.FoldByte(c))
+	}
+	return x.states[at].begins || x.states[at].ends
 }
 
 func isBlank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }

@@ -54,6 +54,7 @@ type Stamp struct {
 	names []string   // as spelled in the headers, within block
 
 	provenance bool
+	account    string // that provenance tells
 }
 
 // Options are what a stamp does beside its headers.
@@ -62,6 +63,8 @@ type Options struct {
 	Strip []*NameSet
 	// Provenance adds to each message where and when it was published, see provenance.go.
 	Provenance bool
+	// Account is what provenance says of the publisher.
+	Account string
 }
 
 // part is a run of lines that share their subjects.
@@ -86,6 +89,10 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 		return nil, err
 	}
 	if s.provenance {
+		if err := CheckProvenance(o.Account); err != nil {
+			return nil, err
+		}
+		s.account = strings.Clone(o.Account)
 		s.strip = append(s.strip, provenanceSet)
 	}
 	return intern(s), nil
@@ -188,9 +195,9 @@ func (s *Stamp) MaxLen() int {
 	case !s.provenance:
 		return len(s.block)
 	case s.block == "":
-		return len(opening) + maxProvenance + len(crlf)
+		return len(opening) + maxProvenance + len(s.account) + len(crlf)
 	}
-	return len(s.block) + maxProvenance
+	return len(s.block) + maxProvenance + len(s.account)
 }
 
 // Adds tells whether the stamp puts lines on messages, and does not only remove some.

@@ -1,15 +1,15 @@
 // Checks messages with docs/examples/receiver/receiver.mjs: each line is JSON with the
-// header block in base64, the subject, the age in ms that is allowed, and the subjects that
+// header block in base64, the subject, the account, the age in ms that is allowed, and the subjects that
 // are expected. It writes for each one line: "ok", or why not.
 import { createInterface } from "node:readline";
 import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
 import { check } from "../../docs/examples/receiver/receiver.mjs";
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { block, subject, max_age, subjects } = JSON.parse(line);
+  const { block, subject, account, max_age, subjects } = JSON.parse(line);
   const headers = block ? MsgHdrsImpl.decode(new Uint8Array(Buffer.from(block, "base64"))) : undefined;
   try {
-    check({ headers, subject }, max_age, ...subjects);
+    check({ headers, subject }, account, max_age, ...subjects);
     console.log("ok");
   } catch (err) {
     console.log(err.message);

@@ -3,15 +3,21 @@
 
 const clockSkew = 10_000; // ms that a server's clock may be ahead of ours
 
-// check throws unless m was published, no longer than maxAge ms ago, to a subject that matches
-// one of subjects, which may have wildcards: those that the service is for. It does not ask on
+// check throws unless m was published in the account, no longer than maxAge ms ago, to a subject that matches
+// one of subjects, which may have wildcards: those that the service is for. The account is a name, or in
+// operator mode a public key. A service that other accounts import calls check for each of them with the
+// subjects that they import it as: an import may give any subject any name. check does not ask on
 // which subject m came, since a pull request brings a message to a service under the subject
 // that it was stored under.
-export function check(m, maxAge, ...subjects) {
+export function check(m, account, maxAge, ...subjects) {
+  const by = m.headers?.values("Stamp-Account") ?? [];
   const subject = m.headers?.values("Stamp-Subject") ?? [];
   const when = m.headers?.values("Stamp-Time") ?? [];
-  if (subject.length !== 1 || when.length !== 1) {
+  if (by.length !== 1 || subject.length !== 1 || when.length !== 1) {
     throw new Error("message is not stamped, so that its author is nobody");
+  }
+  if (by[0] !== account) {
+    throw new Error(`message was published in another account: ${by[0]}`);
   }
   if (!subjects.some((s) => matches(s.split("."), subject[0].split(".")))) {
     throw new Error(`message was published to another subject: ${subject[0]}`);

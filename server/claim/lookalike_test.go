@@ -1,0 +1,32 @@
+package claim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestLookalikes(t *testing.T) {
+	for _, tt := range []struct{ payload, want string }{
+		{`{"nats":{"headers":{"Header":"x","headers":"y"},"header_permissions":{}}}`, ""},
+		{`{"headers":{"A":"x"},"nats":{"tags":["header:x"]}}`, ""},
+		{`{"nats":{"header":{"A":"SECRET"}}}`, `"header"`},
+		{`{"header":{"A":"SECRET"}}`, `"header"`},
+		{`{"nats":{"HeaderPermissions":{}}}`, `"HeaderPermissions"`},
+		{`{"nats":{"pub":{"Headers":{"A":"SECRET"}},"x":[{"h\u0065aders":1}]}}`, `"Headers" "headers"`},
+		{`{"nats":{"header":1,"header":2}}`, `"header"`},
+		{`{"nats":{"header":1}`, ""},
+		{`{"nats":{"header` + strings.Repeat("x", 100) + `":1}}`, fmt.Sprintf("%q...", "header"+strings.Repeat("x", 58))},
+	} {
+		if got := strings.Join(Lookalikes(rawToken(tt.payload)), " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.payload, got, tt.want)
+		}
+	}
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, `"header%d":1,`, i)
+	}
+	if n := len(Lookalikes(rawToken(`{"nats":{` + many.String() + `"x":1}}`))); n != maxLookalikes {
+		t.Errorf("%d keys", n)
+	}
+}
