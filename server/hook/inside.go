@@ -55,9 +55,7 @@ func (in *inside) start() error {
 	if err := callout.Connected(ctx, nc); err != nil {
 		return err
 	}
-	if err := in.handler.UseProbe(nc, in.probe); err != nil {
-		return err
-	}
+	in.handler.UseProbe(in.cfg.Account, in.probe)
 	return in.handler.Serve(nc)
 }
 
