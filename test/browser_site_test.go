@@ -121,7 +121,7 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 			issuer: %s
 			xkey: %s`, s.server.Addr(t), harness.Seed(t, user), harness.Seed(t, issuer), harness.Seed(t, xkey)))
 	} else {
-		s.server = harness.Start(t, websocket+fmt.Sprintf(browserInside, t.TempDir())+"\n\tcallout {"+handler("account: APP")+"\n\t}", "-DV")
+		s.server = harness.Start(t, websocket+fmt.Sprintf(browserInside, t.TempDir())+"\n\tcallout {"+strings.Replace(handler(""), "kind: login", "kind: login, account: APP", 1)+"\n\t}", "-DV")
 	}
 	nc := s.server.Connect(t, nats.UserInfo("backend", "backend"))
 	s.serveAPI(nc)

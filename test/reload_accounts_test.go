@@ -12,32 +12,6 @@ import (
 	"stamp/test/harness"
 )
 
-// When a reload makes the account of live callout users that of the callout too, they are denied the
-// subjects of callouts, as those are that come later: they could read everybody's credentials.
-func TestReloadMovesTheCalloutToTheAccountOfItsUsers(t *testing.T) {
-	app := startApplication(t)
-	conf := liveConf{url: app.url}.String()
-	s := harness.Start(t, conf)
-	l := connectLive(t, s, 1)
-	s.Reload(t, strings.Replace(conf, "callout {\n", "callout {\n account: APP\n", 1))
-	harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, s)["renewals"] == 1 })
-	n := 0
-	denied := func(raw *harness.Raw) bool {
-		n++
-		raw.Send("SUB $SYS.REQ.USER.AUTH stamp-callout a%d\r\n", n)
-		errs := untilPong(t, raw)
-		raw.Send("UNSUB a%d\r\n", n)
-		return len(errs) == 1 && strings.HasPrefix(errs[0], "-ERR 'Permissions Violation for Subscription")
-	}
-	if !denied(l.conns["live0"]) {
-		t.Error("the live user may subscribe to the subject of callouts")
-	}
-	if !denied(l.add("fresh", token("fresh"))) {
-		t.Error("a new user of the callout may subscribe to the subject of callouts")
-	}
-	l.expectAlive()
-}
-
 // A connection that a callout has put into an account ends with the account.
 func TestReloadRemovesTheAccountOfCalloutUsers(t *testing.T) {
 	op := harness.NewOperator(t)

@@ -441,7 +441,7 @@ func TestRenewRequests(t *testing.T) {
 	sub := subscriber(t, v.Server, password("svc"))
 	v.set(func(a asked, uc *jwt.UserClaims) error {
 		uc.Name = a.ConnectOptions.Username
-		uc.Tags = append(uc.Tags, forwarded.SessionTag("theirs/"+a.ConnectOptions.Username))
+		uc.Tags.Add(forwarded.SessionTag("Theirs/" + a.ConnectOptions.Username)) // in lower case
 		return nil
 	})
 	one, two := harness.Client(t, v.Server, named(password("alice"), "one")), harness.Client(t, v.Server, named(password("alice"), "two"))
@@ -451,12 +451,12 @@ func TestRenewRequests(t *testing.T) {
 	}
 	renewed(t, one, sub, 2)
 	renewed(t, two, sub, 2)
-	if n := ask(t, v.Server, forwarded.Renew{Session: "theirs/alice"}); n != 2 {
+	if n := ask(t, v.Server, forwarded.Renew{Session: "Theirs/alice"}); n != 2 {
 		t.Errorf("her session has %d connections", n)
 	}
 	renewed(t, one, sub, 3)
 	renewed(t, two, sub, 3)
-	if n := ask(t, v.Server, forwarded.Renew{Session: "theirs/alice", Kick: true}); n != 2 {
+	if n := ask(t, v.Server, forwarded.Renew{Session: "Theirs/alice", Kick: true}); n != 2 {
 		t.Errorf("her session has %d connections", n)
 	}
 	one.ExpectClosed()

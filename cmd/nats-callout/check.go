@@ -29,7 +29,25 @@ func (c *configuration) load() (*callout.Config, error) {
 		return nil, faults.Err()
 	}
 	cfg := callout.Parse(block, &faults)
-	return cfg, faults.Err()
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return cfg, cfg.CheckAccount(calloutAccount(n, cfg))
+}
+
+// calloutAccount is where a server with this configuration sends authorization requests.
+func calloutAccount(n conf.Node, cfg *callout.Config) string {
+	written := n.Get("authorization").Get("auth_callout")
+	account, named := written.Get("account").Plain().(string)
+	switch {
+	case cfg.Account != "":
+		return cfg.Account
+	case named:
+		return account
+	case written.IsZero():
+		return callout.DefaultAccount
+	}
+	return "$G" // upstream's default
 }
 
 type checkCommand struct{ configuration }

@@ -11,6 +11,8 @@ import (
 	"text/template"
 
 	"github.com/nats-io/nkeys"
+
+	"stamp/server/callout"
 )
 
 type keysCommand struct {
@@ -36,6 +38,9 @@ type keysMake struct {
 
 // Run makes all keys or none. The files can be read by their owner alone.
 func (c *keysMake) Run(s *streams) error {
+	if err := callout.CheckFIPS(); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
 	if err := os.MkdirAll(c.Directory, 0o700); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
@@ -91,6 +96,9 @@ type keysShow struct {
 }
 
 func (c *keysShow) Run(s *streams) error {
+	if err := callout.CheckFIPS(); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
 	if strings.ContainsAny(c.Account, " \t\r\n{}[]\"'#$;,=:") || c.Account == "" {
 		return usage(errors.New("--account: not the name of an account"), "")
 	}

@@ -38,7 +38,7 @@ type fields struct {
 	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key, or of a signing key
 	IssuerAccount string               `conf:"issuer_account"` // operator mode: whose signing key Issuer is
 	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key
-	Account       string               `conf:"account"`        // inside the server: where the handler listens
+	Account       string               `conf:"account"`        // where authorization requests are sent; not in operator mode
 	SigningKeys   map[string]conf.Node `conf:"signing_keys"`
 	Connect       *Connect             `conf:"connect"`
 	Request       forwarded.List       `conf:"request"`
@@ -64,6 +64,9 @@ func Load(file string) (*Config, error) {
 	}
 	var faults conf.Faults
 	cfg := Parse(n, &faults)
+	if CheckFIPS() != nil {
+		return nil, faults.Err()
+	}
 	if len(cfg.sources) == 0 {
 		faults.Add(n, "field %q is missing", "sessions")
 	}
@@ -76,12 +79,19 @@ func Load(file string) (*Config, error) {
 
 // Parse reads the block n. What is wrong is added to faults.
 func Parse(n conf.Node, faults *conf.Faults) *Config {
+	if err := CheckFIPS(); err != nil {
+		faults.Add(n, "%v", err)
+		return &Config{}
+	}
 	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue}}
 	n.Decode(&cfg.fields, faults)
 	files := sha256.New()
 	hashFiles(n, files)
 	files.Sum(cfg.files[:0])
 	cfg.keys = parseKeys(n, &cfg.fields, faults)
+	if cfg.IssuerAccount != "" && len(cfg.SigningKeys) == 0 {
+		faults.Add(n.Get("issuer_account"), needsSigningKeys)
+	}
 	cfg.parseKinds(n, faults)
 	if cfg.Queue < 1 {
 		faults.Add(n.Get("queue"), "queue must be 1 or more")
@@ -108,6 +118,8 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		// Without a scope nothing would say what its users may do.
 		faults.Add(cfg.Grants, "scoped is for signing_keys, of servers with operators")
 	}
+	cfg.grants.CheckLists(cfg.listedAccounts(), faults)
+	cfg.checkAccount(cfg.knownAccount(), faults)
 	if cfg.grants != nil && faults.Err() == nil {
 		cfg.warnings = append(cfg.warnings, cfg.grants.Warnings()...)
 	}
@@ -146,8 +158,8 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 	if c.Issuer == "" {
 		faults.Add(n, "field %q is missing: the seed of the account key that signs answers", "issuer")
 	}
-	if c.Account != "" {
-		faults.Add(n.Get("account"), "account is for a handler inside the server; here, the user of connect has one")
+	if c.Account != "" && len(c.SigningKeys) > 0 {
+		faults.Add(n.Get("account"), "account is not for servers with operators; here, the issuer tells it")
 	}
 	if len(c.Request.Cookies)+len(c.Request.Headers) > 0 {
 		faults.Add(n.Get("request"), "request belongs into the callout block of the server's configuration, which forwards them")

@@ -120,8 +120,9 @@ func public(kp nkeys.KeyPair) string {
 func (k *keys) sign(g *grant.Result, userNkey string, tags ...string) (string, error) {
 	user := *g.User
 	user.Subject = userNkey
-	// Not by Add, which writes them in lower case.
-	user.Tags = append(slices.Clip(user.Tags), tags...)
+	// Ours first: of tags that look alike, the first counts, and those of a grant may be a session's to
+	// choose. Not by Add, which writes them in lower case.
+	user.Tags = append(slices.Clip(jwt.TagList(tags)), user.Tags...)
 	if len(k.accounts) == 0 {
 		user.Audience = g.Account
 		return claim.Encode(&user, g.Claim, k.issuer)

@@ -138,13 +138,8 @@ func accountOf(nc *nats.Conn) (string, error) {
 	return info.Data.Account, nil
 }
 
-// UseProbe makes Ready work: connect makes a connection with that token, as
-// a client would, to the server that nc is connected to.
-func (h *Handler) UseProbe(nc *nats.Conn, connect func(token string) (*nats.Conn, error)) error {
-	account, err := accountOf(nc)
-	if err != nil {
-		return err
-	}
+// UseProbe makes Ready work: connect makes a connection with that token, as a client would, to the
+// server where callouts are sent in the account.
+func (h *Handler) UseProbe(account string, connect func(token string) (*nats.Conn, error)) {
 	h.prober.Store(&prober{connect: connect, account: account})
-	return nil
 }

@@ -73,6 +73,13 @@ func (r running) close() {
 
 func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, error) {
 	nc, o := r.nc, p.options
+	account, err := accountOf(nc)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.checkConnection(account); err != nil {
+		return nil, err
+	}
 	o.Connect = func(account string) (*nats.Conn, error) {
 		if account != "" {
 			return nil, errors.New("account is for a handler inside the server")
@@ -86,10 +93,8 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 	if err != nil {
 		return nil, err
 	}
-	if err = h.UseProbe(nc, cfg.Connect.Probe); err == nil {
-		err = h.Serve(nc)
-	}
-	if err != nil {
+	h.UseProbe(account, cfg.Connect.Probe)
+	if err = h.Serve(nc); err != nil {
 		h.Close()
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (s *subscription) each(from <-chan arrival, do func(arrival)) {
 		func() {
 			defer func() {
 				if recover() != nil {
-					s.h.malformed(errFault)
+					s.h.malformed(session.Fault(errFault))
 				}
 			}()
 			do(a)
@@ -161,7 +161,7 @@ var errFault = errors.New("fault in the callout handler; please report it")
 func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
 	defer func() {
 		if recover() != nil {
-			v, token, err = nil, "", errFault
+			v, token, err = nil, "", session.Fault(errFault)
 		}
 	}()
 	if v, err = h.Judge(ctx, &r.Request); err != nil {

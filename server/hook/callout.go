@@ -54,18 +54,19 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 	c := &h.callout
 	c.mu.Lock()
 	old, err := c.swap()
+	kept := c.inside.connections()
 	c.mu.Unlock()
 	if err != nil {
 		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
 		return
 	}
 	if old != nil {
-		old.leave()
+		old.leave(kept)
 	}
 	s.Noticef("Reloaded: callout handler")
 	h.renewer(s).askAll(s.StaleCallouts())
 	if old != nil {
-		old.stop()
+		old.stop(kept)
 	}
 }
 
@@ -82,7 +83,7 @@ func (c *calloutHook) swap() (old *inside, err error) {
 		c.inside = nil
 		c.serveOps("")
 	} else if old == nil || !old.cfg.Equal(cfg) {
-		next, err := startInside(c.server, cfg, c)
+		next, err := startInside(c.server, cfg, c, old)
 		if err != nil {
 			return nil, err
 		}

@@ -51,10 +51,6 @@ func configuredUsers(o *natsserver.Options) []policy.User {
 	return users
 }
 
-// defaultCalloutAccount is where a handler inside the server listens, when the
-// configuration names no account.
-const defaultCalloutAccount = "CALLOUT"
-
 const globalAccount = "$G"
 
 // configureCallout completes the options of a server whose handler is inside. All
@@ -77,6 +73,9 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	}
 	if cfg.Account == "" {
 		cfg.Account = o.AuthCallout.Account
+	}
+	if err := cfg.CheckAccount(cfg.Account); err != nil {
+		return err
 	}
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		o.AddExtensionAccount(cfg.Account)
@@ -156,7 +155,7 @@ func authCallout(o *natsserver.Options, cfg *callout.Config) *natsserver.AuthCal
 	issuer, xkey := cfg.PublicKeys()
 	ac := &natsserver.AuthCallout{Issuer: issuer, XKey: xkey, Account: cfg.Account}
 	if ac.Account == "" {
-		ac.Account = defaultCalloutAccount
+		ac.Account = callout.DefaultAccount
 	}
 	for _, name := range []string{o.Username, o.Websocket.Username, o.MQTT.Username} {
 		if name != "" {

@@ -23,6 +23,7 @@ type Hook struct {
 	leftOut, lookalikes notices
 	warned              atomic.Pointer[policy.Rules]
 	peers               peers
+	reported            lastReported // of account updates that lose headers
 	callout             calloutHook
 
 	renewing sync.Once

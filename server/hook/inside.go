@@ -2,8 +2,12 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +32,13 @@ type inside struct {
 	conns map[string]*nats.Conn // by account
 }
 
-func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook) (*inside, error) {
-	in := &inside{cfg: cfg, server: s, hook: hook, conns: map[string]*nats.Conn{}}
+// startInside starts a handler. It uses the connections of the previous one, if any, in the accounts that
+// both need, because at max_connections of the server or of an account it would get none.
+func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, prev *inside) (*inside, error) {
+	in := &inside{cfg: cfg, server: s, hook: hook, conns: prev.connections()}
+	maps.DeleteFunc(in.conns, func(account string, _ *nats.Conn) bool { return !slices.Contains(cfg.Accounts(), account) })
 	if err := in.start(); err != nil {
-		in.stop()
+		in.stop(prev.connections())
 		return nil, fmt.Errorf("callout: %w", err)
 	}
 	s.Noticef("Callout handler serves in account %q", cfg.Account)
@@ -55,9 +62,7 @@ func (in *inside) start() error {
 	if err := callout.Connected(ctx, nc); err != nil {
 		return err
 	}
-	if err := in.handler.UseProbe(nc, in.probe); err != nil {
-		return err
-	}
+	in.handler.UseProbe(in.cfg.Account, in.probe)
 	return in.handler.Serve(nc)
 }
 
@@ -75,14 +80,46 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(in.server), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
+	nc, err := nats.Connect("", nats.InProcessServer(door{in.server, public(kp)}), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
 		// At a reload, the account may come into being after this.
-		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay(redial))
 	if err != nil {
 		return nil, fmt.Errorf("connect in account %q: %w", account, err)
 	}
 	in.conns[account] = nc
 	return nc, nil
+}
+
+// redial is how long a connection waits before it tries again: each failure may be an error in the
+// server's log.
+func redial(attempts int) time.Duration { return 50 * time.Millisecond << min(attempts, 5) }
+
+// door is the server while it knows the handler's user. After a reload that takes the account away, the
+// connection is tried again until the handler is stopped; the server would log an error each time.
+type door struct {
+	*natsserver.Server
+	user string
+}
+
+var errNoUser = errors.New("the callout handler has no user in this account any more")
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (d door) InProcessConn() (net.Conn, error) {
+	known := func(u *natsserver.NkeyUser) bool { return u.Nkey == d.user }
+	if !slices.ContainsFunc(d.RunningOptions().Nkeys, known) {
+		return nil, errNoUser
+	}
+	return d.Server.InProcessConn()
+}
+
+// connections returns the connections by account; those of nil are none.
+func (in *inside) connections() map[string]*nats.Conn {
+	if in == nil {
+		return map[string]*nats.Conn{}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return maps.Clone(in.conns)
 }
 
 func (in *inside) renew(q forwarded.Renew) error {
@@ -94,12 +131,13 @@ func (in *inside) probe(token string) (*nats.Conn, error) {
 	return nats.Connect("", nats.InProcessServer(in.server), nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())
 }
 
-// leave takes no callouts from now on. Those that were taken are answered.
-func (in *inside) leave() {
+// leave takes no callouts from now on. Those that were taken are answered. kept are the connections
+// that another handler goes on with.
+func (in *inside) leave(kept map[string]*nats.Conn) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, nc := range in.conns {
-		if !nc.IsConnected() {
+	for account, nc := range in.conns {
+		if !nc.IsConnected() && kept[account] != nc {
 			nc.Close() // its account or user is gone
 		}
 	}
@@ -109,8 +147,8 @@ func (in *inside) leave() {
 	}
 }
 
-// stop drains, as far as start came.
-func (in *inside) stop() {
+// stop drains, as far as start came. kept are the connections that another handler goes on with.
+func (in *inside) stop(kept map[string]*nats.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), insideWait)
 	defer cancel()
 	if in.handler != nil {
@@ -121,7 +159,10 @@ func (in *inside) stop() {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for _, nc := range in.conns {
+	for account, nc := range in.conns {
+		if kept[account] == nc {
+			continue
+		}
 		// The last answers may still be in its buffer. It fails where the server has ended.
 		_ = nc.FlushWithContext(ctx)
 		nc.Close()

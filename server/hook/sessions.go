@@ -5,19 +5,33 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/server/callout/forwarded"
 )
 
 // sessions knows which connections of a server belong to a session, so that they can be renewed
 // and closed with it.
+//
+// Connections that are gone are not reported to it. Each add looks at a few of all connections in
+// turn and drops those that are gone, so that an add takes the same time however many
+// connections there are, and the connections that are gone never outnumber the others for long.
 type sessions struct {
 	alive func(cid uint64) bool
 
 	mu   sync.Mutex
-	cids map[string]map[uint64]struct{} // by the session's name
+	cids map[string]map[uint64]struct{} // by the session's name, folded
+	all  []member                       // of cids; the first was not looked at for longest
 	// asked is what was asked for lately: a callout may be under way whose answer was given
 	// before.
-	asked map[string]request
-	swept time.Time
+	asked  map[string]request
+	recent []recentRequest // in their order
+}
+
+// member is a connection of a session.
+type member struct {
+	session string
+	cid     uint64
+	looked  time.Time // at whether it is still there
 }
 
 // request is one to renew a session, or to close its connections.
@@ -26,73 +40,98 @@ type request struct {
 	kick bool
 }
 
-// sweepEvery is how often connections that are gone are dropped, at most; they are also when
-// their session gets another one. It is longer than a callout can take.
-const sweepEvery = time.Minute
+// recentRequest is when a session was asked about.
+type recentRequest struct {
+	session string
+	at      time.Time
+}
 
-func newSessions(s *natsserver.Server) *sessions {
-	return &sessions{
-		alive: s.HasConnection, cids: map[string]map[uint64]struct{}{}, asked: map[string]request{}, swept: time.Now(),
-	}
+const (
+	// forgetAfter is how long requests are kept. It is longer than a callout can take. A connection
+	// is dropped no sooner after it was added: a leafnode is added before the server lists it.
+	forgetAfter = time.Minute
+	// looks is how many connections or requests are looked at each time.
+	looks = 2
+)
+
+func newSessions(s *natsserver.Server) *sessions { return newSessionsOf(s.HasConnection) }
+
+func newSessionsOf(alive func(cid uint64) bool) *sessions {
+	return &sessions{alive: alive, cids: map[string]map[uint64]struct{}{}, asked: map[string]request{}}
 }
 
 // add notes a connection whose callout was asked at that time, and returns what was asked for
 // its session since.
 func (t *sessions) add(session string, cid uint64, at time.Time) (since request, ok bool) {
+	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sweep(time.Now())
+	now := time.Now()
+	t.dropGone(now)
 	if since = t.asked[session]; since.at.After(at) {
 		ok = true
 	}
-	if t.cids[session] == nil {
-		t.cids[session] = map[uint64]struct{}{}
+	of := t.cids[session]
+	if of == nil {
+		of = map[uint64]struct{}{}
+		t.cids[session] = of
 	}
-	t.cids[session][cid] = struct{}{}
-	t.prune(session, cid)
+	if _, known := of[cid]; !known {
+		of[cid] = struct{}{}
+		t.all = append(t.all, member{session, cid, now})
+	}
 	return since, ok
 }
 
 // of notes the request, and returns the connections that it is for.
 func (t *sessions) of(session string, kick bool) []uint64 {
+	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	t.sweep(now)
-	t.prune(session, 0)
+	t.forgetRequests(now)
 	t.asked[session] = request{now, kick}
+	t.recent = append(t.recent, recentRequest{session, now})
 	var cids []uint64
 	for cid := range t.cids[session] {
-		cids = append(cids, cid)
+		if t.alive(cid) {
+			cids = append(cids, cid)
+		}
 	}
 	return cids
 }
 
-// sweep drops what is gone, now and then. The lock is held.
-func (t *sessions) sweep(now time.Time) {
-	if now.Sub(t.swept) <= sweepEvery {
-		return
-	}
-	t.swept = now
-	for session := range t.cids {
-		t.prune(session, 0)
-	}
-	for session, r := range t.asked {
-		if now.Sub(r.at) > sweepEvery {
-			delete(t.asked, session)
+// dropGone looks at those connections that were not looked at for longest, and drops those that are
+// gone. The lock is held.
+func (t *sessions) dropGone(now time.Time) {
+	for range min(looks, len(t.all)) {
+		m := t.all[0]
+		if now.Sub(m.looked) < forgetAfter {
+			return
+		}
+		t.all = t.all[1:]
+		if t.alive(m.cid) {
+			m.looked = now
+			t.all = append(t.all, m)
+			continue
+		}
+		delete(t.cids[m.session], m.cid)
+		if len(t.cids[m.session]) == 0 {
+			delete(t.cids, m.session)
 		}
 	}
 }
 
-// prune drops the connections of a session that are gone, but for one that is just coming.
-// The lock is held.
-func (t *sessions) prune(session string, but uint64) {
-	for cid := range t.cids[session] {
-		if cid != but && !t.alive(cid) {
-			delete(t.cids[session], cid)
+// forgetRequests drops a few of the oldest requests, if they are old enough. The lock is held.
+func (t *sessions) forgetRequests(now time.Time) {
+	for range min(looks, len(t.recent)) {
+		oldest := t.recent[0]
+		if now.Sub(oldest.at) < forgetAfter {
+			return
 		}
-	}
-	if len(t.cids[session]) == 0 {
-		delete(t.cids, session)
+		t.recent = t.recent[1:]
+		if t.asked[oldest.session].at.Equal(oldest.at) { // else there was one since
+			delete(t.asked, oldest.session)
+		}
 	}
 }

@@ -2,53 +2,142 @@ package hook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
+
+	"stamp/server/callout/forwarded"
 )
 
 func newTestSessions(open map[uint64]bool) *sessions {
-	return &sessions{
-		alive: func(cid uint64) bool { return open[cid] }, cids: map[string]map[uint64]struct{}{},
-		asked: map[string]request{}, swept: time.Now(),
-	}
+	return newSessionsOf(func(cid uint64) bool { return open[cid] })
 }
 
 func TestSessions(t *testing.T) {
-	open := map[uint64]bool{1: true, 2: true, 3: true, 4: true}
-	s := newTestSessions(open)
-	began := time.Now()
-	for cid, name := range map[uint64]string{1: "kv/a", 2: "kv/a", 3: "kv/b"} {
-		if _, ok := s.add(name, cid, began); ok {
-			t.Errorf("%s: something was asked for", name)
+	synctest.Test(t, func(t *testing.T) {
+		open := map[uint64]bool{1: true, 2: true, 3: true, 4: true}
+		s := newTestSessions(open)
+		began := time.Now()
+		for cid, name := range map[uint64]string{1: "kv/a", 2: "kv/a", 3: "kv/b"} {
+			if _, ok := s.add(name, cid, began); ok {
+				t.Errorf("%s: something was asked for", name)
+			}
 		}
+		time.Sleep(time.Second)
+		delete(open, 2)
+		if got := s.of("other/a", true); len(got) != 0 {
+			t.Errorf("of another source: %v", got)
+		}
+		if got := s.of("kv/a", true); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
+		}
+		// A callout that was asked before the end, and one that was after.
+		if since, ok := s.add("kv/a", 4, began); !ok || !since.kick {
+			t.Error("the session has ended since, and nobody says so")
+		}
+		time.Sleep(time.Second)
+		if _, ok := s.add("kv/a", 4, time.Now()); ok {
+			t.Error("a session that is there again has ended")
+		}
+		// What is gone is dropped by what comes later.
+		delete(open, 3)
+		time.Sleep(2 * forgetAfter)
+		for range 4 {
+			s.add("kv/a", 4, time.Now())
+			s.of("kv/a", false)
+		}
+		if len(s.cids) != 1 || len(s.all) != 2 {
+			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.cids), len(s.all))
+		}
+		if got := slices.Collect(maps.Keys(s.asked)); !slices.Equal(got, []string{"kv/a"}) {
+			t.Errorf("requests for %q are kept; the others are old", got)
+		}
+	})
+}
+
+// A connection that the server does not list yet, as a leafnode's just after its authentication, belongs
+// to its session when another one of that session comes.
+func TestSessionsKeepWhatIsJustComing(t *testing.T) {
+	open := map[uint64]bool{}
+	s := newTestSessions(open)
+	for cid := range uint64(8) {
+		s.add("kv/a", cid, time.Now())
 	}
-	delete(open, 2)
-	if got := s.of("other/a", true); len(got) != 0 {
-		t.Errorf("of another source: %v", got)
+	for cid := range uint64(8) {
+		open[cid] = true
 	}
-	if got := s.of("kv/a", true); !slices.Equal(got, []uint64{1}) {
-		t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
+	if got := s.of("kv/a", true); len(got) != 8 {
+		t.Errorf("connections %v, want all 8", got)
 	}
-	// A callout that was asked before the end, and one that was after.
-	if since, ok := s.add("kv/a", 4, began); !ok || !since.kick {
-		t.Error("the session has ended since, and nobody says so")
+}
+
+// The cost of a connection does not depend on how many others its session, or the server, has.
+func TestSessionsCostOfAConnection(t *testing.T) {
+	for _, one := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			steps, gone := 0, map[uint64]bool{}
+			s := newSessionsOf(func(cid uint64) bool { steps++; return !gone[cid] })
+			cid, at := uint64(0), time.Now()
+			add := func(n int) {
+				for range n {
+					steps = 0
+					cid++
+					name := "kv/a"
+					if !one {
+						name = fmt.Sprint("kv/", cid)
+					}
+					s.add(name, cid, at)
+					if steps > looks {
+						t.Fatalf("one session: %t: %d steps for a connection beside %d", one, steps, cid-1)
+					}
+				}
+			}
+			for n := 1000; n <= 16_000; n *= 2 {
+				add(n)
+				time.Sleep(2 * forgetAfter)
+			}
+			// All of them go, and as many come: what is gone does not pile up.
+			for id := range cid {
+				gone[id+1] = true
+			}
+			add(16_000)
+			if len(s.all) > 16_000 {
+				t.Errorf("one session: %t: %d connections are kept, 16000 are there", one, len(s.all))
+			}
+		})
 	}
-	if _, ok := s.add("kv/a", 4, time.Now()); ok {
-		t.Error("a session that is there again has ended")
-	}
-	delete(open, 3)
-	s.swept = time.Now().Add(-2 * sweepEvery)
-	s.add("kv/a", 4, time.Now())
-	if len(s.cids) != 1 {
-		t.Errorf("%d sessions are known, 1 has a connection", len(s.cids))
-	}
-	for name := range s.asked {
-		s.asked[name] = request{at: time.Now().Add(-2 * sweepEvery)}
-	}
-	s.swept = time.Now().Add(-2 * sweepEvery)
-	s.of("kv/b", false)
-	if fmt.Sprint(len(s.asked)) != "1" {
-		t.Errorf("%d requests are kept, 1 is new", len(s.asked))
+}
+
+// However a service writes a session's name, into the tag or into a request, its connections are found:
+// jwt.TagList's Add writes tags in lower case.
+func TestSessionNamesAreFolded(t *testing.T) {
+	for _, name := range []string{"theirs/Alice-42", "theirs/alice-42", "THEIRS/ALICE-42", " theirs/Alice-42 "} {
+		for _, write := range map[string]func(*jwt.TagList, string){
+			"Add":    func(l *jwt.TagList, tag string) { l.Add(tag) },
+			"append": func(l *jwt.TagList, tag string) { *l = append(*l, tag) },
+		} {
+			var tags jwt.TagList
+			tags.Add("team:red")
+			write(&tags, forwarded.SessionTag(name))
+			found, ok := forwarded.SessionOf(tags)
+			if !ok {
+				t.Fatalf("%q: no session in %q", name, tags)
+			}
+			s := newTestSessions(map[uint64]bool{1: true})
+			s.add(found, 1, time.Now())
+			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
+				if got := s.of(asked, true); len(got) != 1 {
+					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
+				}
+			}
+			if got := s.of(strings.Replace(name, "42", "43", 1), true); len(got) != 0 {
+				t.Errorf("tags %q: found by another name", tags)
+			}
+		}
 	}
 }

@@ -29,6 +29,8 @@ type Rules struct {
 	CheckReplies bool
 	// Provenance tells the account, the subject as published and the time in each stamped message.
 	Provenance bool
+	// KeepTemplateHeaders refuses an account update that drops the headers of a scope's template.
+	KeepTemplateHeaders bool
 	// TrustedProxies are those whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 
@@ -75,6 +77,7 @@ type block struct {
 	Require        bool                 `conf:"require_stamping_peers"`
 	CheckReplies   bool                 `conf:"check_replies"`
 	Provenance     bool                 `conf:"provenance"`
+	KeepTemplates  bool                 `conf:"keep_template_headers"`
 	TrustedProxies []conf.Node          `conf:"trusted_proxies"`
 	MaxHeaders     conf.Node            `conf:"max_headers"`
 	MaxBytes       conf.Node            `conf:"max_bytes"`
@@ -84,7 +87,7 @@ type block struct {
 func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	var b block
 	n.Decode(&b, faults)
-	r := &Rules{RequireStampingPeers: b.Require, CheckReplies: b.CheckReplies, Provenance: b.Provenance}
+	r := &Rules{RequireStampingPeers: b.Require, CheckReplies: b.CheckReplies, Provenance: b.Provenance, KeepTemplateHeaders: b.KeepTemplates}
 	r.Limits.MaxHeaders = limit("max_headers", b.MaxHeaders, faults)
 	r.Limits.MaxBytes = limit("max_bytes", b.MaxBytes, faults)
 	r.parseProtected(b.Protected, faults)
@@ -305,6 +308,9 @@ func (r *Rules) Equal(other any) bool {
 
 // RequiresStampingPeers tells whether servers that do not stamp are refused.
 func (r *Rules) RequiresStampingPeers() bool { return r != nil && r.RequireStampingPeers }
+
+// KeepsTemplateHeaders tells whether account updates that drop the headers of a template are refused.
+func (r *Rules) KeepsTemplateHeaders() bool { return r != nil && r.KeepTemplateHeaders }
 
 // Seals tells whether a name is sealed.
 func (r *Rules) Seals(name string) bool { return r.orDefault().compiled.seals.Has([]byte(name)) }

@@ -26,12 +26,18 @@ func SessionName(source, key string) string { return source + "/" + key }
 // SessionTag is the tag of a user JWT for a session.
 func SessionTag(name string) string { return sessionPrefix + name }
 
-// SessionOf finds the name of the session in the tags of a user JWT.
+// SessionOf finds the name of the session in the tags of a user JWT, as FoldSession gives it.
 func SessionOf(tags []string) (name string, ok bool) {
 	for _, tag := range tags {
+		tag = FoldSession(tag)
 		if name, ok := strings.CutPrefix(tag, sessionPrefix); ok {
 			return name, true
 		}
 	}
 	return "", false
 }
+
+// FoldSession returns the form in which names of sessions are compared. Tags that are set by
+// jwt.TagList's Add, as most services do, are in lower case and without outer white space; a
+// name that a request has is as the service wrote it.
+func FoldSession(name string) string { return strings.ToLower(strings.TrimSpace(name)) }

@@ -88,6 +88,7 @@ type grant struct {
 	when       *expression // nil: always
 	scoped     bool        // what it allows is said by the signing key's scope
 	account    *template
+	accounts   []string  // that a template in account may name; empty: signing_keys are the list
 	user       *template // nil: none
 	publish    permission
 	subscribe  permission
@@ -155,6 +156,9 @@ func (g *grant) give(m *machine, s *session.Session, r *session.Request, now tim
 	var reason string
 	if result.Account, reason = g.account.one(m); reason != "" {
 		return nil, g.refuse("account", reason)
+	}
+	if len(g.accounts) > 0 && !slices.Contains(g.accounts, result.Account) {
+		return nil, g.refuse("account", "gives an account that is not in accounts")
 	}
 	if g.user != nil {
 		if u.Name, reason = g.user.one(m); reason != "" {

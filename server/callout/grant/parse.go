@@ -16,6 +16,7 @@ type fields struct {
 	Name              string        `conf:"name"`             // in logs and errors; default: its number, from 1
 	When              string        `conf:"when"`             // condition; default: always
 	Account           string        `conf:"account,required"` // template
+	Accounts          []string      `conf:"accounts"`         // that the template may name
 	User              string        `conf:"user"`             // template of the name in monitoring
 	Scoped            bool          `conf:"scoped"`           // the signing key's scope says what is allowed
 	Publish           conf.Node     `conf:"publish"`
@@ -62,7 +63,7 @@ func parseGrant(n conf.Node, number int, faults *conf.Faults) *grant {
 		Limits: limits{jwt.NoLimit, jwt.NoLimit, jwt.NoLimit},
 	}
 	n.Decode(&f, faults)
-	g := &grant{name: f.Name, scoped: f.Scoped, expires: f.Expires, node: n}
+	g := &grant{name: f.Name, scoped: f.Scoped, expires: f.Expires, accounts: f.Accounts, node: n}
 	if isName(g.name, false) != "" {
 		faults.Add(n.Get("name"), "name must be a short printable text, and no template")
 		g.name = fmt.Sprint(number)

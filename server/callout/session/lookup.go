@@ -198,7 +198,7 @@ func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
 func (l *Lookup) find(ctx context.Context, r *Request) (s *Session, err error) {
 	defer func() {
 		if recover() != nil { // what it says may hold a credential
-			s, err = nil, ErrFault
+			s, err = nil, Fault(ErrFault)
 		}
 	}()
 	return l.source.Find(ctx, r)

@@ -1,0 +1,51 @@
+package grant
+
+import (
+	"slices"
+
+	"stamp/server/conf"
+)
+
+// A user in the account that authorization requests are sent in could answer them, or read the answers of
+// others, if its permissions are wide. So no grant may put a user there.
+
+const (
+	inCallouts = "account %q is where authorization requests are sent, so this user could answer those of others; use another account"
+	needsList  = `account is a template, so it needs a list of the accounts that it may name, such as accounts: ["APP"]`
+	noTemplate = "accounts lists what a template in account may name, and this account is no template"
+)
+
+// CheckLists adds the grants whose account is a template without a list of the accounts that it may
+// name. listed is such a list for all grants, or empty.
+func (g *Grants) CheckLists(listed []string, faults *conf.Faults) {
+	for _, one := range g.list {
+		at := one.node.Get("accounts")
+		switch {
+		case one.account == nil: // reported
+		case !one.account.static() && len(one.accounts) == 0 && len(listed) == 0:
+			faults.Add(one.node.Get("account"), needsList)
+		case one.account.static() && !at.IsZero():
+			faults.Add(at, noTemplate)
+		}
+	}
+}
+
+// CheckCallouts adds the grants that can put a user into an account of callouts. forCallouts tells
+// whether an account is one; listed is as for CheckLists.
+func (g *Grants) CheckCallouts(forCallouts func(account string) bool, listed []string, faults *conf.Faults) {
+	for _, one := range g.list {
+		if one.account == nil {
+			continue // reported
+		}
+		at, names := one.node.Get("account"), listed
+		switch {
+		case one.account.static():
+			names = one.account.fixed
+		case len(one.accounts) > 0:
+			at, names = one.node.Get("accounts"), one.accounts
+		}
+		if i := slices.IndexFunc(names, forCallouts); i >= 0 {
+			faults.Add(at, inCallouts, names[i])
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"stamp/server/claim"
+	"stamp/test/harness"
+)
+
+// What the configuration stamps of the account is of the account as it is now, on live connections too, whichever
+// key signed their user JWT.
+func TestAccountUpdateChangesTheStampOfLiveConnections(t *testing.T) {
+	op := harness.NewOperator(t)
+	app := op.Account(t, "APP")
+	app.Claims.Tags.Add("tenant:red")
+	s := harness.Start(t, op.PushConf(t)+`headers { all: {X-Tenant: "{{account-tag(tenant)}}", X-Account: "{{account-name()}}"} }`)
+	sub := subscriber(t, s, app.User(t, "sub", nil).Credential)
+	users := map[string]*harness.User{
+		"by the account's key":    app.User(t, "plain", nil),
+		"with a claim of its own": app.User(t, "claim", &claim.Claim{Headers: []claim.Header{{Name: "N", Values: []string{"1"}}}}),
+	}
+	conns := map[string]*harness.Raw{}
+	for name, user := range users {
+		conns[name] = harness.Client(t, s, user.Credential)
+	}
+	expect := func(tenant, account string) {
+		t.Helper()
+		for name, raw := range conns {
+			harness.Eventually(t, name+" has "+tenant+" and "+account, func() bool {
+				raw.Pub("t.x", "")
+				block := sub.Msg().Header
+				return strings.Contains(block, "X-Tenant: "+tenant+"\r\n") && strings.Contains(block, "X-Account: "+account+"\r\n")
+			})
+		}
+	}
+	expect("red", "APP")
+	app.Claims.Tags.Remove("tenant:red")
+	app.Claims.Tags.Add("tenant:blue")
+	app.Push(t, s)
+	expect("blue", "APP")
+	app.Claims.Name = "RENAMED"
+	app.Push(t, s)
+	expect("blue", "RENAMED")
+}
+
+// An account update that drops the headers of a scope's template is refused where the configuration says so, and is not
+// stored either; without that it is reported.
+func TestAccountUpdateThatLosesHeaders(t *testing.T) {
+	for _, keeps := range []bool{true, false} {
+		t.Run(fmt.Sprintf("keep_template_headers %t", keeps), func(t *testing.T) {
+			op := harness.NewOperator(t)
+			app := op.Account(t, "APP")
+			key := app.ScopedKey(t, map[string]any{"N": "1"})
+			before := app.JWT(t)
+			s := harness.Start(t, op.PushConf(t)+fmt.Sprintf("headers { keep_template_headers: %t }", keeps))
+			sub := subscriber(t, s, app.User(t, "sub", nil).Credential)
+			user := app.UserBy(t, key, "scoped", nil, harness.Scoped)
+			expectStamp(t, harness.Client(t, s, user.Credential), sub, "N: 1")
+			sys := s.Connect(t, op.Sys.User(t, "sys", nil).Options()...)
+			event := subscribedTo(t, sys, "$SYS.ACCOUNT.*.HEADERS.LOST")
+
+			app.Claims.Tags.Add("edited")
+			app.ScopeHeaders(t, key, nil)
+			answer := request(t, sys, "$SYS.REQ.CLAIMS.UPDATE", app.JWT(t))
+			if refused := strings.Contains(string(answer.Data), "keep_template_headers"); refused != keeps {
+				t.Errorf("the update is answered by %s", answer.Data)
+			}
+			m := next(t, event, nil)
+			if !strings.Contains(string(m.Data), harness.Public(t, key)) {
+				t.Errorf("the event is %s", m.Data)
+			}
+			if lines := strings.Count(s.Text(), "an update drops the headers"); lines != 1 {
+				t.Errorf("%d lines in the log", lines)
+			}
+			stored := request(t, sys, "$SYS.REQ.ACCOUNT."+app.ID()+".CLAIMS.LOOKUP", "")
+			if (string(stored.Data) == before) != keeps {
+				t.Error("what is stored is not what is in force")
+			}
+			pub := harness.Client(t, s, user.Credential)
+			if keeps {
+				expectStamp(t, pub, sub, "N: 1")
+			} else {
+				expectStamp(t, pub, sub)
+			}
+		})
+	}
+}
