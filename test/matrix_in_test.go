@@ -34,6 +34,8 @@ type wayIn struct {
 	// published are the subjects, beside that, which Stamp-Subject may name. One that ends with a full
 	// stop is the beginning of such a subject.
 	published func(token string) []string
+	// account is the publisher's; APP if empty.
+	account string
 	// noHeaders: the protocol has no headers that a publisher could set.
 	noHeaders bool
 	// api is where the requests $JS.API.> of this way are published. nil: there.
@@ -54,7 +56,7 @@ var waysIn = []*wayIn{
 	{id: "websocket", name: "websocket", origin: "a1", publish: over(overWebsocket(false))},
 	{id: "compressed", name: "websocket, compressed", origin: "a1", publish: over(overWebsocket(true))},
 	{id: "inprocess", name: "in-process", origin: "a3", publish: over(overProcess)},
-	{id: "import", name: "service import", origin: "a1", api: otherNames,
+	{id: "import", name: "service import", origin: "a1", account: "OTHER", api: otherNames,
 		subject: func(token string) string { return "m.import." + token },
 		publish: over(func(t *testing.T, m *matrix, user string) *nats.Conn { return m.conn(t, m.a1, "other_"+user) })},
 	{id: "mqtt0", name: "MQTT, QoS 0", origin: "a1", publish: overMQTT(0, false), noHeaders: true},
@@ -74,9 +76,9 @@ var waysIn = []*wayIn{
 		published: func(token string) []string { return []string{birth(token), "$sparkplug.certificates." + birth(token)} }},
 	{id: "leaf", name: "leafnode that connects to the server", origin: "site", api: func(s string) string { return strings.Replace(s, "$JS.", "$JS.hub.", 1) }, publish: over(func(t *testing.T, m *matrix, user string) *nats.Conn { return m.conn(t, m.site, user) })},
 	{id: "remote", name: "leafnode that the server connects to", origin: "outside", publish: over(func(t *testing.T, m *matrix, _ string) *nats.Conn { return m.conn(t, m.outside, "pub") })},
-	{id: "reply", name: "service reply, through an import", origin: "a1", published: responses,
+	{id: "reply", name: "service reply, through an import", origin: "a1", account: "SVC", published: responses,
 		publish: answering(func(m *matrix) *harness.Server { return m.a1 }, "far.one.", "svc_")},
-	{id: "far reply", name: "service reply, through an import, from another cluster", origin: "a1", published: responses,
+	{id: "far reply", name: "service reply, through an import, from another cluster", origin: "a1", account: "SVC", published: responses,
 		publish: answering(func(m *matrix) *harness.Server { return m.b }, "far.two.", "svc_")},
 	{id: "gateway reply", name: "service reply over a gateway", origin: "a1",
 		publish: answering(func(m *matrix) *harness.Server { return m.b }, "ask.", "")},

@@ -46,7 +46,7 @@ func matrixAccounts(more string) string {
 					{user: trusted, password: trusted, %[3]s}, {user: reader, password: reader}
 					{user: site_pub, password: site_pub, %[1]s}, {user: site_limited, password: site_limited, %[1]s, %[2]s}
 					{user: site_trusted, password: site_trusted, %[3]s}, {user: site_reader, password: site_reader} ]
-				exports: [ {stream: "m.>"}, {stream: "spBv1//0.>"}, {stream: "$sparkplug.certificates.>"}, {stream: "$MQTT.rmsgs.>"}
+				exports: [ {stream: "m.>"}, {stream: "ok.>"}, {stream: "spBv1//0.>"}, {stream: "$sparkplug.certificates.>"}, {stream: "$MQTT.rmsgs.>"}
 					{service: "m.import"}, {service: "m.import.>"}, {service: "chk.>"}, {service: "$JS.API.>", response: stream} ]
 				imports: [ {service: {account: SVC, subject: "far.>"}} ]
 			}
@@ -59,7 +59,7 @@ func matrixAccounts(more string) string {
 					{user: other_pub, password: other_pub, %[1]s}, {user: other_limited, password: other_limited, %[1]s, %[2]s}
 					{user: other_trusted, password: other_trusted, %[3]s}, {user: other_reader, password: other_reader} ]
 				imports: [
-					{stream: {account: APP, subject: "m.>"}, prefix: from}, {stream: {account: APP, subject: "spBv1//0.>"}, prefix: from}
+					{stream: {account: APP, subject: "m.>"}, prefix: from}, {stream: {account: APP, subject: "ok.>"}}, {stream: {account: APP, subject: "spBv1//0.>"}, prefix: from}
 					{stream: {account: APP, subject: "$sparkplug.certificates.>"}, prefix: from}, {stream: {account: APP, subject: "$MQTT.rmsgs.>"}, prefix: from}
 					{service: {account: APP, subject: "m.import"}}, {service: {account: APP, subject: "m.import.>"}}, {service: {account: APP, subject: "chk.>"}}
 					{service: {account: APP, subject: "$JS.API.>"}, to: "APP.API.>"}
