@@ -258,18 +258,6 @@ var notApplicable = []cellNote{
 // is taken out.
 var known = []cellNote{}
 
-// bare tells whether a fault says that the client's own headers, which nothing takes off, have not come.
-func bare(fault string) bool {
-	return strings.HasPrefix(fault, "Own has 0 values") || strings.HasPrefix(fault, "Hidden has 0 values")
-}
-
-// unsteady are the cells in which a message sometimes comes without its header block. Nothing else is
-// excused there. An entry is taken out with its cause.
-var unsteady = []cellNote{
-	{"remote", "route, gateway, import, push, pull, ordered, direct, batch, get, get core, get gateway, get leaf, get mqtt0, get mqtt1, kv, mirror, source, republish", "strip, sealed",
-		"at times, the message comes to other servers of the cluster without its header block; the cause is not known yet"},
-}
-
 // tables collects what was found for each cell of the documentation's tables.
 type tables struct {
 	cells map[string][]string // by row and column: what the cells behind that say
@@ -289,8 +277,6 @@ func (b *tables) note(t *testing.T, in, out, rule, fault string) {
 		if fault == "" {
 			t.Errorf("%s to %s, %s: holds; take the entry out of known: %s", in, out, rule, why)
 		}
-	} else if why := note(unsteady, in, out, rule); why != "" && (fault == "" || bare(fault)) {
-		cell = fails + why
 	} else if fault != "" {
 		t.Errorf("%s to %s, %s: %s", in, out, rule, fault)
 	}
