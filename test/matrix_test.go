@@ -409,6 +409,12 @@ func (b *tables) document(t *testing.T) {
 			t.Fatal(err)
 		}
 	default:
+		documented := strings.Split(old, "\n")
+		for _, line := range strings.Split(made, "\n") {
+			if !slices.Contains(documented, line) {
+				t.Errorf("not in %s: %s", file, line)
+			}
+		}
 		t.Errorf("the tables of %s are not what was found; STAMP_WRITE_DOCS=1 go test ./test -run TestMatrix writes them", file)
 	}
 }
@@ -487,7 +493,7 @@ func (l *legend) cell(cells []string) string {
 
 func (l *legend) letters(texts map[string]bool) string {
 	var all []string
-	for text := range texts {
+	for _, text := range slices.Sorted(maps.Keys(texts)) {
 		i := slices.Index(l.texts, text)
 		if i < 0 {
 			i, l.texts = len(l.texts), append(l.texts, text)
