@@ -64,6 +64,7 @@ func raftGroup(t *testing.T, nc *nats.Conn) string {
 // it, and nobody else says it, be it as a message, as a reply, or as where JetStream sends something.
 func TestRaftIsBetweenServers(t *testing.T) {
 	servers := ownerTraffic(t)
+	servers[0].WaitLog(t, `\["APP"\] \(cluster_traffic: owner\)`)
 	pub := servers[0].Connect(t, userInfo("pub"))
 	js := newJetStream(t, pub)
 	mustStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"t.>"}, Replicas: 3, AllowDirect: true})

@@ -34,6 +34,7 @@ func (h *Hook) Start(s *natsserver.Server) error {
 	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
 		s.Warnf("The websocket reads a credential from a cookie, so a page of any origin can connect as its visitor; set websocket.allowed_origins or same_origin")
 	}
+	h.warn(s, rulesOf(s.HeadersBlock()))
 	_, err := h.callout.swap()
 	return err
 }
@@ -42,6 +43,7 @@ func (h *Hook) Start(s *natsserver.Server) error {
 // in the background, because its start waits for systems outside the server. Then the connections
 // about which the handler may now decide differently are renewed.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
+	h.warn(s, rulesOf(s.HeadersBlock()))
 	switch {
 	case r.Callout:
 		go h.replaceHandler(s)

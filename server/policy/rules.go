@@ -309,6 +309,9 @@ func (r *Rules) Equal(other any) bool {
 // RequiresStampingPeers tells whether servers that do not stamp are refused.
 func (r *Rules) RequiresStampingPeers() bool { return r != nil && r.RequireStampingPeers }
 
+// Names tells whether there are protected or sealed names.
+func (r *Rules) Names() bool { return r != nil && len(r.Protected)+len(r.Sealed) > 0 }
+
 // KeepsTemplateHeaders tells whether account updates that drop the headers of a template are refused.
 func (r *Rules) KeepsTemplateHeaders() bool { return r != nil && r.KeepTemplateHeaders }
 
