@@ -318,3 +318,17 @@ func TestCheckRepliesOfRequests(t *testing.T) {
 		}
 	}
 }
+
+// A renewal whose user JWT does not allow the client's address closes the connection.
+func TestRenewalFromAnotherAddress(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		if a.renewal {
+			uc.Limits.Src.Set("10.0.0.0/8")
+		}
+		return nil
+	})
+	alice := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
+	alice.ExpectClosed()
+}
