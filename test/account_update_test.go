@@ -71,6 +71,7 @@ func TestAccountUpdateThatLosesHeaders(t *testing.T) {
 			if !strings.Contains(string(m.Data), harness.Public(t, key)) {
 				t.Errorf("the event is %s", m.Data)
 			}
+			s.WaitLog(t, "an update drops the headers")
 			if lines := strings.Count(s.Text(), "an update drops the headers"); lines != 1 {
 				t.Errorf("%d lines in the log", lines)
 			}
