@@ -3,6 +3,8 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -331,4 +333,133 @@ func TestRenewalFromAnotherAddress(t *testing.T) {
 	alice := harness.Client(t, v.Server, named(password("alice"), "alice"))
 	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
 	alice.ExpectClosed()
+}
+
+// A message of quality of service 2 is held by client id until it is released. Who connects with that client id next
+// does not release what somebody else has published: it would get his headers and permissions.
+func TestHeldMessageIsReleasedByItsPublisher(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		headers { protected: [X-User], provenance: true }
+		accounts { APP { jetstream: enabled, users: [
+			{user: victim, password: victim, headers: {X-User: victim}, permissions: {publish: ["admin.>", "t.>"]}}
+			{user: mallory, password: mallory, permissions: {publish: ["m.>"]}}
+			{user: sub, password: sub}
+		] } }`, t.TempDir()))
+	sub := harness.Client(t, s, password("sub"))
+	sub.Sub("admin.>", "1")
+	sub.Sub("t.>", "2")
+	sub.Flush()
+	connect := func(user string) net.Conn {
+		t.Helper()
+		conn := mqttConnectAs(t, s, user, "dev1", "\xC0") // not a clean session
+		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+			t.Fatalf("CONNACK %q", ack)
+		}
+		return conn
+	}
+	publish := func(conn net.Conn, topic, payload string) {
+		t.Helper()
+		body := string([]byte{0, byte(len(topic))}) + topic + "\x00\x01" + payload
+		mqttSend(t, conn, "\x34"+string(rune(len(body)))+body)
+		if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x01" {
+			t.Fatalf("PUBREC %q", rec)
+		}
+	}
+	mallory := connect("mallory")
+	publish(mallory, "admin/delete", "all")
+	mallory.Close()
+	victim := connect("victim")
+	publish(victim, "t/x", "good")
+	mqttSend(t, victim, "\x62\x02\x00\x01")
+	mqttRead(t, victim) // a PUBCOMP, or the connection ends
+	// What the victim has left itself is released, on the next connection.
+	victim = connect("victim")
+	mqttSend(t, victim, "\x62\x02\x00\x01")
+	mqttRead(t, victim)
+	publish(victim, "t/kept", "kept")
+	victim.Close()
+	victim = connect("victim")
+	mqttSend(t, victim, "\x62\x02\x00\x01")
+	for {
+		m := sub.Msg()
+		if m.Subject == "admin.delete" {
+			t.Fatalf("another user's message is published with %q", m.Lines())
+		}
+		if m.Subject == "t.kept" {
+			if !slices.Contains(m.Lines(), "X-User: victim") {
+				t.Errorf("the own message has %q", m.Lines())
+			}
+			return
+		}
+	}
+}
+
+// A refused account update changes nothing, with whichever resolver, and after the account was deleted from it.
+func TestRefusedAccountUpdateChangesNothing(t *testing.T) {
+	const keep = "headers { keep_template_headers: true }"
+	start := func(t *testing.T, conf func(*harness.Operator) string) (s *harness.Server, op *harness.Operator, app *harness.Account, without, expect func()) {
+		op = harness.NewOperator(t)
+		app = op.Account(t, "APP")
+		key := app.ScopedKey(t, map[string]any{"N": "1"})
+		s = harness.Start(t, conf(op)+keep)
+		sub := subscriber(t, s, app.User(t, "sub", nil).Credential)
+		user := app.UserBy(t, key, "scoped", nil, harness.Scoped)
+		live := harness.Client(t, s, user.Credential)
+		return s, op, app, func() { app.ScopeHeaders(t, key, nil) }, func() {
+			t.Helper()
+			expectStamp(t, live, sub, "N: 1")
+			expectStamp(t, harness.Client(t, s, user.Credential), sub, "N: 1")
+		}
+	}
+	t.Run("memory", func(t *testing.T) {
+		s, op, _, without, expect := start(t, func(op *harness.Operator) string { return op.Conf(t) })
+		expect()
+		without()
+		s.Reload(t, op.Conf(t)+keep)
+		expect()
+	})
+	t.Run("deleted before", func(t *testing.T) {
+		s, op, app, without, expect := start(t, func(op *harness.Operator) string { return op.PushConf(t) })
+		expect()
+		sys := s.Connect(t, op.Sys.User(t, "sys", nil).Options()...)
+		remove := jwt.NewGenericClaims(harness.Public(t, op.Key))
+		remove.Data["accounts"] = []string{app.ID()}
+		request(t, sys, "$SYS.REQ.CLAIMS.DELETE", must(remove.Encode(op.Key)))
+		with := app.JWT(t)
+		without()
+		if answer := request(t, sys, "$SYS.REQ.CLAIMS.UPDATE", app.JWT(t)); !strings.Contains(string(answer.Data), "keep_template_headers") {
+			t.Errorf("the update is answered by %s", answer.Data)
+		}
+		if answer := request(t, sys, "$SYS.REQ.CLAIMS.UPDATE", with); !strings.Contains(string(answer.Data), `"code":200`) {
+			t.Errorf("the update with the headers is answered by %s", answer.Data)
+		}
+	})
+}
+
+// A reload that lowers max_connections closes none of the handler's own connections.
+func TestReloadOfMaxConnectionsSparesTheHandler(t *testing.T) {
+	conf := func(most int) string {
+		return fmt.Sprintf(`
+			max_connections: %d
+			accounts { APP { users: [] } }
+			callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: ">", expires: "1h"}] }`, most)
+	}
+	for range 5 {
+		s := harness.Start(t, conf(100))
+		for range 20 {
+			harness.Client(t, s, harness.Nobody)
+		}
+		s.Reload(t, conf(11))
+		if strings.Contains(s.Text(), "pipe - maximum connections exceeded") {
+			t.Fatal("the handler's connection is closed")
+		}
+		for _, c := range s.Connz(t, "state=closed").Conns {
+			if c.IP == "" {
+				t.Fatal("the handler's connection is closed")
+			}
+		}
+	}
 }

@@ -76,6 +76,12 @@ var forgedReplies = []struct {
 	{name: "API of a domain, wrapped by a gateway", reply: "_GR_.AAAAAA.BBBBBB.$JS.hub.API.STREAM.DELETE.ORDERS"},
 	{name: "API, wrapped by an old gateway", reply: "$GR.AAAA.$JS.API.STREAM.DELETE.ORDERS"},
 	{name: "API, wrapped twice", reply: "_GR_.AAAAAA.BBBBBB._GR_.AAAAAA.BBBBBB.$JS.API.STREAM.DELETE.ORDERS"},
+	// The server cuts a prefix at a fixed offset, whatever it holds.
+	{name: "API, behind a prefix of dots", reply: "_GR_..._INBOX.site.$JS.API.STREAM.DELETE.ORDERS"},
+	{name: "API, behind a prefix with other dots", reply: "_GR_.a.b._INBOX.ab.$JS.API.STREAM.DELETE.ORDERS"},
+	{name: "API, behind a prefix without dots", reply: "_GR_.AAAAAAxBBBBBBx$JS.API.STREAM.DELETE.ORDERS"},
+	{name: "another subject, behind a prefix of dots", reply: "_GR_..._INBOX.site.admin.do"},
+	{name: "another subject, behind an old prefix of dots", reply: "$GR.._IN.admin.do"},
 	{name: "acknowledgement", reply: "$JS.ACK.ORDERS.c.1.1.1.1700000000000000000.0", acker: true, admin: true},
 	{name: "acknowledgement, with a domain", reply: "$JS.ACK.hub.AAAA.ORDERS.c.1.1.1.1700000000000000000.0.x", acker: true, admin: true},
 	{name: "another inbox", reply: "_INBOX.victim.1"},

@@ -1,10 +1,12 @@
 package test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,12 +30,14 @@ func ownerTraffic(t *testing.T) []*harness.Server {
 			accounts {
 				APP {
 					jetstream: {cluster_traffic: owner}
+					imports: [{stream: {account: EVIL, subject: "evil.>"}, to: "$NRG.>"}]
 					users: [
 						{user: pub, password: pub, headers: {Session: "top-secret"}}
 						{user: reader, password: reader}
 						{user: trusted, password: trusted, header_permissions: {subscribe: {allow: [Session]}}}
 					]
 				}
+				EVIL { exports: [{stream: "evil.>"}], users: [{user: evil, password: evil}] }
 				SYS { users: [{user: sys, password: sys}] }
 			}
 			system_account: SYS
@@ -141,12 +145,37 @@ func TestRaftIsBetweenServers(t *testing.T) {
 			}
 		})
 	}
+	// An import may call another tenant's subjects so, on whichever server they are published.
+	for _, s := range servers {
+		evil := harness.Client(t, s, password("evil"))
+		for _, subject := range []string{"evil.P." + group, "evil.AE." + group, "evil.RP." + group} {
+			evil.Pub(subject, string(raftMessage("t.forged", block("Session: forged", "Stamp-Account: OTHER"), "forged")))
+		}
+		untilPong(t, evil)
+	}
+	publish(5)
+	if info, err = must(js.Stream(t.Context(), "S")).Info(t.Context()); err != nil || info.State.Msgs != 10+1+20+5 {
+		t.Errorf("with messages of another tenant the stream has %d messages: %v", info.State.Msgs, err)
+	}
 	for seq := range info.State.LastSeq {
 		m, err := must(newJetStream(t, servers[2].Connect(t, userInfo("trusted"))).Stream(t.Context(), "S")).GetMsg(t.Context(), seq+1)
 		if err == nil && m.Header.Get("Session") != "" && m.Header.Get("Session") != "top-secret" {
 			t.Errorf("message %d has a forged header", seq+1)
 		}
 	}
+}
+
+// raftMessage is an entry of a stream's raft group as upstream encodes it (jetstream_cluster.go,
+// encodeStreamMsgAllowCompressAndBatch).
+func raftMessage(subject, hdr, payload string) []byte {
+	le := binary.LittleEndian
+	buf := le.AppendUint64([]byte{4}, 10) // the last sequence
+	buf = le.AppendUint64(buf, uint64(time.Now().UnixNano()))
+	buf = append(le.AppendUint16(buf, uint16(len(subject))), subject...)
+	buf = le.AppendUint16(buf, 0) // no reply
+	buf = append(le.AppendUint16(buf, uint16(len(hdr))), hdr...)
+	buf = append(le.AppendUint32(buf, uint32(len(payload))), payload...)
+	return binary.AppendUvarint(buf, 0)
 }
 
 // untilQuiet shows each line that came before the answer to a PING.

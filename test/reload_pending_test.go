@@ -110,13 +110,18 @@ func pings(raw *harness.Raw, text string) bool {
 // mqttConnect sends a CONNECT of MQTT 3.1.1.
 func mqttConnect(t *testing.T, s *harness.Server, user, id string) net.Conn {
 	t.Helper()
+	return mqttConnectAs(t, s, user, id, "\xC2") // name, password, clean session
+}
+
+func mqttConnectAs(t *testing.T, s *harness.Server, user, id, flags string) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", s.MQTT(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	text := func(s string) string { return string([]byte{byte(len(s) >> 8), byte(len(s))}) + s }
-	body := text("MQTT") + "\x04\xC2\x00\x00" + text(id) + text(user) + text(user) // name, password, clean session
+	body := text("MQTT") + "\x04" + flags + "\x00\x00" + text(id) + text(user) + text(user)
 	mqttSend(t, conn, "\x10"+string(rune(len(body)))+body)
 	return conn
 }

@@ -275,7 +275,7 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, err
 	}
 	for _, cid := range cids {
 		if q.Kick {
-			_ = s.DisconnectClientByID(cid) // it is gone already
+			s.CloseConnection(cid)
 		} else {
 			r.ask(cid)
 		}
