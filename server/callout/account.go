@@ -37,6 +37,15 @@ func (c *Config) CheckAccount(account string) error {
 	return faults.Err()
 }
 
+// CheckKnown returns an error with the place of each grant that names an account which is not known.
+func (c *Config) CheckKnown(known func(account string) bool) error {
+	var faults conf.Faults
+	if c.grants != nil {
+		c.grants.CheckKnown(known, &faults)
+	}
+	return faults.Err()
+}
+
 // checkConnection compares the account of the handler's connection, which is where authorization
 // requests are sent, with what the configuration says.
 func (c *Config) checkConnection(account string) error {

@@ -10,7 +10,6 @@ package callout
 import (
 	"crypto/sha256"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -96,10 +95,8 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if cfg.Queue < 1 {
 		faults.Add(n.Get("queue"), "queue must be 1 or more")
 	}
-	if cfg.HTTP != "" {
-		if _, _, err := net.SplitHostPort(cfg.HTTP); err != nil {
-			faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
-		}
+	if cfg.HTTP != "" && !conf.IsListen(cfg.HTTP) {
+		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
 	}
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(cfg.Sessions, faults)

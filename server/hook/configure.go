@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -21,9 +22,15 @@ func configureHeaders(o *natsserver.Options) error {
 		}
 	}
 	operator := len(o.TrustedOperators)+len(o.TrustedKeys) > 0
-	known := func(name string) bool { return name == globalAccount || findAccount(o, name) != nil }
-	return errors.Join(r.Check(known, operator), r.CheckUsers(configuredUsers(o)))
+	known := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
+	users := configuredUsers(o)
+	if o.NoHeaderSupport && (r.Adds() || slices.ContainsFunc(users, policy.User.Stamped)) {
+		return errNoHeaders
+	}
+	return errors.Join(r.Check(known, operator), r.CheckUsers(users))
 }
+
+var errNoHeaders = errors.New("no_header_support is set, so nobody could connect who has headers\nhint: take it out, or the headers of users and headers.all")
 
 // configuredUsers are the users of the configuration, as policy knows them.
 func configuredUsers(o *natsserver.Options) []policy.User {
@@ -74,7 +81,10 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	if cfg.Account == "" {
 		cfg.Account = o.AuthCallout.Account
 	}
-	if err := cfg.CheckAccount(cfg.Account); err != nil {
+	known := func(name string) bool {
+		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
+	}
+	if err := errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known)); err != nil {
 		return err
 	}
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
@@ -116,8 +126,17 @@ var (
 	errOperator = errors.New("callout: not inside a server with operators\nhint: run nats-callout as a process of its own")
 	errToken    = errors.New("callout: authorization.token cannot be used beside the handler, which gets all tokens\nhint: make it a user with a password")
 	errCluster  = errors.New("callout: servers of a cluster need the same issuer and xkey\nhint: nats-callout keys make")
+	errLine     = errors.New("callout: max_control_line is too small for the handler's own connection\nhint: at least 1024")
 	errOrigin   = errors.New("callout: the websocket takes a credential from a cookie without an allow-list of origins, so any page could use it\nhint: set websocket.allowed_origins or same_origin")
 )
+
+// minControlLine is more than the CONNECT of the handler has, in bytes.
+const minControlLine = 1024
+
+// isBuiltIn tells whether the server itself has an account of that name.
+func isBuiltIn(name string) bool {
+	return name == globalAccount || name == natsserver.DEFAULT_SYSTEM_ACCOUNT
+}
 
 // checkServer tells what of the server's configuration does not go with a
 // handler inside.
@@ -131,6 +150,9 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	}
 	if (o.Cluster.Port != 0 || o.Gateway.Name != "") && (cfg.Issuer == "" || cfg.XKey == "") {
 		errs = append(errs, errCluster)
+	}
+	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
+		errs = append(errs, errLine)
 	}
 	if cookieWithoutOrigin(o, cfg) {
 		errs = append(errs, errOrigin)

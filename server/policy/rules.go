@@ -309,6 +309,9 @@ func (r *Rules) Equal(other any) bool {
 // RequiresStampingPeers tells whether servers that do not stamp are refused.
 func (r *Rules) RequiresStampingPeers() bool { return r != nil && r.RequireStampingPeers }
 
+// Adds tells whether headers are put on the messages of every connection.
+func (r *Rules) Adds() bool { return r != nil && r.All != nil }
+
 // Names tells whether there are protected or sealed names.
 func (r *Rules) Names() bool { return r != nil && len(r.Protected)+len(r.Sealed) > 0 }
 

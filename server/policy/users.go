@@ -17,6 +17,9 @@ type User struct {
 	Claim   *claim.Claim // or nil
 }
 
+// Stamped tells whether the user has headers of its own.
+func (u User) Stamped() bool { return u.Claim != nil && len(u.Claim.Headers) > 0 }
+
 // CheckUsers tells which users of the configuration could never connect: the error names the user and the header,
 // and the place in the headers block that is in the way. r may be nil.
 func (r *Rules) CheckUsers(users []User) error {

@@ -30,6 +30,21 @@ func (g *Grants) CheckLists(listed []string, faults *conf.Faults) {
 	}
 }
 
+// CheckKnown adds the grants that name an account which is not known.
+func (g *Grants) CheckKnown(known func(account string) bool, faults *conf.Faults) {
+	for _, one := range g.list {
+		at, names := one.node.Get("accounts"), one.accounts
+		if one.account != nil && one.account.static() {
+			at, names = one.node.Get("account"), one.account.fixed
+		}
+		for _, name := range names {
+			if !known(name) {
+				faults.Add(at, "account %q is not in the configuration", name)
+			}
+		}
+	}
+}
+
 // CheckCallouts adds the grants that can put a user into an account of callouts. forCallouts tells
 // whether an account is one; listed is as for CheckLists.
 func (g *Grants) CheckCallouts(forCallouts func(account string) bool, listed []string, faults *conf.Faults) {

@@ -16,7 +16,6 @@ package login
 
 import (
 	"crypto/tls"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -90,7 +89,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	web.CheckURL(n, "issuer", cfg.Issuer, faults)
 	cfg.checkWeb(n, faults)
-	if _, _, err := net.SplitHostPort(cfg.Listen); cfg.Listen != "" && err != nil {
+	if cfg.Listen != "" && !conf.IsListen(cfg.Listen) {
 		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
 	}
 	if cfg.ListenTLS != nil && cfg.ListenTLS.Cert == "" {
