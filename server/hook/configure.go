@@ -84,13 +84,11 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	known := func(name string) bool {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
-	if err := errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known)); err != nil {
-		return err
-	}
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		o.AddExtensionAccount(cfg.Account)
 	}
-	return addUsers(o, cfg)
+	return errors.Join(err, addUsers(o, cfg))
 }
 
 // addUsers adds the handler's own users: one in its account, and one in each account
