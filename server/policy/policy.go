@@ -139,8 +139,9 @@ func (r *Rules) all(c Conn) ([]claim.Header, error) {
 		return nil, nil
 	}
 	var headers []claim.Header
+	room := claim.MaxLimits.MaxBytes
 	for _, h := range r.All.Headers {
-		e, err := c.Vars.expandHeader(h)
+		e, err := c.Vars.expandHeader(h, &room)
 		if errors.Is(err, ErrTemplateEmpty) {
 			continue
 		}

@@ -213,6 +213,10 @@ func (r *Rules) parseAll(n conf.Node, fields map[string]conf.Node, faults *conf.
 func (r *Rules) parseProxy(n conf.Node, faults *conf.Faults) {
 	text, _ := n.Plain().(string)
 	if p, err := netip.ParsePrefix(text); err == nil {
+		// Addresses are compared without the mapping of IPv4 into IPv6.
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
 		r.TrustedProxies = append(r.TrustedProxies, p.Masked())
 		return
 	}

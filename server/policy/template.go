@@ -15,6 +15,7 @@ var (
 	ErrTemplateFunction = errors.New("unknown template function")
 	ErrTemplateEmpty    = errors.New("template function has no value for this user")
 	ErrTemplateLines    = errors.New("template gives too many lines")
+	ErrTemplateBytes    = errors.New("template gives more bytes than a header block can have")
 	ErrTemplateSubject  = errors.New("subjects of a header cannot be templates")
 )
 
@@ -62,8 +63,9 @@ func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	}
 	out := &claim.Claim{Publish: tmpl.Publish, Subscribe: tmpl.Subscribe}
 	var faults claim.Errors
+	room := claim.MaxLimits.MaxBytes
 	for _, h := range tmpl.Headers {
-		e, err := v.expandHeader(h)
+		e, err := v.expandHeader(h, &room)
 		if err != nil {
 			faults = append(faults, &claim.Error{Header: h.Name, Err: err})
 			continue
@@ -96,7 +98,8 @@ func tellsAccount(tmpl *claim.Claim) bool {
 	return false
 }
 
-func (v Vars) expandHeader(h claim.Header) (claim.Header, error) {
+// expandHeader takes the bytes of its values off room.
+func (v Vars) expandHeader(h claim.Header, room *int) (claim.Header, error) {
 	e := claim.Header{Name: h.Name, Subjects: h.Subjects}
 	for _, s := range h.Subjects {
 		if strings.Contains(s, "{{") {
@@ -104,44 +107,51 @@ func (v Vars) expandHeader(h claim.Header) (claim.Header, error) {
 		}
 	}
 	for _, value := range h.Values {
-		lines, err := v.expandValue(value)
+		lines, err := v.expandValue(value, *room)
 		if err != nil {
 			return e, err
+		}
+		for _, line := range lines {
+			*room -= len(line)
 		}
 		e.Values = append(e.Values, lines...)
 	}
 	return e, nil
 }
 
-// expandValue returns one line for each combination of the tags in value.
-func (v Vars) expandValue(value string) ([]string, error) {
+// expandValue returns one line for each combination of the tags in value. It stops when they have more bytes than
+// room: names and tags are as long as somebody likes.
+func (v Vars) expandValue(value string, room int) ([]string, error) {
 	lines := []string{""}
 	for {
 		at := templateCall.FindStringSubmatchIndex(value)
 		if at == nil {
-			return combine(lines, []string{value})
+			return combine(lines, []string{value}, room)
 		}
 		found, err := v.call(value[at[2]:at[3]])
 		if err != nil {
 			return nil, err
 		}
-		if lines, err = combine(lines, []string{value[:at[0]]}); err != nil {
+		if lines, err = combine(lines, []string{value[:at[0]]}, room); err != nil {
 			return nil, err
 		}
-		if lines, err = combine(lines, found); err != nil {
+		if lines, err = combine(lines, found, room); err != nil {
 			return nil, err
 		}
 		value = value[at[1]:]
 	}
 }
 
-func combine(lines, ends []string) ([]string, error) {
+func combine(lines, ends []string, room int) ([]string, error) {
 	if len(lines)*len(ends) > maxTemplateLines {
 		return nil, fmt.Errorf("%w: more than %d", ErrTemplateLines, maxTemplateLines)
 	}
 	out := make([]string, 0, len(lines)*len(ends))
 	for _, line := range lines {
 		for _, end := range ends {
+			if room -= len(line) + len(end); room < 0 {
+				return nil, ErrTemplateBytes
+			}
 			out = append(out, line+end)
 		}
 	}

@@ -1,0 +1,33 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"stamp/server/claim"
+)
+
+// A template that calls for a long name many times ends when it is larger than a header block can be: what it
+// allocates does not grow with the length of the name.
+func TestExpansionIsBounded(t *testing.T) {
+	tmpl := &claim.Claim{Headers: []claim.Header{{Name: "X", Values: []string{strings.Repeat("{{name()}}", 1600)}}}}
+	allocated := func(n int) int64 {
+		v := Vars{Name: strings.Repeat("n", n)}
+		return testing.Benchmark(func(b *testing.B) {
+			for range b.N {
+				if _, err := expand(tmpl, v, claim.Limits{}); n > 100 && !errors.Is(err, ErrTemplateBytes) {
+					b.Fatal(err)
+				}
+			}
+		}).AllocedBytesPerOp()
+	}
+	before := allocated(500)
+	for n := 1000; n <= 8000; n *= 2 {
+		if now := allocated(n); now > before {
+			t.Errorf("a name of %d bytes allocates %d bytes, one of half of it %d", n, now, before)
+		} else {
+			before = now
+		}
+	}
+}
