@@ -32,7 +32,7 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 		return "", false
 	}
 	value := r.Credential.Value
-	if value == "" || len(value) > stored.MaxCredential*4 {
+	if value == "" || len(value) > s.cfg.MaxCredential {
 		return "", false
 	}
 	if s.cfg.isCookie() && !validCookie(value) || !validValue(value) || strings.Trim(value, " \t") != value {
