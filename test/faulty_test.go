@@ -284,8 +284,9 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 			t.Fatal(err)
 		}
 		asking.Wait()
-		// One that is given up is seen to close a little later; afterwards there may be those of two handlers.
-		if most := st.faulty.Most(); i == 0 && most > 2*st.most {
+		// Look-ups are counted in package session. One that is given up is seen to close a little later here, and
+		// afterwards there may be those of two handlers.
+		if most := st.faulty.Most(); i == 0 && most > 4*st.most {
 			t.Errorf("%d connections to the store at once; want at most %d", most, st.most)
 		}
 		if !st.known {

@@ -78,6 +78,25 @@ func TestRenewalsLeaveRoom(t *testing.T) {
 	})
 }
 
+// TestNoTurnAfterTheEnd: a look-up that gets its turn when its time is over does not ask the source.
+func TestNoTurnAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
+			<-ctx.Done() // its turn ends when the time of those who wait is over as well
+			return nil, ctx.Err()
+		}}
+		l := NewLookup(f, settings(func(s *Settings) { s.Concurrency = 4 }))
+		for i := range 1000 {
+			go func() { _, _ = l.Find(t.Context(), request(fmt.Sprint(i))) }()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := f.asked.Load(); n != 3 {
+			t.Errorf("asked %d times; want 3", n)
+		}
+	})
+}
+
 // watched is a fake whose store tells of changes, while live.
 type watched struct {
 	fake

@@ -88,10 +88,15 @@ func (l lane) enter(ctx context.Context) error {
 	}
 	select {
 	case l.turns <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ErrBusy
 	}
+	// Both may have happened. A call whose time is over would only keep the store busy.
+	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
+		l.leave()
+		return ErrBusy
+	}
+	return nil
 }
 
 func (l lane) leave() { <-l.turns }
