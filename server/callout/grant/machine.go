@@ -3,7 +3,6 @@ package grant
 import (
 	"maps"
 	"sync"
-	"time"
 
 	"github.com/expr-lang/expr/vm"
 
@@ -48,7 +47,7 @@ var machines = sync.Pool{New: func() any {
 // request only where it is used.
 func newMachine(s *session.Session, r *session.Request, request bool) *machine {
 	m := machines.Get().(*machine)
-	m.meter.deadline, m.meter.late = time.Now().Add(maxTime), false
+	m.meter.begin()
 	m.variables["session"], m.variables["source"] = s.Data, s.Source
 	if c := &r.Credential; c.Value != "" && c.Kind != session.Password && c.Kind != session.Nkey && c.Kind != session.None {
 		m.variables["credential"] = c.Value

@@ -38,9 +38,12 @@ var (
 type meter struct {
 	left     int
 	calls    uint
-	deadline time.Time
-	late     bool // an expression was ended by the deadline
+	deadline time.Time // zero: nothing has taken time yet
+	late     bool      // an expression was ended by the deadline
 }
+
+// begin is called for each connection.
+func (m *meter) begin() { m.calls, m.deadline, m.late = 0, time.Time{}, false }
 
 // spend is called before work of that many steps is done, or after it where its size shows only then.
 // It ends the evaluation when there are no steps left: the machine recovers the panic.
@@ -48,7 +51,14 @@ func (m *meter) spend(steps int) {
 	if m.left -= steps; m.left < 0 {
 		panic(errSteps)
 	}
-	if m.calls++; m.calls%1024 == 0 && time.Now().After(m.deadline) {
+	if m.calls++; m.calls%1024 != 0 { // most expressions need not know the time
+		return
+	}
+	now := time.Now()
+	if m.deadline.IsZero() {
+		m.deadline = now.Add(maxTime)
+	}
+	if now.After(m.deadline) {
 		m.late = true
 		panic(errLate)
 	}

@@ -46,3 +46,18 @@ func TestLongCredentials(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyThatCannotBeDecoded: two sessions whose names differ in what cannot be decoded do not become one.
+func TestKeyThatCannotBeDecoded(t *testing.T) {
+	for _, id := range []string{`"a\ud800"`, `"a\udfff"`, "\"a\xff\""} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"id":%s}`, id)
+		}))
+		t.Cleanup(s.Close)
+		got, err := find(t, open(t, fmt.Sprintf("url: %q, key: id", s.URL)), cookie(secret))
+		if err == nil || errors.Is(err, session.ErrUnknown) {
+			t.Errorf("%s: %v, %v; want that it cannot tell", id, got, err)
+		}
+	}
+}
