@@ -180,6 +180,10 @@ func (c *inspector) Visit(n *ast.Node) {
 		if !known[n.Name] { // those that take a predicate are parsed although they are disabled
 			c.fault = "unknown name " + n.Name
 		}
+		// Each character of a text is looked for in all of these.
+		if n.Name == "trim" && len(n.Arguments) > 1 && !constant(n.Arguments[1]) {
+			c.fault = "the characters that trim takes off must be written out"
+		}
 	case *ast.BinaryNode:
 		// A pattern out of a session would be compiled anew each time, and may be of any size.
 		if _, constant := n.Right.(*ast.StringNode); n.Operator == "matches" && !constant {

@@ -229,26 +229,44 @@ func (c *nodeCounter) Visit(*ast.Node) { c.nodes++ }
 
 // ofConstantCost are the functions whose cost does not depend on the size of their arguments.
 var ofConstantCost = map[string]bool{
-	"first": true, "last": true, "get": true, "take": true, "type": true, "abs": true, "ceil": true, "floor": true,
-	"round": true, "hasPrefix": true, "hasSuffix": true,
+	"first": true, "last": true, "take": true, "type": true, "abs": true, "ceil": true, "floor": true, "round": true,
 }
+
+// deep are those that look at what is in the elements of a list too.
+var deep = map[string]bool{"min": true, "max": true, "toJSON": true, "join": true}
 
 // builtinCall puts the meter around the arguments of a function of the library, and around what it
 // returns. Loops make elements, which the library counts.
 func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
 	switch {
 	case ofConstantCost[node.Name]:
-	case node.Name == "sort", node.Name == "sortBy":
+	case node.Name == "sort":
 		charge(&node.Arguments[0], meterSorted)
+	case node.Name == "sortBy":
+		charge(&node.Arguments[0], meterSorted)
+		// What the elements are sorted by is compared as often as a step has bytes.
+		if by, ok := node.Arguments[1].(*ast.PredicateNode); ok {
+			charge(&by.Node, meterScan)
+		}
+	case node.Name == "get":
+		charge(&node.Arguments[1], meterFlat)
 	case node.Name == "fromJSON":
 		charge(&node.Arguments[0], meterFlat)
 		charge(n, meterWhole)
 	case len(node.Arguments) > 1 && isPredicate(node.Arguments[1]):
 	default:
-		for i := range node.Arguments {
-			charge(&node.Arguments[i], meterFlat)
-		}
+		arguments(node.Arguments, node.Name)
 		charge(n, meterFlat)
+	}
+}
+
+func arguments(list []ast.Node, name string) {
+	by := meterFlat
+	if deep[name] {
+		by = meterWhole
+	}
+	for i := range list {
+		charge(&list[i], by)
 	}
 }
 
@@ -259,13 +277,7 @@ func isPredicate(n ast.Node) bool {
 
 // ownCall is builtinCall for a function of ours.
 func ownCall(n *ast.Node, node *ast.CallNode, name string) {
-	for i := range node.Arguments {
-		by := meterFlat
-		if name == "toJSON" || name == "join" {
-			by = meterWhole
-		}
-		charge(&node.Arguments[i], by)
-	}
+	arguments(node.Arguments, name)
 	charge(n, meterFlat)
 }
 
@@ -283,6 +295,8 @@ func binary(n *ast.BinaryNode) {
 		charge(&n.Left, meterFlat)
 	case "matches":
 		charge(&n.Left, meterScan)
+	case "startsWith", "endsWith":
+		charge(&n.Right, meterFlat)
 	case "+", "contains", "<", "<=", ">", ">=":
 		if n.Operator == "+" || n.Operator == "contains" || !constant(n.Right) && !constant(n.Left) {
 			charge(&n.Left, meterFlat)

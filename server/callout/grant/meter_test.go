@@ -16,6 +16,7 @@ func numbers(n int) string { return strings.TrimSuffix("["+strings.Repeat("1,", 
 // sizes is a session whose content grows with n.
 func sizes(n int) string {
 	text, err := json.Marshal(map[string]any{
+		"same": strings.Repeat("a", n), "nested": json.RawMessage("[" + numbers(n/2) + "," + numbers(n/2) + "]"),
 		"list": json.RawMessage(numbers(n)), "text": strings.Repeat("a", n), "spaced": strings.Repeat("a ", n/2),
 		"texts": json.RawMessage(strings.ReplaceAll(numbers(n/64), "1", `"`+strings.Repeat("x", 60)+`"`)),
 		"deep":  json.RawMessage(strings.Repeat("[", min(n/2, 5000)) + strings.Repeat("]", min(n/2, 5000))), "json": numbers(n / 2),
@@ -52,6 +53,17 @@ var superlinear = []string{
 	`any(session.list, count(session.list, # == 2) == 1)`,
 	`any(session.list, max(session.list) == 2)`,
 	`any(session.list, len(reverse(session.list)) == 0)`,
+	`any(session.list, session.text startsWith session.same and false)`,
+	`any(session.list, session.same endsWith session.text and false)`,
+	`any(session.list, hasPrefix(session.text, session.same) and false)`,
+	`any(session.list, hasSuffix(session.text, session.same) and false)`,
+	`any(session.list, get(session, session.text) == 0)`,
+	`any(session.list, max(session.nested) == 2)`,
+	`any(session.list, min(session.nested, session.list) == 2)`,
+	`any(session.list, session.text < session.same)`,
+	`any(session.list, session.text in {"a": 1})`,
+	`let m = {"a": 1}; any(session.list, m[session.text] == 0)`,
+	`any(session.list, len(trimPrefix(session.text, session.same)) == 1)`,
 	`any(session.texts, indexOf(session.text, "b") == 1)`,
 	`any(session.list, session[session.text] == 0)`,
 	`any(session.list, all(session.list, none(session.list, # == 2)) and false)`,
@@ -99,6 +111,28 @@ func TestStepsAreBounded(t *testing.T) {
 		}
 		if !ended {
 			t.Errorf("%s: not ended at the largest session: its work is not counted", condition)
+		}
+	}
+}
+
+// TestSortedTexts: to compare long texts takes as long as they are, for each of the comparisons of a sort.
+func TestSortedTexts(t *testing.T) {
+	content := `{"list":` + strings.TrimSuffix("["+strings.Repeat("1,2,", 2000), ",") + `],"a":"` + strings.Repeat("x", 60<<10) + `","b":"` + strings.Repeat("x", 60<<10) + `"}`
+	if taken, _, ended := steps(t, `len(sortBy(session.list, # == 1 ? session.a : session.b)) == 0`, content); !ended {
+		t.Errorf("%d steps", taken)
+	}
+}
+
+// TestTrimIsWrittenOut: trim looks for each character of a text in all that are to be trimmed.
+func TestTrimIsWrittenOut(t *testing.T) {
+	for _, source := range []string{`trim(session.a, session.b)`, `session.a | trim(session.b)`} {
+		if _, err := compile(source); err == nil || !strings.Contains(err.Error(), "written out") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	for _, source := range []string{`trim(session.a, "xy")`, `trim(session.a)`} {
+		if _, err := compile(source); err != nil {
+			t.Errorf("%s: %v", source, err)
 		}
 	}
 }
