@@ -46,22 +46,6 @@ func NewLookup(source Source, settings Settings) *Lookup {
 // used as long as it is.
 type Watched interface{ Live() bool }
 
-// Reporter is a source that knows by itself whether it can answer.
-type Reporter interface {
-	// Ready returns nil, or what is wrong and what to do about it.
-	Ready() error
-}
-
-// Ready returns why the source cannot answer, when it knows that.
-func (l *Lookup) Ready() error {
-	if r, ok := l.source.(Reporter); ok {
-		if err := r.Ready(); err != nil {
-			return l.named(err)
-		}
-	}
-	return nil
-}
-
 // lane is room for look-ups. Renewals have one of their own: a flood of connections, whose credentials
 // anybody can invent, must not make them late, because the server closes a connection that is not
 // renewed in time.
@@ -112,6 +96,19 @@ func (l *Lookup) Forget(key string) { l.cache.forget(key) }
 
 // ForgetAll drops all that is cached.
 func (l *Lookup) ForgetAll() { l.cache.forgetAll() }
+
+// Able returns why the source cannot tell of any credential now, as far as it knows without asking anybody; nil when
+// it can, or does not know.
+func (l *Lookup) Able() error {
+	source, ok := l.source.(interface{ Able() error })
+	if !ok {
+		return nil
+	}
+	if err := source.Able(); err != nil {
+		return l.named(err)
+	}
+	return nil
+}
 
 // Find returns the session of the request's credential, ErrUnknown when the
 // source does not know it or it is not of this source's form, and another error

@@ -18,8 +18,11 @@ type problem struct {
 func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.cause }
 
-// Ready returns why the bucket cannot be read; nil: it was found when it was last looked for.
-func (s *Source) Ready() error {
+// Able returns why the bucket cannot be read, and what to do; nil: it was found when it was last looked for.
+func (s *Source) Able() error {
+	if !s.nc.IsConnected() {
+		return s.failed(s.explain(nats.ErrDisconnected))
+	}
 	if p := s.problem.Load(); p != nil {
 		return s.failed(p)
 	}

@@ -80,6 +80,8 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 	// Without an error the watch begins here: no change from now on is missed.
 	if b, err := s.open(begin); err == nil {
 		s.bucket.Store(b)
+	} else {
+		s.problem.Store(s.explain(err))
 	}
 	go s.watch(running)
 	return s, nil

@@ -67,9 +67,9 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	return s, nil
 }
 
-// Live and Ready are those of the bucket.
-func (s *source) Live() bool   { return s.kv.Live() }
-func (s *source) Ready() error { return s.kv.Ready() }
+// Live and Able are those of the bucket.
+func (s *source) Live() bool  { return s.kv.Live() }
+func (s *source) Able() error { return s.kv.Able() }
 
 // Close ends the pages and the refreshes.
 func (s *source) Close() error {
