@@ -52,7 +52,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 		o.Metrics = metrics.NewSet()
 	}
 	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
-	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed}
+	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
 		if err != nil {
@@ -80,6 +80,15 @@ func (h *Handler) lookups() []*session.Lookup {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sources
+}
+
+// lost is told by a source that it may have missed changes.
+func (h *Handler) lost(source string) {
+	for _, l := range h.lookups() {
+		if l.Name() == source {
+			l.ForgetAll()
+		}
+	}
 }
 
 // changed is told by a source that a session changed or ended in its store. Its connections are

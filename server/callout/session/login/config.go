@@ -43,9 +43,10 @@ type Config struct {
 	Scopes       []string    `conf:"scopes"`        // beside openid
 	TLS          *web.TLS    `conf:"tls"`           // towards the provider
 
-	Bucket  string      `conf:"bucket,required"`
-	Account string      `conf:"account"` // inside the server: whose bucket it is
-	Key     conf.Secret `conf:"key"`     // lines of 32 bytes in base64; the first one encrypts
+	Bucket  string `conf:"bucket,required"`
+	Account string `conf:"account"` // whose bucket it is
+	kv.Place
+	Key conf.Secret `conf:"key"` // lines of 32 bytes in base64; the first one encrypts
 
 	CookieName    string        `conf:"cookie_name"`
 	SameSite      string        `conf:"same_site"`
@@ -84,6 +85,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
+	cfg.CheckPlace(n, faults)
 	if cfg.Cookie != "" {
 		faults.Add(n.Get("cookie"), "cookie: a login source has the cookie of its own, cookie_name")
 	}
@@ -102,7 +104,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
 	if cfg.Bucket != "" {
-		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.keys.openVisible, faults)
+		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.keys.openVisible, faults)
 	}
 	if cfg.Worker != nil {
 		cfg.Worker.check(n.Get("worker"), faults)

@@ -42,9 +42,9 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{cfg: c, env: env, js: js, stop: stop, metrics: newCounters(env.Metrics, c.Name)}
@@ -66,6 +66,10 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	s.work.Go(func() { s.refreshAll(running) })
 	return s, nil
 }
+
+// Live and Able are those of the bucket.
+func (s *source) Live() bool  { return s.kv.Live() }
+func (s *source) Able() error { return s.kv.Able() }
 
 // Close ends the pages and the refreshes.
 func (s *source) Close() error {
