@@ -19,6 +19,7 @@ import (
 
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/openid"
 	"stamp/server/conf"
 )
 
@@ -144,7 +145,7 @@ const passName = "pass"
 
 // newPass makes a pass, sealed, and its secret.
 func (k keyring) newPass(session string) (sealedText, secret string, err error) {
-	p := pass{Session: session, ID: newSecret(), Secret: newSecret()}
+	p := pass{Session: session, ID: openid.NewSecret(), Secret: openid.NewSecret()}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return "", "", err

@@ -77,7 +77,7 @@ func (r *remote) count() (n int) {
 	return n
 }
 
-func public(t *testing.T, keys ...jose.JSONWebKey) []json.RawMessage {
+func public(t testing.TB, keys ...jose.JSONWebKey) []json.RawMessage {
 	t.Helper()
 	set := []json.RawMessage{}
 	for _, k := range keys {
@@ -95,24 +95,31 @@ func virtually(t *testing.T, r *remote, test func(t *testing.T, s session.Source
 	t.Helper()
 	r.keys = "/keys"
 	synctest.Test(t, func(t *testing.T) {
-		n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app\n", issuer))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		opener := Parse(n, &faults).(*Config)
-		if err := faults.Err(); err != nil {
-			t.Fatal(err)
-		}
-		opener.client.HTTP().Transport = r
-		s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := openAt(t, r, "")
 		synctest.Wait()
 		test(t, s)
 		_ = s.Close()
 	})
+}
+
+// openAt opens a source of that provider.
+func openAt(t testing.TB, r *remote, fields string) session.Source {
+	t.Helper()
+	n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app, %s\n", issuer, fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	opener := Parse(n, &faults).(*Config)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	opener.HTTP().HTTP().Transport = r
+	s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func by(t *testing.T, key jose.JSONWebKey, iss string) string {
