@@ -3,10 +3,9 @@ package login
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
-
-	"stamp/server/callout/session/internal/openid"
 )
 
 // pending is a login that is under way. It is kept in a cookie, sealed, so that any handler can
@@ -38,7 +37,7 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := pending{
-		State: openid.NewSecret(), Nonce: openid.NewSecret(), Verifier: openid.NewSecret(), To: to, Expires: time.Now().Add(loginTime).Unix(),
+		State: newSecret(), Nonce: newSecret(), Verifier: newSecret(), To: to, Expires: time.Now().Add(loginTime).Unix(),
 	}
 	at, err := s.authorizationURL(r.Context(), l)
 	if err != nil {
@@ -101,7 +100,11 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := r.Context()
 	tokens, err := s.exchange(ctx, r.URL.Query().Get("code"), l.Verifier)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoProvider):
+		s.away(w, err)
+		return
+	case err != nil:
 		s.refuse(w, "code: "+err.Error())
 		return
 	}

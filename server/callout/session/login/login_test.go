@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -26,7 +27,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/openid"
 	"stamp/server/conf"
 	"stamp/test/harness"
 )
@@ -73,11 +73,15 @@ func newKey() string {
 }
 
 func config(p *provider, address, key, more string) string {
+	secret := "client_secret: app-secret"
+	if strings.Contains(more, "client_key_file") {
+		secret = ""
+	}
 	return fmt.Sprintf(`
 		kind: login, listen: %q, public_url: "http://%s/auth"
-		issuer: %q, client_id: app, client_secret: app-secret
+		issuer: %q, client_id: app, %s
 		bucket: sessions, key: %q, claims: [sub, email]
-		%s`, address, address, p.URL, key, more)
+		%s`, address, address, cmp.Or(p.calls, p.URL), secret, key, more)
 }
 
 func parse(t testing.TB, text string) (*Config, error) {
@@ -389,7 +393,7 @@ func TestAddressIsHandedOver(t *testing.T) {
 // A provider that is not the one that was meant is not believed, and the log says why.
 func TestAnotherIssuer(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
-	p.calls = "https://other.example"
+	p.document = map[string]any{"issuer": "https://other.example"}
 	s := startSite(t, p, nc, newKey(), "")
 	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadGateway {
 		t.Errorf("status %d", status)
@@ -783,7 +787,7 @@ func TestBackChannelLogout(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := func(edit func(map[string]any)) map[string]any {
-		claims := map[string]any{"sub": "alice", "sid": "provider-session", "jti": openid.NewSecret(), "events": event}
+		claims := map[string]any{"sub": "alice", "sid": "provider-session", "jti": newSecret(), "events": event}
 		edit(claims)
 		return claims
 	}

@@ -17,7 +17,10 @@ import (
 // to the provider, which refreshes need.
 const exchanges = 24
 
-var errBusy = errors.New("too many logins are under way")
+var (
+	errNoProvider = errors.New("the OpenID provider is not available")
+	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
+)
 
 // exchange gets the tokens of a login.
 func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
@@ -27,7 +30,12 @@ func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.T
 		return nil, errBusy
 	}
 	defer func() { <-s.exchanging }()
-	return s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
+	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
+	var away *openid.Unavailable
+	if errors.As(err, &away) {
+		err = fmt.Errorf("%w: %w", errNoProvider, err)
+	}
+	return tokens, err
 }
 
 func (c *Config) redirectURI() string { return c.origin() + c.path("/callback") }
@@ -77,7 +85,7 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 	}
 	q := u.Query()
 	// By default not id_token_hint: the page would get the ID token.
-	if s.cfg.IDTokenHint && e.IDToken != "" {
+	if s.cfg.IDTokenHint && e != nil && e.IDToken != "" {
 		q.Set("id_token_hint", e.IDToken)
 	}
 	q.Set("client_id", s.cfg.ClientID)
@@ -86,10 +94,8 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 	return u.String()
 }
 
-// awayStatus is the status of a page that needs the provider.
-const awayStatus = http.StatusBadGateway
-
+// away answers for a page that needs the provider.
 func (s *source) away(w http.ResponseWriter, err error) {
 	s.env.Log.Warn("login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
-	fail(w, awayStatus, "the login service cannot be reached; please try again")
+	fail(w, http.StatusBadGateway, "the login service cannot be reached; please try again")
 }

@@ -230,7 +230,7 @@ func (p *provider) sign(key *ecdsa.PrivateKey, claims map[string]any) string {
 	if err != nil {
 		panic(err)
 	}
-	all := map[string]any{"iss": p.URL, "aud": "app", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	all := map[string]any{"iss": cmp.Or(p.calls, p.URL), "aud": "app", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(all, claims)
 	token, err := jwt.Signed(signer).Claims(all).Serialize()
 	if err != nil {

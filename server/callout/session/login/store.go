@@ -2,7 +2,9 @@ package login
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,8 +17,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
-
-	"stamp/server/callout/session/internal/openid"
 )
 
 // store keeps sessions in one bucket, and in a second one what is found otherwise than by the
@@ -109,6 +109,13 @@ func keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.Ke
 	return nil
 }
 
+// newSecret is 256 bits that nobody can guess.
+func newSecret() string {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
 // hashed is what a secret is kept under: who reads the bucket cannot use it.
 func hashed(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
@@ -159,7 +166,7 @@ func (k keyring) openVisible(key string, sealed []byte) ([]byte, error) {
 
 // create keeps a session under a new cookie, which it returns.
 func (s *store) create(ctx context.Context, e *entry) (cookie string, err error) {
-	cookie = openid.NewSecret()
+	cookie = newSecret()
 	key := hashed(cookie)
 	// Before the session: an index without one does no harm.
 	if err := s.putIndex(ctx, key, e); err != nil {

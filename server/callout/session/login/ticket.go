@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/openid"
 )
 
 // A ticket is a secret that one connection can be made with, in place of the cookie: a page asks
@@ -39,7 +38,7 @@ func isTicket(credential string) bool { return strings.HasPrefix(credential, tic
 
 // issue makes a ticket for a session, and for a key unless that is empty.
 func (s *store) issue(ctx context.Context, session, nkey string, life time.Duration) (string, error) {
-	secret := ticketPrefix + openid.NewSecret()
+	secret := ticketPrefix + newSecret()
 	name := "ticket." + hashed(secret)
 	sealed, err := s.encodeTicket(name, ticket{Session: session, Nkey: nkey, Expires: time.Now().Add(life).UnixMilli()})
 	if err != nil {

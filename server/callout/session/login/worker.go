@@ -19,7 +19,6 @@ import (
 
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/openid"
 	"stamp/server/conf"
 )
 
@@ -145,7 +144,7 @@ const passName = "pass"
 
 // newPass makes a pass, sealed, and its secret.
 func (k keyring) newPass(session string) (sealedText, secret string, err error) {
-	p := pass{Session: session, ID: openid.NewSecret(), Secret: openid.NewSecret()}
+	p := pass{Session: session, ID: newSecret(), Secret: newSecret()}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return "", "", err
