@@ -54,7 +54,7 @@ func newOpenIDFake(t *testing.T) *openIDFake {
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		answerJSON(w, map[string]any{
 			"issuer": p.issuer(), "authorization_endpoint": p.server.URL + "/authorize", "token_endpoint": "http://" + p.at["token"].Addr() + "/token",
-			"jwks_uri": "http://" + p.at["keys"].Addr() + "/keys", "userinfo_endpoint": "http://" + p.at["userinfo"].Addr() + "/userinfo",
+			"jwks_uri": "http://" + p.at["keys"].Addr() + "/keys", "userinfo_endpoint": "http://" + p.at["userinfo"].Addr() + "/userinfo", "id_token_signing_alg_values_supported": []string{"ES256"},
 		})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
