@@ -44,6 +44,7 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	}
 	e.IDToken = tokens.ID
 	e.take(claims)
+	e.Tenant = s.cfg.tenant(claims)
 	e.renew(tokens, s.cfg.AccessLifetime)
 	if !s.cfg.UserInfo {
 		return e, nil
@@ -86,6 +87,15 @@ func (s *source) checkParty(claims map[string]any) error {
 		return errParty
 	}
 	return nil
+}
+
+// tenant is that of a person, where the issuer has many: subjects are those of one tenant.
+func (c *Config) tenant(claims map[string]any) string {
+	if len(c.Tenants) == 0 {
+		return ""
+	}
+	tenant, _ := claims["tid"].(string)
+	return tenant
 }
 
 // protocolClaims are those of an ID token that are about one answer of the provider, and not about the

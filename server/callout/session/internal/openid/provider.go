@@ -71,10 +71,10 @@ func (p *Provider) follow(ctx context.Context) {
 		case err != nil:
 			wait = time.Until(p.nextTry())
 			if !failing {
-				p.log.Warn("keys of the OpenID provider cannot be had; trying again", "error", err)
+				p.log.Warn("the OpenID provider is not available; trying again", "error", err)
 			}
 		case failing:
-			p.log.Info("keys of the OpenID provider are there")
+			p.log.Info("the OpenID provider is available again")
 		}
 		failing = err != nil
 		timer := time.NewTimer(max(wait, firstRetry/2))
@@ -89,7 +89,7 @@ func (p *Provider) follow(ctx context.Context) {
 
 // nextTry is when what is missing may be asked for again.
 func (p *Provider) nextTry() time.Time {
-	if document := p.document.held(); p.discovers() && !document.has {
+	if document := p.document.held(); p.discovers() && document.failure != nil {
 		return document.next
 	}
 	return p.keys.held().next
@@ -97,12 +97,16 @@ func (p *Provider) nextTry() time.Time {
 
 // refresh asks for the document, and then for the keys: they may have moved.
 func (p *Provider) refresh(ctx context.Context) error {
+	var err error
 	if p.discovers() {
-		if err := p.document.refresh(ctx); err != nil && !p.document.held().has {
+		if err = p.document.refresh(ctx); err != nil && !p.document.held().has {
 			return err
 		}
 	}
-	return p.keys.refresh(ctx)
+	if keysErr := p.keys.refresh(ctx); keysErr != nil {
+		return keysErr
+	}
+	return err
 }
 
 // discovers tells whether the provider has to be asked where its endpoints are.
