@@ -342,7 +342,7 @@ func TestNestedClaims(t *testing.T) {
 			sessions: [{kind: oidc, issuer: %q, audience: app, negative_cache: 0}]
 			grants: [{
 				account: APP, publish: ">", subscribe: ">"
-				when: '"orders" in (session.realm_access?.roles ?? []) && "sales" in keys(session["urn:zitadel:iam:org:project:roles"] ?? {})'
+				when: '"orders" in (session.realm_access?.roles ?? []) && "sales" in (session["urn:zitadel:iam:org:project:roles"] ?? {})'
 				headers: { X-Roles: "{{ session.realm_access.roles }}", X-Org: "{{ session['urn:zitadel:iam:user:resourceowner:name'] }}" }
 			}]
 		}`, p.issuer()))
