@@ -184,13 +184,15 @@ func TestRefreshTokensAreKept(t *testing.T) {
 		key := newKey()
 		s := startSite(t, p, nc, key, "refresh_before: 5s")
 		b := newBrowser(t, s)
-		b.logIn()
 		begun := make(chan struct{}, 16)
-		p.intercept("/token", func(http.ResponseWriter, *http.Request) bool {
-			begun <- struct{}{}
-			time.Sleep(time.Second) // a slow provider
+		p.intercept("/token", func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.PostFormValue("grant_type") == "refresh_token" {
+				begun <- struct{}{}
+				time.Sleep(time.Second) // a slow provider
+			}
 			return false
 		})
+		b.logIn()
 		<-begun
 		if err := s.source.Close(); err != nil {
 			t.Errorf("close: %v", err)

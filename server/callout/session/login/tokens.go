@@ -155,10 +155,14 @@ func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	e.NotBefore, e.Failures = 0, 0
 }
 
-// accessEnds is when the access token ends, as far as is known; 0: never.
+// accessEnds is when the access token ends, as far as is known; 0: never. Sessions of older releases may
+// lack that: their tokens are refreshed at once.
 func (e *entry) accessEnds() int64 {
-	if e.AccessExpires > 0 {
+	switch {
+	case e.AccessExpires > 0:
 		return e.AccessExpires
+	case e.AssumedExpires == 0 && e.RefreshToken != "":
+		return e.Login
 	}
 	return e.AssumedExpires
 }

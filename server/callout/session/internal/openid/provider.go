@@ -35,6 +35,7 @@ type Provider struct {
 // endpoints of the configuration in place of its own.
 type Document struct {
 	Endpoints
+	TokenName   string   // what the provider calls its token endpoint
 	AuthMethods []string // of the token endpoint
 }
 
@@ -118,7 +119,7 @@ func (p *Provider) discovers() bool {
 // Document returns the endpoints. It waits for the provider when nothing is known of it yet.
 func (p *Provider) Document(ctx context.Context) (*Document, error) {
 	if !p.discovers() {
-		return &Document{Endpoints: p.cfg.Endpoints}, nil
+		return &Document{Endpoints: p.cfg.Endpoints, TokenName: p.cfg.Endpoints.Token}, nil
 	}
 	if held := p.document.held(); held.has {
 		return held.value, nil
@@ -200,6 +201,9 @@ func (c *Config) readDocument(body []byte, at string) (*Document, error) {
 		case needed:
 			return nil, fmt.Errorf("%s of its document is not at an https address, as the document is", e.member)
 		}
+	}
+	if d.TokenName, _ = data["token_endpoint"].(string); d.TokenName == "" {
+		d.TokenName = d.Token
 	}
 	return d, nil
 }
