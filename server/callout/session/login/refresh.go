@@ -204,8 +204,8 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	if !ok {
 		return retry{d, wait}
 	}
+	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	if ctx.Err() != nil {
-		s.gate.GiveUp()
 		return retry{}
 	}
 	return s.refreshEntry(store, d, e, revision)
