@@ -22,13 +22,15 @@ func TestCostIsLinear(t *testing.T) {
 		read  func(string)
 		input func(n int) string
 	}{
-		"claims, nested":     {parse, func(n int) string { return strings.Repeat(`{"a":`, n/6) + "1" + strings.Repeat("}", n/6) }},
-		"claims, many":       {parse, func(n int) string { return `{"a":1` + strings.Repeat(`,"a":[1]`, n/8) + "}" }},
-		"claims, cut":        {parse, func(n int) string { return strings.Repeat("[", n) }},
-		"keys, many":         {keys, func(n int) string { return `{"keys":[{}` + strings.Repeat(`,{"kty":"x"}`, n/12) + "]}" }},
-		"keys, one of many":  {keys, func(n int) string { return `{"keys":[{"a":1` + strings.Repeat(`,"a":1`, n/6) + "}]}" }},
-		"keys, large moduli": {keys, func(n int) string { return fmt.Sprintf(`{"keys":[{"kty":"RSA","e":"AQAB","n":%q}]}`, strings.Repeat("A", n)) }},
-		"keys, no list":      {keys, func(n int) string { return `{"keys":` + strings.Repeat("[", n) }},
+		"claims, nested":    {parse, func(n int) string { return strings.Repeat(`{"a":`, n/6) + "1" + strings.Repeat("}", n/6) }},
+		"claims, many":      {parse, func(n int) string { return `{"a":1` + strings.Repeat(`,"a":[1]`, n/8) + "}" }},
+		"claims, cut":       {parse, func(n int) string { return strings.Repeat("[", n) }},
+		"keys, many":        {keys, func(n int) string { return `{"keys":[{}` + strings.Repeat(`,{"kty":"x"}`, n/12) + "]}" }},
+		"keys, one of many": {keys, func(n int) string { return `{"keys":[{"a":1` + strings.Repeat(`,"a":1`, n/6) + "}]}" }},
+		"keys, large moduli": {keys, func(n int) string {
+			return fmt.Sprintf(`{"keys":[{"kty":"RSA","e":"AQAB","n":%q}]}`, strings.Repeat("A", n))
+		}},
+		"keys, no list": {keys, func(n int) string { return `{"keys":` + strings.Repeat("[", n) }},
 	} {
 		work := func(n int) float64 {
 			input := f.input(n)
