@@ -1,18 +1,11 @@
 package login
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
-
-	"stamp/server/callout/session/internal/web"
 )
 
 // pending is a login that is under way. It is kept in a cookie, sealed, so that any handler can
@@ -34,27 +27,6 @@ func (s *source) pendingCookie(state string) string {
 	return name
 }
 
-// oauth is the client of the token endpoint. How it shows its secret is what the provider says
-// (OpenID Connect Discovery 1.0, section 3): to try both ways would hide why one is refused.
-func (s *source) oauth(p *oidc.Provider) *oauth2.Config {
-	endpoint := p.Endpoint()
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	var meta struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
-	}
-	if s.cfg.ClientSecret == "" || p.Claims(&meta) == nil && len(meta.Methods) > 0 && !slices.Contains(meta.Methods, "client_secret_basic") {
-		endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	return &oauth2.Config{
-		ClientID: s.cfg.ClientID, ClientSecret: s.cfg.ClientSecret.Reveal(), Endpoint: endpoint,
-		RedirectURL: s.cfg.origin() + s.cfg.path("/callback"), Scopes: s.cfg.Scopes,
-	}
-}
-
-func (s *source) client(ctx context.Context) context.Context {
-	return oidc.ClientContext(ctx, s.cfg.client.HTTP())
-}
-
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
 	to := r.URL.Query().Get("to")
 	if to == "" {
@@ -64,12 +36,14 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
-	p, err := s.discovered(r.Context())
+	l := pending{
+		State: newSecret(), Nonce: newSecret(), Verifier: newSecret(), To: to, Expires: time.Now().Add(loginTime).Unix(),
+	}
+	at, err := s.authorizationURL(r.Context(), l)
 	if err != nil {
-		fail(w, http.StatusBadGateway, "the login service cannot be reached; please try again")
+		s.away(w, err)
 		return
 	}
-	l := pending{State: newSecret(), Nonce: newSecret(), Verifier: oauth2.GenerateVerifier(), To: to, Expires: time.Now().Add(loginTime).Unix()}
 	text, err := json.Marshal(l)
 	name := s.pendingCookie(l.State)
 	var sealed []byte
@@ -81,7 +55,7 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, s.cookie(name, base64.RawURLEncoding.EncodeToString(sealed), loginTime, http.SameSiteLaxMode))
-	http.Redirect(w, r, s.oauth(p).AuthCodeURL(l.State, oidc.Nonce(l.Nonce), oauth2.S256ChallengeOption(l.Verifier)), http.StatusSeeOther)
+	http.Redirect(w, r, at, http.StatusSeeOther)
 }
 
 // refuse is for logins that go wrong. The reason is logged, and not shown.
@@ -124,18 +98,17 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "the provider refused it")
 		return
 	}
-	p, err := s.discovered(r.Context())
-	if err != nil {
-		fail(w, http.StatusBadGateway, "the login service cannot be reached; please try again")
+	ctx := r.Context()
+	tokens, err := s.exchange(ctx, r.URL.Query().Get("code"), l.Verifier)
+	switch {
+	case errors.Is(err, errNoProvider):
+		s.away(w, err)
+		return
+	case err != nil:
+		s.refuse(w, "code: "+err.Error())
 		return
 	}
-	ctx := s.client(r.Context())
-	token, err := s.oauth(p).Exchange(ctx, r.URL.Query().Get("code"), oauth2.VerifierOption(l.Verifier))
-	if err != nil {
-		s.refuse(w, "code: "+reason(err))
-		return
-	}
-	e, err := s.newEntry(ctx, p, token, l.Nonce)
+	e, err := s.newEntry(ctx, tokens, l.Nonce)
 	if err != nil {
 		s.refuse(w, err.Error())
 		return
@@ -162,20 +135,3 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, s.sessionCookie(cookie, s.cfg.Lifetime))
 	http.Redirect(w, r, l.To, http.StatusSeeOther)
 }
-
-// reason is what may be logged of an error of the token endpoint: its code, of the ones that
-// RFC 6749, section 5.2, has; what is not in there may repeat the request.
-func reason(err error) string {
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) {
-		if slices.Contains([]string{
-			"invalid_request", "invalid_client", errInvalidGrant, "unauthorized_client", "unsupported_grant_type", "invalid_scope",
-		}, refused.ErrorCode) {
-			return "the provider answers " + refused.ErrorCode
-		}
-		return "the provider answers with an error"
-	}
-	return web.Clean(err).Error()
-}
-
-const errInvalidGrant = "invalid_grant"

@@ -1,0 +1,110 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"stamp/server/callout/session/internal/openid"
+	"stamp/server/conf"
+)
+
+// exchanges is how many codes are exchanged at once: whoever opens pages must not take all connections
+// to the provider, which refreshes need.
+const exchanges = 24
+
+var (
+	errNoProvider = errors.New("the OpenID provider is not available")
+	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
+)
+
+// exchange gets the tokens of a login.
+func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
+	select {
+	case s.exchanging <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	defer func() { <-s.exchanging }()
+	// While the token endpoint does not answer, one request at a time goes to see whether it does again.
+	if ok, _ := s.gate.Enter(); !ok {
+		return nil, errNoProvider
+	}
+	defer s.gate.GiveUp() // where it is left otherwise than by Leave
+	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
+	}
+	s.report(s.gate.Leave(err))(err)
+	var away *openid.Unavailable
+	if errors.As(err, &away) {
+		err = fmt.Errorf("%w: %w", errNoProvider, err)
+	}
+	return tokens, err
+}
+
+func (c *Config) redirectURI() string { return c.origin() + c.path("/callback") }
+
+// authorizationURL is where the browser is sent to log in.
+func (s *source) authorizationURL(ctx context.Context, l pending) (string, error) {
+	d, err := s.provider.Document(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.cfg.URL(d, openid.Login{
+		State: l.State, Nonce: l.Nonce, Verifier: l.Verifier, RedirectURI: s.cfg.redirectURI(), Scopes: s.cfg.Scopes, More: s.cfg.parameters,
+	})
+}
+
+// parseParameters reads the block of more parameters of the request for authorization.
+func (c *Config) parseParameters(n conf.Node, faults *conf.Faults) {
+	c.parameters = map[string]string{}
+	for name, value := range c.Authorization {
+		switch v := value.Plain().(type) {
+		case string, int64, bool:
+			c.parameters[name] = fmt.Sprint(v)
+		default:
+			faults.Add(value, "authorization: %s: expected a string, a number, or true or false", name)
+		}
+		if slices.Contains(openid.Own, name) {
+			faults.Add(value, "authorization: %s: the handler sets this parameter itself", name)
+		}
+	}
+}
+
+// endSessionTime is how long a logout waits to learn where the provider's session can be ended.
+const endSessionTime = 2 * time.Second
+
+// endSession is the URL of OpenID Connect RP-Initiated Logout 1.0, section 2; empty when the
+// provider has none.
+func (s *source) endSession(ctx context.Context, e *entry) string {
+	ctx, cancel := context.WithTimeout(ctx, endSessionTime)
+	defer cancel()
+	d, err := s.provider.Document(ctx)
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(d.EndSession)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	q := u.Query()
+	// By default not id_token_hint: the page would get the ID token.
+	if s.cfg.IDTokenHint && e != nil && e.IDToken != "" {
+		q.Set("id_token_hint", e.IDToken)
+	}
+	q.Set("client_id", s.cfg.ClientID)
+	q.Set("post_logout_redirect_uri", s.cfg.origin()+s.cfg.AfterLogout)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// away answers for a page that needs the provider.
+func (s *source) away(w http.ResponseWriter, err error) {
+	s.env.Log.Warn("login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
+	fail(w, http.StatusBadGateway, "the login service cannot be reached; please try again")
+}
