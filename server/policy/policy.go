@@ -139,9 +139,9 @@ func (r *Rules) all(c Conn) ([]claim.Header, error) {
 		return nil, nil
 	}
 	var headers []claim.Header
-	room := claim.MaxLimits.MaxBytes
+	x := newExpansion(c.Vars)
 	for _, h := range r.All.Headers {
-		e, err := c.Vars.expandHeader(h, &room)
+		e, err := x.header(h)
 		if errors.Is(err, ErrTemplateEmpty) {
 			continue
 		}

@@ -223,6 +223,23 @@ func functions() []function {
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}"}}}}
 			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
+		{"policy.For-tag-calls", func(in string) {
+			with := vars
+			with.Tags = append(strings.Split(in, ","), "a:v")
+			for i := range len(in) / 16 {
+				with.Tags = append(with.Tags, fmt.Sprintf("t%d:v", i))
+			}
+			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{calls(len(in))}}}}
+			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+		}},
+		{"policy.For-lines", func(in string) {
+			with := vars
+			for i := range 64 {
+				with.Tags = append(with.Tags, fmt.Sprint("a:", i))
+			}
+			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}" + in}}}}
+			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+		}},
 		{"forwarded.Pick", func(in string) {
 			list.Pick(&http.Request{Header: http.Header{"Cookie": {in}, "X-Forwarded-For": {in}}}).Tag()
 		}},
@@ -234,6 +251,15 @@ func functions() []function {
 		{"quadratic", quadratic},
 		{"quadratic-search", quadraticSearch},
 	}
+}
+
+// calls is a template of that size with calls of one tag and of many others.
+func calls(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "{{tag(a)}}{{tag(t%d)}}", i)
+	}
+	return b.String()
 }
 
 // token is a JWT with that payload, whose signature nobody looks at here.
