@@ -115,6 +115,12 @@ var inputs = []input{
 	{"json-backslashes", repeated(`{"headers":{"A":"`, `\\`, `"}}`)},
 	{"json-surrogates", repeated(`{"headers":{"A":"`, `\ud834`, `"}}`)},
 	{"json-look-alikes", names(`{"nats":{`, `"header%d":{}`, `}}`)},
+	{"json-scopes", names(`{"nats":{"signing_keys":[`, `{"key":"A%d","template":{"headers":{"A":"x"}}}`, `]}}`)},
+	{"json-same-scopes", repeated(`{"nats":{"signing_keys":["AK"`, `,{"key":"AK","template":{"headers":{"A":"x"}}}`, `]}}`)},
+	{"json-scope-keys", repeated(`{"nats":{"signing_keys":[{"key":"AK"`, `,"key":"AK"`, `}]}}`)},
+	{"json-scope-look-alikes", names(`{"nats":{"signing_keys":[{"template":{`, `"header%d":{}`, `}}]}}`)},
+	{"json-mappings", repeated(`{"nats":`, `{"mappings":`, ``)},
+	{"json-closed-mappings", closedMappings},
 	{"json-digits", repeated(`{"headers":`, `1`, `}`)},
 	{"json-spaces", repeated(`{"headers":`, ` `, `{}}`)},
 	{"tokens", repeated("", "eyJ", "")},
@@ -152,6 +158,12 @@ func random(n int) []input {
 		made[i] = input{"repeated:" + url.QueryEscape(fmt.Sprintf("%q, %q, %q", begin, part, end)), repeated(begin, part, end)}
 	}
 	return made
+}
+
+// closedMappings are mappings in mappings.
+func closedMappings(size int) string {
+	n := size / len(`{"mappings":}`)
+	return strings.Repeat(`{"mappings":`, n) + `{"headers":1}` + strings.Repeat("}", n)
 }
 
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -205,6 +217,8 @@ func functions() []function {
 		{"stamp.MaskBlock", func(in string) { stamp.MaskBlock(nil, []byte(in)) }},
 		{"claim.FromUserJWT", func(in string) { claim.FromUserJWT(token(in), claim.MaxLimits) }},
 		{"claim.Lookalikes", func(in string) { claim.Lookalikes(token(in)) }},
+		{"claim.FromAccountJWT", func(in string) { claim.FromAccountJWT(token(in), "AK", claim.MaxLimits) }},
+		{"claim.AccountLookalikes", func(in string) { claim.AccountLookalikes(token(in)) }},
 		{"claim.Redact", func(in string) { claim.Redact(token(in)) }},
 		{"claim.RedactText", func(in string) { claim.RedactText([]byte(in)) }},
 		{"claim.FromConfig", func(in string) { claim.FromConfig(map[string]any{in: in}, nil, claim.MaxLimits) }},
@@ -216,6 +230,9 @@ func functions() []function {
 		}},
 		{"policy.For-JWT", func(in string) {
 			rules.For(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
+		}},
+		{"policy.For-account", func(in string) {
+			rules.For(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
 		}},
 		{"policy.For-tags", func(in string) {
 			with := vars
