@@ -13,7 +13,9 @@ var scopes = scopeCache{most: 8 << 20}
 // scopeCache holds what the account JWTs say about headers, of each account the one that a connection came with last:
 // an update of the account takes the place of what was before.
 type scopeCache struct {
-	most int // bytes, about; all accounts are dropped above it
+	// most is how many bytes are kept, about; all accounts are dropped above it. One account may have an eighth, so
+	// that it cannot push out the others whenever one of its users connects.
+	most int
 
 	mu       sync.Mutex
 	accounts map[string]*accountScopes
@@ -23,6 +25,7 @@ type scopeCache struct {
 // accountScopes is what one account JWT says. Of the JWT itself, which may be large, only a digest is kept.
 type accountScopes struct {
 	cache      *scopeCache
+	account    string
 	digest     [sha256.Size]byte
 	lookalikes []string
 
@@ -46,7 +49,7 @@ func (s *scopeCache) of(account, accountJWT string) *accountScopes {
 	if known != nil && known.digest == digest {
 		return known
 	}
-	next := &accountScopes{cache: s, digest: digest, lookalikes: claim.AccountLookalikes(accountJWT), templates: map[scopeKey]*claim.Claim{}}
+	next := &accountScopes{cache: s, account: account, digest: digest, lookalikes: claim.AccountLookalikes(accountJWT), templates: map[scopeKey]*claim.Claim{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drop(account)
@@ -88,6 +91,9 @@ func (a *accountScopes) grow(bytes int) {
 	}
 	a.bytes += bytes
 	s.bytes += bytes
+	if a.bytes > s.most/8 {
+		s.drop(a.account)
+	}
 	if s.bytes > s.most {
 		for account := range s.accounts {
 			s.drop(account)
