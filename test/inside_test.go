@@ -423,9 +423,20 @@ func TestTooLongToBeForwarded(t *testing.T) {
 		raw.Connect(harness.Nobody)
 		mark.WaitLog(t, `refused .*upgrade request: too long to be forwarded: .*`+strings.Trim(name, "()")+`.*at most 8192 bytes`)
 	}
+	// The credential itself, of which no browser keeps that much.
+	mark := s.Mark()
+	raw, err := browser(t, s, cookies("sid="+strings.Repeat("s", 900<<10)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Connect(harness.Nobody)
+	raw.ExpectClosed()
+	if strings.Contains(mark.Text(), "too large") {
+		t.Error("the request was too large for the handler, which gave no answer")
+	}
 	header := cookies("sid=cookie1", "other="+strings.Repeat("o", 100<<10))
 	header.Set("X-Other", strings.Repeat("o", 100<<10))
-	raw := mustBrowse(t, s, header, harness.Nobody)
+	raw = mustBrowse(t, s, header, harness.Nobody)
 	raw.Pub("t.x", "payload")
 	if m := sub.Msg(); !strings.Contains(m.Header, "X-User: alice") {
 		t.Errorf("stamped %q", m.Header)

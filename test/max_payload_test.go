@@ -2,9 +2,11 @@ package test
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 
 	"stamp/test/harness"
@@ -76,5 +78,30 @@ func TestMaxPayloadOverReload(t *testing.T) {
 	raw.Pub("t.over", body+"x")
 	if lines := raw.ExpectClosed(); len(lines) != 1 || lines[0] != "-ERR 'Maximum Payload Violation'" {
 		t.Errorf("a message above the limit: got %d lines before the end", len(lines))
+	}
+}
+
+// A leafnode whose payload limit leaves no room for its headers is refused as a client is: it would be refused each
+// message.
+func TestLeafnodeWithoutRoomForItsHeaders(t *testing.T) {
+	op := harness.NewOperator(t)
+	app := op.Account(t, "APP")
+	s := harness.Start(t, op.Conf(t)+`
+		leafnodes { listen: "127.0.0.1:-1" }`)
+	for payload, want := range map[int64]string{15: "headers of up to 18 bytes leave no room in a max_payload of 15 bytes", 19: ""} {
+		user := app.User(t, "site", header("A", "1"), harness.Bearer, func(uc *jwt.UserClaims) { uc.Limits.Payload = payload })
+		conn, err := net.Dial("tcp", s.Leaf(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := harness.NewRaw(t, conn)
+		mark := s.Mark()
+		raw.Send(`CONNECT {"jwt":%q,"name":"site","server_id":"site","protocol":1,"headers":true}`+"\r\n", user.JWT)
+		if want != "" {
+			mark.WaitLog(t, want)
+			raw.ExpectClosed()
+			continue
+		}
+		untilPong(t, raw)
 	}
 }

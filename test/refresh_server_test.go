@@ -2,14 +2,15 @@ package test
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
 	"stamp/test/harness"
 )
 
-// As TestRefreshOutlivesSignals, with the handler inside the server: a reload.
-func TestRefreshOutlivesAReloadInside(t *testing.T) {
+// As TestRefreshOutlivesSignals, with the handler inside the server: a reload, and the end of the server.
+func TestRefreshOutlivesTheServer(t *testing.T) {
 	p, pages := newOpenIDFake(t), newOpenIDPages(t)
 	p.once = true
 	store := t.TempDir()
@@ -37,6 +38,9 @@ func TestRefreshOutlivesAReloadInside(t *testing.T) {
 	s.Reload(t, conf(1))
 	mark.WaitLog(t, "Reloaded: callout handler")
 	begun()
+	s.Signal(t, syscall.SIGTERM)
+	s.Exit(t)
+	s = harness.Start(t, conf(1))
 	begun()
 	if _, reused := p.counts(); reused != 0 {
 		t.Errorf("%d refresh tokens came twice", reused)
