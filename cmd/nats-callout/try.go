@@ -102,17 +102,9 @@ func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account s
 	if account != "" {
 		return cfg.Connect.DialAccount(account, log)
 	}
-	nc, err := cfg.Connect.Dial(log)
+	nc, err := cfg.Connect.Dial(ctx, log, nil)
 	if err != nil {
 		return nil, safe(err)
-	}
-	if err := callout.Connected(ctx, nc); err != nil {
-		last := nc.LastError() // tells more than that the time is over
-		nc.Close()
-		if last != nil {
-			err = fmt.Errorf("connect to NATS: %w", safe(last))
-		}
-		return nil, err
 	}
 	return nc, nil
 }

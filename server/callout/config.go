@@ -37,6 +37,8 @@ type fields struct {
 	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key, or of a signing key
 	IssuerAccount string               `conf:"issuer_account"` // operator mode: whose signing key Issuer is
 	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key
+	XKeys         []string             `conf:"xkeys"`          // seeds of older ones, while servers get the new one
+	XKeysFile     conf.Node            `conf:"xkeys_file"`     // path of a file with such seeds, one in a line
 	Account       string               `conf:"account"`        // where authorization requests are sent; not in operator mode
 	SigningKeys   map[string]conf.Node `conf:"signing_keys"`
 	Connect       *Connect             `conf:"connect"`

@@ -3,15 +3,18 @@ package callout
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nkeys"
 
+	"stamp/server/callout/session"
 	"stamp/server/conf"
 )
 
@@ -65,6 +68,38 @@ func (c *Config) Accounts() []string {
 		}
 	}
 	return accounts
+}
+
+// SlowestSource is the session source whose look-ups may take longest, and how long.
+func (c *Config) SlowestSource() (name string, timeout time.Duration) {
+	for _, source := range c.sources {
+		if settings := source.Common(); settings.Timeout > timeout {
+			name, timeout = settings.Name, settings.Timeout
+		}
+	}
+	return name, timeout
+}
+
+// TakenByGuests says what of what the handler accepts a server with a no_auth_user would overlook; empty: nothing.
+// Over MQTT a user JWT comes as a password. A block without session sources is for a handler elsewhere, of which
+// nothing is known.
+func (c *Config) TakenByGuests(mqtt bool) string {
+	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
+	if !c.Serves() && len(c.Request.Cookies) > 0 {
+		return "a cookie of request.cookies alone"
+	}
+	if !c.Serves() && !mqtt {
+		return "a user JWT, which the server tells a handler elsewhere"
+	}
+	for _, source := range c.sources {
+		switch settings := source.Common(); {
+		case settings.Cookie != "" && accepts(session.Cookie):
+			return fmt.Sprintf("the cookie of the session source %s alone", settings.Name)
+		case settings.Kind == "jwt" && !mqtt && accepts(session.JWT):
+			return fmt.Sprintf("a user JWT for the session source %s", settings.Name)
+		}
+	}
+	return ""
 }
 
 // Equal tells whether the other configuration means the same, wherever it

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,13 +24,14 @@ const queueGroup = "stamp-callout"
 // two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
 // session must be looked up goes on in a goroutine: Lookup bounds those.
 type subscription struct {
-	h      *Handler
-	sub    *nats.Subscription
-	queue  chan arrival
-	busy   chan arrival // those that found the queue full
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	h       *Handler
+	sub     *nats.Subscription
+	queue   chan arrival
+	busy    chan arrival // those that found the queue full
+	waiting atomic.Int64 // bytes in both
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
 }
 
 type arrival struct {
@@ -36,12 +39,20 @@ type arrival struct {
 	at  time.Time
 }
 
+// Whoever may publish in the account of callouts chooses how large a request is, up to the server's max_payload.
+// A server's own is a CONNECT and what it forwards of an upgrade request: some kilobytes.
+const (
+	maxRequest = 1 << 20   // bytes of one request
+	maxWaiting = 128 << 20 // bytes of all requests that wait
+)
+
 // busyQueue is how many callouts wait to be told that there are too many. Above
 // that they get no answer, which the server takes for a refusal when its patience ends.
 const busyQueue = 1024
 
-// Serve answers callouts on nc until Drain, or until nc is closed.
-func (h *Handler) Serve(nc *nats.Conn) error {
+// Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
+// bounds.
+func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	s := &subscription{h: h, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	sub, err := nc.QueueSubscribe(Subject, queueGroup, s.arrive)
@@ -62,39 +73,65 @@ func (h *Handler) Serve(nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	// So that the server knows of it when Serve returns.
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	if err := nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	// The server answers a subscription that it does not permit before the flush, and says nothing later.
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
+		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
 	return nil
 }
 
 func (s *subscription) arrive(m *nats.Msg) {
 	s.h.metrics.requests.Inc()
-	a := arrival{m, time.Now()}
-	select {
-	case s.queue <- a:
+	size := int64(len(m.Data))
+	if size > maxRequest {
+		s.h.malformed(errTooLarge)
 		return
-	default:
 	}
+	a := arrival{m, time.Now()}
+	if s.waiting.Add(size) <= maxWaiting {
+		select {
+		case s.queue <- a:
+			return
+		default:
+		}
+		select {
+		case s.busy <- a:
+			s.h.metrics.overloaded.Inc()
+			return
+		default:
+		}
+	}
+	s.waiting.Add(-size)
 	s.h.metrics.overloaded.Inc()
-	select {
-	case s.busy <- a:
-	default:
-	}
+	s.h.logged.warn("overload", "callouts are dropped, because too many wait")
 }
 
 func (s *subscription) each(from <-chan arrival, do func(arrival)) {
 	for a := range from {
-		func() {
-			defer func() {
-				if recover() != nil {
-					s.h.malformed(session.Fault(errFault))
-				}
-			}()
-			do(a)
-		}()
+		s.waiting.Add(-int64(len(a.msg.Data)))
+		s.h.guard(func() { do(a) })
 	}
+}
+
+// guard runs what handles input. A panic in it ends what is handled, and not the process.
+func (h *Handler) guard(do func()) {
+	defer func() {
+		if recover() != nil {
+			h.fault(session.Fault(errFault))
+		}
+	}()
+	do()
+}
+
+// fault counts and logs a fault of ours, by its place alone: what a panic says may hold a credential.
+func (h *Handler) fault(err error) {
+	h.metrics.panics.Inc()
+	h.logged.error("fault", "fault in the handler", "error", err)
 }
 
 var errOverloaded = errors.New("overloaded: too many callouts wait")
@@ -122,6 +159,12 @@ func (s *subscription) answer(a arrival) {
 		h.metrics.late.Inc()
 		return
 	}
+	if err := h.checkIssuer(r); err != nil {
+		h.metrics.failed.Inc()
+		h.logged.error("issuer", "callout refused", "server", r.ServerName, "error", err)
+		h.respond(a, r, "", err)
+		return
+	}
 	if h.probed(a, r) {
 		return
 	}
@@ -129,7 +172,7 @@ func (s *subscription) answer(a arrival) {
 		h.decide(s.ctx, a, r)
 		return
 	}
-	s.work.Go(func() { h.decide(s.ctx, a, r) })
+	s.work.Go(func() { h.guard(func() { h.decide(s.ctx, a, r) }) })
 }
 
 // decide judges, and answers.
@@ -156,6 +199,8 @@ func certain(err error) bool {
 // errFault is for faults of ours. They must not end the server that the handler may
 // be in, and what they say may hold a credential.
 var errFault = errors.New("fault in the callout handler; please report it")
+
+func isFault(err error) bool { return errors.Is(err, errFault) || errors.Is(err, session.ErrFault) }
 
 // grant judges, and signs the user JWT.
 func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
@@ -189,13 +234,14 @@ func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
 	}
 	if err != nil {
 		h.metrics.failed.Inc()
-		h.log.Error("cannot answer a callout", "error", err)
+		h.logged.error("failed", "cannot answer a callout", "error", err)
 	}
 }
 
+// malformed counts and logs a request that gets no answer.
 func (h *Handler) malformed(err error) {
 	h.metrics.malformed.Inc()
-	h.log.Warn("callout refused without an answer", "error", err)
+	h.logged.warn(reasonOf(err), "callout refused without an answer", "error", err)
 }
 
 func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
@@ -210,10 +256,17 @@ func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
 	switch {
 	case r.Renewal && !certain(err):
 		h.metrics.unanswered.Inc()
+		if isFault(err) {
+			h.metrics.panics.Inc()
+		}
 		h.log.Warn("renewal put off", append(attributes, "reason", err.Error())...)
 	case err == nil:
 		h.metrics.granted.Inc()
 		h.log.Debug("granted", append(attributes, "source", v.Session.Source, "grant", v.Grant.Grant, "account", v.Grant.Account)...)
+	case isFault(err):
+		h.metrics.refused.Inc()
+		h.metrics.panics.Inc()
+		h.log.Error("refused", append(attributes, "reason", err.Error())...)
 	case errors.Is(err, session.ErrBusy):
 		h.metrics.overloaded.Inc()
 		h.log.Warn("refused", append(attributes, "reason", err.Error())...)

@@ -242,7 +242,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		r.sessions.of("kv/a", false)
+		r.sessions.of("kv/a", false, 0)
 		if err := attach(); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 		if r.asked() != 1 {
 			t.Errorf("changed since: asked %d times", r.asked())
 		}
-		r.sessions.of("kv/a", true)
+		r.sessions.of("kv/a", true, 0)
 		if err := attach(); !errors.Is(err, errSessionEnded) {
 			t.Errorf("ended since: %v", err)
 		}

@@ -1,0 +1,152 @@
+package announce
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"stamp/server/callout/forwarded"
+)
+
+// heard is what a server is told.
+type heard struct {
+	list []forwarded.Renew // each message by itself
+	fail bool
+}
+
+func (h *heard) send(q forwarded.Renew) error {
+	if h.fail {
+		return errors.New("away")
+	}
+	h.list = append(h.list, q)
+	return nil
+}
+
+// of are the sessions of the messages so far, which are forgotten.
+func (h *heard) of() (sessions []string) {
+	for _, q := range h.list {
+		if q.Session != "" {
+			sessions = append(sessions, q.Session)
+		}
+		for _, one := range q.Again {
+			sessions = append(sessions, one.Session)
+		}
+	}
+	h.list = nil
+	return sessions
+}
+
+// A change is said again a few times, with its age, and then no more.
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{}
+		a := New(h.send)
+		defer a.Close()
+		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(keepFor / 2)
+		synctest.Wait()
+		if len(h.list) != 1+len(again) {
+			t.Fatalf("said %d times, want %d", len(h.list), 1+len(again))
+		}
+		for i, q := range h.list[1:] {
+			one := q.Again[0]
+			if len(q.Again) != 1 || one.Session != "kv/a" || !one.Kick || one.Ago < again[i] || one.Ago > again[i]+time.Second {
+				t.Errorf("repetition %d: %+v", i, q)
+			}
+		}
+	})
+}
+
+// A server that comes back after most of an hour is told what it has missed. Of several changes of a session it is
+// told the newest of each kind.
+func TestReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{}
+		a := New(h.send)
+		defer a.Close()
+		heartbeats := func(ids ...string) {
+			for range 3 {
+				for _, id := range ids {
+					a.Heard(id)
+				}
+				time.Sleep(away / 3)
+			}
+		}
+		heartbeats("here", "cut")
+		_ = a.Tell(forwarded.Renew{Session: "kv/a", Kick: true})
+		_ = a.Tell(forwarded.Renew{Session: "kv/b"})
+		_ = a.Tell(forwarded.Renew{Session: "kv/b"})
+		_ = a.Tell(forwarded.Renew{User: "u", Kick: true})
+		for range 80 {
+			heartbeats("here")
+		}
+		synctest.Wait()
+		h.of()
+		heartbeats("here")
+		if got := h.of(); got != nil {
+			t.Errorf("nobody came back, and it is said again: %q", got)
+		}
+		a.Heard("cut")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := h.of(); !slices.Equal(got, []string{"kv/a", "kv/b"}) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
+// What cannot be said is said again.
+func TestFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{fail: true}
+		a := New(h.send)
+		defer a.Close()
+		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err == nil {
+			t.Error("no error")
+		}
+		h.fail = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := h.of(); len(got) == 0 {
+			t.Error("it is never said")
+		}
+	})
+}
+
+// What is kept is bounded, and a change costs the same however many are kept.
+func TestCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{}
+		a := New(h.send)
+		defer a.Close()
+		for i := range 3 * maxKept {
+			_ = a.Tell(forwarded.Renew{Session: fmt.Sprint("kv/", i), Kick: true})
+		}
+		if len(a.kept) != maxKept || len(a.newest) != maxKept {
+			t.Errorf("%d are kept, of %d sessions", len(a.kept), len(a.newest))
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got, most := len(h.of()), 3*maxKept+len(again)*maxKept; got > most {
+			t.Errorf("said %d times, at most %d", got, most)
+		}
+		for range 1000 { // servers that are started again and again
+			a.Returned()
+		}
+		if len(a.returned) > 11 {
+			t.Errorf("%d rounds are to come", len(a.returned))
+		}
+		time.Sleep(2 * keepFor)
+		synctest.Wait()
+		h.of()
+		_ = a.Tell(forwarded.Renew{Session: "kv/last"})
+		if len(a.kept) != 1 {
+			t.Errorf("%d are kept after hours", len(a.kept))
+		}
+	})
+}
