@@ -96,6 +96,7 @@ func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*call
 // connect is for sources that keep sessions in NATS.
 func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account string, s *streams) (*nats.Conn, error) {
 	if c.Embedded {
+		c.NATS.prefix = "nats-"
 		return c.NATS.dial(s)
 	}
 	log := slog.New(slog.DiscardHandler)
