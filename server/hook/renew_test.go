@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -276,6 +277,14 @@ func TestRenewRequests(t *testing.T) {
 		`{"sesion":"x"}`:             errRenew,
 		`{"cid":-1}`:                 errRenew,
 		`[]`:                         errRenew,
+		`{"session":"kv/a","ago":5}`: nil,
+		`{"again":[{"session":"kv/a","kick":true},{"session":"b"}]}`:                      nil,
+		`{"session":"kv/a","ago":-5}`:                                                     errRenew,
+		`{"user":"u","ago":5}`:                                                            errRenew,
+		`{"again":[{"user":"u"}]}`:                                                        errRenew,
+		`{"again":[{"session":"a"}],"session":"kv/a"}`:                                    errRenew,
+		`{"again":[{"session":"a","again":[{"session":"b"}]}]}`:                           errRenew,
+		`{"again":[` + strings.Repeat(`{"session":"a"},`, maxAgain) + `{"session":"a"}]}`: errRenew,
 	} {
 		answer, err := h.Renew(s, []byte(body))
 		if !errors.Is(err, want) {

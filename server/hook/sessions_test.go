@@ -60,6 +60,40 @@ func TestSessions(t *testing.T) {
 	})
 }
 
+// A request that is said again is for the connections alone that were asked about before the session changed, and
+// does not take the place of a later one.
+func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
+		s.add("kv/a", 1, time.Now())
+		s.add("kv/a", 2, time.Now())
+		time.Sleep(time.Hour) // here the session ends
+		ended := time.Now()
+		ago := func() time.Duration { return time.Since(ended) }
+		time.Sleep(time.Second)
+		s.add("kv/a", 3, time.Now()) // of one that was begun anew
+		s.add("kv/a", 2, time.Now()) // which a renewal found anew
+		if got := s.of("kv/a", true, ago()); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("connections %v, want 1", got)
+		}
+		// A callout that was asked before the end is still refused.
+		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || !since.kick {
+			t.Error("the session has ended since, and nobody says so")
+		}
+		time.Sleep(time.Second)
+		s.of("kv/a", false, 0)
+		s.of("kv/a", true, ago())
+		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || since.kick {
+			t.Error("an older request takes the place of a newer one")
+		}
+		// What no callout can have missed is not kept.
+		s.of("kv/b", true, 2*forgetAfter)
+		if _, ok := s.asked["kv/b"]; ok {
+			t.Error("a request of long ago is kept")
+		}
+	})
+}
+
 // A connection that the server does not list yet, as a leafnode's just after its authentication, belongs
 // to its session when another one of that session comes.
 func TestSessionsKeepWhatIsJustComing(t *testing.T) {
