@@ -93,7 +93,7 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 // error. Once there was a connection it is made anew for as long as it takes, whatever the server says, since users
 // and accounts come back too. failed is told why an attempt failed; it may be nil.
 func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
-	d := &dialing{log: log, failed: failed, refused: make(chan error, 1)}
+	d := newDialing(log, failed)
 	nc, err := c.dial(d)
 	if err != nil {
 		return nil, err
@@ -108,11 +108,16 @@ func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)
 // dialing is an attempt to connect, and what becomes of the connection.
 type dialing struct {
 	log     *slog.Logger
+	limited limitedLog
 	failed  func(error)
 	refused chan error // the server refused the login before there was a connection
 
 	connected atomic.Bool
 	refusals  atomic.Int32
+}
+
+func newDialing(log *slog.Logger, failed func(error)) *dialing {
+	return &dialing{log: log, limited: limitedLog{log: log}, failed: failed, refused: make(chan error, 1)}
 }
 
 // refusedLogin is how often a login is refused until that is taken for an answer.
@@ -180,7 +185,7 @@ func (d *dialing) trouble(sub *nats.Subscription, err error) {
 	if sub != nil {
 		attributes = append(attributes, "subject", sub.Subject)
 	}
-	d.log.Error("NATS", attributes...)
+	d.limited.error("NATS", "NATS", attributes...)
 }
 
 // wait waits until nc is connected.
@@ -216,7 +221,7 @@ func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
 	if system.TLS == nil {
 		system.TLS = c.TLS
 	}
-	return system.dial(&dialing{log: log.With("connection", "system"), refused: make(chan error, 1)})
+	return system.dial(newDialing(log.With("connection", "system"), nil))
 }
 
 // Probe connects as a client with that token.

@@ -61,10 +61,8 @@ func (h *Handler) Ready(ctx context.Context) error {
 	if p == nil {
 		return errNotServing
 	}
-	for _, source := range h.lookups() {
-		if err := source.Able(); err != nil {
-			return err
-		}
+	if reason := h.unable(); reason != nil {
+		return fmt.Errorf("cannot judge: %w", reason)
 	}
 	under := p.begin(h)
 	if under == nil {

@@ -158,6 +158,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 	}
 	h.UseProbe(account, cfg.Connect.Probe)
 	if err = h.Serve(ctx, nc); err != nil {
+		h.Leave()
 		h.Close()
 		return nil, err
 	}

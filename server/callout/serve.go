@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,21 +18,23 @@ import (
 	"stamp/server/callout/session"
 )
 
-// queueGroup is that of all handlers, so that each callout has one answer.
-const queueGroup = "stamp-callout"
-
 // subscription is the handler on one connection. Callouts wait in queue; workers,
 // two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
 // session must be looked up goes on in a goroutine: Lookup bounds those.
 type subscription struct {
 	h       *Handler
-	sub     *nats.Subscription
+	nc      *nats.Conn
 	queue   chan arrival
 	busy    chan arrival // those that found the queue full
 	waiting atomic.Int64 // bytes in both
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
+
+	mu     sync.Mutex
+	sub    *nats.Subscription // in the queue group; nil: it has left
+	ending bool
+	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
 
 type arrival struct {
@@ -53,19 +56,8 @@ const busyQueue = 1024
 // Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
 // bounds.
 func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
-	s := &subscription{h: h, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
+	s := &subscription{h: h, nc: nc, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	sub, err := nc.QueueSubscribe(Subject, queueGroup, s.arrive)
-	if err != nil {
-		s.cancel()
-		return fmt.Errorf("subscribe to %s: %w", Subject, err)
-	}
-	s.sub = sub
-	// Called when everything that came has been through arrive, also when nc is closed.
-	sub.SetClosedHandler(func(string) {
-		close(s.queue)
-		close(s.busy)
-	})
 	for range 2 * runtime.GOMAXPROCS(0) {
 		s.work.Go(func() { s.each(s.queue, s.answer) })
 	}
@@ -73,6 +65,9 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
+	if err := s.begin(ctx); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	if err := nc.FlushWithContext(ctx); err != nil {
@@ -142,7 +137,7 @@ func (s *subscription) refuseBusy(a arrival) {
 		s.h.malformed(err)
 		return
 	}
-	if !r.Renewal {
+	if !r.Renewal && s.h.answers(r) {
 		s.h.respond(a, r, "", errOverloaded)
 	}
 }
@@ -157,6 +152,9 @@ func (s *subscription) answer(a arrival) {
 	}
 	if r.patience > 0 && time.Since(a.at) > r.patience {
 		h.metrics.late.Inc()
+		return
+	}
+	if !h.answers(r) {
 		return
 	}
 	if err := h.checkIssuer(r); err != nil {
@@ -175,11 +173,22 @@ func (s *subscription) answer(a arrival) {
 	s.work.Go(func() { h.guard(func() { h.decide(s.ctx, a, r) }) })
 }
 
+// answers tells whether the callout is this handler's to answer, or another queue group's.
+func (h *Handler) answers(r *request) bool {
+	only := h.cfg.OnlyFrom
+	if len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster) {
+		return true
+	}
+	h.metrics.ignored.Inc()
+	return false
+}
+
 // decide judges, and answers.
 func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 	if r.patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience))
+		// A little less, so that the server has the reason of a refusal before its patience ends.
+		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience-min(r.patience/10, 500*time.Millisecond)))
 		defer cancel()
 	}
 	verdict, token, err := h.grant(ctx, r)
@@ -281,7 +290,7 @@ func (h *Handler) Leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.served {
-		_ = s.sub.Drain() // Drain, the method, says what is wrong
+		s.end()
 	}
 }
 
@@ -302,9 +311,7 @@ func (h *Handler) Drain(ctx context.Context) error {
 func (s *subscription) drain(ctx context.Context) error {
 	// Ends look-ups that outlast ctx.
 	defer s.cancel()
-	if err := s.sub.Drain(); err != nil && !errors.Is(err, nats.ErrBadSubscription) && !errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("drain: %w", err)
-	}
+	s.end()
 	done := make(chan struct{})
 	go func() {
 		s.work.Wait()
