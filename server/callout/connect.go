@@ -142,9 +142,11 @@ func (c *Connect) dial(d *dialing) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// redial is how long a connection waits before it tries again.
+// redial is how long a connection waits before it tries again. A server that was just started again refuses whoever
+// needs a callout until a handler is back, so the first attempts are close together.
 func redial(attempts int) time.Duration {
-	wait := 250 * time.Millisecond << min(attempts, 4)
+	const eager = 30
+	wait := 100 * time.Millisecond << min(max(attempts-eager, 0), 5)
 	return wait + rand.N(wait/4)
 }
 
