@@ -239,6 +239,23 @@ func TestHandlerComesBack(t *testing.T) {
 	}
 }
 
+// A handler whose own connection is kicked, by its user's name, serves on.
+func TestHandlerThatIsKicked(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	conf := strings.Replace(fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""), "accounts {", "system_account: SYS\naccounts { SYS { users: [{user: sys, password: sys}] },", 1)
+	s := harness.Start(t, strings.Replace(conf, "auth_users: [auth]", "auth_users: [auth, sys]", 1))
+	h := harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", "issuer: "+harness.Seed(t, issuer), "APP"))
+	expectReady(t, h, 200)
+	mark := h.Mark()
+	if _, err := s.Connect(t, userInfo("sys")).Request("$SYS.REQ.SERVER.PING.RENEW", []byte(`{"user":"auth","kick":true}`), harness.Timeout); err != nil {
+		t.Fatal(err)
+	}
+	mark.WaitLog(t, "disconnected from NATS")
+	mark.WaitLog(t, "msg=.connected to NATS")
+	expectReady(t, h, 200)
+	harness.Client(t, s, harness.Password("alice", "open")).Flush()
+}
+
 // A user that may not subscribe to callouts is an error at the start, and not a handler that nobody asks.
 func TestHandlerThatMayNotSubscribe(t *testing.T) {
 	issuer := harness.NewAccountKey(t)

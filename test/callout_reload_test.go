@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -133,5 +134,64 @@ func TestReloadInsideBesideASlowLookUp(t *testing.T) {
 		if strings.Contains(s.Text(), "left without an answer") {
 			t.Fatal("the reload waited for a look-up")
 		}
+	}
+}
+
+// A request to the login pages that is half sent, and a refresh of tokens that may be under way, delay neither a
+// reload nor what comes after it.
+func TestReloadInsideBesideLoginPages(t *testing.T) {
+	pages := harness.FreeAddr(t)
+	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "login.key")
+	if err := os.WriteFile(key, []byte("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	conf := func(header string) string {
+		return fmt.Sprintf(`
+			jetstream { store_dir: %q }
+			accounts { APP { jetstream: enabled, users: [{user: sub, password: sub}] } }
+			websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: session, allowed_origins: ["http://app.test"] }
+			callout {
+				sessions: [
+					{kind: users, users: [{user: alice, password: %q}]}
+					{kind: login, listen: %q, public_url: "http://localhost/auth", issuer: "http://127.0.0.1:1", client_id: web, client_secret: secret
+					 bucket: logins, account: APP, key_file: %q, cookie_name: session}
+				]
+				grants: [{account: APP, publish: ">", subscribe: ">", headers: {%s: "{{ session.user }}"}}]
+			}`, dir, hash, pages, key, header)
+	}
+	s := harness.Start(t, conf("X-One"))
+	sub := subscriber(t, s, password("sub"))
+	for _, header := range []string{"X-Two", "X-Three"} {
+		var half net.Conn
+		harness.Eventually(t, "a connection to the pages", func() bool { // an old handler may be closing
+			half, err = net.Dial("tcp", pages)
+			return err == nil
+		})
+		defer half.Close()
+		fmt.Fprint(half, "POST /auth/logout HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+		mark := s.Mark()
+		s.Reload(t, conf(header))
+		mark.WaitLog(t, "Reloaded: callout handler")
+		expectStamp(t, harness.Client(t, s, harness.Password("alice", "open")), sub, header+": alice")
+	}
+	// The pages of the newest handler come when those of the old ones are closed.
+	harness.Eventually(t, "pages", func() bool {
+		c, err := net.Dial("tcp", pages)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET /auth/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		answer, _ := io.ReadAll(c)
+		return strings.Contains(string(answer), "authenticated")
+	})
+	s.Signal(t, syscall.SIGTERM)
+	if code := s.Exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }

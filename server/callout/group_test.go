@@ -49,9 +49,13 @@ type group struct {
 	base   *Config
 }
 
-func newGroup(t *testing.T) *group {
+func newGroup(t *testing.T, o ...func(*natsserver.Options)) *group {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{DontListen: true, NoSigs: true})
+	options := &natsserver.Options{DontListen: true, NoSigs: true}
+	for _, edit := range o {
+		edit(options)
+	}
+	s, err := natsserver.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +167,20 @@ func TestOnlyFrom(t *testing.T) {
 			result = "granted"
 		}
 		eventually(t, result, func() bool { return s.metric(`stamp_callout_answers_total{result="`+result+`"}`) == "1" })
+	}
+}
+
+// An answer that the server's max_payload has no room for is a refusal, and no silence.
+func TestAnswersAboveMaxPayload(t *testing.T) {
+	g := newGroup(t, func(o *natsserver.Options) { o.MaxPayload = 1300 })
+	s, _ := g.add(t, "g")
+	s.cfg.keys.xkey = nil
+	m, xkey := calloutOf(t, s.cfg.keys)
+	if c := s.ask(t, m, xkey); c.Error != errLargeAnswer.Error() || c.Jwt != "" {
+		t.Errorf("answer %q", c.Error)
+	}
+	if got := s.metric(`stamp_callout_answers_total{result="failed"}`); got != "1" {
+		t.Errorf("failed is %s", got)
 	}
 }
 

@@ -231,20 +231,31 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 	return v, token, nil
 }
 
+var errLargeAnswer = errors.New("the answer is larger than the server's max_payload")
+
 // respond sends the answer: a user JWT, or the refusal's reason.
 func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
-	reason := ""
-	if refusal != nil {
-		reason = refusal.Error()
-	}
-	answer, err := h.cfg.keys.respond(r, token, reason)
-	if err == nil {
-		err = a.msg.Respond(answer)
+	err := h.send(a, r, token, refusal)
+	if errors.Is(err, nats.ErrMaxPayload) && token != "" {
+		// A server that hears nothing waits in vain.
+		err = errors.Join(errLargeAnswer, h.send(a, r, "", errLargeAnswer))
 	}
 	if err != nil {
 		h.metrics.failed.Inc()
 		h.logged.error("failed", "cannot answer a callout", "error", err)
 	}
+}
+
+func (h *Handler) send(a arrival, r *request, token string, refusal error) error {
+	reason := ""
+	if refusal != nil {
+		reason = refusal.Error()
+	}
+	answer, err := h.cfg.keys.respond(r, token, reason)
+	if err != nil {
+		return err
+	}
+	return a.msg.Respond(answer)
 }
 
 // malformed counts and logs a request that gets no answer.
