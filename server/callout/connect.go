@@ -110,6 +110,7 @@ type dialing struct {
 	log     *slog.Logger
 	limited limitedLog
 	failed  func(error)
+	back    func()
 	refused chan error // the server refused the login before there was a connection
 
 	connected atomic.Bool
@@ -178,6 +179,9 @@ func isRefusal(err error) bool {
 func (d *dialing) arrived(nc *nats.Conn) {
 	d.connected.Store(true)
 	d.log.Info("connected to NATS", "server", nc.ConnectedServerName())
+	if d.back != nil {
+		d.back()
+	}
 }
 
 // trouble is told what goes wrong beside requests and answers: a permission that is missing, or a subscription that
@@ -211,8 +215,9 @@ func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// DialSystem connects in the system account, without waiting; nil when there is no login for that.
-func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
+// DialSystem connects in the system account, without waiting; nil when there is no login for that. back is told each
+// time that it is connected.
+func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) {
 	if c == nil || c.System == nil {
 		return nil, nil
 	}
@@ -223,7 +228,9 @@ func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
 	if system.TLS == nil {
 		system.TLS = c.TLS
 	}
-	return system.dial(newDialing(log.With("connection", "system"), nil))
+	d := newDialing(log.With("connection", "system"), nil)
+	d.back = back
+	return system.dial(d)
 }
 
 // Probe connects as a client with that token.

@@ -74,6 +74,9 @@ func (m *member) watch() {
 func (m *member) look(ctx context.Context) error {
 	reason := m.h.unable()
 	switch {
+	case m.ended():
+		m.silent() // the handler that takes its place may ask
+		return nil
 	case reason == nil:
 		m.say("", "can judge again, and takes callouts")
 		if err := m.answering(); err != nil {
@@ -162,6 +165,12 @@ func (s *subscription) unsubscribe() {
 		_ = s.sub.Drain() // it is closed already where the connection is
 		s.sub = nil
 	}
+}
+
+func (s *subscription) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
 }
 
 // end is leave for good: the workers end when what came is answered.

@@ -110,7 +110,7 @@ func (h *Handler) changed(source, key string, deleted bool) {
 	}
 	name := forwarded.SessionName(source, key)
 	if err := h.renew(forwarded.Renew{Session: name, Kick: deleted}); err != nil {
-		h.log.Error("cannot tell the servers of a session that changed", "session", name, "ended", deleted, "error", err)
+		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", name, "ended", deleted, "error", err)
 		return
 	}
 	level := slog.LevelDebug

@@ -114,7 +114,7 @@ func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) 
 	if r.nc, err = cfg.Connect.Dial(ctx, p.options.Log, p.options.Failed); err != nil {
 		return r, err
 	}
-	if r.system, err = cfg.Connect.DialSystem(p.options.Log); err != nil {
+	if r.system, err = cfg.Connect.DialSystem(p.options.Log, p.announcer.Returned); err != nil {
 		return r, err
 	}
 	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
@@ -158,7 +158,9 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 	}
 	h.UseProbe(account, cfg.Connect.Probe)
 	if err = h.Serve(ctx, nc); err != nil {
-		h.Leave()
+		ended, end := context.WithCancel(ctx)
+		end() // nothing was answered yet
+		_ = h.Drain(ended)
 		h.Close()
 		return nil, err
 	}
@@ -182,12 +184,12 @@ func (p *Process) listen(nc *nats.Conn) error {
 	return nil
 }
 
-// announce asks the servers in the system account. While its connection is away, what is asked is kept until it is
-// back.
+// announce asks the servers in the system account. While its connection is away that is an error: the request says
+// how old it is, so it must not wait in a buffer. It is said again when the connection is back.
 func (p *Process) announce(q forwarded.Renew) error {
 	nc := p.system.Load()
-	if nc == nil {
-		return nats.ErrConnectionClosed
+	if nc == nil || !nc.IsConnected() {
+		return fmt.Errorf("ask the servers: %w", nats.ErrDisconnected)
 	}
 	body, err := json.Marshal(q)
 	if err != nil {

@@ -41,72 +41,114 @@ var afterReturn = [...]time.Duration{time.Second, 10 * time.Second}
 type Announcer struct {
 	send func(forwarded.Renew) error
 
-	mu    sync.Mutex
-	kept  []change // in the order of their times
-	first int      // number of kept[0]: changes are numbered
-	// newest is the number of the newest change of each session and kind: an older one need not be said again.
-	newest map[key]int
-	next   [len(again)]int // number of the change that is said again next, for each time
-	timer  *time.Timer
-	closed bool
+	mu sync.Mutex
+	// Apart, so that a session that is written again and again does not crowd out the ends of others.
+	ended, changed changes
+	timer          *time.Timer
+	closed         bool
 
 	returned []time.Time          // when all is to be said again
 	servers  map[string]time.Time // when they were heard of last, by id
 }
 
-type key struct {
-	session string
-	kick    bool
+// changes are those of one kind.
+type changes struct {
+	kick  bool
+	kept  []change        // in the order of their times
+	first int             // number of kept[0]: changes are numbered
+	last  map[string]int  // number of the newest change of each session: an older one need not be said again
+	next  [len(again)]int // number of the change that is said again next, for each time
 }
 
 type change struct {
-	key
-	at time.Time
+	session string
+	at      time.Time
 }
 
 // New returns an Announcer. send sends one request to all servers that can be reached, and does not wait.
 func New(send func(forwarded.Renew) error) *Announcer {
-	return &Announcer{send: send, newest: map[key]int{}, servers: map[string]time.Time{}}
+	return &Announcer{
+		send: send, servers: map[string]time.Time{},
+		ended: changes{kick: true, last: map[string]int{}}, changed: changes{last: map[string]int{}},
+	}
 }
 
 // Tell tells of a session that has changed, or has ended. After an error it is said again nevertheless.
 func (a *Announcer) Tell(q forwarded.Renew) error {
 	if q.Session != "" {
-		a.keep(change{key{q.Session, q.Kick}, time.Now()})
+		a.keep(q.Session, q.Kick, time.Now())
 	}
 	return a.send(q)
 }
 
-func (a *Announcer) keep(c change) {
+func (a *Announcer) keep(session string, ended bool, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return
 	}
-	a.forget(c.at)
-	a.newest[c.key] = a.first + len(a.kept)
-	a.kept = append(a.kept, c)
-	a.wake(c.at)
+	to := &a.changed
+	if ended {
+		to = &a.ended
+	}
+	to.forget(now)
+	to.last[session] = to.first + len(to.kept)
+	to.kept = append(to.kept, change{session, now})
+	a.wake(now)
 }
 
-// forget drops what is too old, and the oldest where there are too many. The lock is held.
-func (a *Announcer) forget(now time.Time) {
+// forget drops what is too old, and the oldest where there are too many.
+func (c *changes) forget(now time.Time) {
 	n := 0
-	for n < len(a.kept) && (len(a.kept)-n >= maxKept || now.Sub(a.kept[n].at) > keepFor) {
-		if c := a.kept[n]; a.newest[c.key] == a.first+n {
-			delete(a.newest, c.key)
+	for n < len(c.kept) && (len(c.kept)-n >= maxKept || now.Sub(c.kept[n].at) > keepFor) {
+		if session := c.kept[n].session; c.last[session] == c.first+n {
+			delete(c.last, session)
 		}
 		n++
 	}
 	if n == 0 {
 		return
 	}
-	clear(a.kept[:n])
-	a.kept = a.kept[n:]
-	a.first += n
-	for i := range a.next {
-		a.next[i] = max(a.next[i], a.first)
+	clear(c.kept[:n])
+	c.kept = c.kept[n:]
+	c.first += n
+	for i := range c.next {
+		c.next[i] = max(c.next[i], c.first)
 	}
+}
+
+// due is when one of them is to be said again.
+func (c *changes) due() (first time.Time, ok bool) {
+	for i, number := range c.next {
+		if at := number - c.first; at < len(c.kept) {
+			if t := c.kept[at].at.Add(again[i]); !ok || t.Before(first) {
+				first, ok = t, true
+			}
+		}
+	}
+	return first, ok
+}
+
+// take returns what is to be said again now; all is for servers that have come back.
+func (c *changes) take(now time.Time, all bool) (said []forwarded.Renew) {
+	c.forget(now)
+	say := func(number int) {
+		if one := c.kept[number-c.first]; c.last[one.session] == number {
+			said = append(said, forwarded.Renew{Session: one.session, Kick: c.kick, Ago: now.Sub(one.at)})
+		}
+	}
+	end := c.first + len(c.kept)
+	for i := range c.next {
+		for ; c.next[i] < end && now.Sub(c.kept[c.next[i]-c.first].at) >= again[i]; c.next[i]++ {
+			if !all {
+				say(c.next[i])
+			}
+		}
+	}
+	for number := c.first; all && number < end; number++ {
+		say(number)
+	}
+	return said
 }
 
 // Heard notes that there is a server of that id. One that is new, or was away, is told what it may have missed.
@@ -129,7 +171,7 @@ func (a *Announcer) Returned() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if a.closed || len(a.kept) == 0 {
+	if a.closed || len(a.ended.kept)+len(a.changed.kept) == 0 {
 		return
 	}
 	for _, after := range afterReturn {
@@ -160,18 +202,12 @@ func (a *Announcer) wake(now time.Time) {
 
 // due is when something is to be said again. The lock is held.
 func (a *Announcer) due() (first time.Time, ok bool) {
-	earlier := func(at time.Time) {
-		if !ok || at.Before(first) {
-			first, ok = at, true
-		}
+	first, ok = a.ended.due()
+	if at, changed := a.changed.due(); changed && (!ok || at.Before(first)) {
+		first, ok = at, true
 	}
-	if len(a.returned) > 0 {
-		earlier(a.returned[0])
-	}
-	for i, number := range a.next {
-		if at := max(number, a.first) - a.first; at < len(a.kept) {
-			earlier(a.kept[at].at.Add(again[i]))
-		}
+	if len(a.returned) > 0 && (!ok || a.returned[0].Before(first)) {
+		first, ok = a.returned[0], true
 	}
 	return first, ok
 }
@@ -180,30 +216,11 @@ func (a *Announcer) due() (first time.Time, ok bool) {
 func (a *Announcer) repeat() {
 	a.mu.Lock()
 	now := time.Now()
-	a.forget(now)
 	all := false
 	for len(a.returned) > 0 && !a.returned[0].After(now) {
 		a.returned, all = a.returned[1:], true
 	}
-	var said []forwarded.Renew
-	say := func(number int) {
-		if c := a.kept[number-a.first]; a.newest[c.key] == number {
-			said = append(said, forwarded.Renew{Session: c.session, Kick: c.kick, Ago: now.Sub(c.at)})
-		}
-	}
-	end := a.first + len(a.kept)
-	for i := range a.next {
-		for a.next[i] = max(a.next[i], a.first); a.next[i] < end && now.Sub(a.kept[a.next[i]-a.first].at) >= again[i]; a.next[i]++ {
-			if !all {
-				say(a.next[i])
-			}
-		}
-	}
-	if all {
-		for number := a.first; number < end; number++ {
-			say(number)
-		}
-	}
+	said := append(a.ended.take(now, all), a.changed.take(now, all)...)
 	a.wake(now)
 	a.mu.Unlock()
 	for len(said) > 0 {

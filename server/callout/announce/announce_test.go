@@ -100,6 +100,28 @@ func TestReturned(t *testing.T) {
 	})
 }
 
+// A session that is written all the time does not crowd out the end of another one.
+func TestAHotSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{}
+		a := New(h.send)
+		defer a.Close()
+		_ = a.Tell(forwarded.Renew{Session: "kv/ended", Kick: true})
+		for range 2 * maxKept {
+			_ = a.Tell(forwarded.Renew{Session: "kv/hot"})
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		h.of()
+		a.Returned()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := h.of(); !slices.Equal(got, []string{"kv/ended", "kv/hot"}) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // What cannot be said is said again.
 func TestFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -127,8 +149,8 @@ func TestCost(t *testing.T) {
 		for i := range 3 * maxKept {
 			_ = a.Tell(forwarded.Renew{Session: fmt.Sprint("kv/", i), Kick: true})
 		}
-		if len(a.kept) != maxKept || len(a.newest) != maxKept {
-			t.Errorf("%d are kept, of %d sessions", len(a.kept), len(a.newest))
+		if len(a.ended.kept) != maxKept || len(a.ended.last) != maxKept {
+			t.Errorf("%d are kept, of %d sessions", len(a.ended.kept), len(a.ended.last))
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -145,8 +167,9 @@ func TestCost(t *testing.T) {
 		synctest.Wait()
 		h.of()
 		_ = a.Tell(forwarded.Renew{Session: "kv/last"})
-		if len(a.kept) != 1 {
-			t.Errorf("%d are kept after hours", len(a.kept))
+		_ = a.Tell(forwarded.Renew{Session: "kv/last", Kick: true})
+		if len(a.ended.kept) != 1 || len(a.changed.kept) != 1 {
+			t.Errorf("%d and %d are kept after hours", len(a.ended.kept), len(a.changed.kept))
 		}
 	})
 }
