@@ -80,10 +80,24 @@ func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 	return name, timeout
 }
 
-// TakenByGuests says what of what the handler accepts a server with a no_auth_user would overlook; empty: nothing.
+// CheckGuests refuses a no_auth_user, the server's own or that of websocket or mqtt, that would take connections which
+// the handler knows. The server makes a guest of whoever presents nothing in CONNECT, before it asks the handler; a
+// cookie that is only forwarded, and without operators a user JWT, are nothing to it.
+func (c *Config) CheckGuests(server, websocket, mqtt string) error {
+	const hint = "hint: take no_auth_user out, and let guests in by a session source of kind anonymous"
+	var errs []error
+	for _, guest := range []struct{ block, user string }{{"", server}, {"websocket.", websocket}, {"mqtt.", mqtt}} {
+		if taken := c.takenByGuests(guest.block == "mqtt."); guest.user != "" && taken != "" {
+			errs = append(errs, fmt.Errorf("callout: %sno_auth_user would make a guest of a connection that brings %s\n%s", guest.block, taken, hint))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takenByGuests says what of what the handler accepts a server with a no_auth_user would overlook; empty: nothing.
 // Over MQTT a user JWT comes as a password. A block without session sources is for a handler elsewhere, of which
 // nothing is known.
-func (c *Config) TakenByGuests(mqtt bool) string {
+func (c *Config) takenByGuests(mqtt bool) string {
 	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
 	if !c.Serves() && len(c.Request.Cookies) > 0 {
 		return "a cookie of request.cookies alone"

@@ -210,20 +210,9 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	return errors.Join(append(errs, cfg.CheckInside()...)...)
 }
 
-// checkGuests refuses a no_auth_user that would take connections which the handler knows. The server makes a guest of
-// whoever presents nothing in CONNECT, before it asks the handler; a cookie that is only forwarded, and without
-// operators a user JWT, are nothing to it.
+// checkGuests refuses a no_auth_user that would take connections which the handler knows.
 func checkGuests(o *natsserver.Options, cfg *callout.Config) error {
-	const hint = "hint: take no_auth_user out, and let guests in by a session source of kind anonymous"
-	var errs []error
-	for _, guest := range []struct{ block, user string }{
-		{"", o.NoAuthUser}, {"websocket.", o.Websocket.NoAuthUser}, {"mqtt.", o.MQTT.NoAuthUser},
-	} {
-		if taken := cfg.TakenByGuests(guest.block == "mqtt."); guest.user != "" && taken != "" {
-			errs = append(errs, fmt.Errorf("callout: %sno_auth_user would make a guest of a connection that brings %s\n%s", guest.block, taken, hint))
-		}
-	}
-	return errors.Join(errs...)
+	return cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser)
 }
 
 // cookieWithoutOrigin tells whether a page of any origin may use a visitor's
