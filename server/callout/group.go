@@ -2,6 +2,7 @@ package callout
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,62 +38,61 @@ func (h *Handler) unable() error {
 	return nil
 }
 
-// begin joins the group unless another handler is to be preferred, and goes on looking.
-func (s *subscription) begin(ctx context.Context) error {
-	m := &member{subscription: s}
-	if err := m.look(ctx); err != nil {
+// begin joins the group, and goes on looking. It joins also when the handler cannot judge: the one whose place it
+// takes, which can, is about to leave.
+func (s *subscription) begin() error {
+	if err := s.join(); err != nil {
 		return err
 	}
-	go m.watch()
+	go (&member{subscription: s}).watch()
 	return nil
 }
 
 // member is a subscription as a member of its group.
 type member struct {
 	*subscription
-	able *nats.Subscription // answers those that cannot judge; nil: it cannot itself
-	said string             // that was logged last
+	unable int    // at so many looks in turn
+	said   string // that was logged last
 }
 
+// certainly is how many looks in turn must find that the handler cannot judge. Streams are not there for a moment
+// while a server reloads its accounts.
+const certainly = 2
+
 func (m *member) watch() {
-	defer m.silent()
 	for {
+		m.h.guard(func() {
+			if err := m.look(); err != nil && m.nc.IsConnected() {
+				m.h.logged.error("group", "cannot join the queue group", "error", err)
+			}
+		})
 		select {
 		case <-m.ctx.Done():
 			return
 		case <-time.After(lookAtSelf):
 		}
-		m.h.guard(func() {
-			if err := m.look(m.ctx); err != nil && m.nc.IsConnected() {
-				m.h.logged.error("group", "cannot join the queue group", "error", err)
-			}
-		})
 	}
 }
 
 // look joins the group or leaves it.
-func (m *member) look(ctx context.Context) error {
+func (m *member) look() error {
 	reason := m.h.unable()
-	switch {
-	case m.ended():
-		m.silent() // the handler that takes its place may ask
-		return nil
-	case reason == nil:
+	if reason == nil {
+		m.unable = 0
 		m.say("", "can judge again, and takes callouts")
-		if err := m.answering(); err != nil {
-			return err
-		}
-		return m.join()
-	case m.others(ctx):
-		m.silent()
+		return errors.Join(m.join(), m.answerOthers())
+	}
+	m.stopAnswering()
+	if m.unable++; m.unable < certainly {
+		return nil
+	}
+	if m.others() {
 		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
 		m.leave()
 		return nil
-	default:
-		m.silent()
-		m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
-		return m.join()
 	}
+	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
+	return m.join()
 }
 
 // say logs what has changed.
@@ -108,30 +108,40 @@ func (m *member) say(now, text string, attributes ...any) {
 	m.h.log.Warn(text, attributes...)
 }
 
-// answering answers the handlers that cannot judge.
-func (m *member) answering() (err error) {
-	if m.able == nil {
-		m.able, err = m.nc.Subscribe(askAble+m.h.cfg.QueueGroup, func(q *nats.Msg) {
-			_ = q.Respond(nil) // whoever asked asks again
-		})
-	}
-	return err
-}
-
-func (m *member) silent() {
-	if m.able != nil {
-		_ = m.able.Unsubscribe() // the connection is closed then
-		m.able = nil
-	}
-}
-
 // others tells whether another handler of the group can judge.
-func (m *member) others(ctx context.Context) bool {
-	m.silent()
-	ctx, cancel := context.WithTimeout(ctx, askOthers)
+func (m *member) others() bool {
+	ctx, cancel := context.WithTimeout(m.ctx, askOthers)
 	defer cancel()
 	_, err := m.nc.RequestWithContext(ctx, askAble+m.h.cfg.QueueGroup, nil)
 	return err == nil
+}
+
+// answerOthers answers the handlers that cannot judge, unless this one ends.
+func (s *subscription) answerOthers() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.able != nil && s.able.IsValid() {
+		return nil
+	}
+	s.able, err = s.nc.Subscribe(askAble+s.h.cfg.QueueGroup, func(q *nats.Msg) {
+		_ = q.Respond(nil) // whoever asked asks again
+	})
+	return err
+}
+
+// stopAnswering ends that.
+func (s *subscription) stopAnswering() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute()
+}
+
+// mute is stopAnswering with the lock held.
+func (s *subscription) mute() {
+	if s.able != nil {
+		_ = s.able.Unsubscribe() // it is gone already where the connection is
+		s.able = nil
+	}
 }
 
 // join subscribes, unless the handler ends.
@@ -167,12 +177,6 @@ func (s *subscription) unsubscribe() {
 	}
 }
 
-func (s *subscription) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ending
-}
-
 // end is leave for good: the workers end when what came is answered.
 func (s *subscription) end() {
 	s.mu.Lock()
@@ -181,6 +185,7 @@ func (s *subscription) end() {
 		return
 	}
 	s.ending = true
+	s.mute() // at once: the handler that takes its place may ask
 	s.unsubscribe()
 	go func() {
 		s.subs.Wait()

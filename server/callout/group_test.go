@@ -76,8 +76,12 @@ func (g *group) connect(t *testing.T) *nats.Conn {
 
 func (g *group) add(t *testing.T, name string) (*serving, *store) {
 	t.Helper()
+	return g.addWith(t, name, &store{Settings: session.Defaults()})
+}
+
+func (g *group) addWith(t *testing.T, name string, st *store) (*serving, *store) {
+	t.Helper()
 	cfg := *g.base
-	st := &store{Settings: session.Defaults()}
 	st.Name = "store"
 	cfg.sources, cfg.QueueGroup = []session.Opener{st}, name
 	log, set := &lockedLog{}, metrics.NewSet()
@@ -149,6 +153,25 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 		if got := one.refusal(t); got != "" {
 			t.Fatalf("refused: %s", got)
 		}
+	}
+}
+
+// A handler that cannot judge yet, and takes the place of one that can, loses no callout.
+func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
+	g := newGroup(t)
+	one, _ := g.add(t, "g")
+	if got := one.refusal(t); got != "" {
+		t.Fatalf("refused: %s", got)
+	}
+	st := &store{Settings: session.Defaults()}
+	st.gone.Store(true)
+	two, _ := g.addWith(t, "g", st)
+	one.Leave()
+	for range 3 * certainly {
+		if got := two.refusal(t); got != "" && !strings.Contains(got, errGone.Error()) {
+			t.Fatalf("answer %q", got)
+		}
+		time.Sleep(lookAtSelf / 2) // its looks are in between
 	}
 }
 

@@ -229,6 +229,7 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	p.mu.Unlock()
 	p.system.Store(next.system)
 	old.handler.Leave()
+	_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
 	p.ending.Go(func() {
 		if err := old.end(context.Background()); err != nil {
 			p.options.Log.Warn("the old handler", "error", err)

@@ -33,6 +33,7 @@ type subscription struct {
 
 	mu     sync.Mutex
 	sub    *nats.Subscription // in the queue group; nil: it has left
+	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
 	ending bool
 	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
@@ -65,7 +66,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
