@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,11 +14,14 @@ import (
 
 // heard is what a server is told.
 type heard struct {
+	mu   sync.Mutex
 	list []forwarded.Renew // each message by itself
 	fail bool
 }
 
 func (h *heard) send(q forwarded.Renew) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.fail {
 		return errors.New("away")
 	}
@@ -27,6 +31,8 @@ func (h *heard) send(q forwarded.Renew) error {
 
 // of are the sessions of the messages so far, which are forgotten.
 func (h *heard) of() (sessions []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, q := range h.list {
 		if q.Session != "" {
 			sessions = append(sessions, q.Session)
@@ -37,6 +43,13 @@ func (h *heard) of() (sessions []string) {
 	}
 	h.list = nil
 	return sessions
+}
+
+// sizes is how much an Announcer keeps.
+func sizes(a *Announcer) (ended, changed, sessions, rounds int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ended.kept), len(a.changed.kept), len(a.ended.last), len(a.returned)
 }
 
 // A change is said again a few times, with its age, and then no more.
@@ -131,6 +144,7 @@ func TestFailures(t *testing.T) {
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err == nil {
 			t.Error("no error")
 		}
+		synctest.Wait()
 		h.fail = false
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -149,8 +163,9 @@ func TestCost(t *testing.T) {
 		for i := range 3 * maxKept {
 			_ = a.Tell(forwarded.Renew{Session: fmt.Sprint("kv/", i), Kick: true})
 		}
-		if len(a.ended.kept) != maxKept || len(a.ended.last) != maxKept {
-			t.Errorf("%d are kept, of %d sessions", len(a.ended.kept), len(a.ended.last))
+		synctest.Wait()
+		if ended, _, sessions, _ := sizes(a); ended != maxKept || sessions != maxKept {
+			t.Errorf("%d are kept, of %d sessions", ended, sessions)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -160,16 +175,18 @@ func TestCost(t *testing.T) {
 		for range 1000 { // servers that are started again and again
 			a.Returned()
 		}
-		if len(a.returned) > 11 {
-			t.Errorf("%d rounds are to come", len(a.returned))
+		synctest.Wait()
+		if _, _, _, rounds := sizes(a); rounds > 11 {
+			t.Errorf("%d rounds are to come", rounds)
 		}
 		time.Sleep(2 * keepFor)
 		synctest.Wait()
 		h.of()
 		_ = a.Tell(forwarded.Renew{Session: "kv/last"})
 		_ = a.Tell(forwarded.Renew{Session: "kv/last", Kick: true})
-		if len(a.ended.kept) != 1 || len(a.changed.kept) != 1 {
-			t.Errorf("%d and %d are kept after hours", len(a.ended.kept), len(a.changed.kept))
+		synctest.Wait()
+		if ended, changed, _, _ := sizes(a); ended != 1 || changed != 1 {
+			t.Errorf("%d and %d are kept after hours", ended, changed)
 		}
 	})
 }
