@@ -144,8 +144,9 @@ func TestFailures(t *testing.T) {
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err == nil {
 			t.Error("no error")
 		}
-		synctest.Wait()
+		h.mu.Lock()
 		h.fail = false
+		h.mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := h.of(); len(got) == 0 {
