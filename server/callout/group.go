@@ -38,16 +38,6 @@ func (h *Handler) unable() error {
 	return nil
 }
 
-// begin joins the group, and goes on looking. It joins also when the handler cannot judge: the one whose place it
-// takes, which can, is about to leave.
-func (s *subscription) begin() error {
-	if err := s.join(); err != nil {
-		return err
-	}
-	go (&member{subscription: s}).watch()
-	return nil
-}
-
 // member is a subscription as a member of its group.
 type member struct {
 	*subscription
@@ -59,6 +49,8 @@ type member struct {
 // while a server reloads its accounts.
 const certainly = 2
 
+// watch joins and leaves until the handler ends. The handler has joined before, also when it cannot judge: the one
+// whose place it takes, which can, is about to leave.
 func (m *member) watch() {
 	for {
 		m.h.guard(func() {

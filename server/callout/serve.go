@@ -66,7 +66,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	if err := s.begin(); err != nil {
+	if err := s.join(); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -78,6 +78,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
 		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
+	go (&member{subscription: s}).watch()
 	return nil
 }
 
