@@ -12,11 +12,24 @@ import (
 // What start would reject, or what would let nobody in, is found by -t.
 func TestCheckFindsWhatStartRejects(t *testing.T) {
 	const accounts = "accounts { APP { users: [] } }\n"
+	const guests = "accounts { APP { users: [{user: guest, password: guest}] } }\n"
+	const webGuests = `websocket { listen: "127.0.0.1:-1", no_tls: true, same_origin: true, no_auth_user: guest }` + "\n"
 	for _, test := range []struct{ conf, want string }{
 		{accounts + `callout { http: "127.0.0.1:99999", sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "http: expected an address"},
 		{accounts + `callout { sessions: [{kind: anonymous}], grants: [{account: NOPE, publish: ">", subscribe: []}] }`, `account "NOPE" is not in the configuration`},
 		{accounts + `callout { sessions: [{kind: anonymous}], grants: [{account: "{{ session.x }}", accounts: [APP, NOPE], publish: ">", subscribe: []}] }`, `account "NOPE" is not in the configuration`},
 		{"max_control_line: 256\n" + accounts + `callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "max_control_line"},
+		{"no_auth_user: guest\n" + guests + `callout { request { cookies: [app] }, sessions: [{kind: http, url: "http://127.0.0.1:1", cookie: app}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "no_auth_user would make a guest of a connection that brings the cookie of the session source http"},
+		{guests + webGuests + `callout { request { cookies: [app] }, sessions: [{kind: http, url: "http://127.0.0.1:1", cookie: app}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "websocket.no_auth_user would make a guest"},
+		{"no_auth_user: guest\n" + guests + `callout { sessions: [{kind: jwt, issuers: [AAMFN7VYNBIGFWQBNAADV42FJKUM3FUTMW37E4AOTDJNL63EE7ZS5WYO]}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "a user JWT for the session source jwt"},
+		{"no_auth_user: guest\n" + guests + `callout { request { cookies: [app] } }`, "a cookie of request.cookies alone"},
+		{"no_auth_user: guest\n" + guests + `callout { request { headers: [User-Agent] } }`, "a user JWT, which the server tells a handler elsewhere"},
+		{`accounts { APP { users: [] }, CALLOUT { limits { max_connections: 0 } } }
+		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `account "CALLOUT" has max_connections: 0`},
+		{`accounts { APP { limits { max_connections: 0 }, users: [] } }
+		callout { sessions: [{kind: kv, bucket: b, account: APP}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `account "APP" has max_connections: 0`},
+		{accounts + `authorization { timeout: 0.0001 }
+		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "authorization.timeout is too short"},
 		{"headers { all: {X: \"1\"} }\nHeaders { all: {X: \"2\"} }", `more than one block "headers"`},
 		{"no_header_support: true\nheaders { all: {A: x} }", "no_header_support"},
 		{"no_header_support: true\nauthorization { users: [{user: u, password: u, headers: {A: x}}] }", "no_header_support"},
@@ -50,5 +63,54 @@ func TestCheckTakesVariables(t *testing.T) {
 		if out, code := run(t, "-t", "-c", file); code != 0 {
 			t.Errorf("%s\nexit code %d: %s", conf, code, out)
 		}
+	}
+}
+
+// A no_auth_user that takes no connection which the handler would know is allowed: guests beside tokens.
+func TestCheckTakesGuests(t *testing.T) {
+	const conf = `listen: "127.0.0.1:-1"
+		no_auth_user: guest
+		accounts { APP { users: [{user: guest, password: guest}] } }
+		callout { credential: [token], sessions: [{kind: http, url: "http://127.0.0.1:1"}], grants: [{account: APP, publish: "a", subscribe: []}] }`
+	file := filepath.Join(t.TempDir(), "server.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := run(t, "-t", "-c", file); code != 0 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// What nats-callout check warns of, -t, start and a reload warn of too; and of a server that waits for less than a
+// source may take.
+func TestWarningsOfTheCalloutBlock(t *testing.T) {
+	const inbox = "it may subscribe to everybody's _INBOX"
+	conf := func(subscribe string) string {
+		return `listen: "127.0.0.1:-1"
+			accounts { APP { users: [] } }
+			callout { sessions: [{kind: http, url: "http://127.0.0.1:1", timeout: "7s"}], grants: [{account: APP, publish: "a", subscribe: "` + subscribe + `"}] }`
+	}
+	const patience = "the server waits 2s for an answer (authorization.timeout), and a look-up in the session source http may take 7s"
+	file := filepath.Join(t.TempDir(), "server.conf")
+	if err := os.WriteFile(file, []byte(conf(">")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(t, "-t", "-c", file)
+	if code != 0 || !strings.Contains(out, inbox) || !strings.Contains(out, patience) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	s := harness.Start(t, conf("b"))
+	if text := s.Text(); strings.Contains(text, inbox) || !strings.Contains(text, patience) {
+		t.Errorf("log of the start:\n%s", text)
+	}
+	mark := s.Mark()
+	s.Reload(t, conf(">"))
+	mark.WaitLog(t, "Reloaded: callout handler")
+	if !strings.Contains(mark.Text(), inbox) {
+		t.Errorf("log of the reload:\n%s", mark.Text())
+	}
+	// An account that the server does not have is refused by a reload as by -t.
+	if line := s.TryReload(t, strings.Replace(conf("b"), "account: APP", "account: NOPE", 1)); !strings.Contains(line, "Failed") {
+		t.Errorf("an unknown account was taken: %s", line)
 	}
 }

@@ -413,7 +413,7 @@ func settle(t *testing.T, watcher, conn *harness.Raw) {
 func connectionIDs(t *testing.T, s *harness.Server) (ids []uint64) {
 	t.Helper()
 	for _, c := range s.Connz(t, "").Conns {
-		if c.Name != "callout handler" {
+		if c.Name != "callout handler" && c.Name != "stamp-probe" {
 			ids = append(ids, c.Cid)
 		}
 	}

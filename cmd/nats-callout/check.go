@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -32,7 +33,44 @@ func (c *configuration) load() (*callout.Config, error) {
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	return cfg, cfg.CheckAccount(calloutAccount(n, cfg))
+	return cfg, checkEmbedded(n, cfg)
+}
+
+// checkEmbedded compares the block with the rest of the server's configuration, as far as a server does that would
+// put the handler to work. nats-server -t checks more.
+func checkEmbedded(n conf.Node, cfg *callout.Config) error {
+	own, accounts := calloutAccount(n, cfg), accountsOf(n.Get("accounts"))
+	known := func(name string) bool { return accounts[name] || name == own || name == "$G" || name == "$SYS" }
+	var faults conf.Faults
+	guests := func(block conf.Node, check func(user string) error) {
+		at := block.Get("no_auth_user")
+		user, _ := at.Plain().(string)
+		if err := check(user); err != nil {
+			faults.Add(at, "%v", err)
+		}
+	}
+	guests(n, func(user string) error { return cfg.CheckGuests(user, "", "") })
+	guests(n.Get("websocket"), func(user string) error { return cfg.CheckGuests("", user, "") })
+	guests(n.Get("mqtt"), func(user string) error { return cfg.CheckGuests("", "", user) })
+	err := errors.Join(cfg.CheckAccount(own), faults.Err())
+	if n.Get("accounts").IsZero() {
+		return err // the file is a part of a configuration
+	}
+	return errors.Join(err, cfg.CheckKnown(known))
+}
+
+// accountsOf are the names of a server's accounts: a block, or a list of names alone.
+func accountsOf(n conf.Node) map[string]bool {
+	names := map[string]bool{}
+	for name := range n.Fields() {
+		names[name] = true
+	}
+	for _, item := range n.Items() {
+		if name, ok := item.Plain().(string); ok {
+			names[name] = true
+		}
+	}
+	return names
 }
 
 // calloutAccount is where a server with this configuration sends authorization requests.

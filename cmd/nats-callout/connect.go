@@ -23,7 +23,12 @@ type connection struct {
 	TLSKey      string        `name:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"its key, in PEM (${env})"`
 	InboxPrefix string        `env:"NATS_INBOX_PREFIX" placeholder:"SUBJECT" help:"prefix of reply subjects (${env})"`
 	Timeout     time.Duration `default:"5s" help:"for each step (default: 5s)"`
+
+	prefix string // of the flags' names, in messages
 }
+
+// flag is a flag as the command has it.
+func (c *connection) flag(name string) string { return "--" + c.prefix + name }
 
 // dial connects once. Its errors do not hold the URL, which may have a password
 // in it.
@@ -44,14 +49,14 @@ func (c *connection) dial(s *streams) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(c.Server, options...)
 	if err != nil {
-		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), "--server, --creds, --nkey, --user and --token say where, and as whom")
+		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), fmt.Sprintf("%s, %s, %s, %s and %s say where, and as whom", c.flag("server"), c.flag("creds"), c.flag("nkey"), c.flag("user"), c.flag("token")))
 	}
 	return nc, nil
 }
 
 func (c *connection) login(s *streams) ([]nats.Option, error) {
 	if ways := set(c.Creds != "", c.Nkey != "", c.User != "", c.Token != ""); ways > 1 {
-		return nil, usage(errors.New("--creds, --nkey, --user and --token exclude each other"), "")
+		return nil, usage(fmt.Errorf("%s, %s, %s and %s exclude each other", c.flag("creds"), c.flag("nkey"), c.flag("user"), c.flag("token")), "")
 	}
 	switch {
 	case c.Creds != "":
@@ -59,14 +64,14 @@ func (c *connection) login(s *streams) ([]nats.Option, error) {
 	case c.Nkey != "":
 		option, err := nats.NkeyOptionFromSeed(c.Nkey)
 		if err != nil {
-			return nil, fmt.Errorf("--nkey: %w", err)
+			return nil, fmt.Errorf("%s: %w", c.flag("nkey"), err)
 		}
 		return []nats.Option{option}, nil
 	case c.User != "":
 		password, err := c.password(s)
 		return []nats.Option{nats.UserInfo(c.User, password)}, err
 	case c.Token != "":
-		token, err := s.read(c.Token, "--token")
+		token, err := s.read(c.Token, c.flag("token"))
 		return []nats.Option{nats.Token(token)}, err
 	}
 	return nil, nil
@@ -78,7 +83,7 @@ func (c *connection) password(s *streams) (string, error) {
 	if from == "" {
 		from = "env:NATS_PASSWORD"
 	}
-	return s.read(from, "--password")
+	return s.read(from, c.flag("password"))
 }
 
 // safe drops the text of an error about the form of a URL, which repeats it.

@@ -18,6 +18,7 @@ import (
 type keysCommand struct {
 	Make keysMake `cmd:"" help:"make issuer.nk, xkey.nk and user.nk in a directory; nothing is overwritten"`
 	Show keysShow `cmd:"" help:"show the public keys, and what belongs into the configurations of server and handler"`
+	Roll keysRoll `cmd:"" help:"make a new xkey.nk, and put the old one into xkeys.nk, which the handler decrypts with too"`
 }
 
 // keyFiles are the handler's keys, by what they are for.
@@ -31,6 +32,12 @@ var keyFiles = []struct {
 	{"xkey.nk", nkeys.PrefixByteCurve, "SX...", "decrypts the requests"},
 	{"user.nk", nkeys.PrefixByteUser, "SU...", "connects the handler to NATS"},
 }
+
+// Files of xkeys: the one that servers get, and those that they had before.
+const (
+	xkeyFile  = "xkey.nk"
+	xkeysFile = "xkeys.nk"
+)
 
 type keysMake struct {
 	Directory string `arg:"" optional:"" default:"." help:"default: the current one"`
@@ -111,7 +118,70 @@ func (c *keysShow) Run(s *streams) error {
 		}
 		public[strings.TrimSuffix(key.file, ".nk")] = text
 	}
-	return writeBlocks(s.out, c.Directory, c.Account, public)
+	_, err := os.Lstat(filepath.Join(c.Directory, xkeysFile))
+	return writeBlocks(s.out, c.Directory, c.Account, public, err == nil)
+}
+
+type keysRoll struct {
+	Directory string `arg:"" optional:"" default:"." help:"where xkey.nk is; default: the current one"`
+	Finish    bool   `help:"all servers have the new xkey: remove xkeys.nk"`
+}
+
+// Run makes a new xkey, and keeps the old one beside it until Finish. The old one is written first, so that it is
+// lost at no moment.
+func (c *keysRoll) Run(s *streams) error {
+	if err := callout.CheckFIPS(); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	path, older := filepath.Join(c.Directory, xkeyFile), filepath.Join(c.Directory, xkeysFile)
+	if c.Finish {
+		return c.finish(s, older)
+	}
+	if _, err := publicKey(path, nkeys.PrefixByteCurve, "SX..."); err != nil {
+		return hint(fmt.Errorf("keys: %s: %w", path, err), "nats-callout keys make makes it")
+	}
+	if _, err := os.Lstat(older); !errors.Is(err, fs.ErrNotExist) {
+		return hint(fmt.Errorf("keys: %s is there already", older),
+			"the xkey was rolled before; when all servers have the new one: nats-callout keys roll --finish "+c.Directory)
+	}
+	if err := roll(path, older); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	_, err := fmt.Fprintf(s.out, rolled, path, older, program, c.Directory)
+	return err
+}
+
+// rolled says what is next.
+const rolled = `%[1]s	is new
+%[2]s	is what it was
+next:
+1. callout { xkey_file: %[1]q, xkeys_file: %[2]q } on all handlers, and reload them
+2. the new public xkey on all servers, and reload them; or into the account's JWT: %[3]s keys show %[4]s
+3. %[3]s keys roll --finish %[4]s, and reload all handlers
+`
+
+func (c *keysRoll) finish(s *streams, older string) error {
+	if err := os.Remove(older); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keys: %w", err)
+	}
+	_, err := fmt.Fprintf(s.out, "%s\tis gone\nnext: reload all handlers\n", older)
+	return err
+}
+
+// roll links the key's file under another name, and puts a new key in its place.
+func roll(path, older string) error {
+	next := path + ".new"
+	if err := writeKey(next, nkeys.PrefixByteCurve); err != nil {
+		return err
+	}
+	err := os.Link(path, older)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		os.Remove(next)
+	}
+	return err
 }
 
 func publicKey(path string, want nkeys.PrefixByte, form string) (string, error) {
@@ -154,24 +224,28 @@ authorization {
 callout {
   issuer_file: {{.Path "issuer.nk"}}
   xkey_file: {{.Path "xkey.nk"}}
+{{- if .Rolled}}
+  xkeys_file: {{.Path "xkeys.nk"}}
+{{- end}}
   connect { urls: [ "nats://127.0.0.1:4222" ], nkey_file: {{.Path "user.nk"}} }
   # sessions: [ ... ]
   # grants: [ ... ]
 }
 `))
 
-func writeBlocks(w io.Writer, directory, account string, keys map[string]string) error {
+func writeBlocks(w io.Writer, directory, account string, keys map[string]string, rolled bool) error {
 	full, err := filepath.Abs(directory)
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	return blocks.Execute(w, blockData{account, keys, full})
+	return blocks.Execute(w, blockData{account, keys, full, rolled})
 }
 
 type blockData struct {
 	Account   string
 	Keys      map[string]string
 	directory string
+	Rolled    bool // there are older xkeys
 }
 
 // Path quotes the path of a file for NATS' configuration syntax.

@@ -15,6 +15,7 @@ import (
 
 	"stamp/server/callout"
 	"stamp/server/callout/ops"
+	"stamp/server/callout/session"
 	"stamp/server/release"
 )
 
@@ -54,6 +55,7 @@ type service struct {
 	signals chan os.Signal
 
 	process atomic.Pointer[callout.Process] // nil: not connected yet
+	failed  atomic.Pointer[error]           // why the last attempt to connect failed, before that
 	http    *ops.Server                     // nil: the configuration has none
 	address string                          // of http, as configured
 }
@@ -85,7 +87,6 @@ func (v *service) run(cfg *callout.Config) error {
 // reloading are tasks in a goroutine, one at a time, so that they can be given up.
 func (v *service) loop(cfg *callout.Config) error {
 	task := v.begin(func(ctx context.Context) error { return v.start(ctx, cfg) })
-	again := false // a SIGHUP came during a reload
 	for {
 		var done chan error // nil: there is no task
 		if task != nil {
@@ -97,21 +98,18 @@ func (v *service) loop(cfg *callout.Config) error {
 			if v.process.Load() == nil {
 				return err
 			}
-			if again {
-				again, task = false, v.begin(v.reload)
-			}
 		case sig := <-v.signals:
 			switch {
 			case sig != syscall.SIGHUP:
 				v.log.Info("signal", "signal", sig.String())
-				task.giveUp()
+				task.giveUp(errEnding)
 				return nil
-			case task == nil:
-				task = v.begin(v.reload)
 			case v.process.Load() == nil:
 				task = v.startAnew(task)
 			default:
-				again = true
+				// A reload that is under way may wait for what the file no longer names.
+				task.giveUp(errAgain)
+				task = v.begin(v.reload)
 			}
 		}
 	}
@@ -125,7 +123,7 @@ func (v *service) startAnew(starting *task) *task {
 		v.reloaded(err)
 		return starting
 	}
-	starting.giveUp()
+	starting.giveUp(errAgain)
 	return v.begin(func(ctx context.Context) error {
 		err := v.replace(ctx, cfg)
 		v.reloaded(err)
@@ -135,31 +133,50 @@ func (v *service) startAnew(starting *task) *task {
 
 // task is something that takes a while.
 type task struct {
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan error
 }
 
+// Why a task is given up.
+var (
+	errAgain  = errors.New("given up for another reload")
+	errEnding = errors.New("given up, because the process ends")
+	errTask   = errors.New("fault, please report it")
+)
+
 func (v *service) begin(f func(context.Context) error) *task {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	t := &task{cancel, make(chan error, 1)}
 	go func() {
-		defer cancel()
-		t.done <- f(ctx)
+		defer cancel(nil)
+		t.done <- v.recovered(ctx, f)
 	}()
 	return t
 }
 
+// recovered runs f. A panic in a reload is an error of that reload, and the old configuration goes on.
+func (v *service) recovered(ctx context.Context, f func(context.Context) error) (err error) {
+	defer func() {
+		if recover() != nil { // what it says may hold a secret
+			err = session.Fault(errTask)
+			v.log.Error("nats-callout", "error", err)
+		}
+	}()
+	return f(ctx)
+}
+
 // giveUp ends the task, if there is one, and waits for that.
-func (t *task) giveUp() {
+func (t *task) giveUp(why error) {
 	if t != nil {
-		t.cancel()
+		t.cancel(why)
 		<-t.done
 	}
 }
 
 // start connects and serves. It waits for a server that is not there yet.
 func (v *service) start(ctx context.Context, cfg *callout.Config) error {
-	p, err := callout.Start(ctx, cfg, callout.Options{Log: v.log, Metrics: v.metrics})
+	failed := func(err error) { v.failed.Store(&err) }
+	p, err := callout.Start(ctx, cfg, callout.Options{Log: v.log, Metrics: v.metrics, Failed: failed})
 	if err != nil {
 		return err
 	}
@@ -171,7 +188,7 @@ func (v *service) start(ctx context.Context, cfg *callout.Config) error {
 // reload serves with the file as it is now. After an error everything stays as
 // it was.
 func (v *service) reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, reloadTime, fmt.Errorf("the new handler did not serve within %s", reloadTime))
 	defer cancel()
 	cfg, err := v.load()
 	if err == nil {
@@ -229,7 +246,12 @@ func (v *service) replace(ctx context.Context, cfg *callout.Config) error {
 		old, v.http, v.address = v.http, old, oldAddress
 	}
 	if moves && old != nil {
-		err = errors.Join(err, old.Close(ctx))
+		// Beside: somebody may be reading, or waiting for readiness.
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+			defer cancel()
+			_ = old.Close(ctx) // what it had to say was said
+		}()
 	}
 	return err
 }
@@ -253,10 +275,13 @@ var errNotConnected = errors.New("not connected to NATS yet")
 
 func (v *service) ready(ctx context.Context) error {
 	p := v.process.Load()
-	if p == nil {
-		return errNotConnected
+	if p != nil {
+		return p.Ready(ctx)
 	}
-	return p.Ready(ctx)
+	if err := v.failed.Load(); err != nil {
+		return fmt.Errorf("%w: %w", errNotConnected, *err)
+	}
+	return errNotConnected
 }
 
 func (v *service) warn(cfg *callout.Config) {

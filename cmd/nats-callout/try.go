@@ -96,23 +96,16 @@ func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*call
 // connect is for sources that keep sessions in NATS.
 func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account string, s *streams) (*nats.Conn, error) {
 	if c.Embedded {
+		c.NATS.prefix = "nats-"
 		return c.NATS.dial(s)
 	}
 	log := slog.New(slog.DiscardHandler)
 	if account != "" {
 		return cfg.Connect.DialAccount(account, log)
 	}
-	nc, err := cfg.Connect.Dial(log)
+	nc, err := cfg.Connect.Dial(ctx, log, nil)
 	if err != nil {
 		return nil, safe(err)
-	}
-	if err := callout.Connected(ctx, nc); err != nil {
-		last := nc.LastError() // tells more than that the time is over
-		nc.Close()
-		if last != nil {
-			err = fmt.Errorf("connect to NATS: %w", safe(last))
-		}
-		return nil, err
 	}
 	return nc, nil
 }

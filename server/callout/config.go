@@ -37,6 +37,8 @@ type fields struct {
 	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key, or of a signing key
 	IssuerAccount string               `conf:"issuer_account"` // operator mode: whose signing key Issuer is
 	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key
+	XKeys         []string             `conf:"xkeys"`          // seeds of older ones, while servers get the new one
+	XKeysFile     conf.Node            `conf:"xkeys_file"`     // path of a file with such seeds, one in a line
 	Account       string               `conf:"account"`        // where authorization requests are sent; not in operator mode
 	SigningKeys   map[string]conf.Node `conf:"signing_keys"`
 	Connect       *Connect             `conf:"connect"`
@@ -44,6 +46,8 @@ type fields struct {
 	Credential    []string             `conf:"credential"`
 	HTTP          string               `conf:"http"`
 	Queue         int                  `conf:"queue"`
+	QueueGroup    string               `conf:"queue_group"` // of the handlers that share the callouts
+	OnlyFrom      []string             `conf:"only_from"`   // clusters and servers that are answered; empty: all
 	Sessions      []conf.Node          `conf:"sessions"`
 	Grants        conf.Node            `conf:"grants"`
 }
@@ -82,7 +86,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		faults.Add(n, "%v", err)
 		return &Config{}
 	}
-	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue}}
+	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue, QueueGroup: DefaultQueueGroup}}
 	n.Decode(&cfg.fields, faults)
 	files := sha256.New()
 	hashFiles(n, files)
@@ -94,6 +98,12 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.parseKinds(n, faults)
 	if cfg.Queue < 1 {
 		faults.Add(n.Get("queue"), "queue must be 1 or more")
+	}
+	if !isGroup(cfg.QueueGroup) {
+		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _")
+	}
+	if len(cfg.OnlyFrom) > 0 && cfg.QueueGroup == DefaultQueueGroup {
+		faults.Add(n.Get("only_from"), "only_from needs a queue_group of its own, since what it leaves out is not given to another handler of the group")
 	}
 	if cfg.HTTP != "" && !conf.IsListen(cfg.HTTP) {
 		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
@@ -121,6 +131,14 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		cfg.warnings = append(cfg.warnings, cfg.grants.Warnings()...)
 	}
 	return cfg
+}
+
+// isGroup tells whether a name can be that of a queue group, and a token of a subject.
+func isGroup(name string) bool {
+	odd := func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, odd)
 }
 
 // Serves tells whether the block has a handler: one without session sources only

@@ -1,10 +1,15 @@
 package callout
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -84,24 +89,52 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-// Dial connects, and stays connected: it waits for a server that is not there
-// yet.
-func (c *Connect) Dial(log *slog.Logger) (*nats.Conn, error) {
-	options := c.options()
-	options = append(options, c.login()...)
+// Dial connects. It waits for a server that is not there yet, until ctx ends; a server that refuses the login is an
+// error. Once there was a connection it is made anew for as long as it takes, whatever the server says, since users
+// and accounts come back too. failed is told why an attempt failed; it may be nil.
+func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
+	d := newDialing(log, failed)
+	nc, err := c.dial(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.wait(ctx, nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return nc, nil
+}
+
+// dialing is an attempt to connect, and what becomes of the connection.
+type dialing struct {
+	log     *slog.Logger
+	limited limitedLog
+	failed  func(error)
+	back    func()
+	refused chan error // the server refused the login before there was a connection
+
+	connected atomic.Bool
+	refusals  atomic.Int32
+}
+
+func newDialing(log *slog.Logger, failed func(error)) *dialing {
+	return &dialing{log: log, limited: limitedLog{log: log}, failed: failed, refused: make(chan error, 1)}
+}
+
+// refusedLogin is how often a login is refused until that is taken for an answer.
+const refusedLogin = 2
+
+func (c *Connect) dial(d *dialing) (*nats.Conn, error) {
+	options := append(c.options(), c.login()...)
 	options = append(options,
 		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("cannot connect to NATS, trying again", "error", err) }),
-		nats.ReconnectWait(500*time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected from NATS", "error", err) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName()) }),
-		nats.ClosedHandler(func(nc *nats.Conn) {
-			// Two authorization errors on end, say; or it was us.
-			if err := nc.LastError(); err != nil {
-				log.Error("connection to NATS is closed for good", "error", err)
-			}
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }),
+		// A user that a reload of the server has taken away may come back with the next one.
+		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(redial),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { d.attempt(err) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { d.arrived(nc) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { d.arrived(nc) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { d.log.Warn("disconnected from NATS", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { d.trouble(sub, err) }),
 	)
 	nc, err := nats.Connect(c.servers(), options...)
 	if err != nil {
@@ -110,8 +143,81 @@ func (c *Connect) Dial(log *slog.Logger) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// DialSystem connects in the system account; nil when there is no login for that.
-func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
+// redial is how long a connection waits before it tries again. A server that was just started again refuses whoever
+// needs a callout until a handler is back, so the first attempts are close together.
+func redial(attempts int) time.Duration {
+	const eager = 30
+	wait := 100 * time.Millisecond << min(max(attempts-eager, 0), 5)
+	return wait + rand.N(wait/4)
+}
+
+// attempt is told of an attempt that failed.
+func (d *dialing) attempt(err error) {
+	d.log.Warn("cannot connect to NATS, trying again", "error", err)
+	if d.failed != nil {
+		d.failed(err)
+	}
+	if d.connected.Load() || !isRefusal(err) || d.refusals.Add(1) < refusedLogin {
+		return
+	}
+	select {
+	case d.refused <- err:
+	default:
+	}
+}
+
+// isRefusal tells whether a server refused the login, as opposed to not being there.
+func isRefusal(err error) bool {
+	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *dialing) arrived(nc *nats.Conn) {
+	d.connected.Store(true)
+	d.log.Info("connected to NATS", "server", nc.ConnectedServerName())
+	if d.back != nil {
+		d.back()
+	}
+}
+
+// trouble is told what goes wrong beside requests and answers: a permission that is missing, or a subscription that
+// is too slow.
+func (d *dialing) trouble(sub *nats.Subscription, err error) {
+	attributes := []any{"error", err}
+	if sub != nil {
+		attributes = append(attributes, "subject", sub.Subject)
+	}
+	d.limited.error("NATS", "NATS", attributes...)
+}
+
+// wait waits until nc is connected.
+func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
+	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING)
+	defer nc.RemoveStatusListener(status)
+	for !nc.IsConnected() {
+		select {
+		case <-status:
+			// nats.go calls no handler for a login that is refused when it tries again.
+			if err := nc.LastError(); isRefusal(err) {
+				d.attempt(err)
+			}
+		case err := <-d.refused:
+			return fmt.Errorf("connect to NATS: the server refuses the login of connect: %w; is the login right, and is its user in auth_users of the server's auth_callout or of the account's JWT?", err)
+		case <-ctx.Done():
+			// What went wrong last tells more than that the time is over.
+			return fmt.Errorf("connect to NATS: %w", cmp.Or(nc.LastError(), context.Cause(ctx)))
+		}
+	}
+	return nil
+}
+
+// DialSystem connects in the system account, without waiting; nil when there is no login for that. back is told each
+// time that it is connected.
+func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) {
 	if c == nil || c.System == nil {
 		return nil, nil
 	}
@@ -122,7 +228,9 @@ func (c *Connect) DialSystem(log *slog.Logger) (*nats.Conn, error) {
 	if system.TLS == nil {
 		system.TLS = c.TLS
 	}
-	return system.Dial(log)
+	d := newDialing(log.With("connection", "system"), nil)
+	d.back = back
+	return system.dial(d)
 }
 
 // Probe connects as a client with that token.

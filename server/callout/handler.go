@@ -28,16 +28,21 @@ type Options struct {
 	// Renew asks all servers to renew connections, or to close them; nil: nobody can. It does not
 	// wait for that.
 	Renew func(forwarded.Renew) error
+	// Failed is told why an attempt to connect failed; nil: nobody wants to know. It is for Start.
+	Failed func(error)
 }
 
 // Handler answers callouts. Its methods may be called at the same time.
 type Handler struct {
 	cfg     *Config
 	log     *slog.Logger
+	logged  *limitedLog // for what somebody else can cause, as often as they like
 	sources []*session.Lookup
 	metrics *handlerMetrics
 	prober  atomic.Pointer[prober]
-	renew   func(forwarded.Renew) error
+	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
+	expected atomic.Pointer[string]
+	renew    func(forwarded.Renew) error
 
 	mu     sync.Mutex
 	served []*subscription
@@ -52,7 +57,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
+	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew}
 	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
@@ -105,7 +110,7 @@ func (h *Handler) changed(source, key string, deleted bool) {
 	}
 	name := forwarded.SessionName(source, key)
 	if err := h.renew(forwarded.Renew{Session: name, Kick: deleted}); err != nil {
-		h.log.Error("cannot tell the servers of a session that changed", "session", name, "ended", deleted, "error", err)
+		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", name, "ended", deleted, "error", err)
 		return
 	}
 	level := slog.LevelDebug
@@ -178,7 +183,12 @@ func (h *Handler) accepts(r *session.Request) bool {
 }
 
 // ready tells whether find will answer at once, from what is cached.
-func (h *Handler) ready(r *session.Request) bool {
+func (h *Handler) ready(r *session.Request) (cached bool) {
+	defer func() {
+		if recover() != nil {
+			cached = false // grant will meet the same fault, and refuse with it
+		}
+	}()
 	for _, source := range h.sources {
 		asked := source.Request(r)
 		if !h.accepts(asked) {

@@ -52,6 +52,7 @@ type serving struct {
 	*Handler
 	nc  *nats.Conn
 	log *lockedLog
+	set *metrics.Set
 }
 
 type lockedLog struct {
@@ -87,13 +88,13 @@ func serve(t *testing.T, cfg *Config) *serving {
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	log := &lockedLog{}
-	h, err := New(t.Context(), cfg, Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: metrics.NewSet()})
+	log, set := &lockedLog{}, metrics.NewSet()
+	h, err := New(t.Context(), cfg, Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: set})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Close)
-	if err := h.Serve(connect()); err != nil {
+	if err := h.Serve(t.Context(), connect()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -103,7 +104,7 @@ func serve(t *testing.T, cfg *Config) *serving {
 			t.Error(err)
 		}
 	})
-	return &serving{h, connect(), log}
+	return &serving{h, connect(), log, set}
 }
 
 // ask sends a callout and returns the answer's claims.
@@ -292,7 +293,7 @@ func TestLateIsDropped(t *testing.T) {
 func TestProbes(t *testing.T) {
 	issuer, other := newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateAccount)
 	now := time.Now()
-	token, err := probeToken(issuer, now)
+	token, err := probeToken(issuer, "", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func TestProbes(t *testing.T) {
 		"prefix and dot":    {probePrefix + ".", issuer, now, false},
 		"none":              {"", issuer, now, false},
 	} {
-		if got := isProbe(tt.token, tt.by, tt.at); got != tt.want {
+		if _, got := isProbe(tt.token, tt.by, tt.at); got != tt.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

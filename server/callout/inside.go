@@ -3,15 +3,18 @@ package callout
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"hash"
 	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nkeys"
 
+	"stamp/server/callout/session"
 	"stamp/server/conf"
 )
 
@@ -65,6 +68,52 @@ func (c *Config) Accounts() []string {
 		}
 	}
 	return accounts
+}
+
+// SlowestSource is the session source whose look-ups may take longest, and how long.
+func (c *Config) SlowestSource() (name string, timeout time.Duration) {
+	for _, source := range c.sources {
+		if settings := source.Common(); settings.Timeout > timeout {
+			name, timeout = settings.Name, settings.Timeout
+		}
+	}
+	return name, timeout
+}
+
+// CheckGuests refuses a no_auth_user, the server's own or that of websocket or mqtt, that would take connections which
+// the handler knows. The server makes a guest of whoever presents nothing in CONNECT, before it asks the handler; a
+// cookie that is only forwarded, and without operators a user JWT, are nothing to it.
+func (c *Config) CheckGuests(server, websocket, mqtt string) error {
+	const hint = "hint: take no_auth_user out, and let guests in by a session source of kind anonymous"
+	var errs []error
+	for _, guest := range []struct{ block, user string }{{"", server}, {"websocket.", websocket}, {"mqtt.", mqtt}} {
+		if taken := c.takenByGuests(guest.block == "mqtt."); guest.user != "" && taken != "" {
+			errs = append(errs, fmt.Errorf("callout: %sno_auth_user would make a guest of a connection that brings %s\n%s", guest.block, taken, hint))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takenByGuests says what of what the handler accepts a server with a no_auth_user would overlook; empty: nothing.
+// Over MQTT a user JWT comes as a password. A block without session sources is for a handler elsewhere, of which
+// nothing is known.
+func (c *Config) takenByGuests(mqtt bool) string {
+	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
+	if !c.Serves() && len(c.Request.Cookies) > 0 {
+		return "a cookie of request.cookies alone"
+	}
+	if !c.Serves() && !mqtt {
+		return "a user JWT, which the server tells a handler elsewhere"
+	}
+	for _, source := range c.sources {
+		switch settings := source.Common(); {
+		case settings.Cookie != "" && accepts(session.Cookie):
+			return fmt.Sprintf("the cookie of the session source %s alone", settings.Name)
+		case settings.Kind == "jwt" && !mqtt && accepts(session.JWT):
+			return fmt.Sprintf("a user JWT for the session source %s", settings.Name)
+		}
+	}
+	return ""
 }
 
 // Equal tells whether the other configuration means the same, wherever it

@@ -1,9 +1,14 @@
 package callout
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -17,7 +22,8 @@ import (
 type keys struct {
 	issuer        nkeys.KeyPair // nil: to be made (inside the server)
 	issuerAccount string
-	xkey          nkeys.KeyPair // nil: requests are not encrypted
+	xkey          nkeys.KeyPair   // nil: requests are not encrypted
+	older         []nkeys.KeyPair // xkeys that servers may encrypt to until they have the new one
 	// accounts are who signs users of which account, by the name that grants use, in
 	// operator mode. Empty in configuration mode: issuer signs all.
 	accounts map[string]signingKey
@@ -36,6 +42,7 @@ func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 	if f.XKey != "" {
 		k.xkey = parseSeed(secretNode(n, "xkey"), "xkey", f.XKey, nkeys.PrefixByteCurve, faults)
 	}
+	k.parseOlder(n, f, faults)
 	if f.IssuerAccount != "" && !nkeys.IsValidPublicAccountKey(f.IssuerAccount) {
 		faults.Add(n.Get("issuer_account"), "issuer_account: not the public key of an account")
 	}
@@ -46,6 +53,62 @@ func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 		k.accounts[name] = parseSigningKey(name, f.SigningKeys[name], faults)
 	}
 	return k
+}
+
+// maxXKeys is how many xkeys a request may be tried with.
+const maxXKeys = 4
+
+// parseOlder reads the xkeys beside xkey: a list, or a file with one in a line.
+func (k *keys) parseOlder(n conf.Node, f *fields, faults *conf.Faults) {
+	at := secretNode(n, "xkeys")
+	if at.IsZero() {
+		return
+	}
+	if f.XKey == "" {
+		faults.Add(at, "xkeys are beside xkey, and there is none")
+		return
+	}
+	seeds := f.XKeys
+	if !f.XKeysFile.IsZero() {
+		seeds = append(slices.Clip(seeds), xkeysOf(f.XKeysFile, faults)...)
+	}
+	if len(seeds) >= maxXKeys {
+		faults.Add(at, "xkeys: more than %d, and each request is tried with them in turn", maxXKeys-1)
+		return
+	}
+	for _, seed := range seeds {
+		if kp := parseSeed(at, "xkeys", conf.Secret(seed), nkeys.PrefixByteCurve, faults); kp != nil {
+			k.older = append(k.older, kp)
+		}
+	}
+}
+
+// xkeysOf are the lines of a file. One that is not there holds none: it goes when the last server has the new key.
+func xkeysOf(n conf.Node, faults *conf.Faults) []string {
+	path, ok := n.Plain().(string)
+	if !ok {
+		faults.Add(n, "xkeys_file: expected the path of a file")
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		faults.Add(n, "xkeys_file: %v", err)
+	}
+	return strings.Fields(string(text))
+}
+
+// open decrypts a request with the first xkey that it is encrypted to, and returns that.
+func (k *keys) open(data []byte, from string) ([]byte, nkeys.KeyPair, error) {
+	out, err := k.xkey.Open(data, from)
+	if err == nil {
+		return out, k.xkey, nil
+	}
+	for _, older := range k.older {
+		if out, err := older.Open(data, from); err == nil {
+			return out, older, nil
+		}
+	}
+	return nil, nil, err
 }
 
 func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
@@ -137,6 +200,9 @@ func (k *keys) sign(g *grant.Result, userNkey string, tags ...string) (string, e
 	return claim.Encode(&user, g.Claim, signer.key)
 }
 
+// answers is the account key that the answers are from.
+func (k *keys) answers() string { return cmp.Or(k.issuerAccount, public(k.issuer)) }
+
 // respond signs the answer to a request, and encrypts it when the request was.
 func (k *keys) respond(r *request, userJWT, refusal string) ([]byte, error) {
 	response := jwt.NewAuthorizationResponseClaims(r.userNkey)
@@ -150,7 +216,7 @@ func (k *keys) respond(r *request, userJWT, refusal string) ([]byte, error) {
 	if r.xkey == "" {
 		return []byte(token), nil
 	}
-	sealed, err := k.xkey.Seal([]byte(token), r.xkey)
+	sealed, err := r.sealer.Seal([]byte(token), r.xkey)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt response: %w", err)
 	}

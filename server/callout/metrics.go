@@ -12,8 +12,8 @@ import (
 // handlerMetrics are in Prometheus' form. Their labels hold names of the
 // configuration only.
 type handlerMetrics struct {
-	requests, renewals                                                *metrics.Counter
-	granted, refused, overloaded, late, malformed, failed, unanswered *metrics.Counter
+	requests, renewals, panics                                                 *metrics.Counter
+	granted, refused, overloaded, late, malformed, failed, unanswered, ignored *metrics.Counter
 
 	seconds *metrics.Histogram
 }
@@ -25,8 +25,9 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 	m := &handlerMetrics{
 		requests: set.GetOrCreateCounter(`stamp_callout_requests_total`),
 		renewals: set.GetOrCreateCounter(`stamp_callout_renewals_total`),
+		panics:   set.GetOrCreateCounter(`stamp_callout_panics_total`),
 		granted:  result("granted"), refused: result("refused"), overloaded: result("overloaded"),
-		late: result("late"), malformed: result("malformed"), failed: result("failed"), unanswered: result("unanswered"),
+		late: result("late"), malformed: result("malformed"), failed: result("failed"), unanswered: result("unanswered"), ignored: result("ignored"),
 		seconds: set.GetOrCreateHistogram(`stamp_callout_seconds`),
 	}
 	// A reload may have taken sources away.

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,64 +21,176 @@ import (
 	"stamp/server/callout/grant"
 )
 
-// A probe is a connection that a handler makes to see a real callout go through:
-// its token is signed by the issuer, so that whichever handler of the queue group is asked
-// knows it, and gets it a user that may do nothing, for some seconds.
+// A probe is a connection that a handler makes to see a real callout go through: its token is signed by the issuer,
+// so that whichever handler of the queue group is asked knows it, and gets it a user that may do nothing, for some
+// seconds. One is for the handler's own account, and then there is one for each account that grants name, since each
+// may have a signing key of its own.
 const (
 	probePrefix   = "stamp-probe."
 	probeLifetime = 30 * time.Second
 	probeEvery    = 5 * time.Second // at most
+	// accountEvery is how often an account is probed that was found well. Its connections are seen by whoever
+	// watches the account.
+	accountEvery = 5 * time.Minute
+	// probedAtOnce is how many accounts are probed each time.
+	probedAtOnce = 16
 )
 
 // prober keeps the outcome of the last probe.
 type prober struct {
-	connect func(token string) (*nats.Conn, error)
-	account string // of the handler's own connection
+	connect  func(token string) (*nats.Conn, error)
+	account  string          // of the handler's own connection
+	accounts map[string]bool // that grants name: whether a scoped key signs their users
 
-	mu   sync.Mutex
-	at   time.Time
-	last error
+	mu    sync.Mutex // held for no call
+	at    time.Time  // when the last one ended; zero: there was none
+	last  error
+	under chan struct{} // closed when the one that is under way ends; nil: there is none
+
+	// Of the probe that is under way.
+	well   map[string]time.Time // when an account was found well
+	faults map[string]error     // of the others
 }
 
 var errNotServing = errors.New("no callout handler serves yet")
 
-// Ready tells whether a real callout goes through: nil, or why it does not. It
-// makes a connection, but not more often than every five seconds.
+// Ready tells whether a real callout goes through: nil, or why it does not. It makes a connection, but not more
+// often than every five seconds. Whoever asks while a probe is under way waits for that one, as long as ctx lasts.
 func (h *Handler) Ready(ctx context.Context) error {
 	p := h.prober.Load()
 	if p == nil {
 		return errNotServing
 	}
-	for _, source := range h.lookups() {
-		if err := source.Able(); err != nil {
-			return err
-		}
+	if reason := h.unable(); reason != nil {
+		return fmt.Errorf("cannot judge: %w", reason)
 	}
+	under := p.begin(h)
+	if under == nil {
+		return p.outcome()
+	}
+	select {
+	case <-under:
+		return p.outcome()
+	case <-ctx.Done():
+		return fmt.Errorf("probe: a connection that needs a callout has no answer yet: %w", context.Cause(ctx))
+	}
+}
+
+// begin begins a probe unless the last one is fresh, in which case it returns nil, or one is under way.
+func (p *prober) begin(h *Handler) (under <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.at.IsZero() && time.Since(p.at) < probeEvery {
-		return p.last
+	if p.under == nil && !p.at.IsZero() && time.Since(p.at) < probeEvery {
+		return nil
 	}
-	p.last = p.probe(h.cfg.keys.issuer)
-	p.at = time.Now()
+	if p.under == nil {
+		p.under = make(chan struct{})
+		go p.run(h)
+	}
+	return p.under
+}
+
+func (p *prober) run(h *Handler) {
+	err := errFault
+	h.guard(func() { err = p.probe(h) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at, p.last = time.Now(), err
+	close(p.under)
+	p.under = nil
+}
+
+func (p *prober) outcome() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return p.last
 }
 
-func (p *prober) probe(issuer nkeys.KeyPair) error {
-	token, err := probeToken(issuer, time.Now())
+// probe probes the handler's own account, and some of those that grants name.
+func (p *prober) probe(h *Handler) error {
+	if err := p.ask(h, ""); err != nil {
+		return fmt.Errorf("probe: a connection that needs a callout was refused: %w%s", err, advice(err, h.advice()))
+	}
+	now, probed := time.Now(), 0
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(p.accounts)) {
+		if now.Sub(p.well[name]) >= accountEvery && probed < probedAtOnce {
+			probed++
+			delete(p.faults, name)
+			if err := p.ask(h, name); err != nil {
+				p.faults[name] = fmt.Errorf("probe: a connection that was granted account %s was refused by the server: %w%s", name, err, advice(err, h.adviceFor(name)))
+			} else {
+				p.well[name] = now
+			}
+		}
+		if err := p.faults[name]; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ask makes a connection that the callout puts into an account; empty is the handler's own.
+func (p *prober) ask(h *Handler, account string) error {
+	token, err := probeToken(h.cfg.keys.issuer, account, time.Now())
 	if err != nil {
 		return err
 	}
 	nc, err := p.connect(token)
-	if err != nil {
-		return fmt.Errorf("probe: a connection that needs a callout was refused: %w", err)
+	if err == nil {
+		nc.Close()
+		return nil
 	}
-	nc.Close()
-	return nil
+	if strings.Contains(strings.ToLower(err.Error()), "maximum") {
+		return nil // it was let in, and found no place
+	}
+	return err
 }
 
-func probeToken(issuer nkeys.KeyPair, now time.Time) (string, error) {
-	payload := strconv.FormatInt(now.Add(probeLifetime).Unix(), 10) + "." + rand.Text()
+// advice is text if the server was there, and refused.
+func advice(err error, text string) string {
+	if isRefusal(err) {
+		return text
+	}
+	return ""
+}
+
+// advice is what to look at when no callout goes through.
+func (h *Handler) advice() string {
+	if expects := h.expected.Load(); expects != nil {
+		return "; " + wrongIssuer(*expects, h.cfg.keys.answers()).Error()
+	}
+	if len(h.cfg.keys.accounts) > 0 {
+		return "; is the user of connect in auth_users of the account's JWT, and are the credentials of connect.sentinel those of a user of that account?"
+	}
+	return "; is the user of connect in auth_users, and is its account that of auth_callout?"
+}
+
+// adviceFor is what to look at when an account takes no users of the handler.
+func (h *Handler) adviceFor(account string) string {
+	if len(h.cfg.keys.accounts) == 0 {
+		return "; does the server's configuration have the account, and does allowed_accounts list it?"
+	}
+	return fmt.Sprintf("; is the seed of signing_keys.%s a signing key of the account, and is the account in allowed_accounts?", account)
+}
+
+// wrongIssuer is why a server takes no answer of the handler. The keys are public.
+func wrongIssuer(expects, answers string) error {
+	return fmt.Errorf("the server takes answers of %s (auth_callout.issuer, or the account that has the callout), and the handler's are from %s (the public key of issuer, or issuer_account)", expects, answers)
+}
+
+// checkIssuer returns an error if the server would take no answer of the handler.
+func (h *Handler) checkIssuer(r *request) error {
+	if r.expects == "" || r.expects == h.cfg.keys.answers() {
+		h.expected.Store(nil)
+		return nil
+	}
+	h.expected.Store(&r.expects)
+	return wrongIssuer(r.expects, h.cfg.keys.answers())
+}
+
+func probeToken(issuer nkeys.KeyPair, account string, now time.Time) (string, error) {
+	payload := strconv.FormatInt(now.Add(probeLifetime).Unix(), 10) + "." + base64.RawURLEncoding.EncodeToString([]byte(account)) + "." + rand.Text()
 	signature, err := issuer.Sign([]byte(probePrefix + payload))
 	if err != nil {
 		return "", fmt.Errorf("probe: %w", err)
@@ -84,33 +198,52 @@ func probeToken(issuer nkeys.KeyPair, now time.Time) (string, error) {
 	return probePrefix + payload + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// isProbe tells whether the token is a probe's that is not over.
-func isProbe(token string, issuer nkeys.KeyPair, now time.Time) bool {
+// isProbe tells whether the token is a probe's that is not over, and for which account.
+func isProbe(token string, issuer nkeys.KeyPair, now time.Time) (account string, ok bool) {
 	at := strings.LastIndexByte(token, '.')
 	if !strings.HasPrefix(token, probePrefix) || at < len(probePrefix) {
-		return false
+		return "", false
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(token[at+1:])
 	if err != nil || issuer.Verify([]byte(token[:at]), signature) != nil {
-		return false
+		return "", false
 	}
-	expires, _, _ := strings.Cut(token[len(probePrefix):], ".")
-	seconds, err := strconv.ParseInt(expires, 10, 64)
-	return err == nil && now.Before(time.Unix(seconds, 0))
+	fields := strings.Split(token[len(probePrefix):at], ".")
+	if len(fields) != 3 {
+		return "", false
+	}
+	seconds, err := strconv.ParseInt(fields[0], 10, 64)
+	name, decoding := base64.RawURLEncoding.DecodeString(fields[1])
+	return string(name), err == nil && decoding == nil && now.Before(time.Unix(seconds, 0))
 }
 
 // probed answers a probe, and tells whether the callout was one.
 func (h *Handler) probed(a arrival, r *request) bool {
 	p := h.prober.Load()
-	if p == nil || !isProbe(r.Credential.Value, h.cfg.keys.issuer, time.Now()) {
+	if p == nil {
+		return false
+	}
+	account, ok := isProbe(r.Credential.Value, h.cfg.keys.issuer, time.Now())
+	if !ok {
 		return false
 	}
 	user := jwt.NewUserClaims(r.userNkey)
 	user.Name = "stamp-probe"
-	user.Permissions.Pub.Deny.Add(">")
-	user.Permissions.Sub.Deny.Add(">")
 	user.Expires = time.Now().Add(probeLifetime).Unix()
-	token, err := h.cfg.keys.signOwn(user, p.account)
+	scoped := p.accounts[account]
+	if scoped { // its scope says what it may do
+		user.UserPermissionLimits = jwt.UserPermissionLimits{}
+	} else {
+		user.Permissions.Pub.Deny.Add(">")
+		user.Permissions.Sub.Deny.Add(">")
+	}
+	var token string
+	var err error
+	if account == "" {
+		token, err = h.cfg.keys.signOwn(user, p.account)
+	} else {
+		token, err = h.cfg.keys.sign(&grant.Result{Grant: "of the probe", Account: account, User: user}, user.Subject)
+	}
 	h.respond(a, r, token, err)
 	return true
 }
@@ -127,8 +260,10 @@ func (k *keys) signOwn(user *jwt.UserClaims, account string) (string, error) {
 }
 
 // accountOf asks the server for the account of a connection.
-func accountOf(nc *nats.Conn) (string, error) {
-	m, err := nc.Request("$SYS.REQ.USER.INFO", nil, 5*time.Second)
+func accountOf(ctx context.Context, nc *nats.Conn) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m, err := nc.RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
 	if err != nil {
 		return "", fmt.Errorf("ask for the account of the handler's connection: %w", err)
 	}
@@ -146,5 +281,8 @@ func accountOf(nc *nats.Conn) (string, error) {
 // UseProbe makes Ready work: connect makes a connection with that token, as a client would, to the
 // server where callouts are sent in the account.
 func (h *Handler) UseProbe(account string, connect func(token string) (*nats.Conn, error)) {
-	h.prober.Store(&prober{connect: connect, account: account})
+	h.prober.Store(&prober{
+		connect: connect, account: account, accounts: h.cfg.grants.Accounts(h.cfg.listedAccounts()),
+		well: map[string]time.Time{}, faults: map[string]error{},
+	})
 }

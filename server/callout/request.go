@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
@@ -24,8 +25,12 @@ type request struct {
 	session.Request
 	userNkey string        // the key that the answer must be for
 	xkey     string        // public key that the answer is encrypted to; empty: it is not
+	sealer   nkeys.KeyPair // the handler's key that the request is encrypted to, and the answer by
 	patience time.Duration // of the server, from when it sent the request
 	tooLong  []string      // headers and cookies that were too long to be forwarded
+	// expects is the account key that the server takes answers of: auth_callout.issuer, or the account that has
+	// the callout in operator mode.
+	expects string
 }
 
 var (
@@ -33,12 +38,36 @@ var (
 	errNoXKey       = errors.New("request is encrypted, but the handler has no xkey")
 	errTooLong      = errors.New("too long to be forwarded")
 	errNotServer    = errors.New("request is not signed by the server that it names")
+	errUserNkey     = errors.New("request names no user key that the answer could be for")
+	errTooLarge     = fmt.Errorf("request has more than %d bytes", maxRequest)
+	errStale        = fmt.Errorf("request ended more than %s ago: it was sent again by somebody, or a clock is wrong", maxSkew)
+	errNotJWT       = errors.New("request is not a JWT of an authorization request")
 )
+
+// maxSkew is how far the clocks of a server and a handler may differ. Later than that after its end, a request is
+// refused.
+const maxSkew = 5 * time.Minute
+
+// reasons are why a request gets no answer.
+var reasons = []error{
+	errNotEncrypted, errNoXKey, errNotBox, errDecrypt, errNotCurveKey, errNotServer, errUserNkey, errTooLarge, errStale, errNotJWT,
+}
+
+// reasonOf is the one of them that err is.
+func reasonOf(err error) string {
+	for _, reason := range reasons {
+		if errors.Is(err, reason) {
+			return reason.Error()
+		}
+	}
+	return "other"
+}
 
 // read understands a callout. The request's own signature proves only that it
 // was not changed: who may publish to the subject is for the account to limit.
 func (k *keys) read(m *nats.Msg) (*request, error) {
 	data, from := m.Data, m.Header.Get(xkeyHeader)
+	var sealer nkeys.KeyPair
 	switch {
 	case k.xkey == nil && from != "":
 		return nil, errNoXKey
@@ -46,18 +75,26 @@ func (k *keys) read(m *nats.Msg) (*request, error) {
 		return nil, errNotEncrypted
 	case from != "":
 		var err error
-		if data, err = k.xkey.Open(data, from); err != nil {
+		if data, sealer, err = k.open(data, from); err != nil {
 			return nil, fmt.Errorf("decrypt request: %w", err)
 		}
 	}
 	claims, err := jwt.DecodeAuthorizationRequestClaims(string(data))
 	if err != nil {
-		return nil, fmt.Errorf("decode request: %w", err)
+		return nil, errNotJWT // what the error says may repeat a part of the request
 	}
-	if claims.Issuer != claims.Server.ID || claims.Audience != audience {
+	switch {
+	case claims.Issuer != claims.Server.ID || claims.Audience != audience:
 		return nil, errNotServer
+	case !nkeys.IsValidPublicUserKey(claims.UserNkey):
+		return nil, errUserNkey
+	case claims.Expires != 0 && time.Since(time.Unix(claims.Expires, 0)) > maxSkew:
+		return nil, errStale
 	}
-	r := &request{userNkey: claims.UserNkey, xkey: from, patience: patience(claims)}
+	r := &request{userNkey: claims.UserNkey, xkey: from, sealer: sealer, patience: patience(claims)}
+	if nkeys.IsValidPublicAccountKey(claims.Subject) {
+		r.expects = claims.Subject
+	}
 	told, _ := forwarded.FromTags(claims.Tags)
 	r.Request, r.tooLong = understand(claims, told), told.TooLong
 	return r, nil

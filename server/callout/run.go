@@ -1,16 +1,21 @@
 package callout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
+	"stamp/server/callout/session"
 )
 
 // drainTime is how long the callouts that were taken may take at the end, or at
@@ -20,7 +25,11 @@ const drainTime = 10 * time.Second
 // Process is a handler in a process of its own: connected, serving, and
 // replaced as a whole when its configuration changes.
 type Process struct {
-	options Options
+	options   Options
+	announcer *announce.Announcer
+	system    atomic.Pointer[nats.Conn] // where it announces; nil: nowhere
+	stop      context.CancelFunc        // of watch
+	ending    sync.WaitGroup            // handlers that were replaced, and drain
 
 	mu sync.Mutex
 	running
@@ -37,12 +46,63 @@ type running struct {
 // there yet, until ctx ends.
 func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	p := &Process{options: o}
+	p.announcer = announce.New(p.announce)
 	r, err := p.open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	p.running = r
+	watching, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	go p.watch(watching)
 	return p, nil
+}
+
+// Times between looks at readiness, for the log.
+const (
+	lookAgain = 10 * time.Second // after a fault
+	lookEvery = time.Minute
+)
+
+// watch logs when the process is not ready, and when it is again: nobody may be asking.
+func (p *Process) watch(ctx context.Context) {
+	said := ""
+	for wait := time.Duration(0); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		said = p.look(ctx, said)
+		if wait = lookEvery; said != "" {
+			wait = lookAgain
+		}
+	}
+}
+
+// look logs a change of readiness. said is why the process was not ready before, and the result why it is not now.
+func (p *Process) look(ctx context.Context, said string) (now string) {
+	defer func() {
+		if recover() != nil {
+			p.options.Log.Error("readiness", "error", session.Fault(errFault))
+			now = said
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	err := p.Ready(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return said
+	case err != nil && err.Error() != said:
+		p.options.Log.Error("not ready", "error", err)
+	case err == nil && said != "":
+		p.options.Log.Info("ready again")
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) {
@@ -51,13 +111,10 @@ func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) 
 			r.close()
 		}
 	}()
-	if r.nc, err = cfg.Connect.Dial(p.options.Log); err != nil {
+	if r.nc, err = cfg.Connect.Dial(ctx, p.options.Log, p.options.Failed); err != nil {
 		return r, err
 	}
-	if err = Connected(ctx, r.nc); err != nil {
-		return r, err
-	}
-	if r.system, err = cfg.Connect.DialSystem(p.options.Log); err != nil {
+	if r.system, err = cfg.Connect.DialSystem(p.options.Log, p.announcer.Returned); err != nil {
 		return r, err
 	}
 	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
@@ -76,7 +133,7 @@ func (r running) close() {
 
 func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, error) {
 	nc, o := r.nc, p.options
-	account, err := accountOf(nc)
+	account, err := accountOf(ctx, nc)
 	if err != nil {
 		return nil, err
 	}
@@ -90,54 +147,68 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 		return nc, nil
 	}
 	if r.system != nil {
-		o.Renew = renewBy(r.system)
+		if err := p.listen(r.system); err != nil {
+			return nil, err
+		}
+		o.Renew = p.announcer.Tell
 	}
 	h, err := New(ctx, cfg, o)
 	if err != nil {
 		return nil, err
 	}
 	h.UseProbe(account, cfg.Connect.Probe)
-	if err = h.Serve(nc); err != nil {
+	if err = h.Serve(ctx, nc); err != nil {
+		ended, end := context.WithCancel(ctx)
+		end() // nothing was answered yet
+		_ = h.Drain(ended)
 		h.Close()
 		return nil, err
 	}
 	return h, nil
 }
 
-// renewBy asks the servers in the system account. While nc is not connected, what is asked is kept
-// until it is.
-func renewBy(nc *nats.Conn) func(forwarded.Renew) error {
-	return func(q forwarded.Renew) error {
-		body, err := json.Marshal(q)
-		if err != nil {
-			return err
+// heartbeats are what each server says of itself every ten seconds, in the system account.
+const heartbeats = "$SYS.SERVER.*.STATSZ"
+
+// listen has the announcer know which servers there are, and announce over nc while there is no other connection.
+func (p *Process) listen(nc *nats.Conn) error {
+	_, err := nc.Subscribe(heartbeats, func(m *nats.Msg) {
+		if parts := strings.Split(m.Subject, "."); len(parts) == 4 {
+			p.announcer.Heard(parts[2])
 		}
-		if err := nc.Publish(forwarded.RenewAll, body); err != nil {
-			return fmt.Errorf("ask the servers: %w", err)
-		}
-		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", heartbeats, err)
 	}
+	p.system.CompareAndSwap(nil, nc)
+	return nil
 }
 
-// Connected waits until nc is connected.
-func Connected(ctx context.Context, nc *nats.Conn) error {
-	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer nc.RemoveStatusListener(status)
-	for !nc.IsConnected() {
-		select {
-		case <-status:
-			if nc.IsClosed() {
-				return fmt.Errorf("connect to NATS: %w", nc.LastError())
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
-		}
+// announce asks the servers in the system account. While its connection is away that is an error: the request says
+// how old it is, so it must not wait in a buffer. It is said again when the connection is back.
+func (p *Process) announce(q forwarded.Renew) error {
+	nc := p.system.Load()
+	if nc == nil || !nc.IsConnected() {
+		return fmt.Errorf("ask the servers: %w", nats.ErrDisconnected)
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	if err := nc.Publish(forwarded.RenewAll, body); err != nil {
+		return fmt.Errorf("ask the servers: %w", err)
 	}
 	return nil
 }
 
-// Ready is Handler.Ready.
-func (p *Process) Ready(ctx context.Context) error { return p.current().handler.Ready(ctx) }
+// Ready is Handler.Ready, for a process that is connected: without its connection others may answer, and it does not.
+func (p *Process) Ready(ctx context.Context) error {
+	r := p.current()
+	if !r.nc.IsConnected() {
+		return fmt.Errorf("not connected to NATS: %w", cmp.Or(r.nc.LastError(), nats.ErrDisconnected))
+	}
+	return r.handler.Ready(ctx)
+}
 
 func (p *Process) current() running {
 	p.mu.Lock()
@@ -145,9 +216,8 @@ func (p *Process) current() running {
 	return p.running
 }
 
-// Reload serves with another configuration: the new handler first, then the old
-// one is drained, so that no callout is lost. After an error the old one goes on; one of
-// the old handler's end is logged only.
+// Reload serves with another configuration: when the new handler serves, the old one takes no callouts any more,
+// and what it has taken goes on beside, for at most drainTime. After an error the old one goes on.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	next, err := p.open(ctx, cfg)
 	if err != nil {
@@ -157,14 +227,34 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	old := p.running
 	p.running = next
 	p.mu.Unlock()
-	if err := old.end(ctx); err != nil {
-		p.options.Log.Warn("the old handler", "error", err)
-	}
+	p.system.Store(next.system)
+	old.handler.Leave()
+	_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
+	p.ending.Go(func() {
+		if err := old.end(context.Background()); err != nil {
+			p.options.Log.Warn("the old handler", "error", err)
+		}
+	})
 	return nil
 }
 
-// Stop drains, and disconnects.
-func (p *Process) Stop(ctx context.Context) error { return p.current().end(ctx) }
+// Stop drains, and disconnects. Handlers that were replaced shortly before drain too.
+func (p *Process) Stop(ctx context.Context) error {
+	p.stop()
+	err := p.current().end(ctx)
+	p.announcer.Close()
+	ended := make(chan struct{})
+	go func() {
+		p.ending.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("drain a handler that was replaced: %w", context.Cause(ctx)))
+	}
+	return err
+}
 
 func (r running) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,20 +18,24 @@ import (
 	"stamp/server/callout/session"
 )
 
-// queueGroup is that of all handlers, so that each callout has one answer.
-const queueGroup = "stamp-callout"
-
 // subscription is the handler on one connection. Callouts wait in queue; workers,
 // two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
 // session must be looked up goes on in a goroutine: Lookup bounds those.
 type subscription struct {
-	h      *Handler
-	sub    *nats.Subscription
-	queue  chan arrival
-	busy   chan arrival // those that found the queue full
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	h       *Handler
+	nc      *nats.Conn
+	queue   chan arrival
+	busy    chan arrival // those that found the queue full
+	waiting atomic.Int64 // bytes in both
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+
+	mu     sync.Mutex
+	sub    *nats.Subscription // in the queue group; nil: it has left
+	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
+	ending bool
+	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
 
 type arrival struct {
@@ -36,25 +43,22 @@ type arrival struct {
 	at  time.Time
 }
 
+// Whoever may publish in the account of callouts chooses how large a request is, up to the server's max_payload.
+// A server's own is a CONNECT and what it forwards of an upgrade request: some kilobytes.
+const (
+	maxRequest = 1 << 20   // bytes of one request
+	maxWaiting = 128 << 20 // bytes of all requests that wait
+)
+
 // busyQueue is how many callouts wait to be told that there are too many. Above
 // that they get no answer, which the server takes for a refusal when its patience ends.
 const busyQueue = 1024
 
-// Serve answers callouts on nc until Drain, or until nc is closed.
-func (h *Handler) Serve(nc *nats.Conn) error {
-	s := &subscription{h: h, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
+// Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
+// bounds.
+func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
+	s := &subscription{h: h, nc: nc, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	sub, err := nc.QueueSubscribe(Subject, queueGroup, s.arrive)
-	if err != nil {
-		s.cancel()
-		return fmt.Errorf("subscribe to %s: %w", Subject, err)
-	}
-	s.sub = sub
-	// Called when everything that came has been through arrive, also when nc is closed.
-	sub.SetClosedHandler(func(string) {
-		close(s.queue)
-		close(s.busy)
-	})
 	for range 2 * runtime.GOMAXPROCS(0) {
 		s.work.Go(func() { s.each(s.queue, s.answer) })
 	}
@@ -62,39 +66,69 @@ func (h *Handler) Serve(nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	// So that the server knows of it when Serve returns.
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := s.join(); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	if err := nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	// The server answers a subscription that it does not permit before the flush, and says nothing later.
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
+		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
+	}
+	go (&member{subscription: s}).watch()
 	return nil
 }
 
 func (s *subscription) arrive(m *nats.Msg) {
 	s.h.metrics.requests.Inc()
-	a := arrival{m, time.Now()}
-	select {
-	case s.queue <- a:
+	size := int64(len(m.Data))
+	if size > maxRequest {
+		s.h.malformed(errTooLarge)
 		return
-	default:
 	}
+	a := arrival{m, time.Now()}
+	if s.waiting.Add(size) <= maxWaiting {
+		select {
+		case s.queue <- a:
+			return
+		default:
+		}
+		select {
+		case s.busy <- a:
+			s.h.metrics.overloaded.Inc()
+			return
+		default:
+		}
+	}
+	s.waiting.Add(-size)
 	s.h.metrics.overloaded.Inc()
-	select {
-	case s.busy <- a:
-	default:
-	}
+	s.h.logged.warn("overload", "callouts are dropped, because too many wait")
 }
 
 func (s *subscription) each(from <-chan arrival, do func(arrival)) {
 	for a := range from {
-		func() {
-			defer func() {
-				if recover() != nil {
-					s.h.malformed(session.Fault(errFault))
-				}
-			}()
-			do(a)
-		}()
+		s.waiting.Add(-int64(len(a.msg.Data)))
+		s.h.guard(func() { do(a) })
 	}
+}
+
+// guard runs what handles input. A panic in it ends what is handled, and not the process.
+func (h *Handler) guard(do func()) {
+	defer func() {
+		if recover() != nil {
+			h.fault(session.Fault(errFault))
+		}
+	}()
+	do()
+}
+
+// fault counts and logs a fault of ours, by its place alone: what a panic says may hold a credential.
+func (h *Handler) fault(err error) {
+	h.metrics.panics.Inc()
+	h.logged.error("fault", "fault in the handler", "error", err)
 }
 
 var errOverloaded = errors.New("overloaded: too many callouts wait")
@@ -105,7 +139,7 @@ func (s *subscription) refuseBusy(a arrival) {
 		s.h.malformed(err)
 		return
 	}
-	if !r.Renewal {
+	if !r.Renewal && s.h.answers(r) {
 		s.h.respond(a, r, "", errOverloaded)
 	}
 }
@@ -122,6 +156,15 @@ func (s *subscription) answer(a arrival) {
 		h.metrics.late.Inc()
 		return
 	}
+	if !h.answers(r) {
+		return
+	}
+	if err := h.checkIssuer(r); err != nil {
+		h.metrics.failed.Inc()
+		h.logged.error("issuer", "callout refused", "server", r.ServerName, "error", err)
+		h.respond(a, r, "", err)
+		return
+	}
 	if h.probed(a, r) {
 		return
 	}
@@ -129,14 +172,25 @@ func (s *subscription) answer(a arrival) {
 		h.decide(s.ctx, a, r)
 		return
 	}
-	s.work.Go(func() { h.decide(s.ctx, a, r) })
+	s.work.Go(func() { h.guard(func() { h.decide(s.ctx, a, r) }) })
+}
+
+// answers tells whether the callout is this handler's to answer, or another queue group's.
+func (h *Handler) answers(r *request) bool {
+	only := h.cfg.OnlyFrom
+	if len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster) {
+		return true
+	}
+	h.metrics.ignored.Inc()
+	return false
 }
 
 // decide judges, and answers.
 func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 	if r.patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience))
+		// A little less, so that the server has the reason of a refusal before its patience ends.
+		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience-min(r.patience/10, 500*time.Millisecond)))
 		defer cancel()
 	}
 	verdict, token, err := h.grant(ctx, r)
@@ -156,6 +210,8 @@ func certain(err error) bool {
 // errFault is for faults of ours. They must not end the server that the handler may
 // be in, and what they say may hold a credential.
 var errFault = errors.New("fault in the callout handler; please report it")
+
+func isFault(err error) bool { return errors.Is(err, errFault) || errors.Is(err, session.ErrFault) }
 
 // grant judges, and signs the user JWT.
 func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
@@ -177,25 +233,37 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 	return v, token, nil
 }
 
+var errLargeAnswer = errors.New("the answer is larger than the server's max_payload")
+
 // respond sends the answer: a user JWT, or the refusal's reason.
 func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
+	err := h.send(a, r, token, refusal)
+	if errors.Is(err, nats.ErrMaxPayload) && token != "" {
+		// A server that hears nothing waits in vain.
+		err = errors.Join(errLargeAnswer, h.send(a, r, "", errLargeAnswer))
+	}
+	if err != nil {
+		h.metrics.failed.Inc()
+		h.logged.error("failed", "cannot answer a callout", "error", err)
+	}
+}
+
+func (h *Handler) send(a arrival, r *request, token string, refusal error) error {
 	reason := ""
 	if refusal != nil {
 		reason = refusal.Error()
 	}
 	answer, err := h.cfg.keys.respond(r, token, reason)
-	if err == nil {
-		err = a.msg.Respond(answer)
-	}
 	if err != nil {
-		h.metrics.failed.Inc()
-		h.log.Error("cannot answer a callout", "error", err)
+		return err
 	}
+	return a.msg.Respond(answer)
 }
 
+// malformed counts and logs a request that gets no answer.
 func (h *Handler) malformed(err error) {
 	h.metrics.malformed.Inc()
-	h.log.Warn("callout refused without an answer", "error", err)
+	h.logged.warn(reasonOf(err), "callout refused without an answer", "error", err)
 }
 
 func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
@@ -210,10 +278,17 @@ func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
 	switch {
 	case r.Renewal && !certain(err):
 		h.metrics.unanswered.Inc()
+		if isFault(err) {
+			h.metrics.panics.Inc()
+		}
 		h.log.Warn("renewal put off", append(attributes, "reason", err.Error())...)
 	case err == nil:
 		h.metrics.granted.Inc()
 		h.log.Debug("granted", append(attributes, "source", v.Session.Source, "grant", v.Grant.Grant, "account", v.Grant.Account)...)
+	case isFault(err):
+		h.metrics.refused.Inc()
+		h.metrics.panics.Inc()
+		h.log.Error("refused", append(attributes, "reason", err.Error())...)
 	case errors.Is(err, session.ErrBusy):
 		h.metrics.overloaded.Inc()
 		h.log.Warn("refused", append(attributes, "reason", err.Error())...)
@@ -228,7 +303,7 @@ func (h *Handler) Leave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.served {
-		_ = s.sub.Drain() // Drain, the method, says what is wrong
+		s.end()
 	}
 }
 
@@ -249,9 +324,7 @@ func (h *Handler) Drain(ctx context.Context) error {
 func (s *subscription) drain(ctx context.Context) error {
 	// Ends look-ups that outlast ctx.
 	defer s.cancel()
-	if err := s.sub.Drain(); err != nil && !errors.Is(err, nats.ErrBadSubscription) && !errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("drain: %w", err)
-	}
+	s.end()
 	done := make(chan struct{})
 	go func() {
 		s.work.Wait()

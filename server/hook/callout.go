@@ -5,12 +5,15 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
+	"stamp/server/callout/session"
 )
 
 // calloutHook is the handler inside the server.
@@ -18,7 +21,9 @@ type calloutHook struct {
 	metrics *metrics.Set
 	renew   func(*natsserver.Server, forwarded.Renew)
 
-	mu     sync.Mutex
+	serves atomic.Pointer[inside] // inside, for who cannot wait for mu
+
+	mu     sync.Mutex // held while a handler starts
 	server *natsserver.Server
 	inside *inside // nil: no handler serves
 	ops    *ops.Server
@@ -46,18 +51,24 @@ func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
 	h.warn(s, rulesOf(s.HeadersBlock()))
 	switch {
 	case r.Callout:
-		go h.replaceHandler(s)
+		go func() {
+			defer func() {
+				if recover() != nil {
+					s.Errorf("Reload: %v", session.Fault(errReplace))
+				}
+			}()
+			h.replaceHandler(s)
+		}()
 	case r.Inputs:
 		h.renewer(s).askAll(s.StaleCallouts())
 	}
 }
 
+var errReplace = errors.New("fault while the callout handler was replaced, please report it; the previous one keeps running")
+
 func (h *Hook) replaceHandler(s *natsserver.Server) {
 	c := &h.callout
-	c.mu.Lock()
-	old, err := c.swap()
-	kept := c.inside.connections()
-	c.mu.Unlock()
+	old, kept, err := c.replace()
 	if err != nil {
 		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
 		return
@@ -70,6 +81,14 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 	if old != nil {
 		old.stop(kept)
 	}
+}
+
+// replace is swap, which takes the lock, and the connections that the handler which serves now has.
+func (c *calloutHook) replace() (old *inside, kept map[string]*nats.Conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, err = c.swap()
+	return old, c.inside.connections(), err
 }
 
 // Stale implements natsserver.Extension.
@@ -95,10 +114,11 @@ func (c *calloutHook) swap() (old *inside, err error) {
 	if old == c.inside {
 		return nil, nil
 	}
+	c.serves.Store(c.inside)
 	return old, nil
 }
 
-var errNoHandler = errors.New("no callout handler serves")
+var errNoHandler = errors.New("no callout handler serves: the callout block of the server's configuration has no sessions")
 
 // serveOps has the operators' endpoint listen at an address; empty: nowhere. The
 // lock is held.
@@ -106,11 +126,14 @@ func (c *calloutHook) serveOps(at string) {
 	if at == c.opsAt {
 		return
 	}
-	if c.ops != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), insideWait)
-		defer cancel()
-		_ = c.ops.Close(ctx) // what it had to say was said
+	if before := c.ops; before != nil {
 		c.ops = nil
+		// Beside: somebody may be reading, or waiting for readiness.
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), insideWait)
+			defer cancel()
+			_ = before.Close(ctx) // what it had to say was said
+		}()
 	}
 	c.opsAt = at
 	if at == "" {
@@ -127,9 +150,7 @@ func (c *calloutHook) serveOps(at string) {
 }
 
 func (c *calloutHook) ready(ctx context.Context) error {
-	c.mu.Lock()
-	in := c.inside
-	c.mu.Unlock()
+	in := c.serves.Load()
 	if in == nil {
 		return errNoHandler
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -92,11 +93,47 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	known := func(name string) bool {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
-	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known))
+	if o.CheckConfig {
+		for _, text := range calloutWarnings(o, cfg) {
+			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
+		}
+	}
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known), checkOwnAccounts(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		o.AddExtensionAccount(cfg.Account)
 	}
 	return errors.Join(err, addUsers(o, cfg))
+}
+
+// checkOwnAccounts adds the accounts that do not take the handler's own connection.
+func checkOwnAccounts(o *natsserver.Options, cfg *callout.Config) error {
+	var errs []error
+	for _, name := range cfg.Accounts() {
+		if account := findAccount(o, name); account != nil && account.MaxActiveConnections() == 0 {
+			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, and the handler has a connection there\nhint: at least 1", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// calloutWarnings are what the callout block allows, but is seldom meant.
+func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
+	warnings := slices.Clone(cfg.Warnings())
+	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
+		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
+	}
+	return warnings
+}
+
+// authTimeout is how long the server waits for the answer to a callout.
+func authTimeout(o *natsserver.Options) time.Duration {
+	switch {
+	case o.AuthTimeout > 0:
+		return time.Duration(o.AuthTimeout * float64(time.Second))
+	case o.TLSConfig != nil: // upstream, getDefaultAuthTimeout
+		return time.Duration((cmp.Or(o.TLSTimeout, natsserver.TLS_TIMEOUT.Seconds()) + 1) * float64(time.Second))
+	}
+	return natsserver.AUTH_TIMEOUT
 }
 
 // addUsers adds the handler's own users: one in its account, and one in each account
@@ -132,9 +169,13 @@ var (
 	errOperator = errors.New("callout: not inside a server with operators\nhint: run nats-callout as a process of its own")
 	errToken    = errors.New("callout: authorization.token cannot be used beside the handler, which gets all tokens\nhint: make it a user with a password")
 	errCluster  = errors.New("callout: servers of a cluster need the same issuer and xkey\nhint: nats-callout keys make")
+	errTimeout  = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: at least %g", minAuthTimeout.Seconds())
 	errLine     = errors.New("callout: max_control_line is too small for the handler's own connection\nhint: at least 1024")
 	errOrigin   = errors.New("callout: the websocket takes a credential from a cookie without an allow-list of origins, so any page could use it\nhint: set websocket.allowed_origins or same_origin")
 )
+
+// minAuthTimeout is less than a callout takes that is answered from a cache, on a machine with other work.
+const minAuthTimeout = 100 * time.Millisecond
 
 // minControlLine is more than the CONNECT of the handler has, in bytes.
 const minControlLine = 1024
@@ -157,6 +198,9 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if (o.Cluster.Port != 0 || o.Gateway.Name != "") && (cfg.Issuer == "" || cfg.XKey == "") {
 		errs = append(errs, errCluster)
 	}
+	if authTimeout(o) < minAuthTimeout {
+		errs = append(errs, errTimeout)
+	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
 		errs = append(errs, errLine)
 	}
@@ -164,6 +208,11 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 		errs = append(errs, errOrigin)
 	}
 	return errors.Join(append(errs, cfg.CheckInside()...)...)
+}
+
+// checkGuests refuses a no_auth_user that would take connections which the handler knows.
+func checkGuests(o *natsserver.Options, cfg *callout.Config) error {
+	return cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser)
 }
 
 // cookieWithoutOrigin tells whether a page of any origin may use a visitor's

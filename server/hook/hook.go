@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp/server/callout/announce"
 	"stamp/server/policy"
 	"stamp/server/release"
 )
@@ -29,6 +30,9 @@ type Hook struct {
 
 	renewing sync.Once
 	renewals *renewer
+
+	announcing sync.Once
+	announced  atomic.Pointer[announce.Announcer] // nil: nothing was announced
 }
 
 var _ natsserver.Extension = (*Hook)(nil)

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, p
 		in.stop(prev.connections())
 		return nil, fmt.Errorf("callout: %w", err)
 	}
+	for _, text := range calloutWarnings(s.RunningOptions(), cfg) {
+		s.Warnf("Callout block: %s", text)
+	}
 	s.Noticef("Callout handler serves in account %q", cfg.Account)
 	return in, nil
 }
@@ -59,11 +63,28 @@ func (in *inside) start() error {
 	if err != nil {
 		return err
 	}
-	if err := callout.Connected(ctx, nc); err != nil {
+	if err := connected(ctx, nc); err != nil {
 		return err
 	}
 	in.handler.UseProbe(in.cfg.Account, in.probe)
-	return in.handler.Serve(nc)
+	return in.handler.Serve(ctx, nc)
+}
+
+// connected waits until nc is connected.
+func connected(ctx context.Context, nc *nats.Conn) error {
+	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(status)
+	for !nc.IsConnected() {
+		select {
+		case <-status:
+			if nc.IsClosed() {
+				return fmt.Errorf("connect to NATS: %w", nats.ErrConnectionClosed)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("connect to NATS: %w", cmp.Or(nc.LastError(), context.Cause(ctx)))
+		}
+	}
+	return nil
 }
 
 // connect returns the connection in an account; empty is the handler's own.
@@ -82,7 +103,10 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(door{in.server, public(kp)}), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
 		// At a reload, the account may come into being after this.
-		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay(redial))
+		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay(redial),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			in.server.Errorf("Callout handler: connection in account %q: %v", account, err)
+		}))
 	if err != nil {
 		return nil, fmt.Errorf("connect in account %q: %w", account, err)
 	}

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"errors"
 	"reflect"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -87,10 +88,13 @@ func (parser) Configured(o *natsserver.Options) error {
 		return err
 	}
 	cfg := calloutConfig(o)
-	if cfg == nil || !cfg.Serves() {
+	switch {
+	case cfg == nil:
 		return nil
+	case !cfg.Serves():
+		return checkGuests(o, cfg)
 	}
-	return configureCallout(o, cfg)
+	return errors.Join(checkGuests(o, cfg), configureCallout(o, cfg))
 }
 
 // RedactJWT implements natsserver.ConfigParser.

@@ -19,6 +19,7 @@ type peers struct {
 
 // Peer implements natsserver.Extension.
 func (h *Hook) Peer(p *natsserver.ConnPeer) error {
+	h.returned()
 	if p.Release != "" {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
 )
 
@@ -246,6 +247,9 @@ type Renewed struct {
 
 var errRenew = errors.New(`expected a JSON object with one of "cid", "session" and "user", and maybe "kick"`)
 
+// maxAgain bounds the requests that one message says again.
+const maxAgain = 10_000
+
 // Renew implements natsserver.Extension.
 func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	var q forwarded.Renew
@@ -257,17 +261,41 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	return h.renewHere(s, q)
 }
 
+// renewHere is Renew for the connections of s.
 func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
+	if len(q.Again) == 0 {
+		return h.renewOne(s, q)
+	}
+	if q.CID != 0 || q.Session != "" || q.User != "" || len(q.Again) > maxAgain {
+		return nil, errRenew
+	}
+	all := &Renewed{}
+	for _, one := range q.Again {
+		if one.Session == "" || len(one.Again) > 0 {
+			return nil, errRenew
+		}
+		done, err := h.renewOne(s, one)
+		if err != nil {
+			return nil, err
+		}
+		all.Connections += done.Connections
+	}
+	return all, nil
+}
+
+func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
 	r := h.renewer(s)
 	var cids []uint64
 	switch {
+	case q.Ago < 0 || q.Ago > 0 && q.Session == "":
+		return nil, errRenew
 	case q.CID > 0 && q.Session == "" && q.User == "":
 		if !s.HasConnection(q.CID) {
 			return nil, natsserver.ErrRenewNoConnection
 		}
 		cids = []uint64{q.CID}
 	case q.CID == 0 && q.Session != "" && q.User == "":
-		cids = r.sessions.of(q.Session, q.Kick)
+		cids = r.sessions.of(q.Session, q.Kick, q.Ago)
 	case q.CID == 0 && q.Session == "" && q.User != "":
 		cids = s.ConnectionsOf(q.User)
 	default:
@@ -283,9 +311,27 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, err
 	return &Renewed{len(cids)}, nil
 }
 
-// renewAll is Renew on s, and on all other servers that its system account reaches.
+// renewAll is Renew on s, and on all other servers that its system account reaches, now or when they come back.
 func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
 	// A session that has no connection here may have some there.
 	_, _ = h.renewHere(s, q)
-	s.RenewAll(&q)
+	_ = h.announcer(s).Tell(q) // RenewAll queues the message
+}
+
+// announcer returns what tells the other servers.
+func (h *Hook) announcer(s *natsserver.Server) *announce.Announcer {
+	h.announcing.Do(func() {
+		h.announced.Store(announce.New(func(q forwarded.Renew) error {
+			s.RenewAll(&q)
+			return nil
+		}))
+	})
+	return h.announced.Load()
+}
+
+// returned is told that another server is connected, maybe again.
+func (h *Hook) returned() {
+	if a := h.announced.Load(); a != nil {
+		a.Returned()
+	}
 }

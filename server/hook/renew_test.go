@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -242,7 +243,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		r.sessions.of("kv/a", false)
+		r.sessions.of("kv/a", false, 0)
 		if err := attach(); err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +251,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 		if r.asked() != 1 {
 			t.Errorf("changed since: asked %d times", r.asked())
 		}
-		r.sessions.of("kv/a", true)
+		r.sessions.of("kv/a", true, 0)
 		if err := attach(); !errors.Is(err, errSessionEnded) {
 			t.Errorf("ended since: %v", err)
 		}
@@ -276,6 +277,14 @@ func TestRenewRequests(t *testing.T) {
 		`{"sesion":"x"}`:             errRenew,
 		`{"cid":-1}`:                 errRenew,
 		`[]`:                         errRenew,
+		`{"session":"kv/a","ago":5}`: nil,
+		`{"again":[{"session":"kv/a","kick":true},{"session":"b"}]}`:                      nil,
+		`{"session":"kv/a","ago":-5}`:                                                     errRenew,
+		`{"user":"u","ago":5}`:                                                            errRenew,
+		`{"again":[{"user":"u"}]}`:                                                        errRenew,
+		`{"again":[{"session":"a"}],"session":"kv/a"}`:                                    errRenew,
+		`{"again":[{"session":"a","again":[{"session":"b"}]}]}`:                           errRenew,
+		`{"again":[` + strings.Repeat(`{"session":"a"},`, maxAgain) + `{"session":"a"}]}`: errRenew,
 	} {
 		answer, err := h.Renew(s, []byte(body))
 		if !errors.Is(err, want) {

@@ -19,8 +19,8 @@ type sessions struct {
 	alive func(cid uint64) bool
 
 	mu   sync.Mutex
-	cids map[string]map[uint64]struct{} // by the session's name, folded
-	all  []member                       // of cids; the first was not looked at for longest
+	cids map[string]map[uint64]time.Time // by the session's name, folded: when the callout was asked
+	all  []member                        // of cids; the first was not looked at for longest
 	// asked is what was asked for lately: a callout may be under way whose answer was given
 	// before.
 	asked  map[string]request
@@ -57,7 +57,7 @@ const (
 func newSessions(s *natsserver.Server) *sessions { return newSessionsOf(s.HasConnection) }
 
 func newSessionsOf(alive func(cid uint64) bool) *sessions {
-	return &sessions{alive: alive, cids: map[string]map[uint64]struct{}{}, asked: map[string]request{}}
+	return &sessions{alive: alive, cids: map[string]map[uint64]time.Time{}, asked: map[string]request{}}
 }
 
 // add notes a connection whose callout was asked at that time, and returns what was asked for
@@ -73,28 +73,32 @@ func (t *sessions) add(session string, cid uint64, at time.Time) (since request,
 	}
 	of := t.cids[session]
 	if of == nil {
-		of = map[uint64]struct{}{}
+		of = map[uint64]time.Time{}
 		t.cids[session] = of
 	}
 	if _, known := of[cid]; !known {
-		of[cid] = struct{}{}
 		t.all = append(t.all, member{session, cid, now})
 	}
+	of[cid] = at
 	return since, ok
 }
 
-// of notes the request, and returns the connections that it is for.
-func (t *sessions) of(session string, kick bool) []uint64 {
+// of notes the request, and returns the connections that it is for. ago is how long ago the session changed, for a
+// request that is said again: connections whose callout was asked since know of it.
+func (t *sessions) of(session string, kick bool, ago time.Duration) []uint64 {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
+	changed := now.Add(-ago)
 	t.forgetRequests(now)
-	t.asked[session] = request{now, kick}
-	t.recent = append(t.recent, recentRequest{session, now})
+	if ago < forgetAfter && !t.asked[session].at.After(changed) {
+		t.asked[session] = request{changed, kick}
+		t.recent = append(t.recent, recentRequest{session, changed})
+	}
 	var cids []uint64
-	for cid := range t.cids[session] {
-		if t.alive(cid) {
+	for cid, asked := range t.cids[session] {
+		if (ago == 0 || asked.Before(changed)) && t.alive(cid) {
 			cids = append(cids, cid)
 		}
 	}

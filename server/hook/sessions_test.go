@@ -30,10 +30,10 @@ func TestSessions(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		delete(open, 2)
-		if got := s.of("other/a", true); len(got) != 0 {
+		if got := s.of("other/a", true, 0); len(got) != 0 {
 			t.Errorf("of another source: %v", got)
 		}
-		if got := s.of("kv/a", true); !slices.Equal(got, []uint64{1}) {
+		if got := s.of("kv/a", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
 		}
 		// A callout that was asked before the end, and one that was after.
@@ -49,13 +49,47 @@ func TestSessions(t *testing.T) {
 		time.Sleep(2 * forgetAfter)
 		for range 4 {
 			s.add("kv/a", 4, time.Now())
-			s.of("kv/a", false)
+			s.of("kv/a", false, 0)
 		}
 		if len(s.cids) != 1 || len(s.all) != 2 {
 			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.cids), len(s.all))
 		}
 		if got := slices.Collect(maps.Keys(s.asked)); !slices.Equal(got, []string{"kv/a"}) {
 			t.Errorf("requests for %q are kept; the others are old", got)
+		}
+	})
+}
+
+// A request that is said again is for the connections alone that were asked about before the session changed, and
+// does not take the place of a later one.
+func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
+		s.add("kv/a", 1, time.Now())
+		s.add("kv/a", 2, time.Now())
+		time.Sleep(time.Hour) // here the session ends
+		ended := time.Now()
+		ago := func() time.Duration { return time.Since(ended) }
+		time.Sleep(time.Second)
+		s.add("kv/a", 3, time.Now()) // of one that was begun anew
+		s.add("kv/a", 2, time.Now()) // which a renewal found anew
+		if got := s.of("kv/a", true, ago()); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("connections %v, want 1", got)
+		}
+		// A callout that was asked before the end is still refused.
+		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || !since.kick {
+			t.Error("the session has ended since, and nobody says so")
+		}
+		time.Sleep(time.Second)
+		s.of("kv/a", false, 0)
+		s.of("kv/a", true, ago())
+		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || since.kick {
+			t.Error("an older request takes the place of a newer one")
+		}
+		// What no callout can have missed is not kept.
+		s.of("kv/b", true, 2*forgetAfter)
+		if _, ok := s.asked["kv/b"]; ok {
+			t.Error("a request of long ago is kept")
 		}
 	})
 }
@@ -71,7 +105,7 @@ func TestSessionsKeepWhatIsJustComing(t *testing.T) {
 	for cid := range uint64(8) {
 		open[cid] = true
 	}
-	if got := s.of("kv/a", true); len(got) != 8 {
+	if got := s.of("kv/a", true, 0); len(got) != 8 {
 		t.Errorf("connections %v, want all 8", got)
 	}
 }
@@ -131,11 +165,11 @@ func TestSessionNamesAreFolded(t *testing.T) {
 			s := newTestSessions(map[uint64]bool{1: true})
 			s.add(found, 1, time.Now())
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
-				if got := s.of(asked, true); len(got) != 1 {
+				if got := s.of(asked, true, 0); len(got) != 1 {
 					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
 				}
 			}
-			if got := s.of(strings.Replace(name, "42", "43", 1), true); len(got) != 0 {
+			if got := s.of(strings.Replace(name, "42", "43", 1), true, 0); len(got) != 0 {
 				t.Errorf("tags %q: found by another name", tags)
 			}
 		}

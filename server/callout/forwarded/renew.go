@@ -1,6 +1,9 @@
 package forwarded
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // RenewAll is where all servers are asked to renew connections; $SYS.REQ.SERVER.<id>.RENEW
 // asks one. Both are in the system account, as upstream's $SYS.REQ.SERVER.<id>.KICK.
@@ -13,6 +16,11 @@ type Renew struct {
 	User    string `json:"user,omitempty"`    // as monitoring has it
 	// Kick closes the connections instead of asking the callout about them.
 	Kick bool `json:"kick,omitempty"`
+	// Ago is how long ago a session changed, when that is said again. Connections that were authenticated since
+	// are left alone. It is a duration and no time, because the clocks of servers differ.
+	Ago time.Duration `json:"ago,omitempty"`
+	// Again are requests about sessions that are said again, together.
+	Again []Renew `json:"again,omitempty"`
 }
 
 // sessionPrefix is that of the tag of a user JWT that names the session. A connection whose

@@ -64,3 +64,24 @@ func (g *Grants) CheckCallouts(forCallouts func(account string) bool, listed []s
 		}
 	}
 }
+
+// Accounts are those that the grants can put users into, and whether a scoped signing key is to sign those users.
+// listed is as for CheckLists.
+func (g *Grants) Accounts(listed []string) map[string]bool {
+	scoped := map[string]bool{}
+	for _, one := range g.list {
+		names := listed
+		switch {
+		case one.account == nil:
+			continue // reported
+		case one.account.static():
+			names = one.account.fixed
+		case len(one.accounts) > 0:
+			names = one.accounts
+		}
+		for _, name := range names {
+			scoped[name] = scoped[name] || one.scoped
+		}
+	}
+	return scoped
+}

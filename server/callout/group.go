@@ -1,0 +1,187 @@
+package callout
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// All handlers of a queue group share the callouts: each one has one answer. A handler that cannot judge, since its
+// bucket is not there for example, leaves the group, so that the others get what it would refuse. It stays when no
+// other handler can judge either: a refusal with its reason is better than a server that waits in vain.
+//
+// Whether another one can is asked in the account of callouts, on a subject where those listen that can. It is asked
+// by handlers that cannot, and by nobody else.
+
+// DefaultQueueGroup is the queue group where the configuration names none.
+const DefaultQueueGroup = "stamp-callout"
+
+// askAble is the subject, with the name of the group.
+const askAble = "_STAMP.CALLOUT."
+
+const (
+	// lookAtSelf is how often a handler looks whether it can judge. That asks nobody.
+	lookAtSelf = 500 * time.Millisecond
+	// askOthers is how long it waits for another handler. Where nobody listens, the server says so at once.
+	askOthers = time.Second
+)
+
+// unable returns why the handler cannot judge, or nil.
+func (h *Handler) unable() error {
+	for _, source := range h.lookups() {
+		if err := source.Able(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// member is a subscription as a member of its group.
+type member struct {
+	*subscription
+	unable int    // at so many looks in turn
+	said   string // that was logged last
+}
+
+// certainly is how many looks in turn must find that the handler cannot judge. Streams are not there for a moment
+// while a server reloads its accounts.
+const certainly = 2
+
+// watch joins and leaves until the handler ends. The handler has joined before, also when it cannot judge: the one
+// whose place it takes, which can, is about to leave.
+func (m *member) watch() {
+	for {
+		m.h.guard(func() {
+			if err := m.look(); err != nil && m.nc.IsConnected() {
+				m.h.logged.error("group", "cannot join the queue group", "error", err)
+			}
+		})
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-time.After(lookAtSelf):
+		}
+	}
+}
+
+// look joins the group or leaves it.
+func (m *member) look() error {
+	reason := m.h.unable()
+	if reason == nil {
+		m.unable = 0
+		m.say("", "can judge again, and takes callouts")
+		return errors.Join(m.join(), m.answerOthers())
+	}
+	m.stopAnswering()
+	if m.unable++; m.unable < certainly {
+		return nil
+	}
+	if m.others() {
+		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
+		m.leave()
+		return nil
+	}
+	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
+	return m.join()
+}
+
+// say logs what has changed.
+func (m *member) say(now, text string, attributes ...any) {
+	if now == m.said {
+		return
+	}
+	m.said = now
+	if now == "" {
+		m.h.log.Info(text)
+		return
+	}
+	m.h.log.Warn(text, attributes...)
+}
+
+// others tells whether another handler of the group can judge.
+func (m *member) others() bool {
+	ctx, cancel := context.WithTimeout(m.ctx, askOthers)
+	defer cancel()
+	_, err := m.nc.RequestWithContext(ctx, askAble+m.h.cfg.QueueGroup, nil)
+	return err == nil
+}
+
+// answerOthers answers the handlers that cannot judge, unless this one ends.
+func (s *subscription) answerOthers() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.able != nil && s.able.IsValid() {
+		return nil
+	}
+	s.able, err = s.nc.Subscribe(askAble+s.h.cfg.QueueGroup, func(q *nats.Msg) {
+		_ = q.Respond(nil) // whoever asked asks again
+	})
+	return err
+}
+
+// stopAnswering ends that.
+func (s *subscription) stopAnswering() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute()
+}
+
+// mute is stopAnswering with the lock held.
+func (s *subscription) mute() {
+	if s.able != nil {
+		_ = s.able.Unsubscribe() // it is gone already where the connection is
+		s.able = nil
+	}
+}
+
+// join subscribes, unless the handler ends.
+func (s *subscription) join() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.sub != nil && s.sub.IsValid() {
+		return nil
+	}
+	sub, err := s.nc.QueueSubscribe(Subject, s.h.cfg.QueueGroup, s.arrive)
+	if err != nil {
+		return err
+	}
+	s.subs.Add(1)
+	// Called when everything that came has been through arrive, also when nc is closed.
+	sub.SetClosedHandler(func(string) { s.subs.Done() })
+	s.sub = sub
+	return nil
+}
+
+// leave takes no callouts from now on. Those that came are answered.
+func (s *subscription) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsubscribe()
+}
+
+// unsubscribe is leave with the lock held.
+func (s *subscription) unsubscribe() {
+	if s.sub != nil {
+		_ = s.sub.Drain() // it is closed already where the connection is
+		s.sub = nil
+	}
+}
+
+// end is leave for good: the workers end when what came is answered.
+func (s *subscription) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return
+	}
+	s.ending = true
+	s.mute() // at once: the handler that takes its place may ask
+	s.unsubscribe()
+	go func() {
+		s.subs.Wait()
+		close(s.queue)
+		close(s.busy)
+	}()
+}
