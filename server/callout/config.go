@@ -100,6 +100,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	}
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(cfg.Sessions, faults)
+	cfg.checkAddresses(faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -195,4 +196,28 @@ func parseSources(list []conf.Node, faults *conf.Faults) []session.Opener {
 		out = append(out, source)
 	}
 	return out
+}
+
+// pages is a source that listens for browsers.
+type pages interface{ ListensAt() string }
+
+// checkAddresses adds each address that two are to listen on: the second one would end the start.
+func (c *Config) checkAddresses(faults *conf.Faults) {
+	type taken struct{ by, at string }
+	var all []taken
+	if c.HTTP != "" {
+		all = append(all, taken{"http", c.HTTP})
+	}
+	for i, source := range c.sources {
+		p, ok := source.(pages)
+		if !ok {
+			continue
+		}
+		for _, other := range all {
+			if conf.SameListen(other.at, p.ListensAt()) {
+				faults.Add(c.Sessions[i].Get("listen"), "listen: the address of %s too", other.by)
+			}
+		}
+		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
+	}
 }

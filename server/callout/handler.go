@@ -27,6 +27,8 @@ type Options struct {
 	// Renew asks all servers to renew connections, or to close them; nil: nobody can. It does not
 	// wait for that.
 	Renew func(forwarded.Renew) error
+	// LookupsOnly is for who asks Judge and ends then: no source serves pages or refreshes tokens.
+	LookupsOnly bool
 }
 
 // Handler answers callouts. Its methods may be called at the same time.
@@ -52,7 +54,10 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 		o.Metrics = metrics.NewSet()
 	}
 	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
-	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed}
+	env := session.Env{
+		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed,
+		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,
+	}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
 		if err != nil {

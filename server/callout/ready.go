@@ -47,6 +47,11 @@ func (h *Handler) Ready(ctx context.Context) error {
 	if p == nil {
 		return errNotServing
 	}
+	for _, source := range h.lookups() {
+		if err := source.Ready(); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.at.IsZero() && time.Since(p.at) < probeEvery {

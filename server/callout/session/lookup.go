@@ -40,6 +40,22 @@ func NewLookup(source Source, settings Settings) *Lookup {
 	}
 }
 
+// Reporter is a source that knows by itself whether it can answer.
+type Reporter interface {
+	// Ready returns nil, or what is wrong and what to do about it.
+	Ready() error
+}
+
+// Ready returns why the source cannot answer, when it knows that.
+func (l *Lookup) Ready() error {
+	if r, ok := l.source.(Reporter); ok {
+		if err := r.Ready(); err != nil {
+			return l.named(err)
+		}
+	}
+	return nil
+}
+
 // Name is the source's in the configuration.
 func (l *Lookup) Name() string { return l.settings.Name }
 

@@ -158,6 +158,11 @@ type Env struct {
 	// It lives as long as the handler; sources do not close it.
 	Connect func(account string) (*nats.Conn, error)
 	Metrics *metrics.Set // nil: nobody wants them
+	// Cookies tells whether the configuration takes credentials of the kind Cookie.
+	Cookies bool
+	// LookupsOnly is for who asks for a session and ends then: nothing is served, and nothing is changed in a store
+	// or at a provider.
+	LookupsOnly bool
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
 	Changed func(source, key string, deleted bool)

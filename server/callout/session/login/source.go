@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -34,6 +35,8 @@ type source struct {
 	tried    time.Time // when the provider was asked last
 	address  string
 	web      *http.Server
+
+	failed atomic.Pointer[error] // why the pages are no longer served
 }
 
 // Open begins to serve. Bucket and provider are waited for: until they are there, logging in fails.
@@ -58,7 +61,10 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 		stop()
 		return nil, err
 	}
-	if err := s.serve(running); err != nil {
+	if env.LookupsOnly {
+		return s, nil
+	}
+	if err := s.serve(); err != nil {
 		_ = s.kv.Close()
 		stop()
 		return nil, err
@@ -134,9 +140,9 @@ func (s *source) discovered(ctx context.Context) (*oidc.Provider, error) {
 
 // Accepts takes tickets, and cookies as the kv source does, unless connections are for workers: a
 // cookie goes along with whatever connects. A ticket's answer is for one connection, and so not for
-// the cache.
+// the cache. Where the configuration takes no cookies, the value of one is none in the token of CONNECT either.
 func (s *source) Accepts(r *session.Request) (key string, ok bool) {
-	if s.ticket(r) || s.cfg.Worker != nil {
+	if s.ticket(r) || s.cfg.Worker != nil || !s.env.Cookies {
 		return "", s.ticket(r)
 	}
 	return s.kv.Accepts(r)
@@ -166,7 +172,7 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		s.metrics.replays.Inc()
 		s.env.Log.Warn("a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
-	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired):
+	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case err != nil:
 		return nil, err

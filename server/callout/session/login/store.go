@@ -21,8 +21,7 @@ import (
 // cookie, so that changes of that are no changes of sessions:
 //
 //	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
-//	ticket.<hash>                                     encrypted
-//	pass.<id>                                         a worker's public key; encrypted
+//	used.<session>                                    its tickets and passes that were used; encrypted
 //	lease.<session>                                   who refreshes now; a time
 //	jti.<hash>                                        a logout token that was used; empty
 type store struct {
@@ -43,6 +42,7 @@ type entry struct {
 	IDToken      string `json:"id_token,omitempty"`
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
+	Began        string `json:"began,omitempty"` // which login made it
 }
 
 // visible is the entry as the session that grants see: the claims with the access token and
@@ -81,9 +81,11 @@ func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl ti
 	return bucket, nil
 }
 
+const secretSize = 32 // bytes
+
 // newSecret is 256 bits that nobody can guess.
 func newSecret() string {
-	b := make([]byte, 32)
+	b := make([]byte, secretSize)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
@@ -179,6 +181,7 @@ func (s *store) end(ctx context.Context, key string) error {
 	if err := s.sessions.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return plain(err)
 	}
+	s.forget(ctx, key)
 	return nil
 }
 
