@@ -1,7 +1,6 @@
 package login
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,33 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
-
-	"stamp/server/callout/session/internal/web"
 )
-
-// oauth is the client of the token endpoint. How it shows its secret is what the provider says
-// (OpenID Connect Discovery 1.0, section 3): to try both ways would hide why one is refused.
-func (s *source) oauth(p *oidc.Provider) *oauth2.Config {
-	endpoint := p.Endpoint()
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	var meta struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
-	}
-	if s.cfg.ClientSecret == "" || p.Claims(&meta) == nil && len(meta.Methods) > 0 && !slices.Contains(meta.Methods, "client_secret_basic") {
-		endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	return &oauth2.Config{
-		ClientID: s.cfg.ClientID, ClientSecret: s.cfg.ClientSecret.Reveal(), Endpoint: endpoint,
-		RedirectURL: s.cfg.origin() + s.cfg.path("/callback"), Scopes: s.cfg.Scopes,
-	}
-}
-
-func (s *source) client(ctx context.Context) context.Context {
-	return oidc.ClientContext(ctx, s.cfg.client.HTTP())
-}
 
 // login begins a login.
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
@@ -52,11 +25,6 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 
 // begin sends the browser to the provider.
 func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
-	p, err := s.discovered(r.Context())
-	if err != nil {
-		unreachable(w)
-		return
-	}
 	browser := s.browserSecret(r)
 	if browser == "" {
 		browser = newSecret()
@@ -67,14 +35,13 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 		s.broken(w, "login", err)
 		return
 	}
+	at, err := s.authorizationURL(r.Context(), pending{State: state, Nonce: l.derived(browser, forNonce), Verifier: l.derived(browser, forVerifier)})
+	if err != nil {
+		s.away(w, err)
+		return
+	}
 	http.SetCookie(w, s.cookie(s.cfg.loginCookie(), browser, loginTime, http.SameSiteLaxMode))
-	options := []oauth2.AuthCodeOption{
-		oidc.Nonce(l.derived(browser, forNonce)), oauth2.S256ChallengeOption(l.derived(browser, forVerifier)),
-	}
-	if s.cfg.ResponseMode != "" {
-		options = append(options, oauth2.SetAuthURLParam("response_mode", s.cfg.ResponseMode))
-	}
-	http.Redirect(w, r, s.oauth(p).AuthCodeURL(state, options...), http.StatusSeeOther)
+	http.Redirect(w, r, at, http.StatusSeeOther)
 }
 
 // refuse is for logins that go wrong. The reason is logged, and not shown.
@@ -82,10 +49,6 @@ func (s *source) refuse(w http.ResponseWriter, reason string) {
 	s.metrics.failures.Inc()
 	s.env.Log.Warn("login refused", "source", s.cfg.Name, "reason", reason)
 	failLogin(w, http.StatusBadRequest, "The login did not succeed.")
-}
-
-func unreachable(w http.ResponseWriter) {
-	failLogin(w, http.StatusBadGateway, "The login service cannot be reached.")
 }
 
 // callback ends a login: the provider sends the browser here.
@@ -116,22 +79,20 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "the provider answers without a code")
 		return
 	}
-	p, err := s.discovered(r.Context())
-	if err != nil {
-		unreachable(w)
+	ctx := r.Context()
+	tokens, err := s.exchange(ctx, answer.Code, l.derived(browser, forVerifier))
+	switch {
+	case errors.Is(err, errNoProvider):
+		s.away(w, err)
 		return
-	}
-	ctx := s.client(r.Context())
-	token, err := s.oauth(p).Exchange(ctx, answer.Code, oauth2.VerifierOption(l.derived(browser, forVerifier)))
-	if isInvalidGrant(err) {
+	case isInvalidGrant(err):
 		s.startOver(w, r, l, "code: "+reason(err)+"; it may have been used already")
 		return
-	}
-	if err != nil {
+	case err != nil:
 		s.refuse(w, "code: "+reason(err))
 		return
 	}
-	e, err := s.newEntry(ctx, p, token, l.derived(browser, forNonce))
+	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
 	if err != nil {
 		s.refuse(w, err.Error())
 		return
@@ -272,26 +233,4 @@ func authorizationError(code string) string {
 		return code
 	}
 	return "an error that OpenID Connect does not define"
-}
-
-// reason is what may be logged of an error of the token endpoint: its code, of the ones that
-// RFC 6749, section 5.2, has; what is not in there may repeat the request.
-func reason(err error) string {
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) {
-		if slices.Contains([]string{
-			"invalid_request", "invalid_client", errInvalidGrant, "unauthorized_client", "unsupported_grant_type", "invalid_scope",
-		}, refused.ErrorCode) {
-			return "the provider answers " + refused.ErrorCode
-		}
-		return "the provider answers with an error"
-	}
-	return web.Clean(err).Error()
-}
-
-const errInvalidGrant = "invalid_grant"
-
-func isInvalidGrant(err error) bool {
-	var refused *oauth2.RetrieveError
-	return errors.As(err, &refused) && refused.ErrorCode == errInvalidGrant
 }

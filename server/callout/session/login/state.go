@@ -19,6 +19,9 @@ type began struct {
 	Again   bool   `json:"again,omitempty"` // it was begun because another one could not be ended
 }
 
+// pending is what the request for authorization says of a login.
+type pending struct{ State, Nonce, Verifier string }
+
 const stateName = "state"
 
 func (k keyring) sealState(l began) (string, error) {

@@ -20,7 +20,11 @@ var (
 )
 
 // newEntry makes the session of what the provider answered at a login.
-func (s *source) newEntry(ctx context.Context, p *oidc.Provider, token *oauth2.Token, nonce string) (*entry, error) {
+func (s *source) newEntry(ctx context.Context, token *oauth2.Token, nonce string) (*entry, error) {
+	p, err := s.discovered(ctx)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	e := &entry{Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
 	raw, ok := token.Extra("id_token").(string)

@@ -1,10 +1,8 @@
 package login
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -91,31 +89,6 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 	// Not before: without the cookie nobody could try again.
 	http.SetCookie(w, forget(s.sessionCookie("", 0)))
 	answer(w, out)
-}
-
-// endSession is the URL of OpenID Connect RP-Initiated Logout 1.0, section 2; empty when the
-// provider has none.
-func (s *source) endSession(ctx context.Context, e *entry) string {
-	p, err := s.discovered(ctx)
-	if err != nil {
-		return ""
-	}
-	var meta struct {
-		URL string `json:"end_session_endpoint"`
-	}
-	u := &url.URL{}
-	if p.Claims(&meta) == nil && meta.URL != "" {
-		u, err = url.Parse(meta.URL)
-	}
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	q := u.Query()
-	// Not id_token_hint: the page would get the ID token.
-	q.Set("client_id", s.cfg.ClientID)
-	q.Set("post_logout_redirect_uri", s.cfg.origin()+s.cfg.AfterLogout)
-	u.RawQuery = q.Encode()
-	return u.String()
 }
 
 func (s *source) issue(w http.ResponseWriter, r *http.Request) {
