@@ -27,6 +27,8 @@ type Options struct {
 	// Renew asks all servers to renew connections, or to close them; nil: nobody can. It does not
 	// wait for that.
 	Renew func(forwarded.Renew) error
+	// Disconnect closes a connection of a server, and returns when that is done; nil: nobody can.
+	Disconnect func(ctx context.Context, server string, client uint64) error
 	// LookupsOnly is for who asks Judge and ends then: no source serves pages or refreshes tokens.
 	LookupsOnly bool
 }
@@ -39,6 +41,7 @@ type Handler struct {
 	metrics *handlerMetrics
 	prober  atomic.Pointer[prober]
 	renew   func(forwarded.Renew) error
+	away    func(ctx context.Context, server string, client uint64) error
 
 	mu     sync.Mutex
 	served []*subscription
@@ -53,7 +56,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew}
+	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew, away: o.Disconnect}
 	env := session.Env{
 		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed,
 		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,

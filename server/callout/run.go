@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/forwarded"
 )
@@ -88,6 +89,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 	}
 	if r.system != nil {
 		o.Renew = renewBy(r.system)
+		o.Disconnect = disconnectBy(r.system)
 	}
 	h, err := New(ctx, cfg, o)
 	if err != nil {
@@ -111,6 +113,24 @@ func renewBy(nc *nats.Conn) func(forwarded.Renew) error {
 		}
 		if err := nc.Publish(forwarded.RenewAll, body); err != nil {
 			return fmt.Errorf("ask the servers: %w", err)
+		}
+		return nil
+	}
+}
+
+// disconnectBy asks a server in the system account to close one of its connections, as nats-server has it
+// ($SYS.REQ.SERVER.<id>.KICK), and waits until that is done.
+func disconnectBy(nc *nats.Conn) func(context.Context, string, uint64) error {
+	return func(ctx context.Context, server string, client uint64) error {
+		if !nkeys.IsValidPublicServerKey(server) {
+			return errNotServer
+		}
+		body, err := json.Marshal(map[string]uint64{"cid": client})
+		if err != nil {
+			return err
+		}
+		if _, err := nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+server+".KICK", body); err != nil {
+			return fmt.Errorf("ask the server to close it: %w", err)
 		}
 		return nil
 	}
