@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,7 @@ func (h *Handler) judge(s *session.Session, r *session.Request) (*Verdict, error
 // its, and what a later source says of it may be less than that.
 func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Session, *session.Request, error) {
 	refusal := fmt.Errorf("%w: %s", ErrKind, r.Credential.Kind)
+	var reasons []string
 	for _, source := range h.sources {
 		asked := source.Request(r)
 		if !h.accepts(asked) {
@@ -159,6 +161,12 @@ func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Sessio
 			return s, asked, err
 		}
 		refusal = ErrUnknown
+		if session.HasReason(err) {
+			reasons = append(reasons, err.Error())
+		}
+	}
+	if len(reasons) > 0 {
+		refusal = fmt.Errorf("%w (%s)", ErrUnknown, strings.Join(reasons, "; "))
 	}
 	return nil, nil, refusal
 }

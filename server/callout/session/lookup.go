@@ -197,6 +197,9 @@ func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
 	l.Stats.Asked.Add(1)
 	l.Stats.Nanoseconds.Add(uint64(time.Since(began)))
 	switch {
+	case HasReason(err):
+		l.Stats.Unknown.Add(1)
+		return nil, l.named(err)
 	case errors.Is(err, ErrUnknown), err == nil && (s == nil || s.Ended(time.Now())):
 		l.Stats.Unknown.Add(1)
 		return nil, ErrUnknown

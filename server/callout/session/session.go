@@ -7,6 +7,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -100,6 +101,14 @@ var (
 	// ErrBusy: too many look-ups wait already.
 	ErrBusy = errors.New("overloaded: too many session look-ups are under way")
 )
+
+// Unknown is ErrUnknown with its reason, which holds nothing of the credential.
+func Unknown(reason string) error { return fmt.Errorf("%w: %s", ErrUnknown, reason) }
+
+// HasReason tells whether an error is ErrUnknown and says more than that.
+func HasReason(err error) bool {
+	return errors.Is(err, ErrUnknown) && err.Error() != ErrUnknown.Error()
+}
 
 // Opener is the configuration of a source, read and found valid. Nothing
 // is contacted before Open.

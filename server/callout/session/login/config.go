@@ -24,9 +24,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/internal/web"
 	"stamp/server/callout/session/kv"
 	"stamp/server/conf"
@@ -39,12 +38,14 @@ type Config struct {
 	ListenTLS *web.TLS `conf:"listen_tls"`      // cert and key
 	PublicURL string   `conf:"public_url,required"`
 
-	Issuer       string      `conf:"issuer,required"`
-	ClientID     string      `conf:"client_id,required"`
-	ClientSecret conf.Secret `conf:"client_secret"` // none: a public client, by PKCE alone
-	Scopes       []string    `conf:"scopes"`        // beside openid
-	ResponseMode string      `conf:"response_mode"` // empty: the provider's default, which is query
-	TLS          *web.TLS    `conf:"tls"`           // towards the provider
+	openid.Config
+	openid.Client
+	Scopes         []string             `conf:"scopes"`          // beside openid
+	Authorization  map[string]conf.Node `conf:"authorization"`   // more parameters of the request for authorization
+	UserInfo       bool                 `conf:"userinfo"`        // ask the userinfo endpoint for claims, too
+	IDTokenHint    bool                 `conf:"id_token_hint"`   // the page gets the ID token at a logout
+	AccessLifetime time.Duration        `conf:"access_lifetime"` // of access tokens, where the provider does not tell
+	ResponseMode   string               `conf:"response_mode"`   // empty: the provider's default, which is query
 
 	Bucket  string      `conf:"bucket,required"`
 	Account string      `conf:"account"` // inside the server: whose bucket it is
@@ -61,11 +62,11 @@ type Config struct {
 	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
 	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
 
-	keys      keyring
-	client    *web.Client
-	listenTLS *tls.Config
-	public    *url.URL
-	bucket    *kv.Config
+	keys       keyring
+	listenTLS  *tls.Config
+	public     *url.URL
+	bucket     *kv.Config
+	parameters map[string]string // of authorization
 }
 
 // Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
@@ -73,6 +74,7 @@ type Config struct {
 const hostPrefix = "__Host-"
 
 const (
+	scopeOpenID     = "openid"
 	defaultLifetime = 12 * time.Hour
 	minRefresh      = 5 * time.Second
 	maxTicket       = 5 * time.Minute
@@ -82,15 +84,19 @@ const (
 // Parse reads and checks the block of a source; nothing is contacted.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
-		Settings: session.Defaults(), CookieName: hostPrefix + "session", SameSite: "lax", Lifetime: defaultLifetime,
+		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: "lax", Lifetime: defaultLifetime,
 		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
 	}
+	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
 	n.Decode(&cfg, faults)
-	cfg.Check(n, faults)
+	cfg.Settings.Check(n, faults)
+	cfg.LogsIn = true
+	cfg.Config.Check(n, faults)
+	cfg.Client.Check(n, faults)
+	cfg.parseParameters(n, faults)
 	if cfg.Cookie != "" {
 		faults.Add(n.Get("cookie"), "cookie: a login source has the cookie of its own, cookie_name")
 	}
-	web.CheckURL(n, "issuer", cfg.Issuer, faults)
 	cfg.checkWeb(n, faults)
 	if cfg.Listen != "" && !conf.IsListen(cfg.Listen) {
 		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
@@ -99,7 +105,6 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n.Get("listen_tls"), "listen_tls: cert and key are missing")
 	}
 	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
-	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
 	cfg.keys = parseKeys(n, cfg.Key, faults)
 	if cfg.Key == "" {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
@@ -113,8 +118,8 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 			cfg.Ticket = workerTicket
 		}
 	}
-	if !slices.Contains(cfg.Scopes, oidc.ScopeOpenID) {
-		cfg.Scopes = append([]string{oidc.ScopeOpenID}, cfg.Scopes...)
+	if !slices.Contains(cfg.Scopes, scopeOpenID) {
+		cfg.Scopes = append([]string{scopeOpenID}, cfg.Scopes...)
 	}
 	return &cfg
 }
@@ -151,6 +156,7 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	}{
 		{"lifetime", c.Lifetime, time.Minute, 400 * 24 * time.Hour},
 		{"refresh_before", c.RefreshBefore, minRefresh, time.Hour},
+		{"access_lifetime", c.AccessLifetime, 2 * minRefresh, 24 * time.Hour},
 		{"ticket", c.Ticket, 0, maxTicket},
 	} {
 		if d.value < d.min || d.value > d.max {

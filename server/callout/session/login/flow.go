@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"stamp/server/callout/session/internal/openid"
 )
 
 // login begins a login.
@@ -85,11 +87,11 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errNoProvider):
 		s.away(w, err)
 		return
-	case isInvalidGrant(err):
-		s.startOver(w, r, l, "code: "+reason(err)+"; it may have been used already")
+	case isUsed(err):
+		s.startOver(w, r, l, "code: "+err.Error()+"; it may have been used already")
 		return
 	case err != nil:
-		s.refuse(w, "code: "+reason(err))
+		s.refuse(w, "code: "+err.Error())
 		return
 	}
 	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
@@ -233,4 +235,10 @@ func authorizationError(code string) string {
 		return code
 	}
 	return "an error that OpenID Connect does not define"
+}
+
+// isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).
+func isUsed(err error) bool {
+	var refused *openid.Refusal
+	return errors.As(err, &refused) && refused.Code == "invalid_grant"
 }

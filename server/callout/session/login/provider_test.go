@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,7 +13,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +43,57 @@ type provider struct {
 	denied   string // the error that the browser is sent back with
 	begun    int    // authorizations
 	codes    int    // that were shown
+
+	calls    string               // itself, in the document; empty: by its URL
+	keyID    string               // of key
+	odd      []json.RawMessage    // keys beside key
+	document map[string]any       // more members of the document
+	answer   func(map[string]any) // changes an answer of the token endpoint, when all is done for it
+	code     string               // of the refusal of refreshes; empty: invalid_grant
+	auth     func(*http.Request) bool
+	userinfo map[string]any
+	counts   map[string]int // requests by path
+	// before is called for each request without a lock; if it returns true it has answered.
+	before atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool]
+}
+
+// intercept has a function called for the requests of a path.
+func (p *provider) intercept(path string, do func(w http.ResponseWriter, r *http.Request) bool) {
+	f := func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Path == path && do(w, r) }
+	p.before.Store(&f)
+}
+
+// hang has requests of a path get no answer until release is called, which may be done more than once.
+func (p *provider) hang(t *testing.T, path string) (release func()) {
+	released := make(chan struct{})
+	p.intercept(path, func(_ http.ResponseWriter, r *http.Request) bool {
+		select {
+		case <-released:
+			return false
+		case <-r.Context().Done():
+			return true
+		}
+	})
+	release = sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release)
+	return release
+}
+
+func status(code int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(code)
+		return true
+	}
+}
+
+// heal ends what intercept and hang have begun.
+func (p *provider) heal() { p.before.Store(nil) }
+
+// count is how many requests there were of a path.
+func (p *provider) count(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts[path]
 }
 
 func newProvider(t *testing.T) *provider {
@@ -47,15 +102,29 @@ func newProvider(t *testing.T) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{key: key, grants: map[string]url.Values{}, refresh: map[string]bool{}, life: time.Hour, offline: true}
+	p := &provider{key: key, grants: map[string]url.Values{}, refresh: map[string]bool{}, life: time.Hour, offline: true, keyID: "k", counts: map[string]int{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
-		p.json(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: "ES256", Use: "sig"}}})
+		own, _ := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: p.keyID, Algorithm: "ES256", Use: "sig"})
+		p.json(w, map[string]any{"keys": append(slices.Clone(p.odd), own)})
+	})
+	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer access-secret-") {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		p.json(w, p.userinfo)
 	})
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		p.counts[r.URL.Path]++
+		p.mu.Unlock()
+		if before := p.before.Load(); before != nil && (*before)(w, r) {
+			return
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.down {
@@ -87,10 +156,12 @@ func (p *provider) json(w http.ResponseWriter, v any) {
 }
 
 func (p *provider) discovery(w http.ResponseWriter, _ *http.Request) {
-	p.json(w, map[string]any{
-		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token",
+	document := map[string]any{
+		"issuer": cmp.Or(p.calls, p.URL), "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token",
 		"jwks_uri": p.URL + "/keys", "end_session_endpoint": p.URL + "/end", "id_token_signing_alg_values_supported": []string{"ES256"},
-	})
+	}
+	maps.Copy(document, p.document)
+	p.json(w, document)
 }
 
 // authorize logs alice in, and sends the browser back.
@@ -128,7 +199,7 @@ func (p *provider) refuse(w http.ResponseWriter, code string) {
 
 func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	user, secret, _ := r.BasicAuth()
-	if user != "app" || secret != "app-secret" {
+	if p.auth != nil && !p.auth(r) || p.auth == nil && (user != "app" || secret != "app-secret") {
 		p.refuse(w, "invalid_client")
 		return
 	}
@@ -148,7 +219,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		p.asked++
 		given := r.PostFormValue("refresh_token")
 		if !p.refresh[given] || p.refused {
-			p.refuse(w, "invalid_grant")
+			p.refuse(w, cmp.Or(p.code, "invalid_grant"))
 			return
 		}
 		if !p.noRotate {
@@ -168,16 +239,19 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		p.refresh[next] = true
 		answer["refresh_token"] = next
 	}
+	if p.answer != nil {
+		p.answer(answer)
+	}
 	p.json(w, answer)
 }
 
 // sign makes a token of the provider's with claims, which may replace those that all have.
 func (p *provider) sign(key *ecdsa.PrivateKey, claims map[string]any) string {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: p.keyID}}, nil)
 	if err != nil {
 		panic(err)
 	}
-	all := map[string]any{"iss": p.URL, "aud": "app", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
+	all := map[string]any{"iss": cmp.Or(p.calls, p.URL), "aud": "app", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
 	maps.Copy(all, claims)
 	token, err := jwt.Signed(signer).Claims(all).Serialize()
 	if err != nil {

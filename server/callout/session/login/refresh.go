@@ -3,19 +3,31 @@ package login
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/oauth2"
+
+	"stamp/server/callout/session/internal/openid"
 )
 
-// Times of refreshes. One that fails is tried again after retryRefresh, unless the provider says
-// that the refresh token is no longer good.
+// Times of refreshes. One that fails is tried again after retryRefresh, and then less and less often,
+// unless the provider says that the refresh token is no longer good.
 const (
 	retryRefresh = 5 * time.Second
+	maxRetry     = 5 * time.Minute
 	atOnce       = 16
+	// storeTime is how long it is tried to store what the provider answered.
+	storeTime = 15 * time.Second
 )
+
+// retryIn is how long to wait after a number of failures of one session in a row.
+func retryIn(failures int) time.Duration {
+	wait := min(retryRefresh<<min(max(failures-1, 0), 10), maxRetry)
+	return wait - rand.N(wait/4)
+}
 
 // refreshAll follows the bucket, and has each session's tokens refreshed in time. All handlers do;
 // a lease makes that one refresh.
@@ -40,8 +52,9 @@ func (s *source) refreshAll(ctx context.Context) {
 
 // refreshDue is a session whose tokens are to be refreshed: those that end at that time.
 type refreshDue struct {
-	key  string
-	ends int64
+	key      string
+	ends     int64
+	failures int // in a row
 }
 
 // timers has one for each session.
@@ -75,7 +88,7 @@ func (t *timers) stop() {
 	}
 }
 
-// retry is a refresh that is to be tried again.
+// retry is a refresh that is to be tried again; a wait of 0: it is not.
 type retry struct {
 	refreshDue
 	wait time.Duration
@@ -105,7 +118,7 @@ func (s *source) follow(ctx context.Context, store *store, watcher jetstream.Key
 				continue
 			}
 			if ends, wait, ok := s.dueIn(store, update); ok {
-				t.at(refreshDue{update.Key(), ends}, wait)
+				t.at(refreshDue{key: update.Key(), ends: ends}, wait)
 			} else {
 				t.drop(update.Key())
 			}
@@ -120,13 +133,13 @@ func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, do
 	case <-ctx.Done():
 		return
 	}
-	wait := s.refresh(ctx, store, d)
+	next := s.refresh(ctx, store, d)
 	<-turns
-	if wait == 0 {
+	if next.wait == 0 {
 		return
 	}
 	select {
-	case again <- retry{d, wait}:
+	case again <- next:
 	case <-done:
 	}
 }
@@ -142,87 +155,236 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 		s.env.Log.Error("session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return 0, 0, false
 	}
-	if e.RefreshToken == "" || e.AccessExpires == 0 {
+	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	left := time.Until(time.Unix(e.AccessExpires, 0))
+	left := time.Until(time.Unix(e.accessEnds(), 0))
 	before := s.cfg.RefreshBefore
 	if before >= left {
 		before = left / 2
 	}
-	return e.AccessExpires, left - before - rand.N(max(before, 0)/4+time.Millisecond), true
+	wait = left - before - rand.N(max(before, 0)/4+time.Millisecond)
+	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
 }
 
-// refresh refreshes the tokens of a session, and tells when to try again; 0: not.
-func (s *source) refresh(ctx context.Context, store *store, d refreshDue) time.Duration {
-	key := d.key
-	ctx, cancel := context.WithTimeout(ctx, leaseTime)
-	defer cancel()
-	if ours, err := store.lease(ctx, key, time.Now()); err != nil || !ours {
-		return retryRefresh // what the other one writes comes before
+// refresh refreshes the tokens of a session, and tells when to try again. What was begun before ctx ends
+// is finished after it.
+func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next retry) {
+	later := retry{d, retryRefresh}
+	if wait := s.gate.Wait(); wait > 0 {
+		return retry{d, wait}
 	}
-	defer store.release(context.WithoutCancel(ctx), key)
-	e, revision, err := store.get(ctx, key)
+	// What the provider answers cannot be judged without its keys, and a refresh token may be good once.
+	if wait := s.provider.Ready(ctx); wait > 0 {
+		return retry{d, wait}
+	}
+	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if ours, err := store.lease(begin, d.key, time.Now(), s.leaseTime()); err != nil || !ours {
+		return later // what the other one writes comes before
+	}
+	defer s.release(store, d.key)
+	e, revision, err := store.get(begin, d.key)
 	if errors.Is(err, errGone) {
-		return 0
+		return retry{}
 	}
 	if err != nil {
-		return retryRefresh
+		return later
 	}
-	if e.AccessExpires != d.ends {
-		return 0 // another handler has done it just now
+	if e.accessEnds() != d.ends {
+		return retry{} // another handler has done it just now
 	}
-	err = s.refreshEntry(ctx, e)
-	var refused *oauth2.RetrieveError
+	ok, wait := s.gate.Enter()
+	if !ok {
+		return retry{d, wait}
+	}
+	if ctx.Err() != nil {
+		s.gate.Leave(nil)
+		return retry{}
+	}
+	return s.refreshEntry(store, d, e, revision)
+}
+
+// leaseTime is longer than a refresh takes.
+func (s *source) leaseTime() time.Duration { return 2*s.cfg.RequestTime + 2*storeTime }
+
+// release ends the lease; it ends by itself where that fails.
+func (s *source) release(store *store, key string) {
+	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
+	defer cancel()
+	store.release(ctx, key)
+}
+
+// refreshEntry sends the refresh token, and stores what comes. From here on the old token may be good for
+// nothing, so this goes on when the source is closed, within bounds.
+func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64) retry {
+	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+	defer cancel()
+	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
+	s.report(s.gate.Leave(err))(err)
 	switch {
-	case errors.As(err, &refused) && refused.ErrorCode == errInvalidGrant, errors.Is(err, errSubject):
-		s.metrics.refreshFailures.Inc()
-		s.env.Log.Info("session ended: the provider does not refresh it", "source", s.cfg.Name)
-		if store.end(ctx, key) != nil {
-			return retryRefresh
-		}
-		return 0
+	case openid.GrantIsOver(err):
+		return s.endRefused(store, d, err)
 	case err != nil:
-		s.metrics.refreshFailures.Inc()
-		s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", reason(err))
-		return retryRefresh
+		return s.failedRefresh(d, err)
 	}
-	// A logout in between has won: the entry is gone, and is not made again.
-	if err := store.update(ctx, key, e, revision); err != nil {
-		s.env.Log.Warn("refreshed tokens are not kept", "source", s.cfg.Name, "error", err)
-		return retryRefresh
+	return s.keep(store, d, e, revision, tokens)
+}
+
+// keep stores the tokens of an answer. With the provider's keys at hand nothing is waited for before. If
+// the ID token cannot be judged then, the new refresh token is stored without the rest, and the rest is
+// judged after.
+func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens) retry {
+	asked, cancel := context.WithCancel(s.finishing)
+	cancel() // the keys that are there have to do
+	renewed, err := s.renewed(asked, e, tokens)
+	if err != nil {
+		if revision, err = s.keepRefreshToken(store, d, e, revision, tokens.Refresh); err != nil {
+			return s.failedRefresh(d, err)
+		}
+		ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+		defer cancel()
+		renewed, err = s.renewed(ctx, e, tokens)
+	}
+	switch {
+	case errors.Is(err, errPerson):
+		return s.endRefused(store, d, err)
+	case err != nil:
+		return s.failedRefresh(d, err)
+	}
+	if revision, err = s.save(store, d.key, renewed, revision); err != nil {
+		return s.failedRefresh(d, err)
 	}
 	s.metrics.refreshes.Inc()
-	return 0
+	s.keepUserInfo(store, d.key, renewed, revision)
+	return retry{}
 }
 
-func (s *source) refreshEntry(ctx context.Context, e *entry) error {
-	p, err := s.discovered(ctx)
-	if err != nil {
-		return err
+// keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
+// change of the entry is no reason to refresh it at once.
+func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision uint64, refreshToken string) (uint64, error) {
+	if refreshToken == "" || refreshToken == e.RefreshToken {
+		return revision, nil
 	}
-	ctx = s.client(ctx)
-	token, err := s.oauth(p).TokenSource(ctx, &oauth2.Token{RefreshToken: e.RefreshToken}).Token()
-	if err != nil {
-		return err
+	e.RefreshToken = refreshToken
+	e.Failures++
+	e.NotBefore = time.Now().Add(retryIn(e.Failures)).Unix()
+	return s.save(store, d.key, e, revision)
+}
+
+// renewed returns the entry with what the provider answered.
+func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (*entry, error) {
+	if tokens.Access == "" {
+		return nil, errNoAccessToken
 	}
-	if raw, ok := token.Extra("id_token").(string); ok && raw != "" {
-		id, err := s.verify(ctx, p, raw)
+	next := *e
+	if tokens.ID != "" {
+		claims, err := s.verify(ctx, tokens.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if id.Subject != e.Subject {
-			return errSubject
+		if claims["sub"] != e.Subject {
+			return nil, errPerson
 		}
-		sid := e.SID
-		if err := e.take(id); err != nil {
-			return err
+		next.take(claims)
+		next.IDToken = tokens.ID
+	}
+	next.renew(tokens, s.cfg.AccessLifetime)
+	return &next, nil
+}
+
+// keepUserInfo stores the claims of the userinfo endpoint where they have changed. Without an answer
+// those of before stay.
+func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) {
+	if !s.cfg.UserInfo {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+	defer cancel()
+	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
+	if err != nil {
+		s.env.Log.Warn("claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		return
+	}
+	signed := map[string]any{}
+	if t, err := s.cfg.ParseToken(e.IDToken); err == nil {
+		signed = t.Claims
+	}
+	claims := withUserInfo(e.Claims, more, signed)
+	if reflect.DeepEqual(claims, maps.Clone(e.Claims)) {
+		return
+	}
+	e.Claims = claims
+	if _, err := s.save(store, key, e, revision); err != nil {
+		s.env.Log.Warn("claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
+	}
+}
+
+// save writes an entry, and tries again for a while: what the provider has answered cannot be had again.
+// errGone: a logout in between has won, and the entry is not made again.
+func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
+	defer cancel()
+	for {
+		next, err := store.update(ctx, key, e, revision)
+		if err == nil {
+			return next, nil
 		}
-		e.IDToken = raw
-		if sid != "" {
-			e.SID = sid // the index has that one
+		// The write that got no answer may have been the one.
+		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
+			return 0, errGone
+		} else if getErr == nil && at != revision {
+			if found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken {
+				return at, nil
+			}
+			return 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, err
+		case <-time.After(storePause):
 		}
 	}
-	e.renew(token)
-	return nil
+}
+
+// storePause is between two tries to store an entry.
+const storePause = 100 * time.Millisecond
+
+// endRefused ends a session that the provider does not go on with.
+func (s *source) endRefused(store *store, d refreshDue, why error) retry {
+	s.metrics.refreshFailures.Inc()
+	s.env.Log.Info("session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
+	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
+	defer cancel()
+	if store.end(ctx, d.key) != nil {
+		return retry{d, retryRefresh}
+	}
+	return retry{}
+}
+
+// failedRefresh tells when to try again. While the provider is away, that is within seconds of its
+// return; an answer that is about this session is asked for less and less often.
+func (s *source) failedRefresh(d refreshDue, err error) retry {
+	if errors.Is(err, errGone) {
+		return retry{}
+	}
+	s.metrics.refreshFailures.Inc()
+	if wait := s.gate.Wait(); wait > 0 {
+		return retry{d, wait}
+	}
+	d.failures++
+	s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+	return retry{d, retryIn(d.failures)}
+}
+
+// report logs once when refreshes begin to fail for all sessions, and once when they succeed again.
+func (s *source) report(closed, opened bool) func(error) {
+	return func(err error) {
+		switch {
+		case closed:
+			s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+		case opened:
+			s.env.Log.Info("tokens are refreshed again", "source", s.cfg.Name)
+		}
+	}
 }

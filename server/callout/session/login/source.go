@@ -5,36 +5,43 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/singleflight"
 
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/web"
+	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/kv"
 )
 
 // source serves the pages, refreshes tokens, and finds sessions.
 type source struct {
-	cfg     *Config
-	env     session.Env
-	kv      *kv.Source
-	js      jetstream.JetStream
-	metrics *counters
+	cfg      *Config
+	env      session.Env
+	kv       *kv.Source
+	js       jetstream.JetStream
+	metrics  *counters
+	provider *openid.Provider
 
-	stop context.CancelFunc
+	gate       openid.Gate        // in front of refreshes
+	exchanging chan struct{}      // a place in it is the right to exchange a code
+	loggingOut singleflight.Group // by the id of a logout token
+
+	stop context.CancelFunc // ends what can be begun again
 	work sync.WaitGroup
+	// finishing ends later than that: with it what must not be given up half-way is done.
+	finishing context.Context
+	abandon   context.CancelFunc
 
-	mu       sync.Mutex
-	store    *store // nil: not opened yet
-	provider *oidc.Provider
-	tried    time.Time // when the provider was asked last
-	address  string
-	web      *http.Server
+	opening singleflight.Group
+	store   atomic.Pointer[store] // nil: not opened yet
+
+	mu      sync.Mutex
+	address string
+	web     *http.Server
 
 	failed atomic.Pointer[error] // why the pages are no longer served
 }
@@ -50,7 +57,11 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &source{cfg: c, env: env, js: js, stop: stop, metrics: newCounters(env.Metrics, c.Name)}
+	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	s := &source{
+		cfg: c, env: env, js: js, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		exchanging: make(chan struct{}, exchanges),
+	}
 	begin, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	// The watch of the source finds the bucket at once when it is there.
@@ -59,83 +70,81 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {
 		stop()
+		abandon()
 		return nil, err
 	}
+	s.provider = c.Config.Open(ctx, env.Log.With("source", c.Name))
 	if env.LookupsOnly {
 		return s, nil
 	}
 	if err := s.serve(); err != nil {
-		_ = s.kv.Close()
-		stop()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	s.work.Go(func() { s.refreshAll(running) })
 	return s, nil
 }
 
-// Close ends the pages and the refreshes.
+// closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
+// sent, and a logout by the provider.
+const closeTime = 8 * time.Second
+
+var errAbandoned = errors.New("gave up waiting for the OpenID provider or the bucket: a refresh that was under way is lost, and its session may end")
+
+// Close ends the pages and the refreshes. Those that were sent are finished and stored first, within
+// closeTime.
 func (s *source) Close() error {
+	defer s.abandon()
 	s.stop()
 	s.mu.Lock()
 	server := s.web
 	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
 	var err error
 	if server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		pages, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		// It waits for connections too that were opened and never asked anything.
-		if server.Shutdown(ctx) != nil {
+		if server.Shutdown(pages) != nil {
 			err = server.Close()
 		}
 	}
-	s.work.Wait()
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.Join(err, errAbandoned)
+	}
+	s.provider.Close()
 	return errors.Join(err, s.kv.Close())
 }
 
-// opened returns the store, once the buckets are there.
+// opened returns the store, once the buckets are there. Of those that want it one asks for it, and no
+// lock is held meanwhile.
 func (s *source) opened(ctx context.Context) (*store, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.store != nil {
-		return s.store, nil
+	if have := s.store.Load(); have != nil {
+		return have, nil
 	}
-	opened, err := openStore(ctx, s.js, s.cfg)
-	if err != nil {
-		return nil, err
-	}
-	s.store = opened
-	return opened, nil
-}
-
-// discoverEvery is how often a provider that does not answer is asked, at most.
-const discoverEvery = time.Second
-
-var errNoProvider = errors.New("the OpenID provider does not answer")
-
-// discovered returns the provider, once it has answered.
-func (s *source) discovered(ctx context.Context) (*oidc.Provider, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.provider != nil {
-		return s.provider, nil
-	}
-	if time.Since(s.tried) < discoverEvery {
-		return nil, errNoProvider
-	}
-	s.tried = time.Now()
-	// It keeps the client of the context for its keys, and must outlive the request.
-	lasting := oidc.ClientContext(context.WithoutCancel(ctx), s.cfg.client.HTTP())
-	p, err := oidc.NewProvider(lasting, s.cfg.Issuer)
-	if err != nil {
-		reason := web.Clean(err)
-		if strings.Contains(err.Error(), "did not match the issuer") {
-			reason = errors.New("the provider calls itself by another issuer than the configuration's")
+	ch := s.opening.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
+		defer cancel()
+		opened, err := openStore(ctx, s.js, s.cfg)
+		if err == nil {
+			s.store.Store(opened)
 		}
-		s.env.Log.Warn("login: discovery", "source", s.cfg.Name, "error", reason)
-		return nil, errNoProvider
+		return opened, err
+	})
+	select {
+	case result := <-ch:
+		opened, _ := result.Val.(*store)
+		return opened, result.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	s.provider = p
-	return p, nil
 }
 
 // Accepts takes tickets, and cookies as the kv source does, unless connections are for workers: a

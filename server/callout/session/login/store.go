@@ -12,9 +12,11 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // store keeps sessions in one bucket, and in a second one what is found otherwise than by the
@@ -23,7 +25,7 @@ import (
 //	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
 //	used.<session>                                    its tickets and passes that were used; encrypted
 //	lease.<session>                                   who refreshes now; a time
-//	jti.<hash>                                        a logout token that was used; empty
+//	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
 	keys            keyring
 	sessions, index jetstream.KeyValue
@@ -43,6 +45,10 @@ type entry struct {
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
 	Began        string `json:"began,omitempty"` // which login made it
+
+	AssumedExpires int64 `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
+	NotBefore      int64 `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
+	Failures       int   `json:"failures,omitempty"`        // of refreshes, in a row
 }
 
 // visible is the entry as the session that grants see: the claims with the access token and
@@ -75,10 +81,32 @@ func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl ti
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl})
 	}
+	if err == nil {
+		err = keepLonger(ctx, js, bucket, ttl)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
 	}
 	return bucket, nil
+}
+
+// keepLonger gives a bucket a longer TTL where its own is less than the sessions need: it was made with a
+// shorter lifetime, or by somebody else.
+func keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
+	status, err := bucket.Status(ctx)
+	if err != nil || status.TTL() == 0 || status.TTL() >= ttl {
+		return err
+	}
+	stream, err := js.Stream(ctx, "KV_"+bucket.Bucket())
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	config.MaxAge = ttl
+	if _, err := js.UpdateStream(ctx, config); err != nil {
+		return fmt.Errorf("its entries end after %s, before a session does; its TTL must be %s or more, and cannot be changed: %w", status.TTL(), ttl, err)
+	}
+	return nil
 }
 
 const secretSize = 32 // bytes
@@ -143,10 +171,8 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 	cookie = newSecret()
 	key := hashed(cookie)
 	// Before the session: an index without one does no harm.
-	for _, name := range e.indexNames() {
-		if _, err := s.index.Put(ctx, name+"."+key, nil); err != nil {
-			return "", plain(err)
-		}
+	if err := s.putIndex(ctx, key, e); err != nil {
+		return "", err
 	}
 	sealed, err := s.encode(key, e)
 	if err != nil {
@@ -158,6 +184,16 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 	return cookie, nil
 }
 
+// putIndex writes what the session is found by for back-channel logout.
+func (s *store) putIndex(ctx context.Context, key string, e *entry) error {
+	for _, name := range e.indexNames() {
+		if _, err := s.index.Put(ctx, name+"."+key, nil); err != nil {
+			return plain(err)
+		}
+	}
+	return nil
+}
+
 func (s *store) encode(key string, e *entry) ([]byte, error) {
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -166,14 +202,18 @@ func (s *store) encode(key string, e *entry) ([]byte, error) {
 	return s.keys.seal(key, text)
 }
 
-// update writes a session that nobody has changed since revision.
-func (s *store) update(ctx context.Context, key string, e *entry, revision uint64) error {
+// update writes a session that nobody has changed since revision, and returns the new revision. Its index
+// is written again too: the bucket's TTL counts from the last write, and the index must not end before.
+func (s *store) update(ctx context.Context, key string, e *entry, revision uint64) (uint64, error) {
 	sealed, err := s.encode(key, e)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = s.sessions.Update(ctx, key, sealed, revision)
-	return plain(err)
+	next, err := s.sessions.Update(ctx, key, sealed, revision)
+	if err != nil {
+		return 0, plain(err)
+	}
+	return next, s.putIndex(ctx, key, e)
 }
 
 // end deletes a session. All who watch the bucket learn of it.
@@ -194,43 +234,91 @@ func (e *entry) indexNames() []string {
 	return names
 }
 
+// endsAtOnce is how many sessions are ended at once.
+const endsAtOnce = 16
+
+// endNamed ends the sessions that a logout token names, and returns how many there were: those of the
+// provider's session sid, and those of the subject that have no sid of their own; without a sid all of
+// the subject.
+func (s *store) endNamed(ctx context.Context, subject, sid string) (int, error) {
+	var names []string
+	if sid != "" {
+		names = append(names, "sid."+hashed(sid))
+	}
+	if subject != "" {
+		names = append(names, "sub."+hashed(subject))
+	}
+	ended := 0
+	for _, name := range names {
+		onlyWithoutSID := sid != "" && strings.HasPrefix(name, "sub.")
+		n, err := s.endAll(ctx, name, onlyWithoutSID)
+		ended += n
+		if err != nil {
+			return ended, err
+		}
+	}
+	return ended, nil
+}
+
 // endAll ends the sessions under a name of the index, and returns how many there were.
-func (s *store) endAll(ctx context.Context, name string) (int, error) {
+func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (int, error) {
 	lister, err := s.index.ListKeysFiltered(ctx, name+".*")
 	if err != nil {
 		return 0, plain(err)
 	}
-	n := 0
+	var ended atomic.Int64
+	var group errgroup.Group
+	group.SetLimit(endsAtOnce)
 	for found := range lister.Keys() {
-		key := found[strings.LastIndexByte(found, '.')+1:]
-		if _, _, err := s.get(ctx, key); err == nil {
-			n++
-		}
-		if err := s.end(ctx, key); err != nil {
-			return n, err
-		}
-		if err := s.index.Purge(ctx, found); err != nil {
-			return n, plain(err)
-		}
+		group.Go(func() error {
+			did, err := s.endFound(ctx, found, onlyWithoutSID)
+			if did {
+				ended.Add(1)
+			}
+			return err
+		})
 	}
-	return n, nil
+	err = group.Wait()
+	if err == nil {
+		err = ctx.Err() // the list may have ended for that
+	}
+	return int(ended.Load()), err
 }
 
-// once tells whether the token with that id comes for the first time.
-func (s *store) once(ctx context.Context, id string) (bool, error) {
-	_, err := s.index.Create(ctx, "jti."+hashed(id), nil)
-	if errors.Is(err, jetstream.ErrKeyExists) {
+// endFound ends the session of an entry of the index.
+func (s *store) endFound(ctx context.Context, found string, onlyWithoutSID bool) (did bool, err error) {
+	key := found[strings.LastIndexByte(found, '.')+1:]
+	e, _, err := s.get(ctx, key)
+	switch {
+	case err == nil && onlyWithoutSID && e.SID != "":
+		return false, nil // another session of the provider
+	case err != nil && !errors.Is(err, errGone) && !errors.Is(err, errSealed):
+		return false, err
+	}
+	lives := !errors.Is(err, errGone)
+	if err := s.end(ctx, key); err != nil {
+		return false, err
+	}
+	return lives, plain(s.index.Purge(ctx, found))
+}
+
+// carriedOut tells whether the logout token with that id has done its work.
+func (s *store) carriedOut(ctx context.Context, id string) (bool, error) {
+	_, err := s.index.Get(ctx, "jti."+hashed(id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
 	}
 	return err == nil, plain(err)
 }
 
-// leaseTime is how long a refresh may take.
-const leaseTime = 20 * time.Second
+func (s *store) markCarriedOut(ctx context.Context, id string) error {
+	_, err := s.index.Put(ctx, "jti."+hashed(id), nil)
+	return plain(err)
+}
 
-// lease tells whether the session is ours to refresh, of all handlers.
-func (s *store) lease(ctx context.Context, key string, now time.Time) (bool, error) {
-	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(leaseTime).Unix(), 10)
+// lease tells whether the session is ours to refresh, of all handlers, for a while.
+func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (bool, error) {
+	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
 	_, err := s.index.Create(ctx, name, until)
 	if !errors.Is(err, jetstream.ErrKeyExists) {
 		return err == nil, plain(err)

@@ -4,171 +4,151 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"net/http"
+	"maps"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
+	"stamp/server/callout/session/internal/openid"
 )
 
 // Faults of a provider's answer. They hold nothing of it.
 var (
-	errNoIDToken = errors.New("the answer has no ID token")
-	errIDToken   = errors.New("the ID token is not valid")
-	errNonce     = errors.New("the ID token was made for another login")
-	errSubject   = errors.New("the ID token is another person's")
+	errNoIDToken     = errors.New("the answer has no ID token")
+	errNoAccessToken = errors.New("the answer has no access token")
+	errNonce         = errors.New("the ID token was made for another login")
+	errPerson        = errors.New("the ID token is another person's")
+)
+
+// Reasons why a token of the provider is not taken, beside those of package openid.
+const (
+	errAudience = openid.Invalid("aud does not have client_id")
+	errParty    = openid.Invalid("azp is another client")
 )
 
 // newEntry makes the session of what the provider answered at a login.
-func (s *source) newEntry(ctx context.Context, token *oauth2.Token, nonce string) (*entry, error) {
-	p, err := s.discovered(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce string) (*entry, error) {
 	now := time.Now()
 	e := &entry{Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
-	raw, ok := token.Extra("id_token").(string)
-	if !ok {
+	if tokens.ID == "" {
 		return nil, errNoIDToken
 	}
-	id, err := s.verify(ctx, p, raw)
+	if tokens.Access == "" {
+		return nil, errNoAccessToken
+	}
+	claims, err := s.verify(ctx, tokens.ID)
 	if err != nil {
 		return nil, err
 	}
-	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce)) != 1 {
+	given, _ := claims["nonce"].(string)
+	if subtle.ConstantTimeCompare([]byte(given), []byte(nonce)) != 1 {
 		return nil, errNonce
 	}
-	e.IDToken = raw
-	if err := e.take(id); err != nil {
+	e.IDToken = tokens.ID
+	e.take(claims)
+	e.renew(tokens, s.cfg.AccessLifetime)
+	if !s.cfg.UserInfo {
+		return e, nil
+	}
+	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
+	if err != nil {
 		return nil, err
 	}
-	e.renew(token)
+	e.Claims = withUserInfo(e.Claims, more, claims)
 	return e, nil
 }
 
-func (s *source) verify(ctx context.Context, p *oidc.Provider, raw string) (*oidc.IDToken, error) {
-	id, err := p.VerifierContext(s.client(context.WithoutCancel(ctx)), &oidc.Config{ClientID: s.cfg.ClientID}).Verify(ctx, raw)
+// verify returns the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7).
+func (s *source) verify(ctx context.Context, raw string) (map[string]any, error) {
+	t, err := s.cfg.ParseToken(raw)
 	if err != nil {
-		return nil, errIDToken // its text quotes claims
+		return nil, err
 	}
-	return id, nil
+	if err := openid.CheckPerson(t.Claims); err != nil {
+		return nil, err
+	}
+	if err := s.checkParty(t.Claims); err != nil {
+		return nil, err
+	}
+	if _, err := s.cfg.CheckTimes(t.Claims, false); err != nil {
+		return nil, err
+	}
+	return t.Claims, s.provider.Verify(ctx, t)
 }
 
-// take puts what an ID token says into the session.
-func (e *entry) take(id *oidc.IDToken) error {
-	var claims map[string]any
-	var known struct {
-		SID string `json:"sid"`
+// checkParty tells whether a token is this provider's, and for this client.
+func (s *source) checkParty(claims map[string]any) error {
+	if err := s.cfg.CheckIssuer(claims); err != nil {
+		return err
 	}
-	if id.Claims(&claims) != nil || id.Claims(&known) != nil || id.Subject == "" {
-		return errIDToken
+	if !openid.IsFor(claims, s.cfg.ClientID) {
+		return errAudience
 	}
-	for _, name := range []string{"nonce", "at_hash", "c_hash"} { // of the protocol
-		delete(claims, name)
-	}
-	e.Claims, e.Subject = claims, id.Subject
-	if known.SID != "" {
-		e.SID = known.SID
+	if party := claims["azp"]; party != nil && party != s.cfg.ClientID {
+		return errParty
 	}
 	return nil
 }
 
-// renew puts the tokens of an answer into the session. Without a refresh token it ends with the
-// access token.
-func (e *entry) renew(token *oauth2.Token) {
-	e.AccessToken, e.AccessExpires = token.AccessToken, 0
-	if token.RefreshToken != "" {
-		e.RefreshToken = token.RefreshToken
+// protocolClaims are those of an ID token that are about one answer of the provider, and not about the
+// person.
+var protocolClaims = []string{"nonce", "at_hash", "c_hash"}
+
+// take puts the claims of an ID token into the session. Claims that are missing at a refresh are kept:
+// the provider may leave them out then (OpenID Connect Core 1.0, section 12.2).
+func (e *entry) take(claims map[string]any) {
+	all := maps.Clone(e.Claims)
+	if all == nil {
+		all = map[string]any{}
 	}
-	if token.Expiry.IsZero() {
-		return
+	maps.Copy(all, claims)
+	for _, name := range protocolClaims {
+		delete(all, name)
 	}
-	e.AccessExpires = token.Expiry.Unix()
-	if e.RefreshToken == "" {
-		e.Expires = min(e.Expires, e.AccessExpires)
+	e.Claims = all
+	e.Subject, _ = claims["sub"].(string)
+	if sid, _ := claims["sid"].(string); e.SID == "" {
+		e.SID = sid // the index keeps the one of the login
 	}
 }
 
-// logoutEvent is OpenID Connect Back-Channel Logout 1.0, section 2.4.
-const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
-
-// logoutAge is how old a logout token may be.
-const logoutAge = 5 * time.Minute
-
-// logoutToken is what counts of one.
-type logoutToken struct {
-	Subject string         `json:"sub"`
-	SID     string         `json:"sid"`
-	ID      string         `json:"jti"`
-	Issued  float64        `json:"iat"`
-	Events  map[string]any `json:"events"`
-	Nonce   any            `json:"nonce"`
+// withUserInfo adds the claims of the userinfo endpoint to those of a session. Those that the last ID
+// token has stay as they are: it is signed.
+func withUserInfo(claims, more, idToken map[string]any) map[string]any {
+	all := maps.Clone(claims)
+	if all == nil {
+		all = map[string]any{}
+	}
+	for name, value := range more {
+		if _, signed := idToken[name]; !signed {
+			all[name] = value
+		}
+	}
+	return all
 }
 
-// logoutOf verifies a logout token (section 2.6).
-func (s *source) logoutOf(ctx context.Context, p *oidc.Provider, raw string) (*logoutToken, error) {
-	verified, err := s.verify(ctx, p, raw)
-	if err != nil {
-		return nil, errors.New("it is not valid")
+// renew puts the tokens of an answer into the session. Where the provider does not tell when the access
+// token ends, it is refreshed as if it lived for assumed. Without a refresh token the session ends with
+// the access token.
+func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
+	e.AccessToken, e.AccessExpires, e.AssumedExpires = tokens.Access, 0, 0
+	if tokens.Refresh != "" {
+		e.RefreshToken = tokens.Refresh
 	}
-	var t logoutToken
-	if verified.Claims(&t) != nil {
-		return nil, errors.New("it is not valid")
-	}
-	event, isEvent := t.Events[logoutEvent]
-	_, isObject := event.(map[string]any)
-	age := time.Since(time.Unix(int64(t.Issued), 0))
 	switch {
-	case !isEvent || !isObject:
-		return nil, errors.New("it is no logout token")
-	case t.Nonce != nil:
-		return nil, errors.New("it has a nonce, as ID tokens have")
-	case t.ID == "" || t.Subject == "" && t.SID == "":
-		return nil, errors.New("it names nobody")
-	case age > logoutAge || age < -logoutAge:
-		return nil, errors.New("it was issued too long ago, or is not yet valid")
+	case !tokens.Expires.IsZero():
+		e.AccessExpires = tokens.Expires.Unix()
+		if e.RefreshToken == "" {
+			e.Expires = min(e.Expires, e.AccessExpires)
+		}
+	case e.RefreshToken != "":
+		e.AssumedExpires = time.Now().Add(assumed).Unix()
 	}
-	return &t, nil
+	e.NotBefore, e.Failures = 0, 0
 }
 
-// backchannel ends the sessions that the provider ends.
-func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	p, err := s.discovered(ctx)
-	if err != nil {
-		fail(w, http.StatusBadGateway, "the provider's keys cannot be read")
-		return
+// accessEnds is when the access token ends, as far as is known; 0: never.
+func (e *entry) accessEnds() int64 {
+	if e.AccessExpires > 0 {
+		return e.AccessExpires
 	}
-	store, err := s.opened(ctx)
-	if err != nil {
-		s.broken(w, "backchannel", err)
-		return
-	}
-	t, err := s.logoutOf(ctx, p, r.PostFormValue("logout_token"))
-	if err != nil {
-		s.env.Log.Warn("logout token refused", "source", s.cfg.Name, "reason", err.Error())
-		fail(w, http.StatusBadRequest, "logout token refused")
-		return
-	}
-	switch first, err := store.once(ctx, t.ID); {
-	case err != nil:
-		s.broken(w, "backchannel", err)
-		return
-	case !first:
-		s.env.Log.Warn("logout token refused", "source", s.cfg.Name, "reason", "it came before")
-		fail(w, http.StatusBadRequest, "logout token refused")
-		return
-	}
-	name := "sid." + hashed(t.SID)
-	if t.SID == "" {
-		name = "sub." + hashed(t.Subject)
-	}
-	n, err := store.endAll(ctx, name)
-	if err != nil {
-		s.broken(w, "backchannel", err)
-		return
-	}
-	s.metrics.backchannel.Inc()
-	s.env.Log.Info("sessions ended by the provider", "source", s.cfg.Name, "sessions", n)
-	w.WriteHeader(http.StatusOK)
+	return e.AssumedExpires
 }

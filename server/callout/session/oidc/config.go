@@ -5,12 +5,10 @@ package oidc
 
 import (
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/internal/web"
 	"stamp/server/conf"
 )
@@ -18,61 +16,44 @@ import (
 // Config is the block of an oidc source.
 type Config struct {
 	session.Settings
-	Issuer     string        `conf:"issuer,required"`   // as the tokens have it
-	Audience   []string      `conf:"audience,required"` // one of them must be the token's
-	JWKSURL    string        `conf:"jwks_url"`          // instead of discovery
-	Algorithms []string      `conf:"algorithms"`
-	Scopes     []string      `conf:"scopes"` // that the token must have, in its claim scope
-	ClockSkew  time.Duration `conf:"clock_skew"`
-	Refresh    time.Duration `conf:"refresh"` // of the keys, so that one that was withdrawn is not trusted for longer
-	TLS        *web.TLS      `conf:"tls"`
-
-	algorithms []jose.SignatureAlgorithm
-	client     *web.Client
+	openid.Config
+	Audience []string      `conf:"audience"`  // one of them must be the token's
+	ClientID []string      `conf:"client_id"` // or one of these its claim client_id, where the provider gives no aud
+	JWKSURL  string        `conf:"jwks_url"`  // instead of discovery
+	Scopes   []string      `conf:"scopes"`    // that the token must have, in its claim scope
+	Refresh  time.Duration `conf:"refresh"`   // of the keys, so that one that was withdrawn is not trusted for longer
 }
 
-// Algorithms that may be configured: those whose key is public. With the others who can
-// check a token can make one.
-var algorithms = []jose.SignatureAlgorithm{
-	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
-}
-
-const maxSkew = 5 * time.Minute
+// minRefresh is how often the keys are asked for at most.
+const minRefresh = 10 * time.Second
 
 // Parse reads and checks the block of a source; nothing is contacted.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
-	cfg := Config{Settings: session.Defaults(), ClockSkew: 30 * time.Second, Refresh: time.Hour}
+	cfg := Config{Settings: session.Defaults(), Config: openid.Defaults(), Refresh: time.Hour}
 	n.Decode(&cfg, faults)
-	cfg.Check(n, faults)
-	web.CheckURL(n, "issuer", cfg.Issuer, faults)
+	cfg.Settings.Check(n, faults)
+	cfg.Config.Check(n, faults)
 	web.CheckURL(n, "jwks_url", cfg.JWKSURL, faults)
-	if slices.Contains(cfg.Audience, "") {
-		faults.Add(n.Get("audience"), "audience: must not be empty: a token for anybody would be taken")
+	if len(cfg.Audience) == 0 && len(cfg.ClientID) == 0 {
+		faults.Add(n, `field "audience" is missing: a token for anybody would be taken; or client_id, where the provider's access tokens have no aud`)
 	}
-	if cfg.ClockSkew > maxSkew {
-		faults.Add(n.Get("clock_skew"), "clock_skew: at most %s", maxSkew)
-	}
-	if cfg.Refresh < retryKeys {
-		faults.Add(n.Get("refresh"), "refresh: at least %s", retryKeys)
-	}
-	cfg.algorithms = algorithms
-	if len(cfg.Algorithms) > 0 {
-		cfg.algorithms = nil
-	}
-	for _, name := range cfg.Algorithms {
-		if !slices.Contains(algorithms, jose.SignatureAlgorithm(name)) {
-			faults.Add(n.Get("algorithms"), "algorithms: %q is not one of %s", name, known())
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"audience", cfg.Audience}, {"client_id", cfg.ClientID}} {
+		if slices.Contains(list.values, "") {
+			faults.Add(n.Get(list.name), "%s: must not be empty: a token for anybody would be taken", list.name)
 		}
-		cfg.algorithms = append(cfg.algorithms, jose.SignatureAlgorithm(name))
 	}
-	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	if cfg.JWKSURL != "" && cfg.Endpoints.JWKS != "" {
+		faults.Add(n.Get("jwks_url"), "jwks_url: endpoints has jwks already")
+	}
+	if cfg.Endpoints.JWKS == "" {
+		cfg.Endpoints.JWKS = cfg.JWKSURL
+	}
+	if cfg.Refresh < minRefresh {
+		faults.Add(n.Get("refresh"), "refresh: at least %s", minRefresh)
+	}
+	cfg.KeysRefresh = cfg.Refresh
 	return &cfg
-}
-
-func known() string {
-	var names []string
-	for _, a := range algorithms {
-		names = append(names, string(a))
-	}
-	return strings.Join(names, ", ")
 }

@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -17,11 +16,11 @@ func TestAsksUntilTheProviderIsThere(t *testing.T) {
 	virtually(t, r, func(t *testing.T, s session.Source) {
 		expect(t, s, by(t, key, issuer), "cannot tell")
 		time.Sleep(time.Minute - time.Second)
-		if n := r.count(); n != 6 {
+		if n := r.count(); n < 6 || n > 12 {
 			t.Errorf("asked %d times in a minute", n)
 		}
 		r.change(func(r *remote) { r.down = false })
-		time.Sleep(retryKeys)
+		time.Sleep(minRefresh)
 		before := r.count()
 		expect(t, s, by(t, key, issuer), "known")
 		if n := r.count(); n != before {
@@ -36,7 +35,7 @@ func TestRotationAndRateLimit(t *testing.T) {
 	r := &remote{set: public(t, one)}
 	virtually(t, r, func(t *testing.T, s session.Source) {
 		expect(t, s, by(t, one, issuer), "known")
-		time.Sleep(retryKeys)
+		time.Sleep(minRefresh)
 		r.change(func(r *remote) { r.set, r.delay = public(t, two), time.Second })
 		before := r.count()
 		var wg sync.WaitGroup
@@ -75,10 +74,10 @@ func TestProviderAway(t *testing.T) {
 			}
 		}
 		expect(t, s, by(t, newKey(t, "k2"), issuer), "cannot tell")
-		time.Sleep(staleKeys - time.Since(began))
+		time.Sleep((24 * time.Hour) - time.Since(began))
 		expect(t, s, by(t, key, issuer), "cannot tell")
 		r.change(func(r *remote) { r.delay = 0 })
-		time.Sleep(2 * retryKeys)
+		time.Sleep(2 * minRefresh)
 		expect(t, s, by(t, key, issuer), "known")
 	})
 }
@@ -106,11 +105,11 @@ func TestOtherProvidersTokens(t *testing.T) {
 	key := newKey(t, "k1")
 	r := &remote{set: public(t, key), down: true}
 	virtually(t, r, func(t *testing.T, s session.Source) {
-		time.Sleep(retryKeys / 2)
+		time.Sleep(minRefresh / 2)
 		before := r.count()
 		expect(t, s, by(t, newKey(t, "x"), "https://other.test"), "unknown")
 		r.change(func(r *remote) { r.down = false })
-		time.Sleep(retryKeys)
+		time.Sleep(minRefresh)
 		expect(t, s, by(t, newKey(t, "x"), "https://other.test"), "unknown")
 		if n := r.count() - before; n != 2 { // in the background: document and keys
 			t.Errorf("asked %d times", n)
@@ -124,7 +123,7 @@ func TestKeysThatMoved(t *testing.T) {
 	virtually(t, r, func(t *testing.T, s session.Source) {
 		expect(t, s, by(t, one, issuer), "known")
 		r.change(func(r *remote) { r.keys, r.set = "/new/keys", public(t, two) })
-		time.Sleep(time.Hour + retryKeys)
+		time.Sleep(time.Hour + minRefresh)
 		expect(t, s, by(t, two, issuer), "known")
 		expect(t, s, by(t, one, issuer), "unknown")
 	})
@@ -150,34 +149,4 @@ func TestCloseEndsTheAsking(t *testing.T) {
 			t.Errorf("asked %d times after Close", n)
 		}
 	})
-}
-
-// Keys of other kinds beside ours are the provider's good right (RFC 7517, 5).
-func TestParseKeys(t *testing.T) {
-	key, enc := newKey(t, "k1"), newKey(t, "e1")
-	enc.Use = "enc"
-	private, err := json.Marshal(newKey(t, "p1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	odd := []json.RawMessage{
-		[]byte(`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA","kid":"a"}`), []byte(`{"kty":"OKP","crv":"X25519","x":"AA"}`),
-		[]byte(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`), []byte(`{"kty":"oct","k":"c2VjcmV0"}`), []byte(`{}`), []byte(`1`), []byte(`null`), private,
-	}
-	odd = append(odd, public(t, enc)...)
-	for _, set := range [][]json.RawMessage{append(odd, public(t, key)...), append(public(t, key), odd...)} {
-		body, err := json.Marshal(map[string]any{"keys": set})
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys, err := parseKeys(body)
-		if err != nil || len(keys) != 1 || keys[0].KeyID != "k1" {
-			t.Errorf("%d keys, %v", len(keys), err)
-		}
-	}
-	for body, want := range map[string]bool{`{"keys":[]}`: true, `{"keys":[{"kty":"AKP"}]}`: true, `{}`: false, `[]`: false, `{"keys":null}`: false, `<html>`: false, ``: false} {
-		if _, err := parseKeys([]byte(body)); err == nil || errors.Is(err, errNoKeys) != want {
-			t.Errorf("%s: %v", body, err)
-		}
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 	"stamp/server/conf"
 )
 
@@ -31,6 +32,10 @@ type remote struct {
 	down    bool
 	delay   time.Duration
 	fetches int // of anything
+
+	calls string // itself; issuer when empty
+	at    string // path of the document; the default's when empty
+	only  string // host that it answers at; any when empty
 }
 
 func (r *remote) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -54,8 +59,10 @@ func (r *remote) RoundTrip(request *http.Request) (*http.Response, error) {
 	switch path := request.URL.Path; {
 	case r.down:
 		answer.StatusCode = http.StatusBadGateway
-	case path == "/.well-known/openid-configuration":
-		body = fmt.Appendf(nil, `{"issuer":%q,"jwks_uri":%q}`, issuer, cmp.Or(r.host, issuer)+r.keys)
+	case r.only != "" && request.URL.Host != r.only:
+		answer.StatusCode = http.StatusNotFound
+	case path == cmp.Or(r.at, "/.well-known/openid-configuration"):
+		body = fmt.Appendf(nil, `{"issuer":%q,"jwks_uri":%q}`, cmp.Or(r.calls, issuer), cmp.Or(r.host, issuer)+r.keys)
 	case path == r.keys:
 		body, _ = json.Marshal(map[string]any{"keys": r.set})
 	default:
@@ -77,7 +84,7 @@ func (r *remote) count() (n int) {
 	return n
 }
 
-func public(t *testing.T, keys ...jose.JSONWebKey) []json.RawMessage {
+func public(t testing.TB, keys ...jose.JSONWebKey) []json.RawMessage {
 	t.Helper()
 	set := []json.RawMessage{}
 	for _, k := range keys {
@@ -95,24 +102,41 @@ func virtually(t *testing.T, r *remote, test func(t *testing.T, s session.Source
 	t.Helper()
 	r.keys = "/keys"
 	synctest.Test(t, func(t *testing.T) {
-		n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app\n", issuer))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		opener := Parse(n, &faults).(*Config)
-		if err := faults.Err(); err != nil {
-			t.Fatal(err)
-		}
-		opener.client.HTTP().Transport = r
-		s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := openAt(t, r, "")
 		synctest.Wait()
 		test(t, s)
 		_ = s.Close()
 	})
+}
+
+// openAt opens a source of that provider.
+func openAt(t testing.TB, r *remote, fields string) session.Source {
+	t.Helper()
+	return openAs(t, r, issuer, fields)
+}
+
+func openAs(t testing.TB, r *remote, issuer, fields string) session.Source {
+	t.Helper()
+	n, err := conf.ParseString(fmt.Sprintf("kind: oidc, issuer: %q, audience: app, %s\n", issuer, fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	opener := Parse(n, &faults).(*Config)
+	if err := faults.Err(); err != nil {
+		t.Fatal(err)
+	}
+	opener.HTTP().HTTP().Transport = r
+	s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func faultsOf(t *testing.T, fields string) error {
+	t.Helper()
+	return sourcetest.Faults(t, Parse, "kind: oidc, audience: a\n"+fields)
 }
 
 func by(t *testing.T, key jose.JSONWebKey, iss string) string {

@@ -1,0 +1,60 @@
+package openid
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+func newKey(t testing.TB, id string) jose.JSONWebKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jose.JSONWebKey{Key: k, KeyID: id, Algorithm: "ES256", Use: "sig"}
+}
+
+// Keys of other kinds beside ours are the provider's good right (RFC 7517, 5).
+func TestParseKeys(t *testing.T) {
+	key, enc := newKey(t, "k1"), newKey(t, "e1")
+	enc.Use = "enc"
+	private, err := json.Marshal(newKey(t, "p1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := []json.RawMessage{
+		[]byte(`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA","kid":"a"}`), []byte(`{"kty":"OKP","crv":"X25519","x":"AA"}`),
+		[]byte(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`), []byte(`{"kty":"oct","k":"c2VjcmV0"}`), []byte(`{}`), []byte(`1`), []byte(`null`), private,
+	}
+	encryption, err := json.Marshal(enc.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd = append(odd, encryption)
+	good, err := json.Marshal(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, set := range [][]json.RawMessage{append(slices.Clone(odd), good), append([]json.RawMessage{good}, odd...)} {
+		body, err := json.Marshal(map[string]any{"keys": set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, _, err := parseKeys(body)
+		if err != nil || len(keys) != 1 || keys[0].KeyID != "k1" {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+	}
+	for body, want := range map[string]bool{`{"keys":[]}`: true, `{"keys":[{"kty":"AKP"}]}`: true, `{}`: false, `[]`: false, `{"keys":null}`: false, `<html>`: false, ``: false} {
+		if _, _, err := parseKeys([]byte(body)); err == nil || errors.Is(err, errNoKeys) != want {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package openid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Now()
+	for text, want := range map[string]time.Duration{
+		"": 0, "3": 3 * time.Second, "0": 0, "-1": 0, "x": 0, "1e9": 0, "99999999": maxRetryAfter, "99999999999999999999": 0,
+		now.Add(time.Hour).UTC().Format(http.TimeFormat):        maxRetryAfter,
+		now.Add(-time.Hour).UTC().Format(http.TimeFormat):       0,
+		now.Add(90 * time.Second).UTC().Format(http.TimeFormat): 90 * time.Second,
+	} {
+		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got > want || got < want-time.Second {
+			t.Errorf("%q: %s; want %s", text, got, want)
+		}
+	}
+}
+
+// However long a provider is away, it is asked within seconds of its return, and not before it wishes.
+func TestBackoff(t *testing.T) {
+	for failures := range 100 {
+		if wait := backoff(failures, errors.New("x")); wait < firstRetry/2 || wait > lastRetry {
+			t.Errorf("%d failures: %s", failures, wait)
+		}
+	}
+	wish := &Unavailable{reason: errors.New("x"), RetryAfter: time.Minute}
+	if wait := backoff(1, fmt.Errorf("y: %w", wish)); wait < time.Minute || wait > 70*time.Second {
+		t.Errorf("with Retry-After: %s", wait)
+	}
+}
+
+// Requests do not grow with those who want an answer, whether there is one or not.
+func TestRemoteAsksAtAFixedRate(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		for _, callers := range []int{100, 200, 400} {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) {
+					asked++
+					if fails {
+						return 0, errors.New("x")
+					}
+					return 1, nil
+				}}
+				for range callers {
+					_ = r.refresh(t.Context())
+					time.Sleep(30 * time.Second / time.Duration(callers))
+				}
+				if most := 3 + 5; asked > most {
+					t.Errorf("failing: %t: %d requests in half a minute for %d callers", fails, asked, callers)
+				}
+			})
+		}
+	}
+}
+
+// One that hangs is given up, and whoever waits for it goes away when he wishes.
+func TestRemoteThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := true
+		r := &remote[int]{timeout: 8 * time.Second, ask: func(ctx context.Context) (int, error) {
+			if hangs {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			return 7, nil
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := r.refresh(ctx); err == nil || time.Since(began) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		hangs = false
+		time.Sleep(8*time.Second + lastRetry)
+		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
+			t.Errorf("after the recovery: %v", err)
+		}
+	})
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		away := &Unavailable{reason: errors.New("x")}
+		for range 16 {
+			if ok, _ := g.Enter(); !ok {
+				t.Fatal("closed without a failure")
+			}
+		}
+		lines := 0
+		for range 16 {
+			if closed, _ := g.Leave(away); closed {
+				lines++
+			}
+		}
+		if lines != 1 {
+			t.Errorf("%d of them closed it", lines)
+		}
+		asked := 0
+		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
+			if ok, wait := g.Enter(); ok {
+				asked++
+				g.Leave(away)
+			} else if wait <= 0 || wait > 2*lastRetry {
+				t.Fatalf("waits %s", wait)
+			}
+		}
+		if asked < 5 || asked > 12 {
+			t.Errorf("%d requests in a minute", asked)
+		}
+		time.Sleep(lastRetry)
+		if ok, _ := g.Enter(); !ok {
+			t.Fatal("nobody may ask")
+		}
+		if ok, _ := g.Enter(); ok {
+			t.Error("two ask at once")
+		}
+		if _, opened := g.Leave(&Refusal{"invalid_grant"}); !opened {
+			t.Error("an answer about one person does not open it")
+		}
+		if ok, _ := g.Enter(); !ok || g.Wait() != 0 {
+			t.Error("closed after an answer")
+		}
+		if closed, _ := g.Leave(&Refusal{"invalid_client"}); !closed {
+			t.Error("open for a client that is refused")
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"stamp/server/callout/session/internal/openid"
+)
+
+// logoutEvent is OpenID Connect Back-Channel Logout 1.0, section 2.4.
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
+const (
+	// logoutAge is how old a logout token may be.
+	logoutAge = 5 * time.Minute
+	// logoutTime is how long it may take to end the sessions, though the provider waits no longer.
+	logoutTime = time.Minute
+)
+
+// logoutToken is what counts of one.
+type logoutToken struct{ subject, sid, id string }
+
+// Reasons why a logout token is not taken.
+const (
+	errNotLogout = openid.Invalid("it is no logout token")
+	errHasNonce  = openid.Invalid("it has a nonce, as ID tokens have")
+	errNobody    = openid.Invalid("it has no jti, or neither sub nor sid")
+	errAge       = openid.Invalid("iat is missing, or too long ago")
+)
+
+// logoutOf verifies a logout token (section 2.6). The end, exp, may be missing: many providers leave it
+// out, and iat tells how old it is. All that it says of itself is looked at before its signature, so that
+// a stranger's token is no reason to ask for keys.
+func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err error) {
+	token, err := s.cfg.ParseToken(raw)
+	if err != nil {
+		return t, err
+	}
+	claims := token.Claims
+	events, _ := claims["events"].(map[string]any)
+	if _, isEvent := events[logoutEvent].(map[string]any); !isEvent || token.Type == "at+jwt" {
+		return t, errNotLogout
+	}
+	if _, has := claims["nonce"]; has {
+		return t, errHasNonce
+	}
+	if err := s.checkParty(claims); err != nil {
+		return t, err
+	}
+	if _, err := s.cfg.CheckTimes(claims, true); err != nil {
+		return t, err
+	}
+	if issued, _ := openid.Date(claims, "iat"); time.Since(issued) > logoutAge {
+		return t, errAge
+	}
+	t.subject, _ = claims["sub"].(string)
+	t.sid, _ = claims["sid"].(string)
+	t.id, _ = claims["jti"].(string)
+	if t.id == "" || t.subject == "" && t.sid == "" {
+		return t, errNobody
+	}
+	return t, s.provider.Verify(ctx, token)
+}
+
+// backchannel ends the sessions that the provider ends.
+func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
+	t, err := s.logoutOf(r.Context(), r.PostFormValue("logout_token"))
+	var invalid openid.Invalid
+	switch {
+	case errors.As(err, &invalid):
+		s.env.Log.Warn("logout token refused", "source", s.cfg.Name, "reason", err.Error())
+		fail(w, http.StatusBadRequest, "logout token refused")
+		return
+	case err != nil:
+		s.env.Log.Error("logout token cannot be checked", "source", s.cfg.Name, "reason", err.Error())
+		fail(w, http.StatusServiceUnavailable, "the provider's keys cannot be read; please try again")
+		return
+	}
+	// The work goes on when the provider gives up waiting. One that sends the token again waits for it, too.
+	done := make(chan error, 1)
+	s.work.Go(func() {
+		_, err, _ := s.loggingOut.Do(t.id, func() (any, error) {
+			ctx, cancel := context.WithTimeout(s.finishing, logoutTime)
+			defer cancel()
+			return nil, s.endByProvider(ctx, t)
+		})
+		done <- err
+	})
+	select {
+	case err := <-done:
+		if err != nil {
+			s.broken(w, "backchannel", err)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	case <-r.Context().Done():
+	}
+}
+
+// endByProvider ends the sessions that a logout token names. One that was carried out already does
+// nothing: somebody may send it again when the person has logged in anew. It counts as carried out when
+// all is done, so that it can be sent again after a failure.
+func (s *source) endByProvider(ctx context.Context, t logoutToken) error {
+	store, err := s.opened(ctx)
+	if err != nil {
+		return err
+	}
+	done, err := store.carriedOut(ctx, t.id)
+	if err != nil {
+		return err
+	}
+	if done {
+		s.env.Log.Info("logout token was carried out before", "source", s.cfg.Name)
+		return nil
+	}
+	n, err := store.endNamed(ctx, t.subject, t.sid)
+	if err != nil {
+		return err
+	}
+	if err := store.markCarriedOut(ctx, t.id); err != nil {
+		return err
+	}
+	s.metrics.backchannel.Inc()
+	s.env.Log.Info("sessions ended by the provider", "source", s.cfg.Name, "sessions", n)
+	return nil
+}

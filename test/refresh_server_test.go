@@ -1,0 +1,46 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"stamp/test/harness"
+)
+
+// As TestRefreshOutlivesSignals, with the handler inside the server: a reload.
+func TestRefreshOutlivesAReloadInside(t *testing.T) {
+	p, pages := newOpenIDFake(t), newOpenIDPages(t)
+	p.once = true
+	store := t.TempDir()
+	conf := func(n int) string {
+		return fmt.Sprintf(`
+			jetstream { store_dir: %q }
+			accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }
+			websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: session, allowed_origins: ["http://app.test"] }
+			callout {
+				sessions: [{%s}]
+				grants: [{account: APP, publish: ">", subscribe: ">", expires: 1h, headers: {X-Subject: "{{ session.sub }}"}}]
+			}`, store, pages.source(p, n, "account: APP"))
+	}
+	s := harness.Start(t, conf(0))
+	var v *visitor
+	harness.Eventually(t, "a login", func() bool { v, _ = pages.tries(t); return v.cookie() != "" })
+	p.set(func() { p.slow = 2 * time.Second })
+	begun := func() {
+		t.Helper()
+		before, _ := p.counts()
+		harness.Eventually(t, "a refresh to begin", func() bool { asked, _ := p.counts(); return asked > before })
+	}
+	begun()
+	mark := s.Mark()
+	s.Reload(t, conf(1))
+	mark.WaitLog(t, "Reloaded: callout handler")
+	begun()
+	begun()
+	if _, reused := p.counts(); reused != 0 {
+		t.Errorf("%d refresh tokens came twice", reused)
+	}
+	sub := subscriber(t, s, password("backend"))
+	expectStamp(t, mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody), sub, "X-Subject: alice")
+}
