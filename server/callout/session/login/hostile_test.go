@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -711,4 +712,119 @@ func TestFrontChannelLogout(t *testing.T) {
 	other.logIn()
 	load(other, url.Values{"iss": {p.URL}, "sid": {""}})
 	other.mustFind()
+}
+
+// A fault of ours in a page is in the log with its place, without what it says, and ends that request alone.
+func TestPanicInAPage(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	// No page panics by itself, as far as is known: what the claims of an entry are is only asked for here.
+	broken := &source{cfg: s.cfg, env: s.env}
+	w := httptest.NewRecorder()
+	broken.pages().ServeHTTP(w, httptest.NewRequest(http.MethodGet, s.cfg.path("/callback")+"?state=x", nil))
+	if w.Code != http.StatusInternalServerError || !strings.Contains(s.text(), "fault in the session source") || !strings.Contains(s.text(), "flow.go:") {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+// Who only looks a session up serves nothing, and takes no address from the handler that does.
+func TestLookupsOnly(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	env := s.env
+	env.LookupsOnly = true
+	opened, err := s.cfg.Open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := opened.Find(t.Context(), &session.Request{Credential: session.Credential{Kind: session.Cookie, Value: b.cookie()}}); err != nil || found.Data["sub"] != "alice" {
+		t.Errorf("the session: %v", err)
+	}
+	if opened.(*source).web != nil {
+		t.Error("pages are served")
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where the configuration takes no cookies, the value of one is no token either.
+func TestCookieAsToken(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "ticket: 10s")
+	b := newBrowser(t, s)
+	b.logIn()
+	c := session.Credential{Kind: session.Token, Value: b.cookie()}
+	if err := s.connect(t, c, 1); err != nil {
+		t.Errorf("a stock server does not tell a cookie from a token: %v", err)
+	}
+	s.env.Cookies = false
+	if err := s.connect(t, c, 1); err == nil {
+		t.Error("it opens a connection")
+	}
+	_, body, _ := b.ask("POST", "/ticket", b.origin())
+	var told struct{ Ticket string }
+	if json.Unmarshal([]byte(body), &told) != nil {
+		t.Fatal("no ticket")
+	}
+	if err := s.connect(t, session.Credential{Kind: session.Token, Value: told.Ticket}, 1); err != nil {
+		t.Errorf("a ticket: %v", err)
+	}
+}
+
+// With TLS, and several requests at once on one connection (HTTP/2), the same bound holds.
+func TestConnectionsOverTLS(t *testing.T) {
+	hold, inside := make(chan struct{}), make(chan struct{}, 10)
+	c := newConnections(2)
+	server := httptest.NewUnstartedServer(c.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hold" {
+			inside <- struct{}{}
+			<-hold
+		}
+	})))
+	server.Config.ConnContext, server.Config.ConnState, server.EnableHTTP2 = c.add, c.changed, true
+	server.StartTLS()
+	defer server.Close()
+	waiting := func() (known, waiting int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.known), c.waiting.Len()
+	}
+	var work sync.WaitGroup
+	client := server.Client()
+	for range 2 {
+		work.Go(func() {
+			answer, err := client.Get(server.URL + "/hold")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = answer.Body.Close()
+			if answer.ProtoMajor != 2 {
+				t.Errorf("HTTP/%d", answer.ProtoMajor)
+			}
+		})
+	}
+	<-inside
+	<-inside
+	if known, waiting := waiting(); known < 1 || known > 2 || waiting > known-1 {
+		t.Errorf("%d connections, %d wait", known, waiting)
+	}
+	// Many that say nothing leave the busy one alone.
+	for range 5 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	eventually(t, "the bound", func() bool { known, _ := waiting(); return known <= 2 })
+	close(hold)
+	work.Wait()
+	eventually(t, "the connection waits", func() bool { _, waiting := waiting(); return waiting > 0 })
+	c.closeIdle()
+	if known, _ := waiting(); known != 0 {
+		t.Errorf("%d connections at the end", known)
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"stamp/server/callout/session"
 )
 
 // Limits of the pages.
@@ -91,8 +93,18 @@ func (s *source) pages() http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", closedPage)
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		defer s.recovered(w)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// recovered ends a request whose page has panicked. The place is logged, and not what the panic says, which may hold a
+// credential: net/http would log that.
+func (s *source) recovered(w http.ResponseWriter) {
+	if p := recover(); p != nil {
+		s.env.Log.Error("login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
+		fail(w, http.StatusInternalServerError, "fault in the login pages")
+	}
 }
 
 // closedPage is a Content-Security-Policy: nothing runs in an answer, and nobody frames it.
