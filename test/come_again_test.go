@@ -3,6 +3,8 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +98,31 @@ func kick(t *testing.T, system, nc *nats.Conn) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The same for nats.js.
+func TestClientsOfNATSJSComeAgain(t *testing.T) {
+	if _, err := os.Stat("js/node_modules/@nats-io/transport-node"); err != nil {
+		t.Skip("nats.js is not installed; `scripts/test tools` installs it")
+	}
+	app := startApplication(t)
+	s := harness.Start(t, liveConf{url: app.url}.String())
+	_, port, _ := strings.Cut(s.Addr(t), ":")
+	client := harness.Run(t, "node", "js/again.mjs", port, "alice")
+	line := strings.Fields(client.WaitLog(t, "client .*"))
+	system := s.Connect(t, nats.UserInfo("sys", "sys"))
+	app.status.Store(http.StatusInternalServerError)
+	before := app.asked.Load()
+	if _, err := system.Request("$SYS.REQ.SERVER."+line[2]+".KICK", fmt.Appendf(nil, `{"cid":%s}`, line[1]), harness.Timeout); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the client tries again", func() bool {
+		return strings.Contains(client.Text(), "closed") || app.asked.Load() >= before+6
+	})
+	app.status.Store(http.StatusOK)
+	client.WaitLog(t, "back|closed")
+	if strings.Contains(client.Text(), "closed") {
+		t.Errorf("the client has given up: %s", client.Text())
 	}
 }
