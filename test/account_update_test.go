@@ -2,6 +2,9 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -87,4 +90,37 @@ func TestAccountUpdateThatLosesHeaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What another server of the cluster has stored does not come round the refusal: servers send each other their account
+// JWTs by themselves.
+func TestAccountUpdateOfAnotherServerIsRefusedToo(t *testing.T) {
+	op := harness.NewOperator(t)
+	app := op.Account(t, "APP")
+	key := app.ScopedKey(t, map[string]any{"N": "1"})
+	first, before := harness.FreeAddr(t), app.JWT(t)
+	conf := func(name, listen string, keeps bool) string {
+		return strings.Replace(op.PushConf(t), "allow_delete", `interval: "100ms", allow_delete`, 1) + fmt.Sprintf(`
+			server_name: %s
+			cluster { name: C, listen: %q, routes: ["nats://%s"] }
+			headers { keep_template_headers: %t }`, name, listen, first, keeps)
+	}
+	keeps := conf("A", first, true)
+	keeping := harness.Start(t, keeps)
+	user := app.UserBy(t, key, "scoped", nil, harness.Scoped)
+	sub := subscriber(t, keeping, app.User(t, "sub", nil).Credential)
+	expectStamp(t, harness.Client(t, keeping, user.Credential), sub, "N: 1")
+
+	// Of two JWTs the one that was made later wins, by the second.
+	harness.Eventually(t, "the next second", func() bool { return app.JWT(t) != before })
+	app.ScopeHeaders(t, key, nil)
+	harness.Start(t, conf("B", "127.0.0.1:-1", false))
+	keeping.WaitLog(t, "an update drops the headers")
+
+	dir := regexp.MustCompile(`dir: "([^"]+)"`).FindStringSubmatch(keeps)[1]
+	stored, err := os.ReadFile(filepath.Join(dir, app.ID()+".jwt"))
+	if err != nil || string(stored) != before {
+		t.Errorf("the update is stored, and would be in force after the next start: %v", err)
+	}
+	expectStamp(t, harness.Client(t, keeping, user.Credential), sub, "N: 1")
 }

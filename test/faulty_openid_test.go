@@ -332,3 +332,35 @@ func TestRefreshOutlivesSignals(t *testing.T) {
 	sub := subscriber(t, s, password("backend"))
 	expectStamp(t, harness.Client(t, s, token(v.cookie())), sub, "X-Subject: alice")
 }
+
+// Roles that are nested, as Keycloak's, and claims whose names are URNs, as ZITADEL's, in a grant.
+func TestNestedClaims(t *testing.T) {
+	p := newOpenIDFake(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts { APP { users: [{user: backend, password: backend}] } }
+		callout {
+			sessions: [{kind: oidc, issuer: %q, audience: app, negative_cache: 0}]
+			grants: [{
+				account: APP, publish: ">", subscribe: ">"
+				when: '"orders" in (session.realm_access?.roles ?? []) && "sales" in (session["urn:zitadel:iam:org:project:roles"] ?? {})'
+				headers: { X-Roles: "{{ session.realm_access.roles }}", X-Org: "{{ session['urn:zitadel:iam:user:resourceowner:name'] }}" }
+			}]
+		}`, p.issuer()))
+	claims := func(roles ...string) map[string]any {
+		return map[string]any{
+			"sub": "alice", "realm_access": map[string]any{"roles": roles}, "urn:zitadel:iam:user:resourceowner:name": "acme",
+			"urn:zitadel:iam:org:project:roles": map[string]any{"sales": map[string]any{"1": "acme.example"}},
+		}
+	}
+	sub := subscriber(t, s, password("backend"))
+	harness.Eventually(t, "the provider's keys", func() bool { return p.at["keys"].Asked() > 0 })
+	expectStamp(t, harness.Client(t, s, token(p.sign(claims("orders")))), sub, "X-Org: acme", "X-Roles: orders")
+	expectRefused(t, s, token(p.sign(claims("other"))))
+	expectRefused(t, s, token(p.sign(map[string]any{"sub": "alice"})))
+	mark := s.Mark()
+	expectRefused(t, s, token(p.sign(map[string]any{"sub": "alice", "aud": "other-4711"})))
+	mark.WaitLog(t, "aud has none of the configured audience")
+	if strings.Contains(s.Text(), "4711") {
+		t.Error("the log holds a claim")
+	}
+}

@@ -29,6 +29,12 @@ func TestTraceOfAConnectShowsNoSecret(t *testing.T) {
 		`CONNECT {"auth_token":["%s"]}`,
 		`CONNECT {"auth_token":"%s","tls_required":"x"}`,
 		`connect {"auth_token":"%s"}`,
+		`CONNECT {"pa\u0073s":"%s"`,
+		`CONNECT {"user":"u"}{"pa\u0073s":"%s"}`,
+		`CONNECT [{"pa\u0073s":"%s"}]`,
+		`CONNECT {"user":"u",}"pass":"%s"`,
+		`CONNECT auth_token=%s`,
+		`CONNECT {'pass':'%s'}`,
 	} {
 		secret := fmt.Sprintf("planted%02d", i)
 		mark := s.Mark()

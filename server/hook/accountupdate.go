@@ -48,15 +48,15 @@ const lostShown = 32
 
 var errTemplatesLost = errors.New("headers.keep_template_headers is set, and the update drops headers of a template")
 
-// AccountUpdate implements natsserver.Extension. It is called when a JWT is stored and when it comes into
-// force; what one JWT loses is reported once.
+// AccountUpdate implements natsserver.Extension. An update passes here when the JWT is stored and again when it
+// comes into force. The second time is not reported, unless another account's update came between.
 func (h *Hook) AccountUpdate(s *natsserver.Server, account, oldJWT, newJWT string) error {
 	lost := lostTemplates(oldJWT, newJWT)
 	if len(lost) == 0 {
 		return nil
 	}
 	refused := rulesOf(s.HeadersBlock()).KeepsTemplateHeaders()
-	if !h.reported.Swap(newJWT) {
+	if !h.reported.markReported(newJWT) {
 		h.reportLost(s, account, lost, refused)
 	}
 	if refused {
@@ -70,19 +70,19 @@ type lastReported struct {
 	digest atomic.Pointer[[sha256.Size]byte]
 }
 
-// Swap tells whether it was that one.
-func (l *lastReported) Swap(token string) bool {
+// markReported notes the token, and tells whether it was the one reported last.
+func (l *lastReported) markReported(token string) bool {
 	next := sha256.Sum256([]byte(token))
 	last := l.digest.Swap(&next)
 	return last != nil && *last == next
 }
 
 func (h *Hook) reportLost(s *natsserver.Server, account string, lost []LostTemplate, refused bool) {
-	what := "its users are not stamped any more"
+	what := "users of these keys lose them"
 	if refused {
 		what = "the update is refused"
 	}
-	s.Warnf("Account %q: an update drops the headers or header_permissions of %d templates of scopes, the first of signing key %s: %s; nsc drops fields that it does not know",
+	s.Warnf("Account %q: an update drops the headers or header_permissions from the templates of %d scoped signing keys, the first is %s: %s; nsc drops fields that it does not know",
 		account, len(lost), lost[0].SigningKey, what)
 	e := Lost{Account: account, Refused: refused, Templates: lost[:min(len(lost), lostShown)], Count: len(lost)}
 	e.TypedEvent = natsserver.TypedEvent{Type: LostType, ID: nuid.Next(), Time: time.Now().UTC()}

@@ -63,7 +63,6 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, bl
 	if err != nil {
 		return nil, natsserver.Attachment{}, err
 	}
-	h.warn(info.Server, rulesOf(block))
 	h.notice(info, grant)
 	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {

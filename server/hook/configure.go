@@ -27,7 +27,15 @@ func configureHeaders(o *natsserver.Options) error {
 	if o.NoHeaderSupport && (r.Adds() || slices.ContainsFunc(users, policy.User.Stamped)) {
 		return errNoHeaders
 	}
-	return errors.Join(r.Check(known, operator), r.CheckUsers(users))
+	if len(users) == 0 && !operator {
+		users = []policy.User{{Account: globalAccount}}
+	}
+	return errors.Join(r.Check(known, operator), r.CheckUsers(users, maxPayload(o)))
+}
+
+// maxPayload is that of the server, in bytes.
+func maxPayload(o *natsserver.Options) int {
+	return cmp.Or(int(o.MaxPayload), natsserver.MAX_PAYLOAD_SIZE)
 }
 
 var errNoHeaders = errors.New("no_header_support is set, so nobody could connect who has headers\nhint: take it out, or the headers of users and headers.all")

@@ -64,7 +64,7 @@ func shownNames(names []string) string {
 }
 
 // warn logs what the headers block protects less than it seems to, once for each time that the configuration is
-// read: when the first connection of the server gets that block.
+// read. Start and Reloaded call it.
 func (h *Hook) warn(s *natsserver.Server, r *policy.Rules) {
 	if before := h.warned.Load(); before == r || !h.warned.CompareAndSwap(before, r) {
 		return

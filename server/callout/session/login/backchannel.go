@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 // logoutToken is what counts of one.
-type logoutToken struct{ subject, sid, id string }
+type logoutToken struct{ tenant, subject, sid, id string }
 
 // Reasons why a logout token is not taken.
 const (
@@ -55,6 +56,7 @@ func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err e
 	if issued, _ := openid.Date(claims, "iat"); time.Since(issued) > logoutAge {
 		return t, errAge
 	}
+	t.tenant = s.cfg.tenant(claims)
 	t.subject, _ = claims["sub"].(string)
 	t.sid, _ = claims["sid"].(string)
 	t.id, _ = claims["jti"].(string)
@@ -102,7 +104,12 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 // endByProvider ends the sessions that a logout token names. One that was carried out already does
 // nothing: somebody may send it again when the person has logged in anew. It counts as carried out when
 // all is done, so that it can be sent again after a failure.
-func (s *source) endByProvider(ctx context.Context, t logoutToken) error {
+func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = session.Fault(session.ErrFault)
+		}
+	}()
 	store, err := s.opened(ctx)
 	if err != nil {
 		return err
@@ -115,7 +122,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) error {
 		s.env.Log.Info("logout token was carried out before", "source", s.cfg.Name)
 		return nil
 	}
-	n, err := store.endNamed(ctx, t.subject, t.sid)
+	n, err := store.endNamed(ctx, t)
 	if err != nil {
 		return err
 	}

@@ -184,13 +184,15 @@ func TestRefreshTokensAreKept(t *testing.T) {
 		key := newKey()
 		s := startSite(t, p, nc, key, "refresh_before: 5s")
 		b := newBrowser(t, s)
-		b.logIn()
 		begun := make(chan struct{}, 16)
-		p.intercept("/token", func(http.ResponseWriter, *http.Request) bool {
-			begun <- struct{}{}
-			time.Sleep(time.Second) // a slow provider
+		p.intercept("/token", func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.PostFormValue("grant_type") == "refresh_token" {
+				begun <- struct{}{}
+				time.Sleep(time.Second) // a slow provider
+			}
 			return false
 		})
+		b.logIn()
 		<-begun
 		if err := s.source.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -474,5 +476,50 @@ func rollup(t *testing.T, s *site, allowed bool) {
 	cfg.AllowRollup = allowed
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// While the token endpoint is away, logins are refused without asking it, but for one at a time, and not
+// before the time that it wishes.
+func TestLoginsHonourRetryAfter(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	p.intercept("/token", func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Retry-After", "3")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	began := time.Now()
+	for time.Since(began) < 2*time.Second {
+		if status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login", ""); status != http.StatusBadGateway {
+			t.Fatalf("status %d", status)
+		}
+	}
+	if n := p.count("/token"); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+	p.heal()
+	eventually(t, "a login", func() bool {
+		status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login?to=/inbox", "")
+		return status == http.StatusSeeOther
+	})
+}
+
+// Of two tenants' persons with one subject, a logout ends the sessions of one.
+func TestLogoutInATenant(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.calls = p.URL + "/{tenantid}/v2.0"
+	of := func(tid string) func(map[string]any) {
+		return func(c map[string]any) { c["tid"], c["iss"], c["sid"] = tid, p.URL+"/"+tid+"/v2.0", nil }
+	}
+	s := startSite(t, p, nc, newKey(), fmt.Sprintf("tenants: [t1, t2], discovery_url: %q", p.URL+"/.well-known/openid-configuration"))
+	both := map[string]*browser{"t1": newBrowser(t, s), "t2": newBrowser(t, s)}
+	for tid, b := range both {
+		p.set(func() { p.exchange = of(tid) })
+		b.logIn()
+	}
+	token := p.sign(p.key, logoutClaims(of("t1")))
+	if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, both["t1"]) || s.ended(t, both["t2"]) {
+		t.Errorf("status %d, ended: %t and %t", code, s.ended(t, both["t1"]), s.ended(t, both["t2"]))
 	}
 }

@@ -30,7 +30,16 @@ func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.T
 		return nil, errBusy
 	}
 	defer func() { <-s.exchanging }()
+	// While the token endpoint does not answer, one request at a time goes to see whether it does again.
+	if ok, _ := s.gate.Enter(); !ok {
+		return nil, errNoProvider
+	}
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
+	if ctx.Err() != nil {
+		s.gate.GiveUp() // the browser has gone away, which says nothing of the provider
+		return nil, ctx.Err()
+	}
+	s.report(s.gate.Leave(err))(err)
 	var away *openid.Unavailable
 	if errors.As(err, &away) {
 		err = fmt.Errorf("%w: %w", errNoProvider, err)

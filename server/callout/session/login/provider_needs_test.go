@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -145,9 +146,27 @@ func TestSplitHorizonLogin(t *testing.T) {
 	p.document = map[string]any{
 		"token_endpoint": "https://login.example/token", "jwks_uri": "https://login.example/keys",
 	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "client.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The assertion is for the token endpoint as the provider knows it.
+	p.auth = func(r *http.Request) bool {
+		parts := strings.Split(r.PostFormValue("client_assertion"), ".")
+		payload, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
+		return err == nil && strings.Contains(string(payload), `"aud":"https://login.example/token"`)
+	}
 	inside := p.URL
-	s := startSite(t, p, nc, newKey(), fmt.Sprintf("discovery_url: %q, endpoints { token: %q, jwks: %q }",
-		inside+"/.well-known/openid-configuration", inside+"/token", inside+"/keys"))
+	s := startSite(t, p, nc, newKey(), fmt.Sprintf("client_key_file: %q, discovery_url: %q, endpoints { token: %q, jwks: %q }",
+		file, inside+"/.well-known/openid-configuration", inside+"/token", inside+"/keys"))
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
 		t.Errorf("sent to %s", to)
 	}

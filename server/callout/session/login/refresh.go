@@ -3,13 +3,13 @@ package login
 import (
 	"context"
 	"errors"
-	"maps"
 	"math/rand/v2"
 	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
 )
 
@@ -171,6 +171,12 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 // is finished after it.
 func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next retry) {
 	later := retry{d, retryRefresh}
+	// This may be inside the server, which a fault in reading an answer must not end.
+	defer func() {
+		if recover() != nil {
+			next = s.failedRefresh(d, session.Fault(session.ErrFault))
+		}
+	}()
 	if wait := s.gate.Wait(); wait > 0 {
 		return retry{d, wait}
 	}
@@ -199,7 +205,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return retry{d, wait}
 	}
 	if ctx.Err() != nil {
-		s.gate.Leave(nil)
+		s.gate.GiveUp()
 		return retry{}
 	}
 	return s.refreshEntry(store, d, e, revision)
@@ -283,7 +289,7 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 		if err != nil {
 			return nil, err
 		}
-		if claims["sub"] != e.Subject {
+		if claims["sub"] != e.Subject || s.cfg.tenant(claims) != e.Tenant {
 			return nil, errPerson
 		}
 		next.take(claims)
@@ -311,7 +317,7 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 		signed = t.Claims
 	}
 	claims := withUserInfo(e.Claims, more, signed)
-	if reflect.DeepEqual(claims, maps.Clone(e.Claims)) {
+	if reflect.DeepEqual(claims, e.Claims) {
 		return
 	}
 	e.Claims = claims

@@ -46,9 +46,10 @@ type entry struct {
 	SID          string `json:"sid,omitempty"`
 	Began        string `json:"began,omitempty"` // which login made it
 
-	AssumedExpires int64 `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
-	NotBefore      int64 `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
-	Failures       int   `json:"failures,omitempty"`        // of refreshes, in a row
+	Tenant         string `json:"tenant,omitempty"`          // of the subject, where the issuer has many
+	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
+	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
+	Failures       int    `json:"failures,omitempty"`        // of refreshes, in a row
 }
 
 // visible is the entry as the session that grants see: the claims with the access token and
@@ -227,12 +228,21 @@ func (s *store) end(ctx context.Context, key string) error {
 
 // indexNames are what the sessions of a person, and of a session of the provider, are found by.
 func (e *entry) indexNames() []string {
-	names := []string{"sub." + hashed(e.Subject)}
+	names := []string{subjectName(e.Tenant, e.Subject)}
 	if e.SID != "" {
-		names = append(names, "sid."+hashed(e.SID))
+		names = append(names, sidName(e.SID))
 	}
 	return names
 }
+
+func subjectName(tenant, subject string) string {
+	if tenant != "" {
+		subject = tenant + "\n" + subject
+	}
+	return "sub." + hashed(subject)
+}
+
+func sidName(sid string) string { return "sid." + hashed(sid) }
 
 // endsAtOnce is how many sessions are ended at once.
 const endsAtOnce = 16
@@ -240,22 +250,15 @@ const endsAtOnce = 16
 // endNamed ends the sessions that a logout token names, and returns how many there were: those of the
 // provider's session sid, and those of the subject that have no sid of their own; without a sid all of
 // the subject.
-func (s *store) endNamed(ctx context.Context, subject, sid string) (int, error) {
-	var names []string
-	if sid != "" {
-		names = append(names, "sid."+hashed(sid))
-	}
-	if subject != "" {
-		names = append(names, "sub."+hashed(subject))
-	}
-	ended := 0
-	for _, name := range names {
-		onlyWithoutSID := sid != "" && strings.HasPrefix(name, "sub.")
-		n, err := s.endAll(ctx, name, onlyWithoutSID)
-		ended += n
-		if err != nil {
+func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
+	if t.sid != "" {
+		if ended, err = s.endAll(ctx, sidName(t.sid), false); err != nil {
 			return ended, err
 		}
+	}
+	if t.subject != "" {
+		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.sid != "")
+		return ended + n, err
 	}
 	return ended, nil
 }

@@ -44,6 +44,7 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	}
 	e.IDToken = tokens.ID
 	e.take(claims)
+	e.Tenant = s.cfg.tenant(claims)
 	e.renew(tokens, s.cfg.AccessLifetime)
 	if !s.cfg.UserInfo {
 		return e, nil
@@ -86,6 +87,15 @@ func (s *source) checkParty(claims map[string]any) error {
 		return errParty
 	}
 	return nil
+}
+
+// tenant is that of a person, where the issuer has many: subjects are those of one tenant.
+func (c *Config) tenant(claims map[string]any) string {
+	if len(c.Tenants) == 0 {
+		return ""
+	}
+	tenant, _ := claims["tid"].(string)
+	return tenant
 }
 
 // protocolClaims are those of an ID token that are about one answer of the provider, and not about the
@@ -145,10 +155,14 @@ func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	e.NotBefore, e.Failures = 0, 0
 }
 
-// accessEnds is when the access token ends, as far as is known; 0: never.
+// accessEnds is when the access token ends, as far as is known; 0: never. Sessions of older releases may
+// lack that: their tokens are refreshed at once.
 func (e *entry) accessEnds() int64 {
-	if e.AccessExpires > 0 {
+	switch {
+	case e.AccessExpires > 0:
 		return e.AccessExpires
+	case e.AssumedExpires == 0 && e.RefreshToken != "":
+		return e.Login
 	}
 	return e.AssumedExpires
 }

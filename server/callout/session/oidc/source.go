@@ -16,6 +16,9 @@ type source struct {
 	provider *openid.Provider
 }
 
+// maxToken is how long a token may be, in bytes.
+const maxToken = 16 << 10
+
 // Open returns the source. It asks for the provider's keys in the background,
 // until Close: a provider that is down does not keep the handler from starting.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
@@ -32,7 +35,7 @@ func (s source) Close() error {
 // is a JSON object in base64url.
 func (s source) Accepts(r *session.Request) (string, bool) {
 	token := r.Credential.Value
-	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || len(token) > openid.MaxToken {
+	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || len(token) > maxToken {
 		return "", false
 	}
 	return token, strings.Count(token, ".") == 2 && strings.HasPrefix(token, "ey")

@@ -78,17 +78,29 @@ func (c *Client) Check(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-var errClientKey = errors.New("expected a private key, RSA, P-256, P-384, P-521 or Ed25519, as PEM (PKCS 8, PKCS 1 or SEC 1) or JWK")
+var errClientKey = errors.New("expected a private key, RSA, P-256, P-384, P-521 or Ed25519, as PEM (PKCS 8, PKCS 1 or SEC 1, maybe with its certificate) or JWK")
 
 func newSigner(text, id string) (jose.Signer, error) {
 	key := jose.JSONWebKey{}
-	if block, _ := pem.Decode([]byte(text)); block != nil {
+	options := (&jose.SignerOptions{}).WithType("JWT")
+	rest := []byte(text)
+	if block, _ := pem.Decode(rest); block == nil {
+		if json.Unmarshal(rest, &key) != nil {
+			return nil, errClientKey // its text may quote the key
+		}
+		rest = nil
+	}
+	for block, rest := pem.Decode(rest); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			// Microsoft Entra ID knows the key by its certificate (RFC 7515, section 4.1.8).
+			sum := sha256.Sum256(block.Bytes)
+			options = options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
+			continue
+		}
 		var err error
 		if key.Key, err = parsePrivate(block.Bytes); err != nil {
 			return nil, errClientKey
 		}
-	} else if json.Unmarshal([]byte(text), &key) != nil {
-		return nil, errClientKey // its text may quote the key
 	}
 	if id != "" {
 		key.KeyID = id
@@ -101,7 +113,7 @@ func newSigner(text, id string) (jose.Signer, error) {
 		return nil, errClientKey
 	}
 	key.Algorithm = string(algorithm)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, options)
 	if err != nil {
 		return nil, errClientKey
 	}
@@ -287,7 +299,7 @@ func (p *Provider) token(ctx context.Context, c *Client, form url.Values) (*Toke
 	case authPost:
 		form.Set("client_secret", c.ClientSecret.Reveal())
 	case authKey:
-		assertion, err := c.assertion(d.Token)
+		assertion, err := c.assertion(d.TokenName)
 		if err != nil {
 			return nil, err
 		}
@@ -318,7 +330,7 @@ func readTokens(answer *web.Answer) (*Tokens, error) {
 			code = ""
 		}
 		return nil, &Refusal{code}
-	case answer.Status != http.StatusOK:
+	case answer.Status/100 != 2:
 		return nil, fmt.Errorf("ask the token endpoint: %w", failed(answer))
 	case err != nil:
 		return nil, unavailable("ask the token endpoint: the answer is not a JSON object")
@@ -347,7 +359,7 @@ func expiry(expiresIn any, accessToken string, now time.Time) time.Time {
 		return now.Add(time.Duration(min(seconds, maxLife.Seconds())) * time.Second)
 	}
 	parts := strings.Split(accessToken, ".")
-	if len(parts) != 3 || len(accessToken) > MaxToken {
+	if len(parts) != 3 || len(accessToken) > maxParsed {
 		return time.Time{}
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])

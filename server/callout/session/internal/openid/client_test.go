@@ -76,14 +76,27 @@ func TestClientAuthentication(t *testing.T) {
 			t.Errorf("%s: claims %v, %v", name, claims, err)
 		}
 	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("der")})
+	c, err := clientOf(t, Client{ClientKey: conf.Secret(certificate) + pemOf(ec)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.assertion("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if header, _ := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[0]); !strings.Contains(string(header), `"x5t#S256":"`) {
+		t.Errorf("header %s", header)
+	}
 	for name, c := range map[string]Client{
-		"no key":         {ClientKey: "secret-4711"},
-		"public":         {ClientKey: conf.Secret(public)},
-		"secret and key": {ClientKey: pemOf(ec), ClientSecret: "s"},
-		"no secret":      {ClientAuth: authPost},
-		"no key file":    {ClientAuth: authKey},
-		"unknown":        {ClientAuth: "basic"},
-		"key unused":     {ClientAuth: authBasic, ClientSecret: "s", ClientKey: pemOf(ec)},
+		"a certificate alone": {ClientKey: conf.Secret(certificate)},
+		"no key":              {ClientKey: "secret-4711"},
+		"public":              {ClientKey: conf.Secret(public)},
+		"secret and key":      {ClientKey: pemOf(ec), ClientSecret: "s"},
+		"no secret":           {ClientAuth: authPost},
+		"no key file":         {ClientAuth: authKey},
+		"unknown":             {ClientAuth: "basic"},
+		"key unused":          {ClientAuth: authBasic, ClientSecret: "s", ClientKey: pemOf(ec)},
 	} {
 		if _, err := clientOf(t, c); err == nil || strings.Contains(err.Error(), "4711") {
 			t.Errorf("%s: %v", name, err)
@@ -157,7 +170,7 @@ func TestExpiry(t *testing.T) {
 		{`{}`, jwt(`{"Exp":1700000010}`), time.Time{}},
 		{`null`, jwt(`{"exp":"1700000010"}`), time.Time{}},
 		{`null`, "a.%.b", time.Time{}},
-		{`null`, "a." + strings.Repeat("e", MaxToken) + ".b", time.Time{}},
+		{`null`, "a." + strings.Repeat("e", maxParsed) + ".b", time.Time{}},
 	} {
 		var v any
 		if err := json.Unmarshal([]byte(c.body), &v); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Gate is in front of requests that are made in the background, many of them: while the provider does not
+// Gate is in front of requests to a token endpoint, of which there may be many: while the provider does not
 // answer, or refuses this client, one request at a time goes to see whether it does again.
 type Gate struct {
 	mu       sync.Mutex
@@ -48,6 +48,13 @@ func (g *Gate) Leave(err error) (closed, opened bool) {
 	g.failures++
 	g.next = time.Now().Add(backoff(g.failures, err))
 	return g.failures == 1, false
+}
+
+// GiveUp is in place of Leave for a request of which nothing came.
+func (g *Gate) GiveUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.trying = false
 }
 
 // Wait tells how long it is until a request may be made; 0: one may be made now.

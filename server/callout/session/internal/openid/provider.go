@@ -35,6 +35,7 @@ type Provider struct {
 // endpoints of the configuration in place of its own.
 type Document struct {
 	Endpoints
+	TokenName   string   // what the provider calls its token endpoint
 	AuthMethods []string // of the token endpoint
 }
 
@@ -71,10 +72,10 @@ func (p *Provider) follow(ctx context.Context) {
 		case err != nil:
 			wait = time.Until(p.nextTry())
 			if !failing {
-				p.log.Warn("keys of the OpenID provider cannot be had; trying again", "error", err)
+				p.log.Warn("the OpenID provider is not available; trying again", "error", err)
 			}
 		case failing:
-			p.log.Info("keys of the OpenID provider are there")
+			p.log.Info("the OpenID provider is available again")
 		}
 		failing = err != nil
 		timer := time.NewTimer(max(wait, firstRetry/2))
@@ -89,7 +90,7 @@ func (p *Provider) follow(ctx context.Context) {
 
 // nextTry is when what is missing may be asked for again.
 func (p *Provider) nextTry() time.Time {
-	if document := p.document.held(); p.discovers() && !document.has {
+	if document := p.document.held(); p.discovers() && document.failure != nil {
 		return document.next
 	}
 	return p.keys.held().next
@@ -97,12 +98,16 @@ func (p *Provider) nextTry() time.Time {
 
 // refresh asks for the document, and then for the keys: they may have moved.
 func (p *Provider) refresh(ctx context.Context) error {
+	var err error
 	if p.discovers() {
-		if err := p.document.refresh(ctx); err != nil && !p.document.held().has {
+		if err = p.document.refresh(ctx); err != nil && !p.document.held().has {
 			return err
 		}
 	}
-	return p.keys.refresh(ctx)
+	if keysErr := p.keys.refresh(ctx); keysErr != nil {
+		return keysErr
+	}
+	return err
 }
 
 // discovers tells whether the provider has to be asked where its endpoints are.
@@ -114,7 +119,7 @@ func (p *Provider) discovers() bool {
 // Document returns the endpoints. It waits for the provider when nothing is known of it yet.
 func (p *Provider) Document(ctx context.Context) (*Document, error) {
 	if !p.discovers() {
-		return &Document{Endpoints: p.cfg.Endpoints}, nil
+		return &Document{Endpoints: p.cfg.Endpoints, TokenName: p.cfg.Endpoints.Token}, nil
 	}
 	if held := p.document.held(); held.has {
 		return held.value, nil
@@ -196,6 +201,9 @@ func (c *Config) readDocument(body []byte, at string) (*Document, error) {
 		case needed:
 			return nil, fmt.Errorf("%s of its document is not at an https address, as the document is", e.member)
 		}
+	}
+	if d.TokenName, _ = data["token_endpoint"].(string); d.TokenName == "" {
+		d.TokenName = d.Token
 	}
 	return d, nil
 }

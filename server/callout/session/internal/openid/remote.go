@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/web"
 )
 
@@ -114,7 +115,7 @@ func (r *remote[T]) refresh(ctx context.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 		defer cancel()
-		value, err := r.ask(ctx)
+		value, err := r.answer(ctx)
 		r.done(value, err)
 		return nil, err
 	})
@@ -124,6 +125,16 @@ func (r *remote[T]) refresh(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// answer is ask. This may be inside the server, which a fault in reading an answer must not end.
+func (r *remote[T]) answer(ctx context.Context) (value T, err error) {
+	defer func() {
+		if recover() != nil {
+			err = session.Fault(session.ErrFault)
+		}
+	}()
+	return r.ask(ctx)
 }
 
 func (r *remote[T]) done(value T, err error) {

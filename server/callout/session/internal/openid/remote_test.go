@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"stamp/server/callout/session"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -65,9 +69,10 @@ func TestRemoteAsksAtAFixedRate(t *testing.T) {
 // One that hangs is given up, and whoever waits for it goes away when he wishes.
 func TestRemoteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := true
+		var hangs atomic.Bool
+		hangs.Store(true)
 		r := &remote[int]{timeout: 8 * time.Second, ask: func(ctx context.Context) (int, error) {
-			if hangs {
+			if hangs.Load() {
 				<-ctx.Done()
 				return 0, ctx.Err()
 			}
@@ -79,7 +84,7 @@ func TestRemoteThatHangs(t *testing.T) {
 		if err := r.refresh(ctx); err == nil || time.Since(began) != time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
-		hangs = false
+		hangs.Store(false)
 		time.Sleep(8*time.Second + lastRetry)
 		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
 			t.Errorf("after the recovery: %v", err)
@@ -134,4 +139,11 @@ func TestGate(t *testing.T) {
 			t.Error("open for a client that is refused")
 		}
 	})
+}
+
+func TestRemoteSurvivesAPanic(t *testing.T) {
+	r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) { panic("answer-4711") }}
+	if err := r.refresh(t.Context()); !errors.Is(err, session.ErrFault) || strings.Contains(err.Error(), "4711") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"stamp/server/callout/session/internal/stored"
+	"stamp/server/callout/session/internal/web"
 )
 
-// MaxToken is how long a token may be, in bytes.
-const MaxToken = 16 << 10
+// maxParsed is how long a token of the provider may be, in bytes: as long as its answers.
+const maxParsed = web.MaxBody
 
 // Invalid is the error of a token that is not one for us, or not now. Its text says why, and holds
 // nothing of the token.
@@ -50,7 +51,7 @@ type Token struct {
 // Claims are found by their exact names. encoding/json would take Aud for aud, and at many providers
 // people may add claims of their own choice to their tokens.
 func (c *Config) ParseToken(text string) (*Token, error) {
-	if len(text) > MaxToken {
+	if len(text) > maxParsed {
 		return nil, errNotJWT
 	}
 	signed, err := jose.ParseSignedCompact(text, c.algorithms)

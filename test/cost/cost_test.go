@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// measured are the packages whose work is counted.
+var measured = []string{"server/stamp", "server/claim", "server/policy", "server/field", "server/callout/forwarded", "test/cost"}
+
+// The work of a function that reads what strangers send grows no faster than what it reads, whatever that is. Work is
+// what is executed and what is visited, and no time.
+func TestCostIsLinear(t *testing.T) {
+	out, err := exec.Command(build(t)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := map[string][2]uint64{}
+	superlinear := map[string]bool{}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var function, input string
+		var size int
+		var now [2]uint64
+		if _, err := fmt.Sscan(lines.Text(), &function, &input, &size, &now[0], &now[1]); err != nil {
+			t.Fatal(err)
+		}
+		if size == small {
+			work[function+" "+input] = now
+			continue
+		}
+		for i, what := range []string{"statements", "bytes visited"} {
+			// Buffers that grow, and rounding, cost less than half as much again. A little work is not looked at.
+			const fewest = 2 * large
+			before := work[function+" "+input][i]
+			if now[i] <= fewest || now[i] <= before*large/small*3/2 {
+				continue
+			}
+			superlinear[function] = true
+			if !strings.HasPrefix(function, "quadratic") {
+				t.Errorf("%s of %s: %d %s for %d bytes, and %d for %d", function, input, before, what, small, now[i], large)
+			}
+		}
+	}
+	if len(work) < 100 || !superlinear["quadratic"] || !superlinear["quadratic-search"] {
+		t.Errorf("what is quadratic was not found among %d measurements", len(work))
+	}
+}
+
+// build makes the program from a copy of the tree, with counters in the measured packages, and with package counted
+// there in place of the standard library's searches.
+func build(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, tree := range []string{"server", "test/cost"} {
+		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text := read(t, filepath.Join(root, name))
+		write(t, filepath.Join(dir, name), bytes.ReplaceAll(text, []byte("=> ./"), []byte("=> "+root+"/")))
+	}
+	for _, pkg := range measured {
+		files, err := filepath.Glob(filepath.Join(dir, pkg, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, error %v", pkg, len(files), err)
+		}
+		for _, file := range files {
+			text := read(t, file)
+			for _, name := range []string{"bytes", "strings"} {
+				text = bytes.Replace(text, fmt.Appendf(nil, "\n\t%q\n", name), fmt.Appendf(nil, "\n\t%q\n", "stamp/test/cost/counted/"+name), 1)
+				text = bytes.Replace(text, fmt.Appendf(nil, "\nimport %q\n", name), fmt.Appendf(nil, "\nimport %q\n", "stamp/test/cost/counted/"+name), 1)
+			}
+			write(t, file, text)
+		}
+	}
+	binary := filepath.Join(dir, "measured")
+	cmd := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg=stamp/"+strings.Join(measured, ",stamp/"), "-o", binary, "./test/cost")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func write(t *testing.T, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
