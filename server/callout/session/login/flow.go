@@ -70,9 +70,6 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.startOver(w, r, l, "the login was begun in another browser, without cookies, or too long ago")
 		return
 	}
-	if s.ended(w, r, l) {
-		return
-	}
 	switch {
 	case answer.Error != "":
 		s.refuse(w, "the provider answers "+authorizationError(answer.Error))
@@ -99,7 +96,6 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err.Error())
 		return
 	}
-	e.Began = l.ID
 	s.enter(w, r, l, e)
 }
 
@@ -126,21 +122,10 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	}
 	s.metrics.logins.Inc()
 	http.SetCookie(w, s.sessionCookie(cookie, s.cfg.Lifetime))
+	// So that the provider never sees the code again, for which it would have to revoke the tokens (RFC 6749, section
+	// 4.1.2): this callback, when it is loaded again, and those of other tabs lead to their pages.
+	http.SetCookie(w, forget(s.cookie(s.cfg.loginCookie(), "", 0, http.SameSiteLaxMode)))
 	http.Redirect(w, r, l.To, http.StatusSeeOther)
-}
-
-// ended tells whether the browser's session is that of this login, whose callback is loaded again, and leads back to
-// the page then. The code is not shown to the provider a second time: it would have to revoke the tokens (RFC 6749,
-// section 4.1.2).
-func (s *source) ended(w http.ResponseWriter, r *http.Request, l began) bool {
-	e, _, ok := s.found(w, r)
-	if ok && (e == nil || e.Began != l.ID) {
-		return false
-	}
-	if ok {
-		http.Redirect(w, r, l.To, http.StatusSeeOther)
-	}
-	return true
 }
 
 // startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to

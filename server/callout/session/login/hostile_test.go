@@ -248,10 +248,13 @@ func TestCallbackAgain(t *testing.T) {
 		t.Errorf("the provider saw %d codes", p.codes)
 	}
 	session := b.cookie()
+	u, _ := url.Parse(s.base)
+	if cookies := b.Jar.Cookies(u); len(cookies) != 1 {
+		t.Errorf("%d cookies after the login", len(cookies))
+	}
 
 	// The cookie of the login has gone; the session has not.
 	later := newBrowser(t, s)
-	u, _ := url.Parse(s.base)
 	later.Jar.SetCookies(u, []*http.Cookie{{Name: s.cfg.CookieName, Value: session, Path: "/"}})
 	if status, _, header := later.ask("GET", callback, ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || later.cookie() != session || p.codes != 1 {
 		t.Errorf("without the login's cookie: %d, to %s", status, header.Get("Location"))

@@ -44,7 +44,6 @@ type entry struct {
 	IDToken      string `json:"id_token,omitempty"`
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
-	Began        string `json:"began,omitempty"` // which login made it
 
 	Tenant         string `json:"tenant,omitempty"`          // of the subject, where the issuer has many
 	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
