@@ -98,6 +98,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if cfg.HTTP != "" && !conf.IsListen(cfg.HTTP) {
 		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
 	}
+	cfg.checkRequest(n.Get("request"), faults)
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(cfg.Sessions, faults)
 	cfg.checkAddresses(faults)
@@ -219,5 +220,19 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 			}
 		}
 		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
+	}
+}
+
+// checkRequest adds names of cookies and header fields that can be none.
+func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"cookies", c.Request.Cookies}, {"headers", c.Request.Headers}} {
+		for _, name := range list.names {
+			if !session.IsToken(name) {
+				faults.Add(n.Get(list.field), "request: %s: %q cannot be a name", list.field, name)
+			}
+		}
 	}
 }

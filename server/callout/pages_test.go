@@ -70,3 +70,26 @@ func TestSourcesAndTheHandler(t *testing.T) {
 		}
 	}
 }
+
+// Names of cookies and header fields that can be none are refused: nothing would ever match them.
+func TestNamesThatCannotBe(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`request { cookies: [tenant, "__Host-x"], headers: [User-Agent] }`, ""},
+		{`request { cookies: ["a b"] }`, `request: cookies: "a b" cannot be a name`},
+		{`request { cookies: ["a=b"] }`, `request: cookies: "a=b" cannot be a name`},
+		{`request { cookies: [""] }`, `request: cookies: "" cannot be a name`},
+		{`request { headers: ["User-Agent:"] }`, `request: headers: "User-Agent:" cannot be a name`},
+		{`request { headers: ["ä"] }`, `request: headers: "ä" cannot be a name`},
+		{`sessions: [{kind: anonymous, cookie: "a;b"}], grants: [{account: APP, publish: [], subscribe: []}]`, `cookie: "a;b" cannot be the name of a cookie`},
+	} {
+		n, err := conf.ParseString(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		Parse(n, &faults)
+		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.text, err)
+		}
+	}
+}
