@@ -324,7 +324,7 @@ func TestRefreshOutlivesSignals(t *testing.T) {
 	if code := h.Exit(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	h = start()
+	start()
 	begun()
 	if _, reused := p.counts(); reused != 0 {
 		t.Errorf("%d refresh tokens came twice", reused)

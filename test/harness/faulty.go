@@ -32,7 +32,8 @@ type Faulty struct {
 type Fault struct {
 	Name string
 	// answer gets what the server has sent and writes to the client whatever the fault makes of it. It
-	// returns false when the connection is to be closed. ended is closed when the fault is over or the test is.
+	// returns false when the connection is to be closed. ended is closed when the fault is over, or the
+	// client has closed the connection.
 	answer func(client net.Conn, sent []byte, ended <-chan struct{}) bool
 	// accept is for connections that are made during the fault; nil: they are passed on.
 	accept func(client net.Conn)
@@ -274,15 +275,17 @@ func (f *Faulty) pass(client net.Conn) {
 		return
 	}
 	defer func() { _ = server.Close() }()
+	gone := make(chan struct{})
 	f.work.Go(func() {
 		// A client that is gone ends the server's side, and with it what waits to be passed on.
+		defer close(gone)
 		defer func() { _ = server.Close() }()
 		f.requests(client, server)
 	})
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)
-		if n > 0 && !f.answer(client, buffer[:n]) || err != nil {
+		if n > 0 && !f.answer(client, buffer[:n], gone) || err != nil {
 			return
 		}
 	}
@@ -307,10 +310,18 @@ func (f *Faulty) requests(client, server net.Conn) {
 }
 
 // answer passes on what the server has sent, as the fault that there is now makes it.
-func (f *Faulty) answer(client net.Conn, sent []byte) bool {
-	fault, ended := f.now()
+func (f *Faulty) answer(client net.Conn, sent []byte, gone <-chan struct{}) bool {
+	fault, changed := f.now()
 	if fault.answer == nil {
 		return writes(client, sent)
 	}
+	ended := make(chan struct{})
+	f.work.Go(func() {
+		defer close(ended)
+		select {
+		case <-changed:
+		case <-gone:
+		}
+	})
 	return fault.answer(client, sent, ended)
 }

@@ -523,3 +523,35 @@ func TestLogoutInATenant(t *testing.T) {
 		t.Errorf("status %d, ended: %t and %t", code, s.ended(t, both["t1"]), s.ended(t, both["t2"]))
 	}
 }
+
+// A replica of the bucket that is behind what another handler has written would give a refresh token that
+// was used: nothing is sent then.
+func TestNoRefreshOfWhatIsBehind(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	st, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := hashed(b.cookie())
+	e, revision, err := st.get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := refreshDue{key: key, ends: e.accessEnds()}
+	st.release(t.Context(), key, revision+1)
+	for range 2 { // a try that finds that does not forget it
+		if next := s.source.refresh(t.Context(), st, due); next.wait == 0 || p.refreshes() != 0 {
+			t.Errorf("tries again in %s, after %d refreshes", next.wait, p.refreshes())
+		}
+	}
+	st.release(t.Context(), key, revision)
+	if next := s.source.refresh(t.Context(), st, due); next.wait != 0 || p.refreshes() != 1 {
+		t.Errorf("tries again in %s, after %d refreshes", next.wait, p.refreshes())
+	}
+	if _, atLeast, err := st.lease(t.Context(), key, time.Now(), time.Minute); err != nil || atLeast <= revision {
+		t.Errorf("the lease has revision %d after the refresh, %v", atLeast, err)
+	}
+}

@@ -34,10 +34,10 @@ func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.T
 	if ok, _ := s.gate.Enter(); !ok {
 		return nil, errNoProvider
 	}
+	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
 	if ctx.Err() != nil {
-		s.gate.GiveUp() // the browser has gone away, which says nothing of the provider
-		return nil, ctx.Err()
+		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
 	s.report(s.gate.Leave(err))(err)
 	var away *openid.Unavailable

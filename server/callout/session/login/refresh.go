@@ -186,17 +186,20 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	}
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	if ours, err := store.lease(begin, d.key, time.Now(), s.leaseTime()); err != nil || !ours {
+	ours, atLeast, err := store.lease(begin, d.key, time.Now(), s.leaseTime())
+	if err != nil || !ours {
 		return later // what the other one writes comes before
 	}
-	defer s.release(store, d.key)
+	last := atLeast
+	defer func() { s.release(store, d.key, last) }()
 	e, revision, err := store.get(begin, d.key)
 	if errors.Is(err, errGone) {
 		return retry{}
 	}
-	if err != nil {
+	if err != nil || revision < atLeast {
 		return later
 	}
+	last = revision
 	if e.accessEnds() != d.ends {
 		return retry{} // another handler has done it just now
 	}
@@ -204,35 +207,35 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	if !ok {
 		return retry{d, wait}
 	}
+	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	if ctx.Err() != nil {
-		s.gate.GiveUp()
 		return retry{}
 	}
-	return s.refreshEntry(store, d, e, revision)
+	next, last = s.refreshEntry(store, d, e, revision)
+	return next
 }
 
 // leaseTime is longer than a refresh takes.
 func (s *source) leaseTime() time.Duration { return 2*s.cfg.RequestTime + 2*storeTime }
 
-// release ends the lease; it ends by itself where that fails.
-func (s *source) release(store *store, key string) {
+func (s *source) release(store *store, key string, revision uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
 	defer cancel()
-	store.release(ctx, key)
+	store.release(ctx, key, revision)
 }
 
-// refreshEntry sends the refresh token, and stores what comes. From here on the old token may be good for
+// refreshEntry sends the refresh token, and stores what comes. It returns the revision of the session then. From here on the old token may be good for
 // nothing, so this goes on when the source is closed, within bounds.
-func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64) retry {
+func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64) (retry, uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
 	s.report(s.gate.Leave(err))(err)
 	switch {
 	case openid.GrantIsOver(err):
-		return s.endRefused(store, d, err)
+		return s.endRefused(store, d, err), revision
 	case err != nil:
-		return s.failedRefresh(d, err)
+		return s.failedRefresh(d, err), revision
 	}
 	return s.keep(store, d, e, revision, tokens)
 }
@@ -240,13 +243,13 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 // keep stores the tokens of an answer. With the provider's keys at hand nothing is waited for before. If
 // the ID token cannot be judged then, the new refresh token is stored without the rest, and the rest is
 // judged after.
-func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens) retry {
+func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens) (retry, uint64) {
 	asked, cancel := context.WithCancel(s.finishing)
 	cancel() // the keys that are there have to do
 	renewed, err := s.renewed(asked, e, tokens)
 	if err != nil {
 		if revision, err = s.keepRefreshToken(store, d, e, revision, tokens.Refresh); err != nil {
-			return s.failedRefresh(d, err)
+			return s.failedRefresh(d, err), revision
 		}
 		ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 		defer cancel()
@@ -254,16 +257,15 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	}
 	switch {
 	case errors.Is(err, errPerson):
-		return s.endRefused(store, d, err)
+		return s.endRefused(store, d, err), revision
 	case err != nil:
-		return s.failedRefresh(d, err)
+		return s.failedRefresh(d, err), revision
 	}
 	if revision, err = s.save(store, d.key, renewed, revision); err != nil {
-		return s.failedRefresh(d, err)
+		return s.failedRefresh(d, err), revision
 	}
 	s.metrics.refreshes.Inc()
-	s.keepUserInfo(store, d.key, renewed, revision)
-	return retry{}
+	return retry{}, s.keepUserInfo(store, d.key, renewed, revision)
 }
 
 // keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
@@ -299,18 +301,18 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 	return &next, nil
 }
 
-// keepUserInfo stores the claims of the userinfo endpoint where they have changed. Without an answer
-// those of before stay.
-func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) {
+// keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
+// revision then. Without an answer those of before stay.
+func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) uint64 {
 	if !s.cfg.UserInfo {
-		return
+		return revision
 	}
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if err != nil {
 		s.env.Log.Warn("claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
-		return
+		return revision
 	}
 	signed := map[string]any{}
 	if t, err := s.cfg.ParseToken(e.IDToken); err == nil {
@@ -318,16 +320,19 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	}
 	claims := withUserInfo(e.Claims, more, signed)
 	if reflect.DeepEqual(claims, e.Claims) {
-		return
+		return revision
 	}
 	e.Claims = claims
-	if _, err := s.save(store, key, e, revision); err != nil {
+	next, err := s.save(store, key, e, revision)
+	if err != nil {
 		s.env.Log.Warn("claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
+		return revision
 	}
+	return next
 }
 
-// save writes an entry, and tries again for a while: what the provider has answered cannot be had again.
-// errGone: a logout in between has won, and the entry is not made again.
+// save writes an entry, and returns its new revision. It tries again for a while, because what the provider
+// has answered cannot be had again. errGone: a logout in between has won, and the entry is not made again.
 func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
@@ -338,16 +343,16 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		}
 		// The write that got no answer may have been the one.
 		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
-			return 0, errGone
+			return revision, errGone
 		} else if getErr == nil && at != revision {
 			if found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken {
 				return at, nil
 			}
-			return 0, err
+			return revision, err
 		}
 		select {
 		case <-ctx.Done():
-			return 0, err
+			return revision, err
 		case <-time.After(storePause):
 		}
 	}

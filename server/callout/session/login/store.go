@@ -24,7 +24,7 @@ import (
 //
 //	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
 //	used.<session>                                    its tickets and passes that were used; encrypted
-//	lease.<session>                                   who refreshes now; a time
+//	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
 	keys            keyring
@@ -318,29 +318,36 @@ func (s *store) markCarriedOut(ctx context.Context, id string) error {
 	return plain(err)
 }
 
-// lease tells whether the session is ours to refresh, of all handlers, for a while.
-func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (bool, error) {
+// lease tells whether the session is ours to refresh, of all handlers, for a while. atLeast is the revision
+// of the session that the handler before has written: a replica of the bucket may be behind it, and would
+// give a refresh token that was used. What is read of a lease is certain when it can be updated.
+func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (ours bool, atLeast uint64, err error) {
 	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
-	_, err := s.index.Create(ctx, name, until)
+	_, err = s.index.Create(ctx, name, until)
 	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return err == nil, plain(err)
+		return err == nil, 0, plain(err)
 	}
 	found, err := s.index.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return false, nil // it has just been given back
+		return false, 0, nil // it has just been given back
 	}
 	if err != nil {
-		return false, plain(err)
+		return false, 0, plain(err)
 	}
-	if ends, err := strconv.ParseInt(string(found.Value()), 10, 64); err == nil && now.Unix() < ends {
-		return false, nil
+	ends, revision, _ := strings.Cut(string(found.Value()), " ")
+	if ends, err := strconv.ParseInt(ends, 10, 64); err == nil && now.Unix() < ends {
+		return false, 0, nil
 	}
-	// Who had it is gone.
+	atLeast, _ = strconv.ParseUint(revision, 10, 64)
+	// Who had it has given it back, or is gone.
 	_, err = s.index.Update(ctx, name, until, found.Revision())
-	return err == nil, nil
+	return err == nil, atLeast, nil
 }
 
-func (s *store) release(ctx context.Context, key string) { _ = s.index.Purge(ctx, "lease."+key) } // it ends by itself
+// release gives a lease back, with the revision of the session. It ends by itself where that fails.
+func (s *store) release(ctx context.Context, key string, revision uint64) {
+	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
+}
 
 // plain drops the text of errors that may name a key: it is the hash of a secret, and so no
 // secret, but says nothing to a reader either.

@@ -54,6 +54,6 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	if cfg.Refresh < minRefresh {
 		faults.Add(n.Get("refresh"), "refresh: at least %s", minRefresh)
 	}
-	cfg.KeysRefresh = cfg.Refresh
+	cfg.KeysRefresh, cfg.Waiting = cfg.Refresh, max(cfg.Concurrency/2, 1)
 	return &cfg
 }

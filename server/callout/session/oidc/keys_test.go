@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"stamp/server/callout/session"
@@ -39,7 +40,7 @@ func TestRotationAndRateLimit(t *testing.T) {
 		r.change(func(r *remote) { r.set, r.delay = public(t, two), time.Second })
 		before := r.count()
 		var wg sync.WaitGroup
-		for range 50 {
+		for range 32 {
 			wg.Go(func() { expect(t, s, by(t, two, issuer), "known") })
 		}
 		wg.Wait()
@@ -148,5 +149,32 @@ func TestCloseEndsTheAsking(t *testing.T) {
 		if n := r.count() - before; n != 0 {
 			t.Errorf("asked %d times after Close", n)
 		}
+	})
+}
+
+// While the provider hangs, strangers with keys that they have made up keep nobody out whose key is known.
+func TestStrangersWhileTheProviderHangs(t *testing.T) {
+	key := newKey(t, "k1")
+	r := &remote{set: public(t, key)}
+	virtually(t, r, func(t *testing.T, s session.Source) {
+		expect(t, s, by(t, key, issuer), "known")
+		l := session.NewLookup(s, session.Defaults())
+		time.Sleep(minRefresh)
+		r.change(func(r *remote) { r.delay = time.Hour })
+		look := func(text string) error {
+			_, err := l.Find(t.Context(), &session.Request{Credential: session.Credential{Kind: session.Token, Value: text}})
+			return err
+		}
+		var strangers sync.WaitGroup
+		for i := range 200 {
+			strangers.Go(func() { _ = look(by(t, newKey(t, fmt.Sprint("made-up", i)), issuer)) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		if err := look(by(t, key, issuer)); err != nil || time.Since(began) != 0 {
+			t.Errorf("a known key: %v after %s", err, time.Since(began))
+		}
+		strangers.Wait()
+		time.Sleep(minRefresh) // the request has been given up then
 	})
 }

@@ -30,6 +30,7 @@ type Config struct {
 	// Set by the source:
 	KeysRefresh time.Duration // how old keys may be
 	LogsIn      bool          // the endpoints authorization and token are needed
+	Waiting     int           // how many tokens may wait for a key that is not known yet
 
 	algorithms []jose.SignatureAlgorithm
 	client     *web.Client
@@ -80,7 +81,7 @@ const (
 
 // Defaults are the fields that the configuration does not have.
 func Defaults() Config {
-	return Config{ClockSkew: 30 * time.Second, RequestTime: 8 * time.Second, KeysRefresh: time.Hour}
+	return Config{ClockSkew: 30 * time.Second, RequestTime: 8 * time.Second, KeysRefresh: time.Hour, Waiting: 32}
 }
 
 // Check adds what is wrong with the fields of the block n.

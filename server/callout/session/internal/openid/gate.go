@@ -50,7 +50,7 @@ func (g *Gate) Leave(err error) (closed, opened bool) {
 	return g.failures == 1, false
 }
 
-// GiveUp is in place of Leave for a request of which nothing came.
+// GiveUp lets another request try, whatever became of one: it may be called after Leave.
 func (g *Gate) GiveUp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

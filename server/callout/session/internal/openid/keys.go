@@ -17,6 +17,8 @@ const staleKeys = 24 * time.Hour
 // maxKeys is how many keys of a set are used: a token that names none is tried with each.
 const maxKeys = 64
 
+var errManyWait = unavailable("too many tokens wait for the provider's keys")
+
 var errNoKeys = errors.New("the provider has no key that signs with an algorithm known here")
 
 // Key is a key of the provider. Issuer is the only one whose tokens it may sign; empty: that of the
@@ -32,6 +34,11 @@ func (p *Provider) find(ctx context.Context, id string) ([]Key, error) {
 	have := p.heldKeys(id)
 	if len(have.keys) > 0 && (have.fresh || have.failing && have.usable) {
 		return have.keys, nil
+	}
+	// Made-up tokens must not take all look-ups while the provider is slow.
+	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > int64(p.cfg.Waiting) {
+		return nil, errManyWait
 	}
 	err := p.keys.refresh(ctx)
 	have = p.heldKeys(id)

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stamp/server/callout/session/internal/stored"
@@ -28,7 +29,8 @@ type Provider struct {
 	stop     context.CancelFunc
 	work     sync.WaitGroup
 
-	odd oddKeys
+	odd     oddKeys
+	waiting atomic.Int64 // tokens that wait for a key
 }
 
 // Document is what a discovery document says (OpenID Connect Discovery 1.0, section 3), with the
