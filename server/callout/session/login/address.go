@@ -15,7 +15,7 @@ var (
 	errQuery    = errors.New("expected a URL without a query and a fragment")
 	errHost     = errors.New("expected a host name of ASCII letters, digits, - and . (an international one begins with xn--), or an IP address as browsers write it")
 	errPort     = errors.New("expected a port from 1 to 65535")
-	errPath     = errors.New("expected path segments of letters, digits, - . _ ~, none of them empty, . or ..")
+	errPath     = errors.New("expected path segments of letters, digits and - . _ ~, none of which is empty or a . or .. alone")
 )
 
 // parseAddress reads the URL of an origin, or of pages below a path of one. It returns the URL as browsers write

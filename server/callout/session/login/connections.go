@@ -97,8 +97,8 @@ func (c *connections) busy(conn net.Conn) {
 	}
 }
 
-// closeIdle closes the connections that wait, at the end: http.Server would wait for those that were opened and never
-// asked anything.
+// closeIdle closes the connections that wait, at the end: http.Server would wait longer for those that were opened and
+// never asked anything.
 func (c *connections) closeIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,6 +21,7 @@ const (
 	maxHeader      = 32 << 10 // bytes
 	maxForm        = 64 << 10 // bytes
 	maxConnections = 512
+	lastRequests   = 2 * time.Second // for a request of a connection that was accepted just before the end
 	loginTime      = 10 * time.Minute
 )
 
@@ -38,7 +39,7 @@ func (s *source) serve() error {
 		ConnContext: visitors.add, ConnState: visitors.changed,
 		ErrorLog: slog.NewLogLogger(s.env.Log.Handler(), slog.LevelDebug),
 	}
-	server.RegisterOnShutdown(visitors.closeIdle)
+	server.RegisterOnShutdown(func() { time.AfterFunc(lastRequests, visitors.closeIdle) })
 	s.mu.Lock()
 	s.web, s.address = server, listener.Addr().String()
 	s.mu.Unlock()
