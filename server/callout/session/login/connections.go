@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // connections bounds how many a server of pages has. One that is too many takes the place of the one that has waited
@@ -17,10 +18,11 @@ type connections struct {
 	mu      sync.Mutex
 	known   map[net.Conn]*list.Element // of waiting; nil: a request is being answered
 	waiting list.List                  // of net.Conn, the longest first
+	fresh   map[net.Conn]bool          // those that have not asked anything yet
 }
 
 func newConnections(most int) *connections {
-	return &connections{most: most, known: map[net.Conn]*list.Element{}}
+	return &connections{most: most, known: map[net.Conn]*list.Element{}, fresh: map[net.Conn]bool{}}
 }
 
 type connectionKey struct{}
@@ -34,6 +36,7 @@ func (c *connections) add(ctx context.Context, conn net.Conn) context.Context {
 		return ctx
 	}
 	c.known[conn] = c.waiting.PushBack(conn)
+	c.fresh[conn] = true
 	return context.WithValue(ctx, connectionKey{}, conn)
 }
 
@@ -45,6 +48,7 @@ func (c *connections) evict() bool {
 	}
 	conn := c.waiting.Remove(longest).(net.Conn)
 	delete(c.known, conn)
+	delete(c.fresh, conn)
 	closeNow(conn)
 	return true
 }
@@ -75,6 +79,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 			c.waiting.Remove(place)
 		}
 		delete(c.known, conn)
+		delete(c.fresh, conn)
 	}
 }
 
@@ -91,6 +96,7 @@ func (c *connections) counted(next http.Handler) http.Handler {
 func (c *connections) busy(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.fresh, conn)
 	if place := c.known[conn]; place != nil {
 		c.waiting.Remove(place)
 		c.known[conn] = nil
@@ -104,4 +110,21 @@ func (c *connections) closeIdle() {
 	defer c.mu.Unlock()
 	for c.evict() {
 	}
+}
+
+// waitForFresh waits until no connection is left that has not asked anything yet, or ctx ends.
+func (c *connections) waitForFresh(ctx context.Context) {
+	const pause = 5 * time.Millisecond
+	for c.freshOnes() > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (c *connections) freshOnes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.fresh)
 }

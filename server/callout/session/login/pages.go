@@ -2,10 +2,7 @@ package login
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -21,46 +18,8 @@ const (
 	maxHeader      = 32 << 10 // bytes
 	maxForm        = 64 << 10 // bytes
 	maxConnections = 512
-	lastRequests   = 2 * time.Second // for a request of a connection that was accepted just before the end
 	loginTime      = 10 * time.Minute
 )
-
-// serve begins to answer. An address that is taken by somebody else is an error.
-func (s *source) serve() error {
-	listener, err := listen(s.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("login pages: %w", err)
-	}
-	visitors := newConnections(maxConnections)
-	server := &http.Server{
-		Handler: visitors.counted(s.pages()), TLSConfig: s.cfg.listenTLS,
-		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ConnContext: visitors.add, ConnState: visitors.changed,
-		ErrorLog: slog.NewLogLogger(s.env.Log.Handler(), slog.LevelDebug),
-	}
-	server.RegisterOnShutdown(func() { time.AfterFunc(lastRequests, visitors.closeIdle) })
-	s.mu.Lock()
-	s.web, s.address = server, listener.Addr().String()
-	s.mu.Unlock()
-	s.work.Go(func() { s.run(server, listener) })
-	return nil
-}
-
-func (s *source) run(server *http.Server, listener net.Listener) {
-	s.env.Log.Info("login pages", "source", s.cfg.Name, "address", listener.Addr().String(), "public_url", s.cfg.PublicURL)
-	var err error
-	if s.cfg.listenTLS != nil {
-		err = server.ServeTLS(listener, "", "")
-	} else {
-		err = server.Serve(listener)
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return
-	}
-	s.env.Log.Error("login pages", "source", s.cfg.Name, "error", err)
-	s.failed.Store(&err)
-}
 
 // Ready tells whether the pages are served: nil, or why not.
 func (s *source) Ready() error {

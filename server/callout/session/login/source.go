@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,9 +38,8 @@ type source struct {
 	opening singleflight.Group
 	store   atomic.Pointer[store] // nil: not opened yet
 
-	mu      sync.Mutex
-	address string
-	web     *http.Server
+	mu  sync.Mutex
+	web *server // nil: nothing is served
 
 	failed atomic.Pointer[error] // why the pages are no longer served
 }
@@ -96,18 +94,13 @@ func (s *source) Close() error {
 	defer s.abandon()
 	s.stop()
 	s.mu.Lock()
-	server := s.web
+	web := s.web
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	var err error
-	if server != nil {
-		pages, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		// It waits for connections too that were opened and never asked anything.
-		if server.Shutdown(pages) != nil {
-			err = server.Close()
-		}
+	if web != nil {
+		err = web.close(ctx)
 	}
 	done := make(chan struct{})
 	go func() {
