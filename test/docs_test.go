@@ -54,7 +54,7 @@ func TestCalloutExamples(t *testing.T) {
 	for _, name := range []string{"nsc/auth-signing.nk", "nsc/app-signing.nk"} {
 		write(name, string(seed))
 	}
-	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/redis", "secrets/oidc"} {
+	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/fastify", "secrets/redis", "secrets/oidc"} {
 		write(name, "x")
 	}
 	write("stamp.worker.js", "")

@@ -3,8 +3,6 @@ package test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
-	"slices"
 	"strings"
 	"testing"
 
@@ -333,68 +331,6 @@ func TestRenewalFromAnotherAddress(t *testing.T) {
 	alice := harness.Client(t, v.Server, named(password("alice"), "alice"))
 	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")})
 	alice.ExpectClosed()
-}
-
-// A message of quality of service 2 is held by client id until it is released. Who connects with that client id next
-// does not release what somebody else has published: it would get his headers and permissions.
-func TestHeldMessageIsReleasedByItsPublisher(t *testing.T) {
-	s := harness.Start(t, fmt.Sprintf(`
-		server_name: M
-		jetstream { store_dir: %q }
-		mqtt { listen: "127.0.0.1:-1" }
-		headers { protected: [X-User], provenance: true }
-		accounts { APP { jetstream: enabled, users: [
-			{user: victim, password: victim, headers: {X-User: victim}, permissions: {publish: ["admin.>", "t.>"]}}
-			{user: mallory, password: mallory, permissions: {publish: ["m.>"]}}
-			{user: sub, password: sub}
-		] } }`, t.TempDir()))
-	sub := harness.Client(t, s, password("sub"))
-	sub.Sub("admin.>", "1")
-	sub.Sub("t.>", "2")
-	sub.Flush()
-	connect := func(user string) net.Conn {
-		t.Helper()
-		conn := mqttConnectAs(t, s, user, "dev1", "\xC0") // not a clean session
-		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-			t.Fatalf("CONNACK %q", ack)
-		}
-		return conn
-	}
-	publish := func(conn net.Conn, topic, payload string) {
-		t.Helper()
-		body := string([]byte{0, byte(len(topic))}) + topic + "\x00\x01" + payload
-		mqttSend(t, conn, "\x34"+string(rune(len(body)))+body)
-		if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x01" {
-			t.Fatalf("PUBREC %q", rec)
-		}
-	}
-	mallory := connect("mallory")
-	publish(mallory, "admin/delete", "all")
-	mallory.Close()
-	victim := connect("victim")
-	publish(victim, "t/x", "good")
-	mqttSend(t, victim, "\x62\x02\x00\x01")
-	mqttRead(t, victim) // a PUBCOMP, or the connection ends
-	// What the victim has left itself is released, on the next connection.
-	victim = connect("victim")
-	mqttSend(t, victim, "\x62\x02\x00\x01")
-	mqttRead(t, victim)
-	publish(victim, "t/kept", "kept")
-	victim.Close()
-	victim = connect("victim")
-	mqttSend(t, victim, "\x62\x02\x00\x01")
-	for {
-		m := sub.Msg()
-		if m.Subject == "admin.delete" {
-			t.Fatalf("another user's message is published with %q", m.Lines())
-		}
-		if m.Subject == "t.kept" {
-			if !slices.Contains(m.Lines(), "X-User: victim") {
-				t.Errorf("the own message has %q", m.Lines())
-			}
-			return
-		}
-	}
 }
 
 // A refused account update changes nothing, with whichever resolver, and after the account was deleted from it.

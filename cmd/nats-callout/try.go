@@ -60,7 +60,7 @@ func (c *tryCommand) Run(s *streams) error {
 func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) (*callout.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Wait)
 	defer cancel()
-	link := &link{connect: func() (*nats.Conn, error) { return c.connect(ctx, cfg, s) }}
+	link := &link{conns: map[string]*nats.Conn{}, connect: func(account string) (*nats.Conn, error) { return c.connect(ctx, cfg, account, s) }}
 	defer link.close()
 	h, err := callout.New(ctx, cfg, callout.Options{Log: slog.New(slog.DiscardHandler), Connect: link.get, LookupsOnly: true})
 	if err != nil {
@@ -94,11 +94,15 @@ func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*call
 }
 
 // connect is for sources that keep sessions in NATS.
-func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, s *streams) (*nats.Conn, error) {
+func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account string, s *streams) (*nats.Conn, error) {
 	if c.Embedded {
 		return c.NATS.dial(s)
 	}
-	nc, err := cfg.Connect.Dial(slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	if account != "" {
+		return cfg.Connect.DialAccount(account, log)
+	}
+	nc, err := cfg.Connect.Dial(log)
 	if err != nil {
 		return nil, safe(err)
 	}
@@ -113,23 +117,25 @@ func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, s *stream
 	return nc, nil
 }
 
-// link is a connection that is made when it is asked for.
+// link has connections by account, which are made when they are asked for.
 type link struct {
-	connect func() (*nats.Conn, error)
-	nc      *nats.Conn
+	connect func(account string) (*nats.Conn, error)
+	conns   map[string]*nats.Conn
 }
 
-func (l *link) get(string) (*nats.Conn, error) {
-	if l.nc != nil {
-		return l.nc, nil
+func (l *link) get(account string) (*nats.Conn, error) {
+	if nc := l.conns[account]; nc != nil {
+		return nc, nil
 	}
-	var err error
-	l.nc, err = l.connect()
-	return l.nc, err
+	nc, err := l.connect(account)
+	if err == nil {
+		l.conns[account] = nc
+	}
+	return nc, err
 }
 
 func (l *link) close() {
-	if l.nc != nil {
-		l.nc.Close()
+	for _, nc := range l.conns {
+		nc.Close()
 	}
 }

@@ -164,8 +164,8 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 		faults.Add(n.Get("request"), "request belongs into the callout block of the server's configuration, which forwards them")
 	}
 	for i, source := range c.sources {
-		if a, ok := source.(inAccount); ok && a.InAccount() != "" {
-			faults.Add(c.Sessions[i].Get("account"), "account is for a handler inside the server; here, the user of connect has one")
+		if a, ok := source.(inAccount); ok && a.InAccount() != "" && !c.Connect.hasAccount(a.InAccount()) {
+			faults.Add(c.Sessions[i].Get("account"), "account: connect has no login of account %q; add accounts { %q: { creds: ... } } to connect, or leave account out where the bucket is in the account of the handler", a.InAccount(), a.InAccount())
 		}
 	}
 }

@@ -30,6 +30,11 @@ type Connect struct {
 	// close the connections of sessions that change. Where it says nothing, urls and tls are
 	// those above.
 	System *Connect `conf:"system"`
+	// Accounts are logins of other accounts, by the name that a source gives in account, for buckets that
+	// are there. Where they say nothing, urls and tls are those above.
+	Accounts map[string]conf.Node `conf:"accounts"`
+
+	accounts map[string]*Connect
 }
 
 // TLS are paths of PEM files.
@@ -65,6 +70,7 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 			faults.Add(at, "system: one of creds, nkey, user, token is missing")
 		}
 	}
+	c.checkAccounts(n, faults)
 	if c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		faults.Add(n.Get("tls"), "tls: cert and key go together")
 	}

@@ -59,7 +59,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	}
 	h := &Handler{cfg: cfg, log: o.Log, renew: o.Renew, away: o.Disconnect}
 	env := session.Env{
-		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed,
+		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,
 		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,
 	}
 	for _, opener := range cfg.sources {
@@ -89,6 +89,15 @@ func (h *Handler) lookups() []*session.Lookup {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sources
+}
+
+// lost is told by a source that it may have missed changes.
+func (h *Handler) lost(source string) {
+	for _, l := range h.lookups() {
+		if l.Name() == source {
+			l.ForgetAll()
+		}
+	}
 }
 
 // changed is told by a source that a session changed or ended in its store. Its connections are

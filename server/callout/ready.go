@@ -48,7 +48,7 @@ func (h *Handler) Ready(ctx context.Context) error {
 		return errNotServing
 	}
 	for _, source := range h.lookups() {
-		if err := source.Ready(); err != nil {
+		if err := source.Able(); err != nil {
 			return err
 		}
 	}

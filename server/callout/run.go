@@ -30,6 +30,7 @@ type Process struct {
 // running is a handler with its connections.
 type running struct {
 	nc, system *nats.Conn // system may be nil
+	accounts   *accountConns
 	handler    *Handler
 }
 
@@ -60,11 +61,13 @@ func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) 
 	if r.system, err = cfg.Connect.DialSystem(p.options.Log); err != nil {
 		return r, err
 	}
+	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
 	r.handler, err = p.serve(ctx, cfg, r)
 	return r, err
 }
 
 func (r running) close() {
+	r.accounts.close()
 	for _, nc := range []*nats.Conn{r.nc, r.system} {
 		if nc != nil {
 			nc.Close()
@@ -83,7 +86,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 	}
 	o.Connect = func(account string) (*nats.Conn, error) {
 		if account != "" {
-			return nil, errors.New("account is for a handler inside the server")
+			return r.accounts.in(account)
 		}
 		return nc, nil
 	}

@@ -41,3 +41,14 @@ func SessionOf(tags []string) (name string, ok bool) {
 // jwt.TagList's Add, as most services do, are in lower case and without outer white space; a
 // name that a request has is as the service wrote it.
 func FoldSession(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
+// reservedPrefix begins all tags of ours.
+const reservedPrefix = "stamp-"
+
+// IsReserved tells whether a tag is one of ours, in whatever letters, so that nobody else may set it:
+// with a tag that names a session, a connection would be renewed and closed with that session, and not
+// with its own.
+func IsReserved(tag string) bool {
+	tag = strings.ReplaceAll(FoldSession(tag), "\u017f", "s") // the long s: only case folding makes an s of it
+	return strings.HasPrefix(tag, reservedPrefix)
+}

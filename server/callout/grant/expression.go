@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
@@ -50,6 +51,10 @@ func compile(source string) (*expression, error) {
 	}
 	e.uses = c.uses()
 	e.path = pathOf(e.node)
+	// Once more, for faults are found and told in the expression as it was written.
+	if e.Program, err = expr.Compile(source, append(slices.Clip(options), metered())...); err != nil {
+		return nil, compileError(err)
+	}
 	return e, nil
 }
 
@@ -88,14 +93,25 @@ func (e *expression) run(m *machine) (any, string) {
 			return v, ""
 		}
 	}
+	m.meter.left = maxSteps
 	v, err := m.vm.Run(e.Program, m.variables)
-	if err == nil {
+	switch {
+	case err == nil:
 		return v, ""
+	case errors.Is(err, errSteps):
+		return nil, fmt.Sprintf("%s takes more than %d steps for this session", e.source, maxSteps)
+	case errors.Is(err, errLate):
+		return nil, fmt.Sprintf("%s was not evaluated in %s; is the machine overloaded?", e.source, maxTime)
+	case errors.Is(err, errText):
+		return nil, fmt.Sprintf("%s makes a text of more than %d bytes", e.source, maxText)
 	}
 	column := 0
 	var at *file.Error
 	if errors.As(err, &at) {
 		column = at.Column + 1
+		if at.Message == "memory budget exceeded" { // vm.go, memGrow
+			return nil, fmt.Sprintf("%s makes lists or maps of more than %d elements", e.source, memoryBudget)
+		}
 	}
 	return nil, fmt.Sprintf("cannot evaluate %s at column %d: a field is absent, or of another type than needed", e.source, column)
 }
@@ -163,6 +179,10 @@ func (c *inspector) Visit(n *ast.Node) {
 	case *ast.BuiltinNode:
 		if !known[n.Name] { // those that take a predicate are parsed although they are disabled
 			c.fault = "unknown name " + n.Name
+		}
+		// Each character of a text is looked for in all of these.
+		if n.Name == "trim" && len(n.Arguments) > 1 && !constant(n.Arguments[1]) {
+			c.fault = "the characters that trim takes off must be written out"
 		}
 	case *ast.BinaryNode:
 		// A pattern out of a session would be compiled anew each time, and may be of any size.

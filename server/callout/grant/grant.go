@@ -30,11 +30,14 @@
 package grant
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
 	"stamp/server/claim"
 	"stamp/server/conf"
@@ -103,26 +106,37 @@ type grant struct {
 	node       conf.Node
 }
 
+// ErrLate: an expression could not be evaluated in time. That says nothing about the session.
+var ErrLate = errors.New("grants were not judged in time")
+
 // Match returns what the first grant gives whose condition holds for the session.
-// The error is a *Refusal.
+// The error is a *Refusal, or ErrLate with what was being done.
 func (g *Grants) Match(s *session.Session, r *session.Request, now time.Time) (*Result, error) {
 	m := newMachine(s, r, g.request)
 	defer m.release()
 	for _, candidate := range g.list {
 		matches, refusal := candidate.matches(m)
 		if refusal != nil {
-			return nil, refusal
+			return nil, m.judged(refusal)
 		}
 		if !matches {
 			continue
 		}
 		result, refusal := candidate.give(m, s, r, now)
 		if refusal != nil {
-			return nil, refusal
+			return nil, m.judged(refusal)
 		}
 		return result, nil
 	}
 	return nil, ErrNone
+}
+
+// judged returns the error for a refusal.
+func (m *machine) judged(r *Refusal) error {
+	if m.meter.late {
+		return fmt.Errorf("%w: %s", ErrLate, r.Error())
+	}
+	return r
 }
 
 func (g *grant) refuse(field, reason string) *Refusal { return &Refusal{g.name, field, reason} }
@@ -206,6 +220,12 @@ func (g *grant) giveTags(m *machine) (jwt.TagList, string) {
 		values, reason := t.all(m)
 		if reason != "" {
 			return nil, reason
+		}
+		for _, tag := range values {
+			// The whole tag: an expression may be no more than the end of a reserved beginning.
+			if forwarded.IsReserved(tag) {
+				return nil, "gives a tag that " + reservedTag
+			}
 		}
 		tags.Add(values...)
 	}

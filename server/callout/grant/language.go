@@ -1,10 +1,13 @@
 package grant
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -16,25 +19,35 @@ import (
 // into a look-up that fails, or finds the empty string, where x is no string
 // (optimizer/in_array.go).
 var options = append([]expr.Option{
-	expr.Env(types.Map{
-		"session": types.TypeOf(map[string]any{}), "credential": types.Any,
-		"request": types.TypeOf(&requestVariables{}), "source": types.String,
-	}),
+	expr.Env(variableTypes()),
 	expr.AsAny(), expr.Optimize(false), expr.MaxNodes(maxNodes), expr.Patch(canonical{}),
 	expr.Function("string", toString, new(func(any) string)),
 	expr.Function("toJSON", toJSON, new(func(any) string)),
 	expr.Function("join", join, new(func([]any, string) string), new(func([]string, string) string), new(func([]any) string), new(func([]string) string)),
 	expr.Function("replace", replace, new(func(string, string, string) string)),
+	expr.Function("toBase64", toBase64, new(func(string) string)),
 }, withoutOthers()...)
+
+// ownFunctions are those that are not the library's.
+var ownFunctions = map[string]bool{"string": true, "toJSON": true, "join": true, "replace": true, "toBase64": true}
+
+func variableTypes() types.Map {
+	variables := types.Map{
+		"session": types.TypeOf(map[string]any{}), "credential": types.Any,
+		"request": types.TypeOf(&requestVariables{}), "source": types.String,
+	}
+	maps.Copy(variables, meterTypes)
+	return variables
+}
 
 // known are the functions of the library that are there. The others read the
 // clock, return a map's keys in any order, or may take a time or memory out of proportion to a
-// session; string, toJSON, join and replace are our own.
+// session; string, toJSON, join, replace and toBase64 are our own.
 var known = func() map[string]bool {
 	known := map[string]bool{}
 	for _, name := range strings.Fields(`all none any one filter map find findIndex findLast findLastIndex count sum
 		len type abs ceil floor round int float trim trimPrefix trimSuffix upper lower split splitAfter indexOf
-		lastIndexOf hasPrefix hasSuffix max min fromJSON toBase64 fromBase64 first last get take reverse concat sort sortBy`) {
+		lastIndexOf hasPrefix hasSuffix max min fromJSON fromBase64 first last get take reverse concat sort sortBy`) {
 		known[name] = true
 	}
 	return known
@@ -112,6 +125,15 @@ func replace(args ...any) (any, error) {
 		return nil, errText
 	}
 	return strings.ReplaceAll(text, old, by), nil
+}
+
+// toBase64 refuses what could not be decoded (see undecodable), which would not be seen afterwards.
+func toBase64(args ...any) (any, error) {
+	text, ok := args[0].(string)
+	if !ok || strings.ContainsRune(text, utf8.RuneError) {
+		return nil, errType
+	}
+	return base64.StdEncoding.EncodeToString([]byte(text)), nil
 }
 
 // canonical writes names of request headers as http.CanonicalHeaderKey does.

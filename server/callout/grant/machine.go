@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/expr-lang/expr/vm"
@@ -11,7 +12,8 @@ import (
 // machine evaluates the expressions of the grants for one connection.
 type machine struct {
 	vm        vm.VM
-	variables map[string]any
+	variables map[string]any // beside those of the connection, the functions of the meter
+	meter     meter
 }
 
 // requestVariables are the fields of the variable request.
@@ -36,13 +38,16 @@ type requestVariables struct {
 const memoryBudget = 10_000
 
 var machines = sync.Pool{New: func() any {
-	return &machine{vm: vm.VM{MemoryBudget: memoryBudget}, variables: make(map[string]any, 4)}
+	m := &machine{vm: vm.VM{MemoryBudget: memoryBudget}, variables: map[string]any{}}
+	maps.Copy(m.variables, m.meter.functions())
+	return m
 }}
 
 // newMachine returns a machine with the variables of a connection; that named
 // request only where it is used.
 func newMachine(s *session.Session, r *session.Request, request bool) *machine {
 	m := machines.Get().(*machine)
+	m.meter.begin()
 	m.variables["session"], m.variables["source"] = s.Data, s.Source
 	if c := &r.Credential; c.Value != "" && c.Kind != session.Password && c.Kind != session.Nkey && c.Kind != session.None {
 		m.variables["credential"] = c.Value
@@ -56,7 +61,9 @@ func newMachine(s *session.Session, r *session.Request, request bool) *machine {
 // release gives the machine back. It keeps nothing of the session but what the
 // library's stack holds until its next use.
 func (m *machine) release() {
-	clear(m.variables)
+	for _, name := range []string{"session", "source", "credential", "request"} {
+		delete(m.variables, name)
+	}
 	machines.Put(m)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp/server/callout/forwarded"
 	"stamp/server/conf"
 )
 
@@ -106,7 +107,11 @@ func (g *grant) parseTexts(f *fields, n conf.Node, faults *conf.Faults) {
 			faults.Add(item, "tags: a tag must be a string")
 			continue
 		}
-		if t := parseText("tags", text, item, names, faults); t != nil && t.static() {
+		t := parseText("tags", text, item, names, faults)
+		if t != nil && forwarded.IsReserved(t.sample()) {
+			faults.Add(item, "tags: %q %s", text, reservedTag)
+		}
+		if t != nil && t.static() {
 			g.tagsStatic.Add(text)
 		} else if t != nil {
 			g.tags = append(g.tags, t)

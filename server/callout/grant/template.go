@@ -121,26 +121,27 @@ func (t *template) any(has func(uses) bool) bool {
 	return false
 }
 
-// one returns the text of a template that gives one.
+// one returns the text of a template that gives one. A list is refused, also one of a single element:
+// it would work until it had a second one.
 func (t *template) one(m *machine) (text, reason string) {
-	values, reason := t.all(m)
+	values, reason := t.texts(m, true)
 	if reason != "" {
 		return "", reason
-	}
-	if len(values) != 1 {
-		return "", "gives a list, and takes one value"
 	}
 	return values[0], ""
 }
 
 // all returns the texts of a template: one, unless an expression gives a list;
 // then one for each of its elements, and with several such lists for each combination.
-func (t *template) all(m *machine) (texts []string, reason string) {
+func (t *template) all(m *machine) (texts []string, reason string) { return t.texts(m, false) }
+
+// texts is all, or with single refuses lists.
+func (t *template) texts(m *machine, single bool) (texts []string, reason string) {
 	if t.fixed != nil {
 		return t.fixed, ""
 	}
 	if len(t.pieces) == 1 {
-		return t.eval(m, 0)
+		return t.eval(m, 0, single)
 	}
 	texts = []string{""}
 	for i, p := range t.pieces {
@@ -150,7 +151,7 @@ func (t *template) all(m *machine) (texts []string, reason string) {
 			}
 			continue
 		}
-		values, reason := t.eval(m, i)
+		values, reason := t.eval(m, i, single)
 		if reason != "" {
 			return nil, reason
 		}
@@ -163,14 +164,11 @@ func (t *template) all(m *machine) (texts []string, reason string) {
 
 // combine appends each value to each text.
 func combine(texts, values []string) ([]string, string) {
-	if len(values) == 1 {
-		for i := range texts {
-			texts[i] += values[0]
-		}
-		return texts, ""
-	}
 	if len(texts)*len(values) > maxValues {
 		return nil, tooMany
+	}
+	if len(texts)*size(values)+len(values)*size(texts) > maxText {
+		return nil, fmt.Sprintf("gives more than %d bytes", maxText)
 	}
 	out := make([]string, 0, len(texts)*len(values))
 	for _, text := range texts {
@@ -181,14 +179,26 @@ func combine(texts, values []string) ([]string, string) {
 	return out, ""
 }
 
+// size is how long the texts are in all, in bytes.
+func size(texts []string) int {
+	n := 0
+	for _, text := range texts {
+		n += len(text)
+	}
+	return n
+}
+
 var tooMany = fmt.Sprintf("gives more than %d values", maxValues)
 
-// eval returns the values of one expression, each found fit to be there.
-func (t *template) eval(m *machine, i int) ([]string, string) {
+// eval returns the values of one expression, each found fit to be there. With single, it is one.
+func (t *template) eval(m *machine, i int, single bool) ([]string, string) {
 	e := t.pieces[i].expression
 	v, reason := e.run(m)
 	if reason != "" {
 		return nil, reason
+	}
+	if single && isList(v) {
+		return nil, e.source + " is a list, and one value is needed"
 	}
 	values, reason := outputs(v)
 	if reason == "" && len(values) > maxValues {

@@ -37,6 +37,15 @@ func outputs(v any) (texts []string, reason string) {
 	return []string{text}, ""
 }
 
+// isList tells whether outputs takes the value for a list.
+func isList(v any) bool {
+	switch v.(type) {
+	case []any, []string:
+		return true
+	}
+	return false
+}
+
 // scalar writes a string, a whole number, or true or false.
 func scalar(v any) (text, reason string) {
 	switch v := v.(type) {
@@ -100,13 +109,32 @@ func printable(v string, _ ...bool) string {
 		return "holds {{"
 	}
 	for _, r := range v {
-		// What JSON's decoders put for what they cannot decode stands for many things.
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
+		switch {
+		case r == utf8.RuneError:
+			return undecodable
+		case !visible(r):
 			return "holds a character that cannot be seen"
 		}
 	}
 	return ""
 }
+
+// undecodable: JSON's decoders write U+FFFD for what they cannot decode, such as half of a surrogate
+// pair. It stands for many texts, so that two users could become one.
+const undecodable = "holds U+FFFD, which stands for a character that could not be decoded"
+
+// visible tells whether a character can be seen, or is the space. Letters that show nothing (U+115F,
+// U+3164) and the empty braille pattern are printable to package unicode.
+func visible(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r >= ' ' && r != 0x7f
+	}
+	return unicode.IsPrint(r) && r != '\u2800' &&
+		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// reservedTag is why a tag is refused.
+const reservedTag = `begins with "stamp-", as the tags do by which the server knows the session of a connection`
 
 // isName is the rule for user names and tags.
 func isName(v string, _ bool) string {
@@ -134,6 +162,12 @@ func isValue(v string, _ bool) string {
 		return strings.Replace(err.Error(), "value ", "", 1)
 	case clean != v:
 		return "begins or ends with white space"
+	case strings.ContainsRune(v, utf8.RuneError):
+		return undecodable
+	case !strings.ContainsFunc(v, seen):
+		return "holds no character that can be seen"
 	}
 	return ""
 }
+
+func seen(r rune) bool { return r != ' ' && visible(r) }

@@ -21,7 +21,7 @@ type cache struct {
 	unknown *lru.Cache[cacheKey, entry]
 	// bySession finds the entries of a session: there may be several credentials for one.
 	bySession map[string]map[cacheKey]struct{}
-	// changes counts forget: an answer that was on its way then may be the old one.
+	// changes counts forget and forgetAll: an answer that was on its way then may be the old one.
 	changes uint64
 }
 
@@ -100,4 +100,13 @@ func (c *cache) forget(session string) {
 	for key := range c.bySession[session] {
 		c.known.Remove(key)
 	}
+}
+
+// forgetAll drops all that is kept.
+func (c *cache) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	c.unknown.Purge()
+	c.known.Purge()
 }

@@ -19,9 +19,10 @@ type Lookup struct {
 	source   Source
 	settings Settings
 	cache    *cache
+	watched  Watched // the source, when it is one; else nil
 	flights  singleflight.Group
-	turns    chan struct{} // a place in it is the right to ask the source
-	waiting  atomic.Int64
+	connects lane // for connections that are made
+	renewals lane // for live connections
 
 	Stats Stats
 }
@@ -34,27 +35,55 @@ type Stats struct {
 
 // NewLookup puts a cache and bounds in front of a source.
 func NewLookup(source Source, settings Settings) *Lookup {
+	watched, _ := source.(Watched)
 	return &Lookup{
-		source: source, settings: settings, cache: newCache(settings),
-		turns: make(chan struct{}, settings.Concurrency),
+		source: source, settings: settings, cache: newCache(settings), watched: watched,
+		connects: newLane(settings.connects(), settings.Queue), renewals: newLane(settings.renewals(), settings.Queue),
 	}
 }
 
-// Reporter is a source that knows by itself whether it can answer.
-type Reporter interface {
-	// Ready returns nil, or what is wrong and what to do about it.
-	Ready() error
+// Watched is a source that is told by its store of each change. Cached answers of such a source are
+// used as long as it is.
+type Watched interface{ Live() bool }
+
+// lane is room for look-ups. Renewals have one of their own: a flood of connections, whose credentials
+// anybody can invent, must not make them late, because the server closes a connection that is not
+// renewed in time.
+type lane struct {
+	turns   chan struct{} // a place in it is the right to ask the source
+	waiting *atomic.Int64
+	queue   int64 // how many may wait
 }
 
-// Ready returns why the source cannot answer, when it knows that.
-func (l *Lookup) Ready() error {
-	if r, ok := l.source.(Reporter); ok {
-		if err := r.Ready(); err != nil {
-			return l.named(err)
-		}
+func newLane(turns, queue int) lane {
+	return lane{make(chan struct{}, turns), new(atomic.Int64), int64(queue)}
+}
+
+// enter waits for a turn, as long as not too many wait.
+func (l lane) enter(ctx context.Context) error {
+	select {
+	case l.turns <- struct{}{}:
+		return nil
+	default:
+	}
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > l.queue {
+		return ErrBusy
+	}
+	select {
+	case l.turns <- struct{}{}:
+	case <-ctx.Done():
+		return ErrBusy
+	}
+	// Both may have happened. A call whose time is over would only keep the store busy.
+	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
+		l.leave()
+		return ErrBusy
 	}
 	return nil
 }
+
+func (l lane) leave() { <-l.turns }
 
 // Name is the source's in the configuration.
 func (l *Lookup) Name() string { return l.settings.Name }
@@ -64,6 +93,22 @@ func (l *Lookup) Close() error { return l.source.Close() }
 
 // Forget drops what is cached of the session with that key.
 func (l *Lookup) Forget(key string) { l.cache.forget(key) }
+
+// ForgetAll drops all that is cached.
+func (l *Lookup) ForgetAll() { l.cache.forgetAll() }
+
+// Able returns why the source cannot tell of any credential now, as far as it knows without asking anybody; nil when
+// it can, or does not know.
+func (l *Lookup) Able() error {
+	source, ok := l.source.(interface{ Able() error })
+	if !ok {
+		return nil
+	}
+	if err := source.Able(); err != nil {
+		return l.named(err)
+	}
+	return nil
+}
 
 // Find returns the session of the request's credential, ErrUnknown when the
 // source does not know it or it is not of this source's form, and another error
@@ -88,7 +133,7 @@ func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 
 // cached is what the cache has for a request. A renewal is about what has changed since, and asks.
 func (l *Lookup) cached(key cacheKey, r *Request) (*Session, bool) {
-	if r.Renewal {
+	if r.Renewal || l.watched != nil && !l.watched.Live() {
 		return nil, false
 	}
 	return l.cache.get(key, time.Now())
@@ -140,7 +185,11 @@ func (s *Session) Ended(now time.Time) bool { return !s.Expires.IsZero() && !now
 // share joins the look-up of key that is under way, or begins one. It goes on
 // when who began it no longer waits: others may.
 func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
-	ch := l.flights.DoChan(string(key[:]), func() (any, error) {
+	flight := string(key[:])
+	if r.Renewal { // it does not wait in the other lane
+		flight += "renewal"
+	}
+	ch := l.flights.DoChan(flight, func() (any, error) {
 		// One that ended between the look at the cache and here has the answer.
 		if s, ok := l.cached(key, r); ok {
 			return found(s)
@@ -165,30 +214,16 @@ func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session,
 func (l *Lookup) take(ctx context.Context, r *Request) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.settings.Timeout)
 	defer cancel()
-	select {
-	case l.turns <- struct{}{}:
-	default:
-		if err := l.queue(ctx); err != nil {
-			l.Stats.Busy.Add(1)
-			return nil, l.named(err)
-		}
+	in := l.connects
+	if r.Renewal {
+		in = l.renewals
 	}
-	defer func() { <-l.turns }()
+	if err := in.enter(ctx); err != nil {
+		l.Stats.Busy.Add(1)
+		return nil, l.named(err)
+	}
+	defer in.leave()
 	return l.ask(ctx, r)
-}
-
-// queue waits until there is a turn, as long as not too many wait.
-func (l *Lookup) queue(ctx context.Context) error {
-	defer l.waiting.Add(-1)
-	if l.waiting.Add(1) > int64(l.settings.Queue) {
-		return ErrBusy
-	}
-	select {
-	case l.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ErrBusy
-	}
 }
 
 func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {

@@ -202,11 +202,11 @@ func TestLookupBounds(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if f.atAll.Load() > 4 {
-			t.Errorf("%d look-ups at once, not 4", f.atAll.Load())
+		if f.atAll.Load() > 3 { // the fourth is for renewals
+			t.Errorf("%d look-ups at once, not 3", f.atAll.Load())
 		}
-		if got.Load() != 104 || busy.Load() != 896 {
-			t.Errorf("%d answers and %d overloaded; want 104 and 896", got.Load(), busy.Load())
+		if got.Load() != 103 || busy.Load() != 897 {
+			t.Errorf("%d answers and %d overloaded; want 103 and 897", got.Load(), busy.Load())
 		}
 	})
 }

@@ -128,7 +128,7 @@ type Settings struct {
 	Cache         time.Duration `conf:"cache"`          // how long a found session is used again; 0: not
 	NegativeCache time.Duration `conf:"negative_cache"` // how long an unknown credential is; 0: not
 	CacheSize     int           `conf:"cache_size"`     // entries
-	Concurrency   int           `conf:"concurrency"`    // look-ups at once
+	Concurrency   int           `conf:"concurrency"`    // look-ups at once; a quarter of them is for renewals
 	Queue         int           `conf:"queue"`          // look-ups that wait for their turn; above: ErrBusy
 }
 
@@ -142,6 +142,13 @@ func Defaults() Settings {
 		CacheSize: 100_000, Concurrency: 64, Queue: 20_000,
 	}
 }
+
+// connects and renewals share Concurrency: a quarter of it is for renewals, and at least one.
+func (s *Settings) connects() int { return max(1, s.Concurrency-s.renewals()) }
+func (s *Settings) renewals() int { return max(1, s.Concurrency/4) }
+
+// Calls is how many look-ups there are at once at most, which is Concurrency unless that is one.
+func (s *Settings) Calls() int { return s.connects() + s.renewals() }
 
 // Check adds what is wrong with the settings of the block n.
 func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
@@ -183,4 +190,7 @@ type Env struct {
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
 	Changed func(source, key string, deleted bool)
+	// Lost is told that a source may have missed changes, so that nothing that is cached of it counts
+	// any more. It may be nil, and does not block.
+	Lost func(source string)
 }

@@ -37,8 +37,11 @@ type Config struct {
 	Fields  map[string]conf.Node `conf:"fields"`
 	Unknown []conf.Node          `conf:"unknown"` // status codes
 	Expires string               `conf:"expires"` // field of the session: Unix seconds or RFC 3339
-	Key     string               `conf:"key"`     // field of the session that names it, where it is not the credential
-	TLS     *web.TLS             `conf:"tls"`
+	// MaxCredential is how long a credential may be, in bytes. The application is not asked about longer
+	// ones, which are unknown.
+	MaxCredential int      `conf:"max_credential"`
+	Key           string   `conf:"key"` // field of the session that names it, where it is not the credential
+	TLS           *web.TLS `conf:"tls"`
 
 	fixed   http.Header
 	host    string // instead of the URL's, when there is a fixed header Host
@@ -47,15 +50,26 @@ type Config struct {
 	client  *web.Client
 }
 
+// defaultMaxCredential has room for an access token with many claims, and fits into the header that servers
+// of applications read; mostMaxCredential is the most that the configuration may say.
+const (
+	defaultMaxCredential = 16 << 10
+	mostMaxCredential    = 1 << 20
+)
+
 // Parse reads and checks the block of a source; nothing is contacted.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
 		Settings: session.Defaults(), Method: http.MethodGet, Header: "Cookie", Field: "session", Expires: "expires",
-		unknown: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
+		MaxCredential: defaultMaxCredential,
+		unknown:       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
 	}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	web.CheckURL(n, "url", cfg.URL.Reveal(), faults)
+	if cfg.MaxCredential < 1 || cfg.MaxCredential > mostMaxCredential {
+		faults.Add(n.Get("max_credential"), "max_credential: expected a number of bytes from 1 to %d", mostMaxCredential)
+	}
 	cfg.checkRequest(n, faults)
 	cfg.parseFixed(faults)
 	cfg.checkForward(n, faults)
@@ -64,7 +78,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n.Get("method"), "method: an answer to HEAD has no body, so that fields must be given")
 	}
 	cfg.parseUnknown(n, faults)
-	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Calls(), faults)
 	return &cfg
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
@@ -32,7 +33,7 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 		return "", false
 	}
 	value := r.Credential.Value
-	if value == "" || len(value) > stored.MaxCredential*4 {
+	if value == "" || len(value) > s.cfg.MaxCredential {
 		return "", false
 	}
 	if s.cfg.isCookie() && !validCookie(value) || !validValue(value) || strings.Trim(value, " \t") != value {
@@ -152,6 +153,9 @@ func (s source) read(answer *web.Answer, r *session.Request) (*session.Session, 
 		id, ok := data[s.cfg.Key].(string)
 		if !ok || id == "" {
 			return nil, fmt.Errorf("answer of the application: field %q, which names the session, is not a text", s.cfg.Key)
+		}
+		if strings.ContainsRune(id, utf8.RuneError) { // it stands for many characters, so that two sessions could have one name
+			return nil, fmt.Errorf("answer of the application: field %q, which names the session, has a character that cannot be decoded", s.cfg.Key)
 		}
 		key = id
 	}

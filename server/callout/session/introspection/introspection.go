@@ -25,12 +25,14 @@ type Config struct {
 	URL          string      `conf:"url,required"`
 	ClientID     string      `conf:"client_id"` // without a secret when tls.cert says who we are (RFC 8705)
 	ClientSecret conf.Secret `conf:"client_secret"`
-	Auth         string      `conf:"auth"`            // basic or post: RFC 6749, 2.3.1
-	Hint         string      `conf:"token_type_hint"` // such as access_token
-	Audience     []string    `conf:"audience"`        // one of them must be the token's
-	Issuer       string      `conf:"issuer"`
-	Scopes       []string    `conf:"scopes"` // that the token must have
-	TLS          *web.TLS    `conf:"tls"`
+	// Auth is how the handler says who it is: basic or post (RFC 6749, 2.3.1), bearer, with Token, or none.
+	Auth     string      `conf:"auth"`
+	Token    conf.Secret `conf:"token"`
+	Hint     string      `conf:"token_type_hint"` // such as access_token
+	Audience []string    `conf:"audience"`        // one of them must be the token's
+	Issuer   string      `conf:"issuer"`
+	Scopes   []string    `conf:"scopes"` // that the token must have
+	TLS      *web.TLS    `conf:"tls"`
 
 	client *web.Client
 }
@@ -41,18 +43,41 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	web.CheckURL(n, "url", cfg.URL, faults)
-	if cfg.Auth != "basic" && cfg.Auth != "post" {
-		faults.Add(n.Get("auth"), "auth: expected basic or post")
-	}
-	hasCert := cfg.TLS != nil && cfg.TLS.Cert != ""
-	if cfg.ClientID == "" && cfg.ClientSecret != "" || cfg.ClientID != "" && cfg.ClientSecret == "" && !hasCert {
-		faults.Add(n, "client_id and client_secret go together")
-	}
-	if cfg.ClientID == "" && !hasCert {
-		faults.Add(n, "client_id is missing: the server answers nobody whom it does not know (RFC 7662, 2.1)")
-	}
-	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Concurrency, faults)
+	cfg.checkAuth(n, faults)
+	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Calls(), faults)
 	return &cfg
+}
+
+// checkAuth adds what is wrong with how the handler says who it is. A server that answers whoever asks
+// (RFC 7662 forbids that, and Ory's Hydra does so on its port for administrators) must be named as one.
+func (c *Config) checkAuth(n conf.Node, faults *conf.Faults) {
+	hasCert := c.TLS != nil && c.TLS.Cert != ""
+	client := c.ClientID != "" || c.ClientSecret != ""
+	if c.Token != "" && c.Auth != "bearer" {
+		faults.Add(n, "token is for auth: bearer")
+	}
+	switch c.Auth {
+	case "basic", "post":
+		if c.ClientID == "" && c.ClientSecret != "" || c.ClientID != "" && c.ClientSecret == "" && !hasCert {
+			faults.Add(n, "client_id and client_secret go together")
+		}
+		if c.ClientID == "" && !hasCert {
+			faults.Add(n, "client_id is missing: the server answers nobody whom it does not know (RFC 7662, 2.1); for one that does, write auth: none")
+		}
+	case "bearer":
+		if c.Token == "" {
+			faults.Add(n, "token is missing: what auth: bearer sends")
+		} else if !isToken(c.Token.Reveal()) {
+			faults.Add(n, "token: has characters that a Bearer token cannot have")
+		}
+		fallthrough
+	case "none":
+		if client {
+			faults.Add(n, "client_id and client_secret are for auth: basic or post; auth is %s", c.Auth)
+		}
+	default:
+		faults.Add(n.Get("auth"), "auth: expected basic, post, bearer or none")
+	}
 }
 
 type source struct{ cfg *Config }
@@ -75,12 +100,16 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || token == "" || len(token) > maxToken {
 		return "", false
 	}
-	for i := range len(token) {
-		if token[i] <= ' ' || token[i] >= 0x7f {
-			return "", false
+	return token, isToken(token)
+}
+
+func isToken(text string) bool {
+	for i := range len(text) {
+		if text[i] <= ' ' || text[i] >= 0x7f {
+			return false
 		}
 	}
-	return token, true
+	return true
 }
 
 // Find asks the authorization server.
@@ -125,6 +154,9 @@ func (s source) request(ctx context.Context, token string) (*http.Request, error
 	if s.cfg.Auth == "basic" && secret != "" {
 		// RFC 6749, 2.3.1: both are encoded before.
 		r.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(secret))
+	}
+	if s.cfg.Auth == "bearer" {
+		r.Header.Set("Authorization", "Bearer "+s.cfg.Token.Reveal())
 	}
 	return r, nil
 }

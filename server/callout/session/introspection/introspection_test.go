@@ -106,6 +106,7 @@ func TestHowTheClientSaysWhoItIs(t *testing.T) {
 		"post":              {Config{Auth: "post", ClientID: "c", ClientSecret: "s"}, url.Values{"client_id": {"c"}, "client_secret": {"s"}}, false},
 		"certificate":       {Config{Auth: "basic", ClientID: "c"}, url.Values{"client_id": {"c"}}, false},
 		"certificate, bare": {Config{Auth: "basic"}, url.Values{}, false},
+		"none":              {Config{Auth: "none"}, url.Values{}, false},
 		"hint":              {Config{Auth: "basic", ClientID: "c", ClientSecret: "s", Hint: "access_token"}, url.Values{"token_type_hint": {"access_token"}}, true},
 	} {
 		odd := "a&token=b=%zz+c;d"
@@ -113,6 +114,22 @@ func TestHowTheClientSaysWhoItIs(t *testing.T) {
 		test.form.Set("token", odd)
 		if !reflect.DeepEqual(form, test.form) || basic != test.basic {
 			t.Errorf("%s: %v, basic %t", name, form, basic)
+		}
+	}
+}
+
+// A server that wants a Bearer token gets it, and nothing else.
+func TestBearer(t *testing.T) {
+	var authorization []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		authorization = r.Header.Values("Authorization")
+		fmt.Fprint(w, `{"active":true,"sub":"alice"}`)
+	}))
+	t.Cleanup(s.Close)
+	for fields, want := range map[string]string{"auth: bearer, token: \"hush-1\"": "[Bearer hush-1]", "auth: none": "[]"} {
+		got, err := find(t, open(t, fmt.Sprintf("url: %q, %s", s.URL, fields)))
+		if err != nil || got.Data["sub"] != "alice" || fmt.Sprint(authorization) != want {
+			t.Errorf("%s: got %v, %v; sent %v, want %s", fields, got, err, authorization, want)
 		}
 	}
 }
@@ -168,7 +185,13 @@ func TestFaults(t *testing.T) {
 		`url: "https://x", client_id: a`:                                 "go together",
 		`url: "https://x", client_secret: b`:                             "go together",
 		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
-		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic or post",
+		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic, post, bearer or none",
+		`url: "https://x", auth: bearer`:                                 "token is missing",
+		`url: "https://x", auth: bearer, token: "a b"`:                   "characters",
+		`url: "https://x", auth: bearer, token: t, client_id: a`:         "are for auth: basic or post",
+		`url: "https://x", auth: none, client_id: a, client_secret: b`:   "are for auth: basic or post",
+		`url: "https://x", auth: none, token: t`:                         "token is for auth: bearer",
+		`url: "https://x", client_id: a, client_secret: b, token: t`:     "token is for auth: bearer",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: introspection\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)

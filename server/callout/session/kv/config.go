@@ -15,13 +15,20 @@
 //	$JS.API.CONSUMER.CREATE.KV_b.>
 //	$JS.API.CONSUMER.DELETE.KV_b.>
 //	$JS.API.CONSUMER.MSG.NEXT.KV_b.>
+//
+// With a domain d, $JS.d.API stands for $JS.API.
 package kv
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
@@ -32,8 +39,9 @@ import (
 type Config struct {
 	session.Settings
 	Bucket  string `conf:"bucket,required"`
-	Account string `conf:"account"` // inside the server: whose bucket it is
-	Key     string `conf:"key"`     // of an entry: a text with {{ credential }} in it
+	Account string `conf:"account"` // whose bucket it is
+	Place
+	Key string `conf:"key"` // of an entry: a text with {{ credential }} in it
 	// Hash is empty, or SHA256: the entry is under the hash of the credential, so that
 	// who can read the bucket cannot use what is in it.
 	Hash    string `conf:"hash"`
@@ -42,6 +50,47 @@ type Config struct {
 	template stored.Template
 	// decode makes the JSON object of an entry, which is read before its fields are; nil: it is one.
 	decode func(key string, content []byte) ([]byte, error)
+}
+
+// Place is where the JetStream is that has a bucket, when it is not that of the servers that the handler
+// is connected to: a leaf node reaches the JetStream of its hub by the hub's domain.
+type Place struct {
+	Domain    string `conf:"domain"`
+	APIPrefix string `conf:"api_prefix"` // such as an import of $JS.API has; instead of domain
+}
+
+// CheckPlace adds what is wrong with the fields in the block n.
+func (p *Place) CheckPlace(n conf.Node, faults *conf.Faults) {
+	if p.Domain != "" && p.APIPrefix != "" {
+		faults.Add(n.Get("api_prefix"), "api_prefix: use it or domain")
+	}
+	if p.Domain != "" && !validToken(p.Domain) {
+		faults.Add(n.Get("domain"), "domain: expected the name of a JetStream domain, which has no spaces, dots and wildcards")
+	}
+	if p.APIPrefix != "" && slices.ContainsFunc(strings.Split(p.APIPrefix, "."), func(t string) bool { return !validToken(t) }) {
+		faults.Add(n.Get("api_prefix"), `api_prefix: expected a subject without wildcards, such as "$JS.hub.API"`)
+	}
+}
+
+// JetStream returns the API there.
+func (p *Place) JetStream(nc *nats.Conn) (js jetstream.JetStream, err error) {
+	switch {
+	case p.Domain != "":
+		js, err = jetstream.NewWithDomain(nc, p.Domain)
+	case p.APIPrefix != "":
+		js, err = jetstream.NewWithAPIPrefix(nc, p.APIPrefix)
+	default:
+		js, err = jetstream.New(nc)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	return js, nil
+}
+
+// validToken tells whether text is one literal token of a subject.
+func validToken(text string) bool {
+	return text != "" && !strings.ContainsAny(text, ".*> ") && stored.Printable(text)
 }
 
 // SHA256 is the value of hash for keys made of hex(sha256(credential)).
@@ -54,6 +103,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{Settings: session.Defaults(), Key: stored.Whole, Expires: "expires"}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
+	cfg.CheckPlace(n, faults)
 	if cfg.Bucket != "" && !validBucket.MatchString(cfg.Bucket) {
 		faults.Add(n.Get("bucket"), "bucket: a name has letters, digits, - and _ only")
 	}
@@ -71,8 +121,8 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 
 // Derived is a source for others that keep their sessions in a bucket, under the hashes of
 // credentials, in a form of their own that decode knows.
-func Derived(at conf.Node, settings session.Settings, bucket, account string, decode func(key string, content []byte) ([]byte, error), faults *conf.Faults) *Config {
-	cfg := &Config{Settings: settings, Bucket: bucket, Account: account, Hash: SHA256, Key: stored.Whole, Expires: "expires", decode: decode}
+func Derived(at conf.Node, settings session.Settings, bucket, account string, place Place, decode func(key string, content []byte) ([]byte, error), faults *conf.Faults) *Config {
+	cfg := &Config{Settings: settings, Bucket: bucket, Account: account, Place: place, Hash: SHA256, Key: stored.Whole, Expires: "expires", decode: decode}
 	cfg.template, _ = stored.ParseTemplate(stored.Whole)
 	if !validBucket.MatchString(bucket) {
 		faults.Add(at, "bucket: a name has letters, digits, - and _ only")

@@ -26,6 +26,9 @@ type Source struct {
 	// changed are the revisions of the last changes, by key of the session. A
 	// replica of the bucket may be behind them.
 	changed *lru.Cache[string, uint64]
+	// confirmed is when the watch was last seen to work, in nanoseconds since 1970; 0: there is none.
+	confirmed atomic.Int64
+	problem   atomic.Pointer[problem] // nil: the bucket was found
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -37,7 +40,8 @@ type bucket struct {
 	prefix  string // of the subjects of entries
 	maxAge  time.Duration
 	created time.Time
-	last    uint64 // revision, when it was opened
+	// The revision of the last entry, and how many messages there were, when it was opened.
+	last, messages uint64
 }
 
 // rememberedChanges is how many changes are remembered: more than happen in the
@@ -45,9 +49,8 @@ type bucket struct {
 const rememberedChanges = 65536
 
 var (
-	errNoBucket = errors.New("bucket is not available")
-	errBehind   = errors.New("answer is older than a change that is known already")
-	errTTL      = errors.New("entry has a TTL that is not understood")
+	errBehind = errors.New("answer is older than a change that is known already")
+	errTTL    = errors.New("entry has a TTL that is not understood")
 )
 
 // Open connects, and begins to watch the bucket. A bucket that is not there is
@@ -62,9 +65,9 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	changed, err := lru.New[string, uint64](rememberedChanges)
 	if err != nil {
@@ -77,6 +80,8 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 	// Without an error the watch begins here: no change from now on is missed.
 	if b, err := s.open(begin); err == nil {
 		s.bucket.Store(b)
+	} else {
+		s.problem.Store(s.explain(err))
 	}
 	go s.watch(running)
 	return s, nil
@@ -113,7 +118,7 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 		// The watch looks for it too, but only now and then.
 		var err error
 		if b, err = s.open(ctx); err != nil {
-			return nil, s.failed(errNoBucket)
+			return nil, s.failed(s.explain(err))
 		}
 		// So that the watch begins before what is found now.
 		s.bucket.CompareAndSwap(nil, b)

@@ -17,12 +17,32 @@ const (
 	idle      = time.Minute     // after that the server forgets a consumer that is gone
 	retryMin  = 100 * time.Millisecond
 	retryMax  = 5 * time.Second
+	// What the watch is not told of is looked for that often, and the watch counts as one for so long
+	// after it was last found to work.
+	checkEvery = time.Second
+	checkHolds = 3 * time.Second
 )
 
 var (
 	errGap       = errors.New("a message is missing")
 	errConnected = errors.New("connected anew")
+	errReplaced  = errors.New("the bucket was made anew")
 )
+
+// Live tells whether the bucket is watched: what is cached may be used then.
+func (s *Source) Live() bool {
+	confirmed := s.confirmed.Load()
+	return confirmed != 0 && time.Now().UnixNano()-confirmed < int64(checkHolds) && s.nc.IsConnected()
+}
+
+func (s *Source) confirm() { s.confirmed.Store(time.Now().UnixNano()) }
+
+// lose drops what is cached: changes may have been missed.
+func (s *Source) lose() {
+	if s.env.Lost != nil {
+		s.env.Lost(s.cfg.Name)
+	}
+}
 
 // watch follows the bucket until the source is closed. It goes in rounds, each
 // with a consumer of its own, which begin after the last change that was seen:
@@ -40,6 +60,8 @@ func (s *Source) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.round(ctx, status, &last, &created)
+		s.confirmed.Store(0)
+		s.lose()
 		if ctx.Err() != nil {
 			return
 		}
@@ -88,7 +110,7 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	}
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
-		created: info.Created, last: info.State.LastSeq,
+		created: info.Created, last: info.State.LastSeq, messages: info.State.Msgs,
 	}, nil
 }
 
@@ -104,8 +126,14 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 			// Not one that a look-up has found since: what changes from then on would be missed.
 			s.bucket.CompareAndSwap(before, nil)
 		}
-		return err
+		if ctx.Err() != nil {
+			return err
+		}
+		p := s.explain(err)
+		s.problem.Store(p)
+		return p
 	}
+	s.problem.Store(nil)
 	if found := s.bucket.Load(); created.IsZero() && found != nil { // a look-up was first
 		*last, *created = found.last, found.created
 	}
@@ -134,6 +162,9 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		messages.Stop()
 		s.forget(ctx, b, consumer)
 	}()
+	// Answers from before b was opened are dropped, because check compares with b.
+	s.lose()
+	s.confirm()
 	return s.follow(ctx, connected, messages, b, last)
 }
 
@@ -155,19 +186,19 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 	defer func() { cancel(nil); <-ended }()
 	go func() {
 		defer close(ended)
-		select {
-		case <-ctx.Done():
-		case <-connected:
-			cancel(errConnected)
-		}
+		s.checks(ctx, connected, b, cancel)
 	}()
 	for number := uint64(1); ; number++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			if context.Cause(ctx) == errConnected {
+			switch cause := context.Cause(ctx); cause {
+			case nil:
+				return err
+			case errConnected:
 				return nil
+			default:
+				return cause
 			}
-			return err
 		}
 		meta, err := m.Metadata()
 		if err != nil {
@@ -179,6 +210,51 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 		*last = meta.Sequence.Stream
 		s.report(strings.TrimPrefix(m.Subject(), b.prefix), *last, deleted(m.Headers()))
 	}
+}
+
+// checks looks for what the watch is not told of, until ctx ends, and ends the round by cancel.
+func (s *Source) checks(ctx context.Context, connected <-chan nats.Status, b *bucket, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-connected:
+			cancel(errConnected)
+			return
+		case <-tick.C:
+		}
+		next, err := s.check(ctx, b)
+		if err != nil {
+			cancel(err)
+			return
+		}
+		b = next
+	}
+}
+
+// check compares the bucket with what it was. Consumers are not told of messages that are removed
+// without another in their place: by a purge of the stream, by the deletion of a message, by a limit.
+// Each entry that replaces another removes one as well, and nothing tells these apart, so that all
+// that is cached is dropped either way.
+func (s *Source) check(ctx context.Context, b *bucket) (*bucket, error) {
+	asking, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	next, err := s.open(asking)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, s.explain(err)
+	case err != nil:
+		return b, nil // it counts as watched for a while, and when this works again
+	case !next.created.Equal(b.created), next.last < b.last:
+		return nil, errReplaced
+	}
+	if next.messages < b.messages+(next.last-b.last) {
+		s.lose()
+	}
+	s.confirm()
+	return next, nil
 }
 
 // report tells the handler of a change. The revision is remembered before: a

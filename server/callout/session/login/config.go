@@ -47,9 +47,10 @@ type Config struct {
 	AccessLifetime time.Duration        `conf:"access_lifetime"` // of access tokens, where the provider does not tell
 	ResponseMode   string               `conf:"response_mode"`   // empty: the provider's default, which is query
 
-	Bucket  string      `conf:"bucket,required"`
-	Account string      `conf:"account"` // inside the server: whose bucket it is
-	Key     conf.Secret `conf:"key"`     // lines of 32 bytes in base64; the first one encrypts
+	Bucket  string `conf:"bucket,required"`
+	Account string `conf:"account"` // whose bucket it is
+	kv.Place
+	Key conf.Secret `conf:"key"` // lines of 32 bytes in base64; the first one encrypts
 
 	CookieName    string        `conf:"cookie_name"`
 	SameSite      string        `conf:"same_site"`
@@ -90,6 +91,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
 	n.Decode(&cfg, faults)
 	cfg.Settings.Check(n, faults)
+	cfg.CheckPlace(n, faults)
 	cfg.LogsIn = true
 	cfg.Config.Check(n, faults)
 	cfg.Client.Check(n, faults)
@@ -110,7 +112,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
 	if cfg.Bucket != "" {
-		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.keys.openVisible, faults)
+		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.keys.openVisible, faults)
 	}
 	if cfg.Worker != nil {
 		cfg.Worker.check(n.Get("worker"), faults)

@@ -21,14 +21,6 @@ const (
 	loginTime      = 10 * time.Minute
 )
 
-// Ready tells whether the pages are served: nil, or why not.
-func (s *source) Ready() error {
-	if err := s.failed.Load(); err != nil {
-		return fmt.Errorf("login pages: %w", *err)
-	}
-	return nil
-}
-
 func (s *source) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+s.cfg.path("/login"), s.login)

@@ -50,9 +50,9 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
@@ -80,6 +80,17 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	}
 	s.work.Go(func() { s.refreshAll(running) })
 	return s, nil
+}
+
+// Live is the bucket's.
+func (s *source) Live() bool { return s.kv.Live() }
+
+// Able returns why sessions cannot be told, or pages not be served any more; nil where neither is known.
+func (s *source) Able() error {
+	if err := s.failed.Load(); err != nil {
+		return fmt.Errorf("login pages: %w", *err)
+	}
+	return s.kv.Able()
 }
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was

@@ -1,5 +1,5 @@
 // Package redis finds sessions in Redis, or what speaks its protocol: under the
-// credential's key is a JSON object in a string (connect-redis and most others), a
+// credential's key is a JSON object in a string (connect-redis, which Express and Fastify use), a
 // hash of fields, or a hash as Spring Session writes it.
 //
 // A session ends when its key is deleted or its TTL is over. The user of Redis
@@ -39,13 +39,15 @@ type Config struct {
 	template stored.Template
 }
 
-// Signed is a credential that is signed as Express does: s:ID.HMAC.
+// Signed is a credential that is signed as Express does, s:ID.HMAC, or as Fastify does, ID.HMAC.
 type Signed struct {
+	Format string `conf:"format"` // express, which is the default, or fastify
 	// Secret and Secrets are what it may be signed with: the newest, and older ones.
 	Secret  conf.Secret `conf:"secret"`
 	Secrets []string    `conf:"secrets"`
 
-	keys [][]byte
+	keys   [][]byte
+	prefix string
 }
 
 // Forms of a value.
@@ -86,6 +88,13 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 }
 
 func (s *Signed) check(n conf.Node, faults *conf.Faults) {
+	switch s.Format {
+	case "", "express":
+		s.prefix = "s:"
+	case "fastify":
+	default:
+		faults.Add(n.Get("format"), "signed_cookie: unknown format %q; known are express, fastify", s.Format)
+	}
 	for _, secret := range append([]string{s.Secret.Reveal()}, s.Secrets...) {
 		if secret != "" {
 			s.keys = append(s.keys, []byte(secret))

@@ -22,9 +22,9 @@ func decode(how, credential string) (string, bool) {
 }
 
 // unsign checks a signature as cookie-signature makes it, and returns what it is
-// of: s:ID.HMAC, where HMAC is HMAC-SHA256 of ID in base64 without padding.
+// of: s:ID.HMAC, where HMAC is HMAC-SHA256 of ID in base64 without padding. Fastify leaves out "s:".
 func (s *Signed) unsign(credential string) (string, bool) {
-	signed, ok := strings.CutPrefix(credential, "s:")
+	signed, ok := strings.CutPrefix(credential, s.prefix)
 	dot := strings.LastIndexByte(signed, '.')
 	if !ok || dot < 0 {
 		return "", false

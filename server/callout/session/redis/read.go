@@ -3,6 +3,7 @@ package redis
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -31,7 +32,7 @@ func (c *Config) read(a answers, now time.Time) (*session.Session, error) {
 	if a.ttl > 0 {
 		ttl = now.Add(time.Duration(min(a.ttl, maxTTL)) * time.Millisecond)
 	}
-	data, expires, err := c.content(a)
+	data, expires, err := c.content(a, c.expires(ttl))
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +42,24 @@ func (c *Config) read(a answers, now time.Time) (*session.Session, error) {
 // maxTTL keeps a duration from running over, in milliseconds.
 const maxTTL = int64(100*365*24*time.Hour) / int64(time.Millisecond)
 
-// content returns the fields of a session, and when they say that it ends.
-func (c *Config) content(a answers) (map[string]any, time.Time, error) {
+// expires is the field that says when a session ends. In the cookie that express-session keeps in a
+// session it is of the time when the session was last changed: with resave: false, a request that changes
+// nothing moves only the TTL of the key. So the TTL counts where there is one.
+func (c *Config) expires(ttl time.Time) string {
+	if !ttl.IsZero() && strings.HasPrefix(c.Expires, "cookie.") {
+		return ""
+	}
+	return c.Expires
+}
+
+// content returns the fields of a session, and when the field field says that it ends.
+func (c *Config) content(a answers, field string) (map[string]any, time.Time, error) {
 	if a.text != nil {
 		data, err := stored.Object(a.text)
 		if err != nil {
 			return nil, time.Time{}, err
 		}
-		expires, err := stored.Expires(data, c.Expires)
+		expires, err := stored.Expires(data, field)
 		return data, expires, err
 	}
 	size := 0
@@ -58,10 +69,10 @@ func (c *Config) content(a answers) (map[string]any, time.Time, error) {
 		}
 	}
 	if c.Form == Spring {
-		return spring(a.fields, c.Expires)
+		return spring(a.fields, field)
 	}
 	data := c.hash(a.fields)
-	expires, err := stored.Expires(data, c.Expires)
+	expires, err := stored.Expires(data, field)
 	return data, expires, err
 }
 

@@ -42,6 +42,7 @@ func TestParse(t *testing.T) {
 		{`kind: redis, url: "redis://h", decode: hex`, "decode: unknown"},
 		{`kind: redis, url: "redis://h", form: json, json_fields: true`, "json_fields is for hashes"},
 		{`kind: redis, url: "redis://h", signed_cookie: {}`, "secret is missing"},
+		{`kind: redis, url: "redis://h", signed_cookie: {secret: s3cret, format: rails}`, "unknown format"},
 	} {
 		_, err := parse(t, c.text)
 		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
@@ -77,6 +78,9 @@ func TestKey(t *testing.T) {
 		{byExpress, signed, ""},
 		{byExpress, "hello", ""},
 		{byExpress, "s%3", ""},
+		{`, signed_cookie: {secret: tobiiscool, format: fastify}`, signed, "sess:hello"},
+		{`, signed_cookie: {secret: tobiiscool, format: fastify}`, "s:" + signed, ""},
+		{`, signed_cookie: {secret: tobiiscool, format: fastify}`, "hello", ""},
 		{`, signed_cookie: {secret: luna}`, "s:" + signed, ""},
 		{`, decode: percent`, "a%2fb%2B+", "sess:a/b++"},
 		{`, decode: percent`, "a%3ab", ""},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 
@@ -149,18 +150,35 @@ func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
 // dial connects and logs in.
 func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	s := &c.server
-	options := []redis.DialOption{
-		redis.DialConnectTimeout(c.Timeout), redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout),
+	conn, err := redis.DialContext(ctx, s.network, s.address,
+		redis.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
+			return s.open(ctx, network, address, c.Timeout)
+		}),
+		redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout),
 		redis.DialDatabase(s.database), redis.DialUsername(s.username), redis.DialPassword(s.password),
-	}
-	if s.tls != nil {
-		options = append(options, redis.DialUseTLS(true), redis.DialTLSConfig(s.tls), redis.DialTLSHandshakeTimeout(c.Timeout))
-	}
-	conn, err := redis.DialContext(ctx, s.network, s.address, options...)
+	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
 	}
 	return conn, nil
+}
+
+// open makes the connection, with TLS where the URL says so.
+func (s *server) open(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if s.tls == nil {
+		return &bounded{Conn: conn}, nil
+	}
+	secure := tls.Client(conn, s.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &bounded{Conn: secure}, nil
 }
 
 // withoutText keeps of an answer of the server its code alone: the text behind it

@@ -28,7 +28,7 @@ const (
 // first look-up.
 func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
 	return &source{cfg: c, pool: &redis.Pool{
-		DialContext: c.dial, MaxIdle: c.Concurrency, MaxActive: c.Concurrency, Wait: true, IdleTimeout: idleTimeout,
+		DialContext: c.dial, MaxIdle: c.Calls(), MaxActive: c.Calls(), Wait: true, IdleTimeout: idleTimeout,
 		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, used time.Time) error {
 			if time.Since(used) < idleTrusted {
 				return nil
@@ -58,7 +58,7 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	}
 	answers, err := s.ask(ctx, key)
 	var answer redis.Error
-	if err != nil && !errors.As(err, &answer) && ctx.Err() == nil {
+	if err != nil && !errors.As(err, &answer) && !errors.Is(err, stored.ErrTooLong) && ctx.Err() == nil {
 		answers, err = s.ask(ctx, key) // the server may have been restarted
 	}
 	if err != nil {

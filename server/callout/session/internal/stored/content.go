@@ -30,13 +30,17 @@ func Object(content []byte) (map[string]any, error) {
 }
 
 // Expires returns when a session ends by one of its fields: Unix seconds, as a
-// number or decimal digits, or a time as RFC 3339 writes it. A field that is absent or null
+// number or decimal digits, or a time as RFC 3339 writes it. A field that is absent, null or false
 // says nothing: the time is zero. The field may be a path, such as cookie.expires.
 func Expires(data map[string]any, field string) (time.Time, error) {
 	value := lookup(data, field)
 	switch v := value.(type) {
 	case nil:
 		return time.Time{}, nil
+	case bool: // express-session writes false for a cookie without an end
+		if !v {
+			return time.Time{}, nil
+		}
 	case float64:
 		return seconds(v, field)
 	case string:

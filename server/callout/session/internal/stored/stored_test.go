@@ -68,6 +68,8 @@ func TestExpires(t *testing.T) {
 		{`{"cookie":{"expires":1700000000}}`, "cookie.expires", time.Unix(1_700_000_000, 0)},
 		{`{"cookie.expires":1700000000}`, "cookie.expires", time.Unix(1_700_000_000, 0)},
 		{`{"cookie":7}`, "cookie.expires", none},
+		{`{"cookie":{"expires":false}}`, "cookie.expires", none},
+		{`{"expires":false}`, "expires", none},
 		{`{"expires":1700000000000}`, "expires", wrong},
 		{`{"expires":1e300}`, "expires", wrong},
 		{`{"expires":true}`, "expires", wrong},

@@ -1,0 +1,303 @@
+package test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"stamp/docs/examples/receiver"
+	"stamp/server/claim"
+	"stamp/test/harness"
+)
+
+// mqttPublish2 publishes a message of quality of service 2, packet 1, up to the PUBREC.
+func mqttPublish2(t *testing.T, conn net.Conn, topic, payload string) {
+	t.Helper()
+	mqttSend(t, conn, mqttPacket("\x34", mqttText(topic)+"\x00\x01"+payload))
+	if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x01" {
+		t.Fatalf("PUBREC %q", rec)
+	}
+}
+
+// mqttRelease2 releases it.
+func mqttRelease2(t *testing.T, conn net.Conn) {
+	t.Helper()
+	mqttSend(t, conn, "\x62\x02\x00\x01")
+	if comp := mqttRead(t, conn); comp != "\x70\x02\x00\x01" {
+		t.Fatalf("PUBCOMP %q", comp)
+	}
+}
+
+func mqttText(s string) string { return string([]byte{byte(len(s) >> 8), byte(len(s))}) + s }
+
+// mqttPacket has a length of one or two bytes (MQTT 3.1.1, section 2.2.3).
+func mqttPacket(kind, body string) string {
+	if len(body) < 128 {
+		return kind + string([]byte{byte(len(body))}) + body
+	}
+	return kind + string([]byte{byte(len(body)%128 | 128), byte(len(body) / 128)}) + body
+}
+
+// mqttSession connects with a session that stays, and expects to be let in.
+func mqttSession(t *testing.T, s *harness.Server, user, id string) net.Conn {
+	t.Helper()
+	conn := mqttConnectAs(t, s, user, id, "\xC0")
+	if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+		t.Fatalf("CONNACK %q", ack)
+	}
+	return conn
+}
+
+const heldConf = `
+	server_name: M
+	jetstream { store_dir: %q }
+	mqtt { listen: "127.0.0.1:-1" }
+	headers { protected: [X-User], provenance: true }
+	accounts { APP { jetstream: enabled, %s users: [
+		{user: victim, password: victim, headers: {X-User: victim}, permissions: {publish: ["admin.>", "t.>", "m.>"]}}
+		{user: mallory, password: mallory, headers: {X-User: mallory}, permissions: {publish: ["m.>", "t.>", "api.>"]}}
+		{user: plain, password: plain, permissions: {publish: ["m.>", "kept.>"]}}
+		{user: sub, password: sub}
+	] } }`
+
+// A message of quality of service 2 is held by client id until it is released. Whoever connects with that id next may
+// do so, be it under the same name: the message has the headers and the permissions of who published it.
+func TestHeldMessageIsWhatItsPublisherWas(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(heldConf, t.TempDir(), ""))
+	sub := harness.Client(t, s, password("sub"))
+	for i, subject := range []string{"admin.>", "t.>", "m.>"} {
+		sub.Sub(subject, fmt.Sprint(i))
+	}
+	sub.Flush()
+	for _, tt := range []struct{ publisher, topic, want string }{
+		{"mallory", "admin/delete", ""}, // without permission
+		{"mallory", "m/x", "X-User: mallory"},
+		{"plain", "admin/delete", ""},
+		{"plain", "m/x", "nobody"},
+		{"victim", "admin/delete", "X-User: victim"},
+	} {
+		conn := mqttSession(t, s, tt.publisher, "dev1")
+		mqttPublish2(t, conn, tt.topic, "held")
+		conn.Close()
+		conn = mqttSession(t, s, "victim", "dev1")
+		mqttRelease2(t, conn)
+		mqttSend(t, conn, mqttPacket("\x30", mqttText("t/end")+"end"))
+		var seen []string
+		for m := sub.Msg(); m.Subject != "t.end"; m = sub.Msg() {
+			lines := m.Lines()
+			if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "X-User") }) {
+				lines = append(lines, "nobody")
+			}
+			seen = append(seen, lines...)
+			if tt.want != "" && tt.want != "nobody" && !slices.Contains(lines, "Stamp-Subject: "+m.Subject) {
+				t.Errorf("%v: provenance is %q", tt, lines)
+			}
+			if strings.Contains(m.Header, "Held") {
+				t.Errorf("%v: what the server keeps is shown: %q", tt, lines)
+			}
+		}
+		if tt.want == "" && len(seen) > 0 || tt.want != "" && !slices.Contains(seen, tt.want) || tt.want != "X-User: victim" && slices.Contains(seen, "X-User: victim") {
+			t.Errorf("%v: released as %q", tt, seen)
+		}
+		conn.Close()
+	}
+}
+
+// What a message was mapped from is forgotten with it: neither the next message nor what is kept or held of it tells
+// of it. The topic stood in the buffer of what is read, where a client can put what it likes in its place.
+func TestMQTTMessageAfterAMappedOne(t *testing.T) {
+	for _, mapping := range []string{`"*": "in.$1"`, `"old.*": "new.$1"`} {
+		t.Run(mapping, func(t *testing.T) {
+			s := harness.Start(t, fmt.Sprintf(heldConf, t.TempDir(), "mappings: {"+mapping+"},"))
+			nc := s.Connect(t, userInfo("sub"))
+			sub := subscribedTo(t, nc, "t.>")
+			kept := subscribedTo(t, nc, "$MQTT.rmsgs.>")
+			held := subscribedTo(t, nc, "$MQTT.qos2.in.>")
+			sum := sha256.Sum256([]byte("APP\x00victim"))
+			forged := "admin.delete\r\nStamp-Held-By:" + hex.EncodeToString(sum[:16]) + "\r\nNmqtt-Held:1\r\nX-User:victim\r\nA:b"
+			topic := strings.Repeat("a", len(forged))
+			if !strings.HasPrefix(mapping, `"*"`) {
+				topic = "old/" + topic[4:]
+			}
+			conn := mqttSession(t, s, "mallory", "dev1")
+			// Read at once, so that the next packet overwrites the topic in the buffer.
+			mqttSend(t, conn, mqttPacket("\x30", mqttText(topic)+"q")+"\xC0\x00")
+			if resp := mqttRead(t, conn); resp != "\xD0\x00" {
+				t.Fatalf("PINGRESP %q", resp)
+			}
+			body := func(kind, packet string, pad int) string {
+				return mqttPacket(kind, mqttText("t/x")+packet+strings.Repeat("-", pad)+forged)
+			}
+			for pad := range 4 {
+				mqttSend(t, conn, body("\x30", "", pad))
+				mqttSend(t, conn, body("\x31", "", pad)) // retained
+				m := next(t, sub, nil)
+				if got := m.Header.Get(receiver.SubjectHeader); got != "t.x" {
+					t.Errorf("pad %d: Stamp-Subject: %s", pad, got)
+				}
+				if err := receiver.Check(m, "APP", harness.Timeout, "admin.>"); err == nil {
+					t.Error("a receiver believes that it was published to admin")
+				}
+				next(t, sub, nil)
+				if m := next(t, kept, nil); m.Header.Get(receiver.SubjectHeader) != "t.x" {
+					t.Errorf("pad %d: kept with %q", pad, m.Header)
+				}
+			}
+			mqttSend(t, conn, body("\x34", "\x00\x01", 0))
+			mqttRead(t, conn)
+			if m := next(t, held, nil); m.Header.Get("A") != "" || m.Header.Get("Nmqtt-Mapped") != "" || len(m.Header.Values("X-User")) != 1 {
+				t.Errorf("held with %q", m.Header)
+			}
+		})
+	}
+}
+
+// A retained message holds the name that its publisher logged in with, which may be a word of the client's own, and its
+// topic. Neither makes lines of its header.
+func TestRetainedMessageHasNoLinesOfTheClient(t *testing.T) {
+	op := harness.NewOperator(t)
+	app := op.Account(t, "APP")
+	app.Claims.Limits.DiskStorage, app.Claims.Limits.MemoryStorage = -1, -1
+	app.Claims.Limits.Streams, app.Claims.Limits.Consumer = -1, -1
+	s := harness.Start(t, op.Conf(t)+fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		headers { protected: [X-User] }`, t.TempDir()))
+	kept := subscribedTo(t, s.Connect(t, app.User(t, "sub", nil).Options()...), "$MQTT.rmsgs.>")
+	user := app.User(t, "plain", nil, harness.Bearer)
+	for _, name := range []string{"x\r\nX-User: admin\r\nA:b", "x\r\n\r\nbody", "x\nX-User: admin", "x\rX-User: admin", "x\u0085X-User: admin", "x\u2028X-User: admin", "plain"} {
+		conn, err := net.Dial("tcp", s.MQTT(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC2\x00\x00"+mqttText("dev")+mqttText(name)+mqttText(user.JWT)))
+		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+			t.Fatalf("CONNACK %q", ack)
+		}
+		mqttSend(t, conn, mqttPacket("\x31", mqttText("m/kept")+"p"))
+		m := next(t, kept, nil)
+		if len(m.Header.Values("X-User"))+len(m.Header.Values("A")) > 0 || string(m.Data) != "p" || strings.ContainsAny(fmt.Sprint(m.Header), "\u0085\u2028\r\n") {
+			t.Errorf("%q: kept with %q, %q", name, m.Header, m.Data)
+		}
+		// A topic that would is not kept.
+		mqttSend(t, conn, mqttPacket("\x31", mqttText("m/a\u0085X-User:admin")+"p")+mqttPacket("\x31", mqttText("m/next")+"q"))
+		for m := next(t, kept, nil); m.Subject != "$MQTT.rmsgs.m.next"; m = next(t, kept, nil) {
+			if len(m.Data) > 0 && string(m.Data) != "-" && m.Header.Get("Nmqtt-RTopic") != "m/kept" {
+				t.Errorf("kept under %q: %q", m.Header.Get("Nmqtt-RTopic"), m.Data)
+			}
+		}
+		conn.Close()
+	}
+}
+
+// An answer goes where a mapping leads from its reply subject, so that one is judged too.
+func TestReplyThatIsMapped(t *testing.T) {
+	s := harness.Start(t, `
+		headers { check_replies: true }
+		accounts {
+		APP {
+			mappings: {
+				"old.*": "admin.$1"
+				"some.*": [{destination: "admin.$1", weight: 10%}, {destination: "_INBOX.mal.$1", weight: 90%}]
+				"any.*": "_INBOX.mal.{{random(4)}}"
+				"mine.*": "_INBOX.mal.$1"
+			}
+			imports: [{service: {account: SVC, subject: "far.>"}}]
+			users: [{user: owner, password: owner}, {user: svc, password: svc}
+				{user: mal, password: mal, permissions: {publish: ["svc.>", "far.>"], subscribe: ["_INBOX.mal.>", "old.>", "some.>", "any.>", "mine.>"]}}]
+		}
+		SVC { exports: [{service: "far.>"}], users: [{user: far, password: far}] }
+		}`)
+	admin := subscribedTo(t, s.Connect(t, userInfo("owner")), "admin.>")
+	for user, subject := range map[string]string{"svc": "svc.>", "far": "far.>"} {
+		nc := s.Connect(t, userInfo(user))
+		if _, err := nc.Subscribe(subject, func(m *nats.Msg) { m.Respond(m.Data) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mal := harness.Client(t, s, password("mal"))
+	mal.Sub("_INBOX.mal.>", "1")
+	for _, service := range []string{"svc.echo", "far.echo"} {
+		for _, reply := range []string{"admin.delete", "old.delete", "some.delete", "any.delete"} {
+			mal.Send("PUB %s %s 4\r\nEVIL\r\n", service, reply)
+			if line, _ := mal.Line(); !strings.HasPrefix(line, "-ERR 'Permissions Violation for Publish") {
+				t.Errorf("%s with reply %s: %q", service, reply, line)
+			}
+		}
+		mal.Send("PUB %s mine.1 4\r\nGOOD\r\n", service)
+		if m := mal.Msg(); m.Subject != "_INBOX.mal.1" || m.Payload != "GOOD" {
+			t.Errorf("%s: the answer is %+v", service, m)
+		}
+	}
+	if n, _, err := admin.Pending(); n != 0 || err != nil {
+		t.Errorf("%d answers reached admin, error %v", n, err)
+	}
+}
+
+// A session that has ended says nothing more, not by its will either, which would have its stamp.
+func TestWillOfAnEndedSession(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		headers { protected: [X-User] }
+		system_account: SYS
+		accounts { SYS {users: [{user: sys, password: sys}]}, AUTH { users: [{user: auth, password: auth}] }, APP { jetstream: enabled, users: [{user: sub, password: sub}] } }
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, sub, sys] } }`, t.TempDir(), harness.Public(t, issuer)))
+	var refuse atomic.Bool
+	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		if refuse.Load() {
+			return "", errors.New("session ended")
+		}
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience, uc.Name = "APP", req.ConnectOptions.Username
+		uc.Expires = time.Now().Add(10 * time.Minute).Unix()
+		return claim.Encode(uc, &claim.Claim{Headers: []claim.Header{{Name: "X-User", Values: []string{uc.Name}}}}, issuer)
+	}}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	sys := s.Connect(t, userInfo("sys"))
+	sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "t.>")
+	for user, end := range map[string]func(net.Conn){
+		"kicked":  func(net.Conn) { request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"kicked","kick":true}`) },
+		"refused": func(net.Conn) { request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"refused"}`) },
+		"lost":    func(conn net.Conn) { conn.Close() },
+	} {
+		refuse.Store(false)
+		conn, err := net.Dial("tcp", s.MQTT(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(user)+mqttText("t/will/"+user)+mqttText("last")+mqttText(user)+mqttText("pw")))
+		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+			t.Fatalf("CONNACK %q", ack)
+		}
+		refuse.Store(true)
+		end(conn)
+		if user != "lost" {
+			s.WaitLog(t, "Publish Refused - Subject \"t.will."+user+"\": the session of the connection has ended")
+		}
+	}
+	if m := next(t, sub, nil); m.Subject != "t.will.lost" || m.Header.Get("X-User") != "lost" {
+		t.Errorf("%s with %v", m.Subject, m.Header)
+	}
+	if n, _, err := sub.Pending(); n > 0 || err != nil {
+		t.Errorf("%d messages more, error %v", n, err)
+	}
+}
