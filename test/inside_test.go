@@ -403,3 +403,31 @@ func TestInsideScopedIsRefused(t *testing.T) {
 		t.Errorf("log:\n%s", s.Text())
 	}
 }
+
+// An upgrade request with more than is forwarded is refused at once, and says why; what is not listed may be as long
+// as the web server allows.
+func TestTooLongToBeForwarded(t *testing.T) {
+	s, bucket := startInside(t, "")
+	login(t, bucket, "cookie1", alice())
+	sub := subscriber(t, s, password("backend"))
+	for name, header := range map[string]http.Header{
+		"User-Agent":   {"User-Agent": {strings.Repeat("u", 9<<10)}, "Cookie": {"sid=cookie1"}},
+		"theme":        {"Cookie": {"sid=cookie1; theme=" + strings.Repeat("t", 9<<10)}},
+		"(User-Agent)": {"User-Agent": {strings.Repeat("u", 900<<10)}, "Cookie": {"sid=cookie1"}},
+	} {
+		mark := s.Mark()
+		raw, err := browser(t, s, header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Connect(harness.Nobody)
+		mark.WaitLog(t, `refused .*upgrade request: too long to be forwarded: .*`+strings.Trim(name, "()")+`.*at most 8192 bytes`)
+	}
+	header := cookies("sid=cookie1", "other="+strings.Repeat("o", 100<<10))
+	header.Set("X-Other", strings.Repeat("o", 100<<10))
+	raw := mustBrowse(t, s, header, harness.Nobody)
+	raw.Pub("t.x", "payload")
+	if m := sub.Msg(); !strings.Contains(m.Header, "X-User: alice") {
+		t.Errorf("stamped %q", m.Header)
+	}
+}

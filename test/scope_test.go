@@ -1,6 +1,8 @@
 package test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
@@ -53,5 +55,60 @@ func TestScopedKey(t *testing.T) {
 			expectRefused(t, s, tc.user.Credential)
 			mark.WaitLog(t, "Headers Refused: .*"+tc.log)
 		})
+	}
+}
+
+// signingKeys changes the list of signing keys in an account's JWT.
+func signingKeys(t *testing.T, op *harness.Operator, acc *harness.Account, edit func([]any) []any) string {
+	t.Helper()
+	return harness.Resign(t, acc.JWT(t), op.Key, func(payload map[string]any) {
+		nats := payload["nats"].(map[string]any)
+		nats["signing_keys"] = edit(nats["signing_keys"].([]any))
+	})
+}
+
+// A signing key that stands in the account JWT with a scope and without one signs for nobody: the server takes whichever
+// stands last.
+func TestSigningKeyStandsTwice(t *testing.T) {
+	for name, twice := range map[string]func(scope any, key string) []any{
+		"scope, plain": func(scope any, key string) []any { return []any{scope, key} },
+		"plain, scope": func(scope any, key string) []any { return []any{key, scope} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			op := harness.NewOperator(t)
+			acc := op.Account(t, "APP")
+			key := acc.ScopedKey(t, map[string]any{"A": "template"})
+			s := harness.Start(t, op.PushConf(t))
+			acc.PushJWT(t, s, signingKeys(t, op, acc, func(keys []any) []any { return twice(keys[0], harness.Public(t, key)) }))
+			for log, user := range map[string]*harness.User{
+				"scoped signing key|stands twice":             acc.UserBy(t, key, "own", header("A", "mine"), harness.Scoped),
+				"signing key stands twice in the account JWT": acc.UserBy(t, key, "none", nil, harness.Scoped),
+			} {
+				mark := s.Mark()
+				expectRefused(t, s, user.Credential)
+				mark.WaitLog(t, "Headers Refused: .*("+log+")")
+			}
+		})
+	}
+}
+
+// An account JWT whose templates lose their headers to a misspelled key is named in the log, once for all connections.
+func TestMisspelledTemplateIsLogged(t *testing.T) {
+	op := harness.NewOperator(t)
+	acc := op.Account(t, "APP")
+	key := acc.ScopedKey(t, nil)
+	s := harness.Start(t, op.PushConf(t))
+	acc.PushJWT(t, s, signingKeys(t, op, acc, func(keys []any) []any {
+		scope := keys[0].(map[string]any)
+		scope["headers"] = map[string]any{"A": "SECRET"}
+		scope["template"].(map[string]any)["Header_s"] = map[string]any{"A": "SECRET"}
+		return keys
+	}))
+	for i := range 3 {
+		harness.Client(t, s, acc.UserBy(t, key, fmt.Sprint("user", i), nil, harness.Scoped).Credential)
+	}
+	s.WaitLog(t, `JWT of account "`+acc.ID()+`" has keys that are not read .*"headers", "Header_s"`)
+	if n := strings.Count(s.Text(), "keys that are not read"); n != 1 || strings.Contains(s.Text(), "SECRET") {
+		t.Errorf("%d warnings", n)
 	}
 }

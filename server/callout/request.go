@@ -25,11 +25,13 @@ type request struct {
 	userNkey string        // the key that the answer must be for
 	xkey     string        // public key that the answer is encrypted to; empty: it is not
 	patience time.Duration // of the server, from when it sent the request
+	tooLong  []string      // headers and cookies that were too long to be forwarded
 }
 
 var (
 	errNotEncrypted = errors.New("request is not encrypted; is the xkey missing in the server's auth_callout block, or in the account's JWT?")
 	errNoXKey       = errors.New("request is encrypted, but the handler has no xkey")
+	errTooLong      = errors.New("too long to be forwarded")
 	errNotServer    = errors.New("request is not signed by the server that it names")
 )
 
@@ -56,8 +58,18 @@ func (k *keys) read(m *nats.Msg) (*request, error) {
 		return nil, errNotServer
 	}
 	r := &request{userNkey: claims.UserNkey, xkey: from, patience: patience(claims)}
-	r.Request = understand(claims)
+	told, _ := forwarded.FromTags(claims.Tags)
+	r.Request, r.tooLong = understand(claims, told), told.TooLong
 	return r, nil
+}
+
+// complete tells what of the upgrade request is missing. Without a header that a proxy sets, or the cookie of another
+// source, a connection could pass for one that it is not.
+func (r *request) complete() error {
+	if len(r.tooLong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("upgrade request: %w: %q; at most %d bytes each, %d together", errTooLong, r.tooLong, forwarded.MaxField, forwarded.MaxAll)
 }
 
 // patience is how long the server waits. Both times are the server's, in whole
@@ -69,9 +81,8 @@ func patience(claims *jwt.AuthorizationRequestClaims) time.Duration {
 	return max(time.Duration(claims.Expires-claims.IssuedAt)*time.Second, time.Second)
 }
 
-func understand(claims *jwt.AuthorizationRequestClaims) session.Request {
-	client, server, told := &claims.ClientInformation, &claims.Server, forwarded.Request{}
-	told, _ = forwarded.FromTags(claims.Tags)
+func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Request {
+	client, server := &claims.ClientInformation, &claims.Server
 	return session.Request{
 		Credential: credential(claims, told),
 		ServerID:   server.ID, ServerName: server.Name, Cluster: server.Cluster,

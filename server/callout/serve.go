@@ -150,7 +150,7 @@ func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 // session cannot be looked up now: the server asks again when it gets no answer.
 func certain(err error) bool {
 	var refusal *grant.Refusal
-	return err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, session.ErrUnknown) || errors.Is(err, ErrKind) || errors.As(err, &refusal)
+	return err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, session.ErrUnknown) || errors.Is(err, ErrKind) || errors.Is(err, errTooLong) || errors.As(err, &refusal)
 }
 
 // errFault is for faults of ours. They must not end the server that the handler may
@@ -164,6 +164,9 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 			v, token, err = nil, "", session.Fault(errFault)
 		}
 	}()
+	if err = r.complete(); err != nil {
+		return nil, "", err
+	}
 	if v, err = h.Judge(ctx, &r.Request); err != nil {
 		return nil, "", err
 	}

@@ -8,8 +8,8 @@ const (
 	keyTemplate    = "template"
 )
 
-// scope is one element of an account JWT's signing_keys that is an object
-// (jwt/v2, signingkeys.go, UserScope).
+// scope is one element of an account JWT's signing_keys: an object (jwt/v2,
+// signingkeys.go, UserScope), or a string, which is a key without a scope.
 type scope struct {
 	keys      []string
 	template  place
@@ -53,7 +53,7 @@ func FromAccountJWT(token, signingKey string, l Limits) (*Claim, error) {
 }
 
 // oneScope returns the claim of the only scope of a key. jwt/v2 lets the last
-// of several win, and with it perhaps a scope without the claim.
+// of several win, and with it perhaps a scope without the claim, or no scope.
 func oneScope(scopes []*scope, around Errors, l Limits) (*Claim, error) {
 	for _, s := range scopes {
 		if !s.template.found() {
@@ -68,13 +68,19 @@ func oneScope(scopes []*scope, around Errors, l Limits) (*Claim, error) {
 	return nil, nil
 }
 
-// scopes calls each for every object of the list that is the next value.
+// scopes calls each for every object and string of the list that is the next value.
 func (r *reader) scopes(each func(*scope)) error {
 	if !r.accept('[') {
 		return r.skip()
 	}
 	return r.items(func() error {
 		s := &scope{}
+		if r.peek() == '"' {
+			n, err := r.value(0)
+			s.keys = []string{n.text}
+			each(s)
+			return err
+		}
 		err := r.inObject(func(key []byte) error { return s.member(r, key) })
 		each(s)
 		return err

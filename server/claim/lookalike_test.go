@@ -30,3 +30,19 @@ func TestLookalikes(t *testing.T) {
 		t.Errorf("%d keys", n)
 	}
 }
+
+func TestAccountLookalikes(t *testing.T) {
+	for _, tt := range []struct{ payload, want string }{
+		{`{"nats":{"signing_keys":["A",{"key":"B","template":{"headers":{"Header":"x"},"header_permissions":{}}}],"mappings":{"header.a":[]}}}`, ""},
+		{`{"nats":{"signing_keys":[{"template":{"header":{"A":"SECRET"}}}]}}`, `"header"`},
+		{`{"nats":{"signing_keys":[{"template":{"Header_s":{"A":"SECRET"},"pub":{"headers":1}}}]}}`, `"Header_s" "headers"`},
+		{`{"nats":{"signing_keys":[{"headers":{"A":"SECRET"},"template":{}}]}}`, `"headers"`},
+		{`{"headers":{"A":"SECRET"},"nats":{"header_permissions":{},"x":{"header":1}}}`, `"headers" "header_permissions"`},
+		{`{"nats":{"signing_keys":[{"template":{"header":1}}]}`, ""},
+		{`{"nats":{"signing_keys":{"header":1}},"x":"header"}`, ""},
+	} {
+		if got := strings.Join(AccountLookalikes(rawToken(tt.payload)), " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.payload, got, tt.want)
+		}
+	}
+}

@@ -13,7 +13,7 @@ const masked = `"***"`
 // Redact returns a JWT fit for logs and monitoring: each value under a
 // "headers" key, at any depth and in any case, is replaced by "***", so that
 // the claim of a user and of a scope's template are masked, valid or not; so
-// are those of a JWT that is held under a "jwt" key, as authorization requests
+// are the values of keys that seem meant for it (Lookalikes), and those of a JWT that is held under a "jwt" key, as authorization requests
 // and responses hold one. A JWT so changed loses its signature, and its id, which
 // some issuers (jwt.js) hash from all that it says: with them, somebody could
 // try out values. A JWT without the claim is returned as it is, "" for what is
@@ -98,8 +98,8 @@ func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 		if m == nil {
 			return false, nil
 		}
-		if c := r.peek(); c == '{' && isKey(key, keyJWT) {
-			return false, nil // no JWT: what is in it is masked by its own keys
+		if object := r.peek() == '{'; object && isKey(key, keyJWT) || !object && isKey(key, keyMappings) {
+			return false, nil // no JWT, and no mappings: what is in it is masked by its own keys
 		}
 		start := r.pos // white space stays
 		value := &reader{data: data, pos: start}
@@ -121,13 +121,18 @@ func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 type mask func(raw []byte) []byte
 
 // masking notes whether anything but an id is masked: without, a JWT stays as it is.
-type masking struct{ changed bool }
+type masking struct {
+	changed  bool
+	subjects bool // keys are subjects, whose first word may be anything
+}
 
 // of returns how the value of key is masked, nil when it is not.
 func (m *masking) of(key []byte) mask {
 	switch {
-	case isKey(key, keyHeaders):
+	case isKey(key, keyHeaders), !m.subjects && lookalike(key) && !isKey(key, keyPermissions):
 		return m.noting(maskHeaders)
+	case !m.subjects && isKey(key, keyMappings):
+		return m.noting(maskMappings)
 	case isKey(key, keyJWT):
 		return m.noting(maskToken)
 	case isKey(key, "jti"):
@@ -162,6 +167,22 @@ func maskHeaders(raw []byte) []byte {
 		return []byte(masked)
 	}
 	return append(out, '}')
+}
+
+// keyMappings is the key of an account's mappings, whose keys are subjects.
+const keyMappings = "mappings"
+
+// maskMappings masks what is under "headers" itself.
+func maskMappings(raw []byte) []byte {
+	m := masking{subjects: true}
+	clean, ok := redactPayload(raw, m.of)
+	switch {
+	case !ok:
+		return []byte(masked)
+	case !m.changed:
+		return raw
+	}
+	return clean
 }
 
 // maskToken redacts a JWT in a JSON string. It can recurse no deeper than

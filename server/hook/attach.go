@@ -42,6 +42,8 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 		// Without the claims, which are large: what is described is all that counts.
 		rest := *info
 		rest.UserJWT, rest.UserClaims, rest.AccountJWT = "", nil, ""
+		described := described
+		described.AccountJWT = "" // Again gets the one of then
 		att.Again = func(account natsserver.AttachedAccount) (natsserver.Attachment, error) {
 			rest := rest
 			rest.AttachedAccount = account

@@ -20,11 +20,12 @@ type Hook struct {
 	readers  readers
 	forgery  forgery
 	// Warnings about claims.
-	leftOut, lookalikes notices
-	warned              atomic.Pointer[policy.Rules]
-	peers               peers
-	reported            lastReported // of account updates that lose headers
-	callout             calloutHook
+	leftOut, lookalikes, accountLookalikes notices
+
+	warned   atomic.Pointer[policy.Rules]
+	peers    peers
+	reported lastReported // of account updates that lose headers
+	callout  calloutHook
 
 	renewing sync.Once
 	renewals *renewer

@@ -46,6 +46,9 @@ func (h *Hook) notice(info *natsserver.AttachInfo, grant *policy.Grant) {
 	if len(grant.Lookalikes) > 0 && h.lookalikes.allow(info.Account, time.Now()) {
 		info.Server.Warnf("cid:%d - User JWT in account %q has keys that are not read and seem meant for headers or header_permissions: %s", info.CID, info.Account, strings.Join(grant.Lookalikes, ", "))
 	}
+	if len(grant.AccountLookalikes) > 0 && h.accountLookalikes.allow(info.Account, time.Now()) {
+		info.Server.Warnf("JWT of account %q has keys that are not read and seem meant for headers or header_permissions in the template of a scope: %s", info.Account, strings.Join(grant.AccountLookalikes, ", "))
+	}
 }
 
 // maxShownNames is how many names a warning shows.

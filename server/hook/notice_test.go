@@ -50,6 +50,14 @@ func TestWarningsAboutClaimsAreLimited(t *testing.T) {
 	if len(log.warnings) != 3 || !strings.Contains(log.warnings[2], `"header"`) {
 		t.Errorf("warnings %q", log.warnings[2:])
 	}
+	for range 20 {
+		for _, account := range []string{"B", "C"} {
+			h.notice(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: account}}, &policy.Grant{AccountLookalikes: []string{`"Header_s"`}})
+		}
+	}
+	if len(log.warnings) != 5 || !strings.Contains(log.warnings[3], `account "B"`) || !strings.Contains(log.warnings[4], `account "C"`) || !strings.Contains(log.warnings[4], `"Header_s"`) {
+		t.Errorf("warnings %q", log.warnings[3:])
+	}
 	var n notices
 	for i := range 2 * maxNotices {
 		n.allow(fmt.Sprint(i), time.Now())

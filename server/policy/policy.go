@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/nats-io/jwt/v2"
 
@@ -60,14 +59,19 @@ type Grant struct {
 	Names        []string     // stamped names, as spelled
 	LeftOut      []string     // names of its claim that are bound to other accounts
 	Claimed      bool         // its user JWT, or the scope of that, has a claim
-	Lookalikes   []string     // keys of its user JWT that seem meant for a claim and are not read
+	// Keys of its user JWT, and of its account JWT, that seem meant for a claim and are not read.
+	Lookalikes, AccountLookalikes []string
 }
 
 // For returns what c gets. An error refuses the connection; it names headers, never
 // values.
 func (r *Rules) For(c Conn) (*Grant, error) {
 	r = r.orDefault()
-	cl, err := r.claim(c)
+	var account *accountScopes
+	if c.AccountJWT != "" && c.UserJWT != "" {
+		account = scopes.of(c.Account, c.AccountJWT)
+	}
+	cl, err := r.claim(c, account)
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +85,9 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	g := &Grant{CheckReplies: r.CheckReplies, Claimed: claimed}
 	if c.UserJWT != "" {
 		g.Lookalikes = claim.Lookalikes(c.UserJWT)
+	}
+	if account != nil {
+		g.AccountLookalikes = account.lookalikes
 	}
 	headers, err := r.headers(c, cl, g)
 	if err != nil {
@@ -139,9 +146,9 @@ func (r *Rules) all(c Conn) ([]claim.Header, error) {
 		return nil, nil
 	}
 	var headers []claim.Header
-	room := claim.MaxLimits.MaxBytes
+	x := newExpansion(c.Vars)
 	for _, h := range r.All.Headers {
-		e, err := c.Vars.expandHeader(h, &room)
+		e, err := x.header(h)
 		if errors.Is(err, ErrTemplateEmpty) {
 			continue
 		}
@@ -196,7 +203,7 @@ func (r *Rules) strip(c Conn, permitted []string) []*stamp.NameSet {
 	return slices.DeleteFunc(sets, (*stamp.NameSet).Empty)
 }
 
-func (r *Rules) claim(c Conn) (*claim.Claim, error) {
+func (r *Rules) claim(c Conn, account *accountScopes) (*claim.Claim, error) {
 	if c.UserJWT == "" {
 		if c.User == nil {
 			return nil, nil
@@ -208,17 +215,34 @@ func (r *Rules) claim(c Conn) (*claim.Claim, error) {
 		return expand(c.User, c.Vars, r.Limits)
 	}
 	cl, err := claim.FromUserJWT(c.UserJWT, r.Limits)
-	if err != nil || !c.Scoped {
-		return cl, err
+	if err != nil {
+		return nil, err
 	}
-	if cl != nil {
+	if c.Scoped && cl != nil {
 		return nil, ErrScoped
 	}
-	tmpl, err := scopes.template(c.AccountJWT, c.SigningKey, r.Limits)
+	tmpl, err := r.template(c, account)
 	if err != nil {
 		return nil, fmt.Errorf("template of the signing key's scope: %w", err)
 	}
+	if !c.Scoped {
+		return cl, nil
+	}
 	return expand(tmpl, c.Vars, r.Limits)
+}
+
+// template is that of the scope of c's signing key, or nil. A key can have a scope with a template in the account JWT
+// without Scoped: where it stands there as a key without a scope too, the server takes that one. Then nobody knows
+// which was meant.
+func (r *Rules) template(c Conn, account *accountScopes) (*claim.Claim, error) {
+	if account == nil {
+		return nil, nil
+	}
+	tmpl, err := account.template(c.AccountJWT, c.SigningKey, r.Limits)
+	if err == nil && tmpl != nil && !c.Scoped {
+		err = claim.ErrSigningKey
+	}
+	return tmpl, err
 }
 
 // ScopeChanged tells whether a signing key's template says something else in the
@@ -238,41 +262,4 @@ func labelsChanged(before, after string) bool {
 	a, errA := jwt.DecodeAccountClaims(before)
 	b, errB := jwt.DecodeAccountClaims(after)
 	return errA != nil || errB != nil || a.Name != b.Name || !slices.Equal(a.Tags, b.Tags)
-}
-
-// scopes saves parsing the account JWT for each connection of an account.
-var scopes scopeCache
-
-// scopeCacheMax is how many templates are kept; all are dropped above it.
-const scopeCacheMax = 1024
-
-type scopeKey struct {
-	accountJWT, signingKey string
-	limits                 claim.Limits
-}
-
-type scopeCache struct {
-	mu        sync.Mutex
-	templates map[scopeKey]*claim.Claim
-}
-
-func (s *scopeCache) template(accountJWT, signingKey string, l claim.Limits) (*claim.Claim, error) {
-	key := scopeKey{accountJWT, signingKey, l}
-	s.mu.Lock()
-	cl, ok := s.templates[key]
-	s.mu.Unlock()
-	if ok {
-		return cl, nil
-	}
-	cl, err := claim.FromAccountJWT(accountJWT, signingKey, l)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.templates == nil || len(s.templates) >= scopeCacheMax {
-		s.templates = make(map[scopeKey]*claim.Claim)
-	}
-	s.templates[key] = cl
-	return cl, nil
 }

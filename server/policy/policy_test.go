@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -97,6 +96,9 @@ func TestStamp(t *testing.T) {
 		{"argument where none belongs", scoped(plain, `{"A":"{{name(x)}}"}`), "", ErrTemplateFunction},
 		{"tag without a name", scoped(plain, `{"A":"{{tag()}}"}`), "", ErrTemplateFunction},
 		{"template in subjects", scoped(plain, `{"A":{"value":"x","subjects":["a.{{name()}}"]}}`), "", ErrTemplateSubject},
+		{"scope of a key that is a plain one too", Conn{UserJWT: plain, SigningKey: "AK", AccountJWT: account(`{"A":"x"}`), Vars: vars}, "", claim.ErrSigningKey},
+		{"the same with a claim", Conn{UserJWT: user(`{"A":"x"}`), SigningKey: "AK", AccountJWT: account(`{"A":"x"}`), Vars: vars}, "", claim.ErrSigningKey},
+		{"plain key beside a scope", Conn{UserJWT: user(`{"A":"x"}`), SigningKey: "AZ", AccountJWT: account(`{"A":1}`), Vars: vars}, "A: x", nil},
 		{"too many lines", scoped(plain, `{"A":"`+strings.Repeat("{{tag(role)}}", 7)+`"}`), "", ErrTemplateLines},
 		{"broken template", scoped(plain, `{"A":1}`), "", claim.ErrValueForm},
 	}
@@ -167,25 +169,5 @@ func TestScopeChanged(t *testing.T) {
 		if ScopeChanged(tt.before, tt.after, "AZ") {
 			t.Errorf("%s: another key's scope changed", tt.name)
 		}
-	}
-}
-
-// The account JWT is parsed once for all its connections, and not kept for ever.
-func TestScopeCache(t *testing.T) {
-	var c scopeCache
-	first, err := c.template(account(`{"A":"x"}`), "AK", claim.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, _ := c.template(account(`{"A":"x"}`), "AK", claim.Limits{}); again != first {
-		t.Error("parsed again")
-	}
-	for i := range 2 * scopeCacheMax {
-		if _, err := c.template(account(fmt.Sprintf(`{"A":"%d"}`, i)), "AK", claim.Limits{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(c.templates); n > scopeCacheMax {
-		t.Errorf("%d templates are kept", n)
 	}
 }

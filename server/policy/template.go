@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,11 +12,17 @@ import (
 // Faults of a template.
 var (
 	ErrTemplateFunction = errors.New("unknown template function")
+	ErrTemplateBraces   = errors.New("template call is not between {{ and }}")
 	ErrTemplateEmpty    = errors.New("template function has no value for this user")
 	ErrTemplateLines    = errors.New("template gives too many lines")
+	ErrTemplateTags     = errors.New("template names too many different tags")
 	ErrTemplateBytes    = errors.New("template gives more bytes than a header block can have")
 	ErrTemplateSubject  = errors.New("subjects of a header cannot be templates")
 )
+
+// maxTagNames is how many different tags of the user, and of the account, the templates of a connection may name. For
+// each all tags are looked at.
+const maxTagNames = 128
 
 // maxTemplateLines is how many lines the tags of one value may give.
 const maxTemplateLines = 64
@@ -52,8 +57,79 @@ var functions = map[string]func(Vars) string{
 	"tls-subject":     func(v Vars) string { return v.TLSSubject },
 }
 
-// templateCall is one call, with the blanks around it that upstream allows too.
-var templateCall = regexp.MustCompile(`\{\{\s*([^{}]*?)\s*\}\}`)
+// part is a piece of a template: text, or a call as it is written between its braces.
+type part struct {
+	text string
+	call bool
+}
+
+// blanks are what may stand around a call within its braces, as in upstream.
+const blanks = " \t\n\f\r"
+
+// parts cuts a template into its pieces, of which none is empty text. "{{" that begins no call is an error, and so
+// is "}}" after what reads as a call: a missing brace would put the text of the call into every message. Other
+// braces are text: values may be JSON. The cost is linear in template.
+func parts(template string) ([]part, error) {
+	var out []part
+	value := template // what is left of it
+	// A value may be secret, so the error tells the place alone.
+	broken := func(rest string) error {
+		return fmt.Errorf("%w: byte %d of the value", ErrTemplateBraces, len(template)-len(rest)+1)
+	}
+	text := func(s string) error {
+		if s == "" {
+			return nil
+		}
+		out = append(out, part{text: s})
+		if at := unopened(s); at >= 0 {
+			return broken(value[at:])
+		}
+		return nil
+	}
+	for {
+		at := strings.Index(value, "{{")
+		if at < 0 {
+			return out, text(value)
+		}
+		if strings.HasPrefix(value[at+2:], "{") {
+			at++ // of three braces the last two begin the call
+		}
+		if err := text(value[:at]); err != nil {
+			return nil, err
+		}
+		rest := value[at+2:]
+		end := strings.IndexAny(rest, "{}")
+		if end < 0 || !strings.HasPrefix(rest[end:], "}}") {
+			return nil, broken(value[at:])
+		}
+		out = append(out, part{strings.Trim(rest[:end], blanks), true})
+		value = rest[end+2:]
+	}
+}
+
+// unopened finds a call of a function that has no "{{", before a "}}". It is -1 without one.
+func unopened(text string) int {
+	for from := 0; ; {
+		before, _, found := strings.Cut(text[from:], "}}")
+		if !found {
+			return -1
+		}
+		at := strings.LastIndexAny(before, "{}") + 1
+		if _, _, err := parseCall(strings.Trim(before[at:], blanks)); err == nil {
+			return from + at
+		}
+		from += len(before) + len("}}")
+	}
+}
+
+// shortened is the beginning of a call as an error shows it.
+func shortened(text string) string {
+	const most = 64 // bytes
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
 
 // expand returns a copy of the template tmpl with its calls replaced. The result
 // is checked again, because names and tags are not made to be header values.
@@ -63,9 +139,9 @@ func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	}
 	out := &claim.Claim{Publish: tmpl.Publish, Subscribe: tmpl.Subscribe}
 	var faults claim.Errors
-	room := claim.MaxLimits.MaxBytes
+	x := newExpansion(v)
 	for _, h := range tmpl.Headers {
-		e, err := v.expandHeader(h, &room)
+		e, err := x.header(h)
 		if err != nil {
 			faults = append(faults, &claim.Error{Header: h.Name, Err: err})
 			continue
@@ -88,8 +164,12 @@ func tellsAccount(tmpl *claim.Claim) bool {
 	}
 	for _, h := range tmpl.Headers {
 		for _, v := range h.Values {
-			for _, call := range templateCall.FindAllStringSubmatch(v, -1) {
-				if strings.HasPrefix(strings.ToLower(call[1]), "account-") {
+			pieces, err := parts(v)
+			if err != nil {
+				return true // nobody knows
+			}
+			for _, p := range pieces {
+				if p.call && strings.HasPrefix(strings.ToLower(p.text), "account-") {
 					return true
 				}
 			}
@@ -98,8 +178,18 @@ func tellsAccount(tmpl *claim.Claim) bool {
 	return false
 }
 
-// expandHeader takes the bytes of its values off room.
-func (v Vars) expandHeader(h claim.Header, room *int) (claim.Header, error) {
+// expansion makes the values of one connection's headers.
+type expansion struct {
+	vars              Vars
+	room              int // bytes that are left for values
+	tags, accountTags tagFinder
+}
+
+func newExpansion(v Vars) *expansion {
+	return &expansion{vars: v, room: claim.MaxLimits.MaxBytes, tags: tagFinder{tags: v.Tags}, accountTags: tagFinder{tags: v.AccountTags}}
+}
+
+func (x *expansion) header(h claim.Header) (claim.Header, error) {
 	e := claim.Header{Name: h.Name, Subjects: h.Subjects}
 	for _, s := range h.Subjects {
 		if strings.Contains(s, "{{") {
@@ -107,60 +197,74 @@ func (v Vars) expandHeader(h claim.Header, room *int) (claim.Header, error) {
 		}
 	}
 	for _, value := range h.Values {
-		lines, err := v.expandValue(value, *room)
+		lines, err := x.value(value)
 		if err != nil {
 			return e, err
-		}
-		for _, line := range lines {
-			*room -= len(line)
 		}
 		e.Values = append(e.Values, lines...)
 	}
 	return e, nil
 }
 
-// expandValue returns one line for each combination of the tags in value. It stops when they have more bytes than
-// room: names and tags are as long as somebody likes.
-func (v Vars) expandValue(value string, room int) ([]string, error) {
-	lines := []string{""}
-	for {
-		at := templateCall.FindStringSubmatchIndex(value)
-		if at == nil {
-			return combine(lines, []string{value}, room)
+// value returns one line for each combination of the tags in a template, and takes their bytes off x.room. Names and
+// tags are as long as somebody likes, so the size is known before anything is written: the cost is linear in the
+// template and in what it gives.
+func (x *expansion) value(template string) ([]string, error) {
+	pieces, err := parts(template)
+	if err != nil {
+		return nil, err
+	}
+	// For each piece its values, and how many lines follow each other with the same one of them.
+	choices := make([][]string, len(pieces))
+	count := 1
+	for i, p := range pieces {
+		choices[i] = []string{p.text}
+		if p.call {
+			if choices[i], err = x.call(p.text); err != nil {
+				return nil, err
+			}
 		}
-		found, err := v.call(value[at[2]:at[3]])
-		if err != nil {
-			return nil, err
+		if count *= len(choices[i]); count > maxTemplateLines {
+			return nil, errTooManyLines
 		}
-		if lines, err = combine(lines, []string{value[:at[0]]}, room); err != nil {
-			return nil, err
+	}
+	for _, values := range choices {
+		for _, v := range values {
+			if x.room -= len(v) * (count / len(values)); x.room < 0 {
+				return nil, ErrTemplateBytes
+			}
 		}
-		if lines, err = combine(lines, found, room); err != nil {
-			return nil, err
-		}
-		value = value[at[1]:]
+	}
+	lines := make([]string, count)
+	for i := range lines {
+		lines[i] = combination(choices, count, i)
+	}
+	return lines, nil
+}
+
+// combination is the i-th of count lines. The last choice changes from line to line, the first one least often.
+func combination(choices [][]string, count, i int) string {
+	size := 0
+	each(choices, count, i, func(v string) { size += len(v) })
+	var b strings.Builder
+	b.Grow(size)
+	each(choices, count, i, func(v string) { b.WriteString(v) })
+	return b.String()
+}
+
+func each(choices [][]string, count, i int, do func(string)) {
+	for _, values := range choices {
+		count /= len(values)
+		do(values[i/count])
+		i %= count
 	}
 }
 
-func combine(lines, ends []string, room int) ([]string, error) {
-	if len(lines)*len(ends) > maxTemplateLines {
-		return nil, fmt.Errorf("%w: more than %d", ErrTemplateLines, maxTemplateLines)
-	}
-	out := make([]string, 0, len(lines)*len(ends))
-	for _, line := range lines {
-		for _, end := range ends {
-			if room -= len(line) + len(end); room < 0 {
-				return nil, ErrTemplateBytes
-			}
-			out = append(out, line+end)
-		}
-	}
-	return out, nil
-}
+var errTooManyLines = fmt.Errorf("%w: more than %d", ErrTemplateLines, maxTemplateLines)
 
 // call returns the values of one function. None is an error: an empty header
 // could pass for a missing one.
-func (v Vars) call(fn string) ([]string, error) {
+func (x *expansion) call(fn string) ([]string, error) {
 	name, arg, err := parseCall(fn)
 	if err != nil {
 		return nil, err
@@ -168,14 +272,17 @@ func (v Vars) call(fn string) ([]string, error) {
 	var values []string
 	switch name {
 	case "tag":
-		values = tagged(v.Tags, arg)
+		values, err = x.tags.find(arg)
 	case "account-tag":
-		values = tagged(v.AccountTags, arg)
+		values, err = x.accountTags.find(arg)
 	default:
-		values = []string{functions[name](v)}
+		values = []string{functions[name](x.vars)}
+	}
+	if err != nil {
+		return nil, err
 	}
 	if len(values) == 0 || slices.Contains(values, "") {
-		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, fn)
+		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, shortened(fn))
 	}
 	return values, nil
 }
@@ -187,7 +294,7 @@ func parseCall(fn string) (name, arg string, err error) {
 	name = strings.ToLower(name)
 	takesArg := name == "tag" || name == "account-tag"
 	if _, known := functions[name]; !ok || !strings.HasSuffix(fn, ")") || !known && !takesArg || takesArg != (arg != "") {
-		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, fn)
+		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, shortened(fn))
 	}
 	return name, arg, nil
 }
@@ -210,10 +317,14 @@ func CheckTemplates(cl *claim.Claim) error {
 // checkTemplate tells what is wrong with the values of a template whatever the connection.
 func checkTemplate(h claim.Header) error {
 	for _, value := range h.Values {
-		for _, call := range templateCall.FindAllStringSubmatch(value, -1) {
-			if _, _, err := parseCall(call[1]); err != nil {
-				return &claim.Error{Header: h.Name, Err: err}
+		pieces, err := parts(value)
+		for _, p := range pieces {
+			if p.call && err == nil {
+				_, _, err = parseCall(p.text)
 			}
+		}
+		if err != nil {
+			return &claim.Error{Header: h.Name, Err: err}
 		}
 	}
 	for _, s := range h.Subjects {
@@ -224,14 +335,32 @@ func checkTemplate(h claim.Header) error {
 	return nil
 }
 
-// tagged returns the values of the tags with the given name. jwt/v2 keeps tags
-// in lower case.
-func tagged(tags []string, name string) []string {
+// tagFinder finds tags by name, for each name once.
+type tagFinder struct {
+	tags  []string
+	found map[string][]string // by name, in lower case
+}
+
+// find returns the values of the tags with the given name, in the order of the tags. jwt/v2 keeps tags in lower case.
+func (t *tagFinder) find(name string) ([]string, error) {
+	name = strings.ToLower(name)
+	if values, known := t.found[name]; known {
+		return values, nil
+	}
+	if len(t.found) == maxTagNames {
+		return nil, fmt.Errorf("%w: more than %d", ErrTemplateTags, maxTagNames)
+	}
 	var values []string
-	for _, t := range tags {
-		if v, ok := strings.CutPrefix(t, strings.ToLower(name)+":"); ok {
-			values = append(values, v)
+	for _, tag := range t.tags {
+		if v, ok := strings.CutPrefix(tag, name+":"); ok {
+			if values = append(values, v); len(values) > maxTemplateLines {
+				return nil, errTooManyLines
+			}
 		}
 	}
-	return values
+	if t.found == nil {
+		t.found = map[string][]string{}
+	}
+	t.found[name] = values
+	return values, nil
 }

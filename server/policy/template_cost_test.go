@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,5 +30,31 @@ func TestExpansionIsBounded(t *testing.T) {
 		} else {
 			before = now
 		}
+	}
+}
+
+// Each line is written once: what a template of many calls allocates grows as the bytes that it gives.
+func TestExpansionIsLinear(t *testing.T) {
+	v := Vars{Name: "n"}
+	for i := range maxTemplateLines {
+		v.Tags = append(v.Tags, fmt.Sprintf("a:%02d", i))
+	}
+	allocated := func(n int) int64 {
+		tmpl := &claim.Claim{Headers: []claim.Header{{Name: "X", Values: []string{"{{tag(a)}}" + strings.Repeat("{{name()}}", n)}}}}
+		return testing.Benchmark(func(b *testing.B) {
+			for range b.N {
+				if _, err := expand(tmpl, v, claim.MaxLimits); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}).AllocedBytesPerOp()
+	}
+	before := allocated(100)
+	for n := 200; n <= 800; n *= 2 {
+		now := allocated(n)
+		if now > before*5/2 {
+			t.Errorf("%d calls allocate %d bytes, half of them %d", n, now, before)
+		}
+		before = now
 	}
 }

@@ -115,6 +115,12 @@ var inputs = []input{
 	{"json-backslashes", repeated(`{"headers":{"A":"`, `\\`, `"}}`)},
 	{"json-surrogates", repeated(`{"headers":{"A":"`, `\ud834`, `"}}`)},
 	{"json-look-alikes", names(`{"nats":{`, `"header%d":{}`, `}}`)},
+	{"json-scopes", names(`{"nats":{"signing_keys":[`, `{"key":"A%d","template":{"headers":{"A":"x"}}}`, `]}}`)},
+	{"json-same-scopes", repeated(`{"nats":{"signing_keys":["AK"`, `,{"key":"AK","template":{"headers":{"A":"x"}}}`, `]}}`)},
+	{"json-scope-keys", repeated(`{"nats":{"signing_keys":[{"key":"AK"`, `,"key":"AK"`, `}]}}`)},
+	{"json-scope-look-alikes", names(`{"nats":{"signing_keys":[{"template":{`, `"header%d":{}`, `}}]}}`)},
+	{"json-mappings", repeated(`{"nats":`, `{"mappings":`, ``)},
+	{"json-closed-mappings", closedMappings},
 	{"json-digits", repeated(`{"headers":`, `1`, `}`)},
 	{"json-spaces", repeated(`{"headers":`, ` `, `{}}`)},
 	{"tokens", repeated("", "eyJ", "")},
@@ -152,6 +158,12 @@ func random(n int) []input {
 		made[i] = input{"repeated:" + url.QueryEscape(fmt.Sprintf("%q, %q, %q", begin, part, end)), repeated(begin, part, end)}
 	}
 	return made
+}
+
+// closedMappings are mappings in mappings.
+func closedMappings(size int) string {
+	n := size / len(`{"mappings":}`)
+	return strings.Repeat(`{"mappings":`, n) + `{"headers":1}` + strings.Repeat("}", n)
 }
 
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -205,6 +217,8 @@ func functions() []function {
 		{"stamp.MaskBlock", func(in string) { stamp.MaskBlock(nil, []byte(in)) }},
 		{"claim.FromUserJWT", func(in string) { claim.FromUserJWT(token(in), claim.MaxLimits) }},
 		{"claim.Lookalikes", func(in string) { claim.Lookalikes(token(in)) }},
+		{"claim.FromAccountJWT", func(in string) { claim.FromAccountJWT(token(in), "AK", claim.MaxLimits) }},
+		{"claim.AccountLookalikes", func(in string) { claim.AccountLookalikes(token(in)) }},
 		{"claim.Redact", func(in string) { claim.Redact(token(in)) }},
 		{"claim.RedactText", func(in string) { claim.RedactText([]byte(in)) }},
 		{"claim.FromConfig", func(in string) { claim.FromConfig(map[string]any{in: in}, nil, claim.MaxLimits) }},
@@ -217,10 +231,30 @@ func functions() []function {
 		{"policy.For-JWT", func(in string) {
 			rules.For(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
 		}},
+		{"policy.For-account", func(in string) {
+			rules.For(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
+		}},
 		{"policy.For-tags", func(in string) {
 			with := vars
 			with.Tags = strings.Split(in, ",")
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}"}}}}
+			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+		}},
+		{"policy.For-tag-calls", func(in string) {
+			with := vars
+			with.Tags = append(strings.Split(in, ","), "a:v")
+			for i := range len(in) / 16 {
+				with.Tags = append(with.Tags, fmt.Sprintf("t%d:v", i))
+			}
+			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{calls(len(in))}}}}
+			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+		}},
+		{"policy.For-lines", func(in string) {
+			with := vars
+			for i := range 64 {
+				with.Tags = append(with.Tags, fmt.Sprint("a:", i))
+			}
+			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}" + in}}}}
 			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
 		{"forwarded.Pick", func(in string) {
@@ -234,6 +268,15 @@ func functions() []function {
 		{"quadratic", quadratic},
 		{"quadratic-search", quadraticSearch},
 	}
+}
+
+// calls is a template of that size with calls of one tag and of many others.
+func calls(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, "{{tag(a)}}{{tag(t%d)}}", i)
+	}
+	return b.String()
 }
 
 // token is a JWT with that payload, whose signature nobody looks at here.

@@ -94,9 +94,15 @@ func (o *Operator) conf(t testing.TB, resolver string) string {
 // Push gives the server (started with PushConf) the account as it is now.
 func (a *Account) Push(t testing.TB, s *Server) {
 	t.Helper()
+	a.PushJWT(t, s, a.JWT(t))
+}
+
+// PushJWT is Push of a JWT that was changed: see Resign.
+func (a *Account) PushJWT(t testing.TB, s *Server, token string) {
+	t.Helper()
 	nc := s.Connect(t, a.operator.Sys.User(t, "pusher", nil).Options()...)
 	defer nc.Close()
-	resp, err := nc.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(a.JWT(t)), Timeout)
+	resp, err := nc.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(token), Timeout)
 	if err != nil {
 		t.Fatalf("push account %s: %v", a.Name, err)
 	}

@@ -25,7 +25,18 @@ type Request struct {
 	Renewal bool                `json:"renewal,omitempty"`
 	Headers map[string][]string `json:"headers,omitempty"`
 	Cookies map[string]string   `json:"cookies,omitempty"`
+	// TooLong names the headers and cookies that the list names and the bounds leave out. They were sent, so a
+	// handler must not take them for absent.
+	TooLong []string `json:"too_long,omitempty"`
 }
+
+// What is forwarded is kept as long as the connection lives, and an authorization request is of 1 MiB at most. So what
+// is longer is left out. Lengths are those of RFC 9113, section 6.5.2: a line's name and value, and 32 bytes.
+const (
+	MaxField = 8 << 10  // bytes of one header or cookie
+	MaxAll   = 32 << 10 // bytes of all together
+	perLine  = 32
+)
 
 // List names what is forwarded.
 type List struct {
@@ -35,24 +46,52 @@ type List struct {
 
 // Pick returns what of an upgrade request the list names. A cookie that came
 // more than once is left out: a page of a sibling domain can set a second one with
-// the name of ours (cookie tossing), and nothing tells which is which.
+// the name of ours (cookie tossing), and nothing tells which is which. A header or a
+// cookie above the bounds is left out as a whole, never cut.
 func (l List) Pick(r *http.Request) Request {
 	var out Request
-	for _, name := range l.Headers {
-		if values := r.Header.Values(name); len(values) > 0 {
-			if out.Headers == nil {
-				out.Headers = map[string][]string{}
-			}
-			out.Headers[http.CanonicalHeaderKey(name)] = values
+	room := MaxAll
+	fits := func(name string, values ...string) bool {
+		size := 0
+		for _, v := range values {
+			size += len(name) + len(v) + perLine
 		}
+		if size > MaxField || size > room {
+			out.TooLong = append(out.TooLong, name)
+			return false
+		}
+		room -= size
+		return true
+	}
+	for _, name := range l.Headers {
+		name = http.CanonicalHeaderKey(name)
+		values := r.Header.Values(name)
+		if len(values) == 0 || !fits(name, values...) {
+			continue
+		}
+		if out.Headers == nil {
+			out.Headers = map[string][]string{}
+		}
+		out.Headers[name] = cloned(values)
 	}
 	for _, name := range l.Cookies {
-		if value, ok := OnlyCookie(r, name); ok {
-			if out.Cookies == nil {
-				out.Cookies = map[string]string{}
-			}
-			out.Cookies[name] = value
+		value, ok := OnlyCookie(r, name)
+		if !ok || !fits(name, value) {
+			continue
 		}
+		if out.Cookies == nil {
+			out.Cookies = map[string]string{}
+		}
+		out.Cookies[name] = strings.Clone(value)
+	}
+	return out
+}
+
+// cloned are values that do not hold the request's memory.
+func cloned(values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = strings.Clone(v)
 	}
 	return out
 }

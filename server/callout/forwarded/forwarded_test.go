@@ -3,6 +3,9 @@ package forwarded
 import (
 	"net/http"
 	"reflect"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -26,9 +29,67 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// A header or cookie above the bounds is left out as a whole, and named; the rest is as it came.
+func TestPickIsBounded(t *testing.T) {
+	list := List{Headers: []string{"a", "B", "C", "D", "E"}, Cookies: []string{"s", "t"}}
+	fitting := func(name string) string { return strings.Repeat("v", MaxField-perLine-len(name)) }
+	for name, tt := range map[string]struct {
+		header  http.Header
+		tooLong []string
+		kept    int
+	}{
+		"header fits":               {http.Header{"A": {fitting("A")}}, nil, 1},
+		"header is too long":        {http.Header{"A": {fitting("A") + "v"}, "B": {"b"}}, []string{"A"}, 1},
+		"two lines are too long":    {http.Header{"A": {fitting("A"), ""}}, []string{"A"}, 0},
+		"empty lines are too many":  {http.Header{"A": make([]string, MaxField/perLine)}, []string{"A"}, 0},
+		"cookie fits":               {http.Header{"Cookie": {"s=" + fitting("s")}}, nil, 1},
+		"cookie is too long":        {http.Header{"Cookie": {"s=" + fitting("s") + "v; t=x"}}, []string{"s"}, 1},
+		"what is not listed counts": {http.Header{"X": {strings.Repeat("v", MaxAll)}, "A": {"a"}}, nil, 1},
+		"all together fit":          {http.Header{"A": {fitting("A")}, "B": {fitting("B")}, "C": {fitting("C")}, "D": {fitting("D")}}, nil, 4},
+		"all together are too long": {http.Header{"A": {fitting("A")}, "B": {fitting("B")}, "C": {fitting("C")}, "D": {fitting("D")}, "E": {""}, "Cookie": {"s=1"}}, []string{"E", "s"}, 4},
+	} {
+		got := list.Pick(upgrade(tt.header))
+		if !slices.Equal(got.TooLong, tt.tooLong) || len(got.Headers)+len(got.Cookies) != tt.kept {
+			t.Errorf("%s: too long %q, %d are kept", name, got.TooLong, len(got.Headers)+len(got.Cookies))
+		}
+		for name, values := range got.Headers {
+			if !slices.Equal(values, tt.header[name]) {
+				t.Errorf("%s: header %s is another one", name, name)
+			}
+		}
+		if again, ok := FromTags([]string{got.Tag()}); !ok || !slices.Equal(again.TooLong, tt.tooLong) {
+			t.Errorf("%s: what is too long is not told", name)
+		}
+	}
+	// JSON writes these characters in six bytes each; the tag is encoded once more in a request of 1 MiB.
+	dear := http.Header{}
+	for _, name := range []string{"A", "B", "C", "D"} {
+		dear.Set(name, strings.Repeat("<", len(fitting(name))))
+	}
+	if n := len(list.Pick(upgrade(dear)).Tag()); n > 512<<10 {
+		t.Errorf("a tag of %d bytes", n)
+	}
+}
+
+// What is kept of a request does not hold the rest of it.
+func TestPickHoldsNothingElse(t *testing.T) {
+	list := List{Cookies: []string{"s"}, Headers: []string{"A"}}
+	var kept []Request
+	for range 100 {
+		kept = append(kept, list.Pick(upgrade(http.Header{"Cookie": {"x=" + strings.Repeat("v", 100<<10) + "; s=1"}, "A": {strings.Repeat("v", 100<<10)[:10]}})))
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 8<<20 {
+		t.Errorf("%d bytes are held", m.HeapAlloc)
+	}
+	runtime.KeepAlive(kept)
+}
+
 func TestTag(t *testing.T) {
 	for _, r := range []Request{
-		{}, {FromCookie: true},
+		{}, {FromCookie: true}, {TooLong: []string{"a"}},
 		{Headers: map[string][]string{"A": {"x", "ÿ\n"}}, Cookies: map[string]string{"c": "=;, "}},
 	} {
 		got, ok := FromTags([]string{"other:tag", r.Tag()})

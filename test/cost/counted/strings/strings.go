@@ -16,6 +16,12 @@ func IndexAny(s string, chars string) int { return counted.Visit(std.IndexAny(s,
 
 func LastIndexByte(s string, c byte) int { return counted.Visit(std.LastIndexByte(s, c), len(s)) }
 
+func LastIndexAny(s string, chars string) int {
+	at := std.LastIndexAny(s, chars)
+	counted.All(len(s) - max(at, 0))
+	return at
+}
+
 func IndexFunc(s string, f func(rune) bool) int { return counted.Visit(std.IndexFunc(s, f), len(s)) }
 
 func Contains(s string, sub string) bool {
