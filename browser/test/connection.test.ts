@@ -75,3 +75,11 @@ test("what is refused of a subscription is told once", async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual([heard, denied], [[], []]);
 });
+
+test("a connection that is closed while it is made, without a word, is tried again soon", async (t) => {
+  const away: Server = (line) => (line.startsWith("CONNECT") ? undefined : willing(line));
+  const { states } = connected(t, [away, away, away, willing]);
+  await until(() => states.includes("connected: "));
+  assert.ok(states.some((state) => state.startsWith("lost")), states.join());
+  assert.ok(!states.some((state) => state.startsWith("signed-out")), states.join());
+});

@@ -62,7 +62,7 @@ func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) 
 	defer cancel()
 	link := &link{conns: map[string]*nats.Conn{}, connect: func(account string) (*nats.Conn, error) { return c.connect(ctx, cfg, account, s) }}
 	defer link.close()
-	h, err := callout.New(ctx, cfg, callout.Options{Log: slog.New(slog.DiscardHandler), Connect: link.get})
+	h, err := callout.New(ctx, cfg, callout.Options{Log: slog.New(slog.DiscardHandler), Connect: link.get, LookupsOnly: true})
 	if err != nil {
 		return nil, err
 	}

@@ -108,8 +108,10 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if cfg.HTTP != "" && !conf.IsListen(cfg.HTTP) {
 		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
 	}
+	cfg.checkRequest(n.Get("request"), faults)
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(cfg.Sessions, faults)
+	cfg.checkAddresses(faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -213,4 +215,42 @@ func parseSources(list []conf.Node, faults *conf.Faults) []session.Opener {
 		out = append(out, source)
 	}
 	return out
+}
+
+// pages is a source that listens for browsers.
+type pages interface{ ListensAt() string }
+
+// checkAddresses adds each address that two are to listen on: the second one would end the start.
+func (c *Config) checkAddresses(faults *conf.Faults) {
+	type taken struct{ by, at string }
+	var all []taken
+	if c.HTTP != "" {
+		all = append(all, taken{"http", c.HTTP})
+	}
+	for i, source := range c.sources {
+		p, ok := source.(pages)
+		if !ok {
+			continue
+		}
+		for _, other := range all {
+			if conf.SameListen(other.at, p.ListensAt()) {
+				faults.Add(c.Sessions[i].Get("listen"), "listen: the address of %s too", other.by)
+			}
+		}
+		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
+	}
+}
+
+// checkRequest adds names of cookies and header fields that can be none.
+func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
+	for _, list := range []struct {
+		field string
+		names []string
+	}{{"cookies", c.Request.Cookies}, {"headers", c.Request.Headers}} {
+		for _, name := range list.names {
+			if !session.IsToken(name) {
+				faults.Add(n.Get(list.field), "request: %s: %q cannot be a name", list.field, name)
+			}
+		}
+	}
 }

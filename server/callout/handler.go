@@ -30,6 +30,10 @@ type Options struct {
 	Renew func(forwarded.Renew) error
 	// Failed is told why an attempt to connect failed; nil: nobody wants to know. It is for Start.
 	Failed func(error)
+	// Disconnect closes a connection of a server, and returns when that is done; nil: nobody can.
+	Disconnect func(ctx context.Context, server string, client uint64) error
+	// LookupsOnly is for who asks Judge and ends then: no source serves pages or refreshes tokens.
+	LookupsOnly bool
 }
 
 // Handler answers callouts. Its methods may be called at the same time.
@@ -43,6 +47,7 @@ type Handler struct {
 	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
 	expected atomic.Pointer[string]
 	renew    func(forwarded.Renew) error
+	away     func(ctx context.Context, server string, client uint64) error
 
 	mu     sync.Mutex
 	served []*subscription
@@ -57,8 +62,11 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew}
-	env := session.Env{Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost}
+	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew, away: o.Disconnect}
+	env := session.Env{
+		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,
+		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,
+	}
 	for _, opener := range cfg.sources {
 		source, err := opener.Open(ctx, env)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
@@ -151,6 +152,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, 
 			return nil, err
 		}
 		o.Renew = p.announcer.Tell
+		o.Disconnect = disconnectBy(r.system)
 	}
 	h, err := New(ctx, cfg, o)
 	if err != nil {
@@ -199,6 +201,24 @@ func (p *Process) announce(q forwarded.Renew) error {
 		return fmt.Errorf("ask the servers: %w", err)
 	}
 	return nil
+}
+
+// disconnectBy asks a server in the system account to close one of its connections, as nats-server has it
+// ($SYS.REQ.SERVER.<id>.KICK), and waits until that is done.
+func disconnectBy(nc *nats.Conn) func(context.Context, string, uint64) error {
+	return func(ctx context.Context, server string, client uint64) error {
+		if !nkeys.IsValidPublicServerKey(server) {
+			return errNotServer
+		}
+		body, err := json.Marshal(map[string]uint64{"cid": client})
+		if err != nil {
+			return err
+		}
+		if _, err := nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+server+".KICK", body); err != nil {
+			return fmt.Errorf("ask the server to close it: %w", err)
+		}
+		return nil
+	}
 }
 
 // Ready is Handler.Ready, for a process that is connected: without its connection others may answer, and it does not.

@@ -252,12 +252,31 @@ func (h *Handler) send(a arrival, r *request, token string, refusal error) error
 	reason := ""
 	if refusal != nil {
 		reason = refusal.Error()
+		h.turnAway(r, refusal)
 	}
 	answer, err := h.cfg.keys.respond(r, token, reason)
 	if err != nil {
 		return err
 	}
 	return a.msg.Respond(answer)
+}
+
+// disconnectTime is how long the close of a connection is waited for.
+const disconnectTime = time.Second
+
+// turnAway closes a connection that cannot be judged now, before its callout is answered with the refusal. To a
+// refusal the server adds "Authorization Violation", and after two of these in a row clients give up for good unless
+// they are told otherwise. Those whose connection is just closed come again. Where it cannot be closed, the refusal
+// does that.
+func (h *Handler) turnAway(r *request, refusal error) {
+	if h.away == nil || r.Renewal || certain(refusal) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), disconnectTime)
+	defer cancel()
+	if err := h.away(ctx, r.ServerID, r.ClientID); err != nil {
+		h.log.Debug("a connection that cannot be judged now is told so", "server", r.ServerName, "client", r.ClientID, "error", err)
+	}
 }
 
 // malformed counts and logs a request that gets no answer.

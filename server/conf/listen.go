@@ -1,13 +1,57 @@
 package conf
 
-import "net"
+import (
+	"net"
+	"net/netip"
+	"strings"
+)
 
 // IsListen tells whether text is an address to listen on: a host, which may be empty, and a port by number or
 // by the name of a service. Whether this machine has the address shows when it is listened on.
 func IsListen(text string) bool {
-	_, port, err := net.SplitHostPort(text)
-	if err == nil && port != "" {
-		_, err = net.LookupPort("tcp", port)
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || port == "" || !isHost(host) {
+		return false
 	}
-	return err == nil && port != ""
+	_, err = net.LookupPort("tcp", port)
+	return err == nil
+}
+
+// isHost tells whether a host can be an address or a name; empty is all addresses.
+func isHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
+}
+
+// SameListen tells whether two addresses that IsListen takes cannot be listened on at once: the port is the same, and
+// the host, or one of them is all addresses. Names of hosts are not resolved.
+func SameListen(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil {
+		return false
+	}
+	numberA, errA := net.LookupPort("tcp", portA)
+	numberB, errB := net.LookupPort("tcp", portB)
+	if errA != nil || errB != nil || numberA != numberB || numberA == 0 {
+		return false
+	}
+	return sameHost(hostA, hostB)
+}
+
+func sameHost(a, b string) bool {
+	addrA, errA := netip.ParseAddr(a)
+	addrB, errB := netip.ParseAddr(b)
+	for _, all := range []bool{a == "", b == "", errA == nil && addrA.IsUnspecified(), errB == nil && addrB.IsUnspecified()} {
+		if all {
+			return true
+		}
+	}
+	local := func(host string, addr netip.Addr, err error) bool {
+		return strings.EqualFold(host, "localhost") || err == nil && addr == netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return strings.EqualFold(a, b) || errA == nil && errB == nil && addrA.Unmap() == addrB.Unmap() ||
+		local(a, addrA, errA) && local(b, addrB, errB)
 }

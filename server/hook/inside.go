@@ -58,7 +58,7 @@ func (in *inside) start() error {
 		return err
 	}
 	in.handler, err = callout.New(ctx, in.cfg, callout.Options{
-		Log: log, Metrics: in.hook.metrics, Connect: in.connect, Renew: in.renew,
+		Log: log, Metrics: in.hook.metrics, Connect: in.connect, Renew: in.renew, Disconnect: in.disconnect,
 	})
 	if err != nil {
 		return err
@@ -149,6 +149,16 @@ func (in *inside) connections() map[string]*nats.Conn {
 func (in *inside) renew(q forwarded.Renew) error {
 	in.hook.renew(in.server, q)
 	return nil
+}
+
+var errElsewhere = errors.New("it is another server's connection")
+
+// disconnect closes a connection of this server, where nearly all callouts are from that it answers.
+func (in *inside) disconnect(_ context.Context, server string, client uint64) error {
+	if server != in.server.ID() {
+		return errElsewhere
+	}
+	return in.server.DisconnectClientByID(client)
 }
 
 func (in *inside) probe(token string) (*nats.Conn, error) {

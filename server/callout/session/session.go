@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -162,10 +163,17 @@ func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 			faults.Add(n.Get(number.name), "%s must be 1 or more", number.name)
 		}
 	}
+	if s.Cookie != "" && !IsToken(s.Cookie) {
+		faults.Add(n.Get("cookie"), "cookie: %q cannot be the name of a cookie (RFC 6265)", s.Cookie)
+	}
 	if s.Timeout <= 0 {
 		faults.Add(n.Get("timeout"), "timeout must be more than 0")
 	}
 }
+
+// IsToken tells whether text is a token of HTTP (RFC 9110, section 5.6.2), which names of header fields and cookies
+// are. What is none matches nothing, silently.
+func IsToken(text string) bool { return (&http.Cookie{Name: text}).Valid() == nil }
 
 // Env is what the sources get from the handler.
 type Env struct {
@@ -174,6 +182,11 @@ type Env struct {
 	// It lives as long as the handler; sources do not close it.
 	Connect func(account string) (*nats.Conn, error)
 	Metrics *metrics.Set // nil: nobody wants them
+	// Cookies tells whether the configuration takes credentials of the kind Cookie.
+	Cookies bool
+	// LookupsOnly is for who asks for a session and ends then: nothing is served, and nothing is changed in a store
+	// or at a provider.
+	LookupsOnly bool
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
 	Changed func(source, key string, deleted bool)

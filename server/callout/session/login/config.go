@@ -11,12 +11,14 @@
 //	POST /logout          ends the session
 //	POST /ticket          JSON: a ticket that one connection can be made with
 //	GET  /worker.js       the script of a worker that owns the page's connection
+//	GET  /frontchannel    for the provider (OpenID Connect Front-Channel Logout 1.0)
 //	POST /backchannel     for the provider (OpenID Connect Back-Channel Logout 1.0)
 package login
 
 import (
 	"crypto/tls"
-	"net/netip"
+	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -43,6 +45,7 @@ type Config struct {
 	UserInfo       bool                 `conf:"userinfo"`        // ask the userinfo endpoint for claims, too
 	IDTokenHint    bool                 `conf:"id_token_hint"`   // the page gets the ID token at a logout
 	AccessLifetime time.Duration        `conf:"access_lifetime"` // of access tokens, where the provider does not tell
+	ResponseMode   string               `conf:"response_mode"`   // empty: the provider's default, which is query
 
 	Bucket  string `conf:"bucket,required"`
 	Account string `conf:"account"` // whose bucket it is
@@ -125,32 +128,29 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 
 // checkWeb checks what is about the browser.
 func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
-	web.CheckURL(n, "public_url", c.PublicURL, faults)
-	c.public, _ = url.Parse(c.PublicURL)
-	if c.public == nil {
-		c.public = &url.URL{}
-	}
-	if c.public.Scheme == "http" && !isLoopback(c.public.Hostname()) {
-		faults.Add(n.Get("public_url"), "public_url: must be https, or browsers send the cookie where others can read it")
-	}
-	switch {
-	case c.secure() && !strings.HasPrefix(c.CookieName, hostPrefix):
-		faults.Add(n.Get("cookie_name"), "cookie_name: must begin with %s, or other hosts of the domain can set it", hostPrefix)
-	case !c.secure():
-		c.CookieName = strings.TrimPrefix(c.CookieName, hostPrefix) // which needs TLS
+	c.checkPublicURL(n.Get("public_url"), faults)
+	c.checkCookieName(n.Get("cookie_name"), faults)
+	if c.ResponseMode != "" && c.ResponseMode != "query" && c.ResponseMode != formPost {
+		faults.Add(n.Get("response_mode"), "response_mode: query or %s", formPost)
 	}
 	if c.SameSite != "lax" && c.SameSite != "strict" {
 		faults.Add(n.Get("same_site"), "same_site: lax or strict")
 	}
 	for _, path := range []struct{ name, value string }{{"after_login", c.AfterLogin}, {"after_logout", c.AfterLogout}} {
 		if !isLocalPath(path.value) {
-			faults.Add(n.Get(path.name), "%s: must be a path", path.name)
+			faults.Add(n.Get(path.name), "%s: must be a path of at most %d bytes, in ASCII, without spaces and backslashes, that does not begin with //", path.name, maxTo)
 		}
 	}
-	for _, o := range c.Origins {
-		if u, err := url.Parse(o); err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host {
-			faults.Add(n.Get("origins"), "origins: %q is not an origin such as https://app.example", o)
+	for i, text := range c.Origins {
+		u, err := parseAddress(text)
+		if err == nil && (u.Path != "" || strings.HasSuffix(text, "/")) {
+			err = errors.New("an origin has no path and no slash at the end")
 		}
+		if err != nil {
+			faults.Add(n.Get("origins"), "origins: entry %d is not an origin such as https://app.example: %v", i+1, err)
+			continue
+		}
+		c.Origins[i] = u.String()
 	}
 	for _, d := range []struct {
 		name            string
@@ -167,35 +167,59 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	}
 }
 
+// checkPublicURL reads public_url. What it says becomes patterns of paths, an origin to compare with, and a
+// redirect URI.
+func (c *Config) checkPublicURL(at conf.Node, faults *conf.Faults) {
+	c.public = &url.URL{}
+	if c.PublicURL == "" {
+		return // it is required, and Decode has said so
+	}
+	u, err := parseAddress(c.PublicURL)
+	switch {
+	case err != nil:
+		faults.Add(at, "public_url: %v", err)
+		return
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		faults.Add(at, "public_url: must be https, or browsers send the cookie where others can read it")
+	}
+	c.public, c.PublicURL = u, u.String()
+}
+
+// maxCookieName is the length of a cookie's name, in bytes.
+const maxCookieName = 64
+
+func (c *Config) checkCookieName(at conf.Node, faults *conf.Faults) {
+	if !c.secure() {
+		c.CookieName = strings.TrimPrefix(c.CookieName, hostPrefix) // which needs TLS
+	}
+	switch {
+	case (&http.Cookie{Name: c.CookieName}).Valid() != nil || len(c.CookieName) > maxCookieName:
+		faults.Add(at, "cookie_name: expected at most %d letters, digits and - . _ (RFC 6265)", maxCookieName)
+	case c.secure() && !strings.HasPrefix(c.CookieName, hostPrefix):
+		faults.Add(at, "cookie_name: must begin with %s, or other hosts of the domain can set it", hostPrefix)
+	case c.CookieName == c.loginCookie():
+		faults.Add(at, "cookie_name: %q is the cookie of logins that were begun; choose another name", c.CookieName)
+	}
+}
+
+// loginCookie is the name of the cookie of logins that were begun. It is one for all of a browser's, so that it
+// does not matter how many there are.
+func (c *Config) loginCookie() string {
+	if c.secure() {
+		return hostPrefix + "login"
+	}
+	return "login"
+}
+
 func (c *Config) secure() bool { return c.public.Scheme == "https" }
 
 // origin is that of the pages that are served beside us.
 func (c *Config) origin() string { return c.public.Scheme + "://" + c.public.Host }
 
-func (c *Config) path(name string) string { return strings.TrimSuffix(c.public.Path, "/") + name }
+func (c *Config) path(name string) string { return c.public.Path + name }
+
+// ListensAt is the address of the pages.
+func (c *Config) ListensAt() string { return c.Listen }
 
 // InAccount is the account whose bucket it is; empty: that of the handler's own connection.
 func (c *Config) InAccount() string { return c.Account }
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
-// isLocalPath tells whether a browser stays on the origin when it is sent there. Browsers take a
-// backslash for a slash, leave out tabs and line breaks, and take two slashes for another host.
-func isLocalPath(to string) bool {
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") {
-		return false
-	}
-	for i := range len(to) {
-		if to[i] <= ' ' || to[i] == '\\' || to[i] >= 0x7f {
-			return false
-		}
-	}
-	_, err := url.Parse(to)
-	return err == nil
-}

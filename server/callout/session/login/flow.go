@@ -5,28 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
+
+	"stamp/server/callout/session/internal/openid"
 )
 
-// pending is a login that is under way. It is kept in a cookie, sealed, so that any handler can
-// end it.
-type pending struct {
-	State    string `json:"state"`
-	Nonce    string `json:"nonce"`
-	Verifier string `json:"verifier"` // PKCE, RFC 7636
-	To       string `json:"to"`
-	Expires  int64  `json:"expires"`
-}
-
-// pendingCookie is a name for each login, so that tabs do not disturb one another.
-func (s *source) pendingCookie(state string) string {
-	name := "login-" + hashed(state)[:16]
-	if s.cfg.secure() {
-		name = hostPrefix + name
-	}
-	return name
-}
-
+// login begins a login.
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
 	to := r.URL.Query().Get("to")
 	if to == "" {
@@ -36,25 +22,27 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
-	l := pending{
-		State: newSecret(), Nonce: newSecret(), Verifier: newSecret(), To: to, Expires: time.Now().Add(loginTime).Unix(),
+	s.begin(w, r, began{To: to})
+}
+
+// begin sends the browser to the provider.
+func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
+	browser := s.browserSecret(r)
+	if browser == "" {
+		browser = newSecret()
 	}
-	at, err := s.authorizationURL(r.Context(), l)
-	if err != nil {
-		s.away(w, err)
-		return
-	}
-	text, err := json.Marshal(l)
-	name := s.pendingCookie(l.State)
-	var sealed []byte
-	if err == nil {
-		sealed, err = s.cfg.keys.seal(name, text)
-	}
+	l.ID, l.Browser, l.Expires = newSecret(), hashed(browser), time.Now().Add(loginTime).Unix()
+	state, err := s.cfg.keys.sealState(l)
 	if err != nil {
 		s.broken(w, "login", err)
 		return
 	}
-	http.SetCookie(w, s.cookie(name, base64.RawURLEncoding.EncodeToString(sealed), loginTime, http.SameSiteLaxMode))
+	at, err := s.authorizationURL(r.Context(), pending{State: state, Nonce: l.derived(browser, forNonce), Verifier: l.derived(browser, forVerifier)})
+	if err != nil {
+		s.away(w, err)
+		return
+	}
+	http.SetCookie(w, s.cookie(s.cfg.loginCookie(), browser, loginTime, http.SameSiteLaxMode))
 	http.Redirect(w, r, at, http.StatusSeeOther)
 }
 
@@ -62,57 +50,58 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 func (s *source) refuse(w http.ResponseWriter, reason string) {
 	s.metrics.failures.Inc()
 	s.env.Log.Warn("login refused", "source", s.cfg.Name, "reason", reason)
-	fail(w, http.StatusBadRequest, "the login did not succeed; please try again")
+	failLogin(w, http.StatusBadRequest, "The login did not succeed.")
 }
 
-// began returns the login that a callback belongs to.
-func (s *source) began(r *http.Request) (l pending, ok bool) {
-	state := r.URL.Query().Get("state")
-	if state == "" {
-		return l, false
-	}
-	name := s.pendingCookie(state)
-	cookies := r.CookiesNamed(name)
-	if len(cookies) != 1 {
-		return l, false
-	}
-	sealed, err := base64.RawURLEncoding.DecodeString(cookies[0].Value)
-	if err != nil {
-		return l, false
-	}
-	text, err := s.cfg.keys.open(name, sealed)
-	if err != nil || json.Unmarshal(text, &l) != nil {
-		return l, false
-	}
-	return l, l.State == state && time.Now().Unix() < l.Expires && isLocalPath(l.To)
-}
-
+// callback ends a login: the provider sends the browser here.
 func (s *source) callback(w http.ResponseWriter, r *http.Request) {
-	l, ok := s.began(r)
+	answer, ok := s.providerAnswer(r)
 	if !ok {
-		s.refuse(w, "no login was begun in this browser, or it was too long ago")
+		s.refuse(w, "no answer of a provider was posted, or it was too long ago")
 		return
 	}
-	http.SetCookie(w, forget(s.cookie(s.pendingCookie(l.State), "", 0, http.SameSiteLaxMode)))
-	if r.URL.Query().Get("error") != "" {
-		s.refuse(w, "the provider refused it")
+	l, ok := s.cfg.keys.openState(answer.State)
+	if !ok {
+		s.refuse(w, "no login of ours was begun with that state")
+		return
+	}
+	browser := s.browserSecret(r)
+	if !l.in(browser) {
+		s.startOver(w, r, l, "the login was begun in another browser, without cookies, or too long ago")
+		return
+	}
+	switch {
+	case answer.Error != "":
+		s.refuse(w, "the provider answers "+authorizationError(answer.Error))
+		return
+	case answer.Code == "":
+		s.refuse(w, "the provider answers without a code")
 		return
 	}
 	ctx := r.Context()
-	tokens, err := s.exchange(ctx, r.URL.Query().Get("code"), l.Verifier)
+	tokens, err := s.exchange(ctx, answer.Code, l.derived(browser, forVerifier))
 	switch {
 	case errors.Is(err, errNoProvider):
 		s.away(w, err)
+		return
+	case isUsed(err):
+		s.startOver(w, r, l, "code: "+err.Error()+"; it may have been used already")
 		return
 	case err != nil:
 		s.refuse(w, "code: "+err.Error())
 		return
 	}
-	e, err := s.newEntry(ctx, tokens, l.Nonce)
+	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
 	if err != nil {
 		s.refuse(w, err.Error())
 		return
 	}
+	s.enter(w, r, l, e)
+}
+
+// enter keeps the session of a login that has succeeded, and sends the browser to its page.
+func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry) {
+	ctx := r.Context()
 	store, err := s.opened(ctx)
 	if err != nil {
 		s.broken(w, "callback", err)
@@ -133,5 +122,108 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	s.metrics.logins.Inc()
 	http.SetCookie(w, s.sessionCookie(cookie, s.cfg.Lifetime))
+	// So that the provider never sees the code again, for which it would have to revoke the tokens (RFC 6749, section
+	// 4.1.2): this callback, when it is loaded again, and those of other tabs lead to their pages.
+	http.SetCookie(w, forget(s.cookie(s.cfg.loginCookie(), "", 0, http.SameSiteLaxMode)))
 	http.Redirect(w, r, l.To, http.StatusSeeOther)
+}
+
+// startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to
+// a new login, once. A browser without cookies would go in circles.
+func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reason string) {
+	e, _, ok := s.found(w, r)
+	switch {
+	case !ok:
+	case e != nil:
+		http.Redirect(w, r, l.To, http.StatusSeeOther)
+	case l.Again:
+		s.refuse(w, reason)
+	default:
+		s.env.Log.Debug("login begun anew", "source", s.cfg.Name, "reason", reason)
+		s.begin(w, r, began{To: l.To, Again: true})
+	}
+}
+
+// providerAnswer is what the provider sends the browser back with (RFC 6749, section 4.1.2).
+type providerAnswer struct {
+	Code    string `json:"code,omitempty"`
+	State   string `json:"state,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Expires int64  `json:"expires"` // of one that was posted, Unix seconds
+}
+
+func answerFrom(values url.Values) providerAnswer {
+	return providerAnswer{Code: values.Get("code"), State: values.Get("state"), Error: values.Get("error")}
+}
+
+// formPost is a response mode (OAuth 2.0 Form Post Response Mode).
+const formPost = "form_post"
+
+const (
+	postedName = "posted" // of the parameter, and for the key
+	postedTime = time.Minute
+	maxAnswer  = 5 << 10 // bytes of code and state: sealed, they have to fit into a URL
+)
+
+// posted takes an answer that the provider has the browser post. The browser sends no cookies with that, since it
+// comes from another site: it is sent on to the callback, with the answer sealed, so that the code is in no URL.
+func (s *source) posted(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		s.refuse(w, "what was posted is no form, or too long")
+		return
+	}
+	answer := answerFrom(r.PostForm)
+	if len(answer.Code)+len(answer.State)+len(answer.Error) > maxAnswer {
+		s.refuse(w, "what was posted is too long")
+		return
+	}
+	answer.Expires = time.Now().Add(postedTime).Unix()
+	text, err := json.Marshal(answer)
+	var sealed []byte
+	if err == nil {
+		sealed, err = s.cfg.keys.seal(postedName, text)
+	}
+	if err != nil {
+		s.broken(w, "callback", err)
+		return
+	}
+	to := url.URL{Path: s.cfg.path("/callback"), RawQuery: url.Values{postedName: {base64.RawURLEncoding.EncodeToString(sealed)}}.Encode()}
+	http.Redirect(w, r, to.String(), http.StatusSeeOther)
+}
+
+// providerAnswer returns the answer that is in the request's URL.
+func (s *source) providerAnswer(r *http.Request) (a providerAnswer, ok bool) {
+	values := r.URL.Query()
+	carried := values.Get(postedName)
+	if carried == "" {
+		return answerFrom(values), true
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(carried)
+	if err != nil {
+		return a, false
+	}
+	text, err := s.cfg.keys.open(postedName, sealed)
+	return a, err == nil && json.Unmarshal(text, &a) == nil && time.Now().Unix() < a.Expires
+}
+
+// authorizationErrors are those that a provider may send the browser back with: RFC 6749, section 4.1.2.1, and OpenID
+// Connect Core 1.0, section 3.1.2.6.
+var authorizationErrors = []string{
+	"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type", "invalid_scope", "server_error",
+	"temporarily_unavailable", "interaction_required", "login_required", "account_selection_required", "consent_required",
+	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
+}
+
+// authorizationError is what is logged of an error in the URL of a callback, which anybody can make up.
+func authorizationError(code string) string {
+	if slices.Contains(authorizationErrors, code) {
+		return code
+	}
+	return "an error that OpenID Connect does not define"
+}
+
+// isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).
+func isUsed(err error) bool {
+	var refused *openid.Refusal
+	return errors.As(err, &refused) && refused.Code == "invalid_grant"
 }

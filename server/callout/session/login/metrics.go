@@ -8,7 +8,7 @@ import (
 
 // counters are in Prometheus' form.
 type counters struct {
-	logins, failures, logouts, backchannel, refreshes, refreshFailures, tickets, replays, wrongKeys, notEnrolled *metrics.Counter
+	logins, failures, logouts, backchannel, frontchannel, refreshes, refreshFailures, tickets, replays, wrongKeys, notEnrolled *metrics.Counter
 }
 
 func newCounters(set *metrics.Set, source string) *counters {
@@ -20,7 +20,7 @@ func newCounters(set *metrics.Set, source string) *counters {
 	}
 	return &counters{
 		logins: counter("logins"), failures: counter("login_failures"), logouts: counter("logouts"),
-		backchannel: counter("backchannel_logouts"), refreshes: counter("refreshes"), refreshFailures: counter("refresh_failures"),
+		backchannel: counter("backchannel_logouts"), frontchannel: counter("frontchannel_logouts"), refreshes: counter("refreshes"), refreshFailures: counter("refresh_failures"),
 		tickets: counter("tickets"), replays: counter("ticket_replays"),
 		wrongKeys: counter("ticket_wrong_keys"), notEnrolled: counter("ticket_refusals"),
 	}

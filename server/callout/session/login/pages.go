@@ -1,78 +1,34 @@
 package login
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"log/slog"
-	"net"
+	"fmt"
 	"net/http"
 	"slices"
-	"syscall"
 	"time"
+
+	"stamp/server/callout/session"
 )
 
 // Limits of the pages.
 const (
-	readTimeout  = 5 * time.Second
-	writeTimeout = 30 * time.Second
-	idleTimeout  = 2 * time.Minute
-	maxHeader    = 32 << 10 // bytes
-	maxForm      = 64 << 10 // bytes
-	loginTime    = 10 * time.Minute
+	readTimeout    = 5 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 32 << 10 // bytes
+	maxForm        = 64 << 10 // bytes
+	maxConnections = 512
+	loginTime      = 10 * time.Minute
 )
-
-// serve begins to answer. While an old handler, at a reload, still has the address, it waits.
-func (s *source) serve(ctx context.Context) error {
-	server := &http.Server{
-		Handler: s.pages(), TLSConfig: s.cfg.listenTLS,
-		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.env.Log.Handler(), slog.LevelDebug),
-	}
-	listener, err := net.Listen("tcp", s.cfg.Listen)
-	if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-		return err
-	}
-	s.mu.Lock()
-	s.web = server
-	s.mu.Unlock()
-	s.work.Go(func() {
-		for listener == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(100 * time.Millisecond):
-			}
-			if listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-				listener = nil
-			}
-		}
-		s.run(server, listener)
-	})
-	return nil
-}
-
-func (s *source) run(server *http.Server, listener net.Listener) {
-	s.mu.Lock()
-	s.address = listener.Addr().String()
-	s.mu.Unlock()
-	s.env.Log.Info("login pages", "source", s.cfg.Name, "address", listener.Addr().String(), "public_url", s.cfg.PublicURL)
-	var err error
-	if s.cfg.listenTLS != nil {
-		err = server.ServeTLS(listener, "", "")
-	} else {
-		err = server.Serve(listener)
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
-		s.env.Log.Error("login pages", "source", s.cfg.Name, "error", err)
-	}
-}
 
 func (s *source) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+s.cfg.path("/login"), s.login)
 	mux.HandleFunc("GET "+s.cfg.path("/callback"), s.callback)
+	if s.cfg.ResponseMode == formPost {
+		mux.HandleFunc("POST "+s.cfg.path("/callback"), s.posted)
+	}
+	mux.HandleFunc("GET "+s.cfg.path("/frontchannel"), s.frontchannel)
 	mux.HandleFunc("GET "+s.cfg.path("/session"), s.fromPage(s.session))
 	mux.HandleFunc("POST "+s.cfg.path("/logout"), s.fromPage(s.logout))
 	mux.HandleFunc("POST "+s.cfg.path("/backchannel"), s.backchannel)
@@ -87,21 +43,35 @@ func (s *source) pages() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", closedPage)
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		defer s.recovered(w)
 		mux.ServeHTTP(w, r)
 	})
 }
 
+// recovered ends a request whose page has panicked. The place is logged, and not what the panic says, which may hold a
+// credential: net/http would log that.
+func (s *source) recovered(w http.ResponseWriter) {
+	if p := recover(); p != nil {
+		s.env.Log.Error("login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
+		fail(w, http.StatusInternalServerError, "fault in the login pages")
+	}
+}
+
+// closedPage is a Content-Security-Policy: nothing runs in an answer, and nobody frames it.
+const closedPage = "default-src 'none'; frame-ancestors 'none'"
+
 // fromPage lets only pages of the origins in. Browsers say where a request comes from, in Origin
-// or Sec-Fetch-Site; who says nothing is no page, and cannot be made to send the cookie.
+// or Sec-Fetch-Site. A client that sends neither header is not a browser page, so no other site can make it attach a
+// visitor's cookie.
 func (s *source) fromPage(do http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
 		listed := origin == s.cfg.origin() || slices.Contains(s.cfg.Origins, origin)
 		w.Header().Add("Vary", "Origin")
 		switch {
-		case origin != "" && !listed, origin == "" && site != "" && site != "same-origin" && site != "none",
+		case len(r.Header.Values("Origin")) > 1, origin != "" && !listed, origin == "" && site != "" && site != "same-origin" && site != "none",
 			origin == "" && r.Method != http.MethodGet && site != "same-origin":
 			fail(w, http.StatusForbidden, "not from this origin")
 			return
@@ -118,6 +88,13 @@ func fail(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// failLogin is fail for a visitor who has been sent here by a page.
+func failLogin(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, "<!doctype html><meta charset=utf-8><title>Login</title><p>%s <a href=login>Try again</a>\n", text)
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -63,6 +63,9 @@ func (s *source) authorizationURL(ctx context.Context, l pending) (string, error
 // parseParameters reads the block of more parameters of the request for authorization.
 func (c *Config) parseParameters(n conf.Node, faults *conf.Faults) {
 	c.parameters = map[string]string{}
+	if c.ResponseMode != "" {
+		c.parameters["response_mode"] = c.ResponseMode
+	}
 	for name, value := range c.Authorization {
 		switch v := value.Plain().(type) {
 		case string, int64, bool:
@@ -106,5 +109,5 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 // away answers for a page that needs the provider.
 func (s *source) away(w http.ResponseWriter, err error) {
 	s.env.Log.Warn("login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
-	fail(w, http.StatusBadGateway, "the login service cannot be reached; please try again")
+	failLogin(w, http.StatusBadGateway, "The login service cannot be reached.")
 }

@@ -38,8 +38,11 @@ type provider struct {
 	down     bool
 	refused  bool // refreshes
 	noRotate bool
-	offline  bool // refresh tokens are given
-	asked    int  // refreshes
+	offline  bool   // refresh tokens are given
+	asked    int    // refreshes
+	denied   string // the error that the browser is sent back with
+	begun    int    // authorizations
+	codes    int    // that were shown
 
 	calls    string               // itself, in the document; empty: by its URL
 	keyID    string               // of key
@@ -164,11 +167,28 @@ func (p *provider) discovery(w http.ResponseWriter, _ *http.Request) {
 // authorize logs alice in, and sends the browser back.
 func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	code := fmt.Sprintf("code-%d", len(p.grants))
+	p.begun++
+	code := fmt.Sprintf("code-%d", p.begun)
 	p.grants[code] = q
+	answer := url.Values{"code": {code}, "state": {q.Get("state")}}
+	if p.denied != "" {
+		answer = url.Values{"error": {p.denied}, "error_description": {"top-secret"}, "state": {q.Get("state")}}
+	}
+	if q.Get("response_mode") == "form_post" {
+		fmt.Fprint(w, answer.Encode()) // of a form that the browser posts by itself
+		return
+	}
 	back, _ := url.Parse(q.Get("redirect_uri"))
-	back.RawQuery = url.Values{"code": {code}, "state": {q.Get("state")}}.Encode()
+	back.RawQuery = answer.Encode()
 	http.Redirect(w, r, back.String(), http.StatusFound)
+}
+
+// unused tells whether the code in the URL of a callback was never shown.
+func (p *provider) unused(callback string) bool {
+	u, _ := url.Parse(callback)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.grants[u.Query().Get("code")] != nil
 }
 
 func (p *provider) refuse(w http.ResponseWriter, code string) {
@@ -186,6 +206,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	claims := map[string]any{"sub": "alice", "name": "Alice", "email": "alice@example.test", "sid": "provider-session"}
 	switch r.PostFormValue("grant_type") {
 	case "authorization_code":
+		p.codes++
 		q, ok := p.grants[r.PostFormValue("code")]
 		sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 		if !ok || q.Get("code_challenge_method") != "S256" || q.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) {

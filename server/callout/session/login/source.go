@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,9 +38,10 @@ type source struct {
 	opening singleflight.Group
 	store   atomic.Pointer[store] // nil: not opened yet
 
-	mu      sync.Mutex
-	address string
-	web     *http.Server
+	mu  sync.Mutex
+	web *server // nil: nothing is served
+
+	failed atomic.Pointer[error] // why the pages are no longer served
 }
 
 // Open begins to serve. Bucket and provider are waited for: until they are there, logging in fails.
@@ -72,16 +72,26 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 		return nil, err
 	}
 	s.provider = c.Config.Open(ctx, env.Log.With("source", c.Name))
-	if err := s.serve(running); err != nil {
+	if env.LookupsOnly {
+		return s, nil
+	}
+	if err := s.serve(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.work.Go(func() { s.refreshAll(running) })
 	return s, nil
 }
 
-// Live and Able are those of the bucket.
-func (s *source) Live() bool  { return s.kv.Live() }
-func (s *source) Able() error { return s.kv.Able() }
+// Live is the bucket's.
+func (s *source) Live() bool { return s.kv.Live() }
+
+// Able returns why sessions cannot be told, or pages not be served any more; nil where neither is known.
+func (s *source) Able() error {
+	if err := s.failed.Load(); err != nil {
+		return fmt.Errorf("login pages: %w", *err)
+	}
+	return s.kv.Able()
+}
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
 // sent, and a logout by the provider.
@@ -95,18 +105,13 @@ func (s *source) Close() error {
 	defer s.abandon()
 	s.stop()
 	s.mu.Lock()
-	server := s.web
+	web := s.web
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	var err error
-	if server != nil {
-		pages, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		// It waits for connections too that were opened and never asked anything.
-		if server.Shutdown(pages) != nil {
-			err = server.Close()
-		}
+	if web != nil {
+		err = web.close(ctx)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -148,9 +153,9 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 
 // Accepts takes tickets, and cookies as the kv source does, unless connections are for workers: a
 // cookie goes along with whatever connects. A ticket's answer is for one connection, and so not for
-// the cache.
+// the cache. Where the configuration takes no cookies, the value of one is none in the token of CONNECT either.
 func (s *source) Accepts(r *session.Request) (key string, ok bool) {
-	if s.ticket(r) || s.cfg.Worker != nil {
+	if s.ticket(r) || s.cfg.Worker != nil || !s.env.Cookies {
 		return "", s.ticket(r)
 	}
 	return s.kv.Accepts(r)
@@ -180,7 +185,7 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		s.metrics.replays.Inc()
 		s.env.Log.Warn("a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
-	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired):
+	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case err != nil:
 		return nil, err

@@ -23,8 +23,7 @@ import (
 // cookie, so that changes of that are no changes of sessions:
 //
 //	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
-//	ticket.<hash>                                     encrypted
-//	pass.<id>                                         a worker's public key; encrypted
+//	used.<session>                                    its tickets and passes that were used; encrypted
 //	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
@@ -110,9 +109,11 @@ func keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.Ke
 	return nil
 }
 
+const secretSize = 32 // bytes
+
 // newSecret is 256 bits that nobody can guess.
 func newSecret() string {
-	b := make([]byte, 32)
+	b := make([]byte, secretSize)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
@@ -220,6 +221,7 @@ func (s *store) end(ctx context.Context, key string) error {
 	if err := s.sessions.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return plain(err)
 	}
+	s.forget(ctx, key)
 	return nil
 }
 

@@ -83,8 +83,9 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.metrics.logouts.Inc()
-		out.EndSession = s.endSession(r.Context(), e)
 	}
+	// The session may have ended before, and that of the provider not.
+	out.EndSession = s.endSession(r.Context(), e)
 	// Not before: without the cookie nobody could try again.
 	http.SetCookie(w, forget(s.sessionCookie("", 0)))
 	answer(w, out)
@@ -99,13 +100,13 @@ func (s *source) issue(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "not logged in")
 		return
 	}
-	store, err := s.opened(r.Context())
 	var nkey, secret string
-	if err == nil && s.cfg.Worker != nil {
-		nkey, err = s.enrolled(r, store, key)
+	var err error
+	if s.cfg.Worker != nil {
+		nkey, err = s.enrolled(r, key)
 	}
 	if err == nil {
-		secret, err = store.issue(r.Context(), key, nkey, s.cfg.Ticket)
+		secret, err = s.cfg.keys.newTicket(key, nkey, s.cfg.Ticket)
 	}
 	switch {
 	case notEnrolled(err):

@@ -1,7 +1,6 @@
 package login
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -12,9 +11,10 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzhttp"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/grant"
@@ -53,21 +53,35 @@ func (w *Worker) check(n conf.Node, faults *conf.Faults) {
 	if w.Key != keyRequired && w.Key != keyOptional {
 		faults.Add(n.Get("key"), "key: %s or %s", keyRequired, keyOptional)
 	}
-	u, err := url.Parse(w.Websocket)
-	if w.Websocket != "" && (err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !isLoopback(u.Hostname())) || u.Host == "" || u.User != nil) {
-		faults.Add(n.Get("websocket"), "websocket: must be a wss URL, or ws for loopback")
-	} else if err == nil {
-		w.origin = u.Scheme + "://" + u.Host
-	}
+	w.checkWebsocket(n.Get("websocket"), faults)
 	if !w.Inbox.IsZero() {
 		w.inbox = grant.ParseSubject("inbox", w.Inbox, faults)
 	}
 	if w.File == "" {
 		return
 	}
+	var err error
 	if w.script, err = os.ReadFile(w.File); err != nil {
 		faults.Add(n.Get("file"), "file: %v", err)
 	}
+}
+
+// checkWebsocket reads the URL. Its origin becomes a part of a Content-Security-Policy.
+func (w *Worker) checkWebsocket(at conf.Node, faults *conf.Faults) {
+	if w.Websocket == "" {
+		return // it is required, and Decode has said so
+	}
+	u, err := url.Parse(w.Websocket)
+	if err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !isLoopback(u.Hostname())) || u.Host == "" || u.User != nil || strings.Contains(w.Websocket, "#") {
+		faults.Add(at, "websocket: must be a wss URL, or ws for loopback, without a user and a fragment")
+		return
+	}
+	host, err := hostAndPort(u)
+	if err != nil {
+		faults.Add(at, "websocket: %v", err)
+		return
+	}
+	w.origin = u.Scheme + "://" + host
 }
 
 // told is what the worker gets from us: it takes nothing of the kind from the page. Paths
@@ -137,6 +151,7 @@ func forWorker(r *http.Request) bool {
 type pass struct {
 	Session string `json:"session"` // key
 	ID      string `json:"id"`
+	Made    int64  `json:"made"`   // Unix milliseconds
 	Secret  string `json:"secret"` // which the worker proves to know, and does not show
 }
 
@@ -144,7 +159,7 @@ const passName = "pass"
 
 // newPass makes a pass, sealed, and its secret.
 func (k keyring) newPass(session string) (sealedText, secret string, err error) {
-	p := pass{Session: session, ID: newSecret(), Secret: newSecret()}
+	p := pass{Session: session, ID: newSecret(), Made: time.Now().UnixMilli(), Secret: newSecret()}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return "", "", err
@@ -180,11 +195,12 @@ var (
 	errNoPass   = errors.New("no worker of ours asks for the ticket")
 	errNoKey    = errors.New("the worker has no key, and one is required")
 	errOtherKey = errors.New("the worker has shown another key before")
+	errOldPass  = errors.New("the worker is too old: many others of the session have come since")
 )
 
 // enrolled returns the public key that a ticket is to be for: that of the worker whose pass is in
 // the request. A pass is good for the key that it comes with first.
-func (s *source) enrolled(r *http.Request, store *store, session string) (nkey string, err error) {
+func (s *source) enrolled(r *http.Request, session string) (nkey string, err error) {
 	var asked struct {
 		Pass  string `json:"pass"`
 		Nkey  string `json:"nkey"`
@@ -200,34 +216,16 @@ func (s *source) enrolled(r *http.Request, store *store, session string) (nkey s
 	case asked.Nkey == "" && s.cfg.Worker.Key == keyRequired, asked.Nkey != "" && !nkeys.IsValidPublicUserKey(asked.Nkey):
 		return "", errNoKey
 	}
-	return asked.Nkey, store.bind(r.Context(), p.ID, asked.Nkey)
+	store, err := s.opened(r.Context())
+	if err != nil {
+		return "", err
+	}
+	return asked.Nkey, store.change(r.Context(), session, func(u *uses) (bool, error) { return u.pass(p, asked.Nkey) })
 }
 
 // notEnrolled tells whether a request is refused for that, and not since something is broken.
 func notEnrolled(err error) bool {
-	return slices.ContainsFunc([]error{errNoPass, errNoKey, errOtherKey}, func(known error) bool { return errors.Is(err, known) })
-}
-
-// bind keeps the key of a pass. Of two that come at once, one wins.
-func (s *store) bind(ctx context.Context, id, nkey string) error {
-	name := "pass." + id
-	sealed, err := s.keys.seal(name, []byte(nkey))
-	if err != nil {
-		return err
-	}
-	_, err = s.index.Create(ctx, name, sealed)
-	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return plain(err)
-	}
-	found, err := s.index.Get(ctx, name)
-	if err != nil {
-		return plain(err)
-	}
-	bound, err := s.keys.open(name, found.Value())
-	if err == nil && string(bound) != nkey {
-		err = errOtherKey
-	}
-	return err
+	return slices.ContainsFunc([]error{errNoPass, errNoKey, errOtherKey, errOldPass}, func(known error) bool { return errors.Is(err, known) })
 }
 
 // inboxOf is the subject that the answers of a session's connections go below; empty: the client's

@@ -1,0 +1,150 @@
+package test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"stamp/test/harness"
+)
+
+// loginConf is a server with a login source. Its parts can be changed by a reload, one by one.
+type loginConf struct {
+	address, url, issuer string
+	key, store           string // files
+	fields               string // of the source
+	callout              string // fields of the callout block
+}
+
+func newLoginConf(t *testing.T) loginConf {
+	t.Helper()
+	address := harness.FreeAddr(t)
+	key := filepath.Join(t.TempDir(), "login.key")
+	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return loginConf{
+		address: address, url: "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) + "/auth",
+		issuer: "http://127.0.0.1:1", key: key, store: t.TempDir(),
+	}
+}
+
+func (c loginConf) String() string {
+	return fmt.Sprintf(`
+		jetstream { store_dir: %q }
+		accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }
+		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: session, allowed_origins: ["http://app.test"] }
+		callout {
+			%s
+			sessions: [{
+				kind: login, listen: %q, public_url: %q, issuer: %q, client_id: web, client_secret: secret
+				scopes: [profile, email, offline_access], bucket: sessions, account: APP, key_file: %q
+				%s
+			}]
+			grants: [{account: APP, publish: ">", subscribe: ">"}]
+		}`, c.store, c.callout, c.address, c.url, c.issuer, c.key, c.fields)
+}
+
+// The value of the session's cookie is no credential where only tickets are.
+func TestLoginCookieIsNoTicket(t *testing.T) {
+	c := newLoginConf(t)
+	c.fields, c.callout = "ticket: 10s", "credential: [token]"
+	t.Setenv("REDIRECT_URI", c.url+"/callback")
+	c.issuer = openIDProvider(t)
+	s := harness.Start(t, c.String())
+	v := newVisitor(t, c.url)
+	v.logIn(t, c.issuer)
+	expectBrowserRefused(t, s, http.Header{}, token(v.cookie()))
+	expectRefused(t, s, token(v.cookie()))
+	expectBrowserRefused(t, s, cookies("session="+v.cookie()), harness.Nobody)
+	var issued struct{ Ticket string }
+	v.ask(t, http.MethodPost, "/ticket", &issued)
+	mustBrowse(t, s, http.Header{}, token(issued.Ticket))
+}
+
+// What the pages cannot be served with is refused by -t, at start and at a reload, and the server lives.
+func TestReloadOfLoginPagesThatCannotBe(t *testing.T) {
+	c := newLoginConf(t)
+	s := harness.Start(t, c.String())
+	for _, path := range []string{"/auth/../x", "//auth", "/{", "/{x}", "/auth?x", "/a b"} {
+		bad := c
+		bad.url = strings.TrimSuffix(c.url, "/auth") + path
+		if line := s.TryReload(t, bad.String()); !strings.Contains(line, "Failed to reload") || !strings.Contains(line, "public_url: ") {
+			t.Errorf("%s: %s", path, line)
+		}
+		expectPages(t, c.url)
+	}
+}
+
+func expectPages(t *testing.T, url string) {
+	t.Helper()
+	answer, err := http.Get(url + "/session")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("/session: %s", answer.Status)
+	}
+}
+
+// An address that somebody else has is an error at start, and a reload that wants it leaves everything as it was.
+func TestLoginPortIsTaken(t *testing.T) {
+	other := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer func() { _ = other.Close() }()
+	c := newLoginConf(t)
+	taken := c
+	taken.address = other.Addr().String()
+	failed := harness.Launch(t, "listen: \"127.0.0.1:-1\"\n"+taken.String())
+	failed.WaitLog(t, "login pages.*"+other.Addr().String()+".*address already in use")
+	if code := failed.Exit(t); code == 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s := harness.Start(t, c.String())
+	s.Reload(t, taken.String())
+	s.WaitLog(t, "the previous one keeps running.*address already in use")
+	expectPages(t, c.url)
+}
+
+// A reload hands the address over: nobody who comes meanwhile is refused.
+func TestLoginPagesDuringReloads(t *testing.T) {
+	c := newLoginConf(t)
+	s := harness.Start(t, c.String())
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	stop := make(chan struct{})
+	var work sync.WaitGroup
+	asked, failures := 0, []error{}
+	work.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			asked++
+			answer, err := fresh.Get(c.url + "/session")
+			if err != nil {
+				failures = append(failures, err)
+				continue
+			}
+			_ = answer.Body.Close()
+		}
+	})
+	for i := range 5 {
+		c.fields = fmt.Sprintf("claims: [c%d]", i)
+		mark := s.Mark()
+		s.Reload(t, c.String())
+		mark.WaitLog(t, "Reloaded: callout handler")
+	}
+	close(stop)
+	work.Wait()
+	if len(failures) > 0 || asked < 10 {
+		t.Errorf("%d of %d requests failed; the first: %v", len(failures), asked, failures[:min(1, len(failures))])
+	}
+}
