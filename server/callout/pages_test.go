@@ -65,7 +65,7 @@ func TestSourcesAndTheHandler(t *testing.T) {
 			t.Errorf("%q: cookies %t", credential, env.Cookies)
 		}
 		h.UseProbe("APP", nil)
-		if err := h.Ready(t.Context()); err == nil || err.Error() != "session source told: its pages are not served" {
+		if err := h.Ready(t.Context()); err == nil || err.Error() != "cannot judge: session source told: its pages are not served" {
 			t.Errorf("%q: ready: %v", credential, err)
 		}
 	}
