@@ -195,3 +195,17 @@ func TestReloadInsideBesideLoginPages(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// The server ends while a callout that nobody answers is waited for: its patience may be long.
+func TestEndWhileACalloutIsWaitedFor(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts { AUTH { users: [{user: auth, password: auth}] }, APP {} }
+		authorization { timeout: 300, auth_callout { issuer: %s, account: AUTH, auth_users: [auth] } }`, harness.Public(t, issuer)))
+	asked := subscribedTo(t, s.Connect(t, userInfo("auth")), "$SYS.REQ.USER.AUTH")
+	raw := harness.Dial(t, s)
+	raw.Send(`CONNECT {"auth_token":"x"}` + "\r\n")
+	next(t, asked, nil)
+	s.Signal(t, syscall.SIGTERM)
+	s.Exit(t)
+}
