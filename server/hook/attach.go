@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -96,6 +97,7 @@ func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 	}
 	c := policy.Conn{
 		MQTT:      info.Type == "mqtt",
+		Leafnode:  info.Kind == natsserver.LEAF,
 		Solicited: info.Solicited,
 		UserJWT:   info.UserJWT,
 		Scoped:    info.Scoped,
@@ -221,8 +223,26 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 	u := &upgrade{forwardedFor: policy.Forwarded(r.Header.Values("X-Forwarded-For"))}
 	if cfg := calloutConfig(o); cfg != nil {
 		u.told, u.ours = cfg.Request.Pick(r), true
+		if isMQTT(r) {
+			// Upstream puts the cookie into the CONNECT of NATS alone.
+			u.told.TokenCookie = tokenCookie(o, r)
+		}
 	}
 	return u
+}
+
+// isMQTT tells whether the websocket is to carry MQTT (websocket.go, wsUpgrade).
+func isMQTT(r *http.Request) bool {
+	return r.URL != nil && strings.HasSuffix(r.URL.EscapedPath(), "/mqtt")
+}
+
+// tokenCookie is the value of the cookie that the websocket block names. One that came twice does not count.
+func tokenCookie(o *natsserver.Options, r *http.Request) string {
+	if o.Websocket.TokenCookie == "" {
+		return ""
+	}
+	value, _ := forwarded.OnlyCookie(r, o.Websocket.TokenCookie)
+	return value
 }
 
 // noUpgrade is kept of a connection that is no websocket.

@@ -22,9 +22,12 @@ type Request struct {
 	FromCookie bool `json:"from_cookie,omitempty"`
 	// Renewal tells that the connection lives, and is asked about again. A refusal closes it;
 	// without an answer the server asks again.
-	Renewal bool                `json:"renewal,omitempty"`
-	Headers map[string][]string `json:"headers,omitempty"`
-	Cookies map[string]string   `json:"cookies,omitempty"`
+	Renewal bool `json:"renewal,omitempty"`
+	// TokenCookie is the value of the cookie that the server's websocket block names, where CONNECT has no field that
+	// it could fill: in MQTT.
+	TokenCookie string              `json:"token_cookie,omitempty"`
+	Headers     map[string][]string `json:"headers,omitempty"`
+	Cookies     map[string]string   `json:"cookies,omitempty"`
 	// TooLong names the headers and cookies that the list names and the bounds leave out. They were sent, so a
 	// handler must not take them for absent.
 	TooLong []string `json:"too_long,omitempty"`

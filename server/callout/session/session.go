@@ -40,6 +40,8 @@ type Credential struct {
 	Nkey      string // public key; beside a cookie or token it is a proof more
 	Nonce     string // the server's
 	Signature string // of the nonce
+	// MayBeToken tells that Password may be a token as well: MQTT's CONNECT has one field for both.
+	MayBeToken bool
 }
 
 // Request is one question of the server: who is this connection?

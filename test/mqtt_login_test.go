@@ -1,0 +1,154 @@
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/crypto/bcrypt"
+
+	"stamp/test/harness"
+)
+
+// mqttLoginConf is a server whose handler finds users, user JWTs, and the sessions of cookies and tokens.
+const mqttLoginConf = `
+	server_name: M
+	jetstream { store_dir: %q }
+	mqtt { listen: "127.0.0.1:-1" }
+	websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
+	accounts { APP { jetstream: enabled, users: [{user: backend, password: backend}] } }
+	callout {
+		%s
+		sessions: [
+			{kind: users, users: [{user: alice, password: %q}]}
+			{kind: jwt, issuers: [%s]}
+			{kind: kv, bucket: sessions, account: APP}
+		]
+		grants: [
+			{ when: 'source == "kv"', account: APP, publish: ">", subscribe: ">"
+			  headers: {X-Login: "{{ source }} {{ request.credential }} {{ request.type }}", X-User: "{{ session.user }}"} }
+			{ account: APP, publish: ">", subscribe: ">"
+			  headers: {X-Login: "{{ source }} {{ request.credential }} {{ request.type }}"} }
+		]
+	}`
+
+// devices numbers the client ids: two devices with one id would end each other.
+var devices atomic.Int64
+
+// deviceOnTCP and deviceOnWebsocket try to connect a device. What is wrong with it is an error.
+func deviceOnTCP(t *testing.T, s *harness.Server, user, password string) (mqtt.Client, error) {
+	t.Helper()
+	return tryDevice(t, mqttOptions(t, "tcp://"+s.MQTT(t), user, password))
+}
+
+func deviceOnWebsocket(t *testing.T, s *harness.Server, user, password, cookie string) (mqtt.Client, error) {
+	t.Helper()
+	return tryDevice(t, mqttOptions(t, "ws://"+s.Websocket(t)+"/mqtt", user, password).
+		SetHTTPHeaders(http.Header{"Origin": {"http://app.test"}, "Cookie": {cookie}}))
+}
+
+func mqttOptions(t *testing.T, broker, user, password string) *mqtt.ClientOptions {
+	t.Helper()
+	return mqtt.NewClientOptions().AddBroker(broker).SetClientID(fmt.Sprintf("%s-%d", t.Name(), devices.Add(1))).
+		SetUsername(user).SetPassword(password).SetAutoReconnect(false).SetProtocolVersion(4)
+}
+
+func tryDevice(t *testing.T, o *mqtt.ClientOptions) (mqtt.Client, error) {
+	t.Helper()
+	c := mqtt.NewClient(o)
+	token := c.Connect()
+	if !token.WaitTimeout(harness.Timeout) {
+		t.Fatal("mqtt: no answer to CONNECT")
+	}
+	t.Cleanup(func() { c.Disconnect(0) })
+	return c, token.Error()
+}
+
+// A device logs in as others do: with user and password, with a user JWT, with a token, and from a page with the
+// cookie.
+func TestLoginOverMQTT(t *testing.T) {
+	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
+	account := &harness.Account{Name: "APP", Key: harness.NewAccountKey(t)}
+	bearer := bearerJWT(t, account)
+	start := func(fields string) *harness.Server {
+		s := harness.Start(t, fmt.Sprintf(mqttLoginConf, t.TempDir(), fields, hash, harness.Public(t, account.Key)))
+		login(t, sessionBucket(t, s), "s1", alice())
+		return s
+	}
+	s := start("request {}")
+	sub := subscribed(t, s, userInfo("backend"))
+	for name, tt := range map[string]struct {
+		connect func() (mqtt.Client, error)
+		want    string // source and kind; empty: refused
+	}{
+		"password":                          {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "open") }, "users password"},
+		"wrong password":                    {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "shut") }, ""},
+		"user JWT":                          {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", bearer) }, "jwt jwt"},
+		"token":                             {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", "s1") }, "kv token"},
+		"user alone":                        {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "") }, ""},
+		"nothing":                           {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "", "") }, ""},
+		"websocket, password":               {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "alice", "open", "") }, "users password"},
+		"websocket, cookie":                 {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "", "", "sid=s1") }, "kv cookie"},
+		"websocket, password beside cookie": {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "alice", "open", "sid=s1") }, "users password"},
+		"websocket, two cookies":            {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "", "", "sid=s1; sid=s2") }, ""},
+		"websocket, unknown cookie":         {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "", "", "sid=s2") }, ""},
+	} {
+		t.Run(name, func(t *testing.T) { expectLogin(t, tt.connect, sub, tt.want) })
+	}
+	// Kinds that the configuration does not list are refused.
+	s = start("credential: [cookie]")
+	sub = subscribed(t, s, userInfo("backend"))
+	expectLogin(t, func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "open") }, sub, "")
+	expectLogin(t, func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", "s1") }, sub, "")
+	expectLogin(t, func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "", "", "sid=s1") }, sub, "kv cookie")
+}
+
+// expectLogin tells whether a device gets in, and by which source and kind of credential.
+func expectLogin(t *testing.T, connect func() (mqtt.Client, error), sub *nats.Subscription, want string) {
+	t.Helper()
+	c, err := connect()
+	if want == "" || err != nil {
+		if (want == "") != (err != nil) {
+			t.Errorf("connect: %v", err)
+		}
+		return
+	}
+	wait(t, c.Publish("t/x", 0, false, "payload"))
+	if m := next(t, sub, nil); m.Header.Get("X-Login") != want+" mqtt" {
+		t.Errorf("logged in by %q", m.Header.Get("X-Login"))
+	}
+}
+
+// A page's MQTT connection is renewed with the cookie that it came with, and ends with the session.
+func TestRenewalOfMQTTWithACookie(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(mqttLoginConf, t.TempDir(), "request {}", "$2a$04$jRLJrPHoeTwJxcQsWSujpesDliE1Oxx6EJa.b/3LaSMM4X2POF2IC",
+		harness.Public(t, harness.NewAccountKey(t))))
+	bucket := sessionBucket(t, s)
+	login(t, bucket, "s1", alice())
+	sub := subscribed(t, s, userInfo("backend"))
+	c, err := deviceOnWebsocket(t, s, "", "", "sid=s1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, bucket, "s1", map[string]any{"user": "bob"})
+	harness.Eventually(t, "the stamp of the changed session", func() bool {
+		wait(t, c.Publish("t/x", 0, false, "payload"))
+		return next(t, sub, nil).Header.Get("X-User") == "bob"
+	})
+	if err := bucket.Delete(t.Context(), "s1"); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the end of the connection", func() bool { return !c.IsConnectionOpen() })
+}
+
+// bearerJWT is a user JWT that needs no signature of a nonce, which MQTT does not have.
+func bearerJWT(t *testing.T, account *harness.Account) string {
+	t.Helper()
+	uc := jwt.NewUserClaims(harness.Public(t, harness.NewUserKey(t)))
+	uc.Name, uc.BearerToken = "device", true
+	return must(uc.Encode(account.Key))
+}
