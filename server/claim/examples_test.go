@@ -28,33 +28,39 @@ func TestExamples(t *testing.T) {
 		"node by hand": {"node", "issue.mjs", "--by-hand"},
 		"python":       {"python3", "issue.py"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			need(t, command[0])
-			pair, public := newAccount(t)
-			seed, err := pair.Seed()
-			if err != nil {
-				t.Fatal(err)
-			}
-			user := newUser(t).Subject
-			cmd := exec.Command(command[0], append(command[1:], user)...)
-			cmd.Dir = examples
-			cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %v", command, err)
-			}
-			token := strings.TrimSpace(string(out))
-			u, err := jwt.DecodeUserClaims(token)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if u.Issuer != public || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
-				t.Error("user claims are not as issued")
-			}
-			if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
-				t.Errorf("claim: same %t, error %v", same(c, want), err)
-			}
-		})
+		for _, signer := range []string{"account", "signing key"} {
+			t.Run(name+", "+signer, func(t *testing.T) {
+				need(t, command[0])
+				pair, public := newAccount(t)
+				seed, err := pair.Seed()
+				if err != nil {
+					t.Fatal(err)
+				}
+				user, account := newUser(t).Subject, ""
+				cmd := exec.Command(command[0], append(command[1:], user)...)
+				cmd.Dir = examples
+				cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
+				if signer == "signing key" {
+					_, account = newAccount(t)
+					cmd.Env = append(cmd.Env, "ISSUER_ACCOUNT="+account)
+				}
+				out, err := cmd.Output()
+				if err != nil {
+					t.Fatalf("%v: %v", command, err)
+				}
+				token := strings.TrimSpace(string(out))
+				u, err := jwt.DecodeUserClaims(token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if u.Issuer != public || u.IssuerAccount != account || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
+					t.Errorf("user claims are not as issued: issuer_account %q", u.IssuerAccount)
+				}
+				if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
+					t.Errorf("claim: same %t, error %v", same(c, want), err)
+				}
+			})
+		}
 	}
 }
 
