@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
@@ -68,7 +70,7 @@ var errSessionEnded = errors.New("its session has ended")
 // session ended while the answer was on its way.
 func (r *renewer) attach(info *natsserver.AttachInfo) error {
 	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
-		switch since, ok := r.sessions.add(name, info.CID, info.Asked); {
+		switch since, ok := r.sessions.add(name, info.Account, info.CID, info.Asked); {
 		case ok && since.kick:
 			return errSessionEnded
 		case ok:
@@ -183,8 +185,11 @@ func (r *renewer) retry(i *item, now time.Time) {
 	if left := i.until.Sub(now); wait > left/2 {
 		wait = left / 2
 	}
-	if wait < retryFirst/10 {
-		return // it ends
+	if wait < retryFirst/10 { // it ends
+		if !i.timed {
+			r.counters.givenUpRenewals.Add(1)
+		}
+		return
 	}
 	if _, newer := r.items[i.cid]; newer {
 		return
@@ -240,12 +245,27 @@ func (q *queue) Pop() any {
 	return i
 }
 
-// Renewed is the answer to a request to renew.
-type Renewed struct {
-	Connections int `json:"connections"` // that are being renewed, or were closed
+// pending is how many renewals that somebody asked for are not done.
+func (r *renewer) pending() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range r.active {
+		if !i.timed || i.again {
+			n++
+		}
+	}
+	for _, i := range r.due {
+		if !i.timed {
+			n++
+		}
+	}
+	return n
 }
 
-var errRenew = errors.New(`expected a JSON object with one of "cid", "session" and "user", and maybe "kick"`)
+var (
+	errRenew        = errors.New(`expected a JSON object with one of "cid", "session", "user", "all" and "pending", and maybe "account" and "kick"`)
+	errRenewAccount = errors.New(`account: expected the public key of an account, which operator mode needs`)
+)
 
 // maxAgain bounds the requests that one message says again.
 const maxAgain = 10_000
@@ -262,14 +282,14 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 }
 
 // renewHere is Renew for the connections of s.
-func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
+func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*forwarded.Renewed, error) {
 	if len(q.Again) == 0 {
 		return h.renewOne(s, q)
 	}
-	if q.CID != 0 || q.Session != "" || q.User != "" || len(q.Again) > maxAgain {
+	if ways(q) > 0 || len(q.Again) > maxAgain {
 		return nil, errRenew
 	}
-	all := &Renewed{}
+	all := &forwarded.Renewed{}
 	for _, one := range q.Again {
 		if one.Session == "" || len(one.Again) > 0 {
 			return nil, errRenew
@@ -283,23 +303,12 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, err
 	return all, nil
 }
 
-func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
+func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Renewed, error) {
 	r := h.renewer(s)
-	var cids []uint64
-	switch {
-	case q.Ago < 0 || q.Ago > 0 && q.Session == "":
-		return nil, errRenew
-	case q.CID > 0 && q.Session == "" && q.User == "":
-		if !s.HasConnection(q.CID) {
-			return nil, natsserver.ErrRenewNoConnection
-		}
-		cids = []uint64{q.CID}
-	case q.CID == 0 && q.Session != "" && q.User == "":
-		cids = r.sessions.of(q.Session, q.Kick, q.Ago)
-	case q.CID == 0 && q.Session == "" && q.User != "":
-		cids = s.ConnectionsOf(q.User)
-	default:
-		return nil, errRenew
+	done := &forwarded.Renewed{Refused: h.counters.refusedRenewals.Load(), GivenUp: h.counters.givenUpRenewals.Load()}
+	cids, err := r.choose(s, q)
+	if err != nil {
+		return nil, err
 	}
 	for _, cid := range cids {
 		if q.Kick {
@@ -308,7 +317,63 @@ func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*Renewed, erro
 			r.ask(cid)
 		}
 	}
-	return &Renewed{len(cids)}, nil
+	done.Connections, done.Pending = len(cids), r.pending()
+	return done, nil
+}
+
+// ways is how many fields of a request say which connections it is for.
+func ways(q forwarded.Renew) (n int) {
+	for _, set := range []bool{q.CID > 0, q.Session != "", q.User != "", q.All, q.Pending} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// choose returns the connections that a request is for.
+func (r *renewer) choose(s *natsserver.Server, q forwarded.Renew) ([]uint64, error) {
+	switch {
+	case ways(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "":
+		return nil, errRenew
+	}
+	if q.Account != "" && isOperatorMode(s.RunningOptions()) && !nkeys.IsValidPublicAccountKey(q.Account) {
+		return nil, errRenewAccount
+	}
+	switch {
+	case q.CID > 0:
+		if !s.HasConnection(q.CID) {
+			return nil, natsserver.ErrRenewNoConnection
+		}
+		return []uint64{q.CID}, nil
+	case q.Session != "":
+		return r.sessions.of(q.Session, q.Account, q.Kick, q.Ago), nil
+	case q.User != "":
+		return inAccountOnly(s, s.ConnectionsOf(q.User), q.Account), nil
+	case q.All:
+		return inAccountOnly(s, s.StaleCallouts(), q.Account), nil
+	}
+	return nil, nil
+}
+
+// inAccountOnly returns those of the connections that are in an account; empty: all.
+func inAccountOnly(s *natsserver.Server, cids []uint64, account string) []uint64 {
+	if account == "" {
+		return cids
+	}
+	return slices.DeleteFunc(cids, func(cid uint64) bool { return accountOf(s, cid) != account })
+}
+
+// accountOf is the name of a connection's account, in operator mode its public key; empty when it is gone.
+func accountOf(s *natsserver.Server, cid uint64) string {
+	c := s.GetClient(cid)
+	if c == nil {
+		c = s.GetLeafNode(cid)
+	}
+	if account := c.Account(); account != nil {
+		return account.GetName()
+	}
+	return ""
 }
 
 // renewAll is Renew on s, and on all other servers that its system account reaches, now or when they come back.
