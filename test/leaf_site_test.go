@@ -1,0 +1,175 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/test/harness"
+)
+
+// A site is a server behind a leafnode with a handler of its own, for the sessions of the hub.
+
+// siteSessions are the sources and grants of a handler. Its stamp says which one has answered.
+func siteSessions(where, fields string) string {
+	return fmt.Sprintf(`
+		sessions: [{kind: kv, bucket: sessions %s}]
+		grants: [{account: APP, publish: ">", subscribe: ">", headers: {Where: %s, X-User: "{{ session.user }}"}}]`, fields, where)
+}
+
+// hubAndSite are servers with the handler inside. The accounts where the handlers listen are not linked.
+func hubAndSite(t *testing.T, site string) (hub, leaf *harness.Server, bucket jetstream.KeyValue) {
+	t.Helper()
+	const conf = `
+		server_name: %s
+		accounts { APP { %s users: [{user: backend, password: backend}, {user: site, password: site}] } }
+		callout { %s }
+		leafnodes { %s }
+		%s`
+	const enabled = "jetstream: enabled,"
+	hub = harness.Start(t, fmt.Sprintf(conf, "hub", enabled, siteSessions("hub", ", account: APP"), `listen: "127.0.0.1:-1"`,
+		fmt.Sprintf("jetstream { store_dir: %q, domain: hub }", t.TempDir())))
+	bucket = sessionBucket(t, hub)
+	login(t, bucket, "one", alice())
+	own := "" // a site without JetStream asks that of the hub
+	if strings.Contains(site, "jetstream") {
+		own = enabled
+	}
+	leaf = harness.Start(t, fmt.Sprintf(conf, "site", own, siteSessions("site", ", account: APP"),
+		fmt.Sprintf(`remotes: [{url: "nats://site:site@%s", account: APP}]`, hub.Leaf(t)), site))
+	return hub, leaf, bucket
+}
+
+// expectOwnHandlers connects again and again at both servers. Each connection is let in, by the handler of its server.
+func expectOwnHandlers(t *testing.T, hub, site *harness.Server, cred harness.Credential, atHub, atSite *harness.Raw) {
+	t.Helper()
+	for range 100 {
+		for _, at := range []struct {
+			where  string
+			server *harness.Server
+			sub    *harness.Raw
+		}{{"hub", hub, atHub}, {"site", site, atSite}} {
+			raw := harness.Client(t, at.server, cred)
+			raw.Pub("t."+at.where, "payload")
+			m := at.sub.Msg()
+			for m.Subject != "t."+at.where { // what the leafnode has brought from the other side
+				m = at.sub.Msg()
+			}
+			if lines := m.Lines(); len(lines) != 2 || lines[0] != "Where: "+at.where || lines[1] != "X-User: alice" {
+				t.Fatalf("at the %s, the stamp is %q", at.where, lines)
+			}
+			raw.Close()
+		}
+	}
+}
+
+// eventuallyIn waits until the handler of a server knows the session.
+func eventuallyIn(t *testing.T, s *harness.Server, options ...nats.Option) {
+	t.Helper()
+	harness.Eventually(t, "the handler knows the session", func() bool {
+		nc, err := s.TryConnect(t, options...)
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
+}
+
+// mirrorSessions makes a mirror of the hub's bucket in the JetStream of a site.
+func mirrorSessions(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	mirror := jetstream.KeyValueConfig{Bucket: "sessions", Mirror: &jetstream.StreamSource{Name: "sessions", Domain: "hub"}}
+	harness.Eventually(t, "JetStream at the site", func() bool {
+		_, err := must(jetstream.New(nc)).CreateKeyValue(t.Context(), mirror)
+		return err == nil
+	})
+}
+
+// A site may read the hub's bucket, by the domain of the hub's JetStream, or have a mirror of it.
+func TestHandlerAtALeafSite(t *testing.T) {
+	for name, site := range map[string]string{
+		"the hub's bucket": "default_js_domain: {APP: hub}",
+		"a mirror":         fmt.Sprintf("jetstream { store_dir: %q, domain: site }", t.TempDir()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			hub, leaf, bucket := hubAndSite(t, site)
+			if name == "a mirror" {
+				mirrorSessions(t, leaf.Connect(t, userInfo("backend")))
+			}
+			eventuallyIn(t, leaf, nats.Token("one"))
+			expectOwnHandlers(t, hub, leaf, token("one"), subscriber(t, hub, password("backend")), subscriber(t, leaf, password("backend")))
+			// A logout is known on both sides.
+			here, there := harness.Client(t, hub, token("one")), harness.Client(t, leaf, token("one"))
+			if err := bucket.Delete(t.Context(), "one"); err != nil {
+				t.Fatal(err)
+			}
+			here.ExpectClosed()
+			there.ExpectClosed()
+			harness.Eventually(t, "the site refuses the session", func() bool {
+				nc, err := leaf.TryConnect(t, nats.Token("one"))
+				if err == nil {
+					nc.Close()
+				}
+				return err != nil
+			})
+		})
+	}
+}
+
+// In operator mode the bucket is in the account of the callout, so that this is linked too. What keeps the callouts of the
+// hub from the site's handler is the deny of the remote, or of the leafnode's user.
+func TestHandlerAtALeafSiteOfAnOperator(t *testing.T) {
+	for name, deny := range map[string]struct {
+		remote string
+		edit   func(*jwt.UserClaims)
+	}{
+		"denied by the remote": {`, deny_imports: ["$SYS.REQ.USER.AUTH"]`, func(*jwt.UserClaims) {}},
+		"denied by the user":   {"", func(uc *jwt.UserClaims) { uc.Sub.Deny.Add("$SYS.REQ.USER.AUTH") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newCalloutOperator(t, harness.NewXKey(t))
+			xkey := harness.NewXKey(t)
+			o.auth.Claims.Authorization.XKey = harness.Public(t, xkey)
+			link := o.auth.User(t, "site", nil, deny.edit)
+			o.auth.Claims.Authorization.AuthUsers.Add(harness.Public(t, link.Key))
+			o.auth.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+			hub := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
+				server_name: hub
+				jetstream { store_dir: %q, domain: hub }
+				leafnodes { listen: "127.0.0.1:-1" }`, t.TempDir()))
+			site := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
+				server_name: site
+				jetstream { store_dir: %[7]q, domain: site }
+				leafnodes { remotes: [
+					{url: "nats://%[2]s", account: %[1]s, credentials: %[3]q %[4]s}
+					{url: "nats://%[2]s", account: %[5]s, credentials: %[6]q} ] }`,
+				o.auth.ID(), hub.Leaf(t), link.Creds(t), deny.remote, o.app.ID(), o.app.User(t, "site", nil).Creds(t), t.TempDir()))
+			login(t, bucketOf(t, hub.Connect(t, o.service.Options()...)), "one", alice())
+			mirrorSessions(t, site.Connect(t, o.service.Options()...))
+			sentinel := o.auth.User(t, "sentinel", nil)
+			for where, s := range map[string]*harness.Server{"hub": hub, "site": site} {
+				harness.StartCallout(t, fmt.Sprintf(`
+					connect { urls: ["nats://%s"], creds: %q }
+					issuer: %s
+					xkey: %s
+					signing_keys { APP: {account: %s, seed: %s} }`, s.Addr(t), o.service.Creds(t), harness.Seed(t, o.auth.Key), harness.Seed(t, xkey),
+					o.app.ID(), harness.Seed(t, o.app.Key))+siteSessions(where, ""))
+			}
+			cred := func(nonce string) map[string]any {
+				fields := sentinel.Credential(nonce)
+				fields["auth_token"] = "one"
+				return fields
+			}
+			for _, s := range []*harness.Server{hub, site} {
+				eventuallyIn(t, s, append(sentinel.Options(), nats.Token("one"), nats.Timeout(2*time.Second))...)
+			}
+			reader := o.app.User(t, "reader", nil)
+			expectOwnHandlers(t, hub, site, cred, subscriber(t, hub, reader.Credential), subscriber(t, site, reader.Credential))
+		})
+	}
+}
