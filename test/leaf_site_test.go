@@ -121,9 +121,10 @@ func TestHandlerAtALeafSite(t *testing.T) {
 	}
 }
 
-// In operator mode the bucket is in the account of the callout, so that this is linked too. What keeps the callouts of the
-// hub from the site's handler is the deny of the remote, or of the leafnode's user.
-func TestHandlerAtALeafSiteOfAnOperator(t *testing.T) {
+// Where the account of the callouts is linked, which a bucket of that account needs, the handler of a site would take
+// callouts of the hub: NATS prefers a queue member behind a leafnode to one in another cluster, and has no other while the
+// hub's handler starts. What keeps them apart is the deny of the remote, or of the leafnode's user.
+func TestCalloutsStayOnTheirSideOfALeafnode(t *testing.T) {
 	for name, deny := range map[string]struct {
 		remote string
 		edit   func(*jwt.UserClaims)
@@ -132,42 +133,39 @@ func TestHandlerAtALeafSiteOfAnOperator(t *testing.T) {
 		"denied by the user":   {"", func(uc *jwt.UserClaims) { uc.Sub.Deny.Add("$SYS.REQ.USER.AUTH") }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newCalloutOperator(t, harness.NewXKey(t))
-			xkey := harness.NewXKey(t)
-			o.auth.Claims.Authorization.XKey = harness.Public(t, xkey)
+			o := newCalloutOperator(t, nil)
 			link := o.auth.User(t, "site", nil, deny.edit)
 			o.auth.Claims.Authorization.AuthUsers.Add(harness.Public(t, link.Key))
-			o.auth.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
-			hub := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
+			hub := harness.Start(t, o.Conf(t)+`
 				server_name: hub
-				jetstream { store_dir: %q, domain: hub }
-				leafnodes { listen: "127.0.0.1:-1" }`, t.TempDir()))
+				gateway { name: hub, listen: "127.0.0.1:-1" }
+				leafnodes { listen: "127.0.0.1:-1" }`)
+			// The hub's handler is in another cluster than its clients: the site's is nearer.
+			other := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
+				server_name: other
+				gateway { name: other, listen: "127.0.0.1:-1", gateways: [{name: hub, urls: ["nats://%s"]}] }`, hub.Gateway(t)))
 			site := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
 				server_name: site
-				jetstream { store_dir: %[7]q, domain: site }
 				leafnodes { remotes: [
 					{url: "nats://%[2]s", account: %[1]s, credentials: %[3]q %[4]s}
 					{url: "nats://%[2]s", account: %[5]s, credentials: %[6]q} ] }`,
-				o.auth.ID(), hub.Leaf(t), link.Creds(t), deny.remote, o.app.ID(), o.app.User(t, "site", nil).Creds(t), t.TempDir()))
-			login(t, bucketOf(t, hub.Connect(t, o.service.Options()...)), "one", alice())
-			mirrorSessions(t, site.Connect(t, o.service.Options()...))
-			sentinel := o.auth.User(t, "sentinel", nil)
-			for where, s := range map[string]*harness.Server{"hub": hub, "site": site} {
-				harness.StartCallout(t, fmt.Sprintf(`
-					connect { urls: ["nats://%s"], creds: %q }
-					issuer: %s
-					xkey: %s
-					signing_keys { APP: {account: %s, seed: %s} }`, s.Addr(t), o.service.Creds(t), harness.Seed(t, o.auth.Key), harness.Seed(t, xkey),
-					o.app.ID(), harness.Seed(t, o.app.Key))+siteSessions(where, ""))
+				o.auth.ID(), hub.Leaf(t), link.Creds(t), deny.remote, o.app.ID(), o.app.User(t, "site", nil).Creds(t)))
+			expectReach(t, []*harness.Server{hub, other}, o.Sys.User(t, "pinger", nil).Options()...)
+			for where, s := range map[string]*harness.Server{"hub": other, "site": site} {
+				conf := handlerConf(t, s, fmt.Sprintf("creds: %q", o.service.Creds(t)), fmt.Sprintf("issuer: %s\nsigning_keys { APP: {account: %s, seed: %s} }",
+					harness.Seed(t, o.auth.Key), o.app.ID(), harness.Seed(t, o.app.Key)), "APP")
+				harness.StartCallout(t, strings.Replace(conf, `X-Team: "{{ session.team }}"`, "Where: "+where, 1))
 			}
+			sentinel := o.auth.User(t, "sentinel", nil)
 			cred := func(nonce string) map[string]any {
 				fields := sentinel.Credential(nonce)
-				fields["auth_token"] = "one"
+				fields["user"], fields["pass"] = "alice", "open"
 				return fields
 			}
 			for _, s := range []*harness.Server{hub, site} {
-				eventuallyIn(t, s, append(sentinel.Options(), nats.Token("one"), nats.Timeout(2*time.Second))...)
+				eventuallyIn(t, s, append(sentinel.Options(), nats.UserInfo("alice", "open"), nats.Timeout(2*time.Second))...)
 			}
+			harness.Eventually(t, "the leafnodes", func() bool { return len(hub.Leafz(t).Leafs) == 2 })
 			reader := o.app.User(t, "reader", nil)
 			expectOwnHandlers(t, hub, site, cred, subscriber(t, hub, reader.Credential), subscriber(t, site, reader.Credential))
 		})
