@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
 )
 
 const examples = "../../docs/examples"
@@ -61,6 +62,64 @@ func TestExamples(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestTemplateExample runs the script that puts headers into the templates of an account JWT, as nsc wrote it: what it
+// prints is signed by the operator and keeps the rest.
+func TestTemplateExample(t *testing.T) {
+	need(t, "python3")
+	operator, err := nkeys.CreateOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := operator.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, account := newAccount(t)
+	_, key := newAccount(t)
+	_, plain := newAccount(t)
+	claims := jwt.NewAccountClaims(account)
+	claims.Limits.Subs = 7
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role = key, "team"
+	scope.Template.Permissions.Pub.Allow.Add("api.>")
+	claims.SigningKeys.AddScopedSigner(scope)
+	claims.SigningKeys.Add(plain)
+	token, err := claims.Encode(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(templates string) (string, error) {
+		file := filepath.Join(t.TempDir(), "templates.json")
+		if err := os.WriteFile(file, []byte(templates), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("python3", "template_headers.py", file)
+		cmd.Dir, cmd.Stdin = examples, strings.NewReader(token+"\n")
+		cmd.Env = append(os.Environ(), "OPERATOR_SEED="+string(seed)+"\n")
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	filled, err := run(`{"team": {"headers": {"X-Team": "{{tag(team)}}"}, "header_permissions": {"subscribe": {"allow": ["Session"]}}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := jwt.DecodeAccountClaims(filled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, _ := operator.PublicKey()
+	if after.Issuer != issuer || after.Subject != account || after.Limits.Subs != 7 || len(after.SigningKeys) != 2 || after.IssuedAt < claims.IssuedAt {
+		t.Error("the account's claims are not as they were")
+	}
+	want := &Claim{Headers: []Header{{Name: "X-Team", Values: []string{"{{tag(team)}}"}}}, Subscribe: []string{"Session"}}
+	if c, err := FromAccountJWT(filled, key, MaxLimits); err != nil || !same(c, want) {
+		t.Errorf("template: same %t, error %v", same(c, want), err)
+	}
+	if _, err := run(`{"nobody": {"headers": {"X-Team": "x"}}}`); err == nil {
+		t.Error("a role that the account does not have is no error")
 	}
 }
 
