@@ -152,3 +152,44 @@ func bearerJWT(t *testing.T, account *harness.Account) string {
 	uc.Name, uc.BearerToken = "device", true
 	return must(uc.Encode(account.Key))
 }
+
+// In operator mode a device has no room for a sentinel beside its password: the server's default_sentinel leads to the
+// callout.
+func TestLoginOverMQTTInOperatorMode(t *testing.T) {
+	o := newCalloutOperator(t, harness.NewXKey(t))
+	xkey := harness.NewXKey(t)
+	o.auth.Claims.Authorization.XKey = harness.Public(t, xkey)
+	o.app.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+	sentinel := o.auth.User(t, "sentinel", nil, harness.Bearer)
+	s := harness.Start(t, o.Conf(t)+fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		default_sentinel: %s`, t.TempDir(), sentinel.JWT))
+	keys := fmt.Sprintf("issuer: %s\nxkey: %s\nsigning_keys { APP: {account: %s, seed: %s} }",
+		harness.Seed(t, o.auth.Key), harness.Seed(t, xkey), o.app.ID(), harness.Seed(t, o.app.Key))
+	harness.StartCallout(t, handlerConf(t, s, fmt.Sprintf("creds: %q", o.service.Creds(t)), keys, "APP"))
+	sub := subscribed(t, s, o.app.User(t, "sub", nil).Options()...)
+	c, err := deviceOnTCP(t, s, "alice", "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, c.Publish("t/x", 0, false, "payload"))
+	if m := next(t, sub, nil); m.Header.Get("X-User") != "alice" {
+		t.Errorf("headers %v", m.Header)
+	}
+	for user, password := range map[string]string{"alice": "shut", "sentinel": sentinel.JWT, "": ""} {
+		if _, err := deviceOnTCP(t, s, user, password); err == nil {
+			t.Errorf("%q gets in", user)
+		}
+	}
+	// A user JWT of the account itself needs no callout.
+	c, err = deviceOnTCP(t, s, "any", o.app.User(t, "direct", header("X-User", "direct"), harness.Bearer).JWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, c.Publish("t/x", 0, false, "payload"))
+	if m := next(t, sub, nil); m.Header.Get("X-User") != "direct" {
+		t.Errorf("headers %v", m.Header)
+	}
+}
