@@ -83,6 +83,9 @@ func (h *Hook) renewable(info *natsserver.AttachInfo, grant *policy.Grant) error
 	if info.Asked.IsZero() || info.UserClaims == nil {
 		return nil
 	}
+	if err := h.userKeys.attach(info); err != nil {
+		return err
+	}
 	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
 		return nil
 	}
