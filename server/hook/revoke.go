@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,6 +55,9 @@ func (r revocations) cover(k keyed) bool {
 // update finds the connection: one of the two sees the other.
 func (u *userKeys) attach(info *natsserver.AttachInfo) error {
 	key, ok := forwarded.UserKeyOf(info.UserClaims.Tags)
+	if ok {
+		u.sweep(info.Server.HasConnection)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.conns, info.CID)
@@ -64,7 +68,6 @@ func (u *userKeys) attach(info *natsserver.AttachInfo) error {
 	if u.note(info.Account, info.AccountJWT, true).cover(k) {
 		return errRevoked
 	}
-	u.sweep(info.Server.HasConnection)
 	if u.conns == nil {
 		u.conns = map[uint64]keyed{}
 	}
@@ -110,12 +113,23 @@ func (u *userKeys) note(account, token string, inForce bool) revocations {
 	return next
 }
 
-// sweep drops connections that are gone, when there may be many. The lock is held.
+// sweep drops connections that are gone, when there may be many. alive takes locks of the server, which may be held where
+// an account is updated, so it is not asked under ours.
 func (u *userKeys) sweep(alive func(cid uint64) bool) {
+	u.mu.Lock()
 	if len(u.conns) < 2*u.lived+1024 {
+		u.mu.Unlock()
 		return
 	}
-	maps.DeleteFunc(u.conns, func(cid uint64, _ keyed) bool { return !alive(cid) })
+	cids := slices.Collect(maps.Keys(u.conns))
+	u.lived = len(cids) // so that nobody else sweeps meanwhile
+	u.mu.Unlock()
+	gone := slices.DeleteFunc(cids, alive)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, cid := range gone {
+		delete(u.conns, cid)
+	}
 	u.lived = len(u.conns)
 }
 
