@@ -103,6 +103,15 @@ func TestHandlerAtALeafSite(t *testing.T) {
 			}
 			eventuallyIn(t, leaf, nats.Token("one"))
 			expectOwnHandlers(t, hub, leaf, token("one"), subscriber(t, hub, password("backend")), subscriber(t, leaf, password("backend")))
+			if name == "the hub's bucket" {
+				t.Setenv("NATS_PASSWORD", "backend")
+				for args, want := range map[string]string{"--domain hub": "fields: user", "--domain none": "bucket sessions", "--domain a.b": "not the name of a JetStream domain"} {
+					list := harness.Run(t, harness.CalloutBinary(t), append(strings.Fields("session list --bucket sessions --user backend --server nats://"+leaf.Addr(t)), strings.Fields(args)...)...)
+					if code := list.Exit(t); !strings.Contains(list.Text(), want) || (code == 0) != (args == "--domain hub") {
+						t.Errorf("session list %s ends with %d: %s", args, code, list.Text())
+					}
+				}
+			}
 			// A logout is known on both sides.
 			here, there := harness.Client(t, hub, token("one")), harness.Client(t, leaf, token("one"))
 			if err := bucket.Delete(t.Context(), "one"); err != nil {

@@ -84,7 +84,8 @@ func (c *connections) request(all bool) (forwarded.Renew, error) {
 	return forwarded.Renew{Session: c.Session, User: c.Of, All: all, Account: c.Account}, nil
 }
 
-// quietPeriod: after this long without an answer we assume that all servers have answered.
+// quietPeriod: after this long without an answer, or twice as long as the last answer took, we assume that all servers have
+// answered. Those of other clusters may be far away.
 const quietPeriod = 300 * time.Millisecond
 
 // answer is that of one server.
@@ -108,8 +109,8 @@ func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, 
 	if err != nil {
 		return nil, fmt.Errorf("ask the servers: %w", err)
 	}
-	answers := map[string]answer{}
-	for wait := c.Timeout; ; wait = quietPeriod {
+	answers, began := map[string]answer{}, time.Now()
+	for wait := c.Timeout; ; wait = max(quietPeriod, 2*time.Since(began)) {
 		m, err := sub.NextMsg(wait)
 		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
 			break
