@@ -73,7 +73,7 @@ func tryDevice(t *testing.T, o *mqtt.ClientOptions) (mqtt.Client, error) {
 func TestLoginOverMQTT(t *testing.T) {
 	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
 	account := &harness.Account{Name: "APP", Key: harness.NewAccountKey(t)}
-	bearer := bearerJWT(t, account)
+	bearer, overTCP := bearerJWT(t, account), bearerJWT(t, account, jwt.ConnectionTypeMqtt)
 	start := func(fields string) *harness.Server {
 		s := harness.Start(t, fmt.Sprintf(mqttLoginConf, t.TempDir(), fields, hash, harness.Public(t, account.Key)))
 		login(t, sessionBucket(t, s), "s1", alice())
@@ -88,6 +88,8 @@ func TestLoginOverMQTT(t *testing.T) {
 		"password":                          {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "open") }, "users password"},
 		"wrong password":                    {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "shut") }, ""},
 		"user JWT":                          {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", bearer) }, "jwt jwt"},
+		"user JWT for MQTT":                 {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", overTCP) }, "jwt jwt"},
+		"websocket, user JWT for MQTT":      {func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "any", overTCP, "") }, ""},
 		"token":                             {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "any", "s1") }, "kv token"},
 		"user alone":                        {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "alice", "") }, ""},
 		"nothing":                           {func() (mqtt.Client, error) { return deviceOnTCP(t, s, "", "") }, ""},
@@ -146,10 +148,10 @@ func TestRenewalOfMQTTWithACookie(t *testing.T) {
 }
 
 // bearerJWT is a user JWT that needs no signature of a nonce, which MQTT does not have.
-func bearerJWT(t *testing.T, account *harness.Account) string {
+func bearerJWT(t *testing.T, account *harness.Account, types ...string) string {
 	t.Helper()
 	uc := jwt.NewUserClaims(harness.Public(t, harness.NewUserKey(t)))
-	uc.Name, uc.BearerToken = "device", true
+	uc.Name, uc.BearerToken, uc.AllowedConnectionTypes = "device", true, types
 	return must(uc.Encode(account.Key))
 }
 

@@ -95,8 +95,8 @@ func (k *keys) read(m *nats.Msg) (*request, error) {
 	if nkeys.IsValidPublicAccountKey(claims.Subject) {
 		r.expects = claims.Subject
 	}
-	told, _ := forwarded.FromTags(claims.Tags)
-	r.Request, r.tooLong = understand(claims, told), told.TooLong
+	told, ours := forwarded.FromTags(claims.Tags)
+	r.Request, r.tooLong = understand(claims, told, ours), told.TooLong
 	return r, nil
 }
 
@@ -118,13 +118,20 @@ func patience(claims *jwt.AuthorizationRequestClaims) time.Duration {
 	return max(time.Duration(claims.Expires-claims.IssuedAt)*time.Second, time.Second)
 }
 
-func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Request {
+func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request, ours bool) session.Request {
 	client, server := &claims.ClientInformation, &claims.Server
+	transport := session.UnknownTransport
+	switch {
+	case ours && told.Websocket:
+		transport = session.Websocket
+	case ours:
+		transport = session.TCP
+	}
 	return session.Request{
 		Credential: credential(claims, told),
 		ServerID:   server.ID, ServerName: server.Name, Cluster: server.Cluster,
 		ClientID: client.ID, Host: client.Host, Name: claims.ConnectOptions.Name, Lang: claims.ConnectOptions.Lang,
-		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT,
+		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT, Transport: transport,
 		Headers: told.Headers, Cookies: told.Cookies, Renewal: told.Renewal,
 	}
 }

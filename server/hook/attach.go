@@ -231,6 +231,7 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 			u.told.TokenCookie = tokenCookie(o, r)
 		}
 	}
+	u.told.Websocket = true
 	return u
 }
 

@@ -23,6 +23,8 @@ type Request struct {
 	// Renewal tells that the connection lives, and is asked about again. A refusal closes it;
 	// without an answer the server asks again.
 	Renewal bool `json:"renewal,omitempty"`
+	// Websocket tells that the connection is by a websocket, which the request itself says of NATS alone.
+	Websocket bool `json:"websocket,omitempty"`
 	// TokenCookie is the value of the cookie that the server's websocket block names, where CONNECT has no field that
 	// it could fill: in MQTT.
 	TokenCookie string              `json:"token_cookie,omitempty"`
