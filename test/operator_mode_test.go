@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
@@ -189,4 +190,48 @@ func TestCalloutsWithAURLResolver(t *testing.T) {
 	there.Store(true)
 	raw := harness.Client(t, s, cred)
 	expectStamp(t, raw, subscriber(t, s, o.app.User(t, "sub", nil).Credential), "X-User: alice")
+}
+
+// A server with a cache asks the others for accounts. A callout puts users into an account that it has yet to fetch, and an
+// update reaches those of them that it revokes, and the signing keys that are gone.
+func TestCalloutsWithACacheResolver(t *testing.T) {
+	o := newCalloutOperator(t, nil)
+	key := o.app.SigningKey(t)
+	full := harness.Start(t, o.PushConf(t)+`
+		server_name: full
+		cluster { name: C, listen: "127.0.0.1:-1" }`)
+	conf, _, _ := strings.Cut(o.Conf(t), "resolver: MEMORY")
+	cache := harness.Start(t, conf+fmt.Sprintf(`
+		server_name: cache
+		resolver: {type: cache, dir: %q, ttl: "1h", timeout: "5s"}
+		resolver_preload: {%s: %s}
+		cluster { name: C, listen: "127.0.0.1:-1", routes: ["nats://%s"] }`, t.TempDir(), o.Sys.ID(), o.Sys.JWT(t), full.Route(t)))
+	expectReach(t, []*harness.Server{full, cache}, o.Sys.User(t, "pinger", nil).Options()...)
+	harness.StartCallout(t, fmt.Sprintf(`
+		user_key: user
+		connect { urls: ["nats://%s"], creds: %q }
+		issuer: %s
+		signing_keys { APP: {account: %s, seed: %s} }
+		%s`, full.Addr(t), o.service.Creds(t), harness.Seed(t, o.auth.Key), o.app.ID(), harness.Seed(t, key), aliceAlone))
+	sentinel := o.auth.User(t, "sentinel", nil)
+	cred := behind(sentinel, alicesPassword)
+	letIn := append(sentinel.Options(), nats.UserInfo("alice", "wonderland"))
+	eventuallyIn(t, cache, letIn...)
+	live := harness.Client(t, cache, cred)
+	expectStamp(t, live, subscriber(t, cache, o.app.User(t, "sub", nil).Credential), "X-User: alice")
+	keyOf := ""
+	for _, c := range cache.Connz(t, "auth=1").Conns {
+		if found, ok := forwarded.UserKeyOf(c.Tags); ok {
+			keyOf = found
+		}
+	}
+	o.app.Claims.RevokeAt(keyOf, time.Now())
+	o.app.Push(t, full)
+	live.ExpectClosed()
+	eventuallyIn(t, cache, letIn...) // revocations are of whole seconds
+	live = harness.Client(t, cache, cred)
+	o.app.Claims.SigningKeys = jwt.SigningKeys{}
+	o.app.Push(t, full)
+	live.ExpectClosed()
+	expectRefused(t, cache, cred)
 }
