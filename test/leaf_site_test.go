@@ -36,11 +36,11 @@ func hubAndSite(t *testing.T, site string) (hub, leaf *harness.Server, bucket je
 		fmt.Sprintf("jetstream { store_dir: %q, domain: hub }", t.TempDir())))
 	bucket = sessionBucket(t, hub)
 	login(t, bucket, "one", alice())
-	own := "" // a site without JetStream asks that of the hub
-	if strings.Contains(site, "jetstream") {
-		own = enabled
+	own, domain := enabled, ""
+	if site == "" { // without JetStream: it asks that of the hub
+		own, domain = "", ", domain: hub"
 	}
-	leaf = harness.Start(t, fmt.Sprintf(conf, "site", own, siteSessions("site", ", account: APP"),
+	leaf = harness.Start(t, fmt.Sprintf(conf, "site", own, siteSessions("site", ", account: APP"+domain),
 		fmt.Sprintf(`remotes: [{url: "nats://site:site@%s", account: APP}]`, hub.Leaf(t)), site))
 	return hub, leaf, bucket
 }
@@ -93,7 +93,7 @@ func mirrorSessions(t *testing.T, nc *nats.Conn) {
 // A site may read the hub's bucket, by the domain of the hub's JetStream, or have a mirror of it.
 func TestHandlerAtALeafSite(t *testing.T) {
 	for name, site := range map[string]string{
-		"the hub's bucket": "default_js_domain: {APP: hub}",
+		"the hub's bucket": "",
 		"a mirror":         fmt.Sprintf("jetstream { store_dir: %q, domain: site }", t.TempDir()),
 	} {
 		t.Run(name, func(t *testing.T) {

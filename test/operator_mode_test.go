@@ -96,6 +96,31 @@ func TestBucketInOperatorMode(t *testing.T) {
 	live.ExpectClosed()
 }
 
+// The same where the bucket is the application's, in its own account: the handler has a login there.
+func TestBucketOfTheApplicationInOperatorMode(t *testing.T) {
+	o := newCalloutOperator(t, nil)
+	o.app.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: 1e9, Streams: -1, Consumer: -1}
+	s := harness.Start(t, o.Conf(t)+fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir()))
+	app := o.app.User(t, "app", nil)
+	harness.StartCallout(t, fmt.Sprintf(`
+		connect { urls: ["nats://%s"], creds: %q, system { creds: %q }, accounts { APP { creds: %q } } }
+		issuer: %s
+		signing_keys { APP: {account: %s, seed: %s} }
+		sessions: [{kind: kv, bucket: sessions, account: APP}]
+		grants: [{account: APP, publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"}}]`,
+		s.Addr(t), o.service.Creds(t), o.Sys.User(t, "handler", nil).Creds(t), app.Creds(t), harness.Seed(t, o.auth.Key), o.app.ID(), harness.Seed(t, o.app.Key)))
+	bucket := bucketOf(t, s.Connect(t, app.Options()...))
+	login(t, bucket, "one", alice())
+	sentinel := o.auth.User(t, "sentinel", nil)
+	eventuallyIn(t, s, append(sentinel.Options(), nats.Token("one"))...)
+	live := harness.Client(t, s, behind(sentinel, map[string]any{"auth_token": "one"}))
+	expectStamp(t, live, subscriber(t, s, app.Credential), "X-User: alice")
+	if err := bucket.Delete(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	live.ExpectClosed()
+}
+
 // 500 connections are renewed at once while others come, and each keeps its connection.
 func TestRenewalOfManyAtOnce(t *testing.T) {
 	v := startService(t, nil)
