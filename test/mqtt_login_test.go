@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -193,5 +194,36 @@ func TestLoginOverMQTTInOperatorMode(t *testing.T) {
 	wait(t, c.Publish("t/x", 0, false, "payload"))
 	if m := next(t, sub, nil); m.Header.Get("X-User") != "direct" {
 		t.Errorf("headers %v", m.Header)
+	}
+}
+
+// A no_auth_user would make a guest of a page whose cookie is all that it brings, so it is refused; not where no page
+// can come with a cookie.
+func TestGuestsOverMQTT(t *testing.T) {
+	const handler = `callout { %s, sessions: [{kind: http, url: "http://127.0.0.1:1"}], grants: [{account: APP, publish: ">", subscribe: []}] }`
+	for _, tt := range []struct{ guests, mqtt, cookie, callout, want string }{
+		{"no_auth_user: guest", "", "token_cookie: sid", fmt.Sprintf(handler, "credential: [cookie, token]"), ": no_auth_user would make a guest of a page"},
+		{"no_auth_user: guest", "", "token_cookie: sid", "callout { request {} }", ": no_auth_user would make a guest of a page"},
+		{"", ", no_auth_user: guest", "token_cookie: sid", fmt.Sprintf(handler, "credential: [cookie]"), "mqtt.no_auth_user would make a guest of a page"},
+		{"no_auth_user: guest", "", "token_cookie: sid", fmt.Sprintf(handler, "credential: [token]"), ""},
+		{"no_auth_user: guest", "", "", fmt.Sprintf(handler, "credential: [token]"), ""},
+	} {
+		conf := fmt.Sprintf(`
+			listen: "127.0.0.1:-1"
+			server_name: M
+			jetstream { store_dir: %q }
+			accounts { APP { jetstream: enabled, users: [{user: guest, password: guest}] } }
+			%s
+			mqtt { listen: "127.0.0.1:-1" %s }
+			websocket { listen: "127.0.0.1:-1", no_tls: true, same_origin: true, %s }
+			%s`, t.TempDir(), tt.guests, tt.mqtt, tt.cookie, tt.callout)
+		s := harness.Launch(t, conf)
+		if tt.want == "" {
+			s.WaitLog(t, "Server is ready")
+			continue
+		}
+		if code := s.Exit(t); code == 0 || !strings.Contains(s.Text(), tt.want) {
+			t.Errorf("%s: exit code %d: %s", tt.want, code, s.Text())
+		}
 	}
 }

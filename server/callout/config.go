@@ -160,6 +160,9 @@ func (c *Config) Warnings() []string { return c.warnings }
 // kinds of credentials that can be listed.
 var kinds = []session.Kind{session.Cookie, session.Token, session.Password, session.Nkey, session.JWT, session.None}
 
+// AcceptsCookies tells whether a cookie is a credential that the handler takes. Of a handler elsewhere nothing is known.
+func (c *Config) AcceptsCookies() bool { return len(c.kinds) == 0 || c.kinds[session.Cookie] }
+
 func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 	c.kinds = map[session.Kind]bool{}
 	for i, item := range n.Get("credential").Items() {

@@ -216,7 +216,7 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 
 // checkGuests refuses a no_auth_user that would take connections which the handler knows.
 func checkGuests(o *natsserver.Options, cfg *callout.Config) error {
-	return cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser)
+	return errors.Join(cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser), checkMQTTGuests(o, cfg))
 }
 
 // cookieWithoutOrigin tells whether a page of any origin may use a visitor's
