@@ -228,7 +228,7 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 		u.told, u.ours = cfg.Request.Pick(r), true
 		if isMQTT(r) {
 			// Upstream puts the cookie into the CONNECT of NATS alone.
-			u.told.TokenCookie = tokenCookie(o, r)
+			u.told.PickToken(r, o.Websocket.TokenCookie)
 		}
 	}
 	u.told.Websocket = true
@@ -238,15 +238,6 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 // isMQTT tells whether the websocket is to carry MQTT (websocket.go, wsUpgrade).
 func isMQTT(r *http.Request) bool {
 	return r.URL != nil && strings.HasSuffix(r.URL.EscapedPath(), "/mqtt")
-}
-
-// tokenCookie is the value of the cookie that the websocket block names. One that came twice does not count.
-func tokenCookie(o *natsserver.Options, r *http.Request) string {
-	if o.Websocket.TokenCookie == "" {
-		return ""
-	}
-	value, _ := forwarded.OnlyCookie(r, o.Websocket.TokenCookie)
-	return value
 }
 
 // noUpgrade is kept of a connection that is no websocket.

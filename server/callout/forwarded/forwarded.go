@@ -92,6 +92,19 @@ func (l List) Pick(r *http.Request) Request {
 	return out
 }
 
+// PickToken adds the cookie of that name, the credential of a connection whose CONNECT has no field for it. One that came
+// twice does not count, and one above the bound is too long.
+func (r *Request) PickToken(from *http.Request, name string) {
+	value, ok := OnlyCookie(from, name)
+	switch {
+	case name == "" || !ok:
+	case len(name)+len(value)+perLine > MaxField:
+		r.TooLong = append(r.TooLong, name)
+	default:
+		r.TokenCookie = strings.Clone(value)
+	}
+}
+
 // cloned are values that do not hold the request's memory.
 func cloned(values []string) []string {
 	out := make([]string, len(values))
