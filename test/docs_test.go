@@ -25,7 +25,7 @@ func TestCalloutExamples(t *testing.T) {
 	}
 	run := func(file string, args ...string) error {
 		cmd := exec.Command(file, args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "APP_PASSWORD=open")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "APP_PASSWORD=open", "SITE_PASSWORD=open", "HUB_URL=nats://site:open@127.0.0.1:7422")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s %s: %v\n%s", filepath.Base(file), strings.Join(args, " "), err, out)
 			return err

@@ -63,6 +63,9 @@ func TestReceivers(t *testing.T) {
 		if err := receiver.Check(m, "APP", time.Minute, tt.subjects...); !errors.Is(err, tt.want) {
 			t.Errorf("%q, %q: %v, want %v", tt.lines, tt.subjects, err, tt.want)
 		}
+		if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": tt.subjects, "NONE": {">"}}); !errors.Is(err, tt.want) {
+			t.Errorf("any of several, %q, %q: %v, want %v", tt.lines, tt.subjects, err, tt.want)
+		}
 		line, err := json.Marshal(map[string]any{"block": b, "subject": m.Subject, "account": "APP", "max_age": 60000, "subjects": append([]string{}, tt.subjects...)})
 		if err != nil {
 			t.Fatal(err)

@@ -275,4 +275,41 @@ func TestProvenanceOfAnImport(t *testing.T) {
 	if err := receiver.Check(m, "OTHER", time.Minute, "admin.>"); err != nil {
 		t.Errorf("of who imports it so: %v", err)
 	}
+	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}); err != nil {
+		t.Errorf("of a service that both use: %v", err)
+	}
+	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"admin.>"}, "OTHER": {"public.>"}}); !errors.Is(err, receiver.ErrSubject) {
+		t.Errorf("under the name of another account: %v", err)
+	}
+}
+
+// docs/security.md's table: what a service sees of the tenants that import it.
+func TestProvenanceOfTenants(t *testing.T) {
+	user := func(name string) string {
+		return fmt.Sprintf("users: [{user: %s, password: %[1]s, headers: {X-User: %[1]s}}]", name)
+	}
+	s := harness.Start(t, fmt.Sprintf(`
+		headers { provenance: true }
+		accounts {
+			SVC { %s, exports: [ { service: "admin.>" } ] }
+			ACME { %s, imports: [ { service: { account: SVC, subject: "admin.>" }, to: "billing.>" } ] }
+			GLOBEX { %s, imports: [ { service: { account: SVC, subject: "admin.>" } } ] }
+		}`, user("svc"), user("acme"), user("globex")))
+	sub := subscribedTo(t, s.Connect(t, userInfo("svc")), "admin.>")
+	tenants := receiver.Accounts{"SVC": {"admin.>"}, "ACME": {"billing.>"}, "GLOBEX": {"admin.>"}}
+	for _, row := range []struct{ user, subject, account string }{
+		{"svc", "admin.invoice", "SVC"}, {"acme", "billing.invoice", "ACME"}, {"globex", "admin.invoice", "GLOBEX"},
+	} {
+		nc := s.Connect(t, userInfo(row.user))
+		if err := nc.Publish(row.subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		m := next(t, sub, nc.Flush())
+		if m.Subject != "admin.invoice" || m.Header.Get("Stamp-Account") != row.account || m.Header.Get("Stamp-Subject") != row.subject {
+			t.Errorf("%s: on %s, %v", row.user, m.Subject, m.Header)
+		}
+		if err := receiver.CheckAny(m, time.Minute, tenants); err != nil {
+			t.Errorf("%s: %v", row.user, err)
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,32 +18,15 @@ type connectionsCommand struct {
 	Kick  connectionsKick  `cmd:"" help:"close live connections"`
 }
 
-type connectionsRenew struct{ connections }
-
-// Run asks for renewals.
-func (c *connectionsRenew) Run(s *streams) error { return c.ask(s, false) }
-
-type connectionsKick struct{ connections }
-
-// Run asks for closes.
-func (c *connectionsKick) Run(s *streams) error { return c.ask(s, true) }
-
-// connections says which connections are meant, over all servers that the system account
-// reaches.
-type connections struct {
-	connection
-	Session string `placeholder:"SOURCE/KEY" help:"those of a session: the name of its source and its key, as logs show them"`
-	Of      string `placeholder:"USER" help:"those of a user, by the name in monitoring"`
+type connectionsRenew struct {
+	connections
+	All  bool          `help:"those of all sessions; after keys were changed, for example"`
+	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; not done is an error (default: do not wait)"`
 }
 
-// lull is how long no server has answered when none is expected to.
-const lull = 300 * time.Millisecond
-
-func (c *connections) ask(s *streams, kick bool) error {
-	if (c.Session == "") == (c.Of == "") {
-		return usage(errors.New("either --session or --of is needed"), "")
-	}
-	body, err := json.Marshal(forwarded.Renew{Session: c.Session, User: c.Of, Kick: kick})
+// Run asks for renewals.
+func (c *connectionsRenew) Run(s *streams) error {
+	q, err := c.request(c.All)
 	if err != nil {
 		return err
 	}
@@ -50,48 +35,155 @@ func (c *connections) ask(s *streams, kick bool) error {
 		return err
 	}
 	defer nc.Close()
-	answers, err := nc.SubscribeSync(nc.NewRespInbox())
-	if err == nil {
-		err = nc.PublishRequest(forwarded.RenewAll, answers.Subject, body)
-	}
+	began, err := c.ask(nc, q)
 	if err != nil {
-		return fmt.Errorf("ask the servers: %w", err)
+		return err
 	}
-	return c.collect(s, answers, kick)
+	show(s, began, "renewed")
+	if c.Wait == 0 {
+		return nil
+	}
+	return c.waitFor(nc, s, began)
 }
 
-// collect shows what each server answers.
-func (c *connections) collect(s *streams, answers *nats.Subscription, kick bool) error {
-	what := "renewed"
-	if kick {
-		what = "closed"
+type connectionsKick struct{ connections }
+
+// Run asks for closes.
+func (c *connectionsKick) Run(s *streams) error {
+	q, err := c.request(false)
+	if err != nil {
+		return err
 	}
-	servers := 0
-	for wait := c.Timeout; ; wait = lull {
-		m, err := answers.NextMsg(wait)
+	q.Kick = true
+	nc, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	answers, err := c.ask(nc, q)
+	if err != nil {
+		return err
+	}
+	show(s, answers, "closed")
+	return nil
+}
+
+// connections says which connections are meant, over all servers that the system account
+// reaches.
+type connections struct {
+	connection
+	Session string `placeholder:"SOURCE/KEY" help:"those of a session: the name of its source and its key, as logs show them"`
+	Of      string `placeholder:"USER" help:"those of a user, by the name in monitoring"`
+	Account string `placeholder:"NAME" help:"only those in this account; with operators, its public key. Users of two accounts may have the same name"`
+}
+
+func (c *connections) request(all bool) (forwarded.Renew, error) {
+	if set(c.Session != "", c.Of != "", all) != 1 {
+		return forwarded.Renew{}, usage(errors.New("one of --session and --of is needed, or --all where there is that"), "")
+	}
+	return forwarded.Renew{Session: c.Session, User: c.Of, All: all, Account: c.Account}, nil
+}
+
+// quietPeriod: after this long without an answer, or twice as long as the last answer took, we assume that all servers have
+// answered. Those of other clusters may be far away.
+const quietPeriod = 300 * time.Millisecond
+
+// answer is that of one server.
+type answer struct {
+	Server struct{ ID, Name string }
+	Data   forwarded.Renewed
+	Error  *struct{ Description string }
+}
+
+// ask sends a request to all servers, and returns what each answers, by its id.
+func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nc.SubscribeSync(nc.NewRespInbox())
+	if err == nil {
+		defer func() { _ = sub.Unsubscribe() }()
+		err = nc.PublishRequest(forwarded.RenewAll, sub.Subject, body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the servers: %w", err)
+	}
+	answers, began := map[string]answer{}, time.Now()
+	for wait := c.Timeout; ; wait = max(quietPeriod, 2*time.Since(began)) {
+		m, err := sub.NextMsg(wait)
 		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("ask the servers: %w", err)
+			return nil, fmt.Errorf("ask the servers: %w", err)
 		}
-		var answer struct {
-			Server struct{ Name string }
-			Data   struct{ Connections int }
-			Error  *struct{ Description string }
+		var a answer
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			return nil, errors.New("a server's answer is not understood")
 		}
-		if err := json.Unmarshal(m.Data, &answer); err != nil {
-			return errors.New("a server's answer is not understood")
+		if a.Error != nil {
+			return nil, fmt.Errorf("server %s: %s", a.Server.Name, a.Error.Description)
 		}
-		if answer.Error != nil {
-			return fmt.Errorf("server %s: %s", answer.Server.Name, answer.Error.Description)
-		}
-		servers++
-		n := answer.Data.Connections
-		fmt.Fprintf(s.out, "server %s: %d %s %s\n", answer.Server.Name, n, plural(n, "connection"), what)
+		answers[a.Server.ID] = a
 	}
-	if servers == 0 {
-		return hint(errors.New("no server answers"), "the user must be one of the system account, and the servers Stamp")
+	if len(answers) == 0 {
+		return nil, hint(errors.New("no server answers"), "the user must be one of the system account, and the servers Stamp")
 	}
+	return answers, nil
+}
+
+// byName are the answers in the order of the servers' names.
+func byName(answers map[string]answer) []answer {
+	return slices.SortedFunc(maps.Values(answers), func(a, b answer) int {
+		return slices.Compare([]string{a.Server.Name, a.Server.ID}, []string{b.Server.Name, b.Server.ID})
+	})
+}
+
+func show(s *streams, answers map[string]answer, what string) {
+	for _, a := range byName(answers) {
+		n := a.Data.Connections
+		fmt.Fprintf(s.out, "server %s: %d %s %s\n", a.Server.Name, n, plural(n, "connection"), what)
+	}
+}
+
+// waitFor waits until no server that was asked has a renewal to do, and tells what went wrong with some.
+func (c *connectionsRenew) waitFor(nc *nats.Conn, s *streams, began map[string]answer) error {
+	for end := time.Now().Add(c.Wait); ; {
+		now, err := c.ask(nc, forwarded.Renew{Pending: true})
+		if err != nil {
+			return err
+		}
+		pending := 0
+		for id, a := range began {
+			b, ok := now[id]
+			if !ok {
+				return fmt.Errorf("server %s does not answer any more; whether its renewals are done is not known", a.Server.Name)
+			}
+			pending += b.Data.Pending
+		}
+		switch {
+		case pending == 0:
+			return c.done(s, began, now)
+		case time.Now().After(end):
+			return hint(fmt.Errorf("%d %s not done in %s", pending, plural(pending, "renewal"), c.Wait), "does a handler answer? The server tries again until the user JWTs end")
+		}
+	}
+}
+
+// done tells what came of the renewals since the servers were asked.
+func (c *connectionsRenew) done(s *streams, began, now map[string]answer) error {
+	var givenUp uint64
+	for _, a := range byName(began) {
+		b := now[a.Server.ID].Data
+		if n := int(b.Refused - a.Data.Refused); n > 0 {
+			fmt.Fprintf(s.out, "server %s: %d %s closed, because the callout refused the renewal\n", a.Server.Name, n, plural(n, "connection"))
+		}
+		givenUp += b.GivenUp - a.Data.GivenUp
+	}
+	if givenUp > 0 {
+		return hint(fmt.Errorf("%d %s got no answer, and the servers have given up", givenUp, plural(int(givenUp), "renewal")), "does a handler answer? Then renew again")
+	}
+	fmt.Fprintln(s.out, "all renewals are done")
 	return nil
 }

@@ -148,6 +148,9 @@ func (c *tryCommand) request(s *streams) (*session.Request, error) {
 		Credential: credential, Host: c.Host, Type: c.Type, Kind: c.Kind, Name: c.ClientName, Lang: c.Lang,
 		MQTT: c.MQTTID, ServerName: c.ServerName, Cluster: c.Cluster,
 	}
+	if c.Type == "mqtt" {
+		r.Credential = overMQTT(credential)
+	}
 	if c.Headers == "" {
 		return r, nil
 	}
@@ -157,6 +160,17 @@ func (c *tryCommand) request(s *streams) (*session.Request, error) {
 	}
 	r.Headers, r.Cookies, err = readHeaders(text)
 	return r, err
+}
+
+// overMQTT is a credential as it comes over MQTT, which has one field for passwords and tokens.
+func overMQTT(c session.Credential) session.Credential {
+	switch c.Kind {
+	case session.Token:
+		return session.Credential{Kind: session.Password, Password: c.Value, MayBeToken: true}
+	case session.Password:
+		c.MayBeToken = true
+	}
+	return c
 }
 
 // readHeaders reads header lines as a server would forward them when its

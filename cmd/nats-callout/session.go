@@ -29,6 +29,7 @@ type bucket struct {
 	Bucket string `required:"" placeholder:"NAME" help:"key-value bucket"`
 	Key    string `placeholder:"TEMPLATE" help:"field key of the kv source"`
 	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"field hash of the kv source"`
+	Domain string `placeholder:"NAME" help:"domain of the JetStream that has the bucket: that of the hub, for example, at a leaf site"`
 }
 
 // store is an open bucket.
@@ -40,6 +41,9 @@ type store struct {
 }
 
 func (b *bucket) open(ctx context.Context, s *streams) (*store, error) {
+	if strings.ContainsAny(b.Domain, " \t\r\n.*>") {
+		return nil, usage(errors.New("--domain: not the name of a JetStream domain, which has no spaces, dots and wildcards"), "")
+	}
 	nc, err := b.dial(s)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,7 @@ func (b *bucket) open(ctx context.Context, s *streams) (*store, error) {
 }
 
 func (b *bucket) find(ctx context.Context, nc *nats.Conn) (*store, error) {
-	js, err := jetstream.New(nc)
+	js, err := b.jetStream(nc)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +70,13 @@ func (b *bucket) find(ctx context.Context, nc *nats.Conn) (*store, error) {
 		return nil, err
 	}
 	return &store{kv, nc, status.TTL(), status.LimitMarkerTTL() > 0}, nil
+}
+
+func (b *bucket) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
+	if b.Domain == "" {
+		return jetstream.New(nc)
+	}
+	return jetstream.NewWithDomain(nc, b.Domain)
 }
 
 // failed says what went wrong with the bucket. The known errors name no key; no

@@ -48,6 +48,7 @@ type fields struct {
 	Queue         int                  `conf:"queue"`
 	QueueGroup    string               `conf:"queue_group"` // of the handlers that share the callouts
 	OnlyFrom      []string             `conf:"only_from"`   // clusters and servers that are answered; empty: all
+	UserKey       string               `conf:"user_key"`    // what gets a key for revocations: session or user; empty: nothing
 	Sessions      []conf.Node          `conf:"sessions"`
 	Grants        conf.Node            `conf:"grants"`
 }
@@ -96,6 +97,12 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		faults.Add(n.Get("issuer_account"), needsSigningKeys)
 	}
 	cfg.parseKinds(n, faults)
+	if cfg.UserKey != "" && cfg.UserKey != keyOfSession && cfg.UserKey != keyOfUser {
+		faults.Add(n.Get("user_key"), "user_key: expected %q or %q, found %q", keyOfSession, keyOfUser, cfg.UserKey)
+	}
+	if cfg.UserKey != "" && len(cfg.SigningKeys) == 0 {
+		faults.Add(n.Get("user_key"), "user_key is for servers with operators, whose accounts have revocations: signing_keys is missing")
+	}
 	if cfg.Queue < 1 {
 		faults.Add(n.Get("queue"), "queue must be 1 or more")
 	}
@@ -152,6 +159,9 @@ func (c *Config) Warnings() []string { return c.warnings }
 
 // kinds of credentials that can be listed.
 var kinds = []session.Kind{session.Cookie, session.Token, session.Password, session.Nkey, session.JWT, session.None}
+
+// AcceptsCookies tells whether a cookie is a credential that the handler takes. Of a handler elsewhere nothing is known.
+func (c *Config) AcceptsCookies() bool { return len(c.kinds) == 0 || c.kinds[session.Cookie] }
 
 func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 	c.kinds = map[session.Kind]bool{}

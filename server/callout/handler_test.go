@@ -223,6 +223,44 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// MQTT's CONNECT has one field for a password, a token and a user JWT. The server copies it into the other two.
+func TestCredentialsOfMQTT(t *testing.T) {
+	k := &keys{issuer: newKey(t, nkeys.CreateAccount)}
+	page := &forwarded.Request{TokenCookie: "c"}
+	password := session.Credential{Kind: session.Password, Username: "u", Password: "p", MayBeToken: true}
+	for name, tt := range map[string]struct {
+		options jwt.ConnectOptions
+		told    *forwarded.Request
+		want    session.Credential
+	}{
+		"nothing":               {jwt.ConnectOptions{}, nil, session.Credential{Kind: session.None}},
+		"user and password":     {jwt.ConnectOptions{Username: "u", Password: "p", Token: "p"}, nil, password},
+		"password and sentinel": {jwt.ConnectOptions{Username: "u", Password: "p", Token: "p", JWT: "j"}, nil, password},
+		"password and cookie":   {jwt.ConnectOptions{Username: "u", Password: "p", Token: "p"}, page, password},
+		"user":                  {jwt.ConnectOptions{Username: "u"}, nil, session.Credential{Kind: session.Password, Username: "u"}},
+		"user JWT":              {jwt.ConnectOptions{Username: "u", Password: "j", Token: "j", JWT: "j"}, nil, session.Credential{Kind: session.JWT, Username: "u", Value: "j"}},
+		"sentinel alone":        {jwt.ConnectOptions{JWT: "j"}, nil, session.Credential{Kind: session.JWT, Value: "j"}},
+		"cookie":                {jwt.ConnectOptions{}, page, session.Credential{Kind: session.Cookie, Value: "c"}},
+		"cookie and sentinel":   {jwt.ConnectOptions{JWT: "j"}, page, session.Credential{Kind: session.Cookie, Value: "c"}},
+		"cookie and user":       {jwt.ConnectOptions{Username: "u"}, page, session.Credential{Kind: session.Cookie, Username: "u", Value: "c"}},
+	} {
+		m, _ := calloutOf(t, k, func(c *jwt.AuthorizationRequestClaims) {
+			c.ConnectOptions, c.ClientInformation.Type = tt.options, "mqtt"
+			c.Tags = nil
+			if tt.told != nil {
+				c.Tags = append(c.Tags, tt.told.Tag())
+			}
+		})
+		r, err := k.read(m)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Credential != tt.want {
+			t.Errorf("%s: kind %s, may be a token: %t", name, r.Credential.Kind, r.Credential.MayBeToken)
+		}
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	k := &keys{issuer: newKey(t, nkeys.CreateAccount)}
 	cookie := forwarded.Request{FromCookie: true, Cookies: map[string]string{"c": "v"}, Headers: map[string][]string{"A": {"b"}}}

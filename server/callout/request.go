@@ -95,8 +95,8 @@ func (k *keys) read(m *nats.Msg) (*request, error) {
 	if nkeys.IsValidPublicAccountKey(claims.Subject) {
 		r.expects = claims.Subject
 	}
-	told, _ := forwarded.FromTags(claims.Tags)
-	r.Request, r.tooLong = understand(claims, told), told.TooLong
+	told, ours := forwarded.FromTags(claims.Tags)
+	r.Request, r.tooLong = understand(claims, told, ours), told.TooLong
 	return r, nil
 }
 
@@ -118,22 +118,35 @@ func patience(claims *jwt.AuthorizationRequestClaims) time.Duration {
 	return max(time.Duration(claims.Expires-claims.IssuedAt)*time.Second, time.Second)
 }
 
-func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Request {
+func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request, ours bool) session.Request {
 	client, server := &claims.ClientInformation, &claims.Server
+	transport := session.UnknownTransport
+	switch {
+	case ours && told.Websocket:
+		transport = session.Websocket
+	case ours:
+		transport = session.TCP
+	}
 	return session.Request{
 		Credential: credential(claims, told),
 		ServerID:   server.ID, ServerName: server.Name, Cluster: server.Cluster,
 		ClientID: client.ID, Host: client.Host, Name: claims.ConnectOptions.Name, Lang: claims.ConnectOptions.Lang,
-		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT,
+		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT, Transport: transport,
 		Headers: told.Headers, Cookies: told.Cookies, Renewal: told.Renewal,
 	}
 }
+
+// mqttType is the server's name for connections of MQTT, over TCP or a websocket.
+const mqttType = "mqtt"
 
 // credential chooses among what CONNECT holds. A token and a password go first:
 // in operator mode a connection has a user JWT or nkey beside them, which only leads it to
 // the account of the callout.
 func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Credential {
 	o := &claims.ConnectOptions
+	if claims.ClientInformation.Type == mqttType {
+		return mqttCredential(o, told)
+	}
 	c := session.Credential{
 		Nonce: claims.ClientInformation.Nonce, Signature: o.SignedNonce, Username: o.Username, Nkey: o.Nkey,
 	}
@@ -151,6 +164,27 @@ func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) 
 		c.Kind, c.Value = session.JWT, o.JWT
 	default:
 		c.Kind = session.None
+	}
+	return c
+}
+
+// mqttCredential chooses among what a CONNECT of MQTT holds. That has one field for a password, a token and a user JWT,
+// and the server copies it: always into the token, and into the user JWT if it is one. So the token says nothing, and a user
+// JWT that differs from the password is the server's default_sentinel, which only leads to the account of
+// the callout. The cookie counts where CONNECT has no password.
+func mqttCredential(o *jwt.ConnectOptions, told forwarded.Request) session.Credential {
+	c := session.Credential{Kind: session.None, Username: o.Username}
+	switch {
+	case o.Password != "" && o.Password == o.JWT:
+		c.Kind, c.Value = session.JWT, o.JWT
+	case o.Password != "":
+		c.Kind, c.Password, c.MayBeToken = session.Password, o.Password, true
+	case told.TokenCookie != "":
+		c.Kind, c.Value = session.Cookie, told.TokenCookie
+	case o.Username != "":
+		c.Kind = session.Password
+	case o.JWT != "":
+		c.Kind, c.Value = session.JWT, o.JWT
 	}
 	return c
 }

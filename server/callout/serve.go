@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
 )
@@ -226,8 +225,11 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 	if v, err = h.Judge(ctx, &r.Request); err != nil {
 		return nil, "", err
 	}
-	tag := forwarded.SessionTag(forwarded.SessionName(v.Session.Source, v.Session.Key))
-	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey, tag); err != nil {
+	tags, err := h.cfg.tags(v)
+	if err != nil {
+		return nil, "", err
+	}
+	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey, tags...); err != nil {
 		return nil, "", err
 	}
 	return v, token, nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
 )
 
 const examples = "../../docs/examples"
@@ -28,33 +29,97 @@ func TestExamples(t *testing.T) {
 		"node by hand": {"node", "issue.mjs", "--by-hand"},
 		"python":       {"python3", "issue.py"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			need(t, command[0])
-			pair, public := newAccount(t)
-			seed, err := pair.Seed()
-			if err != nil {
-				t.Fatal(err)
-			}
-			user := newUser(t).Subject
-			cmd := exec.Command(command[0], append(command[1:], user)...)
-			cmd.Dir = examples
-			cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v: %v", command, err)
-			}
-			token := strings.TrimSpace(string(out))
-			u, err := jwt.DecodeUserClaims(token)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if u.Issuer != public || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
-				t.Error("user claims are not as issued")
-			}
-			if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
-				t.Errorf("claim: same %t, error %v", same(c, want), err)
-			}
-		})
+		for _, signer := range []string{"account", "signing key"} {
+			t.Run(name+", "+signer, func(t *testing.T) {
+				need(t, command[0])
+				pair, public := newAccount(t)
+				seed, err := pair.Seed()
+				if err != nil {
+					t.Fatal(err)
+				}
+				user, account := newUser(t).Subject, ""
+				cmd := exec.Command(command[0], append(command[1:], user)...)
+				cmd.Dir = examples
+				cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
+				if signer == "signing key" {
+					_, account = newAccount(t)
+					cmd.Env = append(cmd.Env, "ISSUER_ACCOUNT="+account)
+				}
+				out, err := cmd.Output()
+				if err != nil {
+					t.Fatalf("%v: %v", command, err)
+				}
+				token := strings.TrimSpace(string(out))
+				u, err := jwt.DecodeUserClaims(token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if u.Issuer != public || u.IssuerAccount != account || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
+					t.Errorf("user claims are not as issued: issuer_account %q", u.IssuerAccount)
+				}
+				if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
+					t.Errorf("claim: same %t, error %v", same(c, want), err)
+				}
+			})
+		}
+	}
+}
+
+// TestTemplateExample runs the script that puts headers into the templates of an account JWT, as nsc wrote it: what it
+// prints is signed by the operator and keeps the rest.
+func TestTemplateExample(t *testing.T) {
+	need(t, "python3")
+	operator, err := nkeys.CreateOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := operator.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, account := newAccount(t)
+	_, key := newAccount(t)
+	_, plain := newAccount(t)
+	claims := jwt.NewAccountClaims(account)
+	claims.Limits.Subs = 7
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role = key, "team"
+	scope.Template.Permissions.Pub.Allow.Add("api.>")
+	claims.SigningKeys.AddScopedSigner(scope)
+	claims.SigningKeys.Add(plain)
+	token, err := claims.Encode(operator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(templates string) (string, error) {
+		file := filepath.Join(t.TempDir(), "templates.json")
+		if err := os.WriteFile(file, []byte(templates), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("python3", "template_headers.py", file)
+		cmd.Dir, cmd.Stdin = examples, strings.NewReader(token+"\n")
+		cmd.Env = append(os.Environ(), "OPERATOR_SEED="+string(seed)+"\n")
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	filled, err := run(`{"team": {"headers": {"X-Team": "{{tag(team)}}"}, "header_permissions": {"subscribe": {"allow": ["Session"]}}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := jwt.DecodeAccountClaims(filled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, _ := operator.PublicKey()
+	if after.Issuer != issuer || after.Subject != account || after.Limits.Subs != 7 || len(after.SigningKeys) != 2 || after.IssuedAt < claims.IssuedAt {
+		t.Error("the account's claims are not as they were")
+	}
+	want := &Claim{Headers: []Header{{Name: "X-Team", Values: []string{"{{tag(team)}}"}}}, Subscribe: []string{"Session"}}
+	if c, err := FromAccountJWT(filled, key, MaxLimits); err != nil || !same(c, want) {
+		t.Errorf("template: same %t, error %v", same(c, want), err)
+	}
+	if _, err := run(`{"nobody": {"headers": {"X-Team": "x"}}}`); err == nil {
+		t.Error("a role that the account does not have is no error")
 	}
 }
 

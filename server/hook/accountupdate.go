@@ -52,10 +52,13 @@ var errTemplatesLost = errors.New("headers.keep_template_headers is set, and the
 // comes into force. The second time is not reported, unless another account's update came between.
 func (h *Hook) AccountUpdate(s *natsserver.Server, account, oldJWT, newJWT string) error {
 	lost := lostTemplates(oldJWT, newJWT)
+	refused := len(lost) > 0 && rulesOf(s.HeadersBlock()).KeepsTemplateHeaders()
+	if !refused {
+		h.closeRevoked(s, account, newJWT)
+	}
 	if len(lost) == 0 {
 		return nil
 	}
-	refused := rulesOf(s.HeadersBlock()).KeepsTemplateHeaders()
 	if !h.reported.markReported(newJWT) {
 		h.reportLost(s, account, lost, refused)
 	}

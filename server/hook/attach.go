@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -82,6 +83,9 @@ func (h *Hook) renewable(info *natsserver.AttachInfo, grant *policy.Grant) error
 	if info.Asked.IsZero() || info.UserClaims == nil {
 		return nil
 	}
+	if err := h.userKeys.attach(info); err != nil {
+		return err
+	}
 	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
 		return nil
 	}
@@ -96,6 +100,7 @@ func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 	}
 	c := policy.Conn{
 		MQTT:      info.Type == "mqtt",
+		Leafnode:  info.Kind == natsserver.LEAF,
 		Solicited: info.Solicited,
 		UserJWT:   info.UserJWT,
 		Scoped:    info.Scoped,
@@ -221,8 +226,18 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 	u := &upgrade{forwardedFor: policy.Forwarded(r.Header.Values("X-Forwarded-For"))}
 	if cfg := calloutConfig(o); cfg != nil {
 		u.told, u.ours = cfg.Request.Pick(r), true
+		if isMQTT(r) {
+			// Upstream puts the cookie into the CONNECT of NATS alone.
+			u.told.PickToken(r, o.Websocket.TokenCookie)
+		}
 	}
+	u.told.Websocket = true
 	return u
+}
+
+// isMQTT tells whether the websocket is to carry MQTT (websocket.go, wsUpgrade).
+func isMQTT(r *http.Request) bool {
+	return r.URL != nil && strings.HasSuffix(r.URL.EscapedPath(), "/mqtt")
 }
 
 // noUpgrade is kept of a connection that is no websocket.

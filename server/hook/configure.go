@@ -22,7 +22,7 @@ func configureHeaders(o *natsserver.Options) error {
 			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
 		}
 	}
-	operator := len(o.TrustedOperators)+len(o.TrustedKeys) > 0
+	operator := isOperatorMode(o)
 	known := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
 	users := configuredUsers(o)
 	if o.NoHeaderSupport && (r.Adds() || slices.ContainsFunc(users, policy.User.Stamped)) {
@@ -37,6 +37,10 @@ func configureHeaders(o *natsserver.Options) error {
 // maxPayload is that of the server, in bytes.
 func maxPayload(o *natsserver.Options) int {
 	return cmp.Or(int(o.MaxPayload), natsserver.MAX_PAYLOAD_SIZE)
+}
+
+func isOperatorMode(o *natsserver.Options) bool {
+	return len(o.TrustedOperators)+len(o.TrustedKeys) > 0
 }
 
 var errNoHeaders = errors.New("no_header_support is set, so nobody could connect who has headers\nhint: take it out, or the headers of users and headers.all")
@@ -212,7 +216,7 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 
 // checkGuests refuses a no_auth_user that would take connections which the handler knows.
 func checkGuests(o *natsserver.Options, cfg *callout.Config) error {
-	return cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser)
+	return errors.Join(cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser), checkMQTTGuests(o, cfg))
 }
 
 // cookieWithoutOrigin tells whether a page of any origin may use a visitor's

@@ -45,6 +45,9 @@ type ForgeryClient struct {
 	Account string `json:"account"`
 }
 
+// leafnodeKind is the kind of a leafnode connection in events.
+const leafnodeKind = "Leafnode"
+
 // A connection that forges is reported at once, and then at most once in forgeryEvery
 // with what it did since; at most forgeryNames headers are named. All connections
 // together are reported forgeryBurst times in forgeryEvery.
@@ -79,7 +82,9 @@ type forger struct {
 	server *natsserver.Server
 	client ForgeryClient
 	limit  *forgery
-	deeds  atomic.Pointer[deeds]
+	// solicited tells that this server made the leafnode connection.
+	solicited bool
+	deeds     atomic.Pointer[deeds]
 }
 
 // deeds are what a forger did.
@@ -92,13 +97,13 @@ type deeds struct {
 func (f *forgery) of(info *natsserver.AttachInfo) forger {
 	kind := "Client"
 	if info.Kind == natsserver.LEAF {
-		kind = "Leafnode"
+		kind = leafnodeKind
 	}
 	user := info.User
 	if uc := info.UserClaims; uc != nil && uc.Name != "" {
 		user = uc.Name
 	}
-	return forger{server: info.Server, limit: f, client: ForgeryClient{
+	return forger{server: info.Server, limit: f, solicited: info.Solicited, client: ForgeryClient{
 		ID: info.CID, Kind: kind, Host: info.Host, Name: info.Name, User: user, Account: info.Account,
 	}}
 }
@@ -146,10 +151,23 @@ func (f *forger) report(d *deeds) {
 	d.pending = Forgery{}
 	e.Client = f.client
 	e.TypedEvent = natsserver.TypedEvent{Type: ForgeryType, ID: nuid.Next(), Time: now.UTC()}
-	what := fmt.Sprintf("lines taken off that are not its to write: %q", e.Headers)
-	if len(e.Headers) == 0 {
-		what = "header block refused: " + e.Error
-	}
-	f.server.Warnf("cid:%d - Header forgery by user %q of account %q: %s (%d messages)", f.client.ID, f.client.User, f.client.Account, what, e.Count)
+	f.server.Warnf("%s", f.warning(&e))
 	f.server.PublishEvent(fmt.Sprintf(forgerySubject, f.client.Account), &e.Server, &e)
+}
+
+// warning is an event as the log shows it. What comes from a leafnode was mostly stamped by the server there, and not
+// forged by anybody: then the warning says which setting takes it.
+func (f *forger) warning(e *Forgery) string {
+	c := &f.client
+	switch {
+	case len(e.Headers) == 0:
+		return fmt.Sprintf("cid:%d - Header forgery by user %q of account %q: header block refused: %s (%d messages)", c.ID, c.User, c.Account, e.Error, e.Count)
+	case c.Kind != leafnodeKind:
+		return fmt.Sprintf("cid:%d - Header forgery by user %q of account %q: lines taken off that are not its to write: %q (%d messages)", c.ID, c.User, c.Account, e.Headers, e.Count)
+	case f.solicited:
+		return fmt.Sprintf("lid:%d - Headers from the leafnode's hub at %s, in account %q, taken off: %q (%d messages); to take what the hub's servers stamp, permit the names by header_permissions.publish of the remote",
+			c.ID, c.Host, c.Account, e.Headers, e.Count)
+	}
+	return fmt.Sprintf("lid:%d - Headers from the leafnode %q, user %q of account %q, taken off: %q (%d messages); if the server there stamps and you trust it, permit the names by header_permissions.publish of the user",
+		c.ID, c.Name[:min(len(c.Name), maxName)], c.User, c.Account, e.Headers, e.Count)
 }

@@ -30,6 +30,7 @@ type Hook struct {
 
 	renewing sync.Once
 	renewals *renewer
+	userKeys userKeys
 
 	announcing sync.Once
 	announced  atomic.Pointer[announce.Announcer] // nil: nothing was announced

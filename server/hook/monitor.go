@@ -33,6 +33,7 @@ type Varz struct {
 type counters struct {
 	stampedConnections, refusedConnections        atomic.Uint64
 	renewals, refusedRenewals, unansweredRenewals atomic.Uint64
+	givenUpRenewals                               atomic.Uint64 // that somebody asked for
 
 	shards [counterShards]shard
 }

@@ -1,9 +1,7 @@
 package hook
 
 import (
-	"bytes"
 	"container/heap"
-	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -11,7 +9,6 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
 )
 
@@ -68,7 +65,7 @@ var errSessionEnded = errors.New("its session has ended")
 // session ended while the answer was on its way.
 func (r *renewer) attach(info *natsserver.AttachInfo) error {
 	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
-		switch since, ok := r.sessions.add(name, info.CID, info.Asked); {
+		switch since, ok := r.sessions.add(name, info.Account, info.CID, info.Asked); {
 		case ok && since.kick:
 			return errSessionEnded
 		case ok:
@@ -183,8 +180,11 @@ func (r *renewer) retry(i *item, now time.Time) {
 	if left := i.until.Sub(now); wait > left/2 {
 		wait = left / 2
 	}
-	if wait < retryFirst/10 {
-		return // it ends
+	if wait < retryFirst/10 { // it ends
+		if !i.timed {
+			r.counters.givenUpRenewals.Add(1)
+		}
+		return
 	}
 	if _, newer := r.items[i.cid]; newer {
 		return
@@ -240,98 +240,19 @@ func (q *queue) Pop() any {
 	return i
 }
 
-// Renewed is the answer to a request to renew.
-type Renewed struct {
-	Connections int `json:"connections"` // that are being renewed, or were closed
-}
-
-var errRenew = errors.New(`expected a JSON object with one of "cid", "session" and "user", and maybe "kick"`)
-
-// maxAgain bounds the requests that one message says again.
-const maxAgain = 10_000
-
-// Renew implements natsserver.Extension.
-func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
-	var q forwarded.Renew
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if d.Decode(&q) != nil {
-		return nil, errRenew
-	}
-	return h.renewHere(s, q)
-}
-
-// renewHere is Renew for the connections of s.
-func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
-	if len(q.Again) == 0 {
-		return h.renewOne(s, q)
-	}
-	if q.CID != 0 || q.Session != "" || q.User != "" || len(q.Again) > maxAgain {
-		return nil, errRenew
-	}
-	all := &Renewed{}
-	for _, one := range q.Again {
-		if one.Session == "" || len(one.Again) > 0 {
-			return nil, errRenew
-		}
-		done, err := h.renewOne(s, one)
-		if err != nil {
-			return nil, err
-		}
-		all.Connections += done.Connections
-	}
-	return all, nil
-}
-
-func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*Renewed, error) {
-	r := h.renewer(s)
-	var cids []uint64
-	switch {
-	case q.Ago < 0 || q.Ago > 0 && q.Session == "":
-		return nil, errRenew
-	case q.CID > 0 && q.Session == "" && q.User == "":
-		if !s.HasConnection(q.CID) {
-			return nil, natsserver.ErrRenewNoConnection
-		}
-		cids = []uint64{q.CID}
-	case q.CID == 0 && q.Session != "" && q.User == "":
-		cids = r.sessions.of(q.Session, q.Kick, q.Ago)
-	case q.CID == 0 && q.Session == "" && q.User != "":
-		cids = s.ConnectionsOf(q.User)
-	default:
-		return nil, errRenew
-	}
-	for _, cid := range cids {
-		if q.Kick {
-			s.CloseConnection(cid)
-		} else {
-			r.ask(cid)
+// pending is how many renewals that somebody asked for are not done.
+func (r *renewer) pending() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range r.active {
+		if !i.timed || i.again {
+			n++
 		}
 	}
-	return &Renewed{len(cids)}, nil
-}
-
-// renewAll is Renew on s, and on all other servers that its system account reaches, now or when they come back.
-func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
-	// A session that has no connection here may have some there.
-	_, _ = h.renewHere(s, q)
-	_ = h.announcer(s).Tell(q) // RenewAll queues the message
-}
-
-// announcer returns what tells the other servers.
-func (h *Hook) announcer(s *natsserver.Server) *announce.Announcer {
-	h.announcing.Do(func() {
-		h.announced.Store(announce.New(func(q forwarded.Renew) error {
-			s.RenewAll(&q)
-			return nil
-		}))
-	})
-	return h.announced.Load()
-}
-
-// returned is told that another server is connected, maybe again.
-func (h *Hook) returned() {
-	if a := h.announced.Load(); a != nil {
-		a.Returned()
+	for _, i := range r.due {
+		if !i.timed {
+			n++
+		}
 	}
+	return n
 }

@@ -243,7 +243,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		r.sessions.of("kv/a", false, 0)
+		r.sessions.of("kv/a", "", false, 0)
 		if err := attach(); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 		if r.asked() != 1 {
 			t.Errorf("changed since: asked %d times", r.asked())
 		}
-		r.sessions.of("kv/a", true, 0)
+		r.sessions.of("kv/a", "", true, 0)
 		if err := attach(); !errors.Is(err, errSessionEnded) {
 			t.Errorf("ended since: %v", err)
 		}
@@ -290,7 +290,7 @@ func TestRenewRequests(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", body, err)
 		}
-		if n, ok := answer.(*Renewed); want == nil && (!ok || n.Connections != 0) {
+		if n, ok := answer.(*forwarded.Renewed); want == nil && (!ok || n.Connections != 0) {
 			t.Errorf("%s: %v", body, answer)
 		}
 	}

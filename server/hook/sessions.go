@@ -19,19 +19,28 @@ type sessions struct {
 	alive func(cid uint64) bool
 
 	mu   sync.Mutex
-	cids map[string]map[uint64]time.Time // by the session's name, folded: when the callout was asked
-	all  []member                        // of cids; the first was not looked at for longest
+	cids map[string]map[uint64]member // by the session's name, folded
+	all  []looked                     // of cids; the first was not looked at for longest
 	// asked is what was asked for lately: a callout may be under way whose answer was given
 	// before.
-	asked  map[string]request
+	asked  map[sessionIn]request
 	recent []recentRequest // in their order
 }
 
+// sessionIn is a session in one account, or in all when that is empty.
+type sessionIn struct{ session, account string }
+
 // member is a connection of a session.
 type member struct {
+	account string
+	asked   time.Time // when its callout was
+}
+
+// looked is one that was looked at.
+type looked struct {
 	session string
 	cid     uint64
-	looked  time.Time // at whether it is still there
+	at      time.Time // when we saw whether it is still there
 }
 
 // request is one to renew a session, or to close its connections.
@@ -42,8 +51,8 @@ type request struct {
 
 // recentRequest is when a session was asked about.
 type recentRequest struct {
-	session string
-	at      time.Time
+	about sessionIn
+	at    time.Time
 }
 
 const (
@@ -57,48 +66,50 @@ const (
 func newSessions(s *natsserver.Server) *sessions { return newSessionsOf(s.HasConnection) }
 
 func newSessionsOf(alive func(cid uint64) bool) *sessions {
-	return &sessions{alive: alive, cids: map[string]map[uint64]time.Time{}, asked: map[string]request{}}
+	return &sessions{alive: alive, cids: map[string]map[uint64]member{}, asked: map[sessionIn]request{}}
 }
 
 // add notes a connection whose callout was asked at that time, and returns what was asked for
 // its session since.
-func (t *sessions) add(session string, cid uint64, at time.Time) (since request, ok bool) {
+func (t *sessions) add(session, account string, cid uint64, at time.Time) (since request, ok bool) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.dropGone(now)
-	if since = t.asked[session]; since.at.After(at) {
-		ok = true
+	since = t.asked[sessionIn{session, ""}]
+	if r := t.asked[sessionIn{session, account}]; r.at.After(since.at) {
+		since = r
 	}
 	of := t.cids[session]
 	if of == nil {
-		of = map[uint64]time.Time{}
+		of = map[uint64]member{}
 		t.cids[session] = of
 	}
 	if _, known := of[cid]; !known {
-		t.all = append(t.all, member{session, cid, now})
+		t.all = append(t.all, looked{session, cid, now})
 	}
-	of[cid] = at
-	return since, ok
+	of[cid] = member{account, at}
+	return since, since.at.After(at)
 }
 
-// of notes the request, and returns the connections that it is for. ago is how long ago the session changed, for a
-// request that is said again: connections whose callout was asked since know of it.
-func (t *sessions) of(session string, kick bool, ago time.Duration) []uint64 {
+// of notes the request, and returns the connections that it is for: those in an account, or all when that is empty. ago is
+// how long ago the session changed, for a request that is said again: connections whose callout was asked since know of it.
+func (t *sessions) of(session, account string, kick bool, ago time.Duration) []uint64 {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	changed := now.Add(-ago)
 	t.forgetRequests(now)
-	if ago < forgetAfter && !t.asked[session].at.After(changed) {
-		t.asked[session] = request{changed, kick}
-		t.recent = append(t.recent, recentRequest{session, changed})
+	about := sessionIn{session, account}
+	if ago < forgetAfter && !t.asked[about].at.After(changed) {
+		t.asked[about] = request{changed, kick}
+		t.recent = append(t.recent, recentRequest{about, changed})
 	}
 	var cids []uint64
-	for cid, asked := range t.cids[session] {
-		if (ago == 0 || asked.Before(changed)) && t.alive(cid) {
+	for cid, m := range t.cids[session] {
+		if (account == "" || m.account == account) && (ago == 0 || m.asked.Before(changed)) && t.alive(cid) {
 			cids = append(cids, cid)
 		}
 	}
@@ -110,12 +121,12 @@ func (t *sessions) of(session string, kick bool, ago time.Duration) []uint64 {
 func (t *sessions) dropGone(now time.Time) {
 	for range min(looks, len(t.all)) {
 		m := t.all[0]
-		if now.Sub(m.looked) < forgetAfter {
+		if now.Sub(m.at) < forgetAfter {
 			return
 		}
 		t.all = t.all[1:]
 		if t.alive(m.cid) {
-			m.looked = now
+			m.at = now
 			t.all = append(t.all, m)
 			continue
 		}
@@ -134,8 +145,8 @@ func (t *sessions) forgetRequests(now time.Time) {
 			return
 		}
 		t.recent = t.recent[1:]
-		if t.asked[oldest.session].at.Equal(oldest.at) { // else there was one since
-			delete(t.asked, oldest.session)
+		if t.asked[oldest.about].at.Equal(oldest.at) { // else there was one since
+			delete(t.asked, oldest.about)
 		}
 	}
 }

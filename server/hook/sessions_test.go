@@ -18,43 +18,67 @@ func newTestSessions(open map[uint64]bool) *sessions {
 	return newSessionsOf(func(cid uint64) bool { return open[cid] })
 }
 
+// Tenants may have sources, and so sessions, of the same name.
+func TestSessionsInAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
+		began := time.Now()
+		s.add("kv/a", "ONE", 1, began)
+		s.add("kv/a", "TWO", 2, began)
+		time.Sleep(time.Second)
+		if got := s.of("kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("in one account: %v", got)
+		}
+		// Callouts that were asked before that, in both accounts.
+		if since, ok := s.add("kv/a", "ONE", 3, began); !ok || !since.kick {
+			t.Error("the session has ended in its account since, and nobody says so")
+		}
+		if _, ok := s.add("kv/a", "TWO", 3, began); ok {
+			t.Error("the session has ended in another account, and is refused")
+		}
+		if got := slices.Sorted(slices.Values(s.of("KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
+			t.Errorf("in all accounts: %v", got)
+		}
+	})
+}
+
 func TestSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := map[uint64]bool{1: true, 2: true, 3: true, 4: true}
 		s := newTestSessions(open)
 		began := time.Now()
 		for cid, name := range map[uint64]string{1: "kv/a", 2: "kv/a", 3: "kv/b"} {
-			if _, ok := s.add(name, cid, began); ok {
+			if _, ok := s.add(name, "", cid, began); ok {
 				t.Errorf("%s: something was asked for", name)
 			}
 		}
 		time.Sleep(time.Second)
 		delete(open, 2)
-		if got := s.of("other/a", true, 0); len(got) != 0 {
+		if got := s.of("other/a", "", true, 0); len(got) != 0 {
 			t.Errorf("of another source: %v", got)
 		}
-		if got := s.of("kv/a", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := s.of("kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
 		}
 		// A callout that was asked before the end, and one that was after.
-		if since, ok := s.add("kv/a", 4, began); !ok || !since.kick {
+		if since, ok := s.add("kv/a", "", 4, began); !ok || !since.kick {
 			t.Error("the session has ended since, and nobody says so")
 		}
 		time.Sleep(time.Second)
-		if _, ok := s.add("kv/a", 4, time.Now()); ok {
+		if _, ok := s.add("kv/a", "", 4, time.Now()); ok {
 			t.Error("a session that is there again has ended")
 		}
 		// What is gone is dropped by what comes later.
 		delete(open, 3)
 		time.Sleep(2 * forgetAfter)
 		for range 4 {
-			s.add("kv/a", 4, time.Now())
-			s.of("kv/a", false, 0)
+			s.add("kv/a", "", 4, time.Now())
+			s.of("kv/a", "", false, 0)
 		}
 		if len(s.cids) != 1 || len(s.all) != 2 {
 			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.cids), len(s.all))
 		}
-		if got := slices.Collect(maps.Keys(s.asked)); !slices.Equal(got, []string{"kv/a"}) {
+		if got := slices.Collect(maps.Keys(s.asked)); !slices.Equal(got, []sessionIn{{"kv/a", ""}}) {
 			t.Errorf("requests for %q are kept; the others are old", got)
 		}
 	})
@@ -65,30 +89,30 @@ func TestSessions(t *testing.T) {
 func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
-		s.add("kv/a", 1, time.Now())
-		s.add("kv/a", 2, time.Now())
+		s.add("kv/a", "", 1, time.Now())
+		s.add("kv/a", "", 2, time.Now())
 		time.Sleep(time.Hour) // here the session ends
 		ended := time.Now()
 		ago := func() time.Duration { return time.Since(ended) }
 		time.Sleep(time.Second)
-		s.add("kv/a", 3, time.Now()) // of one that was begun anew
-		s.add("kv/a", 2, time.Now()) // which a renewal found anew
-		if got := s.of("kv/a", true, ago()); !slices.Equal(got, []uint64{1}) {
+		s.add("kv/a", "", 3, time.Now()) // of one that was begun anew
+		s.add("kv/a", "", 2, time.Now()) // which a renewal found anew
+		if got := s.of("kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
 		// A callout that was asked before the end is still refused.
-		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || !since.kick {
+		if since, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || !since.kick {
 			t.Error("the session has ended since, and nobody says so")
 		}
 		time.Sleep(time.Second)
-		s.of("kv/a", false, 0)
-		s.of("kv/a", true, ago())
-		if since, ok := s.add("kv/a", 3, ended.Add(-time.Second)); !ok || since.kick {
+		s.of("kv/a", "", false, 0)
+		s.of("kv/a", "", true, ago())
+		if since, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || since.kick {
 			t.Error("an older request takes the place of a newer one")
 		}
 		// What no callout can have missed is not kept.
-		s.of("kv/b", true, 2*forgetAfter)
-		if _, ok := s.asked["kv/b"]; ok {
+		s.of("kv/b", "", true, 2*forgetAfter)
+		if _, ok := s.asked[sessionIn{"kv/b", ""}]; ok {
 			t.Error("a request of long ago is kept")
 		}
 	})
@@ -100,12 +124,12 @@ func TestSessionsKeepWhatIsJustComing(t *testing.T) {
 	open := map[uint64]bool{}
 	s := newTestSessions(open)
 	for cid := range uint64(8) {
-		s.add("kv/a", cid, time.Now())
+		s.add("kv/a", "", cid, time.Now())
 	}
 	for cid := range uint64(8) {
 		open[cid] = true
 	}
-	if got := s.of("kv/a", true, 0); len(got) != 8 {
+	if got := s.of("kv/a", "", true, 0); len(got) != 8 {
 		t.Errorf("connections %v, want all 8", got)
 	}
 }
@@ -125,7 +149,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 					if !one {
 						name = fmt.Sprint("kv/", cid)
 					}
-					s.add(name, cid, at)
+					s.add(name, "", cid, at)
 					if steps > looks {
 						t.Fatalf("one session: %t: %d steps for a connection beside %d", one, steps, cid-1)
 					}
@@ -163,13 +187,13 @@ func TestSessionNamesAreFolded(t *testing.T) {
 				t.Fatalf("%q: no session in %q", name, tags)
 			}
 			s := newTestSessions(map[uint64]bool{1: true})
-			s.add(found, 1, time.Now())
+			s.add(found, "", 1, time.Now())
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
-				if got := s.of(asked, true, 0); len(got) != 1 {
+				if got := s.of(asked, "", true, 0); len(got) != 1 {
 					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
 				}
 			}
-			if got := s.of(strings.Replace(name, "42", "43", 1), true, 0); len(got) != 0 {
+			if got := s.of(strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
 				t.Errorf("tags %q: found by another name", tags)
 			}
 		}

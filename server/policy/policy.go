@@ -38,6 +38,7 @@ var (
 type Conn struct {
 	System    bool   // bound to the system account
 	MQTT      bool   // header blocks of its messages are the server's own
+	Leafnode  bool   // a leafnode connection
 	Solicited bool   // a leafnode connection that this server made
 	Account   string // name of the account, its public key in operator mode
 
@@ -94,7 +95,7 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 		return nil, err
 	}
 	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.seals, cl.Subscribe))
-	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: r.Provenance && len(headers) > 0, Account: c.Account}
+	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: len(headers) > 0 && r.provenance(c, cl.Publish), Account: c.Account}
 	if len(headers) == 0 && len(o.Strip) == 0 {
 		return g, nil
 	}
@@ -161,6 +162,13 @@ func (r *Rules) all(c Conn) ([]claim.Header, error) {
 	return headers, (&claim.Claim{Headers: headers}).Check(r.Limits)
 }
 
+// provenance tells whether the server says in a stamped message where it comes from. A leafnode whose server may
+// say that by itself is believed: of two accounts in one message, a receiver would believe neither.
+func (r *Rules) provenance(c Conn, permitted []string) bool {
+	k := r.compiled
+	return r.Provenance && (!c.Leafnode || !k.without("provenance", k.provenance, permitted).Empty())
+}
+
 func (r *Rules) setsAlways(name string) bool {
 	return r.All != nil && slices.ContainsFunc(r.All.Headers, func(h claim.Header) bool {
 		return field.Fold(h.Name) == field.Fold(name)
@@ -189,10 +197,14 @@ func (r *Rules) strip(c Conn, permitted []string) []*stamp.NameSet {
 		return nil
 	}
 	k := r.compiled
-	sets := []*stamp.NameSet{k.never, k.without("open", k.open, permitted)}
+	never, provenance := k.never, k.provenance
 	if c.Solicited {
-		sets[0] = k.without("never", k.never, permitted)
+		never = k.without("never", never, permitted)
 	}
+	if c.Leafnode {
+		provenance = k.without("provenance", provenance, permitted)
+	}
+	sets := []*stamp.NameSet{never, provenance, k.without("open", k.open, permitted)}
 	for i, b := range k.bound {
 		if slices.Contains(b.accounts, c.Account) {
 			sets = append(sets, k.without(fmt.Sprint("bound ", i), b.set, permitted))

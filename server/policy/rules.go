@@ -57,8 +57,10 @@ type Protected struct {
 type compiled struct {
 	open  *stamp.NameSet // protected names that every account may be permitted
 	bound []boundName
-	never *stamp.NameSet // names that nobody can be permitted: of All, and of Provenance
-	seals *stamp.NameSet
+	never *stamp.NameSet // names of All, which nobody who connects can be permitted
+	// provenance are the names of Provenance, which only a leafnode can be permitted: its server may write them too.
+	provenance *stamp.NameSet
+	seals      *stamp.NameSet
 
 	mu  sync.Mutex
 	set map[string]*stamp.NameSet // by base and exceptions, so that equal ones are one
@@ -246,7 +248,7 @@ func (r *Rules) compile() *compiled {
 		}
 	}
 	if r.Provenance {
-		never = append(never, stamp.ProvenanceNames()...)
+		c.provenance = rule(stamp.ProvenanceNames())
 	}
 	c.open, c.never = rule(open), rule(never)
 	return c

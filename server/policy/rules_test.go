@@ -246,6 +246,29 @@ func TestProvenance(t *testing.T) {
 	if got := kept(t, r, Conn{User: &claim.Claim{Publish: []string{"*"}}}); got != "session x_auth.user X-User Color" {
 		t.Errorf("not stamped: %q", got)
 	}
+	// A leafnode's server may stamp by itself. What it says counts where its user is permitted all of it, also beside
+	// headers of this server.
+	may := func(names ...string) *claim.Claim { return &claim.Claim{Publish: names} }
+	stamping := mustParse(t, `provenance: true, all: {"Site": "{{name()}}"}`)
+	vars := Vars{Name: "s"}
+	for _, tt := range []struct {
+		rules *Rules
+		conn  Conn
+		want  string
+	}{
+		{r, Conn{Leafnode: true}, "session x_auth.user X-User Color"},
+		{r, Conn{Leafnode: true, User: may("*")}, "all"},
+		{r, Conn{Leafnode: true, User: may("Stamp-*")}, "all"},
+		{r, Conn{Leafnode: true, User: may("Stamp-Account", "Stamp-Subject")}, "session x_auth.user X-User Color"},
+		{r, Conn{Leafnode: true, Solicited: true, User: may("Stamp-*")}, "all"},
+		{stamping, Conn{Leafnode: true, Vars: vars, User: may("*")}, "session x_auth.user X-User Stamp-Time Color Site=s"},
+		{stamping, Conn{Leafnode: true, Vars: vars, Account: "APP"}, "session x_auth.user X-User Color Site=s Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2"},
+		{stamping, Conn{Leafnode: true, Vars: vars, Account: "APP", User: may("Stamp-Time")}, "session x_auth.user X-User Color Site=s Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2"},
+	} {
+		if got := kept(t, tt.rules, tt.conn); !strings.HasPrefix(got, tt.want) || strings.Count(got, "Stamp-Time") > 1 {
+			t.Errorf("%+v: %q, want %q", tt.conn, got, tt.want)
+		}
+	}
 }
 
 func TestSealed(t *testing.T) {

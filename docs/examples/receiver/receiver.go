@@ -34,10 +34,9 @@ const clockSkew = 10 * time.Second
 
 // Check returns an error unless m was published in the account, no longer than maxAge ago, to a subject that
 // matches one of subjects, which may have wildcards: those that the service is for. The account is a name, or
-// in operator mode a public key. A service that other accounts import calls Check for each of them with the
-// subjects that they import it as: an import may give any subject any name. Check does
-// not ask on which subject m came, since a pull request brings a message to a service under
-// the subject that it was stored under.
+// in operator mode a public key. An import may give any subject any name, so that for a service that other accounts import
+// there is CheckAny. Check does not ask on which subject m came, since a pull request brings a message to a service
+// under the subject that it was stored under.
 func Check(m *nats.Msg, account string, maxAge time.Duration, subjects ...string) error {
 	by, subject, when := m.Header[AccountHeader], m.Header[SubjectHeader], m.Header[TimeHeader]
 	if len(by) != 1 || len(subject) != 1 || len(when) != 1 {
@@ -57,6 +56,24 @@ func Check(m *nats.Msg, account string, maxAge time.Duration, subjects ...string
 		return fmt.Errorf("%w: %s", ErrAge, age.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// Accounts are the subjects of a service by the account that may use it, each as that account names them: the service's
+// own subjects, and of an account that imports it the local subjects of its import (`to`, or the service's subjects where the
+// import has none).
+type Accounts map[string][]string
+
+// CheckAny is Check for a service that several accounts use.
+func CheckAny(m *nats.Msg, maxAge time.Duration, accounts Accounts) error {
+	by := m.Header[AccountHeader]
+	if len(by) != 1 {
+		return ErrNotStamped
+	}
+	subjects, ok := accounts[by[0]]
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrAccount, by[0])
+	}
+	return Check(m, by[0], maxAge, subjects...)
 }
 
 func matchesAny(patterns []string, subject string) bool {

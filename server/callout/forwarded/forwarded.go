@@ -22,9 +22,14 @@ type Request struct {
 	FromCookie bool `json:"from_cookie,omitempty"`
 	// Renewal tells that the connection lives, and is asked about again. A refusal closes it;
 	// without an answer the server asks again.
-	Renewal bool                `json:"renewal,omitempty"`
-	Headers map[string][]string `json:"headers,omitempty"`
-	Cookies map[string]string   `json:"cookies,omitempty"`
+	Renewal bool `json:"renewal,omitempty"`
+	// Websocket tells that the connection is by a websocket, which the request itself says of NATS alone.
+	Websocket bool `json:"websocket,omitempty"`
+	// TokenCookie is the value of the cookie that the server's websocket block names, where CONNECT has no field that
+	// it could fill: in MQTT.
+	TokenCookie string              `json:"token_cookie,omitempty"`
+	Headers     map[string][]string `json:"headers,omitempty"`
+	Cookies     map[string]string   `json:"cookies,omitempty"`
 	// TooLong names the headers and cookies that the list names and the bounds leave out. They were sent, so a
 	// handler must not take them for absent.
 	TooLong []string `json:"too_long,omitempty"`
@@ -85,6 +90,19 @@ func (l List) Pick(r *http.Request) Request {
 		out.Cookies[name] = strings.Clone(value)
 	}
 	return out
+}
+
+// PickToken adds the cookie of that name, the credential of a connection whose CONNECT has no field for it. One that came
+// twice does not count, and one above the bound is too long.
+func (r *Request) PickToken(from *http.Request, name string) {
+	value, ok := OnlyCookie(from, name)
+	switch {
+	case name == "" || !ok:
+	case len(name)+len(value)+perLine > MaxField:
+		r.TooLong = append(r.TooLong, name)
+	default:
+		r.TokenCookie = strings.Clone(value)
+	}
 }
 
 // cloned are values that do not hold the request's memory.

@@ -118,3 +118,23 @@ func FuzzFromTags(f *testing.F) {
 		}
 	})
 }
+
+func TestPickToken(t *testing.T) {
+	long := strings.Repeat("x", MaxField)
+	for _, tt := range []struct {
+		cookies, name string
+		want          Request
+	}{
+		{"sid=s; other=o", "sid", Request{TokenCookie: "s"}},
+		{"sid=s; sid=t", "sid", Request{}},
+		{"other=o", "sid", Request{}},
+		{"sid=s", "", Request{}},
+		{"sid=" + long, "sid", Request{TooLong: []string{"sid"}}},
+	} {
+		var got Request
+		got.PickToken(upgrade(http.Header{"Cookie": {tt.cookies}}), tt.name)
+		if !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q of a header of %d bytes: too long: %q", tt.name, len(tt.cookies), got.TooLong)
+		}
+	}
+}

@@ -160,13 +160,33 @@ func found(s *Session) (*Session, error) {
 }
 
 // Request returns the request as the source gets it: with a forwarded cookie for
-// its credential, where the configuration says so. Nothing else that the client presented is
-// in it then, so that nobody takes that for verified.
+// its credential, where the configuration says so, and with MQTT's password as a token, where the source takes no
+// passwords. Nothing else that the client presented is in it then, so that nobody takes that for verified.
 func (l *Lookup) Request(r *Request) *Request {
-	if l.settings.Cookie == "" || r.Credential == (Credential{Kind: Cookie, Value: r.Cookies[l.settings.Cookie]}) {
-		return r
+	switch {
+	case l.settings.Cookie != "":
+		if r.Credential == (Credential{Kind: Cookie, Value: r.Cookies[l.settings.Cookie]}) {
+			return r
+		}
+		return r.withCookie(l.settings.Cookie)
+	case r.Credential.MayBeToken:
+		if with := r.withToken(); !l.accepts(r) && l.accepts(with) {
+			return with
+		}
 	}
-	return r.withCookie(l.settings.Cookie)
+	return r
+}
+
+func (l *Lookup) accepts(r *Request) bool {
+	_, ok := l.source.Accepts(r)
+	return ok
+}
+
+// withToken returns the request with the password as a token.
+func (r *Request) withToken() *Request {
+	with := *r
+	with.Credential = Credential{Kind: Token, Value: r.Credential.Password}
+	return &with
 }
 
 // withCookie returns the request with a cookie for its credential.

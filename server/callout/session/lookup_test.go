@@ -19,11 +19,15 @@ type fake struct {
 	now   atomic.Int64
 	find  func(ctx context.Context, r *Request) (*Session, error)
 	noKey bool
+	only  Kind // of credentials that it takes; empty: all with a value
 }
 
 func (f *fake) Accepts(r *Request) (string, bool) {
-	if f.noKey {
+	switch {
+	case f.noKey:
 		return "", true
+	case f.only != "":
+		return "key", r.Credential.Kind == f.only
 	}
 	return r.Credential.Value, r.Credential.Value != ""
 }
@@ -299,6 +303,28 @@ func TestLookupSurvivesAPanic(t *testing.T) {
 		if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrFault) || strings.Contains(err.Error(), "4711") {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// MQTT's password is a token for a source that takes tokens, and a password for one that takes those.
+func TestLookupMayBeToken(t *testing.T) {
+	r := &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p", MayBeToken: true}}
+	for _, kind := range []Kind{Password, Token} {
+		f := &fake{find: known, only: kind}
+		l := NewLookup(f, settings(nil))
+		asked := l.Request(r)
+		if c := asked.Credential; c.Kind != kind || kind == Token && c != (Credential{Kind: Token, Value: "p"}) {
+			t.Errorf("a source of %s gets %s", kind, c.Kind)
+		}
+		if _, err := l.Find(t.Context(), r); err != nil {
+			t.Errorf("a source of %s: %v", kind, err)
+		}
+	}
+	// Over NATS a password is a password.
+	r = &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p"}}
+	l := NewLookup(&fake{find: known, only: Token}, settings(nil))
+	if _, err := l.Find(t.Context(), r); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a source of tokens knows a password: %v", err)
 	}
 }
 

@@ -40,7 +40,18 @@ type Credential struct {
 	Nkey      string // public key; beside a cookie or token it is a proof more
 	Nonce     string // the server's
 	Signature string // of the nonce
+	// MayBeToken tells that Password may be a token as well: MQTT's CONNECT has one field for both.
+	MayBeToken bool
 }
+
+// Transport is what a connection runs over, as far as the server tells.
+type Transport string
+
+const (
+	UnknownTransport Transport = ""
+	TCP              Transport = "tcp" // or TLS, or in-process
+	Websocket        Transport = "websocket"
+)
 
 // Request is one question of the server: who is this connection?
 type Request struct {
@@ -57,6 +68,7 @@ type Request struct {
 	Type       string // "nats", "mqtt", "websocket"
 	MQTT       string // MQTT client id
 	Renewal    bool   // the connection lives, and is asked about again
+	Transport  Transport
 
 	// Headers and Cookies are those of the websocket's upgrade request that the
 	// server's configuration lists; names of headers as http.CanonicalHeaderKey writes

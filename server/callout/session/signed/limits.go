@@ -37,11 +37,11 @@ func ofType(allowed []string, r *session.Request) bool {
 	var is []string
 	switch {
 	case r.Kind == "Leafnode":
-		is = []string{jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS}
+		is = over(r.Transport, jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS)
 	case r.Type == "websocket":
 		is = []string{jwt.ConnectionTypeWebsocket}
 	case r.Type == "mqtt":
-		is = []string{jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS}
+		is = over(r.Transport, jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS)
 	case r.Type == "nats" && r.Host == "":
 		is = []string{jwt.ConnectionTypeInProcess}
 	case r.Type == "nats":
@@ -53,6 +53,17 @@ func ofType(allowed []string, r *session.Request) bool {
 		}
 	}
 	return len(is) > 0
+}
+
+// over is the type of a connection by its transport, or both if that is not known.
+func over(t session.Transport, tcp, websocket string) []string {
+	switch t {
+	case session.TCP:
+		return []string{tcp}
+	case session.Websocket:
+		return []string{websocket}
+	}
+	return []string{tcp, websocket}
 }
 
 // inTimes tells whether now is in one of the times of day, and when the latest of

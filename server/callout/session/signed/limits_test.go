@@ -33,6 +33,28 @@ func TestFromNetwork(t *testing.T) {
 	}
 }
 
+// A server of ours tells whether MQTT and leafnodes are by a websocket: then the one type is enough.
+func TestOfTypeByTransport(t *testing.T) {
+	for _, c := range []struct {
+		allowed string
+		r       session.Request
+		want    bool
+	}{
+		{"MQTT", session.Request{Kind: "Client", Type: "mqtt", Transport: session.TCP}, true},
+		{"MQTT_WS", session.Request{Kind: "Client", Type: "mqtt", Transport: session.TCP}, false},
+		{"MQTT", session.Request{Kind: "Client", Type: "mqtt", Transport: session.Websocket}, false},
+		{"MQTT_WS", session.Request{Kind: "Client", Type: "mqtt", Transport: session.Websocket}, true},
+		{"LEAFNODE", session.Request{Kind: "Leafnode", Transport: session.TCP}, true},
+		{"LEAFNODE_WS", session.Request{Kind: "Leafnode", Transport: session.TCP}, false},
+		{"LEAFNODE_WS", session.Request{Kind: "Leafnode", Transport: session.Websocket}, true},
+		{"MQTT", session.Request{Kind: "Client", Type: "nats", Transport: session.TCP}, false},
+	} {
+		if got := ofType([]string{c.allowed}, &c.r); got != c.want {
+			t.Errorf("%s, %s %s over %q: %v", c.allowed, c.r.Kind, c.r.Type, c.r.Transport, got)
+		}
+	}
+}
+
 func TestOfType(t *testing.T) {
 	for _, c := range []struct {
 		allowed          []string

@@ -1,0 +1,84 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/test/harness"
+)
+
+// provenanceAtSite is a hub that tells where messages come from, and a site whose server does so too. Its leafnode
+// connection logs in as user.
+func provenanceAtSite(t *testing.T, user, block string) (hub, site *harness.Server) {
+	t.Helper()
+	hub = harness.Start(t, fmt.Sprintf(`
+		server_name: hub
+		headers { provenance: true, protected: [Session] %s }
+		accounts { APP { users: [{user: reader, password: reader}] } }
+		leafnodes { listen: "127.0.0.1:-1", authorization { users: [
+			{user: plain, password: plain, account: APP}
+			{user: trusted, password: trusted, account: APP, header_permissions: {publish: {allow: ["*"]}}}
+			{user: named, password: named, account: APP, header_permissions: {publish: {allow: [Session, "Stamp-*"]}}} ] } }`, block))
+	site = harness.Start(t, fmt.Sprintf(`
+		server_name: site
+		headers { provenance: true }
+		accounts { SITE { users: [{user: pub, password: pub, headers: {Session: "s1"}}, {user: forger, password: forger}] } }
+		leafnodes { remotes: [{url: "nats://%s:%[1]s@%s", account: SITE}] }`, user, hub.Leaf(t)))
+	return hub, site
+}
+
+// next message of a publisher that publishes until somebody hears it.
+func heard(t *testing.T, pub *nats.Conn, sub *nats.Subscription, m *nats.Msg) (got *nats.Msg) {
+	t.Helper()
+	harness.Eventually(t, "a message", func() bool {
+		err := pub.PublishMsg(m)
+		if err == nil {
+			got, err = sub.NextMsg(100 * time.Millisecond)
+		}
+		return err == nil
+	})
+	return got
+}
+
+// What a site's server stamps arrives where the leafnode's user may set it, be it all or by name, and also beside
+// headers of the hub. What a client of the site forges does not.
+func TestProvenanceOverALeafnode(t *testing.T) {
+	for _, user := range []string{"trusted", "named"} {
+		for name, block := range map[string]string{"": "", ", headers of the hub": `, all: {Site: "{{name()}}"}`} {
+			t.Run(user+name, func(t *testing.T) {
+				hub, site := provenanceAtSite(t, user, block)
+				sub := subscribed(t, hub, userInfo("reader"))
+				pub := site.Connect(t, userInfo("pub"))
+				m := heard(t, pub, sub, nats.NewMsg("t.x"))
+				if h := m.Header; len(h.Values("Stamp-Account")) != 1 || h.Get("Stamp-Account") != "SITE" || h.Get("Stamp-Subject") != "t.x" ||
+					len(h.Values("Stamp-Time")) != 1 || h.Get("Session") != "s1" || (h.Get("Site") != "") != (block != "") {
+					t.Errorf("headers %v", h)
+				}
+				forged := nats.NewMsg("t.forged")
+				forged.Header.Set("Stamp-Account", "APP")
+				m = heard(t, site.Connect(t, userInfo("forger")), subscribedTo(t, hub.Connect(t, userInfo("reader")), "t.forged"), forged)
+				if len(m.Header.Values("Stamp-Account")) != 0 {
+					t.Errorf("forged at the site: headers %v", m.Header)
+				}
+			})
+		}
+	}
+}
+
+// Without the permission they are taken off, and the warning names the leafnode and the setting.
+func TestProvenanceOverALeafnodeWithoutPermission(t *testing.T) {
+	hub, site := provenanceAtSite(t, "plain", "")
+	sub := subscribed(t, hub, userInfo("reader"))
+	m := heard(t, site.Connect(t, userInfo("pub")), sub, nats.NewMsg("t.x"))
+	if len(m.Header) != 0 {
+		t.Errorf("headers %v", m.Header)
+	}
+	hub.WaitLog(t, `\[WRN\] lid:\d+ - Headers from the leafnode "site", user "plain" of account "APP", taken off: .*Session.*header_permissions\.publish of the user`)
+	if strings.Contains(hub.Text(), "forgery") {
+		t.Error("the log calls it a forgery")
+	}
+}

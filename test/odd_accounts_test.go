@@ -1,0 +1,58 @@
+package test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/jwt/v2"
+
+	"stamp/server/callout/forwarded"
+	"stamp/test/harness"
+)
+
+// Accounts may have any name. A request that names one is for the connections of that account alone.
+func TestConnectionsInAccountsWithOddNames(t *testing.T) {
+	names := []string{"A B", "a.b", "A.*", ">", "n/a", "é", "$X", "APP/x", "APP"}
+	accounts := ""
+	for _, name := range names {
+		accounts += strconv.Quote(name) + ": {}\n"
+	}
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts {
+			%s
+			AUTH { users: [{user: auth, password: auth}] }
+			SYS { users: [{user: sys, password: sys}] }
+		}
+		system_account: SYS
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, sys] } }
+		callout { request {} }`, accounts, harness.Public(t, issuer)))
+	v := &service{Server: s, counts: map[uint64]int{}}
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Name, uc.Audience = "carol", a.ConnectOptions.Username
+		uc.Tags = jwt.TagList{forwarded.SessionTag("kv/one")}
+		return nil
+	})
+	callout := harness.Callout{Issuer: issuer, Answer: v.answer("", issuer)}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	live := map[string]*harness.Raw{}
+	for _, name := range names {
+		live[name] = harness.Client(t, s, password(name))
+	}
+	for i, name := range names {
+		for _, q := range []forwarded.Renew{{User: "carol"}, {Session: "kv/one"}, {All: true}} {
+			q.Account = name
+			if n := ask(t, s, q); n != 1 {
+				t.Errorf("%q: %d connections for %+v", name, n, q)
+			}
+		}
+		if n := ask(t, s, forwarded.Renew{User: "carol", Account: name, Kick: true}); n != 1 {
+			t.Errorf("%q: %d connections are closed", name, n)
+		}
+		live[name].ExpectClosed()
+		for _, other := range names[i+1:] {
+			live[other].Flush()
+		}
+	}
+}
