@@ -14,11 +14,14 @@ import (
 
 // Renewals begin when between renewFrom and renewFrom+renewSpread of the life of a user JWT is
 // over, each connection's at a time of its own, so that those that connected in one second do not
-// renew in one. At most renewAtOnce callouts for renewals are under way.
+// renew in one. At most renewAtOnce callouts for renewals are under way, and beside them renewSlow that have waited for
+// longer than slowAfter: a handler that cannot tell gives no answer, and must not keep others from theirs.
 const (
 	renewFrom   = 0.8
 	renewSpread = 0.1
 	renewAtOnce = 64
+	renewSlow   = 4096
+	slowAfter   = 100 * time.Millisecond
 )
 
 // Without an answer, a renewal is tried again: after a time that doubles between these, and
@@ -39,6 +42,7 @@ type renewer struct {
 	due    queue
 	items  map[uint64]*item // in due
 	active map[uint64]*item // under way
+	slow   int              // of these, those that have waited for longer than slowAfter
 	timer  *time.Timer
 	lived  int // how many were alive when due was last swept
 }
@@ -53,6 +57,7 @@ type item struct {
 	index int  // in the queue
 	timed bool // because the user JWT is about to end; nobody asked
 	again bool // asked for while it was under way
+	slow  bool // has waited for longer than slowAfter
 }
 
 func newRenewer(c *counters) *renewer {
@@ -128,7 +133,7 @@ func (r *renewer) put(next *item) {
 // wake has the timer set for what is due first, unless as many are under way as may be. The
 // lock is held.
 func (r *renewer) wake() {
-	if len(r.due) == 0 || len(r.active) >= renewAtOnce {
+	if len(r.due) == 0 || r.full() {
 		return
 	}
 	wait := time.Until(r.due[0].at)
@@ -144,7 +149,7 @@ func (r *renewer) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for len(r.due) > 0 && len(r.active) < renewAtOnce && !r.due[0].at.After(now) {
+	for len(r.due) > 0 && !r.full() && !r.due[0].at.After(now) {
 		next := heap.Pop(&r.due).(*item)
 		delete(r.items, next.cid)
 		r.active[next.cid] = next
@@ -153,11 +158,35 @@ func (r *renewer) begin() {
 	r.wake()
 }
 
+// full tells whether as many callouts are under way as may be. The lock is held.
+func (r *renewer) full() bool { return len(r.active)-r.slow >= renewAtOnce }
+
+// giveWay lets another renewal begin beside one that waits for long.
+func (r *renewer) giveWay(i *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.active[i.cid] != i:
+	case r.slow < renewSlow:
+		i.slow = true
+		r.slow++
+		r.wake()
+	default:
+		time.AfterFunc(slowAfter, func() { r.giveWay(i) })
+	}
+}
+
 func (r *renewer) run(i *item) {
+	waits := time.AfterFunc(slowAfter, func() { r.giveWay(i) })
 	err := r.renew(i.cid)
+	waits.Stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.active, i.cid)
+	if i.slow {
+		i.slow = false
+		r.slow--
+	}
 	defer r.wake()
 	switch {
 	case err == nil:

@@ -95,6 +95,39 @@ func TestRenewalsAreBounded(t *testing.T) {
 	})
 }
 
+// Renewals that get no answer take nobody's turn: the others are renewed in time. Those that wait are bounded too.
+func TestRenewalsWithoutAnAnswerGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const silent, answered, life, patience = 2000, 1000, time.Minute, 2 * time.Second
+		inTime := map[uint64]bool{}
+		var began time.Time
+		r := testRenewer(func(r *renewed, cid uint64) error {
+			if cid < silent {
+				time.Sleep(patience)
+				return natsserver.ErrRenewNoAnswer
+			}
+			r.mu.Lock()
+			inTime[cid] = time.Since(began) < life
+			r.mu.Unlock()
+			return nil
+		})
+		began = time.Now()
+		for cid := range uint64(silent + answered) {
+			r.schedule(cid, began.Add(life), began)
+		}
+		time.Sleep(2 * life)
+		synctest.Wait()
+		if len(inTime) != answered || r.most > renewAtOnce+renewSlow || r.slow != 0 {
+			t.Errorf("%d of %d were renewed, %d at once, %d still slow", len(inTime), answered, r.most, r.slow)
+		}
+		for cid, ok := range inTime {
+			if !ok {
+				t.Fatalf("connection %d was renewed too late", cid)
+			}
+		}
+	})
+}
+
 // Without an answer it is tried again until the user JWT ends, less and less often.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -276,6 +309,7 @@ func TestRenewRequests(t *testing.T) {
 		`{"user":"u","session":"x"}`: errRenew,
 		`{"sesion":"x"}`:             errRenew,
 		`{"cid":-1}`:                 errRenew,
+		`{"session":"` + strings.Repeat("s", maxSession+1) + `"}`: errSession,
 		`[]`:                         errRenew,
 		`{"session":"kv/a","ago":5}`: nil,
 		`{"again":[{"session":"kv/a","kick":true},{"session":"b"}]}`:                      nil,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -22,6 +23,11 @@ var (
 
 // maxAgain bounds the requests that one message says again.
 const maxAgain = 10_000
+
+// maxSession bounds the name of a session, in bytes: names are kept for a minute. No source has longer ones.
+const maxSession = 16 << 10
+
+var errSession = fmt.Errorf("session: longer than %d bytes", maxSession)
 
 // Renew implements natsserver.Extension.
 func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
@@ -87,6 +93,8 @@ func ways(q forwarded.Renew) (n int) {
 // choose returns the connections that a request is for.
 func (r *renewer) choose(s *natsserver.Server, q forwarded.Renew) ([]uint64, error) {
 	switch {
+	case len(q.Session) > maxSession:
+		return nil, errSession
 	case ways(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "":
 		return nil, errRenew
 	}
