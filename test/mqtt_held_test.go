@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"stamp/docs/examples/receiver"
@@ -58,6 +59,16 @@ func mqttSession(t *testing.T, s *harness.Server, user, id string) net.Conn {
 	return conn
 }
 
+// mqttClose closes a connection, and waits until the server knows: another one with the same client id would else be taken
+// for one of two that drive each other away, and be kept waiting and closed.
+func mqttClose(t *testing.T, s *harness.Server, conn net.Conn, id string) {
+	t.Helper()
+	conn.Close()
+	harness.Eventually(t, "the end of "+id, func() bool {
+		return !slices.ContainsFunc(s.Connz(t, "").Conns, func(c *natsserver.ConnInfo) bool { return c.MQTTClient == id })
+	})
+}
+
 const heldConf = `
 	server_name: M
 	jetstream { store_dir: %q }
@@ -88,7 +99,7 @@ func TestHeldMessageIsWhatItsPublisherWas(t *testing.T) {
 	} {
 		conn := mqttSession(t, s, tt.publisher, "dev1")
 		mqttPublish2(t, conn, tt.topic, "held")
-		conn.Close()
+		mqttClose(t, s, conn, "dev1")
 		conn = mqttSession(t, s, "victim", "dev1")
 		mqttRelease2(t, conn)
 		mqttSend(t, conn, mqttPacket("\x30", mqttText("t/end")+"end"))
@@ -109,7 +120,7 @@ func TestHeldMessageIsWhatItsPublisherWas(t *testing.T) {
 		if tt.want == "" && len(seen) > 0 || tt.want != "" && !slices.Contains(seen, tt.want) || tt.want != "X-User: victim" && slices.Contains(seen, "X-User: victim") {
 			t.Errorf("%v: released as %q", tt, seen)
 		}
-		conn.Close()
+		mqttClose(t, s, conn, "dev1")
 	}
 }
 
@@ -198,7 +209,7 @@ func TestRetainedMessageHasNoLinesOfTheClient(t *testing.T) {
 				t.Errorf("kept under %q: %q", m.Header.Get("Nmqtt-RTopic"), m.Data)
 			}
 		}
-		conn.Close()
+		mqttClose(t, s, conn, "dev")
 	}
 }
 

@@ -131,7 +131,7 @@ func HTTPFaults() []Fault {
 	return []Fault{
 		Silent, Down, HalfWay, Drip(200 * time.Millisecond), Slow(4 * time.Second),
 		Answers("503", HTTPAnswer("503 Service Unavailable", "text/plain", "later\n")),
-		Answers("429 with Retry-After", HTTPAnswer("429 Too Many Requests", "text/plain", "slower\n", "Retry-After: 3600")),
+		Answers("429 with Retry-After", HTTPAnswer("429 Too Many Requests", "text/plain", "slower\n", "Retry-After: 2")),
 		Answers("wrong type", HTTPAnswer("200 OK", "text/html", "<html>welcome</html>")),
 		Answers("not HTTP", "220 mail.example ESMTP\r\n"),
 		Huge("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"a\":\"", "x"),
