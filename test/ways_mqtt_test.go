@@ -125,6 +125,12 @@ func TestMQTTOverAStampedLeafnode(t *testing.T) {
 		mqtt { listen: "127.0.0.1:-1", js_domain: HUB }
 		leafnodes { remotes: [ { url: "nats://%s" } ] }`, hub.Leaf(t)))
 	harness.Eventually(t, "the leafnode connection", func() bool { return len(spoke.Leafz(t).Leafs) == 1 })
+	// The spoke asks once for the streams of MQTT, and waits for five seconds.
+	nc := spoke.Connect(t)
+	harness.Eventually(t, "the hub's JetStream at the spoke", func() bool {
+		_, err := nc.Request("$JS.HUB.API.INFO", nil, time.Second)
+		return err == nil
+	})
 	got := make(chan mqtt.Message, 10)
 	reader, _ := device(t, spoke, "reader")
 	wait(t, reader.Subscribe("t/#", 1, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
