@@ -156,7 +156,7 @@ const rolled = `%[1]s	is new
 %[2]s	is what it was
 next:
 1. callout { xkey_file: %[1]q, xkeys_file: %[2]q } on all handlers, and reload them
-2. the new public xkey on all servers, and reload them; or into the account's JWT: %[3]s keys show %[4]s
+2. the new public xkey, which %[3]s keys show %[4]s prints, on all servers, and restart them one after another, since a server does not reload auth_callout; with operators, into the account's JWT
 3. %[3]s keys roll --finish %[4]s, and reload all handlers
 `
 
