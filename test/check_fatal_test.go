@@ -84,7 +84,7 @@ func TestCheckTakesGuests(t *testing.T) {
 // What nats-callout check warns of, -t, start and a reload warn of too; and of a server that waits for less than a
 // source may take.
 func TestWarningsOfTheCalloutBlock(t *testing.T) {
-	const inbox = "it may subscribe to everybody's _INBOX"
+	const inbox = "the connection may subscribe to everybody's _INBOX"
 	conf := func(subscribe string) string {
 		return `listen: "127.0.0.1:-1"
 			accounts { APP { users: [] } }

@@ -75,12 +75,17 @@ func TestClientsComeAgainToNATSCallout(t *testing.T) {
 		accounts {
 			AUTH { users: [{user: auth, password: auth}] }
 			APP {}
-			SYS { users: [{user: sys, password: sys}] }
+			SYS { users: [
+				{user: sys, password: sys}
+				# With the permissions that docs/callout.md gives it.
+				{user: handler, password: sys, permissions: {
+					publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK"], subscribe: ["$SYS.SERVER.*.STATSZ", "_INBOX.>"]}}
+			] }
 		}
 		system_account: SYS
-		authorization { timeout: 60, auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [auth, sys] } }`, harness.Public(t, issuer), harness.Public(t, xkey)))
+		authorization { timeout: 60, auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [auth, sys, handler] } }`, harness.Public(t, issuer), harness.Public(t, xkey)))
 	harness.StartCallout(t, fmt.Sprintf(`
-		connect { urls: ["nats://%s"], user: auth, password: auth, system { user: sys, password: sys } }
+		connect { urls: ["nats://%s"], user: auth, password: auth, system { user: handler, password: sys } }
 		issuer: %s, xkey: %s
 		sessions: [{kind: http, url: %q, header: Authorization, scheme: Bearer, cache: 0, negative_cache: 0}]
 		grants: [{account: APP, user: "{{ session.user }}", publish: ">", subscribe: ">"}]`, s.Addr(t), harness.Seed(t, issuer), harness.Seed(t, xkey), app.url))

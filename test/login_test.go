@@ -134,6 +134,30 @@ func TestLoginAtAProvider(t *testing.T) {
 	}
 	tab.ExpectClosed()
 	second.ExpectClosed()
+
+	// An operator ends a session by the key that list and logs show.
+	v.logIn(t, issuer)
+	tab = mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
+	t.Setenv("NATS_PASSWORD", "backend")
+	session := func(command string, args ...string) string {
+		t.Helper()
+		p := harness.Run(t, harness.CalloutBinary(t), append([]string{"session", command, "--server", "nats://" + s.Addr(t), "--user", "backend", "--bucket", "sessions"}, args...)...)
+		if code := p.Exit(t); code != 0 {
+			t.Fatalf("session %s ends with %d: %s", command, code, p.Text())
+		}
+		return p.Text()
+	}
+	listed := session("list")
+	ended, _, _ := strings.Cut(listed, " ")
+	if strings.Count(listed, "\n") != 1 {
+		t.Fatalf("one session was expected, and listed are:\n%s", listed)
+	}
+	session("revoke", ended)
+	tab.ExpectClosed()
+	v.ask(t, http.MethodGet, "/session", &told)
+	if told.Authenticated {
+		t.Error("the session that was revoked lives")
+	}
 	for _, secret := range []string{strings.TrimPrefix(first, "Authorization: Bearer "), issued.Ticket, "id2"} {
 		if strings.Contains(s.Text(), secret) {
 			t.Error("the log holds a token or a claim")

@@ -494,12 +494,17 @@ func TestSessionOverTheCluster(t *testing.T) {
 			accounts {
 				AUTH { jetstream: enabled, users: [{user: auth, password: auth}] }
 				APP { users: [{user: svc, password: svc}] }
-				SYS { users: [{user: sys, password: sys}] }
+				SYS { users: [
+					# With the permissions that docs/callout.md gives them.
+					{user: handler, password: sys, permissions: {
+						publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK"], subscribe: ["$SYS.SERVER.*.STATSZ", "_INBOX.>"]}}
+					{user: sys, password: sys, permissions: {publish: ["$SYS.REQ.SERVER.PING.RENEW"], subscribe: ["_INBOX.>"]}}
+				] }
 			}
 			system_account: SYS
 			jetstream { store_dir: %q }
 			cluster { name: C, listen: %q, routes: ["nats://%s"] }
-			authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [auth, svc, sys] } }
+			authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [auth, svc, sys, handler] } }
 			callout { request {} }`, name, t.TempDir(), listen, first, harness.Public(t, issuer), harness.Public(t, xkey)))
 	}
 	a := start("A", first)
@@ -511,7 +516,7 @@ func TestSessionOverTheCluster(t *testing.T) {
 	var handlers []*harness.Process
 	for _, s := range []*harness.Server{a, b} {
 		handlers = append(handlers, harness.StartCallout(t, fmt.Sprintf(`
-			connect { urls: ["nats://%s"], user: auth, password: auth, system { user: sys, password: sys } }
+			connect { urls: ["nats://%s"], user: auth, password: auth, system { user: handler, password: sys } }
 			issuer: %s
 			xkey: %s
 			sessions: [{kind: kv, bucket: sessions}]

@@ -12,7 +12,7 @@ import (
 // configuration are the flags that name one.
 type configuration struct {
 	Config   string `short:"c" required:"" placeholder:"FILE" help:"configuration file"`
-	Embedded bool   `help:"FILE is a nats-server's configuration, with a handler inside the server"`
+	Embedded bool   `help:"FILE is a nats-server configuration; only its callout block is checked"`
 }
 
 func (c *configuration) load() (*callout.Config, error) {

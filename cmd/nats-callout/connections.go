@@ -24,9 +24,14 @@ type connectionsRenew struct {
 	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; not done is an error (default: do not wait)"`
 }
 
+// Help is shown by connections renew --help.
+func (*connectionsRenew) Help() string { return loginHelp }
+
+const loginHelp = "Log in as a user of the system account."
+
 // Run asks for renewals.
 func (c *connectionsRenew) Run(s *streams) error {
-	q, err := c.request(c.All)
+	q, err := c.request(c.All, "expected one of --session, --of and --all")
 	if err != nil {
 		return err
 	}
@@ -48,9 +53,12 @@ func (c *connectionsRenew) Run(s *streams) error {
 
 type connectionsKick struct{ connections }
 
+// Help is shown by connections kick --help.
+func (*connectionsKick) Help() string { return loginHelp }
+
 // Run asks for closes.
 func (c *connectionsKick) Run(s *streams) error {
-	q, err := c.request(false)
+	q, err := c.request(false, "expected --session or --of")
 	if err != nil {
 		return err
 	}
@@ -77,9 +85,10 @@ type connections struct {
 	Account string `placeholder:"NAME" help:"only those in this account; with operators, its public key. Users of two accounts may have the same name"`
 }
 
-func (c *connections) request(all bool) (forwarded.Renew, error) {
+// request is what is asked of the servers. wanted is the error if the flags do not say which connections are meant.
+func (c *connections) request(all bool, wanted string) (forwarded.Renew, error) {
 	if set(c.Session != "", c.Of != "", all) != 1 {
-		return forwarded.Renew{}, usage(errors.New("one of --session and --of is needed, or --all where there is that"), "")
+		return forwarded.Renew{}, usage(errors.New(wanted), "")
 	}
 	return forwarded.Renew{Session: c.Session, User: c.Of, All: all, Account: c.Account}, nil
 }

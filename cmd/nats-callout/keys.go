@@ -17,7 +17,7 @@ import (
 
 type keysCommand struct {
 	Make keysMake `cmd:"" help:"make issuer.nk, xkey.nk and user.nk in a directory; nothing is overwritten"`
-	Show keysShow `cmd:"" help:"show the public keys, and what belongs into the configurations of server and handler"`
+	Show keysShow `cmd:"" help:"show the public keys, and what belongs in the configurations of server and handler"`
 	Roll keysRoll `cmd:"" help:"make a new xkey.nk, and put the old one into xkeys.nk, which the handler decrypts with too"`
 }
 
@@ -156,15 +156,19 @@ const rolled = `%[1]s	is new
 %[2]s	is what it was
 next:
 1. callout { xkey_file: %[1]q, xkeys_file: %[2]q } on all handlers, and reload them
-2. the new public xkey on all servers, and reload them; or into the account's JWT: %[3]s keys show %[4]s
+2. the new public xkey, which %[3]s keys show %[4]s prints, on all servers, and restart them one after another, since a server does not reload auth_callout; with operators, into the account's JWT
 3. %[3]s keys roll --finish %[4]s, and reload all handlers
 `
 
 func (c *keysRoll) finish(s *streams, older string) error {
-	if err := os.Remove(older); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Remove(older)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keys: there is no %s: nothing to finish", older)
+	}
+	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	_, err := fmt.Fprintf(s.out, "%s\tis gone\nnext: reload all handlers\n", older)
+	_, err = fmt.Fprintf(s.out, "%s\tis gone\nnext: reload all handlers\n", older)
 	return err
 }
 
@@ -216,6 +220,7 @@ authorization {
     issuer: {{.Keys.issuer}}
     xkey: {{.Keys.xkey}}
     account: {{.Account}}
+    # add the names and nkeys of all users of this configuration; others are asked about
     auth_users: [ {{.Keys.user}} ]
   }
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -26,7 +27,7 @@ type commands struct {
 	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default command)"`
 	Check       checkCommand       `cmd:"" help:"tell what is wrong with a configuration, and what it allows that is seldom meant"`
 	Try         tryCommand         `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
-	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs into the configurations"`
+	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs in the configurations"`
 	Session     sessionCommand     `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
 	Connections connectionsCommand `cmd:"" help:"renew and close live connections on all servers, as a user of the system account"`
 	Decode      decodeCommand      `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
@@ -45,19 +46,23 @@ func run(args []string, s *streams) int {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return report(s.err, usage(unechoed(err), "nats-callout --help shows commands and flags"))
+		return report(s.err, usage(unechoed(err, args), "nats-callout --help shows commands and flags"))
 	}
 	return report(s.err, command.Run(s))
 }
 
-// unechoed drops an argument that is not even like a command: it may be a secret
-// that was meant for a flag.
-func unechoed(err error) error {
-	const text = "unexpected argument"
-	if strings.HasPrefix(err.Error(), text) && !strings.Contains(err.Error(), ", did you mean ") {
-		return errors.New(text)
+// unechoed replaces an argument that is not even like a command by its place: it may be a secret that was meant for
+// a flag.
+func unechoed(err error, args []string) error {
+	argument, ok := strings.CutPrefix(err.Error(), "unexpected argument ")
+	if !ok || strings.Contains(argument, ", did you mean ") {
+		return err
 	}
-	return err
+	where := ""
+	if i := slices.Index(args, argument); i >= 0 {
+		where = fmt.Sprintf(": word %d after %s", i+1, program)
+	}
+	return fmt.Errorf("unexpected argument%s, which is not shown because it may be a secret", where)
 }
 
 type versionCommand struct{}

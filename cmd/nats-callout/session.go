@@ -18,8 +18,8 @@ import (
 type sessionCommand struct {
 	Create sessionCreate `cmd:"" help:"create a session, and print its id"`
 	List   sessionList   `cmd:"" help:"list the sessions, by the keys that logs show; no id and no value is shown"`
-	Show   sessionShow   `cmd:"" help:"show one session, without its values unless --reveal is given"`
-	Revoke sessionRevoke `cmd:"" help:"end sessions; their connections are closed"`
+	Show   sessionShow   `cmd:"" help:"show sessions, without its values unless --reveal is given"`
+	Revoke sessionRevoke `cmd:"" help:"end sessions; a handler that watches the bucket closes their connections"`
 }
 
 // bucket are the flags that say where sessions are, as the kv source of the
@@ -27,8 +27,8 @@ type sessionCommand struct {
 type bucket struct {
 	connection
 	Bucket string `required:"" placeholder:"NAME" help:"key-value bucket"`
-	Key    string `placeholder:"TEMPLATE" help:"field key of the kv source"`
-	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"field hash of the kv source"`
+	Key    string `placeholder:"TEMPLATE" help:"the field key of the kv source, if it is set: what the entry's key is made of"`
+	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"the field hash of the kv source, if it is set"`
 	Domain string `placeholder:"NAME" help:"domain of the JetStream that has the bucket: that of the hub, for example, at a leaf site"`
 }
 

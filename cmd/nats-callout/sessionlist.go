@@ -136,7 +136,7 @@ func printable(s string) bool {
 
 // which says which sessions are meant.
 type which struct {
-	Session []string `arg:"" optional:"" name:"key" help:"keys of sessions, as list and logs show them"`
+	Session []string `arg:"" optional:"" name:"key" help:"keys of sessions: 32 hexadecimal digits, as list and logs show them; not the cookie"`
 	ID      source   `placeholder:"FROM" help:"id of the session (the cookie or token): -, @FILE or env:NAME"`
 }
 

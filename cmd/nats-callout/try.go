@@ -20,7 +20,7 @@ type tryCommand struct {
 	upgrade
 	NATS connection    `embed:"" prefix:"nats-" group:"connection of an embedded handler's kv source"`
 	JSON bool          `help:"JSON instead of lines"`
-	Wait time.Duration `default:"5s" help:"for a source that cannot tell yet (default: 5s)"`
+	Wait time.Duration `default:"5s" help:"how long to ask again while a source cannot answer yet (default: 5s)"`
 }
 
 // Help is shown by try --help.

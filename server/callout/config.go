@@ -98,7 +98,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	}
 	cfg.parseKinds(n, faults)
 	if cfg.UserKey != "" && cfg.UserKey != keyOfSession && cfg.UserKey != keyOfUser {
-		faults.Add(n.Get("user_key"), "user_key: expected %q or %q, found %q", keyOfSession, keyOfUser, cfg.UserKey)
+		faults.Add(n.Get("user_key"), "user_key: expected %q or %q; found %q", keyOfSession, keyOfUser, cfg.UserKey)
 	}
 	if cfg.UserKey != "" && len(cfg.SigningKeys) == 0 {
 		faults.Add(n.Get("user_key"), "user_key is for servers with operators, whose accounts have revocations: signing_keys is missing")
@@ -117,7 +117,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	}
 	cfg.checkRequest(n.Get("request"), faults)
 	cfg.Connect.check(n.Get("connect"), faults)
-	cfg.sources = parseSources(cfg.Sessions, faults)
+	cfg.sources = parseSources(n.Get("sessions"), faults)
 	cfg.checkAddresses(faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
@@ -182,14 +182,14 @@ func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 
 // checkStandalone adds what a handler in a process of its own needs.
 func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
-	if c.Issuer == "" {
+	if !n.Has("issuer") {
 		faults.Add(n, "field %q is missing: the seed of the account key that signs answers", "issuer")
 	}
 	if c.Account != "" && len(c.SigningKeys) > 0 {
 		faults.Add(n.Get("account"), "account is not for servers with operators; here, the issuer tells it")
 	}
 	if len(c.Request.Cookies)+len(c.Request.Headers) > 0 {
-		faults.Add(n.Get("request"), "request belongs into the callout block of the server's configuration, which forwards them")
+		faults.Add(n.Get("request"), "request: belongs in the callout block of nats-server, which forwards the cookies and headers")
 	}
 	for i, source := range c.sources {
 		if a, ok := source.(inAccount); ok && a.InAccount() != "" && !c.Connect.hasAccount(a.InAccount()) {
@@ -199,18 +199,16 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 }
 
 // parseSources reads the list of session sources.
-func parseSources(list []conf.Node, faults *conf.Faults) []session.Opener {
+func parseSources(list conf.Node, faults *conf.Faults) []session.Opener {
 	var out []session.Opener
 	names := map[string]bool{}
-	for _, n := range list {
-		kind, _ := n.Get("kind").Plain().(string)
-		parse, ok := sourceKinds[kind]
-		if !ok {
-			at := n.Get("kind")
-			if at.IsZero() {
-				at = n
-			}
-			faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
+	for _, n := range list.Items() {
+		if n.Fields() == nil {
+			faults.Add(n, "sessions: expected a list of session sources; found %s", n.Kind())
+			continue
+		}
+		parse := sourceParser(n, faults)
+		if parse == nil {
 			continue
 		}
 		source := parse(n, faults)
@@ -225,6 +223,25 @@ func parseSources(list []conf.Node, faults *conf.Faults) []session.Opener {
 		out = append(out, source)
 	}
 	return out
+}
+
+// sourceParser returns what reads the block of a source, by its kind.
+func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults) session.Opener {
+	at := n.Get("kind")
+	if at.IsZero() {
+		faults.Add(n, "session source: field %q is missing; known are %s", "kind", strings.Join(knownKinds(), ", "))
+		return nil
+	}
+	kind, ok := at.Plain().(string)
+	if !ok {
+		faults.Add(at, "session source: kind: expected a string; found %s", at.Kind())
+		return nil
+	}
+	parse := sourceKinds[kind]
+	if parse == nil {
+		faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
+	}
+	return parse
 }
 
 // pages is a source that listens for browsers.

@@ -53,14 +53,8 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 	if c == nil {
 		return
 	}
-	ways := 0
-	for _, set := range []bool{c.Creds != "", c.Nkey != "", c.User != "", c.Token != ""} {
-		if set {
-			ways++
-		}
-	}
-	if ways > 1 {
-		faults.Add(n, "connect: use one of creds, nkey, user, token")
+	if found := loginsIn(n); len(found) > 1 {
+		faults.Add(n, "connect: expected one of creds, nkey, user and token; found %s", strings.Join(found, " and "))
 	}
 	if c.Nkey != "" {
 		parseSeed(secretNode(n, "nkey"), "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
@@ -71,8 +65,8 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 			faults.Add(at.Get("system"), "system: cannot have another in it")
 		}
 		y.check(at, faults)
-		if len(y.login()) == 0 {
-			faults.Add(at, "system: one of creds, nkey, user, token is missing")
+		if len(loginsIn(at)) == 0 {
+			faults.Add(at, "system: expected one of creds, nkey, user and token; found none")
 		}
 	}
 	c.checkAccounts(n, faults)
@@ -87,6 +81,17 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 			faults.Add(n.Get(path.name), "%s: %v", path.name, err)
 		}
 	}
+}
+
+// loginsIn are the fields of a block that say as whom to log in.
+func loginsIn(n conf.Node) []string {
+	var found []string
+	for _, name := range []string{"creds", "nkey", "user", "token"} {
+		if n.Has(name) {
+			found = append(found, name)
+		}
+	}
+	return found
 }
 
 // Dial connects. It waits for a server that is not there yet, until ctx ends; a server that refuses the login is an

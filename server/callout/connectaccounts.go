@@ -26,8 +26,8 @@ func (c *Connect) checkAccounts(n conf.Node, faults *conf.Faults) {
 			faults.Add(at, "accounts: %s: system, accounts and sentinel are fields of connect", name)
 		}
 		login.check(at, faults)
-		if len(login.login()) == 0 {
-			faults.Add(at, "accounts: %s: one of creds, nkey, user, token is missing", name)
+		if len(loginsIn(at)) == 0 {
+			faults.Add(at, "accounts: %s: expected one of creds, nkey, user and token; found none", name)
 		}
 		c.accounts[name] = login
 	}

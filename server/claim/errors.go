@@ -30,7 +30,7 @@ var (
 	ErrValueText       = errors.New("text is not valid Unicode: bytes that are no UTF-8, or half a surrogate pair")
 	ErrSubjectsForm    = errors.New("subjects is not a list of strings")
 	ErrSubjectsEmpty   = errors.New("list of subjects is empty")
-	ErrPermissionsForm = errors.New("header_permissions is not of the form {publish: {allow: [...]}, subscribe: {allow: [...]}}")
+	ErrPermissionsForm = errors.New("header_permissions: expected {publish: {allow: [...]}, subscribe: {allow: [...]}}")
 )
 
 // Faults of content. Those of names and single values are package field's:

@@ -198,6 +198,10 @@ func (f *former) members(header string, n *node, wanted ...string) []*node {
 
 // wrong reports a node of the wrong type.
 func (f *former) wrong(header string, form error, k kind) {
+	if form == ErrPermissionsForm {
+		f.faults.add(header, fmt.Errorf("%w; found %s", form, k))
+		return
+	}
 	err := fmt.Errorf("%w but %s", form, k)
 	if f.hint && (k == kindNumber || k == kindBool || k == kindOther) {
 		err = fmt.Errorf("%w (hint: put it in quotes)", err)

@@ -156,7 +156,7 @@ func TestRefused(t *testing.T) {
 		{"subjects string", inHeaders(`"A":{"value":"SECRET","subjects":"a"}`), ErrSubjectsForm, `header "A": subjects is not a list of strings but a string`},
 		{"subjects of numbers", inHeaders(`"A":{"value":"SECRET","subjects":[1]}`), ErrSubjectsForm, ``},
 		{"no subjects", inHeaders(`"A":{"value":"SECRET","subjects":[]}`), ErrSubjectsEmpty, `header "A": list of subjects is empty`},
-		{"permissions null", inNats(`"header_permissions":null`), ErrPermissionsForm, `header_permissions is not of the form {publish: {allow: [...]}, subscribe: {allow: [...]}} but null`},
+		{"permissions null", inNats(`"header_permissions":null`), ErrPermissionsForm, `header_permissions: expected {publish: {allow: [...]}, subscribe: {allow: [...]}}; found null`},
 		{"permissions list", inNats(`"header_permissions":{"publish":["A"]}`), ErrPermissionsForm, ``},
 		{"allow string", inNats(`"header_permissions":{"publish":{"allow":"A"}}`), ErrPermissionsForm, ``},
 		{"allow number", inNats(`"header_permissions":{"publish":{"allow":[1]}}`), ErrPermissionsForm, ``},

@@ -103,9 +103,19 @@ func ParseFile(file string) (Node, error) {
 	}
 	m, err := conf.ParseFileWithChecks(file)
 	if err != nil {
-		return Node{}, err
+		return Node{}, parseError(file, err)
 	}
 	return Node{m, Place{File: file, Line: 1, Column: 1}}, nil
+}
+
+// parseError adds to an error of the parser what it does not say: the file, and why it takes [401, 404] for an array
+// without an end.
+func parseError(file string, err error) error {
+	hint := ""
+	if strings.Contains(err.Error(), `array terminator "]"`) {
+		hint = "\nhint: put a space between a number and ], as in [401, 404 ]"
+	}
+	return fmt.Errorf("%s: %w%s", file, err, hint)
 }
 
 // ParseString reads text in NATS configuration syntax.

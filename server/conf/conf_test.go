@@ -69,12 +69,12 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"configuration:1:1: name: expected a string, found a number",
+		"configuration:1:1: name: expected a string; found a number",
 		`configuration:2:1: unknown field "nmae"; known are kind, name,`,
-		"configuration:3:3: on: expected true or false, found a string",
-		"configuration:4:1: count: expected a number, found a block",
-		"configuration:5:1: wait: expected a duration",
-		"list: expected a string, found a boolean",
+		"configuration:3:3: on: expected true or false; found a string",
+		"configuration:4:1: count: expected a number; found a block",
+		`configuration:5:1: wait: expected a duration in quotes, such as "5m"; found a string`,
+		"list: expected a string; found a boolean",
 		`configuration:7:15: unknown field "more"; known are kind`,
 		`field "kind" is missing`,
 	} {
@@ -102,6 +102,19 @@ func TestDurations(t *testing.T) {
 		b, err := decode(t, "kind: k\nwait: "+text+"\n")
 		if (err == nil) != (want >= 0) || err == nil && b.Wait != want {
 			t.Errorf("%s: %s, %v", text, b.Wait, err)
+		}
+	}
+}
+
+// A number with m and no quotes is reported once, with the duration that was meant.
+func TestDurationsWithoutQuotes(t *testing.T) {
+	for text, want := range map[string]string{
+		"15m":     `configuration:2:1: wait: expected a duration in quotes, such as "15m"; found the number 15000000 (without quotes, m means million)`,
+		"1500000": `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found the number 1500000 (without quotes, m means million)`,
+		"-1":      `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found a number`,
+	} {
+		if _, err := decode(t, "kind: k\nwait: "+text+"\n"); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }
@@ -158,6 +171,13 @@ func TestParseFileNamesTheFile(t *testing.T) {
 	}
 	if _, err := conf.ParseFile(file + "x"); err == nil {
 		t.Error("a missing file is no error")
+	}
+	if err := os.WriteFile(file, []byte("list: [401, 404]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conf.ParseFile(file)
+	if err == nil || !strings.HasPrefix(err.Error(), file+": Parse error") || !strings.HasSuffix(err.Error(), "as in [401, 404 ]") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

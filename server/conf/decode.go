@@ -44,7 +44,7 @@ func (s Secret) Reveal() string { return string(s) }
 func (n Node) Decode(dst any, faults *Faults) {
 	m, ok := n.value.(map[string]any)
 	if !ok {
-		faults.Add(n, "expected a block, found %s", n.kind())
+		faults.Add(n, "expected a block; found %s", n.Kind())
 		return
 	}
 	v := reflect.ValueOf(dst).Elem()
@@ -88,10 +88,13 @@ func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, 
 	return found
 }
 
+// Has tells whether the block has the field, or the path of a file with its value.
+func (n Node) Has(name string) bool { return !n.Get(name).IsZero() || !n.Get(name+"_file").IsZero() }
+
 func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 	path, ok := n.value.(string)
 	if !ok {
-		faults.Add(n, "%s: expected a path, found %s", name, n.kind())
+		faults.Add(n, "%s: expected a path; found %s", name, n.Kind())
 		return
 	}
 	text, err := os.ReadFile(path)
@@ -107,7 +110,7 @@ func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 }
 
 func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
-	wrong := func(want string) { faults.Add(n, "%s: expected %s, found %s", name, want, n.kind()) }
+	wrong := func(want string) { faults.Add(n, "%s: expected %s; found %s", name, want, n.Kind()) }
 	switch dst.Interface().(type) {
 	case Node:
 		dst.Set(reflect.ValueOf(n))
@@ -132,7 +135,7 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 		if d, ok := n.duration(); ok {
 			dst.SetInt(int64(d))
 		} else {
-			wrong(`a duration such as "5m", in quotes: without them m is a million`)
+			n.wrongDuration(name, faults)
 		}
 		return
 	}
@@ -172,7 +175,7 @@ func (n Node) strings(name string, faults *Faults) ([]string, bool) {
 	for _, item := range items {
 		s, ok := item.value.(string)
 		if !ok {
-			faults.Add(item, "%s: expected a string, found %s", name, item.kind())
+			faults.Add(item, "%s: expected a string; found %s", name, item.Kind())
 			return nil, false
 		}
 		list = append(list, s)
@@ -196,8 +199,23 @@ func (n Node) duration() (time.Duration, bool) {
 	return 0, false
 }
 
-// kind names the form of the value, never the value: it may be a secret.
-func (n Node) kind() string {
+// wrongDuration adds the fault of a value that is no duration. To the parser of the configuration, 15m without quotes
+// is the number 15000000.
+func (n Node) wrongDuration(name string, faults *Faults) {
+	number, ok := n.value.(int64)
+	if !ok || number < maxSeconds {
+		faults.Add(n, `%s: expected a duration in quotes, such as "5m"; found %s`, name, n.Kind())
+		return
+	}
+	meant := "5m"
+	if number%1_000_000 == 0 {
+		meant = fmt.Sprintf("%dm", number/1_000_000)
+	}
+	faults.Add(n, `%s: expected a duration in quotes, such as %q; found the number %d (without quotes, m means million)`, name, meant, number)
+}
+
+// Kind names the form of the value, never the value: it may be a secret.
+func (n Node) Kind() string {
 	switch n.value.(type) {
 	case nil:
 		return "nothing"

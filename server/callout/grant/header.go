@@ -145,6 +145,8 @@ func claimFaults(err error, n, permissions conf.Node, faults *conf.Faults) {
 	for _, fault := range all {
 		at, of := n, new(claim.Error)
 		switch {
+		case errors.Is(fault, claim.ErrPermissionsForm):
+			at = permissions
 		case errors.As(fault, &of) && of.Header != "":
 			if field := n.Get(of.Header); !field.IsZero() {
 				at = field

@@ -192,13 +192,9 @@ func parseResponse(n conf.Node, faults *conf.Faults) *jwt.ResponsePermission {
 	return &jwt.ResponsePermission{MaxMsgs: block.Max, Expires: block.TTL}
 }
 
-// checkDuration refuses what is too short, and 15m without quotes: to the
-// parser of the configuration that is 15 million.
+// checkDuration refuses a duration that is too short.
 func checkDuration(name string, d, least time.Duration, n conf.Node, faults *conf.Faults) {
-	const million = 1_000_000
-	if seconds, ok := n.Plain().(int64); ok && seconds >= million {
-		faults.Add(n, `%s: %d seconds; was "%dm" meant, in quotes? Without them m is a million`, name, seconds, seconds/million)
-	} else if d < least {
+	if d < least {
 		faults.Add(n, "%s must be %s or more", name, least)
 	}
 }

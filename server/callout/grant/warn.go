@@ -26,8 +26,8 @@ func (g *Grants) Warnings() []string {
 
 const (
 	warnAlways  = "there is no condition, so the grants after it are never reached"
-	warnReplay  = "the JetStream API ($JS.API) replays stored messages, with their authors' headers, to subjects that the connection chooses; deny what of it is not needed, or leave out connection type WEBSOCKET"
-	warnInbox   = "it may subscribe to everybody's _INBOX, where the answers for others arrive; allow _INBOX.{{ session.user }}.> and set the client's inbox prefix, or leave out connection type WEBSOCKET"
+	warnReplay  = "the JetStream API ($JS.API) replays stored messages, with their authors' headers, to subjects that the connection chooses; deny the API subjects that browsers do not need, or exclude browsers: set connection_types without WEBSOCKET"
+	warnInbox   = "the connection may subscribe to everybody's _INBOX, where the answers for others arrive; allow _INBOX.{{ session.user }}.> and set the client's inbox prefix, or exclude browsers: set connection_types without WEBSOCKET"
 	warnAccount = "account is taken from a session: whoever writes sessions chooses among those that are listed"
 	warnClaimed = "request.name, lang, mqtt_id and headers are what the client says of itself, and nobody has verified them"
 )

@@ -52,22 +52,23 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 // (RFC 7662 forbids that, and Ory's Hydra does so on its port for administrators) must be named as one.
 func (c *Config) checkAuth(n conf.Node, faults *conf.Faults) {
 	hasCert := c.TLS != nil && c.TLS.Cert != ""
-	client := c.ClientID != "" || c.ClientSecret != ""
+	hasSecret := n.Has("client_secret") // also if its file cannot be read, which is a fault already
+	client := c.ClientID != "" || hasSecret
 	if c.Token != "" && c.Auth != "bearer" {
 		faults.Add(n, "token is for auth: bearer")
 	}
 	switch c.Auth {
 	case "basic", "post":
-		if c.ClientID == "" && c.ClientSecret != "" || c.ClientID != "" && c.ClientSecret == "" && !hasCert {
+		if c.ClientID == "" && hasSecret || c.ClientID != "" && !hasSecret && !hasCert {
 			faults.Add(n, "client_id and client_secret go together")
 		}
 		if c.ClientID == "" && !hasCert {
-			faults.Add(n, "client_id is missing: the server answers nobody whom it does not know (RFC 7662, 2.1); for one that does, write auth: none")
+			faults.Add(n, `field "client_id" is missing: an authorization server answers registered clients only. If yours answers anybody, write auth: none`)
 		}
 	case "bearer":
-		if c.Token == "" {
-			faults.Add(n, "token is missing: what auth: bearer sends")
-		} else if !isToken(c.Token.Reveal()) {
+		if !n.Has("token") {
+			faults.Add(n, `field "token" is missing: auth: bearer sends it`)
+		} else if c.Token != "" && !isToken(c.Token.Reveal()) {
 			faults.Add(n, "token: has characters that a Bearer token cannot have")
 		}
 		fallthrough

@@ -181,12 +181,12 @@ func TestAccepts(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for fields, want := range map[string]string{
 		"client_id: a, client_secret: b":                                 `field "url" is missing`,
-		`url: "https://x"`:                                               "client_id is missing",
+		`url: "https://x"`:                                               `field "client_id" is missing: an authorization server answers registered clients only`,
 		`url: "https://x", client_id: a`:                                 "go together",
 		`url: "https://x", client_secret: b`:                             "go together",
 		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
 		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic, post, bearer or none",
-		`url: "https://x", auth: bearer`:                                 "token is missing",
+		`url: "https://x", auth: bearer`:                                 `field "token" is missing`,
 		`url: "https://x", auth: bearer, token: "a b"`:                   "characters",
 		`url: "https://x", auth: bearer, token: t, client_id: a`:         "are for auth: basic or post",
 		`url: "https://x", auth: none, client_id: a, client_secret: b`:   "are for auth: basic or post",

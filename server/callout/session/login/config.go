@@ -18,6 +18,7 @@ package login
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -108,7 +109,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
 	cfg.keys = parseKeys(n, cfg.Key, faults)
-	if cfg.Key == "" {
+	if !n.Has("key") {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
 	if cfg.Bucket != "" {
@@ -162,9 +163,27 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 		{"ticket", c.Ticket, 0, maxTicket},
 	} {
 		if d.value < d.min || d.value > d.max {
-			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, d.min, d.max)
+			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, inWords(d.min), inWords(d.max))
 		}
 	}
+}
+
+// inWords writes a duration in its largest unit: 400 days.
+func inWords(d time.Duration) string {
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		switch {
+		case d == 0:
+			return "0"
+		case d == unit.length:
+			return "1 " + unit.name
+		case d%unit.length == 0:
+			return fmt.Sprintf("%d %ss", d/unit.length, unit.name)
+		}
+	}
+	return d.String()
 }
 
 // checkPublicURL reads public_url. What it says becomes patterns of paths, an origin to compare with, and a
