@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -441,4 +442,20 @@ func TestTooLongToBeForwarded(t *testing.T) {
 	if m := sub.Msg(); !strings.Contains(m.Header, "X-User: alice") {
 		t.Errorf("stamped %q", m.Header)
 	}
+}
+
+// A logout closes its connections while the server ends slowly, too: the handler inside serves until the end.
+func TestLogoutWhileTheServerIsALameDuck(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), "")+`
+		lame_duck_duration: "120s"
+		lame_duck_grace_period: "110s"`)
+	bucket := sessionBucket(t, s)
+	login(t, bucket, "cookie1", alice())
+	raw := mustBrowse(t, s, cookies("sid=cookie1"), harness.Nobody)
+	s.Signal(t, syscall.SIGUSR2)
+	s.WaitLog(t, "Entering lame duck mode")
+	if err := bucket.Delete(t.Context(), "cookie1"); err != nil {
+		t.Fatal(err)
+	}
+	raw.ExpectClosed()
 }

@@ -312,3 +312,166 @@ func TestWillOfAnEndedSession(t *testing.T) {
 		t.Errorf("%d messages more, error %v", n, err)
 	}
 }
+
+// A request to JetStream that somebody else left is not judged by the permissions of who releases it: it has no
+// deliver subject that anybody could answer for. The publisher itself may release it, on the same connection.
+func TestHeldRequestIsNotTheReleasersOwn(t *testing.T) {
+	s := harness.Start(t, fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		headers { check_replies: true }
+		accounts { APP { jetstream: enabled, users: [
+			{user: mallory, password: mallory, permissions: {publish: ["$JS.API.CONSUMER.CREATE.S.>"], subscribe: ["_INBOX.mal.>"]}}
+			{user: victim, password: victim}
+		] } }`, t.TempDir()))
+	js, err := s.Connect(t, userInfo("victim")).JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.AddStream(&nats.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	request := func(name string) (topic, body string) {
+		return "$JS/API/CONSUMER/CREATE/S/" + name, `{"stream_name":"S","action":"create","config":{"name":"` + name + `","deliver_subject":"admin.delete","ack_policy":"none"}}`
+	}
+	conn := mqttSession(t, s, "mallory", "dev1")
+	topic, body := request("forged")
+	mqttSend(t, conn, mqttPacket("\x34", mqttText(topic)+"\x00\x01"+body))
+	mqttRead(t, conn)
+	mqttClose(t, s, conn, "dev1")
+	conn = mqttSession(t, s, "victim", "dev1")
+	mqttRelease2(t, conn)
+	topic, body = request("own")
+	mqttPublish2(t, conn, topic, body)
+	mqttRelease2(t, conn)
+	harness.Eventually(t, "the victim's own consumer", func() bool { _, err := js.ConsumerInfo("S", "own"); return err == nil })
+	if c, err := js.ConsumerInfo("S", "forged"); !errors.Is(err, nats.ErrConsumerNotFound) {
+		t.Errorf("a consumer that delivers to another's subject: %+v, %v", c, err)
+	}
+}
+
+// A message is what it was when it was published, also when its publisher's headers and permissions have changed until
+// it is released on the same connection.
+func TestHeldMessageOverAReload(t *testing.T) {
+	dir := t.TempDir()
+	conf := func(user, publish string) string {
+		return fmt.Sprintf(`
+			server_name: M
+			jetstream { store_dir: %q }
+			mqtt { listen: "127.0.0.1:-1" }
+			accounts { APP { jetstream: enabled, users: [
+				{user: dev, password: dev, headers: {X-User: %s}, permissions: {publish: [%s]}}
+				{user: sub, password: sub}
+			] } }`, dir, user, publish)
+	}
+	s := harness.Start(t, conf("old", `"m.>"`))
+	sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "*.x")
+	conn := mqttSession(t, s, "dev", "dev1")
+	mqttPublish2(t, conn, "m/x", "held")
+	mqttSend(t, conn, mqttPacket("\x34", mqttText("admin/x")+"\x00\x02"+"held"))
+	if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x02" {
+		t.Fatalf("PUBREC %q", rec)
+	}
+	s.Reload(t, conf("new", `"m.>", "admin.>"`))
+	mqttSend(t, conn, "\x62\x02\x00\x02")
+	mqttRead(t, conn)
+	mqttRelease2(t, conn)
+	if m := next(t, sub, nil); m.Subject != "m.x" || m.Header.Get("X-User") != "old" {
+		t.Errorf("%s with %v", m.Subject, m.Header)
+	}
+	if n, _, err := sub.Pending(); n > 0 || err != nil {
+		t.Errorf("%d messages more, error %v", n, err)
+	}
+}
+
+// The stream of held messages may be behind a leafnode, which takes headers off and puts some on. What comes back
+// without what the message had is not published.
+func TestHeldMessageBehindALeafnode(t *testing.T) {
+	for name, tt := range map[string]struct{ permissions, all, want string }{
+		"all permitted":          {`, header_permissions: {publish: {allow: ["*"]}}`, "", "dev"},
+		"the hub adds its own":   {`, header_permissions: {publish: {allow: ["*"]}}`, `, all: {X-Hub: "h"}`, "dev"},
+		"nothing is permitted":   {"", "", ""},
+		"a part is permitted":    {`, header_permissions: {publish: {allow: [X-User]}}`, "", ""},
+		"another one is instead": {`, headers: {X-User: site}`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hub := harness.Start(t, fmt.Sprintf(`
+				server_name: hub
+				headers { protected: [X-User], provenance: true %s }
+				jetstream { domain: HUB, store_dir: %q }
+				leafnodes { listen: "127.0.0.1:-1" }
+				accounts { APP { jetstream: enabled, users: [{user: site, password: site %s}] } }`, tt.all, t.TempDir(), tt.permissions))
+			spoke := harness.Start(t, fmt.Sprintf(`
+				server_name: spoke
+				headers { protected: [X-User], provenance: true }
+				mqtt { listen: "127.0.0.1:-1", js_domain: HUB }
+				accounts { APP { users: [{user: dev, password: dev, headers: {X-User: dev}}, {user: sub, password: sub}] } }
+				leafnodes { remotes: [{ url: "nats://site:site@%s", account: APP }] }`, hub.Leaf(t)))
+			nc := spoke.Connect(t, userInfo("sub"))
+			harness.Eventually(t, "the hub's JetStream at the spoke", func() bool {
+				_, err := nc.Request("$JS.HUB.API.INFO", nil, time.Second)
+				return err == nil
+			})
+			sub := subscribedTo(t, nc, "m.>")
+			conn := mqttSession(t, spoke, "dev", "dev1")
+			mqttPublish2(t, conn, "m/x", "held")
+			mqttClose(t, spoke, conn, "dev1")
+			conn = mqttSession(t, spoke, "dev", "dev1")
+			mqttRelease2(t, conn)
+			mqttSend(t, conn, mqttPacket("\x30", mqttText("m/end")+"end"))
+			m := next(t, sub, nil)
+			if tt.want == "" {
+				if m.Subject != "m.end" {
+					t.Errorf("%s is published with %v", m.Subject, m.Header)
+				}
+				return
+			}
+			if m.Subject != "m.x" || m.Header.Get("X-User") != tt.want || m.Header.Get("Stamp-Subject") != "m.x" || len(m.Header.Values("Stamp-Subject")) != 1 {
+				t.Errorf("%s with %v", m.Subject, m.Header)
+			}
+		})
+	}
+}
+
+// The will of a user whose JWT was revoked or has expired, or whom a reload has removed, is not published with the user's
+// headers.
+func TestWillOfAUserThatIsGone(t *testing.T) {
+	op := harness.NewOperator(t)
+	app := op.Account(t, "APP")
+	app.Claims.Limits.DiskStorage, app.Claims.Limits.MemoryStorage = -1, -1
+	app.Claims.Limits.Streams, app.Claims.Limits.Consumer = -1, -1
+	s := harness.Start(t, op.PushConf(t)+fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }`, t.TempDir()))
+	sub := subscribedTo(t, s.Connect(t, app.User(t, "sub", nil).Options()...), "t.>")
+	stamp := header("X-User", "bad")
+	users := map[string]*harness.User{
+		"revoked": app.User(t, "revoked", stamp, harness.Bearer),
+		"expired": app.User(t, "expired", stamp, harness.Bearer, func(uc *jwt.UserClaims) { uc.Expires = time.Now().Add(2 * time.Second).Unix() }),
+	}
+	for name, user := range users {
+		conn, err := net.Dial("tcp", s.MQTT(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(name)+mqttText("t/will/"+name)+mqttText("last")+mqttText(name)+mqttText(user.JWT)))
+		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+			t.Fatalf("%s: CONNACK %q", name, ack)
+		}
+	}
+	revoked, err := jwt.DecodeUserClaims(users["revoked"].JWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.Claims.Revoke(revoked.Subject)
+	app.Push(t, s)
+	for name := range users {
+		s.WaitLog(t, "Publish Refused - Subject \"t.will."+name+"\": the session of the connection has ended")
+	}
+	if n, _, err := sub.Pending(); n > 0 || err != nil {
+		t.Errorf("%d wills, error %v", n, err)
+	}
+}

@@ -114,13 +114,23 @@ func unopened(text string) int {
 		if !found {
 			return -1
 		}
-		at := strings.LastIndexAny(before, "{}") + 1
-		if _, _, err := parseCall(strings.Trim(before[at:], blanks)); err == nil {
-			return from + at
+		// The name before the last bracket: what stands before it is text.
+		open := strings.LastIndexByte(before, '(')
+		at := open
+		for at > 0 && isNameByte(before[at-1]) {
+			at--
+		}
+		if open >= 0 {
+			if _, _, err := parseCall(strings.Trim(before[at:], blanks)); err == nil {
+				return from + at
+			}
 		}
 		from += len(before) + len("}}")
 	}
 }
+
+// isNameByte tells whether the name of a function may have c.
+func isNameByte(c byte) bool { return c == '-' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // shortened is the beginning of a call as an error shows it.
 func shortened(text string) string {

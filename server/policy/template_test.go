@@ -17,7 +17,7 @@ func TestBracesOfCalls(t *testing.T) {
 	for value, want := range map[string]string{
 		"{{name()": "", "{{name() }": "", "{{ name()": "", "{{": "", "a {{": "", "{{{": "", "{{name()}": "", "{{name(}": "", "{{name()}{": "",
 		"{{na{me()}}": "", "{{{{name()}}": "", "{{name()}} {{name()": "", "{{name() {{name()}}": "",
-		"{name()}}": "", "name()}}": "", "x { tag(a) }}": "", "{{name()}} {NAME()}}": "", "a}} {name()}}": "",
+		"{name()}}": "", "name()}}": "", "x { tag(a) }}": "", "x name()}}": "", "}} b name() }}": "", "{ {name()}}": "", "(name()}}": "", "xname()}}": "xname()}}", "{{name()}} {NAME()}}": "", "a}} {name()}}": "",
 		"{{name()}}": "alice", "{{ name() }}": "alice", "{{{name()}}}": "{alice}", "{{name()}}}}": "alice}}", "{{name()}}{{tag(a)}}": "alicex",
 		`{"a":{"b":"{{name()}}"}}`: `{"a":{"b":"alice"}}`, "a}}": "a}}", "{name()}": "{name()}", "{name}}": "{name}}", "{x()}}": "{x()}}",
 		"{ {name()} }": "{ {name()} }",
