@@ -88,7 +88,8 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	if err := s.join(); err != nil {
+	m := &member{subscription: s}
+	if err := m.begin(); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -100,7 +101,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
 		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
-	go (&member{subscription: s}).watch()
+	go m.watch()
 	return nil
 }
 
