@@ -3,6 +3,7 @@ package callout
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -153,5 +154,20 @@ func TestProbesAreNotTurnedAway(t *testing.T) {
 		if got := closed.Load(); got != want {
 			t.Errorf("%d connections were closed, want %d", got, want)
 		}
+	}
+}
+
+// The end of a session is told with its age, which is never none: without one, connections of a session that was begun
+// anew would be closed. A change has none: it renews all.
+func TestEndsOfSessionsBearTheirAge(t *testing.T) {
+	s := serve(t, parse(t, anonymousConf))
+	var told []forwarded.Renew
+	s.renew = func(q forwarded.Renew) error { told = append(told, q); return nil }
+	s.changed("kv", "a", true, time.Hour)
+	s.changed("kv", "a", true, 0)
+	s.changed("kv", "a", false, time.Hour)
+	want := []forwarded.Renew{{Session: "kv/a", Kick: true, Ago: time.Hour}, {Session: "kv/a", Kick: true, Ago: 1}, {Session: "kv/a"}}
+	if !reflect.DeepEqual(told, want) {
+		t.Errorf("told %+v", told)
 	}
 }

@@ -115,7 +115,7 @@ func (h *Handler) lost(source string) {
 
 // changed is told by a source that a session changed or ended in its store. Its connections are
 // renewed or closed, on all servers.
-func (h *Handler) changed(source, key string, deleted bool) {
+func (h *Handler) changed(source, key string, deleted bool, ago time.Duration) {
 	for _, l := range h.lookups() {
 		if l.Name() == source {
 			l.Forget(key)
@@ -125,7 +125,12 @@ func (h *Handler) changed(source, key string, deleted bool) {
 		return
 	}
 	name := forwarded.SessionName(source, key)
-	if err := h.renew(forwarded.Renew{Session: name, Kick: deleted}); err != nil {
+	q := forwarded.Renew{Session: name}
+	if deleted {
+		// A session that was begun anew since is not ended by an end that we hear of late.
+		q.Kick, q.Ago = true, max(ago, time.Nanosecond)
+	}
+	if err := h.renew(q); err != nil {
 		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", name, "ended", deleted, "error", err)
 		return
 	}

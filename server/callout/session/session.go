@@ -209,7 +209,8 @@ type Env struct {
 	LookupsOnly bool
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
-	Changed func(source, key string, deleted bool)
+	// ago is how long ago that was by the store's clock, or less; 0: it is not known.
+	Changed func(source, key string, deleted bool, ago time.Duration)
 	// Lost is told that a source may have missed changes, so that nothing that is cached of it counts
 	// any more. It may be nil, and does not block.
 	Lost func(source string)
