@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -65,6 +66,24 @@ func expectOwnHandlers(t *testing.T, hub, site *harness.Server, cred harness.Cre
 			}
 			raw.Close()
 		}
+	}
+}
+
+// expectUnheard fails if what listens at a site to a subject is heard of at the hub.
+func expectUnheard(t *testing.T, site, hub *harness.Server, subject string, login ...nats.Option) {
+	t.Helper()
+	there, here := site.Connect(t, login...), hub.Connect(t, login...)
+	for _, listened := range []string{subject, "told.after"} {
+		if _, err := there.Subscribe(listened, func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	harness.Eventually(t, "the hub hears of a subject that is not denied", func() bool {
+		_, err := here.Request("told.after", nil, time.Second)
+		return err == nil
+	})
+	if _, err := here.Request(subject, nil, time.Second); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("%s crosses the leafnode: %v", subject, err)
 	}
 }
 
@@ -138,8 +157,8 @@ func TestCalloutsStayOnTheirSideOfALeafnode(t *testing.T) {
 		remote string
 		edit   func(*jwt.UserClaims)
 	}{
-		"denied by the remote": {`, deny_imports: ["$SYS.REQ.USER.AUTH"]`, func(*jwt.UserClaims) {}},
-		"denied by the user":   {"", func(uc *jwt.UserClaims) { uc.Sub.Deny.Add("$SYS.REQ.USER.AUTH") }},
+		"denied by the remote": {`, deny_imports: ["$SYS.REQ.USER.AUTH", "_STAMP.CALLOUT.>"]`, func(*jwt.UserClaims) {}},
+		"denied by the user":   {"", func(uc *jwt.UserClaims) { uc.Sub.Deny.Add("$SYS.REQ.USER.AUTH", "_STAMP.CALLOUT.>") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newCalloutOperator(t, nil)
@@ -176,6 +195,7 @@ func TestCalloutsStayOnTheirSideOfALeafnode(t *testing.T) {
 			}
 			harness.Eventually(t, "the leafnodes", func() bool { return len(hub.Leafz(t).Leafs) == 2 })
 			reader := o.app.User(t, "reader", nil)
+			expectUnheard(t, site, hub, "_STAMP.CALLOUT.x", o.service.Options()...)
 			expectOwnHandlers(t, hub, site, cred, subscriber(t, hub, reader.Credential), subscriber(t, site, reader.Credential))
 		})
 	}

@@ -70,7 +70,7 @@ func BenchmarkKeys(b *testing.B) {
 		Headers: []claim.Header{{Name: "Session", Values: []string{"credential"}}},
 	}}
 	for b.Loop() {
-		r, err := k.read(m)
+		r, err := k.read(newArrival(nil, m))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -53,8 +53,11 @@ type fields struct {
 	Grants        conf.Node            `conf:"grants"`
 }
 
-// DefaultQueue is how many callouts may wait until one is begun.
-const DefaultQueue = 65536
+// DefaultQueue is how many callouts may wait until one is begun, and maxQueue how many a configuration may let wait.
+const (
+	DefaultQueue = 65536
+	maxQueue     = 1 << 20
+)
 
 // Load reads a configuration file: a file with a `callout` block, or one that
 // has the block's fields at its top. The error has all faults, a line each.
@@ -103,8 +106,9 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if cfg.UserKey != "" && len(cfg.SigningKeys) == 0 {
 		faults.Add(n.Get("user_key"), "user_key is for servers with operators, whose accounts have revocations: signing_keys is missing")
 	}
-	if cfg.Queue < 1 {
-		faults.Add(n.Get("queue"), "queue must be 1 or more")
+	if cfg.Queue < 1 || cfg.Queue > maxQueue {
+		faults.Add(n.Get("queue"), "queue: expected 1 to %d, found %d", maxQueue, cfg.Queue)
+		cfg.Queue = DefaultQueue
 	}
 	if !isGroup(cfg.QueueGroup) {
 		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _")

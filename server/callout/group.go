@@ -24,6 +24,8 @@ const askAble = "_STAMP.CALLOUT."
 const (
 	// lookAtSelf is how often a handler looks whether it can judge. That asks nobody.
 	lookAtSelf = 500 * time.Millisecond
+	// gather is how often one that has just started looks at itself and asks for others.
+	gather = 50 * time.Millisecond
 	// askOthers is how long it waits for another handler. Where nobody listens, the server says so at once.
 	askOthers = time.Second
 )
@@ -41,19 +43,57 @@ func (h *Handler) unable() error {
 // member is a subscription as a member of its group.
 type member struct {
 	*subscription
-	unable int    // at so many looks in turn
-	said   string // that was logged last
+	unable  int       // at so many looks in turn
+	gathers time.Time // until when it waits for others before it joins; zero: it does not
+	said    string    // that was logged last
 }
 
 // certainly is how many looks in turn must find that the handler cannot judge. Streams are not there for a moment
 // while a server reloads its accounts.
 const certainly = 2
 
-// watch joins and leaves until the handler ends. The handler has joined before, also when it cannot judge: the one
-// whose place it takes, which can, is about to leave.
+// begin joins the group, unless another handler can judge and this one cannot yet, or the others are not known yet. One
+// that takes another's place joins at once: the other, which can judge, is about to leave.
+func (m *member) begin() error {
+	switch {
+	case m.h.replaces || m.h.unable() == nil:
+		return m.join()
+	case m.h.gathering > 0:
+		m.gathers = time.Now().Add(m.h.gathering)
+		return nil
+	case m.others():
+		m.unable = certainly
+		return nil
+	}
+	return m.join()
+}
+
+// gatheringOthers tells whether the handler waits for others still. It ends when this one can judge, when another one
+// can, and when nobody has said so for long enough.
+func (m *member) gatheringOthers() bool {
+	if m.gathers.IsZero() {
+		return false
+	}
+	able := m.h.unable() == nil
+	if !able && !m.others() && time.Now().Before(m.gathers) {
+		return true
+	}
+	m.gathers = time.Time{}
+	if !able {
+		m.unable = certainly // what has lasted since the start is certain
+	}
+	return false
+}
+
+// watch joins and leaves until the handler ends.
 func (m *member) watch() {
 	for {
+		wait := lookAtSelf
 		m.h.guard(func() {
+			if m.gatheringOthers() {
+				wait = gather
+				return
+			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
 				m.h.logged.error("group", "cannot join the queue group", "error", err)
 			}
@@ -61,7 +101,7 @@ func (m *member) watch() {
 		select {
 		case <-m.ctx.Done():
 			return
-		case <-time.After(lookAtSelf):
+		case <-time.After(wait):
 		}
 	}
 }

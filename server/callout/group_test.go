@@ -79,13 +79,17 @@ func (g *group) add(t *testing.T, name string) (*serving, *store) {
 	return g.addWith(t, name, &store{Settings: session.Defaults()})
 }
 
-func (g *group) addWith(t *testing.T, name string, st *store) (*serving, *store) {
+func (g *group) addWith(t *testing.T, name string, st *store, edits ...func(*Options)) (*serving, *store) {
 	t.Helper()
 	cfg := *g.base
 	st.Name = "store"
 	cfg.sources, cfg.QueueGroup = []session.Opener{st}, name
 	log, set := &lockedLog{}, metrics.NewSet()
-	h, err := New(t.Context(), &cfg, Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: set})
+	o := Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: set}
+	for _, edit := range edits {
+		edit(&o)
+	}
+	h, err := New(t.Context(), &cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +169,56 @@ func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
 	}
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
-	two, _ := g.addWith(t, "g", st)
+	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = true })
 	one.Leave()
 	for range 3 * certainly {
 		if got := two.refusal(t); got != "" && !strings.Contains(got, errGone.Error()) {
 			t.Fatalf("answer %q", got)
 		}
 		time.Sleep(lookAtSelf / 2) // its looks are in between
+	}
+}
+
+// A handler that starts beside one that can judge takes no callouts before it can judge too, and joins then; so one does
+// that waits for its server to find its peers.
+func TestAStartBesideAHandlerThatCanJudge(t *testing.T) {
+	for name, gathering := range map[string]time.Duration{"at once": 0, "before the peers are there": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			g := newGroup(t)
+			one, _ := g.add(t, "g")
+			st := &store{Settings: session.Defaults()}
+			st.gone.Store(true)
+			two, _ := g.addWith(t, "g", st, func(o *Options) { o.Gathering = gathering })
+			for range 50 {
+				if got := one.refusal(t); got != "" {
+					t.Fatalf("refused: %s", got)
+				}
+			}
+			if got := two.metric("stamp_callout_requests_total"); got != "0" {
+				t.Errorf("it was asked %s times", got)
+			}
+			st.gone.Store(false)
+			eventually(t, "it joins", func() bool {
+				one.refusal(t)
+				return two.metric("stamp_callout_requests_total") != "0"
+			})
+		})
+	}
+}
+
+// Where nobody can judge, a handler joins when it has waited for its peers, and refuses with the reason.
+func TestAStartWhereNobodyCanJudge(t *testing.T) {
+	g := newGroup(t)
+	st := &store{Settings: session.Defaults()}
+	st.gone.Store(true)
+	s, _ := g.addWith(t, "g", st, func(o *Options) { o.Gathering = 2 * gather })
+	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "nor can another") })
+	if got := s.refusal(t); !strings.Contains(got, errGone.Error()) {
+		t.Errorf("answer %q", got)
+	}
+	two, _ := g.addWith(t, "h", st)
+	if got := two.served[0].sub; got == nil {
+		t.Error("one that has nobody to wait for has not joined")
 	}
 }
 

@@ -32,6 +32,11 @@ type Options struct {
 	Failed func(error)
 	// Disconnect closes a connection of a server, and returns when that is done; nil: nobody can.
 	Disconnect func(ctx context.Context, server string, client uint64) error
+	// Replaces tells that the handler takes the place of one that is about to leave the queue group.
+	Replaces bool
+	// Gathering is how long it takes until the server has the interest of its peers, when it has just started. A
+	// handler that cannot judge yet waits so long for one that can before it joins the queue group.
+	Gathering time.Duration
 	// LookupsOnly is for who asks Judge and ends then: no source serves pages or refreshes tokens.
 	LookupsOnly bool
 }
@@ -49,6 +54,9 @@ type Handler struct {
 	renew    func(forwarded.Renew) error
 	away     func(ctx context.Context, server string, client uint64) error
 
+	replaces  bool
+	gathering time.Duration
+
 	mu     sync.Mutex
 	served []*subscription
 }
@@ -62,7 +70,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew, away: o.Disconnect}
+	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew, away: o.Disconnect, replaces: o.Replaces, gathering: o.Gathering}
 	env := session.Env{
 		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,
 		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,
@@ -107,7 +115,7 @@ func (h *Handler) lost(source string) {
 
 // changed is told by a source that a session changed or ended in its store. Its connections are
 // renewed or closed, on all servers.
-func (h *Handler) changed(source, key string, deleted bool) {
+func (h *Handler) changed(source, key string, deleted bool, ago time.Duration) {
 	for _, l := range h.lookups() {
 		if l.Name() == source {
 			l.Forget(key)
@@ -117,7 +125,12 @@ func (h *Handler) changed(source, key string, deleted bool) {
 		return
 	}
 	name := forwarded.SessionName(source, key)
-	if err := h.renew(forwarded.Renew{Session: name, Kick: deleted}); err != nil {
+	q := forwarded.Renew{Session: name}
+	if deleted {
+		// A session that was begun anew since is not ended by an end that we hear of late.
+		q.Kick, q.Ago = true, max(ago, time.Nanosecond)
+	}
+	if err := h.renew(q); err != nil {
 		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", name, "ended", deleted, "error", err)
 		return
 	}

@@ -192,14 +192,14 @@ func TestReadRefuses(t *testing.T) {
 		"empty":                    {k, &nats.Msg{Header: good.Header}, errNotBox},
 		"not a JWT":                {plain, &nats.Msg{Data: []byte("x")}, nil},
 	} {
-		if _, err := tt.keys.read(tt.msg); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if _, err := tt.keys.read(newArrival(nil, tt.msg)); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := k.read(good); err != nil {
+	if _, err := k.read(newArrival(nil, good)); err != nil {
 		t.Error(err)
 	}
-	if _, err := plain.read(unencrypted); err != nil {
+	if _, err := plain.read(newArrival(nil, unencrypted)); err != nil {
 		t.Error(err)
 	}
 }
@@ -214,10 +214,10 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, from string) {
 		m := &nats.Msg{Data: data, Header: nats.Header{xkeyHeader: {from}}}
 		// Neither may panic; only what calloutOf made is understood.
-		if _, err := k.read(m); err == nil && string(data) != string(good.Data) {
+		if _, err := k.read(newArrival(nil, m)); err == nil && string(data) != string(good.Data) {
 			t.Error("read something else")
 		}
-		if r, err := plain.read(&nats.Msg{Data: data}); err == nil && r.ServerID == "" {
+		if r, err := plain.read(newArrival(nil, &nats.Msg{Data: data})); err == nil && r.ServerID == "" {
 			t.Error("a request of no server")
 		}
 	})
@@ -251,7 +251,7 @@ func TestCredentialsOfMQTT(t *testing.T) {
 				c.Tags = append(c.Tags, tt.told.Tag())
 			}
 		})
-		r, err := k.read(m)
+		r, err := k.read(newArrival(nil, m))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -287,7 +287,7 @@ func TestCredentials(t *testing.T) {
 				c.Tags = append(c.Tags, tt.told.Tag())
 			}
 		})
-		r, err := k.read(m)
+		r, err := k.read(newArrival(nil, m))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -309,7 +309,7 @@ func TestPatience(t *testing.T) {
 				c.Expires = time.Now().Add(lifetime).Unix()
 			}
 		})
-		r, err := k.read(m)
+		r, err := k.read(newArrival(nil, m))
 		// Both are whole seconds, so one may be lost.
 		if err != nil || r.patience > want || r.patience < want-time.Second {
 			t.Errorf("%s: patience %s, %v", lifetime, r.patience, err)
@@ -322,7 +322,9 @@ func TestLateIsDropped(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	m, _ := calloutOf(t, s.cfg.keys)
 	sub := &subscription{h: s.Handler, ctx: t.Context()}
-	sub.answer(arrival{m, time.Now().Add(-time.Hour)})
+	a := newArrival(nil, m)
+	a.at = a.at.Add(-time.Hour)
+	sub.answer(a)
 	if s.metrics.late.Get() != 1 || s.metrics.granted.Get()+s.metrics.refused.Get() != 0 {
 		t.Error("it was worked on")
 	}

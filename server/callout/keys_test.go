@@ -43,7 +43,7 @@ func TestOlderXKeys(t *testing.T) {
 	k := &keys{issuer: old.issuer, xkey: newKeys(t).xkey, older: []nkeys.KeyPair{other.xkey, old.xkey}}
 	for name, by := range map[string]*keys{"new": {issuer: k.issuer, xkey: k.xkey}, "older": {issuer: k.issuer, xkey: other.xkey}, "oldest": old} {
 		m, server := calloutOf(t, by)
-		r, err := k.read(m)
+		r, err := k.read(newArrival(nil, m))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -56,7 +56,7 @@ func TestOlderXKeys(t *testing.T) {
 		}
 	}
 	stranger, _ := calloutOf(t, newKeys(t))
-	if _, err := k.read(stranger); !errors.Is(err, errDecrypt) {
+	if _, err := k.read(newArrival(nil, stranger)); !errors.Is(err, errDecrypt) {
 		t.Errorf("encrypted to another key: %v", err)
 	}
 }

@@ -218,7 +218,7 @@ func isProbe(token string, issuer nkeys.KeyPair, now time.Time) (account string,
 }
 
 // probed answers a probe, and tells whether the callout was one.
-func (h *Handler) probed(a arrival, r *request) bool {
+func (h *Handler) probed(a *arrival, r *request) bool {
 	p := h.prober.Load()
 	if p == nil {
 		return false

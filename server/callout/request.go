@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/forwarded"
@@ -65,8 +64,8 @@ func reasonOf(err error) string {
 
 // read understands a callout. The request's own signature proves only that it
 // was not changed: who may publish to the subject is for the account to limit.
-func (k *keys) read(m *nats.Msg) (*request, error) {
-	data, from := m.Data, m.Header.Get(xkeyHeader)
+func (k *keys) read(a *arrival) (*request, error) {
+	data, from := a.data, a.from
 	var sealer nkeys.KeyPair
 	switch {
 	case k.xkey == nil && from != "":

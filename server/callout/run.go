@@ -48,7 +48,7 @@ type running struct {
 func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	p := &Process{options: o}
 	p.announcer = announce.New(p.announce)
-	r, err := p.open(ctx, cfg)
+	r, err := p.open(ctx, cfg, p.options)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (p *Process) look(ctx context.Context, said string) (now string) {
 	return err.Error()
 }
 
-func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) {
+func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, err error) {
 	defer func() {
 		if err != nil {
 			r.close()
@@ -119,7 +119,7 @@ func (p *Process) open(ctx context.Context, cfg *Config) (r running, err error) 
 		return r, err
 	}
 	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
-	r.handler, err = p.serve(ctx, cfg, r)
+	r.handler, err = p.serve(ctx, cfg, r, o)
 	return r, err
 }
 
@@ -132,8 +132,8 @@ func (r running) close() {
 	}
 }
 
-func (p *Process) serve(ctx context.Context, cfg *Config, r running) (*Handler, error) {
-	nc, o := r.nc, p.options
+func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) (*Handler, error) {
+	nc := r.nc
 	account, err := accountOf(ctx, nc)
 	if err != nil {
 		return nil, err
@@ -239,7 +239,9 @@ func (p *Process) current() running {
 // Reload serves with another configuration: when the new handler serves, the old one takes no callouts any more,
 // and what it has taken goes on beside, for at most drainTime. After an error the old one goes on.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
-	next, err := p.open(ctx, cfg)
+	o := p.options
+	o.Replaces = true
+	next, err := p.open(ctx, cfg, o)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,9 +25,9 @@ import (
 type subscription struct {
 	h       *Handler
 	nc      *nats.Conn
-	queue   chan arrival
-	busy    chan arrival // those that found the queue full
-	waiting atomic.Int64 // bytes in both
+	queue   chan *arrival
+	busy    chan *arrival // those that found the queue full
+	waiting atomic.Int64  // bytes in both
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
@@ -37,9 +39,30 @@ type subscription struct {
 	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
 
+// arrival is what a callout's message said. The message itself is let go: it leads to all that came after it, and its
+// header block may be large.
 type arrival struct {
-	msg *nats.Msg
-	at  time.Time
+	nc    *nats.Conn
+	data  []byte
+	from  string // xkey of the server; empty: the request is not encrypted
+	reply string
+	at    time.Time
+}
+
+func newArrival(nc *nats.Conn, m *nats.Msg) *arrival {
+	return &arrival{nc, bytes.Clone(m.Data), strings.Clone(m.Header.Get(xkeyHeader)), strings.Clone(m.Reply), time.Now()}
+}
+
+// size is how much memory it takes, about.
+func (a *arrival) size() int64 {
+	return int64(len(a.data)+len(a.from)+len(a.reply)) + int64(unsafe.Sizeof(*a))
+}
+
+func (a *arrival) respond(answer []byte) error {
+	if a.reply == "" {
+		return nats.ErrMsgNoReply
+	}
+	return a.nc.Publish(a.reply, answer)
 }
 
 // Whoever may publish in the account of callouts chooses how large a request is, up to the server's max_payload.
@@ -56,7 +79,7 @@ const busyQueue = 1024
 // Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
 // bounds.
 func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
-	s := &subscription{h: h, nc: nc, queue: make(chan arrival, h.cfg.Queue), busy: make(chan arrival, busyQueue)}
+	s := &subscription{h: h, nc: nc, queue: make(chan *arrival, h.cfg.Queue), busy: make(chan *arrival, busyQueue)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for range 2 * runtime.GOMAXPROCS(0) {
 		s.work.Go(func() { s.each(s.queue, s.answer) })
@@ -65,7 +88,8 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.mu.Lock()
 	h.served = append(h.served, s)
 	h.mu.Unlock()
-	if err := s.join(); err != nil {
+	m := &member{subscription: s}
+	if err := m.begin(); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -77,19 +101,18 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
 		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
-	go (&member{subscription: s}).watch()
+	go m.watch()
 	return nil
 }
 
 func (s *subscription) arrive(m *nats.Msg) {
 	s.h.metrics.requests.Inc()
-	size := int64(len(m.Data))
-	if size > maxRequest {
+	if len(m.Data)+len(m.Header.Get(xkeyHeader)) > maxRequest {
 		s.h.malformed(errTooLarge)
 		return
 	}
-	a := arrival{m, time.Now()}
-	if s.waiting.Add(size) <= maxWaiting {
+	a := newArrival(s.nc, m)
+	if s.waiting.Add(a.size()) <= maxWaiting {
 		select {
 		case s.queue <- a:
 			return
@@ -102,14 +125,14 @@ func (s *subscription) arrive(m *nats.Msg) {
 		default:
 		}
 	}
-	s.waiting.Add(-size)
+	s.waiting.Add(-a.size())
 	s.h.metrics.overloaded.Inc()
 	s.h.logged.warn("overload", "callouts are dropped, because too many wait")
 }
 
-func (s *subscription) each(from <-chan arrival, do func(arrival)) {
+func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
 	for a := range from {
-		s.waiting.Add(-int64(len(a.msg.Data)))
+		s.waiting.Add(-a.size())
 		s.h.guard(func() { do(a) })
 	}
 }
@@ -132,21 +155,21 @@ func (h *Handler) fault(err error) {
 
 var errOverloaded = errors.New("overloaded: too many callouts wait")
 
-func (s *subscription) refuseBusy(a arrival) {
-	r, err := s.h.cfg.keys.read(a.msg)
+func (s *subscription) refuseBusy(a *arrival) {
+	r, err := s.h.cfg.keys.read(a)
 	if err != nil {
 		s.h.malformed(err)
 		return
 	}
-	if !r.Renewal && s.h.answers(r) {
+	if s.h.answers(r) {
 		s.h.respond(a, r, "", errOverloaded)
 	}
 }
 
 // answer answers a callout, or leaves that to a goroutine.
-func (s *subscription) answer(a arrival) {
+func (s *subscription) answer(a *arrival) {
 	h := s.h
-	r, err := h.cfg.keys.read(a.msg)
+	r, err := h.cfg.keys.read(a)
 	if err != nil {
 		h.malformed(err)
 		return
@@ -160,7 +183,11 @@ func (s *subscription) answer(a arrival) {
 	}
 	if err := h.checkIssuer(r); err != nil {
 		h.metrics.failed.Inc()
-		h.logged.error("issuer", "callout refused", "server", r.ServerName, "error", err)
+		if r.Renewal {
+			h.metrics.renewals.Inc()
+			h.metrics.unanswered.Inc()
+		}
+		h.logged.error("issuer", "callout refused", "server", r.ServerName, "renewal", r.Renewal, "error", err)
 		h.respond(a, r, "", err)
 		return
 	}
@@ -185,7 +212,7 @@ func (h *Handler) answers(r *request) bool {
 }
 
 // decide judges, and answers.
-func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
+func (h *Handler) decide(ctx context.Context, a *arrival, r *request) {
 	if r.patience > 0 {
 		var cancel context.CancelFunc
 		// A little less, so that the server has the reason of a refusal before its patience ends.
@@ -193,9 +220,7 @@ func (h *Handler) decide(ctx context.Context, a arrival, r *request) {
 		defer cancel()
 	}
 	verdict, token, err := h.grant(ctx, r)
-	if !r.Renewal || certain(err) {
-		h.respond(a, r, token, err)
-	}
+	h.respond(a, r, token, err)
 	h.report(a, r, verdict, err)
 }
 
@@ -237,8 +262,9 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 
 var errLargeAnswer = errors.New("the answer is larger than the server's max_payload")
 
-// respond sends the answer: a user JWT, or the refusal's reason.
-func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
+// respond sends the answer: a user JWT, or the refusal's reason. A renewal that cannot be judged, or whose answer cannot
+// be sent, gets none: a refusal would close a connection that lives.
+func (h *Handler) respond(a *arrival, r *request, token string, refusal error) {
 	err := h.send(a, r, token, refusal)
 	if errors.Is(err, nats.ErrMaxPayload) && token != "" {
 		// A server that hears nothing waits in vain.
@@ -250,7 +276,10 @@ func (h *Handler) respond(a arrival, r *request, token string, refusal error) {
 	}
 }
 
-func (h *Handler) send(a arrival, r *request, token string, refusal error) error {
+func (h *Handler) send(a *arrival, r *request, token string, refusal error) error {
+	if r.Renewal && !certain(refusal) {
+		return nil
+	}
 	reason := ""
 	if refusal != nil {
 		reason = refusal.Error()
@@ -260,7 +289,7 @@ func (h *Handler) send(a arrival, r *request, token string, refusal error) error
 	if err != nil {
 		return err
 	}
-	return a.msg.Respond(answer)
+	return a.respond(answer)
 }
 
 // disconnectTime is how long the close of a connection is waited for.
@@ -269,9 +298,9 @@ const disconnectTime = time.Second
 // turnAway closes a connection that cannot be judged now, before its callout is answered with the refusal. To a
 // refusal the server adds "Authorization Violation", and after two of these in a row clients give up for good unless
 // they are told otherwise. Those whose connection is just closed come again. Where it cannot be closed, the refusal
-// does that.
+// does that. A probe is not closed: whoever asks for readiness is to see the refusal.
 func (h *Handler) turnAway(r *request, refusal error) {
-	if h.away == nil || r.Renewal || certain(refusal) {
+	if h.away == nil || r.Renewal || certain(refusal) || strings.HasPrefix(r.Credential.Value, probePrefix) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), disconnectTime)
@@ -287,7 +316,7 @@ func (h *Handler) malformed(err error) {
 	h.logged.warn(reasonOf(err), "callout refused without an answer", "error", err)
 }
 
-func (h *Handler) report(a arrival, r *request, v *Verdict, err error) {
+func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
 	h.metrics.seconds.UpdateDuration(a.at)
 	attributes := []any{
 		"server", r.ServerName, "client", r.ClientID, "host", r.Host, "type", r.Type, "credential", string(r.Credential.Kind),

@@ -38,7 +38,7 @@ type inside struct {
 func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, prev *inside) (*inside, error) {
 	in := &inside{cfg: cfg, server: s, hook: hook, conns: prev.connections()}
 	maps.DeleteFunc(in.conns, func(account string, _ *nats.Conn) bool { return !slices.Contains(cfg.Accounts(), account) })
-	if err := in.start(); err != nil {
+	if err := in.start(prev != nil); err != nil {
 		in.stop(prev.connections())
 		return nil, fmt.Errorf("callout: %w", err)
 	}
@@ -49,7 +49,16 @@ func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, p
 	return in, nil
 }
 
-func (in *inside) start() error {
+// gathering is how long routes, gateways and leafnodes of a server that starts may take. Then the interest of its peers
+// is known.
+const gathering = 3 * time.Second
+
+// hasPeers tells whether handlers of other servers may share the callouts.
+func hasPeers(o *natsserver.Options) bool {
+	return o.Cluster.Port != 0 || o.Gateway.Port != 0 || o.LeafNode.Port != 0 || len(o.LeafNode.Remotes) > 0
+}
+
+func (in *inside) start(replaces bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), insideWait)
 	defer cancel()
 	log := slog.New(serverLog{server: in.server})
@@ -57,8 +66,13 @@ func (in *inside) start() error {
 	if err != nil {
 		return err
 	}
+	wait := time.Duration(0)
+	if hasPeers(in.server.RunningOptions()) {
+		wait = gathering
+	}
 	in.handler, err = callout.New(ctx, in.cfg, callout.Options{
 		Log: log, Metrics: in.hook.metrics, Connect: in.connect, Renew: in.renew, Disconnect: in.disconnect,
+		Replaces: replaces, Gathering: wait,
 	})
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	var q forwarded.Renew
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if d.Decode(&q) != nil {
+	if d.Decode(&q) != nil || len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
 		return nil, errRenew
 	}
 	return h.renewHere(s, q)
@@ -108,7 +108,9 @@ func (r *renewer) choose(s *natsserver.Server, q forwarded.Renew) ([]uint64, err
 		}
 		return []uint64{q.CID}, nil
 	case q.Session != "":
-		return r.sessions.of(q.Session, q.Account, q.Kick, q.Ago), nil
+		cids, since := r.sessions.of(q.Session, q.Account, q.Kick, q.Ago)
+		r.askAll(since)
+		return cids, nil
 	case q.User != "":
 		return inAccountOnly(s, s.ConnectionsOf(q.User), q.Account), nil
 	case q.All:

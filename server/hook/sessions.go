@@ -45,7 +45,8 @@ type looked struct {
 
 // request is one to renew a session, or to close its connections.
 type request struct {
-	at   time.Time
+	at   time.Time // of the change
+	told time.Time // when we heard of it
 	kick bool
 }
 
@@ -70,16 +71,23 @@ func newSessionsOf(alive func(cid uint64) bool) *sessions {
 }
 
 // add notes a connection whose callout was asked at that time, and returns what was asked for
-// its session since.
+// its session since: to close it, if the session ended since, and else to renew it. A callout between the end of a
+// session and when we heard of it may have been answered by who had not heard of it either.
 func (t *sessions) add(session, account string, cid uint64, at time.Time) (since request, ok bool) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.dropGone(now)
-	since = t.asked[sessionIn{session, ""}]
-	if r := t.asked[sessionIn{session, account}]; r.at.After(since.at) {
-		since = r
+	for _, in := range []string{"", account} {
+		if r := t.asked[sessionIn{session, in}]; r.told.After(at) {
+			ended := r.kick && r.at.After(at)
+			if !ok || ended || r.at.After(since.at) && !since.kick {
+				since = r
+				since.kick = ended
+			}
+			ok = true
+		}
 	}
 	of := t.cids[session]
 	if of == nil {
@@ -90,12 +98,13 @@ func (t *sessions) add(session, account string, cid uint64, at time.Time) (since
 		t.all = append(t.all, looked{session, cid, now})
 	}
 	of[cid] = member{account, at}
-	return since, since.at.After(at)
+	return since, ok
 }
 
 // of notes the request, and returns the connections that it is for: those in an account, or all when that is empty. ago is
-// how long ago the session changed, for a request that is said again: connections whose callout was asked since know of it.
-func (t *sessions) of(session, account string, kick bool, ago time.Duration) []uint64 {
+// how long ago the session changed: connections whose callout was asked since know of it. Where it ended they may not,
+// and are returned apart: they are of one that was begun anew, or of who asked a handler that had not heard of the end.
+func (t *sessions) of(session, account string, kick bool, ago time.Duration) (cids, since []uint64) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,16 +113,20 @@ func (t *sessions) of(session, account string, kick bool, ago time.Duration) []u
 	t.forgetRequests(now)
 	about := sessionIn{session, account}
 	if ago < forgetAfter && !t.asked[about].at.After(changed) {
-		t.asked[about] = request{changed, kick}
-		t.recent = append(t.recent, recentRequest{about, changed})
+		t.asked[about] = request{changed, now, kick}
+		t.recent = append(t.recent, recentRequest{about, now})
 	}
-	var cids []uint64
 	for cid, m := range t.cids[session] {
-		if (account == "" || m.account == account) && (ago == 0 || m.asked.Before(changed)) && t.alive(cid) {
+		before := ago == 0 || m.asked.Before(changed)
+		switch {
+		case account != "" && m.account != account, !before && !kick, !t.alive(cid):
+		case before:
 			cids = append(cids, cid)
+		default:
+			since = append(since, cid)
 		}
 	}
-	return cids
+	return cids, since
 }
 
 // dropGone looks at those connections that were not looked at for longest, and drops those that are
@@ -145,7 +158,7 @@ func (t *sessions) forgetRequests(now time.Time) {
 			return
 		}
 		t.recent = t.recent[1:]
-		if t.asked[oldest.about].at.Equal(oldest.at) { // else there was one since
+		if t.asked[oldest.about].told.Equal(oldest.at) { // else there was one since
 			delete(t.asked, oldest.about)
 		}
 	}

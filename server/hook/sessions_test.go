@@ -18,6 +18,38 @@ func newTestSessions(open map[uint64]bool) *sessions {
 	return newSessionsOf(func(cid uint64) bool { return open[cid] })
 }
 
+// closes is the connections that a request is for.
+func closes(s *sessions, session, account string, kick bool, ago time.Duration) []uint64 {
+	cids, _ := s.of(session, account, kick, ago)
+	return cids
+}
+
+// The end of a session that is heard of late closes what was let in before it. What was let in since is asked about again:
+// it may be of a session that was begun anew, or of a handler that had not heard of the end.
+func TestSessionsWhoseEndIsHeardOfLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
+		s.add("kv/a", "", 1, time.Now())
+		time.Sleep(time.Second) // here it ends
+		ended := time.Now()
+		time.Sleep(time.Second)
+		s.add("kv/a", "", 2, time.Now())
+		asked := time.Now()
+		time.Sleep(time.Second)
+		if cids, since := s.of("kv/a", "", true, time.Since(ended)); !slices.Equal(cids, []uint64{1}) || !slices.Equal(since, []uint64{2}) {
+			t.Errorf("%v are closed, want 1, and %v renewed, want 2", cids, since)
+		}
+		for at, kick := range map[time.Time]bool{asked: false, ended.Add(-time.Millisecond): true} {
+			if since, ok := s.add("kv/a", "", 3, at); !ok || since.kick != kick {
+				t.Errorf("a callout that was under way: %t, closed %t, want %t", ok, since.kick, kick)
+			}
+		}
+		if _, ok := s.add("kv/a", "", 3, time.Now().Add(time.Nanosecond)); ok {
+			t.Error("one that was asked since is renewed")
+		}
+	})
+}
+
 // Tenants may have sources, and so sessions, of the same name.
 func TestSessionsInAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -26,7 +58,7 @@ func TestSessionsInAccounts(t *testing.T) {
 		s.add("kv/a", "ONE", 1, began)
 		s.add("kv/a", "TWO", 2, began)
 		time.Sleep(time.Second)
-		if got := s.of("kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := closes(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("in one account: %v", got)
 		}
 		// Callouts that were asked before that, in both accounts.
@@ -36,7 +68,7 @@ func TestSessionsInAccounts(t *testing.T) {
 		if _, ok := s.add("kv/a", "TWO", 3, began); ok {
 			t.Error("the session has ended in another account, and is refused")
 		}
-		if got := slices.Sorted(slices.Values(s.of("KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
+		if got := slices.Sorted(slices.Values(closes(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
 			t.Errorf("in all accounts: %v", got)
 		}
 	})
@@ -54,10 +86,10 @@ func TestSessions(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		delete(open, 2)
-		if got := s.of("other/a", "", true, 0); len(got) != 0 {
+		if got := closes(s, "other/a", "", true, 0); len(got) != 0 {
 			t.Errorf("of another source: %v", got)
 		}
-		if got := s.of("kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := closes(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
 		}
 		// A callout that was asked before the end, and one that was after.
@@ -73,7 +105,7 @@ func TestSessions(t *testing.T) {
 		time.Sleep(2 * forgetAfter)
 		for range 4 {
 			s.add("kv/a", "", 4, time.Now())
-			s.of("kv/a", "", false, 0)
+			closes(s, "kv/a", "", false, 0)
 		}
 		if len(s.cids) != 1 || len(s.all) != 2 {
 			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.cids), len(s.all))
@@ -97,7 +129,7 @@ func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		s.add("kv/a", "", 3, time.Now()) // of one that was begun anew
 		s.add("kv/a", "", 2, time.Now()) // which a renewal found anew
-		if got := s.of("kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
+		if got := closes(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
 		// A callout that was asked before the end is still refused.
@@ -105,13 +137,13 @@ func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
 			t.Error("the session has ended since, and nobody says so")
 		}
 		time.Sleep(time.Second)
-		s.of("kv/a", "", false, 0)
-		s.of("kv/a", "", true, ago())
+		closes(s, "kv/a", "", false, 0)
+		closes(s, "kv/a", "", true, ago())
 		if since, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || since.kick {
 			t.Error("an older request takes the place of a newer one")
 		}
 		// What no callout can have missed is not kept.
-		s.of("kv/b", "", true, 2*forgetAfter)
+		closes(s, "kv/b", "", true, 2*forgetAfter)
 		if _, ok := s.asked[sessionIn{"kv/b", ""}]; ok {
 			t.Error("a request of long ago is kept")
 		}
@@ -129,7 +161,7 @@ func TestSessionsKeepWhatIsJustComing(t *testing.T) {
 	for cid := range uint64(8) {
 		open[cid] = true
 	}
-	if got := s.of("kv/a", "", true, 0); len(got) != 8 {
+	if got := closes(s, "kv/a", "", true, 0); len(got) != 8 {
 		t.Errorf("connections %v, want all 8", got)
 	}
 }
@@ -189,11 +221,11 @@ func TestSessionNamesAreFolded(t *testing.T) {
 			s := newTestSessions(map[uint64]bool{1: true})
 			s.add(found, "", 1, time.Now())
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
-				if got := s.of(asked, "", true, 0); len(got) != 1 {
+				if got := closes(s, asked, "", true, 0); len(got) != 1 {
 					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
 				}
 			}
-			if got := s.of(strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
+			if got := closes(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
 				t.Errorf("tags %q: found by another name", tags)
 			}
 		}

@@ -3,7 +3,8 @@
 // once more to every server that comes back later.
 //
 // Saying it again does no harm. A request says how long ago the change was, and is for the connections alone that
-// were authenticated before: a session that was begun anew under the same name is not touched.
+// were authenticated before: a session that was begun anew under the same name is not
+// closed.
 package announce
 
 import (
@@ -54,7 +55,7 @@ type Announcer struct {
 // changes are those of one kind.
 type changes struct {
 	kick  bool
-	kept  []change        // in the order of their times
+	kept  []change        // in the order in which they were told
 	first int             // number of kept[0]: changes are numbered
 	last  map[string]int  // number of the newest change of each session: an older one need not be said again
 	next  [len(again)]int // number of the change that is said again next, for each time
@@ -62,7 +63,8 @@ type changes struct {
 
 type change struct {
 	session string
-	at      time.Time
+	told    time.Time
+	at      time.Time // when it was
 }
 
 // New returns an Announcer. send sends one request to all servers that can be reached, and does not wait.
@@ -73,15 +75,16 @@ func New(send func(forwarded.Renew) error) *Announcer {
 	}
 }
 
-// Tell tells of a session that has changed, or has ended. After an error it is said again nevertheless.
+// Tell tells of a session that has changed, or has ended, and how long ago where that is known. After an error it is said again nevertheless.
 func (a *Announcer) Tell(q forwarded.Renew) error {
 	if q.Session != "" {
-		a.keep(q.Session, q.Kick, time.Now())
+		now := time.Now()
+		a.keep(q.Session, q.Kick, now, now.Add(-q.Ago))
 	}
 	return a.send(q)
 }
 
-func (a *Announcer) keep(session string, ended bool, now time.Time) {
+func (a *Announcer) keep(session string, ended bool, now, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -93,14 +96,14 @@ func (a *Announcer) keep(session string, ended bool, now time.Time) {
 	}
 	to.forget(now)
 	to.last[session] = to.first + len(to.kept)
-	to.kept = append(to.kept, change{session, now})
+	to.kept = append(to.kept, change{session, now, at})
 	a.wake(now)
 }
 
 // forget drops what is too old, and the oldest where there are too many.
 func (c *changes) forget(now time.Time) {
 	n := 0
-	for n < len(c.kept) && (len(c.kept)-n >= maxKept || now.Sub(c.kept[n].at) > keepFor) {
+	for n < len(c.kept) && (len(c.kept)-n >= maxKept || now.Sub(c.kept[n].told) > keepFor) {
 		if session := c.kept[n].session; c.last[session] == c.first+n {
 			delete(c.last, session)
 		}
@@ -121,7 +124,7 @@ func (c *changes) forget(now time.Time) {
 func (c *changes) due() (first time.Time, ok bool) {
 	for i, number := range c.next {
 		if at := number - c.first; at < len(c.kept) {
-			if t := c.kept[at].at.Add(again[i]); !ok || t.Before(first) {
+			if t := c.kept[at].told.Add(again[i]); !ok || t.Before(first) {
 				first, ok = t, true
 			}
 		}
@@ -139,7 +142,7 @@ func (c *changes) take(now time.Time, all bool) (said []forwarded.Renew) {
 	}
 	end := c.first + len(c.kept)
 	for i := range c.next {
-		for ; c.next[i] < end && now.Sub(c.kept[c.next[i]-c.first].at) >= again[i]; c.next[i]++ {
+		for ; c.next[i] < end && now.Sub(c.kept[c.next[i]-c.first].told) >= again[i]; c.next[i]++ {
 			if !all {
 				say(c.next[i])
 			}

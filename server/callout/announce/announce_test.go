@@ -75,6 +75,28 @@ func TestRepeats(t *testing.T) {
 	})
 }
 
+// The end of a session that is heard of late bears its age from the first message on.
+func TestAnEndThatIsHeardOfLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{}
+		a := New(h.send)
+		defer a.Close()
+		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true, Ago: 2 * keepFor}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(keepFor / 2)
+		synctest.Wait()
+		if len(h.list) != 1+len(again) || h.list[0].Ago != 2*keepFor {
+			t.Fatalf("said %d times, want %d: %+v", len(h.list), 1+len(again), h.list)
+		}
+		for i, q := range h.list[1:] {
+			if one := q.Again[0]; one.Ago < 2*keepFor+again[i] {
+				t.Errorf("repetition %d: %s ago", i, one.Ago)
+			}
+		}
+	})
+}
+
 // A server that comes back after most of an hour is told what it has missed. Of several changes of a session it is
 // told the newest of each kind.
 func TestReturned(t *testing.T) {

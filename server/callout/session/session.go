@@ -147,6 +147,14 @@ type Settings struct {
 // Common implements part of Opener for those that embed Settings.
 func (s Settings) Common() Settings { return s }
 
+// What a configuration may ask for at most: each of them takes memory, a look-up also a goroutine and often a
+// connection.
+const (
+	maxCacheSize   = 1 << 24
+	maxConcurrency = 1 << 16
+	maxQueue       = 1 << 20
+)
+
 // Defaults are the settings of a source that the configuration says nothing of.
 func Defaults() Settings {
 	return Settings{
@@ -168,11 +176,11 @@ func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 		s.Name = s.Kind
 	}
 	for _, number := range []struct {
-		name  string
-		value int
-	}{{"cache_size", s.CacheSize}, {"concurrency", s.Concurrency}, {"queue", s.Queue}} {
-		if number.value < 1 {
-			faults.Add(n.Get(number.name), "%s must be 1 or more", number.name)
+		name        string
+		value, most int
+	}{{"cache_size", s.CacheSize, maxCacheSize}, {"concurrency", s.Concurrency, maxConcurrency}, {"queue", s.Queue, maxQueue}} {
+		if number.value < 1 || number.value > number.most {
+			faults.Add(n.Get(number.name), "%s: expected 1 to %d, found %d", number.name, number.most, number.value)
 		}
 	}
 	if s.Cookie != "" && !IsToken(s.Cookie) {
@@ -201,7 +209,8 @@ type Env struct {
 	LookupsOnly bool
 	// Changed is told the key of a session that its store changed or, when deleted,
 	// ended. It may be nil, and does not block.
-	Changed func(source, key string, deleted bool)
+	// ago is how long ago that was by the store's clock, or less; 0: it is not known.
+	Changed func(source, key string, deleted bool, ago time.Duration)
 	// Lost is told that a source may have missed changes, so that nothing that is cached of it counts
 	// any more. It may be nil, and does not block.
 	Lost func(source string)

@@ -42,7 +42,12 @@ type bucket struct {
 	created time.Time
 	// The revision of the last entry, and how many messages there were, when it was opened.
 	last, messages uint64
+	// clock is how far the server's clock is ahead of ours, or less; ours is behind where that is negative.
+	clock time.Duration
 }
+
+// ago is how long ago the server says something was, or less: 0 where the clocks do not agree.
+func (b *bucket) ago(at time.Time) time.Duration { return max(time.Since(at)+b.clock, 0) }
 
 // rememberedChanges is how many changes are remembered: more than happen in the
 // time that a replica may be behind.

@@ -95,7 +95,7 @@ type changes struct {
 	log  bytes.Buffer
 }
 
-func (c *changes) changed(_, key string, deleted bool) {
+func (c *changes) changed(_, key string, deleted bool, _ time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen[key] = deleted

@@ -111,6 +111,7 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
 		created: info.Created, last: info.State.LastSeq, messages: info.State.Msgs,
+		clock: info.TimeStamp.Sub(time.Now()), // an old server tells no time: nothing is known to be long ago then
 	}, nil
 }
 
@@ -208,7 +209,7 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 			return errGap
 		}
 		*last = meta.Sequence.Stream
-		s.report(strings.TrimPrefix(m.Subject(), b.prefix), *last, deleted(m.Headers()))
+		s.report(strings.TrimPrefix(m.Subject(), b.prefix), *last, deleted(m.Headers()), b.ago(meta.Timestamp))
 	}
 }
 
@@ -259,10 +260,10 @@ func (s *Source) check(ctx context.Context, b *bucket) (*bucket, error) {
 
 // report tells the handler of a change. The revision is remembered before: a
 // look-up that begins afterwards must not find what was before.
-func (s *Source) report(key string, revision uint64, deleted bool) {
+func (s *Source) report(key string, revision uint64, deleted bool, ago time.Duration) {
 	name := SessionKey(key)
 	s.changed.Add(name, revision)
 	if s.env.Changed != nil {
-		s.env.Changed(s.cfg.Name, name, deleted)
+		s.env.Changed(s.cfg.Name, name, deleted, ago)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -178,7 +179,7 @@ func TestBehind(t *testing.T) {
 	if _, err := find(t, s, "a"); err != nil {
 		t.Fatal(err)
 	}
-	s.report("a", 2, true)
+	s.report("a", 2, true, 0)
 	if _, err := find(t, s, "a"); !errors.Is(err, errBehind) {
 		t.Errorf("found %v; want %v", err, errBehind)
 	}
@@ -207,4 +208,34 @@ func TestClose(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// The age of a change is counted by the server's clock.
+func TestAgesOfChanges(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	s, _ := open(t, nc, Config{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	entry, err := bucket.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.clock > 0 || b.clock < -timeout {
+		t.Errorf("the clock of a server on the same machine is %s ahead", b.clock)
+	}
+	at := entry.Created()
+	before := b.ago(at)
+	if again := b.ago(at.Add(-time.Hour)); before > timeout || again-before < time.Hour {
+		t.Errorf("%s, and an hour before that %s", before, again)
+	}
+	for _, clock := range []time.Duration{-time.Hour, math.MinInt64} {
+		b.clock = clock
+		if got := b.ago(at); got != 0 {
+			t.Errorf("ours is ahead by %s: %s", clock, got)
+		}
+	}
 }

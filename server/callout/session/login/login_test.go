@@ -106,7 +106,7 @@ func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string) *site
 	env := session.Env{
 		Log:     slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Connect: func(string) (*nats.Conn, error) { return nc, nil }, Cookies: true,
-		Changed: func(_, key string, deleted bool) {
+		Changed: func(_, key string, deleted bool, _ time.Duration) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.changes = append(s.changes, fmt.Sprintf("%s %t", key, deleted))
