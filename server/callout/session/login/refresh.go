@@ -19,6 +19,8 @@ const (
 	retryRefresh = 5 * time.Second
 	maxRetry     = 5 * time.Minute
 	atOnce       = 16
+	// refreshPause is the least between two refreshes of a session, however short its tokens live.
+	refreshPause = 3 * time.Second
 	// storeTime is how long it is tried to store what the provider answered.
 	storeTime = 15 * time.Second
 )
@@ -152,19 +154,25 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	}
 	e, err := store.decode(update.Key(), update.Value())
 	if err != nil {
-		s.env.Log.Error("session cannot be refreshed", "source", s.cfg.Name, "error", err)
+		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return 0, 0, false
 	}
 	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	left := time.Until(time.Unix(e.accessEnds(), 0))
-	before := s.cfg.RefreshBefore
-	if before >= left {
-		before = left / 2
-	}
-	wait = left - before - rand.N(max(before, 0)/4+time.Millisecond)
+	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore)
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
+}
+
+// dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before
+// half of that time.
+func dueBefore(left, before time.Duration) time.Duration {
+	left = max(left, 0)
+	wait := left - before - rand.N(before/4+time.Millisecond)
+	if half := left / 2; wait < half {
+		return half + rand.N(left/8+time.Millisecond)
+	}
+	return wait
 }
 
 // refresh refreshes the tokens of a session, and tells when to try again. What was begun before ctx ends
@@ -230,7 +238,7 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
-	s.report(s.gate.Leave(err))(err)
+	s.report(s.gate.Leave(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
 		return s.endRefused(store, d, err), revision
@@ -311,7 +319,7 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if err != nil {
-		s.env.Log.Warn("claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
 	signed := map[string]any{}
@@ -325,7 +333,7 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	e.Claims = claims
 	next, err := s.save(store, key, e, revision)
 	if err != nil {
-		s.env.Log.Warn("claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
+		s.logged.Warn("userinfo store", "claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
 		return revision
 	}
 	return next
@@ -364,7 +372,7 @@ const storePause = 100 * time.Millisecond
 // endRefused ends a session that the provider does not go on with.
 func (s *source) endRefused(store *store, d refreshDue, why error) retry {
 	s.metrics.refreshFailures.Inc()
-	s.env.Log.Info("session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
+	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
 	if store.end(ctx, d.key) != nil {
@@ -373,19 +381,20 @@ func (s *source) endRefused(store *store, d refreshDue, why error) retry {
 	return retry{}
 }
 
-// failedRefresh tells when to try again. While the provider is away, that is within seconds of its
-// return; an answer that is about this session is asked for less and less often.
+// failedRefresh tells when to try again. While the provider is away for all, that is within seconds of its
+// return; an answer that is about this session is asked for less and less often, and not before the time
+// that the provider wishes.
 func (s *source) failedRefresh(d refreshDue, err error) retry {
 	if errors.Is(err, errGone) {
 		return retry{}
 	}
 	s.metrics.refreshFailures.Inc()
 	if wait := s.gate.Wait(); wait > 0 {
-		return retry{d, wait}
+		return retry{d, max(wait, openid.RetryAfter(err))}
 	}
 	d.failures++
-	s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
-	return retry{d, retryIn(d.failures)}
+	s.logged.Warn("refresh", "tokens of a session are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+	return retry{d, max(retryIn(d.failures), openid.RetryAfter(err))}
 }
 
 // report logs once when refreshes begin to fail for all sessions, and once when they succeed again.
@@ -393,9 +402,9 @@ func (s *source) report(closed, opened bool) func(error) {
 	return func(err error) {
 		switch {
 		case closed:
-			s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+			s.logged.Warn("refreshes", "tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
 		case opened:
-			s.env.Log.Info("tokens are refreshed again", "source", s.cfg.Name)
+			s.logged.Info("refreshed again", "tokens are refreshed again", "source", s.cfg.Name)
 		}
 	}
 }

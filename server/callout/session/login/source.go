@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/singleflight"
 
+	"stamp/server/callout/limited"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/kv"
@@ -25,7 +26,10 @@ type source struct {
 	metrics  *counters
 	provider *openid.Provider
 
+	logged *limited.Log // for what somebody else can cause, as often as they like
+
 	gate       openid.Gate        // in front of refreshes
+	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
 	exchanging chan struct{}      // a place in it is the right to exchange a code
 	loggingOut singleflight.Group // by the id of a logout token
 
@@ -57,7 +61,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
-		cfg: c, env: env, js: js, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		cfg: c, env: env, logged: limited.New(env.Log), js: js, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
 		exchanging: make(chan struct{}, exchanges),
 	}
 	begin, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -179,11 +183,11 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	switch {
 	case errors.Is(err, errTicketKey):
 		s.metrics.wrongKeys.Inc()
-		s.env.Log.Warn("a ticket comes without its key", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host, "nonce", r.Credential.Nonce != "")
+		s.logged.Warn("ticket key", "a ticket comes without its key", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host, "nonce", r.Credential.Nonce != "")
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case errors.Is(err, errTicketUsed):
 		s.metrics.replays.Inc()
-		s.env.Log.Warn("a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
+		s.logged.Warn("ticket replayed", "a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)

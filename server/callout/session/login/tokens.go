@@ -152,7 +152,7 @@ func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	case e.RefreshToken != "":
 		e.AssumedExpires = time.Now().Add(assumed).Unix()
 	}
-	e.NotBefore, e.Failures = 0, 0
+	e.NotBefore, e.Failures = time.Now().Add(refreshPause).Unix(), 0
 }
 
 // accessEnds is when the access token ends, as far as is known; 0: never. Sessions of older releases may

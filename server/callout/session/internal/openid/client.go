@@ -235,12 +235,16 @@ type Tokens struct {
 }
 
 // Refusal is an error that the token endpoint answered (RFC 6749, section 5.2). Code is one of those that
-// are known; empty for others, which may repeat the request.
-type Refusal struct{ Code string }
+// are known; empty for others, which may repeat the request, and where something in front of the provider
+// has answered.
+type Refusal struct {
+	Code   string
+	Status int
+}
 
 func (e *Refusal) Error() string {
 	if e.Code == "" {
-		return "the provider answers with an error"
+		return "the provider answers with an error, status " + strconv.Itoa(e.Status)
 	}
 	return "the provider answers " + e.Code
 }
@@ -263,10 +267,10 @@ func GrantIsOver(err error) bool {
 	return errors.As(err, &r) && slices.Contains(overCodes, r.Code)
 }
 
-// refusesClient tells whether the error is about this client, whoever the grant is for.
-func refusesClient(err error) bool {
+// judges tells whether the error says that the provider works, and has judged the grant or the request.
+func judges(err error) bool {
 	var r *Refusal
-	return errors.As(err, &r) && slices.Contains(clientCodes, r.Code)
+	return errors.As(err, &r) && r.Code != "" && !slices.Contains(clientCodes, r.Code)
 }
 
 // Exchange gets the tokens of a login (RFC 6749, section 4.1.3).
@@ -329,7 +333,9 @@ func readTokens(answer *web.Answer) (*Tokens, error) {
 		if !slices.Contains(slices.Concat(overCodes, clientCodes, otherCodes), code) {
 			code = ""
 		}
-		return nil, &Refusal{code}
+		return nil, &Refusal{code, answer.Status}
+	case answer.Status/100 == 4:
+		return nil, &Refusal{Status: answer.Status}
 	case answer.Status/100 != 2:
 		return nil, fmt.Errorf("ask the token endpoint: %w", failed(answer))
 	case err != nil:

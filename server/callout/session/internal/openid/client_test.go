@@ -125,25 +125,25 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 		return errors.As(err, &u)
 	}
 	for name, c := range map[string]struct {
-		status           int
-		body             string
-		over, away, mine bool
+		status             int
+		body               string
+		over, away, judged bool
 	}{
-		"invalid_grant":        {400, `{"error":"invalid_grant","error_description":"secret-4711"}`, true, false, false},
-		"login_required":       {400, `{"error":"login_required"}`, true, false, false},
-		"invalid_client":       {401, `{"error":"invalid_client"}`, false, false, true},
-		"an error with 200":    {200, `{"error":"invalid_grant"}`, true, false, false},
+		"invalid_grant":        {400, `{"error":"invalid_grant","error_description":"secret-4711"}`, true, false, true},
+		"login_required":       {400, `{"error":"login_required"}`, true, false, true},
+		"invalid_client":       {401, `{"error":"invalid_client"}`, false, false, false},
+		"an error with 200":    {200, `{"error":"invalid_grant"}`, true, false, true},
 		"of its own":           {400, `{"error":"secret-4711"}`, false, false, false},
 		"temporarily":          {400, `{"error":"temporarily_unavailable"}`, false, true, false},
 		"invalid_grant in 503": {503, `{"error":"invalid_grant"}`, false, true, false},
 		"429":                  {429, `{"error":"invalid_grant"}`, false, true, false},
-		"404":                  {404, `<html>secret-4711`, false, true, false},
+		"404":                  {404, `<html>secret-4711`, false, false, false},
 		"302":                  {302, ``, false, true, false},
 		"not JSON":             {200, `<html>`, false, true, false},
 		"Error":                {200, `{"Error":"invalid_grant"}`, false, false, false},
 	} {
 		_, err := readTokens(&web.Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)})
-		if GrantIsOver(err) != c.over || away(err) != c.away || refusesClient(err) != c.mine || err != nil && strings.Contains(err.Error(), "4711") {
+		if GrantIsOver(err) != c.over || away(err) != c.away || judges(err) != c.judged || err != nil && strings.Contains(err.Error(), "4711") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

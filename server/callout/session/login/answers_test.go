@@ -1,0 +1,126 @@
+package login
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// badly are answers of a token endpoint that say nothing of a grant.
+var badly = map[string]func(*provider, http.ResponseWriter){
+	"403 of a firewall": func(_ *provider, w http.ResponseWriter) { w.WriteHeader(403); _, _ = w.Write([]byte("<html>")) },
+	"500":               func(_ *provider, w http.ResponseWriter) { w.WriteHeader(500) },
+	"429 and Retry-After": func(_ *provider, w http.ResponseWriter) {
+		w.Header().Set("Retry-After", "300")
+		w.WriteHeader(429)
+	},
+	"unauthorized_client": func(p *provider, w http.ResponseWriter) { p.refuse(w, "unauthorized_client") },
+}
+
+// What the provider answers to the codes that a stranger makes up fails his logins, and keeps nobody else's
+// session from being refreshed and nobody else from logging in. His lines in the log are bounded.
+func TestBadAnswersToAStranger(t *testing.T) {
+	for name, answer := range badly {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, p := startServer(t), newProvider(t)
+			p.life = 8 * time.Second
+			s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+			b := newBrowser(t, s)
+			b.logIn()
+			p.intercept("/token", func(w http.ResponseWriter, r *http.Request) bool {
+				if r.PostFormValue("code") != "made-up" {
+					return false
+				}
+				answer(p, w)
+				return true
+			})
+			stranger := patient(newBrowser(t, s))
+			callback := strings.Replace(stranger.begin("/login"), "code=code-", "code=made-up&x=", 1)
+			at := callback[strings.Index(callback, "/callback"):]
+			eventually(t, "a refresh", func() bool {
+				if status, _, _ := stranger.ask("GET", at, ""); status < 400 {
+					t.Fatalf("the stranger's status %d", status)
+				}
+				return b.mustFind().Data["access_token"] != "access-secret-1"
+			})
+			if status, _, _ := newBrowser(t, s).ask("GET", "/login?to=/inbox", ""); status != http.StatusSeeOther {
+				t.Errorf("another's login: %d", status)
+			}
+			if n := strings.Count(s.text(), "level=WARN"); n > 15 {
+				t.Errorf("%d lines in the log", n)
+			}
+		})
+	}
+}
+
+// A session that the provider answers badly is tried less and less often; all others are refreshed.
+func TestBadAnswersToOneSession(t *testing.T) {
+	for name, answer := range badly {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, p := startServer(t), newProvider(t)
+			p.life = 6 * time.Second
+			s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+			newBrowser(t, s).logIn()
+			var bad atomic.Int64
+			p.intercept("/token", func(w http.ResponseWriter, r *http.Request) bool {
+				if r.PostFormValue("refresh_token") != "refresh-secret-1" {
+					return false
+				}
+				bad.Add(1)
+				answer(p, w)
+				return true
+			})
+			var others []*browser
+			for range 5 {
+				b := newBrowser(t, s)
+				b.logIn()
+				others = append(others, b)
+			}
+			eventually(t, "two bad answers, or one and a long wait", func() bool { return bad.Load() > 1 || bad.Load() == 1 && strings.Contains(name, "429") })
+			for i, b := range others {
+				eventually(t, "a refresh", func() bool { return b.mustFind().Data["access_token"] != fmt.Sprintf("access-secret-%d", i+2) })
+			}
+			if n := bad.Load(); n > 3 {
+				t.Errorf("asked %d times for the one", n)
+			}
+			if strings.Contains(s.text(), "tokens are refreshed again") || s.gate.Wait() > 0 {
+				t.Error("all were kept waiting")
+			}
+		})
+	}
+}
+
+// Where tokens live hardly longer than they are refreshed before their end, or for moments, one refresh follows
+// another at half of their lives, and not at once.
+func TestShortLives(t *testing.T) {
+	for _, c := range []struct{ life, before, least time.Duration }{
+		{61 * time.Second, time.Minute, 30 * time.Second}, {75 * time.Second, time.Minute, 30 * time.Second},
+		{time.Minute, time.Minute, 30 * time.Second}, {90 * time.Second, time.Minute, 15 * time.Second},
+		{time.Hour, time.Minute, 58 * time.Minute}, {6 * time.Second, 5 * time.Second, 3 * time.Second}, {time.Second, time.Minute, time.Second / 2}, {0, time.Minute, 0}, {-time.Hour, time.Minute, 0},
+	} {
+		for range 1000 {
+			if wait := dueBefore(c.life, c.before); wait < c.least || wait > max(c.life, time.Second) {
+				t.Fatalf("%s, %s before: after %s", c.life, c.before, wait)
+			}
+		}
+	}
+	for _, life := range []any{1, 0.5, "0.1", 2} {
+		t.Run(fmt.Sprint(life), func(t *testing.T) {
+			t.Parallel()
+			nc, p := startServer(t), newProvider(t)
+			p.answer = func(m map[string]any) { m["expires_in"] = life }
+			s := startSite(t, p, nc, newKey(), "")
+			began := time.Now()
+			newBrowser(t, s).logIn()
+			eventually(t, "two refreshes", func() bool { return p.refreshes() > 1 })
+			if passed := time.Since(began); passed < 2*(refreshPause-time.Second) {
+				t.Errorf("two refreshes within %s", passed)
+			}
+		})
+	}
+}
