@@ -36,20 +36,43 @@ func retryIn(failures int) time.Duration {
 func (s *source) refreshAll(ctx context.Context) {
 	turns := make(chan struct{}, atOnce)
 	for ctx.Err() == nil {
-		store, err := s.opened(ctx)
-		var watcher jetstream.KeyWatcher
-		if err == nil {
-			watcher, err = store.sessions.WatchAll(ctx)
-		}
-		if err == nil {
-			s.follow(ctx, store, watcher, turns)
-			_ = watcher.Stop() // it may have ended
-		}
+		s.refreshRound(ctx, turns)
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// refreshRound follows the buckets until one is made anew, or the watch ends.
+func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	store, err := s.opened(ctx)
+	if err != nil {
+		return
+	}
+	var streams [2]streamState
+	for i, name := range store.buckets() { // before the watch: what becomes another one from here on is noticed
+		streams[i], err = s.stateOf(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			s.lookAfter(ctx, store, streams)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+	watcher, err := store.sessions.WatchAll(ctx)
+	if err != nil {
+		return
+	}
+	defer func() { _ = watcher.Stop() }() // it may have ended
+	s.work.Go(func() {
+		defer cancel()
+		s.lookAfter(ctx, store, streams)
+	})
+	s.follow(ctx, store, watcher, turns)
 }
 
 // refreshDue is a session whose tokens are to be refreshed: those that end at that time.

@@ -76,6 +76,9 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 	return s, err
 }
 
+// buckets are the names of those that the store is in.
+func (s *store) buckets() [2]string { return [2]string{s.sessions.Bucket(), s.index.Bucket()} }
+
 func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
 	bucket, err := js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {

@@ -1,0 +1,54 @@
+package login
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Buckets that are deleted while the source runs are made again, as at its start, and so does it go on with
+// those that somebody else has made: logins succeed, and their sessions are refreshed.
+func TestBucketsThatAreMadeAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		deleted []string
+		made    bool
+	}{
+		"both": {[]string{"sessions", "sessions-index"}, false}, "sessions": {[]string{"sessions"}, false},
+		"index": {[]string{"sessions-index"}, false}, "made by another": {[]string{"sessions", "sessions-index"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, p := startServer(t), newProvider(t)
+			p.life = 6 * time.Second
+			s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+			for range 5 {
+				newBrowser(t, s).logIn()
+			}
+			js, err := jetstream.New(nc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "a refresh", func() bool { return p.refreshes() > 0 })
+			for _, bucket := range c.deleted {
+				if err := js.DeleteKeyValue(t.Context(), bucket); err != nil {
+					t.Fatal(err)
+				}
+				if !c.made {
+					continue
+				}
+				if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket, TTL: 24 * time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b := newBrowser(t, s)
+			eventually(t, "a login", func() bool {
+				status, _, _ := b.ask("GET", "/login?to=/inbox", "")
+				return status == http.StatusSeeOther
+			})
+			token := b.mustFind().Data["access_token"]
+			eventually(t, "a refresh of the new session", func() bool { return b.mustFind().Data["access_token"] != token })
+		})
+	}
+}
