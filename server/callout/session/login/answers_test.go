@@ -124,3 +124,30 @@ func TestShortLives(t *testing.T) {
 		})
 	}
 }
+
+// A new key of the provider is not refused while it is too early to ask for its keys again: a logout token is to be
+// sent again, and a login waits.
+func TestNewKeyOfTheProvider(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	s := startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	p.set(func() { p.keyID = "new" })
+	token := p.sign(p.key, logoutClaims(func(map[string]any) {}))
+	if code := s.logOutBy(t, token); code != http.StatusServiceUnavailable || s.ended(t, b) {
+		t.Errorf("a logout token: %d", code)
+	}
+	harnessWait(t, 2*timeout, "a login", func() bool {
+		status, _, _ := newBrowser(t, s).ask("GET", "/login?to=/inbox", "")
+		return status == http.StatusSeeOther
+	})
+	if n := p.count("/token"); n != 2 {
+		t.Errorf("%d codes for two logins", n)
+	}
+	if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, b) {
+		t.Errorf("the logout token again: %d", code)
+	}
+	if code := s.logOutBy(t, foreign(t, p, "new", nil)); code != http.StatusBadRequest {
+		t.Errorf("a made-up token: %d", code)
+	}
+}

@@ -72,7 +72,7 @@ func (s *source) verify(ctx context.Context, raw string) (map[string]any, error)
 	if _, err := s.cfg.CheckTimes(t.Claims, false); err != nil {
 		return nil, err
 	}
-	return t.Claims, s.provider.Verify(ctx, t)
+	return t.Claims, s.provider.VerifyOwn(ctx, t)
 }
 
 // checkParty tells whether a token is this provider's, and for this client.
