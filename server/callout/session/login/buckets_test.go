@@ -1,11 +1,17 @@
 package login
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
 )
 
 // Buckets that are deleted while the source runs are made again, as at its start, and so does it go on with
@@ -51,4 +57,51 @@ func TestBucketsThatAreMadeAnew(t *testing.T) {
 			eventually(t, "a refresh of the new session", func() bool { return b.mustFind().Data["access_token"] != token })
 		})
 	}
+}
+
+// The answer to a refresh is kept while the bucket is away, however long, and stored when it is back: the refresh
+// token before it is good for nothing.
+func TestAnswersOutliveTheBucket(t *testing.T) {
+	dir := t.TempDir()
+	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	if !server.ReadyForConnections(timeout) {
+		t.Fatal("server is not ready")
+	}
+	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
+	nc, err := nats.Connect(server.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	p := newProvider(t)
+	p.life = 6 * time.Second
+	s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
+	b := newBrowser(t, s)
+	b.logIn()
+	away := make(chan error, 1)
+	p.intercept("/token", func(_ http.ResponseWriter, r *http.Request) bool {
+		p.heal()
+		away <- server.DisableJetStream()
+		return false
+	})
+	if err := <-away; err != nil {
+		t.Fatal(err)
+	}
+	harnessWait(t, 2*storeTime, "a line about it", func() bool { return strings.Contains(s.text(), "cannot be stored, trying again") })
+	if err := server.EnableJetStream(&natsserver.JetStreamConfig{StoreDir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new access token", func() bool {
+		found, err := s.find(t, session.Cookie, b.cookie())
+		if errors.Is(err, session.ErrUnknown) {
+			t.Fatal("the session has ended")
+		}
+		return err == nil && found.Data["access_token"] != "access-secret-1"
+	})
+	token := b.mustFind().Data["access_token"]
+	harnessWait(t, 2*timeout, "the next refresh", func() bool { return b.mustFind().Data["access_token"] != token })
 }

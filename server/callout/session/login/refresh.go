@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
@@ -116,7 +117,8 @@ func (t *timers) stop() {
 // retry is a refresh that is to be tried again; a wait of 0: it is not.
 type retry struct {
 	refreshDue
-	wait time.Duration
+	wait     time.Duration
+	unstored *unstored // the provider has answered: this is to be stored before
 }
 
 // follow keeps a timer for each session, until the watcher ends.
@@ -160,6 +162,9 @@ func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, do
 	}
 	next := s.refresh(ctx, store, d)
 	<-turns
+	if next.unstored != nil {
+		next = s.storeLater(store, next)
+	}
 	if next.wait == 0 {
 		return
 	}
@@ -201,7 +206,10 @@ func dueBefore(left, before time.Duration) time.Duration {
 // refresh refreshes the tokens of a session, and tells when to try again. What was begun before ctx ends
 // is finished after it.
 func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next retry) {
-	later := retry{d, retryRefresh}
+	later := retry{refreshDue: d, wait: retryRefresh}
+	if _, waits := s.unstored.Load(d.key); waits {
+		return later // the refresh token that is stored was used
+	}
 	// This may be inside the server, which a fault in reading an answer must not end.
 	defer func() {
 		if recover() != nil {
@@ -209,11 +217,11 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		}
 	}()
 	if wait := s.gate.Wait(); wait > 0 {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	// What the provider answers cannot be judged without its keys, and a refresh token may be good once.
 	if wait := s.provider.Ready(ctx); wait > 0 {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -222,7 +230,11 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return later // what the other one writes comes before
 	}
 	last := atLeast
-	defer func() { s.release(store, d.key, last) }()
+	defer func() {
+		if next.unstored == nil {
+			s.release(store, d.key, last)
+		}
+	}()
 	e, revision, err := store.get(begin, d.key)
 	if errors.Is(err, errGone) {
 		return retry{}
@@ -236,7 +248,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	}
 	ok, wait := s.gate.Enter()
 	if !ok {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	if ctx.Err() != nil {
@@ -363,14 +375,16 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 }
 
 // save writes an entry, and returns its new revision. It tries again for a while, because what the provider
-// has answered cannot be had again. errGone: a logout in between has won, and the entry is not made again.
+// has answered cannot be had again; then the error is an *unstored. errGone: a logout in between has won, and the
+// entry is not made again.
 func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
+	pause := storePause
 	for {
 		next, err := store.update(ctx, key, e, revision)
-		if err == nil {
-			return next, nil
+		if err == nil || errors.Is(err, nats.ErrMaxPayload) {
+			return next, err
 		}
 		// The write that got no answer may have been the one.
 		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
@@ -383,14 +397,51 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		}
 		select {
 		case <-ctx.Done():
-			return revision, err
-		case <-time.After(storePause):
+			return revision, &unstored{err, e, revision}
+		case <-time.After(pause):
+			pause = min(2*pause, maxStorePause)
 		}
 	}
 }
 
-// storePause is between two tries to store an entry.
-const storePause = 100 * time.Millisecond
+// Pauses between two tries to store an entry: the first one, and the longest.
+const (
+	storePause    = 100 * time.Millisecond
+	maxStorePause = 2 * time.Second
+)
+
+// unstored is the error of an entry that could not be stored yet.
+type unstored struct {
+	cause    error
+	entry    *entry
+	revision uint64 // that it is to follow
+}
+
+func (u *unstored) Error() string { return u.cause.Error() }
+func (u *unstored) Unwrap() error { return u.cause }
+
+// storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
+// bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
+// the session from being refreshed with what is stored of it.
+func (s *source) storeLater(store *store, r retry) retry {
+	u := r.unstored
+	s.unstored.Store(r.key, nil)
+	defer s.unstored.Delete(r.key)
+	s.logged.Warn("unstored", "refreshed tokens cannot be stored, trying again", "source", s.cfg.Name, "error", u.cause)
+	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
+		revision, err := s.save(store, r.key, u.entry, u.revision)
+		if again := (*unstored)(nil); errors.As(err, &again) {
+			continue
+		}
+		s.release(store, r.key, revision)
+		if err != nil {
+			return s.failedRefresh(r.refreshDue, err)
+		}
+		s.metrics.refreshes.Inc()
+		return retry{}
+	}
+	return retry{}
+}
 
 // endRefused ends a session that the provider does not go on with.
 func (s *source) endRefused(store *store, d refreshDue, why error) retry {
@@ -399,7 +450,7 @@ func (s *source) endRefused(store *store, d refreshDue, why error) retry {
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
 	if store.end(ctx, d.key) != nil {
-		return retry{d, retryRefresh}
+		return retry{refreshDue: d, wait: retryRefresh}
 	}
 	return retry{}
 }
@@ -412,12 +463,15 @@ func (s *source) failedRefresh(d refreshDue, err error) retry {
 		return retry{}
 	}
 	s.metrics.refreshFailures.Inc()
+	if u := (*unstored)(nil); errors.As(err, &u) {
+		return retry{refreshDue: d, unstored: u}
+	}
 	if wait := s.gate.Wait(); wait > 0 {
-		return retry{d, max(wait, openid.RetryAfter(err))}
+		return retry{refreshDue: d, wait: max(wait, openid.RetryAfter(err))}
 	}
 	d.failures++
 	s.logged.Warn("refresh", "tokens of a session are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
-	return retry{d, max(retryIn(d.failures), openid.RetryAfter(err))}
+	return retry{refreshDue: d, wait: max(retryIn(d.failures), openid.RetryAfter(err))}
 }
 
 // report logs once when refreshes begin to fail for all sessions, and once when they succeed again.

@@ -33,6 +33,8 @@ type source struct {
 	exchanging chan struct{}      // a place in it is the right to exchange a code
 	loggingOut singleflight.Group // by the id of a logout token
 
+	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
+
 	stop context.CancelFunc // ends what can be begun again
 	work sync.WaitGroup
 	// finishing ends later than that: with it what must not be given up half-way is done.
