@@ -151,3 +151,48 @@ func TestNewKeyOfTheProvider(t *testing.T) {
 		t.Errorf("a made-up token: %d", code)
 	}
 }
+
+// A userinfo endpoint that says nothing holds up no refreshes, costs no claims, and is not waited for at the end.
+func TestSilentUserInfo(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.life = 8 * time.Second
+	p.userinfo = map[string]any{"sub": "alice", "team": "red"}
+	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
+	s := startSite(t, p, nc, newKey(), "refresh_before: 5s, userinfo: true, provider_timeout: 4s")
+	var all []*browser
+	for range 4 * atOnce {
+		b := newBrowser(t, s)
+		b.logIn()
+		all = append(all, b)
+	}
+	asked := p.count("/userinfo")
+	p.hang(t, "/userinfo")
+	harnessWait(t, 3*timeout, "refreshes after those that wait", func() bool { return p.count("/userinfo") >= asked+3 && p.refreshes() >= 8*atOnce })
+	for _, b := range all {
+		data := b.mustFind().Data
+		if ends, _ := data["access_expires"].(float64); data["team"] != "red" || int64(ends) < time.Now().Unix()-1 {
+			t.Errorf("team %v, the access token ends in %ds", data["team"], int64(ends)-time.Now().Unix())
+		}
+	}
+	if n := p.count("/userinfo") - asked; n > 2*atOnce {
+		t.Errorf("%d requests for userinfo", n)
+	}
+	waits := p.count("/userinfo")
+	harnessWait(t, 2*timeout, "a request for userinfo", func() bool { return p.count("/userinfo") > waits })
+	began := time.Now()
+	if err := s.source.Close(); err != nil || time.Since(began) > 3*time.Second {
+		t.Errorf("the end takes %s, %v", time.Since(began), err)
+	}
+}
+
+// A userinfo endpoint that is away at a login is no fault of the visitor's.
+func TestUserInfoAwayAtALogin(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.userinfo = map[string]any{"sub": "alice"}
+	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
+	s := startSite(t, p, nc, newKey(), "userinfo: true")
+	p.intercept("/userinfo", status(http.StatusServiceUnavailable))
+	if code, _, _ := newBrowser(t, s).ask("GET", "/login", ""); code != http.StatusBadGateway {
+		t.Errorf("status %d", code)
+	}
+}

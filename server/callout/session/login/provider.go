@@ -13,7 +13,7 @@ import (
 	"stamp/server/conf"
 )
 
-// exchanges is how many codes are exchanged at once: whoever opens pages must not take all connections
+// exchanges is how many requests for logins are under way at once: whoever opens pages must not take all connections
 // to the provider, which refreshes need.
 const exchanges = 24
 
@@ -22,14 +22,23 @@ var (
 	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
 )
 
-// exchange gets the tokens of a login.
-func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
+// mayExchange gives a login the right to one request to the provider, until release is called.
+func (s *source) mayExchange() (release func(), err error) {
 	select {
 	case s.exchanging <- struct{}{}:
+		return func() { <-s.exchanging }, nil
 	default:
 		return nil, errBusy
 	}
-	defer func() { <-s.exchanging }()
+}
+
+// exchange gets the tokens of a login.
+func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
+	release, err := s.mayExchange()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	// While the token endpoint cannot be reached, one request at a time goes to see whether it can be again. What it
 	// answers is about this code, which anybody may have made up.
 	if ok, _ := s.codes.Enter(); !ok {

@@ -345,14 +345,23 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 }
 
 // keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
-// revision then. Without an answer those of before stay.
+// revision then. Without an answer those of before stay; an endpoint that answers nobody is left out for a while, and
+// the end of the source does not wait for it.
 func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) uint64 {
 	if !s.cfg.UserInfo {
 		return revision
 	}
-	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+	if ok, _ := s.info.Enter(); !ok {
+		return revision
+	}
+	defer s.info.GiveUp() // where it is left otherwise than by Leave
+	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
+	if s.running.Err() != nil {
+		return revision
+	}
+	s.info.Leave(key, err)
 	if err != nil {
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision

@@ -30,13 +30,16 @@ type source struct {
 
 	gate       openid.Gate        // in front of refreshes
 	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
+	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
 	exchanging chan struct{}      // a place in it is the right to exchange a code
 	loggingOut singleflight.Group // by the id of a logout token
 
 	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
 
-	stop context.CancelFunc // ends what can be begun again
-	work sync.WaitGroup
+	// running ends with stop: with it what can be begun again, or left out.
+	running context.Context
+	stop    context.CancelFunc
+	work    sync.WaitGroup
 	// finishing ends later than that: with it what must not be given up half-way is done.
 	finishing context.Context
 	abandon   context.CancelFunc
@@ -63,7 +66,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
-		cfg: c, env: env, logged: limited.New(env.Log), js: js, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
 		exchanging: make(chan struct{}, exchanges),
 	}
 	begin, cancel := context.WithTimeout(ctx, c.Timeout)

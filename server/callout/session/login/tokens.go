@@ -49,6 +49,11 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	if !s.cfg.UserInfo {
 		return e, nil
 	}
+	release, err := s.mayExchange()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if err != nil {
 		return nil, err
