@@ -97,6 +97,9 @@ func newSigner(text, id string) (jose.Signer, error) {
 			options = options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
 			continue
 		}
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes the curve before the key, which names it too
+			continue
+		}
 		var err error
 		if key.Key, err = parsePrivate(block.Bytes); err != nil {
 			return nil, errClientKey
@@ -116,6 +119,9 @@ func newSigner(text, id string) (jose.Signer, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, options)
 	if err != nil {
 		return nil, errClientKey
+	}
+	if _, err := signer.Sign([]byte("{}")); err != nil {
+		return nil, fmt.Errorf("the key cannot sign with %s: it is too short for that, or of another curve", algorithm)
 	}
 	return signer, nil
 }

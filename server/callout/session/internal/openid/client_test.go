@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -210,4 +211,40 @@ func FuzzParseKeys(f *testing.F) {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
 	})
+}
+
+// Keys that could not sign are found when the configuration is read; keys as OpenSSL writes them are taken.
+func TestClientKeys(t *testing.T) {
+	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve, err := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	openssl := append(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...)
+	if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(openssl)}); err != nil {
+		t.Errorf("with EC PARAMETERS: %v", err)
+	}
+	other, err := json.Marshal(jose.JSONWebKey{Key: ec, Algorithm: "ES384"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	short, err := rsa.GenerateKey(rand.Reader, 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GODEBUG", "")
+	for name, key := range map[string][]byte{
+		"ES384 with P-256": other,
+		"RSA, 512 bits":    pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(short)}),
+		"EC PARAMETERS":    pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}),
+	} {
+		if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(key)}); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
 }
