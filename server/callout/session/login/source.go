@@ -99,7 +99,11 @@ func (s *source) Able() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
 	}
-	return s.kv.Able()
+	err := s.kv.Able()
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("%w; %s-index is needed too, and both are made again if the user of the handler may make them", err, s.cfg.Bucket)
+	}
+	return err
 }
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
