@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"stamp/server/callout/limited"
 	"stamp/server/conf"
 )
 
@@ -113,7 +114,7 @@ func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)
 // dialing is an attempt to connect, and what becomes of the connection.
 type dialing struct {
 	log     *slog.Logger
-	limited limitedLog
+	limited *limited.Log
 	failed  func(error)
 	back    func()
 	refused chan error // the server refused the login before there was a connection
@@ -123,7 +124,7 @@ type dialing struct {
 }
 
 func newDialing(log *slog.Logger, failed func(error)) *dialing {
-	return &dialing{log: log, limited: limitedLog{log: log}, failed: failed, refused: make(chan error, 1)}
+	return &dialing{log: log, limited: limited.New(log), failed: failed, refused: make(chan error, 1)}
 }
 
 // refusedLogin is how often a login is refused until that is taken for an answer.
@@ -196,7 +197,7 @@ func (d *dialing) trouble(sub *nats.Subscription, err error) {
 	if sub != nil {
 		attributes = append(attributes, "subject", sub.Subject)
 	}
-	d.limited.error("NATS", "NATS", attributes...)
+	d.limited.Error("NATS", "NATS", attributes...)
 }
 
 // wait waits until nc is connected.

@@ -95,7 +95,7 @@ func (m *member) watch() {
 				return
 			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
-				m.h.logged.error("group", "cannot join the queue group", "error", err)
+				m.h.logged.Error("group", "cannot join the queue group", "error", err)
 			}
 		})
 		select {

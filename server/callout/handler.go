@@ -15,6 +15,7 @@ import (
 
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
+	"stamp/server/callout/limited"
 	"stamp/server/callout/session"
 )
 
@@ -45,7 +46,7 @@ type Options struct {
 type Handler struct {
 	cfg     *Config
 	log     *slog.Logger
-	logged  *limitedLog // for what somebody else can cause, as often as they like
+	logged  *limited.Log // for what somebody else can cause, as often as they like
 	sources []*session.Lookup
 	metrics *handlerMetrics
 	prober  atomic.Pointer[prober]
@@ -70,7 +71,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, logged: &limitedLog{log: o.Log}, renew: o.Renew, away: o.Disconnect, replaces: o.Replaces, gathering: o.Gathering}
+	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, away: o.Disconnect, replaces: o.Replaces, gathering: o.Gathering}
 	env := session.Env{
 		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,
 		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,

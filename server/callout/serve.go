@@ -127,7 +127,7 @@ func (s *subscription) arrive(m *nats.Msg) {
 	}
 	s.waiting.Add(-a.size())
 	s.h.metrics.overloaded.Inc()
-	s.h.logged.warn("overload", "callouts are dropped, because too many wait")
+	s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
 }
 
 func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
@@ -150,7 +150,7 @@ func (h *Handler) guard(do func()) {
 // fault counts and logs a fault of ours, by its place alone: what a panic says may hold a credential.
 func (h *Handler) fault(err error) {
 	h.metrics.panics.Inc()
-	h.logged.error("fault", "fault in the handler", "error", err)
+	h.logged.Error("fault", "fault in the handler", "error", err)
 }
 
 var errOverloaded = errors.New("overloaded: too many callouts wait")
@@ -187,7 +187,7 @@ func (s *subscription) answer(a *arrival) {
 			h.metrics.renewals.Inc()
 			h.metrics.unanswered.Inc()
 		}
-		h.logged.error("issuer", "callout refused", "server", r.ServerName, "renewal", r.Renewal, "error", err)
+		h.logged.Error("issuer", "callout refused", "server", r.ServerName, "renewal", r.Renewal, "error", err)
 		h.respond(a, r, "", err)
 		return
 	}
@@ -272,7 +272,7 @@ func (h *Handler) respond(a *arrival, r *request, token string, refusal error) {
 	}
 	if err != nil {
 		h.metrics.failed.Inc()
-		h.logged.error("failed", "cannot answer a callout", "error", err)
+		h.logged.Error("failed", "cannot answer a callout", "error", err)
 	}
 }
 
@@ -313,7 +313,7 @@ func (h *Handler) turnAway(r *request, refusal error) {
 // malformed counts and logs a request that gets no answer.
 func (h *Handler) malformed(err error) {
 	h.metrics.malformed.Inc()
-	h.logged.warn(reasonOf(err), "callout refused without an answer", "error", err)
+	h.logged.Warn(reasonOf(err), "callout refused without an answer", "error", err)
 }
 
 func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {

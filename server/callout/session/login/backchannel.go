@@ -72,11 +72,11 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 	var invalid openid.Invalid
 	switch {
 	case errors.As(err, &invalid):
-		s.env.Log.Warn("logout token refused", "source", s.cfg.Name, "reason", err.Error())
+		s.logged.Warn("logout refused", "logout token refused", "source", s.cfg.Name, "reason", err.Error())
 		fail(w, http.StatusBadRequest, "logout token refused")
 		return
 	case err != nil:
-		s.env.Log.Error("logout token cannot be checked", "source", s.cfg.Name, "reason", err.Error())
+		s.logged.Error("logout unchecked", "logout token cannot be checked", "source", s.cfg.Name, "reason", err.Error())
 		fail(w, http.StatusServiceUnavailable, "the provider's keys cannot be read; please try again")
 		return
 	}
@@ -119,7 +119,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 		return err
 	}
 	if done {
-		s.env.Log.Info("logout token was carried out before", "source", s.cfg.Name)
+		s.logged.Info("logout again", "logout token was carried out before", "source", s.cfg.Name)
 		return nil
 	}
 	n, err := store.endNamed(ctx, t)

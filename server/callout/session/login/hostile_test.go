@@ -723,7 +723,7 @@ func TestPanicInAPage(t *testing.T) {
 	b := newBrowser(t, s)
 	b.logIn()
 	// No page panics by itself, as far as is known: what the claims of an entry are is only asked for here.
-	broken := &source{cfg: s.cfg, env: s.env}
+	broken := &source{cfg: s.cfg, env: s.env, logged: s.logged}
 	w := httptest.NewRecorder()
 	broken.pages().ServeHTTP(w, httptest.NewRequest(http.MethodGet, s.cfg.path("/callback")+"?state=x", nil))
 	if w.Code != http.StatusInternalServerError || !strings.Contains(s.text(), "fault in the session source") || !strings.Contains(s.text(), "flow.go:") {

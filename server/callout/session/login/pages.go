@@ -54,7 +54,7 @@ func (s *source) pages() http.Handler {
 // credential: net/http would log that.
 func (s *source) recovered(w http.ResponseWriter) {
 	if p := recover(); p != nil {
-		s.env.Log.Error("login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
+		s.logged.Error("fault", "login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
 		fail(w, http.StatusInternalServerError, "fault in the login pages")
 	}
 }
@@ -134,6 +134,6 @@ func (s *source) current(r *http.Request) (key string, ok bool) {
 
 // broken is for faults of ours, or of the store.
 func (s *source) broken(w http.ResponseWriter, what string, err error) {
-	s.env.Log.Error("login pages", "source", s.cfg.Name, "page", what, "error", err)
+	s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
 	fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
 }

@@ -13,7 +13,7 @@ import (
 	"stamp/server/conf"
 )
 
-// exchanges is how many codes are exchanged at once: whoever opens pages must not take all connections
+// exchanges is how many requests for logins are under way at once: whoever opens pages must not take all connections
 // to the provider, which refreshes need.
 const exchanges = 24
 
@@ -22,28 +22,34 @@ var (
 	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
 )
 
-// exchange gets the tokens of a login.
-func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
+// mayExchange gives a login the right to one request to the provider, until release is called.
+func (s *source) mayExchange() (release func(), err error) {
 	select {
 	case s.exchanging <- struct{}{}:
+		return func() { <-s.exchanging }, nil
 	default:
 		return nil, errBusy
 	}
-	defer func() { <-s.exchanging }()
-	// While the token endpoint does not answer, one request at a time goes to see whether it does again.
-	if ok, _ := s.gate.Enter(); !ok {
+}
+
+// exchange gets the tokens of a login.
+func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
+	release, err := s.mayExchange()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	// While the token endpoint cannot be reached, one request at a time goes to see whether it can be again. What it
+	// answers is about this code, which anybody may have made up.
+	if ok, _ := s.codes.Enter(); !ok {
 		return nil, errNoProvider
 	}
-	defer s.gate.GiveUp() // where it is left otherwise than by Leave
+	defer s.codes.GiveUp() // where it is left otherwise than by Leave
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
-	s.report(s.gate.Leave(err))(err)
-	var away *openid.Unavailable
-	if errors.As(err, &away) {
-		err = fmt.Errorf("%w: %w", errNoProvider, err)
-	}
+	s.codes.Leave("", err)
 	return tokens, err
 }
 
@@ -108,6 +114,6 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 
 // away answers for a page that needs the provider.
 func (s *source) away(w http.ResponseWriter, err error) {
-	s.env.Log.Warn("login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
+	s.logged.Warn("provider", "login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
 	failLogin(w, http.StatusBadGateway, "The login service cannot be reached.")
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
@@ -19,6 +20,8 @@ const (
 	retryRefresh = 5 * time.Second
 	maxRetry     = 5 * time.Minute
 	atOnce       = 16
+	// refreshPause is the least between two refreshes of a session, however short its tokens live.
+	refreshPause = 3 * time.Second
 	// storeTime is how long it is tried to store what the provider answered.
 	storeTime = 15 * time.Second
 )
@@ -34,20 +37,43 @@ func retryIn(failures int) time.Duration {
 func (s *source) refreshAll(ctx context.Context) {
 	turns := make(chan struct{}, atOnce)
 	for ctx.Err() == nil {
-		store, err := s.opened(ctx)
-		var watcher jetstream.KeyWatcher
-		if err == nil {
-			watcher, err = store.sessions.WatchAll(ctx)
-		}
-		if err == nil {
-			s.follow(ctx, store, watcher, turns)
-			_ = watcher.Stop() // it may have ended
-		}
+		s.refreshRound(ctx, turns)
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// refreshRound follows the buckets until one is made anew, or the watch ends.
+func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	store, err := s.opened(ctx)
+	if err != nil {
+		return
+	}
+	var streams [2]streamState
+	for i, name := range store.buckets() { // before the watch: what becomes another one from here on is noticed
+		streams[i], err = s.stateOf(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			s.lookAfter(ctx, store, streams)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+	watcher, err := store.sessions.WatchAll(ctx)
+	if err != nil {
+		return
+	}
+	defer func() { _ = watcher.Stop() }() // it may have ended
+	s.work.Go(func() {
+		defer cancel()
+		s.lookAfter(ctx, store, streams)
+	})
+	s.follow(ctx, store, watcher, turns)
 }
 
 // refreshDue is a session whose tokens are to be refreshed: those that end at that time.
@@ -91,7 +117,8 @@ func (t *timers) stop() {
 // retry is a refresh that is to be tried again; a wait of 0: it is not.
 type retry struct {
 	refreshDue
-	wait time.Duration
+	wait     time.Duration
+	unstored *unstored // the provider has answered: this is to be stored before
 }
 
 // follow keeps a timer for each session, until the watcher ends.
@@ -135,6 +162,9 @@ func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, do
 	}
 	next := s.refresh(ctx, store, d)
 	<-turns
+	if next.unstored != nil {
+		next = s.storeLater(store, next)
+	}
 	if next.wait == 0 {
 		return
 	}
@@ -152,25 +182,34 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	}
 	e, err := store.decode(update.Key(), update.Value())
 	if err != nil {
-		s.env.Log.Error("session cannot be refreshed", "source", s.cfg.Name, "error", err)
+		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return 0, 0, false
 	}
 	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	left := time.Until(time.Unix(e.accessEnds(), 0))
-	before := s.cfg.RefreshBefore
-	if before >= left {
-		before = left / 2
-	}
-	wait = left - before - rand.N(max(before, 0)/4+time.Millisecond)
+	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore)
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
+}
+
+// dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before
+// half of that time.
+func dueBefore(left, before time.Duration) time.Duration {
+	left = max(left, 0)
+	wait := left - before - rand.N(before/4+time.Millisecond)
+	if half := left / 2; wait < half {
+		return half + rand.N(left/8+time.Millisecond)
+	}
+	return wait
 }
 
 // refresh refreshes the tokens of a session, and tells when to try again. What was begun before ctx ends
 // is finished after it.
 func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next retry) {
-	later := retry{d, retryRefresh}
+	later := retry{refreshDue: d, wait: retryRefresh}
+	if _, waits := s.unstored.Load(d.key); waits {
+		return later // the refresh token that is stored was used
+	}
 	// This may be inside the server, which a fault in reading an answer must not end.
 	defer func() {
 		if recover() != nil {
@@ -178,11 +217,11 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		}
 	}()
 	if wait := s.gate.Wait(); wait > 0 {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	// What the provider answers cannot be judged without its keys, and a refresh token may be good once.
 	if wait := s.provider.Ready(ctx); wait > 0 {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -191,7 +230,11 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return later // what the other one writes comes before
 	}
 	last := atLeast
-	defer func() { s.release(store, d.key, last) }()
+	defer func() {
+		if next.unstored == nil {
+			s.release(store, d.key, last)
+		}
+	}()
 	e, revision, err := store.get(begin, d.key)
 	if errors.Is(err, errGone) {
 		return retry{}
@@ -205,7 +248,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	}
 	ok, wait := s.gate.Enter()
 	if !ok {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: wait}
 	}
 	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	if ctx.Err() != nil {
@@ -230,7 +273,7 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
-	s.report(s.gate.Leave(err))(err)
+	s.report(s.gate.Leave(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
 		return s.endRefused(store, d, err), revision
@@ -302,16 +345,25 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 }
 
 // keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
-// revision then. Without an answer those of before stay.
+// revision then. Without an answer those of before stay; an endpoint that answers nobody is left out for a while, and
+// the end of the source does not wait for it.
 func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) uint64 {
 	if !s.cfg.UserInfo {
 		return revision
 	}
-	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+	if ok, _ := s.info.Enter(); !ok {
+		return revision
+	}
+	defer s.info.GiveUp() // where it is left otherwise than by Leave
+	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
+	if s.running.Err() != nil {
+		return revision
+	}
+	s.info.Leave(key, err)
 	if err != nil {
-		s.env.Log.Warn("claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
 	signed := map[string]any{}
@@ -325,21 +377,23 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	e.Claims = claims
 	next, err := s.save(store, key, e, revision)
 	if err != nil {
-		s.env.Log.Warn("claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
+		s.logged.Warn("userinfo store", "claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
 		return revision
 	}
 	return next
 }
 
 // save writes an entry, and returns its new revision. It tries again for a while, because what the provider
-// has answered cannot be had again. errGone: a logout in between has won, and the entry is not made again.
+// has answered cannot be had again; then the error is an *unstored. errGone: a logout in between has won, and the
+// entry is not made again.
 func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
+	pause := storePause
 	for {
 		next, err := store.update(ctx, key, e, revision)
-		if err == nil {
-			return next, nil
+		if err == nil || errors.Is(err, nats.ErrMaxPayload) {
+			return next, err
 		}
 		// The write that got no answer may have been the one.
 		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
@@ -352,40 +406,81 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		}
 		select {
 		case <-ctx.Done():
-			return revision, err
-		case <-time.After(storePause):
+			return revision, &unstored{err, e, revision}
+		case <-time.After(pause):
+			pause = min(2*pause, maxStorePause)
 		}
 	}
 }
 
-// storePause is between two tries to store an entry.
-const storePause = 100 * time.Millisecond
+// Pauses between two tries to store an entry: the first one, and the longest.
+const (
+	storePause    = 100 * time.Millisecond
+	maxStorePause = 2 * time.Second
+)
 
-// endRefused ends a session that the provider does not go on with.
-func (s *source) endRefused(store *store, d refreshDue, why error) retry {
-	s.metrics.refreshFailures.Inc()
-	s.env.Log.Info("session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
-	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
-	defer cancel()
-	if store.end(ctx, d.key) != nil {
-		return retry{d, retryRefresh}
+// unstored is the error of an entry that could not be stored yet.
+type unstored struct {
+	cause    error
+	entry    *entry
+	revision uint64 // that it is to follow
+}
+
+func (u *unstored) Error() string { return u.cause.Error() }
+func (u *unstored) Unwrap() error { return u.cause }
+
+// storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
+// bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
+// the session from being refreshed with what is stored of it.
+func (s *source) storeLater(store *store, r retry) retry {
+	u := r.unstored
+	s.unstored.Store(r.key, nil)
+	defer s.unstored.Delete(r.key)
+	s.logged.Warn("unstored", "refreshed tokens cannot be stored, trying again", "source", s.cfg.Name, "error", u.cause)
+	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
+		revision, err := s.save(store, r.key, u.entry, u.revision)
+		if again := (*unstored)(nil); errors.As(err, &again) {
+			continue
+		}
+		s.release(store, r.key, revision)
+		if err != nil {
+			return s.failedRefresh(r.refreshDue, err)
+		}
+		s.metrics.refreshes.Inc()
+		return retry{}
 	}
 	return retry{}
 }
 
-// failedRefresh tells when to try again. While the provider is away, that is within seconds of its
-// return; an answer that is about this session is asked for less and less often.
+// endRefused ends a session that the provider does not go on with.
+func (s *source) endRefused(store *store, d refreshDue, why error) retry {
+	s.metrics.refreshFailures.Inc()
+	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
+	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
+	defer cancel()
+	if store.end(ctx, d.key) != nil {
+		return retry{refreshDue: d, wait: retryRefresh}
+	}
+	return retry{}
+}
+
+// failedRefresh tells when to try again. While the provider is away for all, that is within seconds of its
+// return; an answer that is about this session is asked for less and less often, and not before the time
+// that the provider wishes.
 func (s *source) failedRefresh(d refreshDue, err error) retry {
 	if errors.Is(err, errGone) {
 		return retry{}
 	}
 	s.metrics.refreshFailures.Inc()
+	if u := (*unstored)(nil); errors.As(err, &u) {
+		return retry{refreshDue: d, unstored: u}
+	}
 	if wait := s.gate.Wait(); wait > 0 {
-		return retry{d, wait}
+		return retry{refreshDue: d, wait: max(wait, openid.RetryAfter(err))}
 	}
 	d.failures++
-	s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
-	return retry{d, retryIn(d.failures)}
+	s.logged.Warn("refresh", "tokens of a session are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+	return retry{refreshDue: d, wait: max(retryIn(d.failures), openid.RetryAfter(err))}
 }
 
 // report logs once when refreshes begin to fail for all sessions, and once when they succeed again.
@@ -393,9 +488,9 @@ func (s *source) report(closed, opened bool) func(error) {
 	return func(err error) {
 		switch {
 		case closed:
-			s.env.Log.Warn("tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
+			s.logged.Warn("refreshes", "tokens are not refreshed, trying again", "source", s.cfg.Name, "reason", err.Error())
 		case opened:
-			s.env.Log.Info("tokens are refreshed again", "source", s.cfg.Name)
+			s.logged.Info("refreshed again", "tokens are refreshed again", "source", s.cfg.Name)
 		}
 	}
 }

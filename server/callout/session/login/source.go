@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/singleflight"
 
+	"stamp/server/callout/limited"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/kv"
@@ -25,12 +26,20 @@ type source struct {
 	metrics  *counters
 	provider *openid.Provider
 
+	logged *limited.Log // for what somebody else can cause, as often as they like
+
 	gate       openid.Gate        // in front of refreshes
+	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
+	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
 	exchanging chan struct{}      // a place in it is the right to exchange a code
 	loggingOut singleflight.Group // by the id of a logout token
 
-	stop context.CancelFunc // ends what can be begun again
-	work sync.WaitGroup
+	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
+
+	// running ends with stop: with it what can be begun again, or left out.
+	running context.Context
+	stop    context.CancelFunc
+	work    sync.WaitGroup
 	// finishing ends later than that: with it what must not be given up half-way is done.
 	finishing context.Context
 	abandon   context.CancelFunc
@@ -57,7 +66,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
-		cfg: c, env: env, js: js, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
 		exchanging: make(chan struct{}, exchanges),
 	}
 	begin, cancel := context.WithTimeout(ctx, c.Timeout)
@@ -90,7 +99,11 @@ func (s *source) Able() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
 	}
-	return s.kv.Able()
+	err := s.kv.Able()
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("%w; %s-index is needed too, and both are made again if the user of the handler may make them", err, s.cfg.Bucket)
+	}
+	return err
 }
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
@@ -179,11 +192,11 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	switch {
 	case errors.Is(err, errTicketKey):
 		s.metrics.wrongKeys.Inc()
-		s.env.Log.Warn("a ticket comes without its key", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host, "nonce", r.Credential.Nonce != "")
+		s.logged.Warn("ticket key", "a ticket comes without its key", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host, "nonce", r.Credential.Nonce != "")
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case errors.Is(err, errTicketUsed):
 		s.metrics.replays.Inc()
-		s.env.Log.Warn("a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
+		s.logged.Warn("ticket replayed", "a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)

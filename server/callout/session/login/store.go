@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
@@ -75,6 +76,9 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 	s.index, err = openBucket(ctx, js, c.Bucket+"-index", c.Lifetime+time.Hour)
 	return s, err
 }
+
+// buckets are the names of those that the store is in.
+func (s *store) buckets() [2]string { return [2]string{s.sessions.Bucket(), s.index.Bucket()} }
 
 func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
 	bucket, err := js.KeyValue(ctx, name)
@@ -356,7 +360,7 @@ func plain(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse, nats.ErrMaxPayload,
 	} {
 		if errors.Is(err, known) {
 			return known

@@ -49,6 +49,11 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	if !s.cfg.UserInfo {
 		return e, nil
 	}
+	release, err := s.mayExchange()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if err != nil {
 		return nil, err
@@ -72,7 +77,7 @@ func (s *source) verify(ctx context.Context, raw string) (map[string]any, error)
 	if _, err := s.cfg.CheckTimes(t.Claims, false); err != nil {
 		return nil, err
 	}
-	return t.Claims, s.provider.Verify(ctx, t)
+	return t.Claims, s.provider.VerifyOwn(ctx, t)
 }
 
 // checkParty tells whether a token is this provider's, and for this client.
@@ -152,7 +157,7 @@ func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	case e.RefreshToken != "":
 		e.AssumedExpires = time.Now().Add(assumed).Unix()
 	}
-	e.NotBefore, e.Failures = 0, 0
+	e.NotBefore, e.Failures = time.Now().Add(refreshPause).Unix(), 0
 }
 
 // accessEnds is when the access token ends, as far as is known; 0: never. Sessions of older releases may

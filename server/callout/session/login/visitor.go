@@ -111,7 +111,7 @@ func (s *source) issue(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case notEnrolled(err):
 		s.metrics.notEnrolled.Inc()
-		s.env.Log.Warn("a ticket is refused", "source", s.cfg.Name, "reason", err)
+		s.logged.Warn("ticket refused", "a ticket is refused", "source", s.cfg.Name, "reason", err)
 		fail(w, http.StatusForbidden, "tickets are for the worker of this page")
 		return
 	case err != nil:

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -49,8 +50,14 @@ func TestRotationAndRateLimit(t *testing.T) {
 		}
 		expect(t, s, by(t, one, issuer), "unknown")
 		before = r.count()
+		time.Sleep(time.Millisecond)
 		for i := range 600 { // a minute
-			expect(t, s, by(t, newKey(t, fmt.Sprint("made-up", i)), issuer), "unknown")
+			// Only the provider's answer makes it certain that there is no such key.
+			fetched := r.count()
+			got, err := find(t, s, by(t, newKey(t, fmt.Sprint("made-up", i)), issuer))
+			if got != nil || errors.Is(err, session.ErrUnknown) != (r.count() > fetched) {
+				t.Errorf("after %d fetches: %v", r.count()-fetched, err)
+			}
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := r.count() - before; n < 1 || n > 7 {

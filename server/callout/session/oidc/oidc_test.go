@@ -169,7 +169,9 @@ func TestRefusesTokens(t *testing.T) {
 		"no subject":           token(t, jose.ES256, key, "JWT", p.claims(map[string]any{"sub": ""})),
 		"long":                 token(t, jose.ES256, key, "JWT", p.claims(map[string]any{"x": strings.Repeat("x", 20000)})),
 	} {
-		if got, err := find(t, s, text); got != nil || !errors.Is(err, session.ErrUnknown) {
+		// A key that is not there may be a new one, while it is too early to ask for the keys again.
+		mayBeNew := name == "key for encryption"
+		if got, err := find(t, s, text); got != nil || err == nil || !mayBeNew && !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -97,6 +97,9 @@ func newSigner(text, id string) (jose.Signer, error) {
 			options = options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
 			continue
 		}
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes the curve before the key, which names it too
+			continue
+		}
 		var err error
 		if key.Key, err = parsePrivate(block.Bytes); err != nil {
 			return nil, errClientKey
@@ -116,6 +119,9 @@ func newSigner(text, id string) (jose.Signer, error) {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, options)
 	if err != nil {
 		return nil, errClientKey
+	}
+	if _, err := signer.Sign([]byte("{}")); err != nil {
+		return nil, fmt.Errorf("the key cannot sign with %s: it is too short for that, or of another curve", algorithm)
 	}
 	return signer, nil
 }
@@ -235,12 +241,16 @@ type Tokens struct {
 }
 
 // Refusal is an error that the token endpoint answered (RFC 6749, section 5.2). Code is one of those that
-// are known; empty for others, which may repeat the request.
-type Refusal struct{ Code string }
+// are known; empty for others, which may repeat the request, and where something in front of the provider
+// has answered.
+type Refusal struct {
+	Code   string
+	Status int
+}
 
 func (e *Refusal) Error() string {
 	if e.Code == "" {
-		return "the provider answers with an error"
+		return "the provider answers with an error, status " + strconv.Itoa(e.Status)
 	}
 	return "the provider answers " + e.Code
 }
@@ -263,10 +273,10 @@ func GrantIsOver(err error) bool {
 	return errors.As(err, &r) && slices.Contains(overCodes, r.Code)
 }
 
-// refusesClient tells whether the error is about this client, whoever the grant is for.
-func refusesClient(err error) bool {
+// judges tells whether the error says that the provider works, and has judged the grant or the request.
+func judges(err error) bool {
 	var r *Refusal
-	return errors.As(err, &r) && slices.Contains(clientCodes, r.Code)
+	return errors.As(err, &r) && r.Code != "" && !slices.Contains(clientCodes, r.Code)
 }
 
 // Exchange gets the tokens of a login (RFC 6749, section 4.1.3).
@@ -329,7 +339,9 @@ func readTokens(answer *web.Answer) (*Tokens, error) {
 		if !slices.Contains(slices.Concat(overCodes, clientCodes, otherCodes), code) {
 			code = ""
 		}
-		return nil, &Refusal{code}
+		return nil, &Refusal{code, answer.Status}
+	case answer.Status/100 == 4:
+		return nil, &Refusal{Status: answer.Status}
 	case answer.Status/100 != 2:
 		return nil, fmt.Errorf("ask the token endpoint: %w", failed(answer))
 	case err != nil:

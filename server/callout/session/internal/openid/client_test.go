@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -125,25 +126,25 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 		return errors.As(err, &u)
 	}
 	for name, c := range map[string]struct {
-		status           int
-		body             string
-		over, away, mine bool
+		status             int
+		body               string
+		over, away, judged bool
 	}{
-		"invalid_grant":        {400, `{"error":"invalid_grant","error_description":"secret-4711"}`, true, false, false},
-		"login_required":       {400, `{"error":"login_required"}`, true, false, false},
-		"invalid_client":       {401, `{"error":"invalid_client"}`, false, false, true},
-		"an error with 200":    {200, `{"error":"invalid_grant"}`, true, false, false},
+		"invalid_grant":        {400, `{"error":"invalid_grant","error_description":"secret-4711"}`, true, false, true},
+		"login_required":       {400, `{"error":"login_required"}`, true, false, true},
+		"invalid_client":       {401, `{"error":"invalid_client"}`, false, false, false},
+		"an error with 200":    {200, `{"error":"invalid_grant"}`, true, false, true},
 		"of its own":           {400, `{"error":"secret-4711"}`, false, false, false},
 		"temporarily":          {400, `{"error":"temporarily_unavailable"}`, false, true, false},
 		"invalid_grant in 503": {503, `{"error":"invalid_grant"}`, false, true, false},
 		"429":                  {429, `{"error":"invalid_grant"}`, false, true, false},
-		"404":                  {404, `<html>secret-4711`, false, true, false},
+		"404":                  {404, `<html>secret-4711`, false, false, false},
 		"302":                  {302, ``, false, true, false},
 		"not JSON":             {200, `<html>`, false, true, false},
 		"Error":                {200, `{"Error":"invalid_grant"}`, false, false, false},
 	} {
 		_, err := readTokens(&web.Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)})
-		if GrantIsOver(err) != c.over || away(err) != c.away || refusesClient(err) != c.mine || err != nil && strings.Contains(err.Error(), "4711") {
+		if GrantIsOver(err) != c.over || away(err) != c.away || judges(err) != c.judged || err != nil && strings.Contains(err.Error(), "4711") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -210,4 +211,40 @@ func FuzzParseKeys(f *testing.F) {
 			t.Errorf("%d keys, %v", len(keys), err)
 		}
 	})
+}
+
+// Keys that could not sign are found when the configuration is read; keys as OpenSSL writes them are taken.
+func TestClientKeys(t *testing.T) {
+	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve, err := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	openssl := append(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...)
+	if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(openssl)}); err != nil {
+		t.Errorf("with EC PARAMETERS: %v", err)
+	}
+	other, err := json.Marshal(jose.JSONWebKey{Key: ec, Algorithm: "ES384"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	short, err := rsa.GenerateKey(rand.Reader, 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GODEBUG", "")
+	for name, key := range map[string][]byte{
+		"ES384 with P-256": other,
+		"RSA, 512 bits":    pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(short)}),
+		"EC PARAMETERS":    pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}),
+	} {
+		if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(key)}); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
 }

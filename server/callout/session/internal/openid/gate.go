@@ -3,17 +3,29 @@ package openid
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
+
+	"stamp/server/callout/session/internal/web"
 )
 
-// Gate is in front of requests to a token endpoint, of which there may be many: while the provider does not
-// answer, or refuses this client, one request at a time goes to see whether it does again.
+// several is how many grants in a row the provider has to answer badly before that counts as the same for
+// all: what it has against one must not keep the others from it.
+const several = 3
+
+// maxShared bounds for how long all wait because of answers, which are about one grant each. Who got
+// one waits as long as it says.
+const maxShared = 30 * time.Second
+
+// Gate is in front of requests to a token endpoint, of which there may be many: while the provider cannot be
+// reached, or answers nobody well, one request at a time goes to see whether it does again.
 type Gate struct {
 	mu       sync.Mutex
-	failures int // in a row
+	failures int // in a row, since it is closed
 	next     time.Time
-	trying   bool // a request is under way that began after a failure
+	trying   bool     // a request is under way that began after a failure
+	failed   []string // grants that were answered badly since one was answered well
 }
 
 // Enter tells whether a request may be made; Leave must follow then. If not, it tells how long to wait:
@@ -32,23 +44,48 @@ func (g *Gate) Enter() (ok bool, wait time.Duration) {
 	return true, 0
 }
 
-// Leave tells what came of a request. It returns whether the gate has just closed or opened.
-func (g *Gate) Leave(err error) (closed, opened bool) {
+// Leave tells what came of a request for a grant, which has a name; empty: it is one of which there may be
+// many made up, and what is answered to it says nothing of others. It returns whether the gate has just
+// closed or opened.
+func (g *Gate) Leave(grant string, err error) (closed, opened bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trying = false
-	var away *Unavailable
-	if refused := refusesClient(err); !refused && !errors.As(err, &away) {
-		opened, g.failures = g.failures > 0, 0
+	unreached := web.Unreached(err)
+	if err == nil || judges(err) || !unreached && grant == "" {
+		opened, g.failures, g.failed = g.failures > 0, 0, nil
 		return false, opened
 	}
 	if time.Now().Before(g.next) {
 		return false, false // one of those that were under way when the first one failed
 	}
+	if !unreached && g.failures == 0 && !g.severalFail(grant) {
+		return false, false
+	}
 	g.failures++
-	g.next = time.Now().Add(backoff(g.failures, err))
+	g.next = time.Now().Add(min(backoff(g.failures, err), maxShared))
 	return g.failures == 1, false
 }
+
+// severalFail counts a grant among those that are answered badly, and tells whether they are many.
+func (g *Gate) severalFail(grant string) bool {
+	if !slices.Contains(g.failed, grant) && len(g.failed) < several {
+		g.failed = append(g.failed, grant)
+	}
+	return len(g.failed) == several
+}
+
+// RetryAfter is how long the provider wishes that a request is not made again, of whose error this is.
+func RetryAfter(err error) time.Duration {
+	var u *Unavailable
+	if errors.As(err, &u) {
+		return u.RetryAfter
+	}
+	return 0
+}
+
+// Unreached tells whether the error is that there was no connection to the provider.
+func Unreached(err error) bool { return web.Unreached(err) }
 
 // GiveUp lets another request try, whatever became of one: it may be called after Leave.
 func (g *Gate) GiveUp() {

@@ -28,9 +28,26 @@ type Key struct {
 	Issuer string
 }
 
+// tooEarly is the error of a token with a key that was not among the provider's when they were last asked for, which
+// is too short a time ago to ask again: it may be a new one.
+type tooEarly struct {
+	*Unavailable
+	until time.Time
+}
+
+func newTooEarly(until time.Time) *tooEarly {
+	return &tooEarly{&Unavailable{
+		reason: errors.New("the token's key may be a new one of the provider, whose keys were asked for just now"), RetryAfter: time.Until(until),
+	}, until}
+}
+
+// Unwrap is for errors.As.
+func (e *tooEarly) Unwrap() error { return e.Unavailable }
+
 // find returns the keys that a token with that key id may be signed with; an empty id is any. None is
-// an answer too: the provider has no such key.
+// an answer too: the provider, which was asked since, has no such key.
 func (p *Provider) find(ctx context.Context, id string) ([]Key, error) {
+	began := time.Now()
 	have := p.heldKeys(id)
 	if len(have.keys) > 0 && (have.fresh || have.failing && have.usable) {
 		return have.keys, nil
@@ -47,6 +64,9 @@ func (p *Provider) find(ctx context.Context, id string) ([]Key, error) {
 		return have.keys, nil
 	case err != nil:
 		return nil, err
+	}
+	if held := p.keys.held(); held.age > time.Since(began) {
+		return nil, newTooEarly(held.next)
 	}
 	return nil, nil
 }

@@ -253,7 +253,7 @@ func (p *Provider) UserInfo(ctx context.Context, accessToken, subject string) (m
 	}
 	// It may be another person's (section 5.3.2).
 	if claims["sub"] != subject {
-		return nil, unavailable("get userinfo: the answer is another person's")
+		return nil, errors.New("get userinfo: the answer is another person's")
 	}
 	return claims, nil
 }

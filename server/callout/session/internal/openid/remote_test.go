@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/web"
 )
 
 func TestRetryAfter(t *testing.T) {
@@ -93,9 +95,10 @@ func TestRemoteThatHangs(t *testing.T) {
 }
 
 func TestGate(t *testing.T) {
+	unreached := web.Clean(&net.OpError{Op: "dial", Err: errors.New("connection refused")})
+	away := &Unavailable{reason: fmt.Errorf("ask: %w", unreached)}
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		away := &Unavailable{reason: errors.New("x")}
 		for range 16 {
 			if ok, _ := g.Enter(); !ok {
 				t.Fatal("closed without a failure")
@@ -103,7 +106,7 @@ func TestGate(t *testing.T) {
 		}
 		lines := 0
 		for range 16 {
-			if closed, _ := g.Leave(away); closed {
+			if closed, _ := g.Leave("a", away); closed {
 				lines++
 			}
 		}
@@ -114,7 +117,7 @@ func TestGate(t *testing.T) {
 		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
 			if ok, wait := g.Enter(); ok {
 				asked++
-				g.Leave(away)
+				g.Leave("a", away)
 			} else if wait <= 0 || wait > 2*lastRetry {
 				t.Fatalf("waits %s", wait)
 			}
@@ -129,16 +132,55 @@ func TestGate(t *testing.T) {
 		if ok, _ := g.Enter(); ok {
 			t.Error("two ask at once")
 		}
-		if _, opened := g.Leave(&Refusal{"invalid_grant"}); !opened {
+		if _, opened := g.Leave("a", &Refusal{Code: "invalid_grant"}); !opened {
 			t.Error("an answer about one person does not open it")
 		}
 		if ok, _ := g.Enter(); !ok || g.Wait() != 0 {
 			t.Error("closed after an answer")
 		}
-		if closed, _ := g.Leave(&Refusal{"invalid_client"}); !closed {
-			t.Error("open for a client that is refused")
-		}
 	})
+}
+
+// What is answered badly to one grant, however often, keeps no other waiting; what is to several in a row does,
+// but not for longer than is bearable if it is about them all the same.
+func TestGateCountsGrants(t *testing.T) {
+	for name, err := range map[string]error{
+		"status 500":          failed(&web.Answer{Status: 500}),
+		"429 and Retry-After": failed(&web.Answer{Status: 429, Header: http.Header{"Retry-After": {"300"}}}),
+		"403 of a firewall":   &Refusal{Status: 403},
+		"unauthorized_client": &Refusal{Code: "unauthorized_client"},
+		"time-out":            &Unavailable{reason: context.DeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var g Gate
+			for range 100 {
+				if closed, _ := g.Leave("a", err); closed {
+					t.Fatalf("%s: closed by one grant", name)
+				}
+				if closed, _ := g.Leave("", err); closed {
+					t.Fatalf("%s: closed by a made-up grant", name)
+				}
+			}
+			g.Leave("a", err)
+			g.Leave("b", err)
+			g.Leave("d", nil)
+			for i, grant := range []string{"a", "b", "a", "c"} {
+				if closed, _ := g.Leave(grant, err); closed != (i == 3) {
+					t.Errorf("%s: after %d: closed %t", name, i, closed)
+				}
+			}
+			if wait := g.Wait(); wait <= 0 || wait > maxShared+firstRetry {
+				t.Errorf("%s: all wait %s", name, wait)
+			}
+			time.Sleep(maxShared)
+			if ok, _ := g.Enter(); !ok {
+				t.Errorf("%s: nobody may ask", name)
+			}
+			if _, opened := g.Leave("d", nil); !opened {
+				t.Errorf("%s: closed after a success", name)
+			}
+		})
+	}
 }
 
 func TestRemoteSurvivesAPanic(t *testing.T) {

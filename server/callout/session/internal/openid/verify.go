@@ -2,6 +2,7 @@ package openid
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -90,6 +91,28 @@ func (p *Provider) Verify(ctx context.Context, t *Token) error {
 	}
 	return errSignature
 }
+
+// VerifyOwn is Verify for a token that the provider itself has just given: as it cannot be had again, it waits until
+// the keys may be asked for again.
+func (p *Provider) VerifyOwn(ctx context.Context, t *Token) error {
+	for try := 1; ; try++ {
+		err := p.Verify(ctx, t)
+		var early *tooEarly
+		if try == maxTries || !errors.As(err, &early) {
+			return err
+		}
+		timer := time.NewTimer(time.Until(early.until))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// maxTries bounds VerifyOwn, where others have the keys asked for again and again before it does.
+const maxTries = 3
 
 // signsFor tells whether a key may sign tokens with the issuer of these claims. Entra's key sets have
 // keys for all tenants, and keys for one.

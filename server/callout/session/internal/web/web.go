@@ -33,6 +33,10 @@ const MaxBody = 64 << 10
 // maxHeader is how long an answer's header may be, in bytes.
 const maxHeader = 64 << 10
 
+// silence is how long a connection of HTTP/2 may say nothing while an answer is waited for, before it is
+// pinged, and how long the answer to that may take.
+const silence = 3 * time.Second
+
 // Client asks one server.
 type Client struct{ http *http.Client }
 
@@ -47,6 +51,8 @@ func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Clien
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
 		MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 		TLSClientConfig: t.Config(n, faults),
+		// All requests may share one connection of HTTP/2, and would wait for ever for one that is dead.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: 2 * silence},
 	}
 	return &Client{&http.Client{
 		Transport: limited{transport},
@@ -139,6 +145,18 @@ func (c *Client) Do(r *http.Request) (*Answer, error) {
 	return &Answer{answer.StatusCode, answer.Header, body}, nil
 }
 
+// unreached is the error of a request that was not sent, for want of a connection.
+type unreached struct{ error }
+
+func (e *unreached) Unwrap() error { return e.error }
+
+// Unreached tells whether there was no connection to the server: that has nothing to do with the request.
+// One that gets no answer in time may be the only one.
+func Unreached(err error) bool {
+	var u *unreached
+	return errors.As(err, &u)
+}
+
 // Clean returns what is safe to show of an error of net/http: its kind, not
 // the URL that it is about.
 func Clean(err error) error {
@@ -154,9 +172,11 @@ func Clean(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &cert):
-		return errors.New("certificate of the server is not valid for us")
+		return &unreached{errors.New("certificate of the server is not valid for us")}
 	case errors.As(err, &dns):
-		return errors.New("name of the server cannot be resolved")
+		return &unreached{errors.New("name of the server cannot be resolved")}
+	case errors.As(err, &op) && op.Op == "dial":
+		return &unreached{fmt.Errorf("%s: %w", op.Op, op.Err)}
 	case errors.As(err, &op):
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
 	}

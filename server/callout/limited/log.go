@@ -1,4 +1,5 @@
-package callout
+// Package limited writes log lines about what somebody else can cause, as often as they like.
+package limited
 
 import (
 	"context"
@@ -7,19 +8,22 @@ import (
 	"time"
 )
 
-// Lines about what somebody else can cause, as often as they like: of each kind logBurst in logEvery.
+// Of each kind of lines, burst are written in a period.
 const (
-	logBurst = 5
-	logEvery = 10 * time.Second
+	burst  = 5
+	period = 10 * time.Second
 )
 
-// limitedLog writes such lines. The number of those that were left out is in the next one.
-type limitedLog struct {
+// Log writes such lines. The number of those that were left out is in the next one.
+type Log struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
 	kinds map[string]*logged // of the code, and so bounded
 }
+
+// New returns one that writes to a log.
+func New(log *slog.Logger) *Log { return &Log{log: log} }
 
 // logged is what was written of one kind.
 type logged struct {
@@ -27,15 +31,22 @@ type logged struct {
 	lines, leftOut int
 }
 
-func (l *limitedLog) warn(kind, text string, attributes ...any) {
+// Warn writes a warning of a kind.
+func (l *Log) Warn(kind, text string, attributes ...any) {
 	l.write(slog.LevelWarn, kind, text, attributes)
 }
 
-func (l *limitedLog) error(kind, text string, attributes ...any) {
+// Error writes an error of a kind.
+func (l *Log) Error(kind, text string, attributes ...any) {
 	l.write(slog.LevelError, kind, text, attributes)
 }
 
-func (l *limitedLog) write(level slog.Level, kind, text string, attributes []any) {
+// Info writes information of a kind.
+func (l *Log) Info(kind, text string, attributes ...any) {
+	l.write(slog.LevelInfo, kind, text, attributes)
+}
+
+func (l *Log) write(level slog.Level, kind, text string, attributes []any) {
 	leftOut, ok := l.allow(kind, time.Now())
 	if !ok {
 		return
@@ -47,7 +58,7 @@ func (l *limitedLog) write(level slog.Level, kind, text string, attributes []any
 }
 
 // allow tells whether a line may be written now, and how many were left out before it.
-func (l *limitedLog) allow(kind string, now time.Time) (leftOut int, ok bool) {
+func (l *Log) allow(kind string, now time.Time) (leftOut int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.kinds == nil {
@@ -58,10 +69,10 @@ func (l *limitedLog) allow(kind string, now time.Time) (leftOut int, ok bool) {
 		k = &logged{since: now}
 		l.kinds[kind] = k
 	}
-	if now.Sub(k.since) >= logEvery {
+	if now.Sub(k.since) >= period {
 		k.since, k.lines = now, 0
 	}
-	if k.lines == logBurst {
+	if k.lines == burst {
 		k.leftOut++
 		return 0, false
 	}
