@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,55 @@ func TestUnreadAnswersGiveWay(t *testing.T) {
 	defer c.mu.Unlock()
 	if len(c.known) > 2 {
 		t.Errorf("%d connections", len(c.known))
+	}
+}
+
+// A login that was begun at one provider is ended at no other, though the sources share their key and the host its
+// cookies: neither is its state known there, nor its ticket.
+func TestMixUp(t *testing.T) {
+	nc, key := startServer(t), newKey()
+	evil := startSite(t, newProvider(t), nc, key, "name: evil, cookie_name: a, ticket: 10s")
+	honest := startSite(t, newProvider(t), nc, key, "name: honest, cookie_name: b, ticket: 10s")
+	b := newBrowser(t, evil)
+	state, err := url.Parse(b.begin("/login?to=/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.site = honest
+	b.ask("GET", "/callback?code=x&"+url.Values{"state": state.Query()["state"]}.Encode(), "")
+	if !strings.Contains(honest.text(), "no login of ours was begun with that state") {
+		t.Error("the state of another source is taken")
+	}
+	ticket, err := evil.cfg.own.newTicket(hashed("x"), "", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := honest.cfg.own.openTicket(ticket); ok {
+		t.Error("the ticket of another source is taken")
+	}
+}
+
+// RFC 9207: an answer that says which provider it is of is that provider's.
+func TestIssuerOfAnAnswer(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	for _, iss := range []string{"https://evil.test", s.provider.URL + "&iss=https://evil.test"} {
+		if status, _, header := b.ask("GET", b.begin("/login?to=/x")+"&iss="+iss, ""); status != http.StatusBadRequest || b.cookie() != "" || header.Get("Location") != "" {
+			t.Errorf("iss=%s: %d", iss, status)
+		}
+	}
+	if n := s.provider.count("/token"); n != 0 {
+		t.Errorf("%d codes are shown to the provider", n)
+	}
+	if status, _, _ := b.ask("GET", b.begin("/login?to=/x")+"&iss="+s.provider.URL, ""); status != http.StatusSeeOther || b.cookie() == "" {
+		t.Errorf("its own iss: %d", status)
+	}
+	tenants := &Config{}
+	tenants.Issuer = "https://login.test/{tenantid}/v2.0"
+	for iss, want := range map[string]bool{"https://login.test/a/v2.0": true, "https://login.test//v2.0": false, "https://evil.test/a/v2.0": false} {
+		if tenants.isIssuer(iss) != want {
+			t.Errorf("%s: %t", iss, !want)
+		}
 	}
 }
 

@@ -64,7 +64,8 @@ type Config struct {
 	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
 	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
 
-	keys       keyring
+	keys       keyring    // of entries
+	own        sourceKeys // of the rest
 	listenTLS  *tls.Config
 	public     *url.URL
 	bucket     *kv.Config
@@ -109,6 +110,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
 	cfg.keys = parseKeys(n, cfg.Key, faults)
+	cfg.own = cfg.keys.of(cfg.Name, cfg.Issuer, cfg.ClientID)
 	if !n.Has("key") {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}

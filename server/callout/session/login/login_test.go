@@ -582,7 +582,7 @@ func TestTickets(t *testing.T) {
 		t.Errorf("%d connections with one ticket", won)
 	}
 	// It expires, and ends with its session.
-	expired, err := s.cfg.keys.newTicket(hashed(b.cookie()), "", -time.Second)
+	expired, err := s.cfg.own.newTicket(hashed(b.cookie()), "", -time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
