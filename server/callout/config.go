@@ -16,6 +16,7 @@ import (
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/login"
 	"stamp/server/conf"
 )
 
@@ -119,6 +120,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(n.Get("sessions"), faults)
 	cfg.checkAddresses(faults)
+	cfg.checkLogins(faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -266,6 +268,34 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 		}
 		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
 	}
+}
+
+// checkLogins adds what two login sources share, and should not.
+func (c *Config) checkLogins(faults *conf.Faults) {
+	for i, source := range c.sources {
+		this, ok := source.(*login.Config)
+		if !ok {
+			continue
+		}
+		for j, before := range c.sources[:i] {
+			other, ok := before.(*login.Config)
+			if !ok {
+				continue
+			}
+			for _, clash := range this.Clashes(other, c.Account) {
+				at, theirs := placeOf(c.Sessions[i], clash.Field), placeOf(c.Sessions[j], clash.Field)
+				faults.Add(at, "%s: %s of session source %s (%s) too; each login source needs its own", clash.Field, clash.What, other.Name, theirs.Place())
+			}
+		}
+	}
+}
+
+// placeOf is a field of a block, or the block where the field is not written.
+func placeOf(block conf.Node, field string) conf.Node {
+	if n := block.Get(field); !n.IsZero() {
+		return n
+	}
+	return block
 }
 
 // checkRequest adds names of cookies and header fields that can be none.

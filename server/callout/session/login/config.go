@@ -80,6 +80,7 @@ const (
 	scopeOpenID     = "openid"
 	defaultLifetime = 12 * time.Hour
 	minRefresh      = 5 * time.Second
+	minTicket       = time.Second // pages are told whole seconds
 	maxTicket       = 5 * time.Minute
 	workerTicket    = 10 * time.Second // when the configuration says nothing
 )
@@ -162,8 +163,11 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 		{"lifetime", c.Lifetime, time.Minute, 400 * 24 * time.Hour},
 		{"refresh_before", c.RefreshBefore, minRefresh, time.Hour},
 		{"access_lifetime", c.AccessLifetime, 2 * minRefresh, 24 * time.Hour},
-		{"ticket", c.Ticket, 0, maxTicket},
+		{"ticket", c.Ticket, minTicket, maxTicket},
 	} {
+		if d.name == "ticket" && d.value == 0 {
+			continue // there are none
+		}
 		if d.value < d.min || d.value > d.max {
 			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, inWords(d.min), inWords(d.max))
 		}

@@ -73,7 +73,7 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
 		return nil, err
 	}
-	s.index, err = openBucket(ctx, js, c.Bucket+"-index", c.Lifetime+time.Hour)
+	s.index, err = openBucket(ctx, js, c.indexBucket(), c.Lifetime+time.Hour)
 	return s, err
 }
 
