@@ -9,7 +9,9 @@ package callout
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -268,6 +270,27 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 		}
 		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
 	}
+}
+
+// CheckListens adds each address of the block that the server itself listens on. taken are those, by what is there.
+func (c *Config) CheckListens(taken map[string]string) error {
+	var errs []error
+	check := func(what, at string) {
+		for _, by := range slices.Sorted(maps.Keys(taken)) {
+			if conf.SameListen(taken[by], at) {
+				errs = append(errs, fmt.Errorf("callout: %s %q is the address of the server's %s too", what, at, by))
+			}
+		}
+	}
+	if c.HTTP != "" {
+		check("http", c.HTTP)
+	}
+	for _, source := range c.sources {
+		if p, ok := source.(pages); ok {
+			check("session source "+source.Common().Name+": listen", p.ListensAt())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checkLogins adds what two login sources share, and should not.
