@@ -42,6 +42,14 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	s.Exit(t)
 	s = harness.Start(t, conf(1))
 	begun()
+	// The end of the server while the handler before a reload waits for its answer.
+	mark = s.Mark()
+	s.Reload(t, conf(2))
+	mark.WaitLog(t, "Reloaded: callout handler")
+	s.Signal(t, syscall.SIGTERM)
+	s.Exit(t)
+	s = harness.Start(t, conf(2))
+	begun()
 	if _, reused := p.counts(); reused != 0 {
 		t.Errorf("%d refresh tokens came twice", reused)
 	}

@@ -9,13 +9,16 @@ package callout
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/login"
 	"stamp/server/conf"
 )
 
@@ -123,6 +126,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.Connect.check(n.Get("connect"), faults)
 	cfg.sources = parseSources(n.Get("sessions"), faults)
 	cfg.checkAddresses(faults)
+	cfg.checkLogins(faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -270,6 +274,55 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 		}
 		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
 	}
+}
+
+// CheckListens adds each address of the block that the server itself listens on. taken are those, by what is there.
+func (c *Config) CheckListens(taken map[string]string) error {
+	var errs []error
+	check := func(what, at string) {
+		for _, by := range slices.Sorted(maps.Keys(taken)) {
+			if conf.SameListen(taken[by], at) {
+				errs = append(errs, fmt.Errorf("callout: %s %q is the address of the server's %s too", what, at, by))
+			}
+		}
+	}
+	if c.HTTP != "" {
+		check("http", c.HTTP)
+	}
+	for _, source := range c.sources {
+		if p, ok := source.(pages); ok {
+			check("session source "+source.Common().Name+": listen", p.ListensAt())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkLogins adds what two login sources share, and should not.
+func (c *Config) checkLogins(faults *conf.Faults) {
+	for i, source := range c.sources {
+		this, ok := source.(*login.Config)
+		if !ok {
+			continue
+		}
+		for j, before := range c.sources[:i] {
+			other, ok := before.(*login.Config)
+			if !ok {
+				continue
+			}
+			for _, clash := range this.Clashes(other, c.Account) {
+				at, theirs := placeOf(c.Sessions[i], clash.Field), placeOf(c.Sessions[j], clash.Field)
+				faults.Add(at, "%s: %s of session source %s (%s) too; each login source needs its own", clash.Field, clash.What, other.Name, theirs.Place())
+			}
+		}
+	}
+}
+
+// placeOf is a field of a block, or the block where the field is not written.
+func placeOf(block conf.Node, field string) conf.Node {
+	if n := block.Get(field); !n.IsZero() {
+		return n
+	}
+	return block
 }
 
 // checkRequest adds names of cookies and header fields that can be none.

@@ -15,7 +15,7 @@ import (
 func TestAddressesThatCollide(t *testing.T) {
 	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	login := func(name, listen string) string {
-		return fmt.Sprintf(`{kind: login, name: %s, listen: %q, public_url: "https://app.example/%s", issuer: "https://login.example", client_id: app, bucket: %s, key: %q}`, name, listen, name, name, key)
+		return fmt.Sprintf(`{kind: login, name: %s, listen: %q, public_url: "https://app.example/%s", issuer: "https://login.example", client_id: app, cookie_name: "__Host-%s", bucket: %s, key: %q}`, name, listen, name, name, name, key)
 	}
 	for _, c := range []struct{ text, want string }{
 		{`sessions: [` + login("one", "127.0.0.1:8090") + ", " + login("two", "127.0.0.1:8091") + `]`, ""},
@@ -24,6 +24,37 @@ func TestAddressesThatCollide(t *testing.T) {
 		{`http: "127.0.0.1:8090", sessions: [` + login("one", "127.0.0.1:8090") + `]`, "listen: the address of http too"},
 	} {
 		n, err := conf.ParseString(c.text + "\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		Parse(n, &faults)
+		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v", c.want, err)
+		}
+	}
+}
+
+// Sources of two providers that would find each other's sessions are refused before anything starts.
+func TestLoginsThatClash(t *testing.T) {
+	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	login := func(name, public, more string) string {
+		return fmt.Sprintf(`{kind: login, name: %s, listen: "%s.example:8090", public_url: %q, issuer: "https://%s.example", client_id: app, key: %q, %s}`, name, name, public, name, key, more)
+	}
+	const bucket, public, cookie = "bucket: the bucket", "public_url: the address of session source one (configuration:1:", "cookie_name: on this host the cookie"
+	for _, c := range []struct{ one, two, want string }{
+		{login("one", "https://a.example", "bucket: a"), login("two", "https://b.example", "bucket: b"), ""},
+		{login("one", "https://a.example", "bucket: a"), login("two", "https://b.example", "bucket: a"), bucket},
+		{login("one", "https://a.example", "bucket: a"), login("two", "https://b.example", `bucket: "a-index"`), bucket},
+		{login("one", "https://a.example", `bucket: "a-index"`), login("two", "https://b.example", "bucket: a"), bucket},
+		{login("one", "https://a.example", "bucket: a, account: AUTH"), login("two", "https://b.example", "bucket: a"), bucket},
+		{login("one", "https://a.example", "bucket: a, account: A"), login("two", "https://b.example", "bucket: a, account: B"), ""},
+		{login("one", "https://a.example", "bucket: a, domain: x"), login("two", "https://b.example", "bucket: a, domain: y"), ""},
+		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://A.example/x/", `bucket: b, cookie_name: "__Host-b"`), public},
+		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://a.example:8443/y", "bucket: b"), cookie},
+		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://a.example/y", `bucket: b, cookie_name: "__Host-b"`), ""},
+	} {
+		n, err := conf.ParseString("account: AUTH, sessions: [" + c.one + ", " + c.two + "]\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
 		if err != nil {
 			t.Fatal(err)
 		}

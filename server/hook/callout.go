@@ -23,11 +23,13 @@ type calloutHook struct {
 
 	serves atomic.Pointer[inside] // inside, for who cannot wait for mu
 
-	mu     sync.Mutex // held while a handler starts
-	server *natsserver.Server
-	inside *inside // nil: no handler serves
-	ops    *ops.Server
-	opsAt  string // as configured
+	mu      sync.Mutex // held while a handler starts
+	server  *natsserver.Server
+	inside  *inside        // nil: no handler serves
+	stopped bool           // the server ends, and no handler is started any more
+	ending  sync.WaitGroup // handlers that were replaced and have not ended; it grows with the lock held, until stopped
+	ops     *ops.Server
+	opsAt   string // as configured
 }
 
 // Start implements natsserver.Extension: it starts the handler inside s, when
@@ -35,7 +37,7 @@ type calloutHook struct {
 func (h *Hook) Start(s *natsserver.Server) error {
 	h.callout.mu.Lock()
 	defer h.callout.mu.Unlock()
-	h.callout.server = s
+	h.callout.server, h.callout.stopped = s, false
 	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
 		s.Warnf("The websocket reads a credential from a cookie, so a page of any origin can connect as its visitor; set websocket.allowed_origins or same_origin")
 	}
@@ -66,9 +68,14 @@ func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
 
 var errReplace = errors.New("fault while the callout handler was replaced, please report it; the previous one keeps running")
 
+var errStopped = errors.New("the server ends")
+
 func (h *Hook) replaceHandler(s *natsserver.Server) {
 	c := &h.callout
 	old, kept, err := c.replace()
+	if old != nil {
+		defer c.ending.Done()
+	}
 	if err != nil {
 		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
 		return
@@ -87,7 +94,12 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 func (c *calloutHook) replace() (old *inside, kept map[string]*nats.Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, err = c.swap()
+	if c.stopped {
+		return nil, nil, errStopped
+	}
+	if old, err = c.swap(); old != nil {
+		c.ending.Add(1)
+	}
 	return old, c.inside.connections(), err
 }
 

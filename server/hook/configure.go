@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -211,7 +213,29 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if cookieWithoutOrigin(o, cfg) {
 		errs = append(errs, errOrigin)
 	}
+	errs = append(errs, cfg.CheckListens(listens(o)))
 	return errors.Join(append(errs, cfg.CheckInside()...)...)
+}
+
+// listens are the addresses that the server listens on, by the names of their blocks.
+func listens(o *natsserver.Options) map[string]string {
+	all := map[string]string{}
+	add := func(name, host string, port int) {
+		if port > 0 {
+			all[name] = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+	}
+	if !o.DontListen {
+		add("listen", o.Host, cmp.Or(o.Port, natsserver.DEFAULT_PORT))
+	}
+	add("http", cmp.Or(o.HTTPHost, o.Host), o.HTTPPort)
+	add("https", cmp.Or(o.HTTPHost, o.Host), o.HTTPSPort)
+	add("websocket.listen", o.Websocket.Host, o.Websocket.Port)
+	add("mqtt.listen", o.MQTT.Host, o.MQTT.Port)
+	add("leafnodes.listen", o.LeafNode.Host, o.LeafNode.Port)
+	add("cluster.listen", o.Cluster.Host, o.Cluster.Port)
+	add("gateway.listen", o.Gateway.Host, o.Gateway.Port)
+	return all
 }
 
 // checkGuests refuses a no_auth_user that would take connections which the handler knows.

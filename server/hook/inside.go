@@ -28,6 +28,7 @@ type inside struct {
 	server  *natsserver.Server
 	hook    *calloutHook
 	handler *callout.Handler
+	closing sync.Once
 
 	mu    sync.Mutex
 	conns map[string]*nats.Conn // by account
@@ -203,7 +204,7 @@ func (in *inside) stop(kept map[string]*nats.Conn) {
 		if err := in.handler.Drain(ctx); err != nil {
 			in.server.Warnf("Callout handler: %v", err)
 		}
-		in.handler.Close()
+		in.close()
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -64,7 +64,8 @@ type Config struct {
 	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
 	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
 
-	keys       keyring
+	keys       keyring    // of entries
+	own        sourceKeys // of the rest
 	listenTLS  *tls.Config
 	public     *url.URL
 	bucket     *kv.Config
@@ -79,6 +80,7 @@ const (
 	scopeOpenID     = "openid"
 	defaultLifetime = 12 * time.Hour
 	minRefresh      = 5 * time.Second
+	minTicket       = time.Second // pages are told whole seconds
 	maxTicket       = 5 * time.Minute
 	workerTicket    = 10 * time.Second // when the configuration says nothing
 )
@@ -109,6 +111,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
 	cfg.keys = parseKeys(n, cfg.Key, faults)
+	cfg.own = cfg.keys.of(cfg.Name, cfg.Issuer, cfg.ClientID)
 	if !n.Has("key") {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
@@ -160,8 +163,11 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 		{"lifetime", c.Lifetime, time.Minute, 400 * 24 * time.Hour},
 		{"refresh_before", c.RefreshBefore, minRefresh, time.Hour},
 		{"access_lifetime", c.AccessLifetime, 2 * minRefresh, 24 * time.Hour},
-		{"ticket", c.Ticket, 0, maxTicket},
+		{"ticket", c.Ticket, minTicket, maxTicket},
 	} {
+		if d.name == "ticket" && d.value == 0 {
+			continue // there are none
+		}
 		if d.value < d.min || d.value > d.max {
 			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, inWords(d.min), inWords(d.max))
 		}

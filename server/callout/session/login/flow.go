@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"stamp/server/callout/session/internal/openid"
@@ -32,7 +33,7 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 		browser = newSecret()
 	}
 	l.ID, l.Browser, l.Expires = newSecret(), hashed(browser), time.Now().Add(loginTime).Unix()
-	state, err := s.cfg.keys.sealState(l)
+	state, err := s.cfg.own.sealState(l)
 	if err != nil {
 		s.broken(w, "login", err)
 		return
@@ -60,7 +61,7 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "no answer of a provider was posted, or it was too long ago")
 		return
 	}
-	l, ok := s.cfg.keys.openState(answer.State)
+	l, ok := s.cfg.own.openState(answer.State)
 	if !ok {
 		s.refuse(w, "no login of ours was begun with that state")
 		return
@@ -71,6 +72,9 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
+	case answer.Issuer != "" && !s.cfg.isIssuer(answer.Issuer):
+		s.refuse(w, "the answer is of another provider: its iss is not the issuer of the configuration")
+		return
 	case answer.Error != "":
 		s.refuse(w, "the provider answers "+authorizationError(answer.Error))
 		return
@@ -153,11 +157,25 @@ type providerAnswer struct {
 	Code    string `json:"code,omitempty"`
 	State   string `json:"state,omitempty"`
 	Error   string `json:"error,omitempty"`
-	Expires int64  `json:"expires"` // of one that was posted, Unix seconds
+	Issuer  string `json:"iss,omitempty"` // RFC 9207; many providers do not tell
+	Expires int64  `json:"expires"`       // of one that was posted, Unix seconds
 }
 
 func answerFrom(values url.Values) providerAnswer {
-	return providerAnswer{Code: values.Get("code"), State: values.Get("state"), Error: values.Get("error")}
+	return providerAnswer{Code: values.Get("code"), State: values.Get("state"), Error: values.Get("error"), Issuer: strings.Join(values["iss"], " ")}
+}
+
+// tenantID stands for a tenant in the issuer of a provider that has many.
+const tenantID = "{tenantid}"
+
+// isIssuer tells whether an answer's iss is that of the provider (RFC 9207, section 2.4), of some tenant where it has
+// many. Which one it is, the ID token tells.
+func (c *Config) isIssuer(iss string) bool {
+	before, after, many := strings.Cut(c.Issuer, tenantID)
+	if !many {
+		return iss == c.Issuer
+	}
+	return len(iss) > len(before)+len(after) && strings.HasPrefix(iss, before) && strings.HasSuffix(iss, after)
 }
 
 // formPost is a response mode (OAuth 2.0 Form Post Response Mode).
@@ -177,7 +195,7 @@ func (s *source) posted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := answerFrom(r.PostForm)
-	if len(answer.Code)+len(answer.State)+len(answer.Error) > maxAnswer {
+	if len(answer.Code)+len(answer.State)+len(answer.Error)+len(answer.Issuer) > maxAnswer {
 		s.refuse(w, "what was posted is too long")
 		return
 	}
@@ -185,7 +203,7 @@ func (s *source) posted(w http.ResponseWriter, r *http.Request) {
 	text, err := json.Marshal(answer)
 	var sealed []byte
 	if err == nil {
-		sealed, err = s.cfg.keys.seal(postedName, text)
+		sealed, err = s.cfg.own.seal(postedName, text)
 	}
 	if err != nil {
 		s.broken(w, "callback", err)
@@ -206,7 +224,7 @@ func (s *source) providerAnswer(r *http.Request) (a providerAnswer, ok bool) {
 	if err != nil {
 		return a, false
 	}
-	text, err := s.cfg.keys.open(postedName, sealed)
+	text, err := s.cfg.own.open(postedName, sealed)
 	return a, err == nil && json.Unmarshal(text, &a) == nil && time.Now().Unix() < a.Expires
 }
 

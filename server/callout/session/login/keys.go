@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -81,6 +82,27 @@ func (k keyring) seal(name string, text []byte) ([]byte, error) {
 	nonce := make([]byte, key.aead.NonceSize())
 	rand.Read(nonce)
 	return key.aead.Seal(append(out, nonce...), nonce, text, []byte(name)), nil
+}
+
+// sourceKeys seal what is in no entry: states, tickets and passes. That is bound to a source and its provider, since
+// sources may share keys: what was begun at one provider is nothing at another (mix-up, RFC 9700, section 4.4).
+type sourceKeys struct {
+	keyring
+	source string // which one, as a part of names
+}
+
+// of returns the keys of a source.
+func (k keyring) of(name, issuer, client string) sourceKeys {
+	text, _ := json.Marshal([]string{name, issuer, client}) // strings have no errors
+	return sourceKeys{k, string(text)}
+}
+
+func (k sourceKeys) seal(name string, text []byte) ([]byte, error) {
+	return k.keyring.seal(name+" "+k.source, text)
+}
+
+func (k sourceKeys) open(name string, sealed []byte) ([]byte, error) {
+	return k.keyring.open(name+" "+k.source, sealed)
 }
 
 // open decrypts what was sealed for the name.

@@ -582,7 +582,7 @@ func TestTickets(t *testing.T) {
 		t.Errorf("%d connections with one ticket", won)
 	}
 	// It expires, and ends with its session.
-	expired, err := s.cfg.keys.newTicket(hashed(b.cookie()), "", -time.Second)
+	expired, err := s.cfg.own.newTicket(hashed(b.cookie()), "", -time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -875,20 +875,22 @@ func TestConfigFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ from, to, want string }{
-		"unknown":      {"bucket:", "bukket:", `unknown field "bukket"`},
-		"no bucket":    {"bucket: sessions,", "", `field "bucket" is missing`},
-		"bad bucket":   {"bucket: sessions", `bucket: "a b"`, "bucket: a name has"},
-		"plain http":   {"http://127.0.0.1:1/auth", "http://app.example/auth", "must be https"},
-		"cookie name":  {`"http://127.0.0.1:1/auth"`, `"https://app.example/auth", cookie_name: sid`, "must begin with __Host-"},
-		"listen":       {`listen: "127.0.0.1:1"`, "listen: here", "listen: expected an address"},
-		"same_site":    {"claims:", "same_site: none, claims:", "same_site: lax or strict"},
-		"origin":       {"claims:", `origins: ["https://a.test/"], claims:`, "is not an origin"},
-		"after_login":  {"claims:", `after_login: "//evil.test", claims:`, "after_login: must be a path"},
-		"ticket":       {"claims:", `ticket: 1h, claims:`, "ticket: between"},
-		"lifetime":     {"claims:", `lifetime: 1s, claims:`, "lifetime: between"},
-		"key":          {"key: ", `key: "c2hvcnQ=", x: `, "not 32 bytes in base64"},
-		"other cookie": {"claims:", "cookie: x, claims:", "cookie_name"},
-		"issuer":       {p.URL, "ftp://x", "issuer: expected a URL"},
+		"unknown":       {"bucket:", "bukket:", `unknown field "bukket"`},
+		"no bucket":     {"bucket: sessions,", "", `field "bucket" is missing`},
+		"bad bucket":    {"bucket: sessions", `bucket: "a b"`, "bucket: a name has"},
+		"plain http":    {"http://127.0.0.1:1/auth", "http://app.example/auth", "must be https"},
+		"cookie name":   {`"http://127.0.0.1:1/auth"`, `"https://app.example/auth", cookie_name: sid`, "must begin with __Host-"},
+		"listen":        {`listen: "127.0.0.1:1"`, "listen: here", "listen: expected an address"},
+		"same_site":     {"claims:", "same_site: none, claims:", "same_site: lax or strict"},
+		"origin":        {"claims:", `origins: ["https://a.test/"], claims:`, "is not an origin"},
+		"after_login":   {"claims:", `after_login: "//evil.test", claims:`, "after_login: must be a path"},
+		"ticket":        {"claims:", `ticket: 1h, claims:`, "ticket: between"},
+		"short ticket":  {"claims:", `ticket: "1ms", claims:`, "ticket: between"},
+		"half a second": {"claims:", `ticket: 0.5, claims:`, "ticket: between"},
+		"lifetime":      {"claims:", `lifetime: 1s, claims:`, "lifetime: between"},
+		"key":           {"key: ", `key: "c2hvcnQ=", x: `, "not 32 bytes in base64"},
+		"other cookie":  {"claims:", "cookie: x, claims:", "cookie_name"},
+		"issuer":        {p.URL, "ftp://x", "issuer: expected a URL"},
 	} {
 		_, err := parse(t, strings.Replace(good, c.from, c.to, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {

@@ -38,16 +38,28 @@ func (s *source) pages() http.Handler {
 	if s.cfg.Ticket > 0 {
 		mux.HandleFunc("POST "+s.cfg.path("/ticket"), s.fromPage(s.issue))
 	}
+	for _, page := range []string{"/login", "/callback", "/frontchannel"} {
+		mux.HandleFunc("HEAD "+s.cfg.path(page), noHead)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", closedPage)
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		defer s.recovered(w)
+		if !whole(w, r, mux) {
+			return
+		}
+		working(r)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// noHead is for pages that change something when they are loaded, which a HEAD must not (RFC 9110, section 9.2.1).
+func noHead(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	fail(w, http.StatusMethodNotAllowed, "only GET")
 }
 
 // recovered ends a request whose page has panicked. The place is logged, and not what the panic says, which may hold a

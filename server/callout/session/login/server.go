@@ -30,7 +30,7 @@ func (s *source) serve() error {
 	p := &server{listener: listener, visitors: visitors, accepted: make(chan struct{}), http: &http.Server{
 		Handler: visitors.counted(s.pages()), TLSConfig: s.cfg.listenTLS,
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, Protocols: oneRequestEach(),
 		ConnContext: visitors.add, ConnState: visitors.changed,
 		ErrorLog: slog.NewLogLogger(s.env.Log.Handler(), slog.LevelDebug),
 	}}
@@ -39,6 +39,14 @@ func (s *source) serve() error {
 	s.mu.Unlock()
 	s.work.Go(func() { s.run(p) })
 	return nil
+}
+
+// oneRequestEach are the protocols in which a connection has one request at a time, so that the bound of connections is
+// one of requests. HTTP/2 has 250 on each, whose headers are held in memory while their bodies are waited for.
+func oneRequestEach() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
 }
 
 func (s *source) run(p *server) {

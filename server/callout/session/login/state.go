@@ -24,7 +24,7 @@ type pending struct{ State, Nonce, Verifier string }
 
 const stateName = "state"
 
-func (k keyring) sealState(l began) (string, error) {
+func (k sourceKeys) sealState(l began) (string, error) {
 	text, err := json.Marshal(l)
 	if err != nil {
 		return "", err
@@ -34,7 +34,7 @@ func (k keyring) sealState(l began) (string, error) {
 }
 
 // openState opens a state of ours, which may have expired.
-func (k keyring) openState(state string) (l began, ok bool) {
+func (k sourceKeys) openState(state string) (l began, ok bool) {
 	sealed, err := base64.RawURLEncoding.DecodeString(state)
 	if err != nil {
 		return l, false

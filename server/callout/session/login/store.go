@@ -29,6 +29,7 @@ import (
 //	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
 	keys            keyring
+	own             sourceKeys // of tickets
 	sessions, index jetstream.KeyValue
 	lifetime        time.Duration
 }
@@ -67,13 +68,13 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{keys: c.keys, lifetime: c.Lifetime}
+	s := &store{keys: c.keys, own: c.own, lifetime: c.Lifetime}
 	var err error
 	// An entry outlives its session by a little, so that it never ends before.
 	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
 		return nil, err
 	}
-	s.index, err = openBucket(ctx, js, c.Bucket+"-index", c.Lifetime+time.Hour)
+	s.index, err = openBucket(ctx, js, c.indexBucket(), c.Lifetime+time.Hour)
 	return s, err
 }
 

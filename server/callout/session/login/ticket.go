@@ -40,7 +40,7 @@ var (
 func isTicket(credential string) bool { return strings.HasPrefix(credential, ticketPrefix) }
 
 // newTicket makes a ticket for a session, and for a key unless that is empty.
-func (k keyring) newTicket(session, nkey string, life time.Duration) (string, error) {
+func (k sourceKeys) newTicket(session, nkey string, life time.Duration) (string, error) {
 	text, err := json.Marshal(ticket{ID: newSecret(), Session: session, Nkey: nkey, Expires: time.Now().Add(life).UnixMilli()})
 	if err != nil {
 		return "", err
@@ -49,7 +49,7 @@ func (k keyring) newTicket(session, nkey string, life time.Duration) (string, er
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(sealed), err
 }
 
-func (k keyring) openTicket(credential string) (t ticket, ok bool) {
+func (k sourceKeys) openTicket(credential string) (t ticket, ok bool) {
 	sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(credential, ticketPrefix))
 	if err != nil {
 		return t, false
@@ -61,7 +61,7 @@ func (k keyring) openTicket(credential string) (t ticket, ok bool) {
 // redeem returns the key of a ticket's session. Of two connections that come with it, one wins. It may come with it
 // again, to be renewed.
 func (s *store) redeem(ctx context.Context, c *session.Credential, conn string) (session string, err error) {
-	t, ok := s.keys.openTicket(c.Value)
+	t, ok := s.own.openTicket(c.Value)
 	switch {
 	case !ok:
 		return "", errTicketUnknown

@@ -106,7 +106,7 @@ func (s *source) issue(w http.ResponseWriter, r *http.Request) {
 		nkey, err = s.enrolled(r, key)
 	}
 	if err == nil {
-		secret, err = s.cfg.keys.newTicket(key, nkey, s.cfg.Ticket)
+		secret, err = s.cfg.own.newTicket(key, nkey, s.cfg.Ticket)
 	}
 	switch {
 	case notEnrolled(err):

@@ -117,7 +117,7 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	out := told{Websocket: cfg.Websocket, Login: "login", Session: "session", Logout: "logout", Ticket: "ticket", Key: cfg.Key}
 	var err error
 	if out.Visitor, err = s.visitor(e, key); err == nil && e != nil {
-		out.Pass, out.Secret, err = s.cfg.keys.newPass(key)
+		out.Pass, out.Secret, err = s.cfg.own.newPass(key)
 	}
 	var text []byte
 	if err == nil {
@@ -158,7 +158,7 @@ type pass struct {
 const passName = "pass"
 
 // newPass makes a pass, sealed, and its secret.
-func (k keyring) newPass(session string) (sealedText, secret string, err error) {
+func (k sourceKeys) newPass(session string) (sealedText, secret string, err error) {
 	p := pass{Session: session, ID: newSecret(), Made: time.Now().UnixMilli(), Secret: newSecret()}
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -168,7 +168,7 @@ func (k keyring) newPass(session string) (sealedText, secret string, err error) 
 	return base64.RawURLEncoding.EncodeToString(sealed), p.Secret, err
 }
 
-func (k keyring) openPass(sealedText string) (p pass, ok bool) {
+func (k sourceKeys) openPass(sealedText string) (p pass, ok bool) {
 	sealed, err := base64.RawURLEncoding.DecodeString(sealedText)
 	if err != nil {
 		return p, false
@@ -209,7 +209,7 @@ func (s *source) enrolled(r *http.Request, session string) (nkey string, err err
 	if json.NewDecoder(r.Body).Decode(&asked) != nil {
 		return "", errNoPass
 	}
-	p, ok := s.cfg.keys.openPass(asked.Pass)
+	p, ok := s.cfg.own.openPass(asked.Pass)
 	switch {
 	case !ok, p.Session != session, !p.proves(asked.Proof, asked.Nkey):
 		return "", errNoPass

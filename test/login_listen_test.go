@@ -1,0 +1,26 @@
+package test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Pages on an address of the server itself are refused by -t, and not only by the start.
+func TestPagesOnTheServersAddress(t *testing.T) {
+	c := newLoginConf(t)
+	none := `websocket { listen: "127.0.0.1:-1"`
+	for what, text := range map[string]string{
+		"listen":           "listen: " + strconv.Quote(c.address) + c.String(),
+		"http":             "http: " + strconv.Quote(c.address) + c.String(),
+		"websocket.listen": strings.Replace(c.String(), none, "websocket { listen: "+strconv.Quote(c.address), 1),
+	} {
+		out, code := run(t, "-t", "-c", confFile(t, t.TempDir(), "server.conf", text))
+		if code == 0 || !strings.Contains(out, "is the address of the server's "+what+" too") {
+			t.Errorf("%s: exit %d, %s", what, code, out)
+		}
+	}
+	if out, code := run(t, "-t", "-c", confFile(t, t.TempDir(), "server.conf", c.String())); code != 0 {
+		t.Errorf("another address: exit %d, %s", code, out)
+	}
+}
