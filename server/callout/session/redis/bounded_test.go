@@ -9,6 +9,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	redigo "github.com/gomodule/redigo/redis"
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
@@ -23,6 +26,10 @@ type chunks struct {
 
 func (c *chunks) Read(p []byte) (int, error)  { return c.text.Read(p[:min(len(p), c.size)]) }
 func (c *chunks) Write(p []byte) (int, error) { return len(p), nil }
+func (c *chunks) Close() error                { return nil }
+
+func (c *chunks) SetReadDeadline(time.Time) error  { return nil }
+func (c *chunks) SetWriteDeadline(time.Time) error { return nil }
 
 // pass returns what comes through.
 func pass(text string, size int) (string, error) {
@@ -52,7 +59,21 @@ func TestBounded(t *testing.T) {
 		"hash of many":        {"*500000000\r\n", stored.ErrTooLong},
 		"looks like a length": {"$12\r\n$300000000\r\n\r\n", nil},
 		"error":               {"-WRONGTYPE Operation against a key\r\n", nil},
-		"endless line":        {"+" + strings.Repeat("x", 2*maxOthers), stored.ErrTooLong},
+		"endless line":        {"+" + strings.Repeat("x", 2*maxSaid), stored.ErrTooLong},
+		"zeros before it":     {"$" + strings.Repeat("0", 40) + "1000000000000000000\r\n", errAnswer},
+		"zeros of an array":   {"*" + strings.Repeat("0", 40) + "1000000000000000000\r\n", errAnswer},
+		"zeros of a number":   {":" + strings.Repeat("0", 40) + "1\r\n", errAnswer},
+		"endless number":      {"$" + strings.Repeat("0", 100), errAnswer},
+		"sign":                {"$+5\r\nabcde\r\n", errAnswer},
+		"minus":               {"$-5\r\n", errAnswer},
+		"break in a number":   {"$1\r5\r\n", errAnswer},
+		"no carriage return":  {"$5\nabcde\n", errAnswer},
+		"unknown type":        {"%1\r\n", errAnswer},
+		"empty line":          {"\r\n", errAnswer},
+		"array in an array":   {strings.Repeat("*1\r\n", 1000), errAnswer},
+		"several arrays":      {"*300000\r\n" + strings.Repeat(":1\r\n", 300000) + "*300000\r\n", stored.ErrTooLong},
+		"nil array in one":    {"*2\r\n:1\r\n*-1\r\n", errAnswer},
+		"array after one":     {"*1\r\n" + bulk(1) + "*2\r\n:1\r\n+a\r\n*0\r\n*-1\r\n*1\r\n$-1\r\n:1\r\n", nil},
 		"many small fields":   {"*131072\r\n" + strings.Repeat(bulk(1), 131072), nil},
 	} {
 		for _, size := range []int{1, 2, 3, 7, 4096} {
@@ -79,6 +100,31 @@ func FuzzBounded(f *testing.F) {
 		}
 		if fault == nil && !bytes.Equal([]byte(whole), text) {
 			t.Errorf("%q became %q", text, whole)
+		}
+	})
+}
+
+// FuzzAllocated: whatever the server says, the client's library neither panics nor makes room for more than an
+// answer may take.
+func FuzzAllocated(f *testing.F) {
+	f.Add([]byte("$3\r\nabc\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:1\r\n"))
+	f.Add([]byte("$" + strings.Repeat("0", 40) + "1000000000000000000\r\n"))
+	f.Add([]byte("*" + strings.Repeat("0", 40) + "100000000\r\n"))
+	f.Add([]byte(strings.Repeat("*1\r\n", 200_000)))
+	f.Add([]byte("*200000\r\n" + strings.Repeat("$0\r\n\r\n", 200_000)))
+	f.Add([]byte(strings.Repeat("-"+strings.Repeat("x", maxSaid-2)+"\r\n", 4)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		conn := redigo.NewConn(&bounded{Conn: &chunks{text: bytes.NewReader(text), size: 4096}}, 0, 0)
+		_ = conn.Send("GET", "x")
+		_ = conn.Flush()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 3 {
+			_, _ = conn.Receive()
+		}
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16<<20 {
+			t.Errorf("%d bytes were allocated for %d", allocated, len(text))
 		}
 	})
 }
