@@ -66,12 +66,30 @@ func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Clien
 // what comes out.
 type limited struct{ *http.Transport }
 
+// RoundTrip refuses an answer that is none: after status 101 another protocol is spoken, which nobody asked for,
+// and net/http leaves the connection to whoever reads it, without an end in time.
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := l.Transport.RoundTrip(r)
-	if err == nil {
-		answer.Body = http.MaxBytesReader(nil, answer.Body, MaxBody)
+	if err != nil {
+		l.givenUp(err)
+		return nil, err
 	}
-	return answer, err
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return nil, errors.Join(errSwitched, answer.Body.Close())
+	}
+	answer.Body = http.MaxBytesReader(nil, answer.Body, MaxBody)
+	return answer, nil
+}
+
+var errSwitched = errors.New("the server switches protocols, which it was not asked to do")
+
+// givenUp is told of a request that has failed. Where it had no answer in time, the server may have been replaced
+// by another one at the same address: its connections stay silent, each would cost a request, and a new one works. So
+// those that are idle are closed.
+func (l limited) givenUp(err error) {
+	if errors.Is(err, context.DeadlineExceeded) {
+		l.CloseIdleConnections()
+	}
 }
 
 // HTTP is the client itself, for libraries that want one. What they read of an
@@ -137,9 +155,11 @@ func (c *Client) Do(r *http.Request) (*Answer, error) {
 	if err != nil {
 		return nil, Clean(err)
 	}
-	defer func() { _ = answer.Body.Close() }() // it is read to its end, or given up
-	body, err := io.ReadAll(answer.Body)
+	body, err := readAll(r.Context(), answer.Body)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			c.http.CloseIdleConnections() // see givenUp
+		}
 		return nil, Clean(err)
 	}
 	return &Answer{answer.StatusCode, answer.Header, body}, nil
@@ -157,6 +177,28 @@ func Unreached(err error) bool {
 	return errors.As(err, &u)
 }
 
+// readAll reads a body to its end, or to that of ctx: that of the transport should end there too, but whoever asks
+// has a turn among few, and waits for no body that does not.
+func readAll(ctx context.Context, body io.ReadCloser) ([]byte, error) {
+	type result struct {
+		body []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		read, err := io.ReadAll(body)
+		_ = body.Close() // it is read to its end, or given up
+		done <- result{read, err}
+	}()
+	select {
+	case r := <-done:
+		return r.body, r.err
+	case <-ctx.Done():
+		go func() { _ = body.Close() }() // which may wait for what reads
+		return nil, context.Cause(ctx)
+	}
+}
+
 // Clean returns what is safe to show of an error of net/http: its kind, not
 // the URL that it is about.
 func Clean(err error) error {
@@ -167,6 +209,8 @@ func Clean(err error) error {
 	switch {
 	case errors.As(err, &long):
 		return ErrTooLong
+	case errors.Is(err, errSwitched):
+		return errSwitched
 	case errors.Is(err, context.DeadlineExceeded):
 		return context.DeadlineExceeded
 	case errors.Is(err, context.Canceled):
