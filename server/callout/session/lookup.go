@@ -214,10 +214,11 @@ func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session,
 		if s, ok := l.cached(key, r); ok {
 			return found(s)
 		}
-		version := l.cache.version()
+		asked := l.cache.begin(key)
+		defer l.cache.end(key, asked)
 		s, err := l.take(context.WithoutCancel(ctx), r)
 		if err == nil || errors.Is(err, ErrUnknown) {
-			l.cache.put(key, s, version, time.Now())
+			l.cache.put(key, s, asked, time.Now())
 		}
 		return s, err
 	})

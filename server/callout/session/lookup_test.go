@@ -345,13 +345,3 @@ func TestLookupCookie(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestCacheIndexHoldsNoMoreThanTheCache(t *testing.T) {
-	c := newCache(settings(func(s *Settings) { s.CacheSize = 10 }))
-	for i := range 1000 {
-		c.put(cacheKey{byte(i), byte(i >> 8)}, &Session{Key: fmt.Sprint(i)}, 0, time.Now())
-	}
-	if len(c.bySession) != 10 || c.known.Len() != 10 {
-		t.Errorf("index has %d, cache %d entries", len(c.bySession), c.known.Len())
-	}
-}
