@@ -102,6 +102,8 @@ func (e *expression) run(m *machine) (any, string) {
 		return nil, fmt.Sprintf("%s takes more than %d steps for this session", e.source, maxSteps)
 	case errors.Is(err, errLate):
 		return nil, fmt.Sprintf("%s was not evaluated in %s; is the machine overloaded?", e.source, maxTime)
+	case errors.Is(err, errUndecodable):
+		return nil, fmt.Sprintf("%s reads a text that %s", e.source, undecodable)
 	case errors.Is(err, errText):
 		return nil, fmt.Sprintf("%s makes a text of more than %d bytes", e.source, maxText)
 	}

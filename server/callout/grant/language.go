@@ -69,6 +69,8 @@ const maxText = 1 << 20
 var (
 	errText = errors.New("text is too long")
 	errType = errors.New("value is of another type than needed")
+	// errUndecodable: see undecodable.
+	errUndecodable = errors.New("text could not be decoded")
 )
 
 // toString writes a value as a template does. The library's own writes 1234567.0
@@ -81,15 +83,41 @@ func toString(args ...any) (any, error) {
 	return text, nil
 }
 
-// toJSON writes one line; the library's own indents.
+// toJSON writes one line; the library's own indents. It refuses what is absent, which would be the word null, and what
+// could not be decoded (see undecodable), which would not be seen afterwards.
 func toJSON(args ...any) (any, error) {
+	if args[0] == nil {
+		return nil, errType
+	}
 	var out strings.Builder
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(args[0]); err != nil {
 		return nil, errType
 	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
+	text := strings.TrimSuffix(out.String(), "\n")
+	if !decoded(text) {
+		return nil, errUndecodable
+	}
+	return text, nil
+}
+
+// decoded tells whether nothing in a JSON text of encoding/json stands for what could not be decoded. It writes U+FFFD
+// as it is, and \ufffd for bytes that are not UTF-8.
+func decoded(text string) bool {
+	if strings.ContainsRune(text, utf8.RuneError) {
+		return false
+	}
+	for {
+		i := strings.IndexByte(text, '\\')
+		if i < 0 {
+			return true
+		}
+		if strings.HasPrefix(text[i:], `\ufffd`) {
+			return false
+		}
+		text = text[i+2:] // with what is escaped, which may be a backslash
+	}
 }
 
 func join(args ...any) (any, error) {
@@ -130,8 +158,11 @@ func replace(args ...any) (any, error) {
 // toBase64 refuses what could not be decoded (see undecodable), which would not be seen afterwards.
 func toBase64(args ...any) (any, error) {
 	text, ok := args[0].(string)
-	if !ok || strings.ContainsRune(text, utf8.RuneError) {
+	if !ok {
 		return nil, errType
+	}
+	if strings.ContainsRune(text, utf8.RuneError) { // also where it is not UTF-8
+		return nil, errUndecodable
 	}
 	return base64.StdEncoding.EncodeToString([]byte(text)), nil
 }

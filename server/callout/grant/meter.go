@@ -3,6 +3,7 @@ package grant
 import (
 	"errors"
 	"math/bits"
+	"regexp/syntax"
 	"time"
 
 	"github.com/expr-lang/expr"
@@ -73,10 +74,15 @@ const (
 	meterWhole  = "whole!"  // of a value with all that is in it
 	meterList   = "list!"   // of a list with all that is in it; of a map the look-up of a key
 	meterSorted = "sorted!" // of a list that is sorted
+	// meterPattern is of a text that is matched with a pattern, each byte of which is so many steps.
+	meterPattern = "pattern!"
+	// there is no meter: it refuses what is absent, where the library would return nil, or an empty list.
+	there = "there!"
 )
 
 var meterTypes = types.Map{
-	meterStep: types.TypeOf(func(any, any) any { return nil }),
+	meterStep:    types.TypeOf(func(any, any) any { return nil }),
+	meterPattern: types.TypeOf(func(any, any) any { return nil }), there: meterType,
 	meterFlat: meterType, meterScan: meterType, meterWhole: meterType, meterList: meterType, meterSorted: meterType,
 }
 
@@ -95,6 +101,17 @@ func (m *meter) functions() map[string]any {
 			steps, _ := nodes.(int)
 			m.spend(steps)
 			return value
+		},
+		meterPattern: func(text, perByte any) any {
+			steps, _ := perByte.(int)
+			m.spend(scan(text) * steps)
+			return text
+		},
+		there: func(v any) any {
+			if v == nil {
+				panic(errType)
+			}
+			return v
 		},
 		meterFlat: of(flat), meterScan: of(scan), meterWhole: of(m.whole), meterList: of(m.list), meterSorted: of(m.sorted),
 	}
@@ -238,6 +255,9 @@ var deep = map[string]bool{"min": true, "max": true, "toJSON": true, "join": tru
 // builtinCall puts the meter around the arguments of a function of the library, and around what it
 // returns. Loops make elements, which the library counts.
 func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
+	if lenient[node.Name] {
+		charge(&node.Arguments[0], there)
+	}
 	switch {
 	case ofConstantCost[node.Name]:
 	case node.Name == "sort":
@@ -259,6 +279,9 @@ func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
 		charge(n, meterFlat)
 	}
 }
+
+// lenient are those of the library that take what is absent, in one way or another.
+var lenient = map[string]bool{"first": true, "last": true, "get": true, "max": true, "min": true, "sort": true}
 
 func arguments(list []ast.Node, name string) {
 	by := meterFlat
@@ -294,7 +317,7 @@ func binary(n *ast.BinaryNode) {
 		}
 		charge(&n.Left, meterFlat)
 	case "matches":
-		charge(&n.Left, meterScan)
+		matched(n)
 	case "startsWith", "endsWith":
 		charge(&n.Right, meterFlat)
 	case "+", "contains", "<", "<=", ">", ">=":
@@ -303,6 +326,38 @@ func binary(n *ast.BinaryNode) {
 			charge(&n.Right, meterFlat)
 		}
 	}
+}
+
+// instructions of a pattern are a step, for each byte of the text: package regexp follows all ways through the pattern
+// at once, so that each byte may take a time in proportion to the pattern.
+const instructions = 8
+
+// matched puts the meter around the text that is matched.
+func matched(n *ast.BinaryNode) {
+	if constant(n.Left) {
+		return
+	}
+	steps := 1
+	if pattern, ok := n.Right.(*ast.StringNode); ok { // as the inspector has seen to
+		steps += patternSize(pattern.Value) / instructions
+	}
+	ast.Patch(&n.Left, &ast.CallNode{
+		Callee:    &ast.IdentifierNode{Value: meterPattern},
+		Arguments: []ast.Node{n.Left, &ast.IntegerNode{Value: steps}},
+	})
+}
+
+// patternSize is how many instructions a pattern has.
+func patternSize(pattern string) int {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // the compiler of expressions tells
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
 }
 
 func isRequest(n ast.Node) bool {
