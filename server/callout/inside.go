@@ -24,7 +24,7 @@ import (
 // inAccount is a source that keeps its sessions in an account of the server.
 type inAccount interface{ InAccount() string }
 
-// CheckInside tells what a handler inside the server has no use for.
+// CheckInside tells what a handler inside the server has no use for, and which cookies never come to it.
 func (c *Config) CheckInside() []error {
 	var errs []error
 	if c.Connect != nil {
@@ -33,7 +33,19 @@ func (c *Config) CheckInside() []error {
 	if len(c.SigningKeys) > 0 || c.IssuerAccount != "" {
 		errs = append(errs, errors.New("callout: signing_keys and issuer_account are for servers with operators, and so for nats-callout"))
 	}
-	return errs
+	return append(errs, c.checkForwarded())
+}
+
+// checkForwarded tells which sources take a cookie that the server does not forward: they would know nobody, and who
+// comes with the cookie would be whatever a later source makes of him.
+func (c *Config) checkForwarded() error {
+	var faults conf.Faults
+	for i, source := range c.sources {
+		if cookie := source.Common().Cookie; cookie != "" && !slices.Contains(c.Request.Cookies, cookie) {
+			faults.Add(c.Sessions[i].Get("cookie"), "cookie: %q is not in request { cookies }, so that the server does not forward it", cookie)
+		}
+	}
+	return faults.Err()
 }
 
 // Complete gives the keys that the configuration does not have.

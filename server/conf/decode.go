@@ -39,6 +39,7 @@ func (s Secret) Reveal() string { return string(s) }
 //	map[string]Node            a block, by its field names
 //	struct, *struct            a block; an embedded struct's fields are those of the outer one
 //
+// A required field that is an empty text is as good as missing, and a fault.
 // A field that dst does not name is a fault. What is absent leaves dst as it
 // was, so defaults are set before.
 func (n Node) Decode(dst any, faults *Faults) {
@@ -54,15 +55,30 @@ func (n Node) Decode(dst any, faults *Faults) {
 		if !ok {
 			continue
 		}
+		before := len(faults.list)
 		found := n.decodeField(name, v.FieldByIndex(field.Index), seen, faults)
-		if !found && slices.Contains(options, "required") {
-			faults.Add(n, "field %q is missing", name)
+		if slices.Contains(options, "required") && len(faults.list) == before {
+			n.checkRequired(name, v.FieldByIndex(field.Index), found, faults)
 		}
 	}
 	for _, k := range sortedKeys(m) {
 		if !seen[k] && !isVariable(m[k]) {
 			faults.Add(n.child(m[k]), "unknown field %q%s", k, suggest(v.Type()))
 		}
+	}
+}
+
+// checkRequired adds that a required field is missing, or is an empty text.
+func (n Node) checkRequired(name string, v reflect.Value, found bool, faults *Faults) {
+	switch {
+	case !found:
+		faults.Add(n, "field %q is missing", name)
+	case v.Kind() == reflect.String && v.Len() == 0:
+		at := n.Get(name)
+		if at.IsZero() {
+			at = n.Get(name + "_file")
+		}
+		faults.Add(at, "field %q is empty", name)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -170,6 +171,10 @@ func (s *Settings) renewals() int { return max(1, s.Concurrency/4) }
 // Calls is how many look-ups there are at once at most, which is Concurrency unless that is one.
 func (s *Settings) Calls() int { return s.connects() + s.renewals() }
 
+// withoutCookie are the kinds that take no cookie. With one in the place of the credential, whoever leaves it out would be
+// a guest to anonymous, whatever else the connection brings; the others would know nobody.
+var withoutCookie = []string{"anonymous", "users", "nkey", "jwt"}
+
 // Check adds what is wrong with the settings of the block n.
 func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 	if s.Name == "" {
@@ -185,6 +190,9 @@ func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 	}
 	if s.Cookie != "" && !IsToken(s.Cookie) {
 		faults.Add(n.Get("cookie"), "cookie: %q cannot be the name of a cookie (RFC 6265)", s.Cookie)
+	}
+	if s.Cookie != "" && slices.Contains(withoutCookie, s.Kind) {
+		faults.Add(n.Get("cookie"), "cookie: a source of kind %s takes no cookie", s.Kind)
 	}
 	if s.Timeout <= 0 {
 		faults.Add(n.Get("timeout"), "timeout must be more than 0")
