@@ -39,6 +39,7 @@ type bucket struct {
 	stream  jetstream.Stream
 	prefix  string // of the subjects of entries
 	maxAge  time.Duration
+	direct  bool // replicas are asked for entries
 	created time.Time
 	// The revision of the last entry, and how many messages there were, when it was opened.
 	last, messages uint64
@@ -161,13 +162,23 @@ const (
 func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jetstream.RawStreamMsg, error) {
 	for try := 1; ; try++ {
 		m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil, jetstream.ErrMsgNotFound
-		}
-		if err != nil {
+		missing := errors.Is(err, jetstream.ErrMsgNotFound)
+		if err != nil && !missing {
 			return nil, withoutSubject(err)
 		}
-		if newest, ok := s.changed.Get(name); !ok || m.Sequence >= newest {
+		newest, changed := s.changed.Get(name)
+		switch {
+		case missing && !changed:
+			return nil, jetstream.ErrMsgNotFound
+		case missing:
+			gone, err := s.gone(ctx, b, key)
+			if err != nil {
+				return nil, err
+			}
+			if gone {
+				return nil, jetstream.ErrMsgNotFound
+			}
+		case !changed || m.Sequence >= newest:
 			return m, nil
 		}
 		if try == behindTries {
@@ -179,6 +190,22 @@ func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jet
 		case <-time.After(behindPause):
 		}
 	}
+}
+
+// gone asks the leader of the bucket whether it has no entry: a replica that does not have one may be behind, or a limit,
+// a purge, or the deletion of a message has removed it, which changes do not tell.
+func (s *Source) gone(ctx context.Context, b *bucket, key string) (bool, error) {
+	// Not the stream of b, which others read: it keeps what it is told.
+	stream, err := s.js.Stream(ctx, "KV_"+s.cfg.Bucket)
+	if err != nil {
+		return false, withoutSubject(err)
+	}
+	subject := b.prefix + key
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, withoutSubject(err)
+	}
+	return info.State.Subjects[subject] == 0, nil
 }
 
 func (s *Source) failed(err error) error {

@@ -110,7 +110,7 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	}
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
-		created: info.Created, last: info.State.LastSeq, messages: info.State.Msgs,
+		direct: info.Config.AllowDirect, created: info.Created, last: info.State.LastSeq, messages: info.State.Msgs,
 		clock: info.TimeStamp.Sub(time.Now()), // an old server tells no time: nothing is known to be long ago then
 	}, nil
 }
@@ -251,7 +251,8 @@ func (s *Source) check(ctx context.Context, b *bucket) (*bucket, error) {
 	case !next.created.Equal(b.created), next.last < b.last:
 		return nil, errReplaced
 	}
-	if next.messages < b.messages+(next.last-b.last) {
+	s.bucket.Store(next) // its configuration may be another one now
+	if next.maxAge != b.maxAge || next.direct != b.direct || next.messages < b.messages+(next.last-b.last) {
 		s.lose()
 	}
 	s.confirm()
