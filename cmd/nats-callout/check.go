@@ -52,7 +52,7 @@ func checkEmbedded(n conf.Node, cfg *callout.Config) error {
 	guests(n, func(user string) error { return cfg.CheckGuests(user, "", "") })
 	guests(n.Get("websocket"), func(user string) error { return cfg.CheckGuests("", user, "") })
 	guests(n.Get("mqtt"), func(user string) error { return cfg.CheckGuests("", "", user) })
-	err := errors.Join(cfg.CheckAccount(own), faults.Err())
+	err := errors.Join(cfg.CheckAccount(own), cfg.CheckForwarded(), faults.Err())
 	if n.Get("accounts").IsZero() {
 		return err // the file is a part of a configuration
 	}

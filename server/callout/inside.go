@@ -33,12 +33,12 @@ func (c *Config) CheckInside() []error {
 	if len(c.SigningKeys) > 0 || c.IssuerAccount != "" {
 		errs = append(errs, errors.New("callout: signing_keys and issuer_account are for servers with operators, and so for nats-callout"))
 	}
-	return append(errs, c.checkForwarded())
+	return append(errs, c.CheckForwarded())
 }
 
-// checkForwarded tells which sources take a cookie that the server does not forward: they would know nobody, and who
+// CheckForwarded tells which sources take a cookie that the server does not forward: they would know nobody, and who
 // comes with the cookie would be whatever a later source makes of him.
-func (c *Config) checkForwarded() error {
+func (c *Config) CheckForwarded() error {
 	var faults conf.Faults
 	for i, source := range c.sources {
 		if cookie := source.Common().Cookie; cookie != "" && !slices.Contains(c.Request.Cookies, cookie) {
