@@ -111,7 +111,7 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
 		direct: info.Config.AllowDirect, created: info.Created, last: info.State.LastSeq, messages: info.State.Msgs,
-		clock: info.TimeStamp.Sub(time.Now()), // an old server tells no time: nothing is known to be long ago then
+		clock: time.Until(info.TimeStamp), // an old server tells no time: nothing is known to be long ago then
 	}, nil
 }
 
