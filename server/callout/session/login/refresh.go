@@ -395,6 +395,10 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		if err == nil || errors.Is(err, nats.ErrMaxPayload) {
 			return next, err
 		}
+		// Where the buckets were made anew, the session has gone with the old ones.
+		if opened := s.store.Load(); opened != nil {
+			store = opened
+		}
 		// The write that got no answer may have been the one.
 		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
 			return revision, errGone
