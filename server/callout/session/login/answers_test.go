@@ -104,7 +104,7 @@ func TestShortLives(t *testing.T) {
 		{time.Hour, time.Minute, 58 * time.Minute}, {6 * time.Second, 5 * time.Second, 3 * time.Second}, {time.Second, time.Minute, time.Second / 2}, {0, time.Minute, 0}, {-time.Hour, time.Minute, 0},
 	} {
 		for range 1000 {
-			if wait := dueBefore(c.life, c.before); wait < c.least || wait > max(c.life, time.Second) {
+			if wait := dueBefore(c.life, c.before, false); wait < c.least || wait > max(c.life, time.Second) {
 				t.Fatalf("%s, %s before: after %s", c.life, c.before, wait)
 			}
 		}

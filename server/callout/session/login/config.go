@@ -70,6 +70,7 @@ type Config struct {
 	public     *url.URL
 	bucket     *kv.Config
 	parameters map[string]string // of authorization
+	refreshSet bool              // refresh_before is in the configuration
 }
 
 // Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
@@ -93,6 +94,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	}
 	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
 	n.Decode(&cfg, faults)
+	cfg.refreshSet = !n.Get("refresh_before").IsZero()
 	cfg.Settings.Check(n, faults)
 	cfg.CheckPlace(n, faults)
 	cfg.LogsIn = true

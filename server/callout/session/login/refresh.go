@@ -188,14 +188,18 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore)
+	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet)
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
 }
 
 // dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before
-// half of that time.
-func dueBefore(left, before time.Duration) time.Duration {
+// half of that time, unless the configuration says how long.
+func dueBefore(left, before time.Duration, set bool) time.Duration {
 	left = max(left, 0)
+	if set {
+		wait := max(left-before, 0)
+		return wait - rand.N(min(before/4, wait/2)+time.Millisecond)
+	}
 	wait := left - before - rand.N(before/4+time.Millisecond)
 	if half := left / 2; wait < half {
 		return half + rand.N(left/8+time.Millisecond)
