@@ -141,6 +141,13 @@ func (p *openIDFake) counts() (asked, reused int) {
 	return p.asked, p.reused
 }
 
+// awaitRefresh waits until one more refresh begins.
+func (p *openIDFake) awaitRefresh(t *testing.T) {
+	t.Helper()
+	before, _ := p.counts()
+	harness.Eventually(t, "a refresh to begin", func() bool { asked, _ := p.counts(); return asked > before })
+}
+
 func (p *openIDFake) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -309,23 +316,18 @@ func TestRefreshOutlivesSignals(t *testing.T) {
 	var v *visitor
 	harness.Eventually(t, "a login", func() bool { v, _ = pages.tries(t); return v.cookie() != "" })
 	p.set(func() { p.slow = 2 * time.Second })
-	begun := func() {
-		t.Helper()
-		before, _ := p.counts()
-		harness.Eventually(t, "a refresh to begin", func() bool { asked, _ := p.counts(); return asked > before })
-	}
-	begun()
+	p.awaitRefresh(t)
 	write(1)
 	mark := h.Mark()
 	h.Signal(t, syscall.SIGHUP)
 	mark.WaitLog(t, "msg=reloaded")
-	begun()
+	p.awaitRefresh(t)
 	h.Signal(t, syscall.SIGTERM)
 	if code := h.Exit(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	start()
-	begun()
+	p.awaitRefresh(t)
 	if _, reused := p.counts(); reused != 0 {
 		t.Errorf("%d refresh tokens came twice", reused)
 	}

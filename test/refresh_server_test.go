@@ -28,20 +28,15 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	var v *visitor
 	harness.Eventually(t, "a login", func() bool { v, _ = pages.tries(t); return v.cookie() != "" })
 	p.set(func() { p.slow = 2 * time.Second })
-	begun := func() {
-		t.Helper()
-		before, _ := p.counts()
-		harness.Eventually(t, "a refresh to begin", func() bool { asked, _ := p.counts(); return asked > before })
-	}
-	begun()
+	p.awaitRefresh(t)
 	mark := s.Mark()
 	s.Reload(t, conf(1))
 	mark.WaitLog(t, "Reloaded: callout handler")
-	begun()
+	p.awaitRefresh(t)
 	s.Signal(t, syscall.SIGTERM)
 	s.Exit(t)
 	s = harness.Start(t, conf(1))
-	begun()
+	p.awaitRefresh(t)
 	// The end of the server while the handler before a reload waits for its answer.
 	mark = s.Mark()
 	s.Reload(t, conf(2))
@@ -49,7 +44,7 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	s.Signal(t, syscall.SIGTERM)
 	s.Exit(t)
 	s = harness.Start(t, conf(2))
-	begun()
+	p.awaitRefresh(t)
 	if _, reused := p.counts(); reused != 0 {
 		t.Errorf("%d refresh tokens came twice", reused)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 // cached is a source with a cache before it, whose entries stay long.
@@ -245,16 +246,8 @@ func TestCacheStays(t *testing.T) {
 
 // TestAble: what is wrong with a bucket is told, with what to do, in the log and by Able.
 func TestAble(t *testing.T) {
-	none, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	none.Start()
-	t.Cleanup(func() { none.Shutdown(); none.WaitForShutdown() })
-	if !none.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
-	}
-	accounts := startServerOf(t, `
+	none := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1})
+	accounts := sourcetest.ServerOf(t, `
 		listen: "127.0.0.1:-1"
 		jetstream { store_dir: "`+t.TempDir()+`" }
 		accounts {
@@ -314,26 +307,6 @@ func TestAble(t *testing.T) {
 	eventually(t, "able", s.Able)
 }
 
-// startServerOf runs a server with a configuration.
-func startServerOf(t *testing.T, text string) *natsserver.Server {
-	t.Helper()
-	options := &natsserver.Options{}
-	if err := options.ProcessConfigString(text); err != nil {
-		t.Fatal(err)
-	}
-	options.NoLog, options.NoSigs = true, true
-	s, err := natsserver.NewServer(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
-}
-
 func leafPort(t *testing.T, s *natsserver.Server) int {
 	t.Helper()
 	varz, err := s.Varz(&natsserver.VarzOptions{})
@@ -345,11 +318,11 @@ func leafPort(t *testing.T, s *natsserver.Server) int {
 
 // TestDomain: the bucket is in the JetStream of a hub, and the handler is at a leaf node that has none.
 func TestDomain(t *testing.T) {
-	hub := startServerOf(t, `
+	hub := sourcetest.ServerOf(t, `
 		listen: "127.0.0.1:-1", server_name: hub
 		jetstream { store_dir: "`+t.TempDir()+`", domain: hub }
 		leafnodes { listen: "127.0.0.1:-1" }`)
-	leaf := startServerOf(t, fmt.Sprintf(`
+	leaf := sourcetest.ServerOf(t, fmt.Sprintf(`
 		listen: "127.0.0.1:-1", server_name: leaf
 		leafnodes { remotes: [{ url: "nats-leaf://127.0.0.1:%d" }] }`, leafPort(t, hub)))
 	bucket := createBucket(t, connect(t, hub), jetstream.KeyValueConfig{Bucket: "sessions"})

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 	"stamp/server/callout/session/internal/stored"
 )
 
@@ -36,18 +37,7 @@ func mustTemplate(t testing.TB, text string) stored.Template {
 // startServer runs a server with JetStream in dir; port -1 is any.
 func startServer(t testing.TB, dir string, port int) *natsserver.Server {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
+	return sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir})
 }
 
 func connect(t testing.TB, s *natsserver.Server) *nats.Conn {

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 // Buckets that are deleted while the source runs are made again, as at its start, and so does it go on with
@@ -63,20 +63,8 @@ func TestBucketsThatAreMadeAnew(t *testing.T) {
 // token before it is good for nothing.
 func TestAnswersOutliveTheBucket(t *testing.T) {
 	dir := t.TempDir()
-	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Start()
-	if !server.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
-	}
-	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
-	nc, err := nats.Connect(server.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	server := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir})
+	nc := connected(t, server)
 	p := newProvider(t)
 	p.life = 6 * time.Second
 	s := startSite(t, p, nc, newKey(), "refresh_before: 5s")

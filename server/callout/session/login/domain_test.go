@@ -6,36 +6,20 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 // TestDomain: the handler is at a leaf node without JetStream, and keeps its sessions at the hub.
 func TestDomain(t *testing.T) {
-	run := func(text string) *natsserver.Server {
-		t.Helper()
-		options := &natsserver.Options{}
-		if err := options.ProcessConfigString(text); err != nil {
-			t.Fatal(err)
-		}
-		options.NoLog, options.NoSigs = true, true
-		s, err := natsserver.NewServer(options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		if !s.ReadyForConnections(timeout) {
-			t.Fatal("server is not ready")
-		}
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		return s
-	}
-	hub := run(fmt.Sprintf(`listen: "127.0.0.1:-1", server_name: hub
+	hub := sourcetest.ServerOf(t, fmt.Sprintf(`listen: "127.0.0.1:-1", server_name: hub
 		jetstream { store_dir: %q, domain: hub }
 		leafnodes { listen: "127.0.0.1:-1" }`, t.TempDir()))
 	varz, err := hub.Varz(&natsserver.VarzOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := run(fmt.Sprintf(`listen: "127.0.0.1:-1", server_name: leaf
+	leaf := sourcetest.ServerOf(t, fmt.Sprintf(`listen: "127.0.0.1:-1", server_name: leaf
 		leafnodes { remotes: [{ url: "nats-leaf://127.0.0.1:%d" }] }`, varz.LeafNode.Port))
 	eventually(t, "the leaf node", func() bool { return leaf.NumLeafNodes() == 1 })
 	nc, err := nats.Connect(leaf.ClientURL())

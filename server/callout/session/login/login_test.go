@@ -27,6 +27,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 	"stamp/server/conf"
 	"stamp/test/harness"
 )
@@ -35,17 +36,11 @@ const timeout = 10 * time.Second
 
 func startServer(t testing.TB) *nats.Conn {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return connected(t, sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir()}))
+}
+
+func connected(t testing.TB, s *natsserver.Server) *nats.Conn {
+	t.Helper()
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

@@ -90,7 +90,9 @@ func TestIDTokenHint(t *testing.T) {
 	}
 }
 
-func TestClientAuthentication(t *testing.T) {
+// clientKey is a private key for private_key_jwt, and the file that has it.
+func clientKey(t *testing.T) (key *ecdsa.PrivateKey, file string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -99,10 +101,15 @@ func TestClientAuthentication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "client.pem")
+	file = filepath.Join(t.TempDir(), "client.pem")
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return key, file
+}
+
+func TestClientAuthentication(t *testing.T) {
+	key, file := clientKey(t)
 	byPost := func(r *http.Request) bool {
 		_, _, basic := r.BasicAuth()
 		return !basic && r.PostFormValue("client_id") == "app" && r.PostFormValue("client_secret") == "app-secret"
@@ -146,18 +153,7 @@ func TestSplitHorizonLogin(t *testing.T) {
 	p.document = map[string]any{
 		"token_endpoint": "https://login.example/token", "jwks_uri": "https://login.example/keys",
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "client.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	_, file := clientKey(t)
 	// The assertion is for the token endpoint as the provider knows it.
 	p.auth = func(r *http.Request) bool {
 		parts := strings.Split(r.PostFormValue("client_assertion"), ".")

@@ -4,6 +4,9 @@ package sourcetest
 import (
 	"log/slog"
 	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/callout/session"
 	"stamp/server/conf"
@@ -43,4 +46,33 @@ func read(t testing.TB, parse Parse, text string) (session.Opener, error) {
 	var faults conf.Faults
 	opener := parse(n, &faults)
 	return opener, faults.Err()
+}
+
+// Server runs a NATS server without a log, until the test ends.
+func Server(t testing.TB, options *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	options.NoLog, options.NoSigs = true, true
+	s, err := natsserver.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(ready) {
+		t.Fatal("server is not ready")
+	}
+	return s
+}
+
+// ready is how long a server may take until it accepts connections.
+const ready = 10 * time.Second
+
+// ServerOf is Server with a configuration, as a file has it.
+func ServerOf(t testing.TB, text string) *natsserver.Server {
+	t.Helper()
+	options := &natsserver.Options{}
+	if err := options.ProcessConfigString(text); err != nil {
+		t.Fatal(err)
+	}
+	return Server(t, options)
 }

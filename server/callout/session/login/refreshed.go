@@ -1,0 +1,185 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/server/callout/session/internal/openid"
+)
+
+// keep stores the tokens of an answer. With the provider's keys at hand nothing is waited for before. If
+// the ID token cannot be judged then, the new refresh token is stored without the rest, and the rest is
+// judged after.
+func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens) (retry, uint64) {
+	asked, cancel := context.WithCancel(s.finishing)
+	cancel() // the keys that are there have to do
+	renewed, err := s.renewed(asked, e, tokens)
+	if err != nil {
+		if revision, err = s.keepRefreshToken(store, d, e, revision, tokens.Refresh); err != nil {
+			return s.failedRefresh(d, err), revision
+		}
+		ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
+		defer cancel()
+		renewed, err = s.renewed(ctx, e, tokens)
+	}
+	switch {
+	case errors.Is(err, errPerson):
+		return s.endRefused(store, d, err), revision
+	case err != nil:
+		return s.failedRefresh(d, err), revision
+	}
+	if revision, err = s.save(store, d.key, renewed, revision); err != nil {
+		return s.failedRefresh(d, err), revision
+	}
+	s.metrics.refreshes.Inc()
+	return retry{}, s.keepUserInfo(store, d.key, renewed, revision)
+}
+
+// keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
+// change of the entry is no reason to refresh it at once.
+func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision uint64, refreshToken string) (uint64, error) {
+	if refreshToken == "" || refreshToken == e.RefreshToken {
+		return revision, nil
+	}
+	e.RefreshToken = refreshToken
+	e.Failures++
+	e.NotBefore = time.Now().Add(retryIn(e.Failures)).Unix()
+	return s.save(store, d.key, e, revision)
+}
+
+// renewed returns the entry with what the provider answered.
+func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (*entry, error) {
+	if tokens.Access == "" {
+		return nil, errNoAccessToken
+	}
+	next := *e
+	if tokens.ID != "" {
+		claims, err := s.verify(ctx, tokens.ID)
+		if err != nil {
+			return nil, err
+		}
+		if claims["sub"] != e.Subject || s.cfg.tenant(claims) != e.Tenant {
+			return nil, errPerson
+		}
+		next.take(claims)
+		next.IDToken = tokens.ID
+	}
+	next.renew(tokens, s.cfg.AccessLifetime)
+	return &next, nil
+}
+
+// keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
+// revision then. Without an answer those of before stay; an endpoint that answers nobody is left out for a while, and
+// the end of the source does not wait for it.
+func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) uint64 {
+	if !s.cfg.UserInfo {
+		return revision
+	}
+	if ok, _ := s.info.Enter(); !ok {
+		return revision
+	}
+	defer s.info.GiveUp() // where it is left otherwise than by Leave
+	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
+	defer cancel()
+	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
+	if s.running.Err() != nil {
+		return revision
+	}
+	s.info.Leave(key, err)
+	if err != nil {
+		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		return revision
+	}
+	signed := map[string]any{}
+	if t, err := s.cfg.ParseToken(e.IDToken); err == nil {
+		signed = t.Claims
+	}
+	claims := withUserInfo(e.Claims, more, signed)
+	if reflect.DeepEqual(claims, e.Claims) {
+		return revision
+	}
+	e.Claims = claims
+	next, err := s.save(store, key, e, revision)
+	if err != nil {
+		s.logged.Warn("userinfo store", "claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
+		return revision
+	}
+	return next
+}
+
+// save writes an entry, and returns its new revision. It tries again for a while, because what the provider
+// has answered cannot be had again; then the error is an *unstored. errGone: a logout in between has won, and the
+// entry is not made again.
+func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
+	defer cancel()
+	pause := storePause
+	for {
+		next, err := store.update(ctx, key, e, revision)
+		if err == nil || errors.Is(err, nats.ErrMaxPayload) {
+			return next, err
+		}
+		// Where the buckets were made anew, the session has gone with the old ones.
+		if opened := s.store.Load(); opened != nil {
+			store = opened
+		}
+		// The write that got no answer may have been the one.
+		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
+			return revision, errGone
+		} else if getErr == nil && at != revision {
+			if found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken {
+				return at, nil
+			}
+			return revision, err
+		}
+		select {
+		case <-ctx.Done():
+			return revision, &unstored{err, e, revision}
+		case <-time.After(pause):
+			pause = min(2*pause, maxStorePause)
+		}
+	}
+}
+
+// Pauses between two tries to store an entry: the first one, and the longest.
+const (
+	storePause    = 100 * time.Millisecond
+	maxStorePause = 2 * time.Second
+)
+
+// unstored is the error of an entry that could not be stored yet.
+type unstored struct {
+	cause    error
+	entry    *entry
+	revision uint64 // that it is to follow
+}
+
+func (u *unstored) Error() string { return u.cause.Error() }
+func (u *unstored) Unwrap() error { return u.cause }
+
+// storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
+// bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
+// the session from being refreshed with what is stored of it.
+func (s *source) storeLater(store *store, r retry) retry {
+	u := r.unstored
+	s.unstored.Store(r.key, nil)
+	defer s.unstored.Delete(r.key)
+	s.logged.Warn("unstored", "refreshed tokens cannot be stored, trying again", "source", s.cfg.Name, "error", u.cause)
+	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
+		revision, err := s.save(store, r.key, u.entry, u.revision)
+		if again := (*unstored)(nil); errors.As(err, &again) {
+			continue
+		}
+		s.release(store, r.key, revision)
+		if err != nil {
+			return s.failedRefresh(r.refreshDue, err)
+		}
+		s.metrics.refreshes.Inc()
+		return retry{}
+	}
+	return retry{}
+}
