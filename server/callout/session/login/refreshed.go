@@ -119,22 +119,9 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 	defer cancel()
 	pause := storePause
 	for {
-		next, err := store.update(ctx, key, e, revision)
-		if err == nil || errors.Is(err, nats.ErrMaxPayload) {
-			return next, err
-		}
-		// Where the buckets were made anew, the session has gone with the old ones.
-		if opened := s.store.Load(); opened != nil {
-			store = opened
-		}
-		// The write that got no answer may have been the one.
-		if found, at, getErr := store.get(ctx, key); errors.Is(getErr, errGone) {
-			return revision, errGone
-		} else if getErr == nil && at != revision {
-			if found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken {
-				return at, nil
-			}
-			return revision, err
+		at, done, err := s.trySave(ctx, store, key, e, revision)
+		if done {
+			return at, err
 		}
 		select {
 		case <-ctx.Done():
@@ -143,6 +130,32 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 			pause = min(2*pause, maxStorePause)
 		}
 	}
+}
+
+// trySave writes an entry once, and tells whether that is all: it is stored, the session has gone, or somebody else
+// has changed it. The time of a try has a bound of its own: one that is sent when its bucket is deleted gets no answer
+// at all.
+func (s *source) trySave(ctx context.Context, store *store, key string, e *entry, revision uint64) (at uint64, done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	next, err := store.update(ctx, key, e, revision)
+	if err == nil || errors.Is(err, nats.ErrMaxPayload) {
+		return next, true, err
+	}
+	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with
+	// the old ones.
+	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
+	defer cancel()
+	found, at, getErr := store.get(looking, key)
+	switch {
+	case errors.Is(getErr, errGone):
+		return revision, true, errGone
+	case getErr != nil || at == revision:
+		return revision, false, err
+	case found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken:
+		return at, true, nil
+	}
+	return revision, true, err
 }
 
 // Pauses between two tries to store an entry: the first one, and the longest.
