@@ -119,8 +119,9 @@ func (m *member) look() error {
 		return nil
 	}
 	if m.others() {
-		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
 		m.leave()
+		_ = m.nc.FlushTimeout(askOthers) // so that what is logged is so; without a connection no callout comes either
+		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
 		return nil
 	}
 	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)

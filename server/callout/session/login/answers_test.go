@@ -128,6 +128,7 @@ func TestShortLives(t *testing.T) {
 // A new key of the provider is not refused while it is too early to ask for its keys again: a logout token is to be
 // sent again, and a login waits.
 func TestNewKeyOfTheProvider(t *testing.T) {
+	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, s)
@@ -154,6 +155,7 @@ func TestNewKeyOfTheProvider(t *testing.T) {
 
 // A userinfo endpoint that says nothing holds up no refreshes, costs no claims, and is not waited for at the end.
 func TestSilentUserInfo(t *testing.T) {
+	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
 	p.life = 8 * time.Second
 	p.userinfo = map[string]any{"sub": "alice", "team": "red"}

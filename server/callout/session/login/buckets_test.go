@@ -1,17 +1,13 @@
 package login
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/sourcetest"
 )
 
 // Buckets that are deleted while the source runs are made again, as at its start, and so does it go on with
@@ -59,37 +55,50 @@ func TestBucketsThatAreMadeAnew(t *testing.T) {
 	}
 }
 
-// The answer to a refresh is kept while the bucket is away, however long, and stored when it is back: the refresh
-// token before it is good for nothing.
-func TestAnswersOutliveTheBucket(t *testing.T) {
-	dir := t.TempDir()
-	server := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir})
-	nc := connected(t, server)
-	p := newProvider(t)
+// The answer to a refresh is kept while the bucket takes nothing, however long, and stored when it does again: the
+// refresh token before it is good for nothing.
+func TestAnswersOutliveABucketThatTakesNothing(t *testing.T) {
+	t.Parallel()
+	nc, p := startServer(t), newProvider(t)
 	p.life = 6 * time.Second
 	s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
 	b := newBrowser(t, s)
 	b.logIn()
-	away := make(chan error, 1)
+	token := b.mustFind().Data["access_token"]
+	closed := make(chan error, 1)
 	p.intercept("/token", func(_ http.ResponseWriter, r *http.Request) bool {
 		p.heal()
-		away <- server.DisableJetStream()
+		closed <- limitEntries(t, nc, 1)
 		return false
 	})
-	if err := <-away; err != nil {
+	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
 	harnessWait(t, 2*storeTime, "a line about it", func() bool { return strings.Contains(s.text(), "cannot be stored, trying again") })
-	if err := server.EnableJetStream(&natsserver.JetStreamConfig{StoreDir: dir}); err != nil {
+	if b.mustFind().Data["access_token"] != token || p.refreshes() != 1 {
+		t.Errorf("%d refreshes, or something was stored", p.refreshes())
+	}
+	if err := limitEntries(t, nc, -1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new access token", func() bool {
-		found, err := s.find(t, session.Cookie, b.cookie())
-		if errors.Is(err, session.ErrUnknown) {
-			t.Fatal("the session has ended")
-		}
-		return err == nil && found.Data["access_token"] != "access-secret-1"
-	})
-	token := b.mustFind().Data["access_token"]
-	harnessWait(t, 2*timeout, "the next refresh", func() bool { return b.mustFind().Data["access_token"] != token })
+	for range 2 {
+		eventually(t, "a new access token", func() bool { return b.mustFind().Data["access_token"] != token })
+		token = b.mustFind().Data["access_token"]
+	}
+}
+
+// limitEntries lets the bucket of sessions take entries up to that many bytes; -1: all.
+func limitEntries(t *testing.T, nc *nats.Conn, size int32) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	stream, err := js.Stream(t.Context(), "KV_sessions")
+	if err != nil {
+		return err
+	}
+	config := stream.CachedInfo().Config
+	config.MaxMsgSize = size
+	_, err = js.UpdateStream(t.Context(), config)
+	return err
 }

@@ -80,6 +80,7 @@ func TestHalfBodiesGiveWay(t *testing.T) {
 
 // A body that no page takes is not waited for, and one that is has little time.
 func TestBodiesAreNotAwaited(t *testing.T) {
+	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	for request, want := range map[string]int{
 		"POST /nothing": 404, "POST /auth/nothing": 404, "GET /auth/session": 200, "PUT /auth/logout": 405, "POST /auth/backchannel": 408,

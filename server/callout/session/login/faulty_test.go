@@ -30,6 +30,7 @@ func patient(b *browser) *browser {
 // A provider that takes connections and does not answer keeps nobody from pages that do not need it, nor
 // the source from its end.
 func TestProviderThatHangsAtDiscovery(t *testing.T) {
+	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
 	release := p.hang(t, "/.well-known/openid-configuration")
 	s := startSite(t, p, nc, newKey(), "ticket: 10s, provider_timeout: 1s")
@@ -152,7 +153,9 @@ func TestKeysThatHang(t *testing.T) {
 // At a provider that ends a session when a refresh token comes twice, no session is lost: not while its
 // keys cannot be had, and not when this process ends or is reloaded during a refresh.
 func TestRefreshTokensAreKept(t *testing.T) {
+	t.Parallel()
 	t.Run("keys", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -179,6 +182,7 @@ func TestRefreshTokensAreKept(t *testing.T) {
 		}
 	})
 	t.Run("end", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		key := newKey()
@@ -330,6 +334,7 @@ func TestBucketsKeepEntriesLongEnough(t *testing.T) {
 
 // An ID token of a refresh may have fewer claims, and there may be none (OpenID Connect Core 1.0, 12.2).
 func TestRefreshWithFewerClaims(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(p *provider){
 		"fewer claims": func(p *provider) {
 			p.exchange = func(c map[string]any) { delete(c, "name"); delete(c, "email"); delete(c, "sid") }
@@ -337,6 +342,7 @@ func TestRefreshWithFewerClaims(t *testing.T) {
 		"no ID token": func(p *provider) { p.answer = func(a map[string]any) { delete(a, "id_token") } },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			nc, p := startServer(t), newProvider(t)
 			p.life = 6 * time.Second
 			s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -357,7 +363,9 @@ func TestRefreshWithFewerClaims(t *testing.T) {
 // Where the answer does not tell when the access token ends, the token itself does, or else it is
 // refreshed at an interval.
 func TestAccessTokenWithoutExpiresIn(t *testing.T) {
+	t.Parallel()
 	t.Run("JWT", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.answer = func(a map[string]any) {
 			delete(a, "expires_in")
@@ -372,6 +380,7 @@ func TestAccessTokenWithoutExpiresIn(t *testing.T) {
 		eventually(t, "a refresh", func() bool { return p.refreshes() > 0 })
 	})
 	t.Run("opaque", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.answer = func(a map[string]any) { delete(a, "expires_in") }
 		s := startSite(t, p, nc, newKey(), "refresh_before: 9s, access_lifetime: 10s")
@@ -404,8 +413,10 @@ func TestOddKeys(t *testing.T) {
 // What the provider says of a person's grant ends the session; what it says of this client does not, and
 // is not asked again for each session.
 func TestRefusedRefreshes(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"invalid_grant", "interaction_required", "login_required", "consent_required"} {
 		t.Run(code, func(t *testing.T) {
+			t.Parallel()
 			nc, p := startServer(t), newProvider(t)
 			p.life = 6 * time.Second
 			s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -419,6 +430,7 @@ func TestRefusedRefreshes(t *testing.T) {
 		})
 	}
 	t.Run("invalid_client", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")

@@ -426,6 +426,7 @@ func isTimeout(err error) bool {
 
 // Half of a header, or of a body, has an end.
 func TestHalfSentRequests(t *testing.T) {
+	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.base, "http://"), "/auth")
 	for _, half := range []string{
@@ -504,6 +505,7 @@ func TestTicketsLeaveLittle(t *testing.T) {
 // Every page, with every method and odd requests: no fault of ours, nothing of the request in the answer, and the
 // headers that keep an answer out of caches and frames.
 func TestHostileRequests(t *testing.T) {
+	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")+"\nresponse_mode: form_post")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.base, "http://"), "/auth")
 	cookie := s.cfg.CookieName

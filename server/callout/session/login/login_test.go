@@ -616,6 +616,7 @@ func TestNoTickets(t *testing.T) {
 // Two handlers on one bucket: each refresh is made once, rotated tokens are kept, and the session
 // has the new access token.
 func TestRefresh(t *testing.T) {
+	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
 	p.life = 6 * time.Second
 	key := newKey()
@@ -636,7 +637,9 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestRefreshFailures(t *testing.T) {
+	t.Parallel()
 	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -647,6 +650,7 @@ func TestRefreshFailures(t *testing.T) {
 		eventually(t, "the session to end", func() bool { return strings.Contains(fmt.Sprint(s.seen()), key+" true") })
 	})
 	t.Run("provider down", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -659,6 +663,7 @@ func TestRefreshFailures(t *testing.T) {
 		eventually(t, "a refresh", func() bool { return b.mustFind().Data["access_token"] != "access-secret-1" })
 	})
 	t.Run("another person", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life = 6 * time.Second
 		s := startSite(t, p, nc, newKey(), "refresh_before: 5s")
@@ -671,6 +676,7 @@ func TestRefreshFailures(t *testing.T) {
 		})
 	})
 	t.Run("no refresh token", func(t *testing.T) {
+		t.Parallel()
 		nc, p := startServer(t), newProvider(t)
 		p.life, p.offline = 2*time.Second, false
 		s := startSite(t, p, nc, newKey(), "")

@@ -185,6 +185,7 @@ func TestTenantsAtALogin(t *testing.T) {
 // Claims of the userinfo endpoint are the session's, too, and are renewed with the tokens. Those of the ID
 // token win, and another person's are not taken.
 func TestUserInfo(t *testing.T) {
+	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
 	p.life = 6 * time.Second
 	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
