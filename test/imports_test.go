@@ -1,0 +1,103 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// packageRow is a row of the table in docs/architecture.md: the packages that match a pattern, and what they may import.
+type packageRow struct {
+	pattern string
+	allowed []string
+}
+
+// packageRows reads the table. Names are those below server/.
+func packageRows(t *testing.T) (rows []packageRow) {
+	t.Helper()
+	text := string(must(os.ReadFile("../docs/architecture.md")))
+	_, table, ok := strings.Cut(text, "<!-- packages -->")
+	table, _, closed := strings.Cut(table, "<!-- end -->")
+	if !ok || !closed {
+		t.Fatal("docs/architecture.md has no table of packages")
+	}
+	row := regexp.MustCompile("(?m)^\\| `server/([^`]+)` \\|[^|]*\\|(.*)\\|$")
+	name := regexp.MustCompile("`([^`]+)`")
+	for _, m := range row.FindAllStringSubmatch(table, -1) {
+		r := packageRow{pattern: m[1]}
+		for _, allowed := range name.FindAllStringSubmatch(m[2], -1) {
+			r.allowed = append(r.allowed, allowed[1])
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// matches tells whether a package is the pattern's, whose last element may be *.
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+// Each package imports what docs/architecture.md says, and only hook imports the patched server.
+func TestPackagesImportWhatTheyMay(t *testing.T) {
+	rows := packageRows(t)
+	used := map[string]bool{}
+	const prefix, patched = "stamp/server/", "github.com/nats-io/nats-server/v2/server"
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "stamp/server/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], prefix)
+		if name == "callout/session/internal/sourcetest" {
+			continue // it is for tests, and runs a server
+		}
+		row := rowOf(rows, name)
+		if row == nil {
+			t.Errorf("docs/architecture.md has no row for server/%s", name)
+			continue
+		}
+		used[row.pattern] = true
+		for _, imported := range fields[1:] {
+			if imported == patched && name != "hook" {
+				t.Errorf("server/%s imports the patched server", name)
+			}
+			below, ours := strings.CutPrefix(imported, prefix)
+			if ours && !mayImport(row, below) {
+				t.Errorf("server/%s imports server/%s; docs/architecture.md allows %s", name, below, strings.Join(row.allowed, " "))
+			}
+		}
+	}
+	for _, row := range rows {
+		if !used[row.pattern] {
+			t.Errorf("docs/architecture.md has a row for server/%s, which is no package", row.pattern)
+		}
+	}
+}
+
+// rowOf returns the package's row: the one with its name, or else one whose pattern matches.
+func rowOf(rows []packageRow, name string) (found *packageRow) {
+	for i := range rows {
+		if rows[i].pattern == name {
+			return &rows[i]
+		}
+		if matches(rows[i].pattern, name) {
+			found = &rows[i]
+		}
+	}
+	return found
+}
+
+func mayImport(row *packageRow, name string) bool {
+	for _, allowed := range row.allowed {
+		if matches(allowed, name) {
+			return true
+		}
+	}
+	return false
+}
