@@ -19,9 +19,6 @@ const (
 	TimeName    = "Stamp-Time"
 )
 
-// timeForm is RFC 3339 in UTC with nanoseconds, of fixed width.
-const timeForm = "2006-01-02T15:04:05.000000000Z"
-
 // MaxProvenanceSubject is the length in bytes of a subject for which MaxLen has room.
 const MaxProvenanceSubject = 256
 
@@ -74,6 +71,6 @@ func (s *Stamp) appendProvenance(dst, subject []byte) []byte {
 	dst = append(dst, crlf+SubjectName+": "...)
 	dst = append(dst, subject...)
 	dst = append(dst, crlf+TimeName+": "...)
-	dst = now().UTC().AppendFormat(dst, timeForm)
+	dst = appendTime(dst, now())
 	return append(dst, crlf...)
 }
