@@ -2,6 +2,8 @@ module stamp
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/VictoriaMetrics/metrics v1.35.1
 	github.com/alecthomas/kong v1.17.0
@@ -21,6 +23,8 @@ require (
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.50.0
 )
+
+require golang.org/x/mod v0.33.0 // indirect
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.9.0-default-no-op // indirect

@@ -1,0 +1,180 @@
+# shellcheck shell=bash
+# Part of scripts/release: its steps. They want root, out, version, epoch, targets and key from there.
+# shellcheck disable=SC2154
+
+readonly nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+readonly cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+readonly minisign=aead.dev/minisign/cmd/minisign@v0.3.0
+
+# tool MODULE@VERSION: makes the command of a Go module, once for each version, and prints its file.
+tool() {
+	local name=${1%@*} dir="$root/.cache/tools/${1##*@}"
+	name=${name##*/}
+	[[ -x $dir/$name ]] || GOTOOLCHAIN='' GOFLAGS='' GOOS='' GOARCH='' GOBIN="$dir" go install "$1" >&2
+	printf '%s' "$dir/$name"
+}
+
+target_name() { # linux/arm: linux-armv7
+	local name=${1/\//-}
+	[[ $name != *-arm ]] || name=${name}v7
+	printf '%s' "$name"
+}
+
+# folder TARGET: where its binaries are, and what the archive of it is called.
+folder() { printf '%s' "$out/build/stamp-$version-$(target_name "$1")"; }
+
+step_binaries() {
+	local target
+	for target in "${targets[@]}"; do
+		rm -rf "$(folder "$target")"
+		GOOS=${target%/*} GOARCH=${target#*/} GOARM=7 "$root/scripts/build" --release -o "$(folder "$target")"
+	done
+}
+
+built() { # TARGET
+	[[ -d $(folder "$1") ]] || die "there are no binaries of $1" "scripts/release binaries"
+}
+
+step_archives() {
+	local target dir suffix
+	notices >"$out/build/THIRD-PARTY-NOTICES"
+	for target in "${targets[@]}"; do
+		built "$target"
+		dir=$(folder "$target")
+		cp "$root/README.md" "$root/LICENSE" "$root/NOTICE" "$root/CHANGELOG.md" "$out/build/THIRD-PARTY-NOTICES" "$dir/"
+		mkdir -p "$dir/docs"
+		git -C "$root" ls-files -z docs | (cd "$root" && xargs -0 cp --parents -t "$dir")
+		suffix=tar.gz
+		[[ $target != windows/* ]] || suffix=zip
+		go run "$root/scripts/internal/archive" "$dir" "$out/${dir##*/}.$suffix" "$epoch"
+	done
+}
+
+# notices: the licence of each module that is in the binaries.
+notices() {
+	local module dir file
+	printf 'What bin/nats-server and bin/nats-callout are made of beside this repository, with the licences.\n'
+	(cd "$root" && go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...) |
+		sort -u | while read -r module number dir; do
+		printf '\n\n%s %s\n\n' "$module" "$number"
+		for file in "$dir"/LICENSE* "$dir"/LICENCE* "$dir"/COPYING* "$dir"/NOTICE*; do
+			[[ ! -f $file ]] || cat "$file"
+		done
+	done
+	printf '\n\nGo %s, the standard library\n\n' "$(go env GOVERSION)"
+	cat "$(go env GOROOT)/LICENSE"
+}
+
+step_packages() {
+	local target name format architecture command
+	command=$(tool "$nfpm")
+	for target in "${targets[@]}"; do
+		[[ $target == linux/* ]] || continue
+		built "$target"
+		architecture=${target#*/}
+		[[ $architecture != arm ]] || architecture=arm7
+		for name in nats-server nats-callout; do
+			package "$name" "$architecture" "$(folder "$target")" >"$out/build/$name.yaml"
+			for format in deb rpm; do
+				(cd "$root" && "$command" package --config "$out/build/$name.yaml" --packager "$format" --target "$out/")
+			done
+		done
+	done
+}
+
+# package NAME ARCHITECTURE FOLDER: nfpm's configuration.
+package() {
+	local name=$1 architecture=$2 dir=$3
+	cat <<EOF
+name: $name
+arch: $architecture
+platform: linux
+version: "${version%%+*}"
+version_schema: none
+version_metadata: "${version#*+}"
+release: "1"
+section: net
+maintainer: "The Stamp authors <noreply@localhost>"
+license: Apache-2.0
+mtime: $(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
+EOF
+	if [[ $name == nats-server ]]; then
+		cat <<EOF
+description: nats-server with trusted headers, from the verified user JWT of a connection
+conflicts: [nats-server]
+replaces: [nats-server]
+provides: [nats-server]
+EOF
+	else
+		printf 'description: auth callout handler for NATS, of Stamp\n'
+	fi
+	cat <<EOF
+contents:
+  - { src: "$dir/$name", dst: "/usr/bin/$name", file_info: { mode: 0755 } }
+  - { src: deploy/systemd/$name.service, dst: "/usr/lib/systemd/system/$name.service", file_info: { mode: 0644 } }
+  - { src: deploy/systemd/sysusers.conf, dst: "/usr/lib/sysusers.d/$name.conf", file_info: { mode: 0644 } }
+  - { src: LICENSE, dst: "/usr/share/doc/$name/copyright", file_info: { mode: 0644 } }
+  - { src: NOTICE, dst: "/usr/share/doc/$name/NOTICE", file_info: { mode: 0644 } }
+  - { src: README.md, dst: "/usr/share/doc/$name/README.md", file_info: { mode: 0644 } }
+EOF
+	if [[ $name == nats-server ]]; then
+		printf '  - { src: deploy/packages/nats-server.conf, dst: /etc/nats/nats-server.conf, type: config|noreplace, file_info: { mode: 0644 } }\n'
+	else
+		printf '  - { src: docs/callout.md, dst: /usr/share/doc/nats-callout/callout.md, file_info: { mode: 0644 } }\n'
+	fi
+	cat <<EOF
+scripts: { postinstall: deploy/packages/postinstall.sh }
+EOF
+}
+
+step_npm() {
+	"$root/scripts/build-browser"
+	(cd "$root/browser" && npm pack --silent --ignore-scripts --pack-destination "$out" >/dev/null)
+}
+
+step_sbom() {
+	local target file command
+	command=$(tool "$cyclonedx")
+	for target in "${targets[@]}"; do
+		built "$target"
+		for file in "$(folder "$target")"/nats-{server,callout}{,.exe}; do
+			[[ ! -f $file ]] || "$command" bin -json -std -noserial -notimestamp -version "v$version" \
+				-output "$out/$(basename "$file" .exe)-$version-$(target_name "$target").cdx.json" "$file"
+		done
+	done
+}
+
+step_sums() {
+	(
+		cd "$out"
+		rm -f SHA256SUMS* provenance.json
+		sha256sum -- * 2>/dev/null | grep -v ' build$' >"$root/.cache/sums" || true
+		provenance <"$root/.cache/sums" >provenance.json
+		{ cat "$root/.cache/sums" && sha256sum provenance.json; } >SHA256SUMS
+	)
+}
+
+# provenance: an in-toto statement with SLSA's provenance predicate (slsa.dev/spec/v1.0/provenance), of the sums on
+# standard input. It is what the signature vouches for; there is nothing in it that another build of the commit lacks.
+provenance() {
+	local sum name comma=''
+	printf '{\n  "_type": "https://in-toto.io/Statement/v1",\n  "predicateType": "https://slsa.dev/provenance/v1",\n  "subject": ['
+	while read -r sum name; do
+		printf '%s\n    {"name": "%s", "digest": {"sha256": "%s"}}' "$comma" "$name" "$sum"
+		comma=,
+	done
+	printf '\n  ],\n  "predicate": {"buildDefinition": {\n    "buildType": "scripts/release",\n'
+	printf '    "externalParameters": {"version": "%s", "targets": "%s"},\n' "$version" "${targets[*]}"
+	printf '    "internalParameters": {"go": "%s"},\n' "$GOTOOLCHAIN"
+	printf '    "resolvedDependencies": [\n      {"name": "source", "digest": {"gitCommit": "%s"}},\n' "$(git -C "$root" rev-parse HEAD)"
+	printf '      {"name": "%s@%s", "annotations": {"h1": "%s"}}\n    ]}}\n}\n' \
+		"$(pinned '' module)" "$(pinned '' version)" "$(pinned '' sum)"
+}
+
+step_sign() {
+	if [[ -z $key ]]; then
+		printf 'release: not signed: no --key\n'
+		return
+	fi
+	"$(tool "$minisign")" -S -s "$key" -m "$out/SHA256SUMS" -x "$out/SHA256SUMS.minisig" -t "Stamp $version"
+}
