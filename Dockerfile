@@ -13,8 +13,9 @@
 #
 # It wants podman, or docker with BuildKit (its default since version 23).
 
-# The whole name, since podman resolves a short one only where it is configured to.
-FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26-bookworm AS build
+# The release workflow names the image by its digest. The whole name, since podman resolves a short one only where it is configured to.
+ARG GO_IMAGE=docker.io/library/golang:1.26-bookworm
+FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
 # Settings of the go command for networks that need them; unset: Go's own.
 ARG GOPROXY
 ARG GOSUMDB
@@ -23,17 +24,17 @@ ARG TARGETARCH
 ENV GOOS=$TARGETOS GOARCH=$TARGETARCH CGO_ENABLED=0
 WORKDIR /src
 
-# What changes rarely is compiled first: the patched upstream server and what it needs.
+# What changes rarely comes first: the patched upstream server, and the modules.
 COPY go.mod go.sum ./
 COPY patches/ patches/
 COPY scripts/upstream scripts/upstream
 COPY scripts/lib/upstream-*.sh scripts/lib/
-RUN scripts/upstream && go build -trimpath github.com/nats-io/nats-server/v2/server
+RUN scripts/upstream && go mod download
 
 COPY . .
 # The commit in INFO and in the start-up log; the build has no git repository to ask.
 ARG STAMP_COMMIT
-RUN scripts/build -o /out nats-server
+RUN scripts/build --release -o /out nats-server
 
 # The official image's default configuration, route password included: like the
 # open client port it is for trying things out. Mount your own over it.
@@ -64,7 +65,7 @@ RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share 
 
 # The callout handler as a process of its own: docker build --target callout .
 FROM build AS callout-build
-RUN scripts/build -o /out/callout nats-callout
+RUN scripts/build --release -o /out/callout nats-callout
 
 FROM scratch AS callout
 COPY --from=callout-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
