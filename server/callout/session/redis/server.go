@@ -160,7 +160,7 @@ func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
 	}
-	return conn, nil
+	return &inOrder{Conn: conn}, nil
 }
 
 // open makes the connection, with TLS where the URL says so.
