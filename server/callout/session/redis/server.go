@@ -181,6 +181,19 @@ func (s *server) open(ctx context.Context, network, address string, timeout time
 	return &bounded{Conn: secure}, nil
 }
 
+// elsewhere is what a server of a cluster says of a key that it does not have.
+const elsewhere = "the server is one of a cluster, and another one has the key; a redis source asks one server alone"
+
+// hints explain the codes of answers.
+var hints = map[string]string{
+	"MOVED":     elsewhere,
+	"ASK":       elsewhere,
+	"NOPERM":    "the user needs get, hgetall, pttl and ping, and the right to read the keys",
+	"NOAUTH":    "the server wants a password",
+	"WRONGPASS": "the user name or the password is wrong",
+	"DENIED":    "the server is in protected mode, and wants a password of clients on other machines",
+}
+
 // withoutText keeps of an answer of the server its code alone: the text behind it
 // may quote the command, and with it the credential.
 func withoutText(err error) error {
@@ -191,6 +204,9 @@ func withoutText(err error) error {
 	code, _, _ := strings.Cut(string(answer), " ")
 	if strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		code = "ERR"
+	}
+	if hint := hints[code]; hint != "" {
+		return fmt.Errorf("%w: %s", redis.Error(code), hint)
 	}
 	return redis.Error(code)
 }
