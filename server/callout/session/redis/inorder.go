@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -11,7 +12,9 @@ import (
 // connection is not used again.
 type inOrder struct {
 	redis.Conn
+	wire *bounded
 	sent []string // commands whose answers are to come
+	read int      // answers that were read
 	err  error    // why it is not used any more
 }
 
@@ -47,13 +50,23 @@ func (c *inOrder) DoContext(ctx context.Context, command string, args ...any) (a
 	return c.checked(command, reply, err)
 }
 
-// checked tells of an answer that is of another type than those to the command. An error of the server may be the answer
-// to any command.
+// checked tells of an answer that is of another type than those to the command, and of one too many behind it. An error of
+// the server may be the answer to any command.
 func (c *inOrder) checked(command string, reply any, err error) (any, error) {
-	if err != nil {
+	var answer redis.Error
+	if err != nil && !errors.As(err, &answer) {
 		return reply, err
 	}
-	is := false
+	c.read++
+	if err == nil && !isAnswer(command, reply) || len(c.sent) == 0 && c.wire.replies != c.read {
+		c.err = errAnswer
+		return nil, c.err
+	}
+	return reply, err
+}
+
+// isAnswer tells whether an answer is of the type of those to the command.
+func isAnswer(command string, reply any) (is bool) {
 	switch command {
 	case "PTTL":
 		_, is = reply.(int64)
@@ -65,9 +78,5 @@ func (c *inOrder) checked(command string, reply any, err error) (any, error) {
 	case "PING":
 		is = reply == "PONG"
 	}
-	if !is {
-		c.err = errAnswer
-		return nil, c.err
-	}
-	return reply, nil
+	return is
 }

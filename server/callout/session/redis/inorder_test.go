@@ -65,6 +65,8 @@ func answerKeys(c net.Conn, after string) {
 func TestAnswersOutOfOrder(t *testing.T) {
 	for name, more := range map[string]string{
 		"nothing": "", "a status": "+OK\r\n", "a number": ":-1\r\n", "no text": "$-1\r\n", "a list": "*0\r\n", "no list": "*-1\r\n", "a text": "$2\r\n{}\r\n",
+		"a whole answer": "$12\r\n{\"user\":\"x\"}\r\n:-1\r\n", "half an answer": "$12\r\n{\"us", "an error": "-ERR x\r\n",
+		"a list of two": "*2\r\n$1\r\na\r\n$-1\r\n",
 	} {
 		url, connections := lying(t, more)
 		s := open(t, fmt.Sprintf("url: %q, form: json", url))
@@ -93,7 +95,7 @@ func TestAnswersOfOtherCommands(t *testing.T) {
 		"PING": {"pong"}, "GET": {"text", "nothing"}, "HGETALL": {"list"}, "PTTL": {"number"}, "OTHER": {},
 	} {
 		for name, reply := range replies {
-			c := &inOrder{Conn: well{}}
+			c := &inOrder{Conn: well{}, wire: &bounded{replies: 1}}
 			_, err := c.checked(command, reply, nil)
 			want := false
 			for _, g := range good {
@@ -103,9 +105,24 @@ func TestAnswersOfOtherCommands(t *testing.T) {
 				t.Errorf("%s answered by %s: %v, then %v", command, name, err, c.Err())
 			}
 		}
-		c := &inOrder{Conn: well{}}
+		c := &inOrder{Conn: well{}, wire: &bounded{replies: 1}}
 		if _, err := c.checked(command, nil, redis.Error("WRONGTYPE x")); err == nil || c.Err() != nil {
 			t.Errorf("%s: an error of the server: %v, then %v", command, err, c.Err())
+		}
+	}
+}
+
+// What the library asks when it connects has answers, too: a password and a database.
+func TestDatabaseWithPassword(t *testing.T) {
+	p := startRedis(t, "", "--requirepass", "s3cret")
+	p.do(t, "s3cret", "SET", "sess:a", `{"user":"a"}`)
+	p.do(t, "s3cret", "MOVE", "sess:a", 3)
+	for form, found := range map[string]bool{"json": true, "auto": true, "hash": false} {
+		s := open(t, fmt.Sprintf("url: %q, password: s3cret, form: %s", p.url()+"?db=3", form))
+		for range 3 {
+			if got, err := find(t, s, "a"); (err == nil) != found || found && got.Data["user"] != "a" || !found && !errors.Is(err, errType) {
+				t.Errorf("%s: %v, %v", form, got, err)
+			}
 		}
 	}
 }
