@@ -444,6 +444,36 @@ func TestTooLongToBeForwarded(t *testing.T) {
 	}
 }
 
+// A forwarded header or cookie with bytes beyond ASCII reaches the grants as it came, and one that is not UTF-8 refuses: it
+// must not pass for absent.
+func TestForwardedBeyondASCII(t *testing.T) {
+	s := harness.Start(t, `accounts { APP { users: [{user: backend, password: backend}] } }
+		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
+		callout {
+			request { cookies: [city], headers: [X-City] }
+			sessions: [{kind: anonymous}]
+			grants: [{ account: APP, publish: ["t.>"], subscribe: []
+				headers: {Cookie-City: "{{ request.cookies.city ?? 'none' }}", Header-City: "{{ request.headers['X-City'] ?? 'none' }}"} }]
+		}`)
+	sub := subscriber(t, s, password("backend"))
+	raw := mustBrowse(t, s, http.Header{"X-City": {"Zürich"}, "Cookie": {`city={"a": "Zürich"}`}}, harness.Nobody)
+	raw.Pub("t.x", "payload")
+	if m := sub.Msg(); !strings.Contains(m.Header, "Header-City: Zürich\r\n") || !strings.Contains(m.Header, `Cookie-City: {"a": "Zürich"}`) {
+		t.Errorf("stamped %q", m.Header)
+	}
+	for name, header := range map[string]http.Header{
+		"X-City": {"X-City": {"Z\xfcrich"}}, "city": {"Cookie": {"city=Z\xfcrich"}},
+	} {
+		mark := s.Mark()
+		raw, err := browser(t, s, header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Connect(harness.Nobody)
+		mark.WaitLog(t, `refused .*upgrade request: not UTF-8, so that they cannot be forwarded: .*`+name)
+	}
+}
+
 // A logout closes its connections while the server ends slowly, too: the handler inside serves until the end.
 func TestLogoutWhileTheServerIsALameDuck(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), "")+`

@@ -19,6 +19,7 @@ import (
 
 	"stamp/server/conf"
 	"stamp/server/release"
+	"stamp/server/stdlog"
 )
 
 const program = "nats-callout"
@@ -34,7 +35,10 @@ type commands struct {
 	Version     versionCommand     `cmd:"" help:"show the version"`
 }
 
-func main() { os.Exit(run(os.Args[1:], &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})) }
+func main() {
+	stdlog.Guard()
+	os.Exit(run(os.Args[1:], &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
 
 // run is main; it returns the exit code.
 func run(args []string, s *streams) int {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
@@ -189,9 +190,10 @@ func readHeaders(text string) (map[string][]string, map[string]string, error) {
 			list.Headers = append(list.Headers, name)
 		}
 	}
-	for _, cookie := range from.Cookies() {
-		list.Cookies = append(list.Cookies, cookie.Name)
-	}
+	list.Cookies = forwarded.CookieNames(from)
 	picked := list.Pick(from)
+	if lost := slices.Concat(picked.TooLong, picked.NotText); len(lost) > 0 {
+		return nil, nil, fmt.Errorf("--headers: a server cannot forward %q: they are too long, or not UTF-8", lost)
+	}
 	return picked.Headers, picked.Cookies, nil
 }

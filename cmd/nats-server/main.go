@@ -11,9 +11,11 @@ import (
 
 	"stamp/server/hook"
 	"stamp/server/release"
+	"stamp/server/stdlog"
 )
 
 func main() {
+	stdlog.Guard()
 	// The parser takes part in reading the configuration, so it is installed first.
 	hook.Install()
 	command.Main(command.Overrides{

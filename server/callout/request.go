@@ -27,6 +27,7 @@ type request struct {
 	sealer   nkeys.KeyPair // the handler's key that the request is encrypted to, and the answer by
 	patience time.Duration // of the server, from when it sent the request
 	tooLong  []string      // headers and cookies that were too long to be forwarded
+	notText  []string      // those that are not UTF-8
 	// expects is the account key that the server takes answers of: auth_callout.issuer, or the account that has
 	// the callout in operator mode.
 	expects string
@@ -36,6 +37,7 @@ var (
 	errNotEncrypted = errors.New("request is not encrypted; is the xkey missing in the server's auth_callout block, or in the account's JWT?")
 	errNoXKey       = errors.New("request is encrypted, but the handler has no xkey")
 	errTooLong      = errors.New("too long to be forwarded")
+	errNotText      = errors.New("not UTF-8, so that they cannot be forwarded")
 	errNotServer    = errors.New("request is not signed by the server that it names")
 	errUserNkey     = errors.New("request names no user key that the answer could be for")
 	errTooLarge     = fmt.Errorf("request has more than %d bytes", maxRequest)
@@ -95,17 +97,21 @@ func (k *keys) read(a *arrival) (*request, error) {
 		r.expects = claims.Subject
 	}
 	told, ours := forwarded.FromTags(claims.Tags)
-	r.Request, r.tooLong = understand(claims, told, ours), told.TooLong
+	r.Request = understand(claims, told, ours)
+	r.tooLong, r.notText = told.TooLong, told.NotText
 	return r, nil
 }
 
 // complete tells what of the upgrade request is missing. Without a header that a proxy sets, or the cookie of another
 // source, a connection could pass for one that it is not.
 func (r *request) complete() error {
-	if len(r.tooLong) == 0 {
-		return nil
+	switch {
+	case len(r.tooLong) > 0:
+		return fmt.Errorf("upgrade request: %w: %q; at most %d bytes each, %d together", errTooLong, r.tooLong, forwarded.MaxField, forwarded.MaxAll)
+	case len(r.notText) > 0:
+		return fmt.Errorf("upgrade request: %w: %q", errNotText, r.notText)
 	}
-	return fmt.Errorf("upgrade request: %w: %q; at most %d bytes each, %d together", errTooLong, r.tooLong, forwarded.MaxField, forwarded.MaxAll)
+	return nil
 }
 
 // patience is how long the server waits. Both times are the server's, in whole

@@ -224,11 +224,17 @@ func (h *Handler) decide(ctx context.Context, a *arrival, r *request) {
 	h.report(a, r, verdict, err)
 }
 
+// certainErrors say that a connection is refused for what it is, whenever it is asked about.
+var certainErrors = []error{ErrUnknown, session.ErrUnknown, ErrKind, errTooLong, errNotText}
+
 // certain tells whether an answer is one. A connection that lives is not closed because its
 // session cannot be looked up now: the server asks again when it gets no answer.
 func certain(err error) bool {
 	var refusal *grant.Refusal
-	return err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, session.ErrUnknown) || errors.Is(err, ErrKind) || errors.Is(err, errTooLong) || errors.As(err, &refusal)
+	if err == nil || errors.As(err, &refusal) {
+		return true
+	}
+	return slices.ContainsFunc(certainErrors, func(is error) bool { return errors.Is(err, is) })
 }
 
 // errFault is for faults of ours. They must not end the server that the handler may

@@ -38,7 +38,7 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// Issue returns the files of a certificate for 127.0.0.1 and localhost with the
+// Issue returns the files of a certificate for 127.0.0.1, localhost and app.example with the
 // common name and e-mail addresses given, good for servers and clients.
 func (ca *CA) Issue(t testing.TB, name string, emails ...string) (certFile, keyFile string) {
 	t.Helper()
@@ -71,7 +71,7 @@ func template(name string) *x509.Certificate {
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     []string{"localhost"},
+		DNSNames:     []string{"localhost", "app.example"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 }

@@ -8,8 +8,11 @@ package forwarded
 import (
 	"encoding/base64"
 	"encoding/json"
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // prefix of the tag. The rest is base64url of JSON.
@@ -33,6 +36,9 @@ type Request struct {
 	// TooLong names the headers and cookies that the list names and the bounds leave out. They were sent, so a
 	// handler must not take them for absent.
 	TooLong []string `json:"too_long,omitempty"`
+	// NotText names those whose value is not UTF-8, or has U+FFFD in it. JSON, which carries
+	// the rest, would turn such bytes into U+FFFD, and with that two values into one. They were sent as well.
+	NotText []string `json:"not_text,omitempty"`
 }
 
 // What is forwarded is kept as long as the connection lives, and an authorization request is of 1 MiB at most. So what
@@ -52,11 +58,15 @@ type List struct {
 // Pick returns what of an upgrade request the list names. A cookie that came
 // more than once is left out: a page of a sibling domain can set a second one with
 // the name of ours (cookie tossing), and nothing tells which is which. A header or a
-// cookie above the bounds is left out as a whole, never cut.
+// cookie above the bounds, or one that is not text, is left out as a whole, never cut or changed, and named.
 func (l List) Pick(r *http.Request) Request {
 	var out Request
 	room := MaxAll
 	fits := func(name string, values ...string) bool {
+		if slices.ContainsFunc(values, undecodable) {
+			out.NotText = append(out.NotText, name)
+			return false
+		}
 		size := 0
 		for _, v := range values {
 			size += len(name) + len(v) + perLine
@@ -93,11 +103,13 @@ func (l List) Pick(r *http.Request) Request {
 }
 
 // PickToken adds the cookie of that name, the credential of a connection whose CONNECT has no field for it. One that came
-// twice does not count, and one above the bound is too long.
+// twice does not count, and one above the bound or that is not text is named.
 func (r *Request) PickToken(from *http.Request, name string) {
 	value, ok := OnlyCookie(from, name)
 	switch {
 	case name == "" || !ok:
+	case undecodable(value):
+		r.NotText = append(r.NotText, name)
 	case len(name)+len(value)+perLine > MaxField:
 		r.TooLong = append(r.TooLong, name)
 	default:
@@ -114,14 +126,54 @@ func cloned(values []string) []string {
 	return out
 }
 
+// undecodable tells whether a value of a header or cookie is not UTF-8, or has a character that stands for what could not
+// be decoded. Of control characters net/http lets only the tab through.
+func undecodable(value string) bool { return strings.ContainsRune(value, utf8.RuneError) }
+
 // OnlyCookie returns the cookie, unless there is none or more than one of that
 // name.
+//
+// The cookies are read here, because net/http leaves out those whose value has quotes, backslashes or bytes beyond ASCII,
+// silently, and browsers send them.
 func OnlyCookie(r *http.Request, name string) (string, bool) {
-	cookies := r.CookiesNamed(name)
-	if len(cookies) != 1 {
-		return "", false
+	var only string
+	n := 0
+	for cookie, value := range cookies(r) {
+		if cookie == name {
+			only = value
+			n++
+		}
 	}
-	return cookies[0].Value, true
+	return only, n == 1
+}
+
+// CookieNames are the names of the cookies of a request, in their order, each once.
+func CookieNames(r *http.Request) []string {
+	var names []string
+	for name := range cookies(r) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// cookies are the names and values of the cookies of a request, as RFC 6265, section 5.4 puts them together.
+// As by net/http, quotes around a value are no part of it.
+func cookies(r *http.Request) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for _, line := range r.Header["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+				if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				if !yield(strings.Trim(name, " \t"), value) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Tag is r as a tag of an authorization request.

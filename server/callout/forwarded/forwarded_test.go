@@ -29,6 +29,44 @@ func TestPick(t *testing.T) {
 	}
 }
 
+// What browsers and proxies send beyond ASCII is told as it came, and what JSON could not carry unchanged is named: it must
+// not pass for absent, nor two values for one.
+func TestPickBeyondASCII(t *testing.T) {
+	list := List{Headers: []string{"A", "B"}, Cookies: []string{"s", "t"}}
+	for _, tt := range []struct {
+		header  http.Header
+		want    Request
+		notText []string
+	}{
+		{header: http.Header{"A": {"Zürich", "\t日本"}}, want: Request{Headers: map[string][]string{"A": {"Zürich", "\t日本"}}}},
+		{header: http.Header{"A": {"Z\xfcrich"}, "B": {"b"}}, want: Request{Headers: map[string][]string{"B": {"b"}}}, notText: []string{"A"}},
+		{header: http.Header{"A": {"a", "\xed\xa0\x80"}}, notText: []string{"A"}},
+		{header: http.Header{"A": {"\ufffd"}}, notText: []string{"A"}},
+		{header: http.Header{"Cookie": {"s=Zürich; t=a b,c"}}, want: Request{Cookies: map[string]string{"s": "Zürich", "t": "a b,c"}}},
+		{header: http.Header{"Cookie": {`s={"a":"\\"}; t=""`}}, want: Request{Cookies: map[string]string{"s": `{"a":"\\"}`, "t": ""}}},
+		{header: http.Header{"Cookie": {"s=\xff; t=1"}}, want: Request{Cookies: map[string]string{"t": "1"}}, notText: []string{"s"}},
+		// Twice is twice, whatever the values are.
+		{header: http.Header{"Cookie": {"s=1; t=1", "s=\xff"}}, want: Request{Cookies: map[string]string{"t": "1"}}},
+		{header: http.Header{"Cookie": {`s=1; t=1; s="é"`}}, want: Request{Cookies: map[string]string{"t": "1"}}},
+	} {
+		tt.want.NotText = tt.notText
+		got := list.Pick(upgrade(tt.header))
+		if !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%q: got %+v; want %+v", tt.header, got, tt.want)
+		}
+		if told, ok := FromTags([]string{got.Tag()}); !ok || !reflect.DeepEqual(told, got) {
+			t.Errorf("%q: told as %+v", tt.header, told)
+		}
+	}
+}
+
+func TestCookieNames(t *testing.T) {
+	r := upgrade(http.Header{"Cookie": {"a=1; b=é;a=2", "; =x; c"}})
+	if got := CookieNames(r); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A header or cookie above the bounds is left out as a whole, and named; the rest is as it came.
 func TestPickIsBounded(t *testing.T) {
 	list := List{Headers: []string{"a", "B", "C", "D", "E"}, Cookies: []string{"s", "t"}}
@@ -130,6 +168,8 @@ func TestPickToken(t *testing.T) {
 		{"other=o", "sid", Request{}},
 		{"sid=s", "", Request{}},
 		{"sid=" + long, "sid", Request{TooLong: []string{"sid"}}},
+		{"sid=\xff", "sid", Request{NotText: []string{"sid"}}},
+		{"sid=s; sid=\xff", "sid", Request{}},
 	} {
 		var got Request
 		got.PickToken(upgrade(http.Header{"Cookie": {tt.cookies}}), tt.name)

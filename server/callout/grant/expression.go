@@ -52,7 +52,7 @@ func compile(source string) (*expression, error) {
 	e.uses = c.uses()
 	e.path = pathOf(e.node)
 	// Once more, for faults are found and told in the expression as it was written.
-	if e.Program, err = expr.Compile(source, append(slices.Clip(options), metered())...); err != nil {
+	if e.Program, err = expr.Compile(source, append(slices.Clip(options), strictly(c.json), metered())...); err != nil {
 		return nil, compileError(err)
 	}
 	return e, nil
@@ -104,6 +104,8 @@ func (e *expression) run(m *machine) (any, string) {
 		return nil, fmt.Sprintf("%s was not evaluated in %s; is the machine overloaded?", e.source, maxTime)
 	case errors.Is(err, errUndecodable):
 		return nil, fmt.Sprintf("%s reads a text that %s", e.source, undecodable)
+	case errors.Is(err, errNumber):
+		return nil, fmt.Sprintf("%s has a number that is not finite, not whole where it must be, or too large to be exact", e.source)
 	case errors.Is(err, errText):
 		return nil, fmt.Sprintf("%s makes a text of more than %d bytes", e.source, maxText)
 	}
@@ -158,6 +160,7 @@ type inspector struct {
 	found   uses
 	whole   int // uses of request as a whole
 	headers int // uses of request.headers as a whole
+	json    bool
 	fault   string
 }
 
@@ -185,6 +188,10 @@ func (c *inspector) Visit(n *ast.Node) {
 		// Each character of a text is looked for in all of these.
 		if n.Name == "trim" && len(n.Arguments) > 1 && !constant(n.Arguments[1]) {
 			c.fault = "the characters that trim takes off must be written out"
+		}
+	case *ast.CallNode:
+		if name, ok := n.Callee.(*ast.IdentifierNode); ok && name.Value == "toJSON" {
+			c.json = true
 		}
 	case *ast.BinaryNode:
 		// A pattern out of a session would be compiled anew each time, and may be of any size.

@@ -37,6 +37,7 @@ func variableTypes() types.Map {
 		"request": types.TypeOf(&requestVariables{}), "source": types.String,
 	}
 	maps.Copy(variables, meterTypes)
+	maps.Copy(variables, strictTypes)
 	return variables
 }
 
@@ -69,6 +70,8 @@ const maxText = 1 << 20
 var (
 	errText = errors.New("text is too long")
 	errType = errors.New("value is of another type than needed")
+	// errNumber is for what is not a number, not whole where it must be, or too large to be exact.
+	errNumber = errors.New("number is not exact")
 	// errUndecodable: see undecodable.
 	errUndecodable = errors.New("text could not be decoded")
 )

@@ -40,6 +40,7 @@ const memoryBudget = 10_000
 var machines = sync.Pool{New: func() any {
 	m := &machine{vm: vm.VM{MemoryBudget: memoryBudget}, variables: map[string]any{}}
 	maps.Copy(m.variables, m.meter.functions())
+	maps.Copy(m.variables, m.meter.strictFunctions())
 	return m
 }}
 

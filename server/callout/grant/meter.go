@@ -72,18 +72,15 @@ const (
 	meterFlat   = "flat!"   // of a value whose own length counts
 	meterScan   = "scan!"   // of a text, each byte of which is a step
 	meterWhole  = "whole!"  // of a value with all that is in it
-	meterList   = "list!"   // of a list with all that is in it; of a map the look-up of a key
 	meterSorted = "sorted!" // of a list that is sorted
 	// meterPattern is of a text that is matched with a pattern, each byte of which is so many steps.
 	meterPattern = "pattern!"
-	// there is no meter: it refuses what is absent, where the library would return nil, or an empty list.
-	there = "there!"
 )
 
 var meterTypes = types.Map{
 	meterStep:    types.TypeOf(func(any, any) any { return nil }),
-	meterPattern: types.TypeOf(func(any, any) any { return nil }), there: meterType,
-	meterFlat: meterType, meterScan: meterType, meterWhole: meterType, meterList: meterType, meterSorted: meterType,
+	meterPattern: types.TypeOf(func(any, any) any { return nil }),
+	meterFlat:    meterType, meterScan: meterType, meterWhole: meterType, meterSorted: meterType,
 }
 
 var meterType = types.TypeOf(func(any) any { return nil })
@@ -107,13 +104,7 @@ func (m *meter) functions() map[string]any {
 			m.spend(scan(text) * steps)
 			return text
 		},
-		there: func(v any) any {
-			if v == nil {
-				panic(errType)
-			}
-			return v
-		},
-		meterFlat: of(flat), meterScan: of(scan), meterWhole: of(m.whole), meterList: of(m.list), meterSorted: of(m.sorted),
+		meterFlat: of(flat), meterScan: of(scan), meterWhole: of(m.whole), meterSorted: of(m.sorted),
 	}
 }
 
@@ -176,6 +167,7 @@ func (m *meter) count(v any, steps *int) {
 	}
 }
 
+// list counts a list with all that is in it, and of a map the look-up of a key.
 func (m *meter) list(v any) int {
 	if _, ok := v.(map[string]any); ok {
 		return 1
@@ -255,9 +247,6 @@ var deep = map[string]bool{"min": true, "max": true, "toJSON": true, "join": tru
 // builtinCall puts the meter around the arguments of a function of the library, and around what it
 // returns. Loops make elements, which the library counts.
 func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
-	if lenient[node.Name] {
-		charge(&node.Arguments[0], there)
-	}
 	switch {
 	case ofConstantCost[node.Name]:
 	case node.Name == "sort":
@@ -279,9 +268,6 @@ func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
 		charge(n, meterFlat)
 	}
 }
-
-// lenient are those of the library that take what is absent, in one way or another.
-var lenient = map[string]bool{"first": true, "last": true, "get": true, "max": true, "min": true, "sort": true}
 
 func arguments(list []ast.Node, name string) {
 	by := meterFlat
@@ -311,10 +297,7 @@ func binary(n *ast.BinaryNode) {
 		if !constant(n.Right) { // else it is as long as what is written out
 			charge(&n.Left, meterWhole)
 		}
-	case "in", "not in":
-		if _, written := n.Right.(*ast.ArrayNode); !written {
-			charge(&n.Right, meterList)
-		}
+	case "in": // of a list that is written out; others are charged by within
 		charge(&n.Left, meterFlat)
 	case "matches":
 		matched(n)

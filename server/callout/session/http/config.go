@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/web"
@@ -141,7 +142,7 @@ func isCookieName(name string) bool { return strings.EqualFold(name, "Cookie") }
 func (c *Config) isCookie() bool { return isCookieName(c.Header) }
 
 // validName and validValue are RFC 9110's rules for fields, the latter without
-// bytes above ASCII, which servers read differently.
+// bytes above ASCII, which servers read differently: no credential and no fixed header has any.
 func validName(name string) bool { return field.IsToken(name) }
 
 func validValue(value string) bool {
@@ -152,6 +153,20 @@ func validValue(value string) bool {
 	}
 	return true
 }
+
+// canForward tells whether a value of a forwarded header can be sent as it came: bytes above ASCII too, since the application
+// would have got them as they are from the client itself.
+func canForward(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return !strings.ContainsRune(value, utf8.RuneError)
+}
+
+// canForwardCookie is that for a cookie's value, which must not begin another cookie.
+func canForwardCookie(value string) bool { return canForward(value) && !strings.Contains(value, ";") }
 
 func (c *Config) parseFixed(faults *conf.Faults) {
 	c.fixed = http.Header{}

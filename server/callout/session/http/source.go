@@ -76,7 +76,9 @@ func (s source) Find(ctx context.Context, r *session.Request) (*session.Session,
 	if err != nil {
 		return nil, errors.New("url is not valid") // Parse has seen to that
 	}
-	s.fill(request, r)
+	if err := s.fill(request, r); err != nil {
+		return nil, err
+	}
 	answer, err := s.cfg.client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("ask the application: %w", err)
@@ -90,8 +92,9 @@ func (s source) Find(ctx context.Context, r *session.Request) (*session.Session,
 	return nil, fmt.Errorf("ask the application: status %d says neither that there is a session nor that there is none", answer.Status)
 }
 
-// fill puts the credential, and what goes along with it, into a request.
-func (s source) fill(to *http.Request, r *session.Request) {
+// fill puts the credential, and what goes along with it, into a request. What cannot be sent is not left out: the
+// application would take it for absent.
+func (s source) fill(to *http.Request, r *session.Request) error {
 	to.Header.Set("Accept", "application/json")
 	for name, values := range s.cfg.fixed {
 		to.Header[name] = values
@@ -101,9 +104,10 @@ func (s source) fill(to *http.Request, r *session.Request) {
 	}
 	for _, name := range s.cfg.Forward.Headers {
 		for _, v := range r.Headers[http.CanonicalHeaderKey(name)] {
-			if validValue(v) {
-				to.Header.Add(name, v)
+			if !canForward(v) {
+				return fmt.Errorf("forward: header %s has characters that cannot be sent", name)
 			}
+			to.Header.Add(name, v)
 		}
 	}
 	var cookies []string
@@ -113,13 +117,19 @@ func (s source) fill(to *http.Request, r *session.Request) {
 		to.Header.Set(s.cfg.Header, strings.TrimSpace(s.cfg.Scheme+" "+r.Credential.Value))
 	}
 	for _, name := range s.cfg.Forward.Cookies {
-		if v, ok := r.Cookies[name]; ok && validCookie(v) { // none has the credential's name: Parse has seen to that
-			cookies = append(cookies, name+"="+v)
+		v, ok := r.Cookies[name]
+		if !ok {
+			continue
 		}
+		if !canForwardCookie(v) {
+			return fmt.Errorf("forward: cookie %s has characters that cannot be sent", name)
+		}
+		cookies = append(cookies, name+"="+v) // none has the credential's name: Parse has seen to that
 	}
 	if len(cookies) > 0 {
 		to.Header.Set("Cookie", strings.Join(cookies, "; "))
 	}
+	return nil
 }
 
 // read makes a session of an answer: its JSON object, and the header fields that

@@ -181,6 +181,9 @@ func (s source) read(body []byte, token string) (*session.Session, error) {
 	if !active || !s.meant(data) {
 		return nil, session.ErrUnknown
 	}
+	if isRefreshToken(data) {
+		return nil, session.Unknown("it is a refresh token")
+	}
 	expires, err := stored.Expires(data, "exp")
 	if err != nil {
 		return nil, errAnswer
@@ -193,6 +196,12 @@ func (s source) read(body []byte, token string) (*session.Session, error) {
 		return nil, session.ErrUnknown
 	}
 	return &session.Session{Data: data, Expires: expires, Key: stored.SessionKey(token)}, nil
+}
+
+// isRefreshToken tells what an authorization server says of a refresh token, which is active as well, for the server alone,
+// and lives much longer: Ory's Hydra has token_use, Keycloak typ.
+func isRefreshToken(data map[string]any) bool {
+	return data["token_use"] == "refresh_token" || data["typ"] == "Refresh" || data["typ"] == "Offline"
 }
 
 // meant tells whether the token is for us: its audience, issuer and scopes.

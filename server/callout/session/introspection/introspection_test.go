@@ -71,6 +71,20 @@ func TestKnows(t *testing.T) {
 	}
 }
 
+// A refresh token is active, too, and opens no connection.
+func TestRefreshToken(t *testing.T) {
+	for field, unknown := range map[string]bool{
+		`"token_use":"refresh_token"`: true, `"typ":"Refresh"`: true, `"typ":"Offline"`: true,
+		`"token_use":"access_token"`: false, `"typ":"Bearer"`: false, `"token_type":"Bearer"`: false,
+	} {
+		s := open(t, server(t, 200, `{"active":true,"sub":"alice",`+field+`}`))
+		_, err := find(t, s)
+		if errors.Is(err, session.ErrUnknown) != unknown || !unknown && err != nil || unknown && !strings.Contains(err.Error(), "refresh token") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
 // A token that was just issued by a server whose clock is a little ahead is one.
 func TestClockOfTheServer(t *testing.T) {
 	for ahead, known := range map[time.Duration]bool{10 * time.Second: true, 2 * maxSkew: false} {

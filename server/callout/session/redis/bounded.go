@@ -22,6 +22,7 @@ type bounded struct {
 	// elements of an array that are still to come. Arrays within arrays are no answer to what the source asks,
 	// and the library would read them by calling itself.
 	elements int
+	replies  int // whole answers that have come, read by the library or not
 	// What may still come until the next command is written: bytes of texts, bytes of lines, elements of arrays.
 	texts, lines, room int
 }
@@ -58,7 +59,9 @@ func (b *bounded) scan(p []byte) error {
 	for len(p) > 0 {
 		if b.text > 0 {
 			n := min(b.text, len(p))
-			b.text -= n
+			if b.text -= n; b.text == 0 {
+				b.ended()
+			}
 			p = p[n:]
 			continue
 		}
@@ -115,7 +118,15 @@ func (b *bounded) announced() error {
 		return b.announcedArray()
 	}
 	b.elements = max(0, b.elements-1)
+	b.ended()
 	return nil
+}
+
+// ended is for the end of a value: that of an answer, unless it is in an array with more to come.
+func (b *bounded) ended() {
+	if b.elements == 0 {
+		b.replies++
+	}
 }
 
 func (b *bounded) announcedText() error {
@@ -125,6 +136,7 @@ func (b *bounded) announcedText() error {
 	}
 	b.elements = max(0, b.elements-1)
 	if n < 0 { // none
+		b.ended()
 		return nil
 	}
 	if n > b.texts {
@@ -147,6 +159,7 @@ func (b *bounded) announcedArray() error {
 	}
 	b.elements = max(0, n)
 	b.room -= b.elements
+	b.ended() // where it has no elements
 	return nil
 }
 

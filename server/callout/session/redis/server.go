@@ -150,9 +150,15 @@ func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
 // dial connects and logs in.
 func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	s := &c.server
+	var wire *bounded
 	conn, err := redis.DialContext(ctx, s.network, s.address,
 		redis.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
-			return s.open(ctx, network, address, c.Timeout)
+			conn, err := s.open(ctx, network, address, c.Timeout)
+			if err != nil {
+				return nil, err
+			}
+			wire = &bounded{Conn: conn}
+			return wire, nil
 		}),
 		redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout),
 		redis.DialDatabase(s.database), redis.DialUsername(s.username), redis.DialPassword(s.password),
@@ -160,7 +166,19 @@ func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
 	}
-	return conn, nil
+	return &inOrder{Conn: conn, wire: wire, read: s.commands()}, nil
+}
+
+// commands is how many the library sends, and reads the answers of, when it connects: AUTH and SELECT.
+func (s *server) commands() int {
+	n := 0
+	if s.password != "" {
+		n++
+	}
+	if s.database != 0 {
+		n++
+	}
+	return n
 }
 
 // open makes the connection, with TLS where the URL says so.
@@ -172,13 +190,26 @@ func (s *server) open(ctx context.Context, network, address string, timeout time
 		return nil, err
 	}
 	if s.tls == nil {
-		return &bounded{Conn: conn}, nil
+		return conn, nil
 	}
 	secure := tls.Client(conn, s.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &bounded{Conn: secure}, nil
+	return secure, nil
+}
+
+// elsewhere is what a server of a cluster says of a key that it does not have.
+const elsewhere = "the server is one of a cluster, and another one has the key; a redis source asks one server alone"
+
+// hints explain the codes of answers.
+var hints = map[string]string{
+	"MOVED":     elsewhere,
+	"ASK":       elsewhere,
+	"NOPERM":    "the user needs get, hgetall, pttl and ping, and the right to read the keys",
+	"NOAUTH":    "the server wants a password",
+	"WRONGPASS": "the user name or the password is wrong",
+	"DENIED":    "the server is in protected mode, and wants a password of clients on other machines",
 }
 
 // withoutText keeps of an answer of the server its code alone: the text behind it
@@ -191,6 +222,9 @@ func withoutText(err error) error {
 	code, _, _ := strings.Cut(string(answer), " ")
 	if strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		code = "ERR"
+	}
+	if hint := hints[code]; hint != "" {
+		return fmt.Errorf("%w: %s", redis.Error(code), hint)
 	}
 	return redis.Error(code)
 }

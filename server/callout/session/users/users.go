@@ -101,15 +101,16 @@ func (c *Config) add(n conf.Node, faults *conf.Faults) {
 	if _, twice := c.users[name]; twice {
 		faults.Add(at("user"), "user %q is there twice", name)
 	}
-	cost, err := bcrypt.Cost([]byte(hash))
-	switch {
-	case hash == "":
+	if hash == "" {
 		faults.Add(at("password"), "password of user %q: expected a bcrypt hash as a string", name)
 		return
-	case err != nil || !strings.HasPrefix(hash, "$2"):
-		faults.Add(at("password"), "password of user %q is not a bcrypt hash; make one with htpasswd -nBC 11 USER", name)
+	}
+	if fault := hashFault(hash); fault != "" {
+		faults.Add(at("password"), "password of user %q is not a bcrypt hash: %s; make one with htpasswd -nBC 11 USER", name, fault)
 		return
-	case cost > maxCost:
+	}
+	cost, _ := bcrypt.Cost([]byte(hash)) // hashFault has read it
+	if cost > maxCost {
 		faults.Add(at("password"), "password of user %q: the cost of the hash is %d; above %d a login takes too long", name, cost, maxCost)
 	}
 	if c.dummy == nil || cost > c.cost {
