@@ -32,6 +32,9 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 	if browser == "" {
 		browser = newSecret()
 	}
+	if old, ok := s.current(r); ok {
+		l.Old = old
+	}
 	l.ID, l.Browser, l.Expires = newSecret(), hashed(browser), time.Now().Add(loginTime).Unix()
 	state, err := s.cfg.own.sealState(l)
 	if err != nil {
@@ -68,6 +71,9 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	browser := s.browserSecret(r)
 	if !l.in(browser) {
+		l.Old = "" // of the other browser, whose session goes on
+	}
+	if !l.in(browser) || l.expired() {
 		s.startOver(w, r, l, "the login was begun in another browser, without cookies, or too long ago")
 		return
 	}
@@ -117,7 +123,7 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	}
 	// A session that the browser has from before ends: its cookie may not be the visitor's own
 	// (session fixation).
-	if old, ok := s.current(r); ok {
+	for _, old := range s.before(r, l) {
 		if err := store.end(ctx, old); err != nil {
 			s.broken(w, "callback", err)
 			return
@@ -136,6 +142,17 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	http.Redirect(w, r, l.To, http.StatusSeeOther)
 }
 
+// before returns the keys of the sessions that the browser had when it began a login, and has now.
+func (s *source) before(r *http.Request, l began) (keys []string) {
+	if l.Old != "" {
+		keys = append(keys, l.Old)
+	}
+	if now, ok := s.current(r); ok && now != l.Old {
+		keys = append(keys, now)
+	}
+	return keys
+}
+
 // startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to
 // a new login, once. A browser without cookies would go in circles.
 func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reason string) {
@@ -148,7 +165,7 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 		s.refuse(w, reason)
 	default:
 		s.env.Log.Debug("login begun anew", "source", s.cfg.Name, "reason", reason)
-		s.begin(w, r, began{To: l.To, Again: true})
+		s.begin(w, r, began{To: l.To, Again: true, Old: l.Old})
 	}
 }
 

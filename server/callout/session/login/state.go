@@ -17,6 +17,9 @@ type began struct {
 	To      string `json:"to"`
 	Expires int64  `json:"expires"`         // Unix seconds
 	Again   bool   `json:"again,omitempty"` // it was begun because another one could not be ended
+	// Old is the key of the session that the browser had then. With same_site: strict its cookie does not come with the
+	// callback, to which another site sends the browser.
+	Old string `json:"old,omitempty"`
 }
 
 // pending is what the request for authorization says of a login.
@@ -43,10 +46,12 @@ func (k sourceKeys) openState(state string) (l began, ok bool) {
 	return l, err == nil && json.Unmarshal(text, &l) == nil && isLocalPath(l.To)
 }
 
-// in tells whether the login was begun in the browser that has the secret, and not too long ago.
+// in tells whether the login was begun in the browser that has the secret.
 func (l began) in(browser string) bool {
-	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser))) && time.Now().Unix() < l.Expires
+	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser)))
 }
+
+func (l began) expired() bool { return time.Now().Unix() >= l.Expires }
 
 // Uses of derived.
 const (
