@@ -118,7 +118,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
 	if cfg.Bucket != "" {
-		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.keys.openVisible, faults)
+		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.openVisible, faults)
 	}
 	if cfg.Worker != nil {
 		cfg.Worker.check(n.Get("worker"), faults)

@@ -178,7 +178,11 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	if update.Operation() != jetstream.KeyValuePut {
 		return 0, 0, false
 	}
-	e, err := store.decode(update.Key(), update.Value())
+	e, err := store.cfg.decode(update.Key(), update.Value())
+	if errors.Is(err, errForeign) {
+		s.logged.Warn("foreign", "login: the bucket has sessions of another provider, tenant or client than those of the configuration; they are left alone", "source", s.cfg.Name, "bucket", s.cfg.Bucket)
+		return 0, 0, false
+	}
 	if err != nil {
 		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return 0, 0, false
@@ -238,7 +242,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		}
 	}()
 	e, revision, err := store.get(begin, d.key)
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errGone) || errors.Is(err, errForeign) {
 		return retry{}
 	}
 	if err != nil || revision < atLeast {

@@ -18,6 +18,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/openid"
 )
 
 // store keeps sessions in one bucket, and in a second one what is found otherwise than by the
@@ -28,10 +31,8 @@ import (
 //	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
-	keys            keyring
-	own             sourceKeys // of tickets
+	cfg             *Config
 	sessions, index jetstream.KeyValue
-	lifetime        time.Duration
 }
 
 // entry is a session as it is kept. Fields of the first group are what grants see.
@@ -68,7 +69,7 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{keys: c.keys, own: c.own, lifetime: c.Lifetime}
+	s := &store{cfg: c}
 	var err error
 	// An entry outlives its session by a little, so that it never ends before.
 	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
@@ -129,9 +130,12 @@ func hashed(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-var errGone = errors.New("session has ended")
+var (
+	errGone    = errors.New("session has ended")
+	errForeign = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
+)
 
-// get returns the session with that key, and its revision; errGone when there is none.
+// get returns the session with that key, and its revision; errGone when there is none, errForeign when it is not ours.
 func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	found, err := s.sessions.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
@@ -140,7 +144,7 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	if err != nil {
 		return nil, 0, plain(err)
 	}
-	e, err := s.decode(key, found.Value())
+	e, err := s.cfg.decode(key, found.Value())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -150,8 +154,12 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	return e, found.Revision(), nil
 }
 
-func (s *store) decode(key string, sealed []byte) (*entry, error) {
-	text, err := s.keys.open(key, sealed)
+// decode decrypts an entry. Processes with other configurations may have the same bucket and key, by mistake or because
+// the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
+// tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
+// of all releases.
+func (c *Config) decode(key string, sealed []byte) (*entry, error) {
+	text, err := c.keys.open(key, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +167,15 @@ func (s *store) decode(key string, sealed []byte) (*entry, error) {
 	if json.Unmarshal(text, &e) != nil {
 		return nil, errSealed // its text may quote what it read
 	}
+	if c.CheckIssuer(e.Claims) != nil || !openid.IsFor(e.Claims, c.ClientID) {
+		return nil, errForeign
+	}
 	return &e, nil
 }
 
-// open makes the JSON object of an entry that grants see.
-func (k keyring) openVisible(key string, sealed []byte) ([]byte, error) {
-	e, err := (&store{keys: k}).decode(key, sealed)
+// openVisible makes the JSON object of an entry that grants see.
+func (c *Config) openVisible(key string, sealed []byte) ([]byte, error) {
+	e, err := c.decode(key, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +215,7 @@ func (s *store) encode(key string, e *entry) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("session cannot be written as JSON")
 	}
-	return s.keys.seal(key, text)
+	return s.cfg.keys.seal(key, text)
 }
 
 // update writes a session that nobody has changed since revision, and returns the new revision. Its index
@@ -256,19 +267,19 @@ const endsAtOnce = 16
 // the subject.
 func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
 	if t.sid != "" {
-		if ended, err = s.endAll(ctx, sidName(t.sid), false); err != nil {
+		if ended, err = s.endAll(ctx, sidName(t.sid), t.tenant, false); err != nil {
 			return ended, err
 		}
 	}
 	if t.subject != "" {
-		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.sid != "")
+		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.tenant, t.sid != "")
 		return ended + n, err
 	}
 	return ended, nil
 }
 
-// endAll ends the sessions under a name of the index, and returns how many there were.
-func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (int, error) {
+// endAll ends the sessions of a tenant under a name of the index, and returns how many there were.
+func (s *store) endAll(ctx context.Context, name, tenant string, onlyWithoutSID bool) (int, error) {
 	lister, err := s.index.ListKeysFiltered(ctx, name+".*")
 	if err != nil {
 		return 0, plain(err)
@@ -278,7 +289,7 @@ func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (i
 	group.SetLimit(endsAtOnce)
 	for found := range lister.Keys() {
 		group.Go(func() error {
-			did, err := s.endFound(ctx, found, onlyWithoutSID)
+			did, err := s.endFound(ctx, found, tenant, onlyWithoutSID)
 			if did {
 				ended.Add(1)
 			}
@@ -292,12 +303,14 @@ func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (i
 	return int(ended.Load()), err
 }
 
-// endFound ends the session of an entry of the index.
-func (s *store) endFound(ctx context.Context, found string, onlyWithoutSID bool) (did bool, err error) {
+// endFound ends the session of an entry of the index, if it is one of the tenant.
+func (s *store) endFound(ctx context.Context, found, tenant string, onlyWithoutSID bool) (did bool, err error) {
 	key := found[strings.LastIndexByte(found, '.')+1:]
 	e, _, err := s.get(ctx, key)
 	switch {
-	case err == nil && onlyWithoutSID && e.SID != "":
+	case errors.Is(err, errForeign):
+		return false, nil // whose index has the same name for another person
+	case err == nil && (e.Tenant != tenant || onlyWithoutSID && e.SID != ""):
 		return false, nil // another session of the provider
 	case err != nil && !errors.Is(err, errGone) && !errors.Is(err, errSealed):
 		return false, err
@@ -309,17 +322,22 @@ func (s *store) endFound(ctx context.Context, found string, onlyWithoutSID bool)
 	return lives, plain(s.index.Purge(ctx, found))
 }
 
-// carriedOut tells whether the logout token with that id has done its work.
-func (s *store) carriedOut(ctx context.Context, id string) (bool, error) {
-	_, err := s.index.Get(ctx, "jti."+hashed(id))
+// doneName is what a logout token that was carried out is kept under: ids are those of one provider.
+func (s *store) doneName(t logoutToken) string {
+	return "jti." + hashed(strings.Join([]string{s.cfg.Issuer, s.cfg.ClientID, t.tenant, t.id}, "\n"))
+}
+
+// carriedOut tells whether a logout token has done its work.
+func (s *store) carriedOut(ctx context.Context, t logoutToken) (bool, error) {
+	_, err := s.index.Get(ctx, s.doneName(t))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
 	}
 	return err == nil, plain(err)
 }
 
-func (s *store) markCarriedOut(ctx context.Context, id string) error {
-	_, err := s.index.Put(ctx, "jti."+hashed(id), nil)
+func (s *store) markCarriedOut(ctx context.Context, t logoutToken) error {
+	_, err := s.index.Put(ctx, s.doneName(t), nil)
 	return plain(err)
 }
 

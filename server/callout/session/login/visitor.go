@@ -56,7 +56,7 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 		return nil, "", true
 	}
 	e, _, err = store.get(r.Context(), key)
-	if err != nil && !errors.Is(err, errGone) {
+	if err != nil && !errors.Is(err, errGone) && !errors.Is(err, errForeign) {
 		s.broken(w, "session", err)
 		return nil, "", false
 	}
