@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"stamp/server/callout/session/internal/openid"
 )
 
@@ -32,11 +30,25 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	case err != nil:
 		return s.failedRefresh(d, err), revision
 	}
-	if revision, err = s.save(store, d.key, renewed, revision); err != nil {
-		return s.failedRefresh(d, err), revision
+	next, err := s.save(store, d.key, renewed, revision)
+	if errors.Is(err, errTooLarge) {
+		return s.keepOld(store, d, e, revision, tokens, err)
 	}
+	if err != nil {
+		return s.failedRefresh(d, err), next
+	}
+	revision = next
 	s.metrics.refreshes.Inc()
 	return retry{}, s.keepUserInfo(store, d.key, renewed, revision)
+}
+
+// keepOld leaves a session as it is, except for its refresh token, where the rest of an answer cannot be stored.
+func (s *source) keepOld(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens, why error) (retry, uint64) {
+	revision, err := s.keepRefreshToken(store, d, e, revision, tokens.Refresh)
+	if err != nil {
+		why = err
+	}
+	return s.failedRefresh(d, why), revision
 }
 
 // keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
@@ -65,11 +77,18 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 		if claims["sub"] != e.Subject || s.cfg.tenant(claims) != e.Tenant {
 			return nil, errPerson
 		}
-		next.take(claims)
+		s.reportDropped(next.take(claims))
 		next.IDToken = tokens.ID
 	}
 	next.renew(tokens, s.cfg.AccessLifetime)
 	return &next, nil
+}
+
+// reportDropped logs that a session was bounded.
+func (s *source) reportDropped(dropped bool) {
+	if dropped {
+		s.logged.Warn("dropped", "login: a session has more claims than it may; claims from before are dropped, except for those that the provider has sent again", "source", s.cfg.Name, "bytes", maxClaims)
+	}
 }
 
 // keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
@@ -94,11 +113,13 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
-	signed := map[string]any{}
-	if t, err := s.cfg.ParseToken(e.IDToken); err == nil {
-		signed = t.Claims
+	t, err := s.cfg.ParseToken(e.IDToken)
+	if err != nil { // algorithms has changed since: which claims are signed cannot be told
+		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		return revision
 	}
-	claims := withUserInfo(e.Claims, more, signed)
+	claims, dropped := joined(e.Claims, withUserInfo(t.Claims, more))
+	s.reportDropped(dropped)
 	if reflect.DeepEqual(claims, e.Claims) {
 		return revision
 	}
@@ -139,7 +160,7 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	next, err := store.update(ctx, key, e, revision)
-	if err == nil || errors.Is(err, nats.ErrMaxPayload) {
+	if err == nil || errors.Is(err, errTooLarge) {
 		return next, true, err
 	}
 	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with

@@ -21,6 +21,7 @@ import (
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/stored"
 )
 
 // store keeps sessions in one bucket, and in a second one what is found otherwise than by the
@@ -131,8 +132,9 @@ func hashed(secret string) string {
 }
 
 var (
-	errGone    = errors.New("session has ended")
-	errForeign = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
+	errGone     = errors.New("session has ended")
+	errTooLarge = fmt.Errorf("the session is too large: its claims and its access token have more than %d bytes, or the bucket takes less", stored.MaxContent)
+	errForeign  = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
 )
 
 // get returns the session with that key, and its revision; errGone when there is none, errForeign when it is not ours.
@@ -211,6 +213,9 @@ func (s *store) putIndex(ctx context.Context, key string, e *entry) error {
 }
 
 func (s *store) encode(key string, e *entry) ([]byte, error) {
+	if err := e.fits(); err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return nil, errors.New("session cannot be written as JSON")
@@ -372,6 +377,9 @@ func (s *store) release(ctx context.Context, key string, revision uint64) {
 	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
 }
 
+// errCodeTooLarge is the server's, of a message that is larger than its stream takes.
+const errCodeTooLarge jetstream.ErrorCode = 10054
+
 // plain drops the text of errors that may name a key: it is the hash of a secret, and so no
 // secret, but says nothing to a reader either.
 func plain(err error) error {
@@ -379,14 +387,18 @@ func plain(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse, nats.ErrMaxPayload,
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, known) {
 			return known
 		}
 	}
 	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	isAPI := errors.As(err, &api)
+	if errors.Is(err, nats.ErrMaxPayload) || isAPI && api.ErrorCode == errCodeTooLarge {
+		return errTooLarge
+	}
+	if isAPI {
 		return fmt.Errorf("bucket: the server refuses it (code %d)", api.ErrorCode)
 	}
 	return errors.New("bucket: unexpected answer of the server")
