@@ -71,6 +71,10 @@ type Config struct {
 	bucket     *kv.Config
 	parameters map[string]string // of authorization
 	refreshSet bool              // refresh_before is in the configuration
+
+	ages              bool          // parameters has max_age
+	maxAge            time.Duration // since the person has authenticated
+	authenticatesAnew bool          // parameters has prompt with login
 }
 
 // Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths

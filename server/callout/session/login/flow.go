@@ -101,7 +101,7 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "code: "+err.Error())
 		return
 	}
-	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
+	e, err := s.newEntry(ctx, tokens, l, l.derived(browser, forNonce))
 	if isAway(err) {
 		s.away(w, err)
 		return

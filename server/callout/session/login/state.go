@@ -51,6 +51,9 @@ func (l began) in(browser string) bool {
 	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser)))
 }
 
+// asked is when the provider was asked for authorization.
+func (l began) asked() time.Time { return time.Unix(l.Expires, 0).Add(-loginTime) }
+
 func (l began) expired() bool { return time.Now().Unix() >= l.Expires }
 
 // Uses of derived.

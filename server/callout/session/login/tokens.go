@@ -30,8 +30,8 @@ const (
 	errParty    = openid.Invalid("azp is another client")
 )
 
-// newEntry makes the session of what the provider answered at a login.
-func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce string) (*entry, error) {
+// newEntry makes the session of what the provider answered at a login, of which that is the nonce.
+func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, nonce string) (*entry, error) {
 	now := time.Now()
 	e := &entry{Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
 	if tokens.ID == "" {
@@ -47,6 +47,9 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	given, _ := claims["nonce"].(string)
 	if subtle.ConstantTimeCompare([]byte(given), []byte(nonce)) != 1 {
 		return nil, errNonce
+	}
+	if err := s.cfg.checkAuthTime(claims, l.asked()); err != nil {
+		return nil, err
 	}
 	e.IDToken = tokens.ID
 	e.take(claims)
