@@ -282,20 +282,21 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	s.report(s.gate.Leave(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
-		return s.endRefused(store, d, err), revision
+		return s.endRefused(store, d, revision, err), revision
 	case err != nil:
 		return s.failedRefresh(d, err), revision
 	}
 	return s.keep(store, d, e, revision, tokens)
 }
 
-// endRefused ends a session that the provider does not go on with.
-func (s *source) endRefused(store *store, d refreshDue, why error) retry {
+// endRefused ends a session that the provider does not go on with. What another handler has stored since is left alone: it
+// may have used the refresh token before.
+func (s *source) endRefused(store *store, d refreshDue, revision uint64, why error) retry {
 	s.metrics.refreshFailures.Inc()
 	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
-	if store.end(ctx, d.key) != nil {
+	if store.endUnchanged(ctx, d.key, revision) != nil {
 		return retry{refreshDue: d, wait: retryRefresh}
 	}
 	return retry{}

@@ -26,7 +26,7 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	}
 	switch {
 	case errors.Is(err, errPerson):
-		return s.endRefused(store, d, err), revision
+		return s.endRefused(store, d, revision, err), revision
 	case err != nil:
 		return s.failedRefresh(d, err), revision
 	}
@@ -146,6 +146,9 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		}
 		select {
 		case <-ctx.Done():
+			if isConflict(err) {
+				return revision, err
+			}
 			return revision, &unstored{err, e, revision}
 		case <-time.After(pause):
 			pause = min(2*pause, maxStorePause)
@@ -164,14 +167,15 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 		return next, true, err
 	}
 	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with
-	// the old ones.
+	// the old ones. A replica may be behind, and have an older entry or none: that there is another one than ours is
+	// certain when the write was refused for it.
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
 	found, at, getErr := store.get(looking, key)
 	switch {
-	case errors.Is(getErr, errGone):
+	case errors.Is(getErr, errGone) && isConflict(err):
 		return revision, true, errGone
-	case getErr != nil || at == revision:
+	case getErr != nil || at <= revision:
 		return revision, false, err
 	case found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken:
 		return at, true, nil

@@ -239,7 +239,20 @@ func (s *store) update(ctx context.Context, key string, e *entry, revision uint6
 
 // end deletes a session. All who watch the bucket learn of it.
 func (s *store) end(ctx context.Context, key string) error {
-	if err := s.sessions.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	return s.endAt(ctx, key)
+}
+
+// endUnchanged is end for a session that nobody has changed since revision; another one is left alone.
+func (s *store) endUnchanged(ctx context.Context, key string, revision uint64) error {
+	err := s.endAt(ctx, key, jetstream.LastRevision(revision))
+	if isConflict(err) {
+		return nil
+	}
+	return err
+}
+
+func (s *store) endAt(ctx context.Context, key string, options ...jetstream.KVDeleteOpt) error {
+	if err := s.sessions.Purge(ctx, key, options...); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return plain(err)
 	}
 	s.forget(ctx, key)
@@ -377,6 +390,12 @@ func (s *store) release(ctx context.Context, key string, revision uint64) {
 	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
 }
 
+// isConflict tells whether a write was refused because the entry has another revision than it says. A bucket without
+// replicas and one with them have a code each for that.
+func isConflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
+}
+
 // errCodeTooLarge is the server's, of a message that is larger than its stream takes.
 const errCodeTooLarge jetstream.ErrorCode = 10054
 
@@ -387,7 +406,7 @@ func plain(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyRevisionMismatch, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, known) {
 			return known

@@ -120,7 +120,7 @@ func (s *store) change(ctx context.Context, session string, edit func(*uses) (bo
 		} else {
 			_, err = s.index.Update(ctx, name, sealed, revision)
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) { // what a wrong revision is
+		if !isConflict(err) {
 			return plain(err)
 		}
 	}
