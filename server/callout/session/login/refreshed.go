@@ -60,7 +60,11 @@ func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision
 	e.RefreshToken = refreshToken
 	e.Failures++
 	e.NotBefore = time.Now().Add(retryIn(e.Failures)).Unix()
-	return s.save(store, d.key, e, revision)
+	revision, err := s.save(store, d.key, e, revision)
+	if errors.Is(err, errTooLarge) { // the bucket takes less than it did
+		err = &unstored{err, e, revision}
+	}
+	return revision, err
 }
 
 // renewed returns the entry with what the provider answered.
@@ -163,8 +167,11 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	next, err := store.update(ctx, key, e, revision)
-	if err == nil || errors.Is(err, errTooLarge) {
-		return next, true, err
+	switch {
+	case err == nil:
+		return next, true, nil
+	case errors.Is(err, errTooLarge):
+		return revision, true, err
 	}
 	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with
 	// the old ones. A replica may be behind, and have an older entry or none: that there is another one than ours is
@@ -199,6 +206,14 @@ type unstored struct {
 func (u *unstored) Error() string { return u.cause.Error() }
 func (u *unstored) Unwrap() error { return u.cause }
 
+// pause waits, but not longer than the source may take to end.
+func (s *source) pause(wait time.Duration) {
+	select {
+	case <-s.finishing.Done():
+	case <-time.After(wait):
+	}
+}
+
 // storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
 // bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
 // the session from being refreshed with what is stored of it.
@@ -210,6 +225,10 @@ func (s *source) storeLater(store *store, r retry) retry {
 	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
 		revision, err := s.save(store, r.key, u.entry, u.revision)
 		if again := (*unstored)(nil); errors.As(err, &again) {
+			continue
+		}
+		if errors.Is(err, errTooLarge) {
+			s.pause(maxStorePause)
 			continue
 		}
 		s.release(store, r.key, revision)

@@ -21,6 +21,7 @@ type replicated struct {
 	mu     sync.Mutex
 	behind []jetstream.KeyValueEntry // what is read first
 	lost   int                       // writes that are lost, first
+	waits  time.Duration             // how long the answer to one would have been waited for
 }
 
 func (r *replicated) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
@@ -38,6 +39,9 @@ func (r *replicated) Update(ctx context.Context, key string, value []byte, revis
 	r.mu.Lock()
 	lost := r.lost > 0
 	r.lost--
+	if ends, ok := ctx.Deadline(); ok {
+		r.waits = max(r.waits, time.Until(ends))
+	}
 	r.mu.Unlock()
 	if lost {
 		return 0, jetstream.ErrNoStreamResponse
@@ -106,6 +110,9 @@ func TestSaveWithAReplicaThatIsBehind(t *testing.T) {
 	sessions.behind, sessions.lost = []jetstream.KeyValueEntry{old, old}, 2
 	if _, err := s.source.save(st, hashed(b.cookie()), e, revision); err != nil {
 		t.Errorf("the new tokens are dropped: %v", err)
+	}
+	if sessions.waits == 0 || sessions.waits > closeTime/2 {
+		t.Errorf("the answer to a write is waited for %s, though the source ends within %s", sessions.waits, closeTime)
 	}
 	if token := b.mustFind().Data["access_token"]; token != "access-secret-new" {
 		t.Error("the new tokens are not stored")
