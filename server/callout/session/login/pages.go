@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -28,9 +29,9 @@ func (s *source) pages() http.Handler {
 	if s.cfg.ResponseMode == formPost {
 		mux.HandleFunc("POST "+s.cfg.path("/callback"), s.posted)
 	}
-	mux.HandleFunc("GET "+s.cfg.path("/frontchannel"), s.frontchannel)
+	mux.HandleFunc("GET "+s.cfg.path("/frontchannel"), toTheEnd(s.frontchannel))
 	mux.HandleFunc("GET "+s.cfg.path("/session"), s.fromPage(s.session))
-	mux.HandleFunc("POST "+s.cfg.path("/logout"), s.fromPage(s.logout))
+	mux.HandleFunc("POST "+s.cfg.path("/logout"), s.fromPage(toTheEnd(s.logout)))
 	mux.HandleFunc("POST "+s.cfg.path("/backchannel"), s.backchannel)
 	if s.cfg.Worker != nil {
 		mux.Handle("GET "+s.cfg.path("/worker.js"), s.workerPage())
@@ -54,6 +55,19 @@ func (s *source) pages() http.Handler {
 		working(r)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// endTime is how long a page may take that goes on without its client.
+const endTime = 10 * time.Second
+
+// toTheEnd is for pages that end a session. They go on when the browser gives the request up, as it does for a page that
+// is left.
+func toTheEnd(do http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTime)
+		defer cancel()
+		do(w, r.WithContext(ctx))
+	}
 }
 
 // noHead is for pages that change something when they are loaded, which a HEAD must not (RFC 9110, section 9.2.1).
