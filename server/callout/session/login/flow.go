@@ -164,7 +164,7 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 	case l.Again:
 		s.refuse(w, reason)
 	default:
-		s.env.Log.Debug("login begun anew", "source", s.cfg.Name, "reason", reason)
+		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
 		s.begin(w, r, began{To: l.To, Again: true, Old: l.Old})
 	}
 }

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -158,8 +159,13 @@ func (s *source) current(r *http.Request) (key string, ok bool) {
 	return hashed(cookies[0].Value), true
 }
 
-// broken is for faults of ours, or of the store.
+// broken is for faults of ours, or of the store. A browser that gives its request up is none, and must not take the lines
+// of the log that those need.
 func (s *source) broken(w http.ResponseWriter, what string, err error) {
-	s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
+	if errors.Is(err, context.Canceled) {
+		s.logged.Debug("given up", "login pages: a request was given up", "source", s.cfg.Name, "page", what)
+	} else {
+		s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
+	}
 	fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
 }
