@@ -81,6 +81,12 @@ type Config struct {
 // (RFC 6265bis, section 4.1.3.2).
 const hostPrefix = "__Host-"
 
+// Values of same_site.
+const (
+	sameSiteLax    = "lax"
+	sameSiteStrict = "strict"
+)
+
 const (
 	scopeOpenID     = "openid"
 	defaultLifetime = 12 * time.Hour
@@ -93,7 +99,7 @@ const (
 // Parse reads and checks the block of a source; nothing is contacted.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
-		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: "lax", Lifetime: defaultLifetime,
+		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: sameSiteLax, Lifetime: defaultLifetime,
 		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
 	}
 	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
@@ -143,8 +149,8 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	if c.ResponseMode != "" && c.ResponseMode != "query" && c.ResponseMode != formPost {
 		faults.Add(n.Get("response_mode"), "response_mode: query or %s", formPost)
 	}
-	if c.SameSite != "lax" && c.SameSite != "strict" {
-		faults.Add(n.Get("same_site"), "same_site: lax or strict")
+	if c.SameSite != sameSiteLax && c.SameSite != sameSiteStrict {
+		faults.Add(n.Get("same_site"), "same_site: %s or %s", sameSiteLax, sameSiteStrict)
 	}
 	for _, path := range []struct{ name, value string }{{"after_login", c.AfterLogin}, {"after_logout", c.AfterLogout}} {
 		if !isLocalPath(path.value) {

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,9 +15,16 @@ import (
 	"stamp/server/callout/session/internal/openid"
 )
 
+// Parameters of a login.
+const (
+	toName    = "to"
+	againName = "again" // see startOver
+)
+
 // login begins a login.
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
-	to := r.URL.Query().Get("to")
+	q := r.URL.Query()
+	to := q.Get(toName)
 	if to == "" {
 		to = s.cfg.AfterLogin
 	}
@@ -23,7 +32,17 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
-	s.begin(w, r, began{To: to})
+	if !q.Has(againName) {
+		s.begin(w, r, began{To: to})
+		return
+	}
+	switch e, _, ok := s.found(w, r); {
+	case !ok:
+	case e != nil:
+		http.Redirect(w, r, to, http.StatusSeeOther)
+	default:
+		s.begin(w, r, began{To: to, Again: true})
+	}
 }
 
 // begin sends the browser to the provider.
@@ -32,9 +51,7 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 	if browser == "" {
 		browser = newSecret()
 	}
-	if old, ok := s.current(r); ok {
-		l.Old = old
-	}
+	l.Old, _ = s.current(r)
 	l.ID, l.Browser, l.Expires = newSecret(), hashed(browser), time.Now().Add(loginTime).Unix()
 	state, err := s.cfg.own.sealState(l)
 	if err != nil {
@@ -71,9 +88,6 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	browser := s.browserSecret(r)
 	if !l.in(browser) {
-		l.Old = "" // of the other browser, whose session goes on
-	}
-	if !l.in(browser) || l.expired() {
 		s.startOver(w, r, l, "the login was begun in another browser, without cookies, or too long ago")
 		return
 	}
@@ -163,10 +177,21 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 		http.Redirect(w, r, l.To, http.StatusSeeOther)
 	case l.Again:
 		s.refuse(w, reason)
+	case s.cfg.SameSite == sameSiteStrict:
+		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
+		leadOn(w, "login?"+url.Values{toName: {l.To}, againName: {""}}.Encode())
 	default:
 		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
-		s.begin(w, r, began{To: l.To, Again: true, Old: l.Old})
+		s.begin(w, r, began{To: l.To, Again: true})
 	}
+}
+
+// leadOn has the browser load another page of ours as from a page of ours: a strict cookie comes along then, unlike with
+// a redirect of what another site has led to.
+func leadOn(w http.ResponseWriter, to string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	to = html.EscapeString(to)
+	_, _ = fmt.Fprintf(w, "<!doctype html><meta charset=utf-8><title>Login</title><meta http-equiv=refresh content=\"0;url=%s\"><p><a href=\"%s\">Continue</a>\n", to, to)
 }
 
 // providerAnswer is what the provider sends the browser back with (RFC 6749, section 4.1.2).

@@ -137,7 +137,7 @@ func (s *source) cookie(name, value string, life time.Duration, site http.SameSi
 
 func (s *source) sessionCookie(value string, life time.Duration) *http.Cookie {
 	site := http.SameSiteLaxMode
-	if s.cfg.SameSite == "strict" {
+	if s.cfg.SameSite == sameSiteStrict {
 		site = http.SameSiteStrictMode
 	}
 	return s.cookie(s.cfg.CookieName, value, life, site)

@@ -46,15 +46,13 @@ func (k sourceKeys) openState(state string) (l began, ok bool) {
 	return l, err == nil && json.Unmarshal(text, &l) == nil && isLocalPath(l.To)
 }
 
-// in tells whether the login was begun in the browser that has the secret.
+// in tells whether the login was begun in the browser that has the secret, and not too long ago.
 func (l began) in(browser string) bool {
-	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser)))
+	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser))) && time.Now().Unix() < l.Expires
 }
 
 // asked is when the provider was asked for authorization.
 func (l began) asked() time.Time { return time.Unix(l.Expires, 0).Add(-loginTime) }
-
-func (l began) expired() bool { return time.Now().Unix() >= l.Expires }
 
 // Uses of derived.
 const (
