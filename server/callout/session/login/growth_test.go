@@ -91,3 +91,20 @@ func TestSessionTooLargeForTheBucket(t *testing.T) {
 		t.Errorf("the next one: again in %s", wait)
 	}
 }
+
+// What grants see under the names of the session's own fields is what the handler has put there, whatever claims a
+// provider or a person has given these names.
+func TestClaimsWithNamesOfFields(t *testing.T) {
+	claims := map[string]any{"sub": "mallory", "access_token": "x", "access_expires": 1, "expires": 1, "login": 1}
+	e := &entry{Claims: claims, Subject: "alice", AccessToken: "a", Expires: 7, Login: 8}
+	if got := fmt.Sprint(e.visible()); got != "map[access_token:a expires:7 login:8 sub:alice]" {
+		t.Errorf("without the end of the access token: %s", got)
+	}
+	e.AccessExpires = 9
+	if got := fmt.Sprint(e.visible()); got != "map[access_expires:9 access_token:a expires:7 login:8 sub:alice]" {
+		t.Errorf("with it: %s", got)
+	}
+	if len(claims) != 5 {
+		t.Error("the claims have changed")
+	}
+}

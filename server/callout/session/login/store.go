@@ -63,6 +63,7 @@ func (e *entry) visible() map[string]any {
 		data = map[string]any{}
 	}
 	data["sub"], data["access_token"], data["expires"], data["login"] = e.Subject, e.AccessToken, e.Expires, e.Login
+	delete(data, "access_expires")
 	if e.AccessExpires > 0 {
 		data["access_expires"] = e.AccessExpires
 	}
