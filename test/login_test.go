@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -152,6 +153,9 @@ func TestLoginAtAProvider(t *testing.T) {
 	if strings.Count(listed, "\n") != 1 {
 		t.Fatalf("one session was expected, and listed are:\n%s", listed)
 	}
+	if !sealedLine.MatchString(listed) {
+		t.Errorf("session list says of a session that only the handler can read:\n%s", listed)
+	}
 	session("revoke", ended)
 	tab.ExpectClosed()
 	v.ask(t, http.MethodGet, "/session", &told)
@@ -164,3 +168,6 @@ func TestLoginAtAProvider(t *testing.T) {
 		}
 	}
 }
+
+// sealedLine is what session list says of an entry of a login source.
+var sealedLine = regexp.MustCompile(`^[0-9a-f]{32}  written \S+Z  sealed, of a login source; ends by \S+Z\n$`)

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session/kv"
+	"stamp/server/callout/session/login"
 )
 
 type sessionList struct {
@@ -73,6 +74,7 @@ type outline struct {
 	Written time.Time  `json:"written"`
 	Ends    *time.Time `json:"ends,omitempty"` // as far as the entry and the bucket tell
 	Fields  []string   `json:"fields"`
+	Sealed  bool       `json:"sealed,omitempty"` // of a login source: nobody reads it without its key
 	Fault   string     `json:"fault,omitempty"`
 }
 
@@ -83,7 +85,12 @@ func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
 		o.Ends = &end
 	}
 	var data map[string]any
-	if err := json.Unmarshal(e.Value(), &data); err != nil || data == nil {
+	err := json.Unmarshal(e.Value(), &data)
+	switch {
+	case login.IsSealed(e.Value()):
+		o.Sealed = true
+		return o
+	case err != nil || data == nil:
 		o.Fault = "not a JSON object"
 		return o
 	}
@@ -109,6 +116,8 @@ func endOf(v any) (time.Time, bool) {
 func (o outline) String() string {
 	end := "does not end"
 	switch {
+	case o.Sealed:
+		return fmt.Sprintf("%s  written %s  sealed, of a login source%s", o.Key, o.Written.Format(time.RFC3339), o.latestEnd())
 	case o.Fault != "":
 		end = o.Fault
 	case o.Ends != nil && o.Ends.Before(time.Now()):
@@ -117,6 +126,14 @@ func (o outline) String() string {
 		end = "ends " + o.Ends.Format(time.RFC3339)
 	}
 	return fmt.Sprintf("%s  written %s  %s  fields: %s", o.Key, o.Written.Format(time.RFC3339), end, names(o.Fields))
+}
+
+// latestEnd says when the bucket drops a session, which has ended before then.
+func (o outline) latestEnd() string {
+	if o.Ends == nil {
+		return ""
+	}
+	return "; ends by " + o.Ends.Format(time.RFC3339)
 }
 
 // names lists what a session or a JWT says, fit for a terminal.
@@ -214,7 +231,7 @@ func (c *sessionShow) Run(s *streams) error {
 		about := summary(entry, store.ttl)
 		fmt.Fprintln(s.out, about)
 		// JSON that is valid has no control characters in its strings.
-		if c.Reveal && about.Fault == "" {
+		if c.Reveal && about.Fault == "" && !about.Sealed {
 			fmt.Fprintf(s.out, "%s\n", bytes.TrimSpace(entry.Value()))
 		}
 	}

@@ -3,7 +3,9 @@ package limited
 
 import (
 	"context"
+	"log"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -39,6 +41,23 @@ func (l *Log) Warn(kind, text string, attributes ...any) {
 // Error writes an error of a kind.
 func (l *Log) Error(kind, text string, attributes ...any) {
 	l.write(slog.LevelError, kind, text, attributes)
+}
+
+// Debug writes what is of use to find a fault, of a kind.
+func (l *Log) Debug(kind, text string, attributes ...any) {
+	l.write(slog.LevelDebug, kind, text, attributes)
+}
+
+// Lines is for packages that log lines of text: each is one of a kind, at the level of debugging.
+func (l *Log) Lines(kind, text string) *log.Logger {
+	return log.New(lines(func(line string) { l.Debug(kind, text, "line", line) }), "", 0)
+}
+
+type lines func(string)
+
+func (f lines) Write(b []byte) (int, error) {
+	f(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
 }
 
 // Info writes information of a kind.

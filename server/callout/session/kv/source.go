@@ -208,6 +208,23 @@ func (s *Source) gone(ctx context.Context, b *bucket, key string) (bool, error) 
 	return info.State.Subjects[subject] == 0, nil
 }
 
+// Has tells whether there is an entry under a key, or the mark of one that was deleted. The leader of the bucket tells:
+// a replica may be behind.
+func (s *Source) Has(ctx context.Context, key string) (bool, error) {
+	b := s.bucket.Load()
+	if b == nil {
+		var err error
+		if b, err = s.open(ctx); err != nil {
+			return false, s.failed(s.explain(err))
+		}
+	}
+	gone, err := s.gone(ctx, b, key)
+	if err != nil {
+		return false, s.failed(err)
+	}
+	return !gone, nil
+}
+
 func (s *Source) failed(err error) error {
 	return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, err)
 }

@@ -83,7 +83,7 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 	// The work goes on when the provider gives up waiting. One that sends the token again waits for it, too.
 	done := make(chan error, 1)
 	s.work.Go(func() {
-		_, err, _ := s.loggingOut.Do(t.id, func() (any, error) {
+		_, err, _ := s.loggingOut.Do(t.tenant+"\n"+t.id, func() (any, error) {
 			ctx, cancel := context.WithTimeout(s.finishing, logoutTime)
 			defer cancel()
 			return nil, s.endByProvider(ctx, t)
@@ -114,7 +114,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	if err != nil {
 		return err
 	}
-	done, err := store.carriedOut(ctx, t.id)
+	done, err := store.carriedOut(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := store.markCarriedOut(ctx, t.id); err != nil {
+	if err := store.markCarriedOut(ctx, t); err != nil {
 		return err
 	}
 	s.metrics.backchannel.Inc()

@@ -71,11 +71,21 @@ type Config struct {
 	bucket     *kv.Config
 	parameters map[string]string // of authorization
 	refreshSet bool              // refresh_before is in the configuration
+
+	ages              bool          // parameters has max_age
+	maxAge            time.Duration // since the person has authenticated
+	authenticatesAnew bool          // parameters has prompt with login
 }
 
 // Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
 // (RFC 6265bis, section 4.1.3.2).
 const hostPrefix = "__Host-"
+
+// Values of same_site.
+const (
+	sameSiteLax    = "lax"
+	sameSiteStrict = "strict"
+)
 
 const (
 	scopeOpenID     = "openid"
@@ -89,7 +99,7 @@ const (
 // Parse reads and checks the block of a source; nothing is contacted.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
-		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: "lax", Lifetime: defaultLifetime,
+		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: sameSiteLax, Lifetime: defaultLifetime,
 		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
 	}
 	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
@@ -118,7 +128,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}
 	if cfg.Bucket != "" {
-		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.keys.openVisible, faults)
+		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.openVisible, faults)
 	}
 	if cfg.Worker != nil {
 		cfg.Worker.check(n.Get("worker"), faults)
@@ -139,8 +149,8 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	if c.ResponseMode != "" && c.ResponseMode != "query" && c.ResponseMode != formPost {
 		faults.Add(n.Get("response_mode"), "response_mode: query or %s", formPost)
 	}
-	if c.SameSite != "lax" && c.SameSite != "strict" {
-		faults.Add(n.Get("same_site"), "same_site: lax or strict")
+	if c.SameSite != sameSiteLax && c.SameSite != sameSiteStrict {
+		faults.Add(n.Get("same_site"), "same_site: %s or %s", sameSiteLax, sameSiteStrict)
 	}
 	for _, path := range []struct{ name, value string }{{"after_login", c.AfterLogin}, {"after_logout", c.AfterLogout}} {
 		if !isLocalPath(path.value) {

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,9 +15,16 @@ import (
 	"stamp/server/callout/session/internal/openid"
 )
 
+// Parameters of a login.
+const (
+	toName    = "to"
+	againName = "again" // see startOver
+)
+
 // login begins a login.
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
-	to := r.URL.Query().Get("to")
+	q := r.URL.Query()
+	to := q.Get(toName)
 	if to == "" {
 		to = s.cfg.AfterLogin
 	}
@@ -23,7 +32,17 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
-	s.begin(w, r, began{To: to})
+	if !q.Has(againName) {
+		s.begin(w, r, began{To: to})
+		return
+	}
+	switch e, _, ok := s.found(w, r); {
+	case !ok:
+	case e != nil:
+		http.Redirect(w, r, to, http.StatusSeeOther)
+	default:
+		s.begin(w, r, began{To: to, Again: true})
+	}
 }
 
 // begin sends the browser to the provider.
@@ -32,6 +51,7 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 	if browser == "" {
 		browser = newSecret()
 	}
+	l.Old, _ = s.current(r)
 	l.ID, l.Browser, l.Expires = newSecret(), hashed(browser), time.Now().Add(loginTime).Unix()
 	state, err := s.cfg.own.sealState(l)
 	if err != nil {
@@ -95,7 +115,7 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "code: "+err.Error())
 		return
 	}
-	e, err := s.newEntry(ctx, tokens, l.derived(browser, forNonce))
+	e, err := s.newEntry(ctx, tokens, l, l.derived(browser, forNonce))
 	if isAway(err) {
 		s.away(w, err)
 		return
@@ -117,7 +137,7 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	}
 	// A session that the browser has from before ends: its cookie may not be the visitor's own
 	// (session fixation).
-	if old, ok := s.current(r); ok {
+	for _, old := range s.before(r, l) {
 		if err := store.end(ctx, old); err != nil {
 			s.broken(w, "callback", err)
 			return
@@ -136,6 +156,17 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	http.Redirect(w, r, l.To, http.StatusSeeOther)
 }
 
+// before returns the keys of the sessions that the browser had when it began a login, and has now.
+func (s *source) before(r *http.Request, l began) (keys []string) {
+	if l.Old != "" {
+		keys = append(keys, l.Old)
+	}
+	if now, ok := s.current(r); ok && now != l.Old {
+		keys = append(keys, now)
+	}
+	return keys
+}
+
 // startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to
 // a new login, once. A browser without cookies would go in circles.
 func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reason string) {
@@ -146,10 +177,21 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 		http.Redirect(w, r, l.To, http.StatusSeeOther)
 	case l.Again:
 		s.refuse(w, reason)
+	case s.cfg.SameSite == sameSiteStrict:
+		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
+		leadOn(w, "login?"+url.Values{toName: {l.To}, againName: {""}}.Encode())
 	default:
-		s.env.Log.Debug("login begun anew", "source", s.cfg.Name, "reason", reason)
+		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
 		s.begin(w, r, began{To: l.To, Again: true})
 	}
+}
+
+// leadOn has the browser load another page of ours as from a page of ours: a strict cookie comes along then, unlike with
+// a redirect of what another site has led to.
+func leadOn(w http.ResponseWriter, to string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	to = html.EscapeString(to)
+	_, _ = fmt.Fprintf(w, "<!doctype html><meta charset=utf-8><title>Login</title><meta http-equiv=refresh content=\"0;url=%s\"><p><a href=\"%s\">Continue</a>\n", to, to)
 }
 
 // providerAnswer is what the provider sends the browser back with (RFC 6749, section 4.1.2).

@@ -84,6 +84,17 @@ func (k keyring) seal(name string, text []byte) ([]byte, error) {
 	return key.aead.Seal(append(out, nonce...), nonce, text, []byte(name)), nil
 }
 
+// sealNonce and sealTag are the sizes of AES-GCM's.
+const (
+	sealNonce = 12
+	sealTag   = 16
+)
+
+// IsSealed tells whether the value of an entry has the form of a session of this source. No JSON begins so.
+func IsSealed(value []byte) bool {
+	return len(value) >= 1+keyID+sealNonce+sealTag && value[0] == sealVersion
+}
+
 // sourceKeys seal what is in no entry: states, tickets and passes. That is bound to a source and its provider, since
 // sources may share keys: what was begun at one provider is nothing at another (mix-up, RFC 9700, section 4.4).
 type sourceKeys struct {

@@ -1,7 +1,9 @@
 package login
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -28,9 +30,9 @@ func (s *source) pages() http.Handler {
 	if s.cfg.ResponseMode == formPost {
 		mux.HandleFunc("POST "+s.cfg.path("/callback"), s.posted)
 	}
-	mux.HandleFunc("GET "+s.cfg.path("/frontchannel"), s.frontchannel)
+	mux.HandleFunc("GET "+s.cfg.path("/frontchannel"), toTheEnd(s.frontchannel))
 	mux.HandleFunc("GET "+s.cfg.path("/session"), s.fromPage(s.session))
-	mux.HandleFunc("POST "+s.cfg.path("/logout"), s.fromPage(s.logout))
+	mux.HandleFunc("POST "+s.cfg.path("/logout"), s.fromPage(toTheEnd(s.logout)))
 	mux.HandleFunc("POST "+s.cfg.path("/backchannel"), s.backchannel)
 	if s.cfg.Worker != nil {
 		mux.Handle("GET "+s.cfg.path("/worker.js"), s.workerPage())
@@ -54,6 +56,19 @@ func (s *source) pages() http.Handler {
 		working(r)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// endTime is how long a page may take that goes on without its client.
+const endTime = 10 * time.Second
+
+// toTheEnd is for pages that end a session. They go on when the browser gives the request up, as it does for a page that
+// is left.
+func toTheEnd(do http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTime)
+		defer cancel()
+		do(w, r.WithContext(ctx))
+	}
 }
 
 // noHead is for pages that change something when they are loaded, which a HEAD must not (RFC 9110, section 9.2.1).
@@ -122,7 +137,7 @@ func (s *source) cookie(name, value string, life time.Duration, site http.SameSi
 
 func (s *source) sessionCookie(value string, life time.Duration) *http.Cookie {
 	site := http.SameSiteLaxMode
-	if s.cfg.SameSite == "strict" {
+	if s.cfg.SameSite == sameSiteStrict {
 		site = http.SameSiteStrictMode
 	}
 	return s.cookie(s.cfg.CookieName, value, life, site)
@@ -144,8 +159,13 @@ func (s *source) current(r *http.Request) (key string, ok bool) {
 	return hashed(cookies[0].Value), true
 }
 
-// broken is for faults of ours, or of the store.
+// broken is for faults of ours, or of the store. A browser that gives its request up is none, and must not take the lines
+// of the log that those need.
 func (s *source) broken(w http.ResponseWriter, what string, err error) {
-	s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
+	if errors.Is(err, context.Canceled) {
+		s.logged.Debug("given up", "login pages: a request was given up", "source", s.cfg.Name, "page", what)
+	} else {
+		s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
+	}
 	fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
 }

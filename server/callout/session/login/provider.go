@@ -83,6 +83,7 @@ func (c *Config) parseParameters(n conf.Node, faults *conf.Faults) {
 			faults.Add(value, "authorization: %s: the handler sets this parameter itself", name)
 		}
 	}
+	c.parseMaxAge(faults)
 }
 
 // endSessionTime is how long a logout waits to learn where the provider's session can be ended.

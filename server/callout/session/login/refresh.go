@@ -178,7 +178,11 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	if update.Operation() != jetstream.KeyValuePut {
 		return 0, 0, false
 	}
-	e, err := store.decode(update.Key(), update.Value())
+	e, err := store.cfg.decode(update.Key(), update.Value())
+	if errors.Is(err, errForeign) {
+		s.logged.Warn("foreign", "login: the bucket has sessions of another provider, tenant or client than those of the configuration; they are left alone", "source", s.cfg.Name, "bucket", s.cfg.Bucket)
+		return 0, 0, false
+	}
 	if err != nil {
 		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return 0, 0, false
@@ -238,7 +242,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		}
 	}()
 	e, revision, err := store.get(begin, d.key)
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errGone) || errors.Is(err, errForeign) {
 		return retry{}
 	}
 	if err != nil || revision < atLeast {
@@ -278,20 +282,21 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	s.report(s.gate.Leave(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
-		return s.endRefused(store, d, err), revision
+		return s.endRefused(store, d, revision, err), revision
 	case err != nil:
 		return s.failedRefresh(d, err), revision
 	}
 	return s.keep(store, d, e, revision, tokens)
 }
 
-// endRefused ends a session that the provider does not go on with.
-func (s *source) endRefused(store *store, d refreshDue, why error) retry {
+// endRefused ends a session that the provider does not go on with. What another handler has stored since is left alone: it
+// may have used the refresh token before.
+func (s *source) endRefused(store *store, d refreshDue, revision uint64, why error) retry {
 	s.metrics.refreshFailures.Inc()
 	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
-	if store.end(ctx, d.key) != nil {
+	if store.endUnchanged(ctx, d.key, revision) != nil {
 		return retry{refreshDue: d, wait: retryRefresh}
 	}
 	return retry{}

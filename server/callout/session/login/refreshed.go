@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"stamp/server/callout/session/internal/openid"
 )
 
@@ -28,15 +26,29 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	}
 	switch {
 	case errors.Is(err, errPerson):
-		return s.endRefused(store, d, err), revision
+		return s.endRefused(store, d, revision, err), revision
 	case err != nil:
 		return s.failedRefresh(d, err), revision
 	}
-	if revision, err = s.save(store, d.key, renewed, revision); err != nil {
-		return s.failedRefresh(d, err), revision
+	next, err := s.save(store, d.key, renewed, revision)
+	if errors.Is(err, errTooLarge) {
+		return s.keepOld(store, d, e, revision, tokens, err)
 	}
+	if err != nil {
+		return s.failedRefresh(d, err), next
+	}
+	revision = next
 	s.metrics.refreshes.Inc()
 	return retry{}, s.keepUserInfo(store, d.key, renewed, revision)
+}
+
+// keepOld leaves a session as it is, except for its refresh token, where the rest of an answer cannot be stored.
+func (s *source) keepOld(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens, why error) (retry, uint64) {
+	revision, err := s.keepRefreshToken(store, d, e, revision, tokens.Refresh)
+	if err != nil {
+		why = err
+	}
+	return s.failedRefresh(d, why), revision
 }
 
 // keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
@@ -48,7 +60,11 @@ func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision
 	e.RefreshToken = refreshToken
 	e.Failures++
 	e.NotBefore = time.Now().Add(retryIn(e.Failures)).Unix()
-	return s.save(store, d.key, e, revision)
+	revision, err := s.save(store, d.key, e, revision)
+	if errors.Is(err, errTooLarge) { // the bucket takes less than it did
+		err = &unstored{err, e, revision}
+	}
+	return revision, err
 }
 
 // renewed returns the entry with what the provider answered.
@@ -65,11 +81,18 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 		if claims["sub"] != e.Subject || s.cfg.tenant(claims) != e.Tenant {
 			return nil, errPerson
 		}
-		next.take(claims)
+		s.reportDropped(next.take(claims))
 		next.IDToken = tokens.ID
 	}
 	next.renew(tokens, s.cfg.AccessLifetime)
 	return &next, nil
+}
+
+// reportDropped logs that a session was bounded.
+func (s *source) reportDropped(dropped bool) {
+	if dropped {
+		s.logged.Warn("dropped", "login: a session has more claims than it may; claims from before are dropped, except for those that the provider has sent again", "source", s.cfg.Name, "bytes", maxClaims)
+	}
 }
 
 // keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
@@ -94,11 +117,13 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
-	signed := map[string]any{}
-	if t, err := s.cfg.ParseToken(e.IDToken); err == nil {
-		signed = t.Claims
+	t, err := s.cfg.ParseToken(e.IDToken)
+	if err != nil { // algorithms has changed since: which claims are signed cannot be told
+		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
+		return revision
 	}
-	claims := withUserInfo(e.Claims, more, signed)
+	claims, dropped := joined(e.Claims, withUserInfo(t.Claims, more))
+	s.reportDropped(dropped)
 	if reflect.DeepEqual(claims, e.Claims) {
 		return revision
 	}
@@ -125,6 +150,9 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 		}
 		select {
 		case <-ctx.Done():
+			if isConflict(err) {
+				return revision, err
+			}
 			return revision, &unstored{err, e, revision}
 		case <-time.After(pause):
 			pause = min(2*pause, maxStorePause)
@@ -139,18 +167,22 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	next, err := store.update(ctx, key, e, revision)
-	if err == nil || errors.Is(err, nats.ErrMaxPayload) {
-		return next, true, err
+	switch {
+	case err == nil:
+		return next, true, nil
+	case errors.Is(err, errTooLarge):
+		return revision, true, err
 	}
 	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with
-	// the old ones.
+	// the old ones. A replica may be behind, and have an older entry or none: that there is another one than ours is
+	// certain when the write was refused for it.
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
 	found, at, getErr := store.get(looking, key)
 	switch {
-	case errors.Is(getErr, errGone):
+	case errors.Is(getErr, errGone) && isConflict(err):
 		return revision, true, errGone
-	case getErr != nil || at == revision:
+	case getErr != nil || at <= revision:
 		return revision, false, err
 	case found.RefreshToken == e.RefreshToken && found.AccessToken == e.AccessToken:
 		return at, true, nil
@@ -174,6 +206,14 @@ type unstored struct {
 func (u *unstored) Error() string { return u.cause.Error() }
 func (u *unstored) Unwrap() error { return u.cause }
 
+// pause waits, but not longer than the source may take to end.
+func (s *source) pause(wait time.Duration) {
+	select {
+	case <-s.finishing.Done():
+	case <-time.After(wait):
+	}
+}
+
 // storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
 // bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
 // the session from being refreshed with what is stored of it.
@@ -185,6 +225,10 @@ func (s *source) storeLater(store *store, r retry) retry {
 	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
 		revision, err := s.save(store, r.key, u.entry, u.revision)
 		if again := (*unstored)(nil); errors.As(err, &again) {
+			continue
+		}
+		if errors.Is(err, errTooLarge) {
+			s.pause(maxStorePause)
 			continue
 		}
 		s.release(store, r.key, revision)

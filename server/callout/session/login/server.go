@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -32,7 +31,7 @@ func (s *source) serve() error {
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, Protocols: oneRequestEach(),
 		ConnContext: visitors.add, ConnState: visitors.changed,
-		ErrorLog: slog.NewLogLogger(s.env.Log.Handler(), slog.LevelDebug),
+		ErrorLog: s.logged.Lines("connection", "login pages: a connection"),
 	}}
 	s.mu.Lock()
 	s.web = p

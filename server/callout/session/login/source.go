@@ -32,7 +32,7 @@ type source struct {
 	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
 	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
 	exchanging chan struct{}      // a place in it is the right to exchange a code
-	loggingOut singleflight.Group // by the id of a logout token
+	loggingOut singleflight.Group // by the tenant and the id of a logout token
 
 	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
 

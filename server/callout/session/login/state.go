@@ -17,6 +17,9 @@ type began struct {
 	To      string `json:"to"`
 	Expires int64  `json:"expires"`         // Unix seconds
 	Again   bool   `json:"again,omitempty"` // it was begun because another one could not be ended
+	// Old is the key of the session that the browser had then. With same_site: strict its cookie does not come with the
+	// callback, to which another site sends the browser.
+	Old string `json:"old,omitempty"`
 }
 
 // pending is what the request for authorization says of a login.
@@ -47,6 +50,9 @@ func (k sourceKeys) openState(state string) (l began, ok bool) {
 func (l began) in(browser string) bool {
 	return browser != "" && hmac.Equal([]byte(l.Browser), []byte(hashed(browser))) && time.Now().Unix() < l.Expires
 }
+
+// asked is when the provider was asked for authorization.
+func (l began) asked() time.Time { return time.Unix(l.Expires, 0).Add(-loginTime) }
 
 // Uses of derived.
 const (

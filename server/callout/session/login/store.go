@@ -18,6 +18,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/stored"
 )
 
 // store keeps sessions in one bucket, and in a second one what is found otherwise than by the
@@ -28,10 +32,8 @@ import (
 //	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
 type store struct {
-	keys            keyring
-	own             sourceKeys // of tickets
+	cfg             *Config
 	sessions, index jetstream.KeyValue
-	lifetime        time.Duration
 }
 
 // entry is a session as it is kept. Fields of the first group are what grants see.
@@ -61,6 +63,7 @@ func (e *entry) visible() map[string]any {
 		data = map[string]any{}
 	}
 	data["sub"], data["access_token"], data["expires"], data["login"] = e.Subject, e.AccessToken, e.Expires, e.Login
+	delete(data, "access_expires")
 	if e.AccessExpires > 0 {
 		data["access_expires"] = e.AccessExpires
 	}
@@ -68,7 +71,7 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{keys: c.keys, own: c.own, lifetime: c.Lifetime}
+	s := &store{cfg: c}
 	var err error
 	// An entry outlives its session by a little, so that it never ends before.
 	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
@@ -129,9 +132,13 @@ func hashed(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-var errGone = errors.New("session has ended")
+var (
+	errGone     = errors.New("session has ended")
+	errTooLarge = fmt.Errorf("the session is too large: its claims and its access token have more than %d bytes, or the bucket takes less", stored.MaxContent)
+	errForeign  = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
+)
 
-// get returns the session with that key, and its revision; errGone when there is none.
+// get returns the session with that key, and its revision; errGone when there is none, errForeign when it is not ours.
 func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	found, err := s.sessions.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
@@ -140,7 +147,7 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	if err != nil {
 		return nil, 0, plain(err)
 	}
-	e, err := s.decode(key, found.Value())
+	e, err := s.cfg.decode(key, found.Value())
 	if err != nil {
 		return nil, 0, err
 	}
@@ -150,8 +157,12 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	return e, found.Revision(), nil
 }
 
-func (s *store) decode(key string, sealed []byte) (*entry, error) {
-	text, err := s.keys.open(key, sealed)
+// decode decrypts an entry. Processes with other configurations may have the same bucket and key, by mistake or because
+// the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
+// tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
+// of all releases.
+func (c *Config) decode(key string, sealed []byte) (*entry, error) {
+	text, err := c.keys.open(key, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -159,12 +170,15 @@ func (s *store) decode(key string, sealed []byte) (*entry, error) {
 	if json.Unmarshal(text, &e) != nil {
 		return nil, errSealed // its text may quote what it read
 	}
+	if c.CheckIssuer(e.Claims) != nil || !openid.IsFor(e.Claims, c.ClientID) {
+		return nil, errForeign
+	}
 	return &e, nil
 }
 
-// open makes the JSON object of an entry that grants see.
-func (k keyring) openVisible(key string, sealed []byte) ([]byte, error) {
-	e, err := (&store{keys: k}).decode(key, sealed)
+// openVisible makes the JSON object of an entry that grants see.
+func (c *Config) openVisible(key string, sealed []byte) ([]byte, error) {
+	e, err := c.decode(key, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -200,11 +214,14 @@ func (s *store) putIndex(ctx context.Context, key string, e *entry) error {
 }
 
 func (s *store) encode(key string, e *entry) ([]byte, error) {
+	if err := e.fits(); err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return nil, errors.New("session cannot be written as JSON")
 	}
-	return s.keys.seal(key, text)
+	return s.cfg.keys.seal(key, text)
 }
 
 // update writes a session that nobody has changed since revision, and returns the new revision. Its index
@@ -223,7 +240,20 @@ func (s *store) update(ctx context.Context, key string, e *entry, revision uint6
 
 // end deletes a session. All who watch the bucket learn of it.
 func (s *store) end(ctx context.Context, key string) error {
-	if err := s.sessions.Purge(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	return s.endAt(ctx, key)
+}
+
+// endUnchanged is end for a session that nobody has changed since revision; another one is left alone.
+func (s *store) endUnchanged(ctx context.Context, key string, revision uint64) error {
+	err := s.endAt(ctx, key, jetstream.LastRevision(revision))
+	if isConflict(err) {
+		return nil
+	}
+	return err
+}
+
+func (s *store) endAt(ctx context.Context, key string, options ...jetstream.KVDeleteOpt) error {
+	if err := s.sessions.Purge(ctx, key, options...); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return plain(err)
 	}
 	s.forget(ctx, key)
@@ -256,19 +286,19 @@ const endsAtOnce = 16
 // the subject.
 func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
 	if t.sid != "" {
-		if ended, err = s.endAll(ctx, sidName(t.sid), false); err != nil {
+		if ended, err = s.endAll(ctx, sidName(t.sid), t.tenant, false); err != nil {
 			return ended, err
 		}
 	}
 	if t.subject != "" {
-		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.sid != "")
+		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.tenant, t.sid != "")
 		return ended + n, err
 	}
 	return ended, nil
 }
 
-// endAll ends the sessions under a name of the index, and returns how many there were.
-func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (int, error) {
+// endAll ends the sessions of a tenant under a name of the index, and returns how many there were.
+func (s *store) endAll(ctx context.Context, name, tenant string, onlyWithoutSID bool) (int, error) {
 	lister, err := s.index.ListKeysFiltered(ctx, name+".*")
 	if err != nil {
 		return 0, plain(err)
@@ -278,7 +308,7 @@ func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (i
 	group.SetLimit(endsAtOnce)
 	for found := range lister.Keys() {
 		group.Go(func() error {
-			did, err := s.endFound(ctx, found, onlyWithoutSID)
+			did, err := s.endFound(ctx, found, tenant, onlyWithoutSID)
 			if did {
 				ended.Add(1)
 			}
@@ -292,12 +322,14 @@ func (s *store) endAll(ctx context.Context, name string, onlyWithoutSID bool) (i
 	return int(ended.Load()), err
 }
 
-// endFound ends the session of an entry of the index.
-func (s *store) endFound(ctx context.Context, found string, onlyWithoutSID bool) (did bool, err error) {
+// endFound ends the session of an entry of the index, if it is one of the tenant.
+func (s *store) endFound(ctx context.Context, found, tenant string, onlyWithoutSID bool) (did bool, err error) {
 	key := found[strings.LastIndexByte(found, '.')+1:]
 	e, _, err := s.get(ctx, key)
 	switch {
-	case err == nil && onlyWithoutSID && e.SID != "":
+	case errors.Is(err, errForeign):
+		return false, nil // whose index has the same name for another person
+	case err == nil && (e.Tenant != tenant || onlyWithoutSID && e.SID != ""):
 		return false, nil // another session of the provider
 	case err != nil && !errors.Is(err, errGone) && !errors.Is(err, errSealed):
 		return false, err
@@ -309,17 +341,22 @@ func (s *store) endFound(ctx context.Context, found string, onlyWithoutSID bool)
 	return lives, plain(s.index.Purge(ctx, found))
 }
 
-// carriedOut tells whether the logout token with that id has done its work.
-func (s *store) carriedOut(ctx context.Context, id string) (bool, error) {
-	_, err := s.index.Get(ctx, "jti."+hashed(id))
+// doneName is what a logout token that was carried out is kept under: ids are those of one provider.
+func (s *store) doneName(t logoutToken) string {
+	return "jti." + hashed(strings.Join([]string{s.cfg.Issuer, s.cfg.ClientID, t.tenant, t.id}, "\n"))
+}
+
+// carriedOut tells whether a logout token has done its work.
+func (s *store) carriedOut(ctx context.Context, t logoutToken) (bool, error) {
+	_, err := s.index.Get(ctx, s.doneName(t))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
 	}
 	return err == nil, plain(err)
 }
 
-func (s *store) markCarriedOut(ctx context.Context, id string) error {
-	_, err := s.index.Put(ctx, "jti."+hashed(id), nil)
+func (s *store) markCarriedOut(ctx context.Context, t logoutToken) error {
+	_, err := s.index.Put(ctx, s.doneName(t), nil)
 	return plain(err)
 }
 
@@ -354,6 +391,15 @@ func (s *store) release(ctx context.Context, key string, revision uint64) {
 	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
 }
 
+// isConflict tells whether a write was refused because the entry has another revision than it says. A bucket without
+// replicas and one with them have a code each for that.
+func isConflict(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
+}
+
+// errCodeTooLarge is the server's, of a message that is larger than its stream takes.
+const errCodeTooLarge jetstream.ErrorCode = 10054
+
 // plain drops the text of errors that may name a key: it is the hash of a secret, and so no
 // secret, but says nothing to a reader either.
 func plain(err error) error {
@@ -361,14 +407,18 @@ func plain(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse, nats.ErrMaxPayload,
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyRevisionMismatch, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, known) {
 			return known
 		}
 	}
 	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	isAPI := errors.As(err, &api)
+	if errors.Is(err, nats.ErrMaxPayload) || isAPI && api.ErrorCode == errCodeTooLarge {
+		return errTooLarge
+	}
+	if isAPI {
 		return fmt.Errorf("bucket: the server refuses it (code %d)", api.ErrorCode)
 	}
 	return errors.New("bucket: unexpected answer of the server")

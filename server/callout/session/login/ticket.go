@@ -61,7 +61,7 @@ func (k sourceKeys) openTicket(credential string) (t ticket, ok bool) {
 // redeem returns the key of a ticket's session. Of two connections that come with it, one wins. It may come with it
 // again, to be renewed.
 func (s *store) redeem(ctx context.Context, c *session.Credential, conn string) (session string, err error) {
-	t, ok := s.own.openTicket(c.Value)
+	t, ok := s.cfg.own.openTicket(c.Value)
 	switch {
 	case !ok:
 		return "", errTicketUnknown

@@ -3,11 +3,13 @@ package login
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"maps"
 	"time"
 
 	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/stored"
 )
 
 // Faults of a provider's answer. They hold nothing of it.
@@ -18,14 +20,18 @@ var (
 	errPerson        = errors.New("the ID token is another person's")
 )
 
+// maxClaims bounds the claims of a session, as JSON in bytes. The access token, which comes with an ID token in one
+// answer, needs the rest of what a session may have.
+const maxClaims = stored.MaxContent / 2
+
 // Reasons why a token of the provider is not taken, beside those of package openid.
 const (
 	errAudience = openid.Invalid("aud does not have client_id")
 	errParty    = openid.Invalid("azp is another client")
 )
 
-// newEntry makes the session of what the provider answered at a login.
-func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce string) (*entry, error) {
+// newEntry makes the session of what the provider answered at a login, of which that is the nonce.
+func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, nonce string) (*entry, error) {
 	now := time.Now()
 	e := &entry{Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
 	if tokens.ID == "" {
@@ -42,12 +48,15 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	if subtle.ConstantTimeCompare([]byte(given), []byte(nonce)) != 1 {
 		return nil, errNonce
 	}
+	if err := s.cfg.checkAuthTime(claims, l.asked()); err != nil {
+		return nil, err
+	}
 	e.IDToken = tokens.ID
 	e.take(claims)
 	e.Tenant = s.cfg.tenant(claims)
 	e.renew(tokens, s.cfg.AccessLifetime)
 	if !s.cfg.UserInfo {
-		return e, nil
+		return e, e.fits()
 	}
 	release, err := s.mayExchange()
 	if err != nil {
@@ -58,8 +67,8 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, nonce stri
 	if err != nil {
 		return nil, err
 	}
-	e.Claims = withUserInfo(e.Claims, more, claims)
-	return e, nil
+	e.Claims = withUserInfo(claims, more)
+	return e, e.fits()
 }
 
 // verify returns the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7).
@@ -107,31 +116,53 @@ func (c *Config) tenant(claims map[string]any) string {
 // person.
 var protocolClaims = []string{"nonce", "at_hash", "c_hash"}
 
-// take puts the claims of an ID token into the session. Claims that are missing at a refresh are kept:
-// the provider may leave them out then (OpenID Connect Core 1.0, section 12.2).
-func (e *entry) take(claims map[string]any) {
-	all := maps.Clone(e.Claims)
-	if all == nil {
-		all = map[string]any{}
-	}
-	maps.Copy(all, claims)
+// personal returns the claims of an ID token without those.
+func personal(claims map[string]any) map[string]any {
+	claims = maps.Clone(claims)
 	for _, name := range protocolClaims {
-		delete(all, name)
+		delete(claims, name)
 	}
-	e.Claims = all
+	return claims
+}
+
+// take puts the claims of an ID token into the session. Claims that are missing at a refresh are kept:
+// the provider may leave them out then (OpenID Connect Core 1.0, section 12.2). Where that would be too many, those of
+// before are dropped.
+func (e *entry) take(claims map[string]any) (dropped bool) {
+	e.Claims, dropped = joined(e.Claims, personal(claims))
 	e.Subject, _ = claims["sub"].(string)
 	if sid, _ := claims["sid"].(string); e.SID == "" {
 		e.SID = sid // the index keeps the one of the login
 	}
+	return dropped
 }
 
-// withUserInfo adds the claims of the userinfo endpoint to those of a session. Those that the last ID
-// token has stay as they are: it is signed.
-func withUserInfo(claims, more, idToken map[string]any) map[string]any {
-	all := maps.Clone(claims)
-	if all == nil {
-		all = map[string]any{}
+// joined adds claims to those of before, which are dropped where all are too large.
+func joined(before, claims map[string]any) (all map[string]any, dropped bool) {
+	if len(before) == 0 {
+		return claims, false
 	}
+	all = maps.Clone(before)
+	maps.Copy(all, claims)
+	if text, err := json.Marshal(all); err != nil || len(text) > maxClaims {
+		return claims, true
+	}
+	return all, false
+}
+
+// fits tells whether the session is small enough for those who read it.
+func (e *entry) fits() error {
+	text, err := json.Marshal(e.visible())
+	if err != nil || len(text) > stored.MaxContent {
+		return errTooLarge
+	}
+	return nil
+}
+
+// withUserInfo returns the claims of an ID token with those of the userinfo endpoint. The former stay as they are: they
+// are signed.
+func withUserInfo(idToken, more map[string]any) map[string]any {
+	all := personal(idToken)
 	for name, value := range more {
 		if _, signed := idToken[name]; !signed {
 			all[name] = value

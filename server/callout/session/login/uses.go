@@ -111,7 +111,7 @@ func (s *store) change(ctx context.Context, session string, edit func(*uses) (bo
 		if err != nil {
 			return err
 		}
-		sealed, err := s.keys.seal(name, text)
+		sealed, err := s.cfg.keys.seal(name, text)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *store) change(ctx context.Context, session string, edit func(*uses) (bo
 		} else {
 			_, err = s.index.Update(ctx, name, sealed, revision)
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) { // what a wrong revision is
+		if !isConflict(err) {
 			return plain(err)
 		}
 	}
@@ -136,7 +136,7 @@ func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64
 	if err != nil {
 		return nil, 0, plain(err)
 	}
-	text, err := s.keys.open(name, found.Value())
+	text, err := s.cfg.keys.open(name, found.Value())
 	if err != nil {
 		return nil, 0, err
 	}

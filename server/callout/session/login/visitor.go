@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -56,11 +57,35 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 		return nil, "", true
 	}
 	e, _, err = store.get(r.Context(), key)
-	if err != nil && !errors.Is(err, errGone) {
+	if err != nil && !errors.Is(err, errGone) && !errors.Is(err, errForeign) {
 		s.broken(w, "session", err)
 		return nil, "", false
 	}
 	return e, key, true
+}
+
+// endOf ends the session of a logout, nil when none was found under its key. That may be what a replica of the bucket
+// says that does not have the entry yet, so the leader is asked: nothing is written for a cookie that was made up.
+func (s *source) endOf(ctx context.Context, e *entry, key string) error {
+	if key == "" {
+		return nil
+	}
+	if e == nil {
+		if has, err := s.kv.Has(ctx, key); err != nil || !has {
+			return err
+		}
+	}
+	store, err := s.opened(ctx)
+	if err != nil {
+		return err
+	}
+	if err := store.end(ctx, key); err != nil {
+		return err
+	}
+	if e != nil {
+		s.metrics.logouts.Inc()
+	}
+	return nil
 }
 
 // logout ends the session here, and says where the browser can end that of the provider.
@@ -73,16 +98,9 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 		LoggedOut  bool   `json:"logged_out"`
 		EndSession string `json:"end_session_url,omitempty"`
 	}{LoggedOut: true}
-	if e != nil {
-		store, err := s.opened(r.Context())
-		if err == nil {
-			err = store.end(r.Context(), key)
-		}
-		if err != nil {
-			s.broken(w, "logout", err)
-			return
-		}
-		s.metrics.logouts.Inc()
+	if err := s.endOf(r.Context(), e, key); err != nil {
+		s.broken(w, "logout", err)
+		return
 	}
 	// The session may have ended before, and that of the provider not.
 	out.EndSession = s.endSession(r.Context(), e)

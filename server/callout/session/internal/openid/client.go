@@ -293,10 +293,17 @@ func (p *Provider) Refresh(ctx context.Context, c *Client, refreshToken string) 
 }
 
 func (p *Provider) token(ctx context.Context, c *Client, form url.Values) (*Tokens, error) {
-	d, err := p.Document(ctx)
+	answer, err := p.askEndpoint(ctx, func(d *Document) string { return d.Token }, func(ctx context.Context, d *Document) (*web.Answer, error) {
+		return p.askToken(ctx, d, c, form)
+	})
 	if err != nil {
 		return nil, err
 	}
+	return readTokens(answer)
+}
+
+// askToken sends a form to the token endpoint, and shows there who the client is.
+func (p *Provider) askToken(ctx context.Context, d *Document, c *Client, form url.Values) (*web.Answer, error) {
 	if d.Token == "" {
 		return nil, unavailable("the provider's document has no token_endpoint")
 	}
@@ -325,7 +332,7 @@ func (p *Provider) token(ctx context.Context, c *Client, form url.Values) (*Toke
 	if err != nil {
 		return nil, fmt.Errorf("ask the token endpoint: %w", err)
 	}
-	return readTokens(answer)
+	return answer, nil
 }
 
 // readTokens reads an answer of the token endpoint.

@@ -155,8 +155,8 @@ func (p *Provider) do(ctx context.Context, method, at string, form url.Values, e
 	return answer, nil
 }
 
-func (p *Provider) get(ctx context.Context, at string) ([]byte, error) {
-	answer, err := p.do(ctx, http.MethodGet, at, nil, nil)
+// bodyOf is the body of an answer whose status is that of success.
+func bodyOf(answer *web.Answer, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (p *Provider) get(ctx context.Context, at string) ([]byte, error) {
 
 func (p *Provider) askDocument(ctx context.Context) (*Document, error) {
 	at := p.cfg.documentURL()
-	body, err := p.get(ctx, at)
+	body, err := bodyOf(p.do(ctx, http.MethodGet, at, nil, nil))
 	if err != nil {
 		return nil, fmt.Errorf("discover the provider: %w", err)
 	}
@@ -218,11 +218,9 @@ func mayBeAsked(endpoint, document string) bool {
 }
 
 func (p *Provider) askKeys(ctx context.Context) ([]Key, error) {
-	d, err := p.Document(ctx)
-	if err != nil {
-		return nil, err
-	}
-	body, err := p.get(ctx, d.JWKS)
+	body, err := bodyOf(p.askEndpoint(ctx, func(d *Document) string { return d.JWKS }, func(ctx context.Context, d *Document) (*web.Answer, error) {
+		return p.do(ctx, http.MethodGet, d.JWKS, nil, nil)
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("get the provider's keys: %w", err)
 	}
@@ -233,21 +231,16 @@ func (p *Provider) askKeys(ctx context.Context) ([]Key, error) {
 
 // UserInfo asks for the claims of a person (OpenID Connect Core 1.0, section 5.3).
 func (p *Provider) UserInfo(ctx context.Context, accessToken, subject string) (map[string]any, error) {
-	d, err := p.Document(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if d.UserInfo == "" {
-		return nil, unavailable("the provider has no userinfo endpoint")
-	}
-	answer, err := p.do(ctx, http.MethodGet, d.UserInfo, nil, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+accessToken) })
+	body, err := bodyOf(p.askEndpoint(ctx, func(d *Document) string { return d.UserInfo }, func(ctx context.Context, d *Document) (*web.Answer, error) {
+		if d.UserInfo == "" {
+			return nil, unavailable("the provider has no userinfo endpoint")
+		}
+		return p.do(ctx, http.MethodGet, d.UserInfo, nil, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+accessToken) })
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("get userinfo: %w", err)
 	}
-	if answer.Status != http.StatusOK {
-		return nil, fmt.Errorf("get userinfo: %w", failed(answer))
-	}
-	claims, err := stored.Object(answer.Body)
+	claims, err := stored.Object(body)
 	if err != nil {
 		return nil, unavailable("get userinfo: the answer is not a JSON object")
 	}

@@ -1,0 +1,116 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"stamp/server/callout/session"
+)
+
+// Two processes, with one bucket and one key, and another provider each: neither takes the other one's sessions for its
+// own, gives its provider their refresh tokens, or ends them when that says so.
+func TestSessionsOfAnotherProvider(t *testing.T) {
+	nc, key := startServer(t), newKey()
+	p, q := newProvider(t), newProvider(t)
+	theirs, ours := startSite(t, p, nc, key, ""), startSite(t, q, nc, key, "")
+	b := newBrowser(t, theirs)
+	b.logIn()
+	if _, err := ours.find(t, session.Cookie, b.cookie()); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("a session of the other provider: %v; want that it is unknown", err)
+	}
+	if body := ours.asked(t, b.cookie()); body != `{"authenticated":false}` {
+		t.Errorf("/session: %s", body)
+	}
+	st, err := theirs.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, err := st.get(t.Context(), hashed(b.cookie()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := ours.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := refreshDue{key: hashed(b.cookie()), ends: e.accessEnds()}
+	if next := ours.source.refresh(t.Context(), own, due); next.wait != 0 || q.refreshes() != 0 {
+		t.Errorf("its refresh token was sent %d times, and again in %s", q.refreshes(), next.wait)
+	}
+	eventually(t, "the log to say it", func() bool { return strings.Contains(ours.text(), "sessions of another provider") })
+	sameID := logoutClaims(func(map[string]any) {})
+	if code := ours.logOutBy(t, q.sign(q.key, sameID)); code != http.StatusOK {
+		t.Errorf("a logout: %d", code)
+	}
+	b.mustFind()
+	if next := theirs.source.refresh(t.Context(), st, due); next.wait != 0 || p.refreshes() != 1 {
+		t.Errorf("its own provider has %d refreshes, and again in %s", p.refreshes(), next.wait)
+	}
+	if code := theirs.logOutBy(t, p.sign(p.key, sameID)); code != http.StatusOK || !theirs.ended(t, b) {
+		t.Errorf("a logout by its own provider, with an id that the other one has used: %d, ended: %t", code, theirs.ended(t, b))
+	}
+}
+
+// asked is what /session says to a browser that has the cookie.
+func (s *site) asked(t *testing.T, cookie string) string {
+	t.Helper()
+	b := newBrowser(t, s)
+	r, err := http.NewRequest(http.MethodGet, s.base+"/session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Jar.SetCookies(r.URL, []*http.Cookie{{Name: s.cfg.CookieName, Value: cookie, Path: "/"}})
+	status, body, _ := b.ask(http.MethodGet, "/session", "")
+	if status != http.StatusOK {
+		t.Fatalf("/session: %d", status)
+	}
+	return strings.TrimSpace(body)
+}
+
+// The same for other clients of a provider, and for its tenants: also for one that is no longer in the list.
+func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
+	p, key := newProvider(t), newKey()
+	configured := func(more string, edits ...string) *Config {
+		t.Helper()
+		c, err := parse(t, strings.NewReplacer(edits...).Replace(config(p, "127.0.0.1:1", key, more)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	many := []string{fmt.Sprintf("issuer: %q", p.URL), fmt.Sprintf("issuer: %q", p.URL+"/{tenantid}")}
+	app, other := configured(""), configured("", "client_id: app", "client_id: other")
+	one, two, every := configured("tenants: [t1]", many...), configured("tenants: [t2]", many...), configured(`tenants: ["*"]`, many...)
+	of := func(claims map[string]any) *entry { return &entry{Subject: "alice", Claims: claims} }
+	single := of(map[string]any{"iss": p.URL, "aud": []any{"app"}, "sub": "alice"})
+	inOne := of(map[string]any{"iss": p.URL + "/t1", "tid": "t1", "aud": "app", "sub": "alice"})
+	none := of(map[string]any{"sub": "alice"})
+	for name, c := range map[string]struct {
+		of   *entry
+		by   *Config
+		ours bool
+	}{
+		"its own":                 {single, app, true},
+		"another client":          {single, other, false},
+		"a provider of many":      {single, every, false},
+		"a tenant":                {inOne, one, true},
+		"any tenant":              {inOne, every, true},
+		"another tenant":          {inOne, two, false},
+		"a provider without them": {inOne, app, false},
+		"nobody's":                {none, app, false},
+		"nobody's, of any tenant": {none, every, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sealed, err := (&store{cfg: app}).encode("key", c.of)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.by.openVisible("key", sealed); (err == nil) != c.ours || !c.ours && !errors.Is(err, session.ErrUnknown) {
+				t.Errorf("%v; want that it is taken: %t", err, c.ours)
+			}
+		})
+	}
+}
