@@ -183,6 +183,11 @@ func TestInsideCookieTossing(t *testing.T) {
 	login(t, bucket, "evil", alice())
 	expectBrowserRefused(t, s, cookies("sid=good", "sid=evil"), harness.Nobody)
 	expectBrowserRefused(t, s, cookies("sid=evil", "sid=good"), harness.Nobody)
+	// Package net/http reads one of these only.
+	for _, odd := range []string{"sid=ü", `sid=a\b`, `sid=a"b`, `sid="a b"c`} {
+		expectBrowserRefused(t, s, cookies("sid=evil", odd), harness.Nobody)
+		expectBrowserRefused(t, s, cookies(odd, "sid=evil"), harness.Nobody)
+	}
 	mustBrowse(t, s, cookies("sid=good", "other=1", "other=2"), harness.Nobody)
 }
 

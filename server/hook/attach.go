@@ -246,6 +246,11 @@ var noUpgrade = &upgrade{}
 // RefusesDuplicates implements natsserver.ConnRecord.
 func (u *upgrade) RefusesDuplicates() bool { return u.ours }
 
+// Duplicate implements natsserver.ConnRecord.
+func (u *upgrade) Duplicate(r *http.Request, cookie string) bool {
+	return forwarded.HasTwice(r, cookie)
+}
+
 // CalloutTags implements natsserver.ConnRecord. A renewal is told to every handler; the rest to
 // ours, which the configuration has a block for.
 func (u *upgrade) CalloutTags(o *natsserver.Options, fromCookie, renewal bool) (tags []string, ours bool) {

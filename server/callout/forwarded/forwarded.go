@@ -136,15 +136,25 @@ func undecodable(value string) bool { return strings.ContainsRune(value, utf8.Ru
 // The cookies are read here, because net/http leaves out those whose value has quotes, backslashes or bytes beyond ASCII,
 // silently, and browsers send them.
 func OnlyCookie(r *http.Request, name string) (string, bool) {
-	var only string
-	n := 0
+	value, n := countCookie(r, name)
+	return value, n == 1
+}
+
+// HasTwice tells whether a request holds a cookie more than once.
+func HasTwice(r *http.Request, name string) bool {
+	_, n := countCookie(r, name)
+	return n > 1
+}
+
+// countCookie returns how often a request holds a cookie, and its last value.
+func countCookie(r *http.Request, name string) (last string, n int) {
 	for cookie, value := range cookies(r) {
 		if cookie == name {
-			only = value
+			last = value
 			n++
 		}
 	}
-	return only, n == 1
+	return last, n
 }
 
 // CookieNames are the names of the cookies of a request, in their order, each once.
