@@ -35,6 +35,7 @@ type subscription struct {
 	mu     sync.Mutex
 	sub    *nats.Subscription // in the queue group; nil: it has left
 	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
+	ear    *nats.Subscription // looks at callouts that others answer; nil: does not
 	ending bool
 	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
@@ -156,7 +157,7 @@ func (h *Handler) fault(err error) {
 var errOverloaded = errors.New("overloaded: too many callouts wait")
 
 func (s *subscription) refuseBusy(a *arrival) {
-	r, err := s.h.cfg.keys.read(a)
+	r, err := s.h.understand(a)
 	if err != nil {
 		s.h.malformed(err)
 		return
@@ -169,7 +170,7 @@ func (s *subscription) refuseBusy(a *arrival) {
 // answer answers a callout, or leaves that to a goroutine.
 func (s *subscription) answer(a *arrival) {
 	h := s.h
-	r, err := h.cfg.keys.read(a)
+	r, err := h.understand(a)
 	if err != nil {
 		h.malformed(err)
 		return
@@ -203,12 +204,17 @@ func (s *subscription) answer(a *arrival) {
 
 // answers tells whether the callout is this handler's to answer, or another queue group's.
 func (h *Handler) answers(r *request) bool {
-	only := h.cfg.OnlyFrom
-	if len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster) {
+	if h.isMine(r) {
 		return true
 	}
 	h.metrics.ignored.Inc()
 	return false
+}
+
+// isMine is answers without the count.
+func (h *Handler) isMine(r *request) bool {
+	only := h.cfg.OnlyFrom
+	return len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster)
 }
 
 // decide judges, and answers.
