@@ -122,6 +122,7 @@ func (m *member) look() error {
 	reason := m.h.unable()
 	if reason == nil {
 		m.unable = 0
+		m.stay(false)
 		m.say("", "can judge again, and takes callouts")
 		m.stopListening()
 		return errors.Join(m.join(), m.answerOthers())
@@ -131,6 +132,7 @@ func (m *member) look() error {
 		return nil
 	}
 	if m.others() {
+		m.stay(false)
 		m.leave()
 		_ = m.nc.FlushTimeout(askOthers) // so that what is logged is so; without a connection no callout comes either
 		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
@@ -138,7 +140,15 @@ func (m *member) look() error {
 	}
 	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
 	m.stopListening()
+	m.stay(true)
 	return m.join()
+}
+
+// stay notes whether the handler stays in the group though it cannot judge.
+func (s *subscription) stay(stays bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stays = stays
 }
 
 // say logs what has changed.

@@ -33,6 +33,7 @@ type subscription struct {
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
+	stays  bool               // though it cannot judge, since nor can another handler
 	sub    *nats.Subscription // in the queue group; nil: it has left
 	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
 	ear    *nats.Subscription // looks at callouts that others answer; nil: does not
@@ -113,22 +114,26 @@ func (s *subscription) arrive(m *nats.Msg) {
 		return
 	}
 	a := newArrival(s.nc, m)
+	if s.put(s.queue, a) {
+		return
+	}
+	s.h.metrics.overloaded.Inc()
+	if !s.put(s.busy, a) {
+		s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+	}
+}
+
+// put tells whether there is room for an arrival.
+func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
 	if s.waiting.Add(a.size()) <= maxWaiting {
 		select {
-		case s.queue <- a:
-			return
-		default:
-		}
-		select {
-		case s.busy <- a:
-			s.h.metrics.overloaded.Inc()
-			return
+		case to <- a:
+			return true
 		default:
 		}
 	}
 	s.waiting.Add(-a.size())
-	s.h.metrics.overloaded.Inc()
-	s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+	return false
 }
 
 func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
@@ -204,17 +209,11 @@ func (s *subscription) answer(a *arrival) {
 
 // answers tells whether the callout is this handler's to answer, or another queue group's.
 func (h *Handler) answers(r *request) bool {
-	if h.isMine(r) {
+	if h.isFor(r.ServerName, r.Cluster) {
 		return true
 	}
 	h.metrics.ignored.Inc()
 	return false
-}
-
-// isMine is answers without the count.
-func (h *Handler) isMine(r *request) bool {
-	only := h.cfg.OnlyFrom
-	return len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster)
 }
 
 // decide judges, and answers.

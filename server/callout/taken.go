@@ -131,7 +131,7 @@ func (h *Handler) overhear(a *arrival) {
 		return
 	}
 	r, err := h.understand(a)
-	if err != nil || !h.isMine(r) || h.checkIssuer(r) != nil {
+	if err != nil || !h.isFor(r.ServerName, r.Cluster) || h.checkIssuer(r) != nil {
 		return
 	}
 	if p := h.prober.Load(); p != nil && p.isOwn(r.Credential.Value) {
