@@ -11,7 +11,12 @@ import (
 
 // Take gives the handler a callout of the server that it is in, and tells whether it will answer it. from is the xkey of
 // the server, empty where the request is not encrypted.
-func (h *Handler) Take(server, cluster, reply, from string, request []byte) bool {
+func (h *Handler) Take(server, cluster, reply, from string, request []byte) (taken bool) {
+	h.guard(func() { taken = h.take(server, cluster, reply, from, request) })
+	return taken
+}
+
+func (h *Handler) take(server, cluster, reply, from string, request []byte) bool {
 	if !h.isFor(server, cluster) || len(request)+len(from) > maxRequest {
 		return false
 	}

@@ -128,6 +128,11 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
 		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
 	}
+	if o.Websocket.Port != 0 && cfg.AcceptsCookies() {
+		for _, text := range cfg.CookieWarnings(o.Websocket.TokenCookie) {
+			warnings = append(warnings, "callout: "+text)
+		}
+	}
 	return warnings
 }
 
