@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,40 +47,6 @@ type TLS struct {
 	CA   string `conf:"ca"`
 	Cert string `conf:"cert"`
 	Key  string `conf:"key"`
-}
-
-func (c *Connect) check(n conf.Node, faults *conf.Faults) {
-	if c == nil {
-		return
-	}
-	if found := loginsIn(n); len(found) > 1 {
-		faults.Add(n, "connect: expected one of creds, nkey, user and token; found %s", strings.Join(found, " and "))
-	}
-	if c.Nkey != "" {
-		parseSeed(secretNode(n, "nkey"), "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
-	}
-	if y := c.System; y != nil {
-		at := n.Get("system")
-		if y.System != nil {
-			faults.Add(at.Get("system"), "system: cannot have another in it")
-		}
-		y.check(at, faults)
-		if len(loginsIn(at)) == 0 {
-			faults.Add(at, "system: expected one of creds, nkey, user and token; found none")
-		}
-	}
-	c.checkAccounts(n, faults)
-	if c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		faults.Add(n.Get("tls"), "tls: cert and key go together")
-	}
-	for _, path := range []struct{ name, path string }{{"creds", c.Creds}, {"sentinel", c.Sentinel}} {
-		if path.path == "" {
-			continue
-		}
-		if _, err := os.Stat(path.path); err != nil {
-			faults.Add(n.Get(path.name), "%s: %v", path.name, err)
-		}
-	}
 }
 
 // loginsIn are the fields of a block that say as whom to log in.
