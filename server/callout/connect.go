@@ -210,7 +210,12 @@ func (c *Connect) Probe(token string) (*nats.Conn, error) {
 	if c != nil && c.Sentinel != "" {
 		options = append(options, nats.UserCredentials(c.Sentinel))
 	}
-	return nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())...)
+	d := &fullDialer{}
+	nc, err := nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect(), nats.SetCustomDialer(d))...)
+	if err != nil && d.full.Load() {
+		return nil, nats.ErrMaxConnectionsExceeded
+	}
+	return nc, err
 }
 
 func (c *Connect) servers() string {

@@ -137,7 +137,9 @@ func (p *prober) outcome() error {
 
 // probe probes the handler's own account, and some of those that grants name.
 func (p *prober) probe(h *Handler) error {
-	if err := p.ask(h, ""); err != nil {
+	if err := p.ask(h, ""); errors.Is(err, ErrServerFull) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("probe: a connection that needs a callout was refused: %w%s", err, advice(err, h.advice()))
 	}
 	now, probed := time.Now(), 0
@@ -146,7 +148,9 @@ func (p *prober) probe(h *Handler) error {
 		if now.Sub(p.well[name]) >= accountEvery && probed < probedAtOnce {
 			probed++
 			delete(p.faults, name)
-			if err := p.ask(h, name); err != nil {
+			if err := p.ask(h, name); errors.Is(err, ErrServerFull) {
+				return err
+			} else if err != nil {
 				p.faults[name] = fmt.Errorf("probe: a connection that was granted account %s was refused by the server: %w%s", name, err, advice(err, h.adviceFor(name)))
 			} else {
 				p.well[name] = now
@@ -169,16 +173,36 @@ func (p *prober) ask(h *Handler, account string) error {
 		p.own.Store(&token)
 	}
 	begun := time.Now()
-	nc, err := p.connect(token)
-	if err == nil {
-		nc.Close()
-	} else if strings.Contains(strings.ToLower(err.Error()), "maximum") {
+	if err = p.try(token); isFullAccount(err) {
 		err = nil // it was let in, and found no place
 	}
 	if a := p.answered.Load(); account == "" && a != nil && a.token == token && (err == nil || isRefusal(err) && time.Since(begun) < a.soon) {
 		h.taken.probe(ownRefusal(err))
 	}
 	return err
+}
+
+// Attempts of a probe where the server is full: a connection that was just closed, of the last probe, may still count.
+const (
+	fullAttempts = 3
+	fullPause    = 100 * time.Millisecond
+)
+
+// try makes the connection of a probe, and closes it.
+func (p *prober) try(token string) error {
+	for attempt := 1; ; attempt++ {
+		nc, err := p.connect(token)
+		switch {
+		case err == nil:
+			nc.Close()
+			return nil
+		case !isFull(err):
+			return err
+		case attempt == fullAttempts:
+			return ErrServerFull
+		}
+		time.Sleep(fullPause)
+	}
 }
 
 // ownRefusal says more of why a probe was refused that this handler had let in.

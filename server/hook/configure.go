@@ -215,6 +215,9 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
 		errs = append(errs, errLine)
 	}
+	if own := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= own {
+		errs = append(errs, fmt.Errorf("callout: max_connections: %d lets nobody in: the handler itself has %d of them\nhint: at least %d", o.MaxConn, own, own+1))
+	}
 	if cookieWithoutOrigin(o, cfg) {
 		errs = append(errs, errOrigin)
 	}
