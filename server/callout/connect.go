@@ -65,7 +65,7 @@ func loginsIn(n conf.Node) []string {
 // and accounts come back too. failed is told why an attempt failed; it may be nil.
 func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
 	d := newDialing(log, failed)
-	nc, err := c.dial(d)
+	nc, err := within(ctx, func() (*nats.Conn, error) { return c.dial(d) })
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +74,31 @@ func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)
 		return nil, err
 	}
 	return nc, nil
+}
+
+// within makes a connection, for as long as ctx lasts. nats.go tries each server once before it returns, for seconds each:
+// a reload or a signal does not wait for that.
+func within(ctx context.Context, connect func() (*nats.Conn, error)) (*nats.Conn, error) {
+	type outcome struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		nc, err := connect()
+		done <- outcome{nc, err}
+	}()
+	select {
+	case o := <-done:
+		return o.nc, o.err
+	case <-ctx.Done():
+		go func() {
+			if o := <-done; o.nc != nil {
+				o.nc.Close()
+			}
+		}()
+		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
+	}
 }
 
 // dialing is an attempt to connect, and what becomes of the connection.
@@ -186,9 +211,9 @@ func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// DialSystem connects in the system account, without waiting; nil when there is no login for that. back is told each
+// DialSystem connects in the system account, without waiting for a server; nil when there is no login for that. back is told each
 // time that it is connected.
-func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) {
+func (c *Connect) DialSystem(ctx context.Context, log *slog.Logger, back func()) (*nats.Conn, error) {
 	if c == nil || c.System == nil {
 		return nil, nil
 	}
@@ -201,7 +226,7 @@ func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) 
 	}
 	d := newDialing(log.With("connection", "system"), nil)
 	d.back = back
-	return system.dial(d)
+	return within(ctx, func() (*nats.Conn, error) { return system.dial(d) })
 }
 
 // Probe connects as a client with that token.
