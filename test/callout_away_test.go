@@ -269,3 +269,61 @@ func TestHandlerThatMayNotSubscribe(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, h.Text())
 	}
 }
+
+// A server that is full is what readiness says, and not that callouts fail; while a place is left, it is ready.
+func TestReadinessAtAFullServer(t *testing.T) {
+	const full = "as many connections as its max_connections allows"
+	issuer := harness.NewAccountKey(t)
+	start := func(most int) (*harness.Server, *harness.Process) {
+		s := harness.Start(t, fmt.Sprintf("max_connections: %d\n", most)+fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
+		return s, harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", "issuer: "+harness.Seed(t, issuer), "APP"))
+	}
+	_, h := start(1)
+	if got := readyz(t, h); !strings.Contains(got, full) || strings.Contains(got, "callout was refused") {
+		t.Errorf("/readyz with max_connections: 1: %s", got)
+	}
+	s, h := start(2)
+	if got := readyz(t, h); !strings.HasPrefix(got, "ready") {
+		t.Errorf("/readyz with a place left: %s", got)
+	}
+	harness.Eventually(t, "that the probe has gone", func() bool { return s.Varz(t).Connections == 1 })
+	client := harness.Client(t, s, harness.Password("alice", "open"))
+	harness.Eventually(t, "that the server is full", func() bool { return strings.Contains(readyz(t, h), full) })
+	client.Close()
+	expectReady(t, h, 200)
+}
+
+// The handler inside is not ready where nobody else finds a place, and a max_connections that has place for the handler
+// alone is refused.
+func TestReadinessInsideAFullServer(t *testing.T) {
+	conf := func(most int) string {
+		return fmt.Sprintf(`max_connections: %d
+			accounts { APP { users: [{user: app, password: app}] } }
+			callout { http: "127.0.0.1:0", sessions: [{kind: anonymous}], grants: [{account: APP, publish: a, subscribe: b}] }`, most)
+	}
+	if code, said := checkConf(t, conf(1)); code == 0 || !strings.Contains(said, "max_connections: 1 lets nobody in") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	s := harness.Start(t, conf(2))
+	ready := func() string {
+		line := s.WaitLog(t, "shows metrics on http://")
+		response, err := http.Get(line[strings.Index(line, "http://"):] + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	if got := ready(); !strings.HasPrefix(got, "ready") {
+		t.Errorf("/readyz: %s", got)
+	}
+	harness.Eventually(t, "that the probe has gone", func() bool { return s.Varz(t).Connections == 1 })
+	client := harness.Client(t, s, password("app"))
+	harness.Eventually(t, "that the server is full", func() bool { return strings.Contains(ready(), "max_connections") })
+	client.Close()
+	harness.Eventually(t, "that it is ready", func() bool { return strings.HasPrefix(ready(), "ready") })
+}

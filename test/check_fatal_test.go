@@ -114,3 +114,30 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 		t.Errorf("an unknown account was taken: %s", line)
 	}
 }
+
+// A source that has another name for its cookie than the websocket is told of by -t, at the start and at a reload.
+func TestWarningOfAnotherCookie(t *testing.T) {
+	conf := func(cookie string) string {
+		return `listen: "127.0.0.1:-1"
+			accounts { APP { users: [] } }
+			websocket { listen: "127.0.0.1:-1", no_tls: true, same_origin: true, token_cookie: sid }
+			callout { sessions: [{kind: http, url: "http://127.0.0.1:1", cookie_name: ` + cookie + `}], grants: [{account: APP, publish: "a", subscribe: "b"}] }`
+	}
+	const warning = `no connection brings the cookie "session" (cookie_name) to it, since the server does not take that: it takes "sid" (websocket.token_cookie)`
+	if code, said := checkConf(t, conf("session")); code != 0 || !strings.Contains(said, warning) {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if code, said := checkConf(t, conf("sid")); code != 0 || strings.Contains(said, "cookie") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	s := harness.Start(t, conf("sid"))
+	if strings.Contains(s.Text(), "cookie_name") {
+		t.Errorf("log of the start:\n%s", s.Text())
+	}
+	mark := s.Mark()
+	s.Reload(t, conf("session"))
+	mark.WaitLog(t, "Reloaded: callout handler")
+	if !strings.Contains(mark.Text(), warning) {
+		t.Errorf("log of the reload:\n%s", mark.Text())
+	}
+}

@@ -54,9 +54,15 @@ func TestCalloutExamples(t *testing.T) {
 	for _, name := range []string{"nsc/auth-signing.nk", "nsc/app-signing.nk"} {
 		write(name, string(seed))
 	}
-	for _, name := range []string{"nsc/service.creds", "nsc/sentinel.creds", "secrets/introspection", "secrets/express", "secrets/fastify", "secrets/redis", "secrets/oidc"} {
+	for _, name := range []string{"secrets/introspection", "secrets/express", "secrets/fastify", "secrets/redis", "secrets/oidc"} {
 		write(name, "x")
 	}
+	creds, err := os.ReadFile(harness.NewOperator(t).Account(t, "AUTH").User(t, "user", nil).Creds(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("nsc/service.creds", string(creds))
+	write("nsc/sentinel.creds", string(creds))
 	write("stamp.worker.js", "")
 	write("secrets/login.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	files, err := filepath.Glob(filepath.Join(dir, "*.conf"))

@@ -102,7 +102,7 @@ func TestPanicsAreCounted(t *testing.T) {
 			cfg := parse(t, anonymousConf)
 			b.Settings = session.Defaults()
 			b.Name = "broken"
-			cfg.sources = []session.Opener{b}
+			cfg.sources = []source{{Opener: b}}
 			s := serve(t, cfg)
 			m, _ := calloutOf(t, cfg.keys)
 			if err := s.nc.PublishMsg(m); err != nil {

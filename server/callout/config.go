@@ -29,7 +29,7 @@ type Config struct {
 	block    conf.Node
 	files    [sha256.Size]byte // of what is in the files that the block names
 	keys     *keys
-	sources  []session.Opener
+	sources  []source
 	grants   *grant.Grants
 	kinds    map[session.Kind]bool // empty: all
 	warnings []string
@@ -199,57 +199,11 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 	if len(c.Request.Cookies)+len(c.Request.Headers) > 0 {
 		faults.Add(n.Get("request"), "request: belongs in the callout block of nats-server, which forwards the cookies and headers")
 	}
-	for i, source := range c.sources {
-		if a, ok := source.(inAccount); ok && a.InAccount() != "" && !c.Connect.hasAccount(a.InAccount()) {
-			faults.Add(c.Sessions[i].Get("account"), "account: connect has no login of account %q; add accounts { %q: { creds: ... } } to connect, or leave account out where the bucket is in the account of the handler", a.InAccount(), a.InAccount())
+	for _, source := range c.sources {
+		if a, ok := source.Opener.(inAccount); ok && a.InAccount() != "" && !c.Connect.hasAccount(a.InAccount()) {
+			faults.Add(source.block.Get("account"), "account: connect has no login of account %q; add accounts { %q: { creds: ... } } to connect, or leave account out where the bucket is in the account of the handler", a.InAccount(), a.InAccount())
 		}
 	}
-}
-
-// parseSources reads the list of session sources.
-func parseSources(list conf.Node, faults *conf.Faults) []session.Opener {
-	var out []session.Opener
-	names := map[string]bool{}
-	for _, n := range list.Items() {
-		if n.Fields() == nil {
-			faults.Add(n, "sessions: expected a list of session sources; found %s", n.Kind())
-			continue
-		}
-		parse := sourceParser(n, faults)
-		if parse == nil {
-			continue
-		}
-		source := parse(n, faults)
-		if source == nil {
-			continue
-		}
-		if name := source.Common().Name; names[name] {
-			faults.Add(n, "session source: a second one with the name %q; give it a name", name)
-		} else {
-			names[name] = true
-		}
-		out = append(out, source)
-	}
-	return out
-}
-
-// sourceParser returns what reads the block of a source, by its kind.
-func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults) session.Opener {
-	at := n.Get("kind")
-	if at.IsZero() {
-		faults.Add(n, "session source: field %q is missing; known are %s", "kind", strings.Join(knownKinds(), ", "))
-		return nil
-	}
-	kind, ok := at.Plain().(string)
-	if !ok {
-		faults.Add(at, "session source: kind: expected a string; found %s", at.Kind())
-		return nil
-	}
-	parse := sourceKinds[kind]
-	if parse == nil {
-		faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
-	}
-	return parse
 }
 
 // pages is a source that listens for browsers.
@@ -262,14 +216,14 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 	if c.HTTP != "" {
 		all = append(all, taken{"http", c.HTTP})
 	}
-	for i, source := range c.sources {
-		p, ok := source.(pages)
+	for _, source := range c.sources {
+		p, ok := source.Opener.(pages)
 		if !ok {
 			continue
 		}
 		for _, other := range all {
 			if conf.SameListen(other.at, p.ListensAt()) {
-				faults.Add(c.Sessions[i].Get("listen"), "listen: the address of %s too", other.by)
+				faults.Add(source.block.Get("listen"), "listen: the address of %s too", other.by)
 			}
 		}
 		all = append(all, taken{"session source " + source.Common().Name, p.ListensAt()})
@@ -290,7 +244,7 @@ func (c *Config) CheckListens(taken map[string]string) error {
 		check("http", c.HTTP)
 	}
 	for _, source := range c.sources {
-		if p, ok := source.(pages); ok {
+		if p, ok := source.Opener.(pages); ok {
 			check("session source "+source.Common().Name+": listen", p.ListensAt())
 		}
 	}
@@ -300,17 +254,17 @@ func (c *Config) CheckListens(taken map[string]string) error {
 // checkLogins adds what two login sources share, and should not.
 func (c *Config) checkLogins(faults *conf.Faults) {
 	for i, source := range c.sources {
-		this, ok := source.(*login.Config)
+		this, ok := source.Opener.(*login.Config)
 		if !ok {
 			continue
 		}
-		for j, before := range c.sources[:i] {
-			other, ok := before.(*login.Config)
+		for _, before := range c.sources[:i] {
+			other, ok := before.Opener.(*login.Config)
 			if !ok {
 				continue
 			}
 			for _, clash := range this.Clashes(other, c.Account) {
-				at, theirs := placeOf(c.Sessions[i], clash.Field), placeOf(c.Sessions[j], clash.Field)
+				at, theirs := placeOf(source.block, clash.Field), placeOf(before.block, clash.Field)
 				faults.Add(at, "%s: %s of session source %s (%s) too; each login source needs its own", clash.Field, clash.What, other.Name, theirs.Place())
 			}
 		}

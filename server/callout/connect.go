@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,40 +49,6 @@ type TLS struct {
 	Key  string `conf:"key"`
 }
 
-func (c *Connect) check(n conf.Node, faults *conf.Faults) {
-	if c == nil {
-		return
-	}
-	if found := loginsIn(n); len(found) > 1 {
-		faults.Add(n, "connect: expected one of creds, nkey, user and token; found %s", strings.Join(found, " and "))
-	}
-	if c.Nkey != "" {
-		parseSeed(secretNode(n, "nkey"), "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
-	}
-	if y := c.System; y != nil {
-		at := n.Get("system")
-		if y.System != nil {
-			faults.Add(at.Get("system"), "system: cannot have another in it")
-		}
-		y.check(at, faults)
-		if len(loginsIn(at)) == 0 {
-			faults.Add(at, "system: expected one of creds, nkey, user and token; found none")
-		}
-	}
-	c.checkAccounts(n, faults)
-	if c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		faults.Add(n.Get("tls"), "tls: cert and key go together")
-	}
-	for _, path := range []struct{ name, path string }{{"creds", c.Creds}, {"sentinel", c.Sentinel}} {
-		if path.path == "" {
-			continue
-		}
-		if _, err := os.Stat(path.path); err != nil {
-			faults.Add(n.Get(path.name), "%s: %v", path.name, err)
-		}
-	}
-}
-
 // loginsIn are the fields of a block that say as whom to log in.
 func loginsIn(n conf.Node) []string {
 	var found []string
@@ -100,7 +65,7 @@ func loginsIn(n conf.Node) []string {
 // and accounts come back too. failed is told why an attempt failed; it may be nil.
 func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
 	d := newDialing(log, failed)
-	nc, err := c.dial(d)
+	nc, err := within(ctx, func() (*nats.Conn, error) { return c.dial(d) })
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +74,31 @@ func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)
 		return nil, err
 	}
 	return nc, nil
+}
+
+// within makes a connection, for as long as ctx lasts. nats.go tries each server once before it returns, for seconds each:
+// a reload or a signal does not wait for that.
+func within(ctx context.Context, connect func() (*nats.Conn, error)) (*nats.Conn, error) {
+	type outcome struct {
+		nc  *nats.Conn
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		nc, err := connect()
+		done <- outcome{nc, err}
+	}()
+	select {
+	case o := <-done:
+		return o.nc, o.err
+	case <-ctx.Done():
+		go func() {
+			if o := <-done; o.nc != nil {
+				o.nc.Close()
+			}
+		}()
+		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
+	}
 }
 
 // dialing is an attempt to connect, and what becomes of the connection.
@@ -221,9 +211,9 @@ func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// DialSystem connects in the system account, without waiting; nil when there is no login for that. back is told each
+// DialSystem connects in the system account, without waiting for a server; nil when there is no login for that. back is told each
 // time that it is connected.
-func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) {
+func (c *Connect) DialSystem(ctx context.Context, log *slog.Logger, back func()) (*nats.Conn, error) {
 	if c == nil || c.System == nil {
 		return nil, nil
 	}
@@ -236,7 +226,7 @@ func (c *Connect) DialSystem(log *slog.Logger, back func()) (*nats.Conn, error) 
 	}
 	d := newDialing(log.With("connection", "system"), nil)
 	d.back = back
-	return system.dial(d)
+	return within(ctx, func() (*nats.Conn, error) { return system.dial(d) })
 }
 
 // Probe connects as a client with that token.
@@ -245,7 +235,12 @@ func (c *Connect) Probe(token string) (*nats.Conn, error) {
 	if c != nil && c.Sentinel != "" {
 		options = append(options, nats.UserCredentials(c.Sentinel))
 	}
-	return nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())...)
+	d := &fullDialer{}
+	nc, err := nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect(), nats.SetCustomDialer(d))...)
+	if err != nil && d.full.Load() {
+		return nil, nats.ErrMaxConnectionsExceeded
+	}
+	return nc, err
 }
 
 func (c *Connect) servers() string {

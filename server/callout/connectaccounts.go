@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -38,7 +39,7 @@ func (c *Connect) hasAccount(account string) bool { return c != nil && c.account
 
 // DialAccount connects in another account, without waiting for the server.
 func (c *Connect) DialAccount(account string, log *slog.Logger) (*nats.Conn, error) {
-	return newAccountConns(c, log).in(account)
+	return newAccountConns(c, log).in(context.Background(), account)
 }
 
 // accountConns are the connections of a handler in other accounts than its own.
@@ -54,12 +55,13 @@ func newAccountConns(c *Connect, log *slog.Logger) *accountConns {
 	return &accountConns{connect: c, log: log, conns: map[string]*nats.Conn{}}
 }
 
-// in returns the connection in an account. It does not wait for the server.
-func (a *accountConns) in(account string) (*nats.Conn, error) {
+// in returns the connection in an account. It does not wait for a server. It is called by one goroutine at a time.
+func (a *accountConns) in(ctx context.Context, account string) (*nats.Conn, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if nc := a.conns[account]; nc != nil {
-		return nc, nil
+	known := a.conns[account]
+	a.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	if !a.connect.hasAccount(account) {
 		return nil, fmt.Errorf("connect has no login of account %q in accounts", account)
@@ -72,17 +74,20 @@ func (a *accountConns) in(account string) (*nats.Conn, error) {
 		login.TLS = a.connect.TLS
 	}
 	log := a.log.With("account", account)
-	nc, err := nats.Connect(login.servers(), append(append(login.options(), login.login()...),
+	options := append(append(login.options(), login.login()...),
 		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(500*time.Millisecond),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("cannot connect to NATS, trying again", "error", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected from NATS", "error", err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }),
-	)...)
+	)
+	nc, err := within(ctx, func() (*nats.Conn, error) { return nats.Connect(login.servers(), options...) })
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS in account %q: %w", account, err)
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.conns[account] = nc
 	return nc, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // All handlers of a queue group share the callouts: each one has one answer. A handler that cannot judge, since its
-// bucket is not there for example, leaves the group, so that the others get what it would refuse. It stays when no
+// bucket is not there for example, or whose answers servers do not take, leaves the group, so that the others get what it would refuse. It stays when no
 // other handler can judge either: a refusal with its reason is better than a server that waits in vain.
 //
 // Whether another one can is asked in the account of callouts, on a subject where those listen that can. It is asked
@@ -30,8 +30,16 @@ const (
 	askOthers = time.Second
 )
 
-// unable returns why the handler cannot judge, or nil.
+// unable returns why the handler cannot serve, or nil: its sources cannot judge, or servers do not take its answers.
 func (h *Handler) unable() error {
+	if err := h.cannotJudge(); err != nil {
+		return err
+	}
+	return h.taken.fault()
+}
+
+// cannotJudge returns why a source of the handler cannot judge, or nil.
+func (h *Handler) cannotJudge() error {
 	for _, source := range h.lookups() {
 		if err := source.Able(); err != nil {
 			return err
@@ -108,10 +116,15 @@ func (m *member) watch() {
 
 // look joins the group or leaves it.
 func (m *member) look() error {
+	if m.h.taken.doubted() {
+		m.h.probeAgain()
+	}
 	reason := m.h.unable()
 	if reason == nil {
 		m.unable = 0
+		m.stay(false)
 		m.say("", "can judge again, and takes callouts")
+		m.stopListening()
 		return errors.Join(m.join(), m.answerOthers())
 	}
 	m.stopAnswering()
@@ -119,13 +132,23 @@ func (m *member) look() error {
 		return nil
 	}
 	if m.others() {
+		m.stay(false)
 		m.leave()
 		_ = m.nc.FlushTimeout(askOthers) // so that what is logged is so; without a connection no callout comes either
 		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
-		return nil
+		return m.listen()
 	}
 	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
+	m.stopListening()
+	m.stay(true)
 	return m.join()
+}
+
+// stay notes whether the handler stays in the group though it cannot judge.
+func (s *subscription) stay(stays bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stays = stays
 }
 
 // say logs what has changed.
@@ -219,6 +242,7 @@ func (s *subscription) end() {
 	}
 	s.ending = true
 	s.mute() // at once: the handler that takes its place may ask
+	s.deafen()
 	s.unsubscribe()
 	go func() {
 		s.subs.Wait()

@@ -83,7 +83,7 @@ func (g *group) addWith(t *testing.T, name string, st *store, edits ...func(*Opt
 	t.Helper()
 	cfg := *g.base
 	st.Name = "store"
-	cfg.sources, cfg.QueueGroup = []session.Opener{st}, name
+	cfg.sources, cfg.QueueGroup = []source{{Opener: st}}, name
 	log, set := &lockedLog{}, metrics.NewSet()
 	o := Options{Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: set}
 	for _, edit := range edits {

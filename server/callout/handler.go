@@ -52,6 +52,7 @@ type Handler struct {
 	prober  atomic.Pointer[prober]
 	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
 	expected atomic.Pointer[string]
+	taken    taken
 	renew    func(forwarded.Renew) error
 	away     func(ctx context.Context, server string, client uint64) error
 

@@ -36,18 +36,6 @@ func (c *Config) CheckInside() []error {
 	return append(errs, c.CheckForwarded())
 }
 
-// CheckForwarded tells which sources take a cookie that the server does not forward: they would know nobody, and who
-// comes with the cookie would be whatever a later source makes of him.
-func (c *Config) CheckForwarded() error {
-	var faults conf.Faults
-	for i, source := range c.sources {
-		if cookie := source.Common().Cookie; cookie != "" && !slices.Contains(c.Request.Cookies, cookie) {
-			faults.Add(c.Sessions[i].Get("cookie"), "cookie: %q is not in request { cookies }, so that the server does not forward it", cookie)
-		}
-	}
-	return faults.Err()
-}
-
 // Complete gives the keys that the configuration does not have.
 func (c *Config) Complete(issuer, xkey nkeys.KeyPair) (err error) {
 	if c.keys.issuer == nil {
@@ -75,7 +63,7 @@ func (c *Config) PublicKeys() (issuer, xkey string) {
 func (c *Config) Accounts() []string {
 	accounts := []string{c.Account}
 	for _, source := range c.sources {
-		if a, ok := source.(inAccount); ok && a.InAccount() != "" && !slices.Contains(accounts, a.InAccount()) {
+		if a, ok := source.Opener.(inAccount); ok && a.InAccount() != "" && !slices.Contains(accounts, a.InAccount()) {
 			accounts = append(accounts, a.InAccount())
 		}
 	}

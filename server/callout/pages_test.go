@@ -90,7 +90,7 @@ func TestSourcesAndTheHandler(t *testing.T) {
 		var env session.Env
 		settings := session.Defaults()
 		settings.Name = "told"
-		cfg.sources = []session.Opener{told{settings, &env}}
+		cfg.sources = []source{{Opener: told{settings, &env}}}
 		h := serve(t, cfg)
 		if env.Cookies != want {
 			t.Errorf("%q: cookies %t", credential, env.Cookies)

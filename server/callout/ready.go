@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -50,6 +51,21 @@ type prober struct {
 	// Of the probe that is under way.
 	well   map[string]time.Time // when an account was found well
 	faults map[string]error     // of the others
+
+	own      atomic.Pointer[string] // token of the probe for the handler's own account
+	answered atomic.Pointer[answer] // that this handler gave to it last
+}
+
+// answer is one to a probe.
+type answer struct {
+	token string
+	soon  time.Duration // in which the server had it, if it refused for the answer and not because it came too late
+}
+
+// isOwn tells whether a token is that of the handler's own probe.
+func (p *prober) isOwn(token string) bool {
+	own := p.own.Load()
+	return own != nil && *own == token
 }
 
 var errNotServing = errors.New("no callout handler serves yet")
@@ -61,19 +77,32 @@ func (h *Handler) Ready(ctx context.Context) error {
 	if p == nil {
 		return errNotServing
 	}
-	if reason := h.unable(); reason != nil {
+	if reason := h.cannotJudge(); reason != nil {
 		return fmt.Errorf("cannot judge: %w", reason)
 	}
 	under := p.begin(h)
 	if under == nil {
-		return p.outcome()
+		return h.explained(p.outcome())
 	}
 	select {
 	case <-under:
-		return p.outcome()
+		return h.explained(p.outcome())
 	case <-ctx.Done():
 		return fmt.Errorf("probe: a connection that needs a callout has no answer yet: %w", context.Cause(ctx))
 	}
+}
+
+// explained is the outcome of a probe with what the handler knows of its answers: its probe may have been answered by
+// another handler.
+func (h *Handler) explained(err error) error {
+	fault := h.taken.fault()
+	switch {
+	case fault == nil || err != nil && strings.Contains(err.Error(), fault.Error()):
+		return err
+	case err == nil:
+		return fmt.Errorf("%w: %w", errKeysDiffer, fault)
+	}
+	return fmt.Errorf("%w; %w: %w", err, errKeysDiffer, fault)
 }
 
 // begin begins a probe unless the last one is fresh, in which case it returns nil, or one is under way.
@@ -108,7 +137,9 @@ func (p *prober) outcome() error {
 
 // probe probes the handler's own account, and some of those that grants name.
 func (p *prober) probe(h *Handler) error {
-	if err := p.ask(h, ""); err != nil {
+	if err := p.ask(h, ""); errors.Is(err, ErrServerFull) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("probe: a connection that needs a callout was refused: %w%s", err, advice(err, h.advice()))
 	}
 	now, probed := time.Now(), 0
@@ -117,7 +148,9 @@ func (p *prober) probe(h *Handler) error {
 		if now.Sub(p.well[name]) >= accountEvery && probed < probedAtOnce {
 			probed++
 			delete(p.faults, name)
-			if err := p.ask(h, name); err != nil {
+			if err := p.ask(h, name); errors.Is(err, ErrServerFull) {
+				return err
+			} else if err != nil {
 				p.faults[name] = fmt.Errorf("probe: a connection that was granted account %s was refused by the server: %w%s", name, err, advice(err, h.adviceFor(name)))
 			} else {
 				p.well[name] = now
@@ -136,15 +169,48 @@ func (p *prober) ask(h *Handler, account string) error {
 	if err != nil {
 		return err
 	}
-	nc, err := p.connect(token)
-	if err == nil {
-		nc.Close()
-		return nil
+	if account == "" {
+		p.own.Store(&token)
 	}
-	if strings.Contains(strings.ToLower(err.Error()), "maximum") {
-		return nil // it was let in, and found no place
+	begun := time.Now()
+	if err = p.try(token); isFullAccount(err) {
+		err = nil // it was let in, and found no place
+	}
+	if a := p.answered.Load(); account == "" && a != nil && a.token == token && (err == nil || isRefusal(err) && time.Since(begun) < a.soon) {
+		h.taken.probe(ownRefusal(err))
 	}
 	return err
+}
+
+// Attempts of a probe where the server is full: a connection that was just closed, of the last probe, may still count.
+const (
+	fullAttempts = 3
+	fullPause    = 100 * time.Millisecond
+)
+
+// try makes the connection of a probe, and closes it.
+func (p *prober) try(token string) error {
+	for attempt := 1; ; attempt++ {
+		nc, err := p.connect(token)
+		switch {
+		case err == nil:
+			nc.Close()
+			return nil
+		case !isFull(err):
+			return err
+		case attempt == fullAttempts:
+			return ErrServerFull
+		}
+		time.Sleep(fullPause)
+	}
+}
+
+// ownRefusal says more of why a probe was refused that this handler had let in.
+func ownRefusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("a server refused a connection that this handler had let in: %w; is issuer the key of the account that has the callout, or one of its signing keys?", err)
 }
 
 // advice is text if the server was there, and refused.
@@ -183,10 +249,13 @@ func wrongIssuer(expects, answers string) error {
 func (h *Handler) checkIssuer(r *request) error {
 	if r.expects == "" || r.expects == h.cfg.keys.answers() {
 		h.expected.Store(nil)
+		h.taken.request(nil, time.Now())
 		return nil
 	}
 	h.expected.Store(&r.expects)
-	return wrongIssuer(r.expects, h.cfg.keys.answers())
+	err := wrongIssuer(r.expects, h.cfg.keys.answers())
+	h.taken.request(err, time.Now())
+	return err
 }
 
 func probeToken(issuer nkeys.KeyPair, account string, now time.Time) (string, error) {
@@ -243,6 +312,9 @@ func (h *Handler) probed(a *arrival, r *request) bool {
 		token, err = h.cfg.keys.signOwn(user, p.account)
 	} else {
 		token, err = h.cfg.keys.sign(&grant.Result{Grant: "of the probe", Account: account, User: user}, user.Subject)
+	}
+	if err == nil && p.isOwn(r.Credential.Value) {
+		p.answered.Store(&answer{r.Credential.Value, r.patience / 2})
 	}
 	h.respond(a, r, token, err)
 	return true

@@ -115,7 +115,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 	if r.nc, err = cfg.Connect.Dial(ctx, p.options.Log, p.options.Failed); err != nil {
 		return r, err
 	}
-	if r.system, err = cfg.Connect.DialSystem(p.options.Log, p.announcer.Returned); err != nil {
+	if r.system, err = cfg.Connect.DialSystem(ctx, p.options.Log, p.announcer.Returned); err != nil {
 		return r, err
 	}
 	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
@@ -143,7 +143,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) 
 	}
 	o.Connect = func(account string) (*nats.Conn, error) {
 		if account != "" {
-			return r.accounts.in(account)
+			return r.accounts.in(ctx, account)
 		}
 		return nc, nil
 	}

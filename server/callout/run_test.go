@@ -41,7 +41,7 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 	p.announcer = announce.New(p.announce)
 	defer p.announcer.Close()
 	c := &Connect{System: &Connect{URLs: []string{s.ClientURL()}}}
-	nc, err := c.DialSystem(p.options.Log, p.announcer.Returned)
+	nc, err := c.DialSystem(t.Context(), p.options.Log, p.announcer.Returned)
 	if err != nil {
 		t.Fatal(err)
 	}

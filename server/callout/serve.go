@@ -33,8 +33,10 @@ type subscription struct {
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
+	stays  bool               // though it cannot judge, since nor can another handler
 	sub    *nats.Subscription // in the queue group; nil: it has left
 	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
+	ear    *nats.Subscription // looks at callouts that others answer; nil: does not
 	ending bool
 	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
 }
@@ -112,22 +114,26 @@ func (s *subscription) arrive(m *nats.Msg) {
 		return
 	}
 	a := newArrival(s.nc, m)
+	if s.put(s.queue, a) {
+		return
+	}
+	s.h.metrics.overloaded.Inc()
+	if !s.put(s.busy, a) {
+		s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+	}
+}
+
+// put tells whether there is room for an arrival.
+func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
 	if s.waiting.Add(a.size()) <= maxWaiting {
 		select {
-		case s.queue <- a:
-			return
-		default:
-		}
-		select {
-		case s.busy <- a:
-			s.h.metrics.overloaded.Inc()
-			return
+		case to <- a:
+			return true
 		default:
 		}
 	}
 	s.waiting.Add(-a.size())
-	s.h.metrics.overloaded.Inc()
-	s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+	return false
 }
 
 func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
@@ -156,7 +162,7 @@ func (h *Handler) fault(err error) {
 var errOverloaded = errors.New("overloaded: too many callouts wait")
 
 func (s *subscription) refuseBusy(a *arrival) {
-	r, err := s.h.cfg.keys.read(a)
+	r, err := s.h.understand(a)
 	if err != nil {
 		s.h.malformed(err)
 		return
@@ -169,7 +175,7 @@ func (s *subscription) refuseBusy(a *arrival) {
 // answer answers a callout, or leaves that to a goroutine.
 func (s *subscription) answer(a *arrival) {
 	h := s.h
-	r, err := h.cfg.keys.read(a)
+	r, err := h.understand(a)
 	if err != nil {
 		h.malformed(err)
 		return
@@ -203,8 +209,7 @@ func (s *subscription) answer(a *arrival) {
 
 // answers tells whether the callout is this handler's to answer, or another queue group's.
 func (h *Handler) answers(r *request) bool {
-	only := h.cfg.OnlyFrom
-	if len(only) == 0 || slices.Contains(only, r.ServerName) || r.Cluster != "" && slices.Contains(only, r.Cluster) {
+	if h.isFor(r.ServerName, r.Cluster) {
 		return true
 	}
 	h.metrics.ignored.Inc()

@@ -3,7 +3,10 @@ package callout
 import (
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
+	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/anonymous"
 	"stamp/server/callout/session/http"
@@ -32,3 +35,71 @@ var sourceKinds = map[string]func(conf.Node, *conf.Faults) session.Opener{
 }
 
 func knownKinds() []string { return slices.Sorted(maps.Keys(sourceKinds)) }
+
+// source is a session source of the configuration, and the block that it was read from.
+type source struct {
+	session.Opener
+	block conf.Node
+}
+
+// parseSources reads the list of session sources.
+func parseSources(list conf.Node, faults *conf.Faults) []source {
+	var out []source
+	names := map[string]bool{}
+	for _, n := range list.Items() {
+		if n.Fields() == nil {
+			faults.Add(n, "sessions: expected a list of session sources; found %s", n.Kind())
+			continue
+		}
+		parse := sourceParser(n, faults)
+		if parse == nil {
+			continue
+		}
+		opener := parse(n, faults)
+		if opener == nil {
+			continue
+		}
+		name := opener.Common().Name
+		if !isSourceName(name) {
+			faults.Add(n.Get("name"), "session source: name: expected 1 to %d letters, digits, spaces and - _ . : @, with no space around them; found %q", maxSourceName, name)
+		}
+		// Names of sessions, which begin with that of their source, are compared so.
+		if folded := forwarded.FoldSession(name); names[folded] {
+			faults.Add(n, "session source: a second one with the name %q; give it a name", name)
+		} else {
+			names[folded] = true
+		}
+		out = append(out, source{opener, n})
+	}
+	return out
+}
+
+const maxSourceName = 64
+
+// isSourceName tells whether a name of a source can be a label of a metric, and the beginning of the name of a session,
+// which ends at the first "/".
+func isSourceName(name string) bool {
+	odd := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" -_.:@", r)
+	}
+	return name != "" && len(name) <= maxSourceName && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, odd)
+}
+
+// sourceParser returns what reads the block of a source, by its kind.
+func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults) session.Opener {
+	at := n.Get("kind")
+	if at.IsZero() {
+		faults.Add(n, "session source: field %q is missing; known are %s", "kind", strings.Join(knownKinds(), ", "))
+		return nil
+	}
+	kind, ok := at.Plain().(string)
+	if !ok {
+		faults.Add(at, "session source: kind: expected a string; found %s", at.Kind())
+		return nil
+	}
+	parse := sourceKinds[kind]
+	if parse == nil {
+		faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
+	}
+	return parse
+}

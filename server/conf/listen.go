@@ -10,19 +10,19 @@ import (
 // by the name of a service. Whether this machine has the address shows when it is listened on.
 func IsListen(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || port == "" || !isHost(host) {
+	if err != nil || port == "" || host != "" && !IsHost(host) {
 		return false
 	}
 	_, err = net.LookupPort("tcp", port)
 	return err == nil
 }
 
-// isHost tells whether a host can be an address or a name; empty is all addresses.
-func isHost(host string) bool {
+// IsHost tells whether text can be the address or the name of a host.
+func IsHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
+	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
 // SameListen tells whether two addresses that IsListen takes cannot be listened on at once: the port is the same, and

@@ -11,6 +11,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"stamp/server/callout"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
 	"stamp/server/callout/session"
@@ -165,6 +166,10 @@ func (c *calloutHook) ready(ctx context.Context) error {
 	in := c.serves.Load()
 	if in == nil {
 		return errNoHandler
+	}
+	// The probe is in-process, and always has a place.
+	if most := in.server.RunningOptions().MaxConn; most > 0 && in.server.NumClients() >= most {
+		return callout.ErrServerFull
 	}
 	return in.handler.Ready(ctx)
 }

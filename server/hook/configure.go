@@ -128,6 +128,11 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
 		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
 	}
+	if o.Websocket.Port != 0 && cfg.AcceptsCookies() {
+		for _, text := range cfg.CookieWarnings(o.Websocket.TokenCookie) {
+			warnings = append(warnings, "callout: "+text)
+		}
+	}
 	return warnings
 }
 
@@ -209,6 +214,9 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
 		errs = append(errs, errLine)
+	}
+	if own := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= own {
+		errs = append(errs, fmt.Errorf("callout: max_connections: %d lets nobody in: the handler itself has %d of them\nhint: at least %d", o.MaxConn, own, own+1))
 	}
 	if cookieWithoutOrigin(o, cfg) {
 		errs = append(errs, errOrigin)

@@ -166,6 +166,12 @@ func (in *inside) renew(q forwarded.Renew) error {
 	return nil
 }
 
+// TakeCallout implements natsserver.Extension: the handler inside answers, if it can judge.
+func (h *Hook) TakeCallout(s *natsserver.Server, account, reply, xkey string, request []byte) bool {
+	in := h.callout.serves.Load()
+	return in != nil && in.cfg.Account == account && in.handler.Take(s.Name(), s.ClusterName(), reply, xkey, request)
+}
+
 var errElsewhere = errors.New("it is another server's connection")
 
 // disconnect closes a connection of this server, where nearly all callouts are from that it answers.

@@ -141,6 +141,14 @@ func isCookieName(name string) bool { return strings.EqualFold(name, "Cookie") }
 
 func (c *Config) isCookie() bool { return isCookieName(c.Header) }
 
+// CookieOfConnections is the cookie that connections bring, if the application is asked by a cookie.
+func (c *Config) CookieOfConnections() string {
+	if c.isCookie() {
+		return c.Field
+	}
+	return ""
+}
+
 // validName and validValue are RFC 9110's rules for fields, the latter without
 // bytes above ASCII, which servers read differently: no credential and no fixed header has any.
 func validName(name string) bool { return field.IsToken(name) }

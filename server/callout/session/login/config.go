@@ -77,6 +77,14 @@ type Config struct {
 	authenticatesAnew bool          // parameters has prompt with login
 }
 
+// CookieOfConnections is the cookie that connections bring; empty: they bring tickets.
+func (c *Config) CookieOfConnections() string {
+	if c.Ticket > 0 {
+		return ""
+	}
+	return c.CookieName
+}
+
 // Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
 // (RFC 6265bis, section 4.1.3.2).
 const hostPrefix = "__Host-"

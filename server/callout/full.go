@@ -1,0 +1,82 @@
+package callout
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A server that has as many connections as its max_connections allows takes no probe either. That is no fault of the
+// handler or of the configuration of callouts, and is told apart.
+
+// ErrServerFull: nobody can connect.
+var ErrServerFull = errors.New("the server has as many connections as its max_connections allows, and takes no others: raise it, or see who is connected")
+
+// isFull tells whether a probe found no place at the server.
+func isFull(err error) bool {
+	return errors.Is(err, nats.ErrMaxConnectionsExceeded) || err != nil && strings.Contains(strings.ToLower(err.Error()), serverFull)
+}
+
+// isFullAccount tells whether a probe was let in, and found no place in its account.
+func isFullAccount(err error) bool {
+	return err != nil && strings.Contains(strings.ToLower(err.Error()), nats.MAX_ACCOUNT_CONNECTIONS_ERR)
+}
+
+const serverFull = nats.MAX_CONNECTIONS_ERR
+
+// fullDialer notices that a server says that it is full. It says so and closes, and a client that is about to send its
+// CONNECT learns only that it cannot.
+type fullDialer struct{ full atomic.Bool }
+
+// dialTimeout is nats.go's default.
+const dialTimeout = nats.DefaultTimeout
+
+// Dial implements nats.CustomDialer.
+func (d *fullDialer) Dial(network, address string) (net.Conn, error) {
+	c, err := net.DialTimeout(network, address, dialTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return &fullConn{Conn: c, dialer: d}, nil
+}
+
+// fullConn is read by one goroutine at a time.
+type fullConn struct {
+	net.Conn
+	dialer *fullDialer
+	end    []byte // of what was read so far
+}
+
+// Read implements net.Conn.
+func (c *fullConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.look(p[:n])
+	return n, err
+}
+
+// Write implements net.Conn. Where the server has closed, what it said before is still to be read.
+func (c *fullConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		rest := make([]byte, 1024)
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // then nothing is known, as before
+		got, _ := c.Conn.Read(rest)
+		c.look(rest[:got])
+	}
+	return n, err
+}
+
+func (c *fullConn) look(p []byte) {
+	c.end = append(c.end, p...)
+	if bytes.Contains(bytes.ToLower(c.end), []byte(serverFull)) {
+		c.dialer.full.Store(true)
+	}
+	if keep := len(serverFull); len(c.end) > keep {
+		c.end = append(c.end[:0], c.end[len(c.end)-keep:]...)
+	}
+}

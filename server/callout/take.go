@@ -1,0 +1,60 @@
+package callout
+
+import (
+	"slices"
+	"time"
+)
+
+// A handler inside a server is asked first about that server's connections, without the queue group: a peer that is
+// frozen, or that cannot close a connection of another server, is no part of them then. The group is asked where the
+// handler cannot judge.
+
+// Take gives the handler a callout of the server that it is in, and tells whether it will answer it. from is the xkey of
+// the server, empty where the request is not encrypted.
+func (h *Handler) Take(server, cluster, reply, from string, request []byte) (taken bool) {
+	h.guard(func() { taken = h.take(server, cluster, reply, from, request) })
+	return taken
+}
+
+func (h *Handler) take(server, cluster, reply, from string, request []byte) bool {
+	if !h.isFor(server, cluster) || len(request)+len(from) > maxRequest {
+		return false
+	}
+	able := h.unable() == nil
+	h.mu.Lock()
+	served := h.served
+	h.mu.Unlock()
+	for _, s := range served {
+		if s.begins(able) {
+			defer s.subs.Done()
+			return s.accept(&arrival{s.nc, request, from, reply, time.Now()})
+		}
+	}
+	return false
+}
+
+// begins tells whether a callout can be put into the queue: while one is, the queue is not closed.
+func (s *subscription) begins(able bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.sub == nil || !able && !s.stays || !s.nc.IsConnected() {
+		return false
+	}
+	s.subs.Add(1)
+	return true
+}
+
+// accept puts a callout into the queue, if there is room.
+func (s *subscription) accept(a *arrival) bool {
+	if !s.put(s.queue, a) {
+		return false
+	}
+	s.h.metrics.requests.Inc()
+	return true
+}
+
+// isFor tells whether callouts of a server are this handler's to answer, or another queue group's.
+func (h *Handler) isFor(server, cluster string) bool {
+	only := h.cfg.OnlyFrom
+	return len(only) == 0 || slices.Contains(only, server) || cluster != "" && slices.Contains(only, cluster)
+}

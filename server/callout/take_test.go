@@ -1,0 +1,148 @@
+package callout
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+)
+
+// give has a handler take a callout as its server does, and returns the reason of a refusal, or empty.
+func (s *serving) give(t *testing.T) (taken bool, refusal string) {
+	t.Helper()
+	inbox, err := s.nc.SubscribeSync(s.nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inbox.Unsubscribe()
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	m, xkey := calloutOf(t, s.cfg.keys)
+	if !s.Take("s", "c", inbox.Subject, m.Header.Get(xkeyHeader), m.Data) {
+		return false, ""
+	}
+	answer, err := inbox.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := xkey.Open(answer.Data, public(s.cfg.keys.xkey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := jwt.DecodeAuthorizationResponseClaims(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return true, c.Error
+}
+
+// The server's own handler takes its callouts while it can judge, and when nobody else can: then it refuses. While another
+// handler can, and at its end, it takes none.
+func TestTake(t *testing.T) {
+	g := newGroup(t)
+	one, first := g.add(t, "g")
+	two, second := g.add(t, "g")
+	for _, s := range []*serving{one, two} {
+		if taken, refusal := s.give(t); !taken || refusal != "" {
+			t.Fatalf("taken: %t, refused: %q", taken, refusal)
+		}
+	}
+	first.gone.Store(true)
+	if taken, _ := one.give(t); taken {
+		t.Error("it takes a callout that it cannot judge, and another handler can")
+	}
+	eventually(t, "it leaves", func() bool { return strings.Contains(one.log.String(), "leaves the callouts") })
+	if taken, _ := one.give(t); taken {
+		t.Error("it takes a callout and has left")
+	}
+	second.gone.Store(true)
+	for _, s := range []*serving{one, two} {
+		eventually(t, "it stays", func() bool {
+			taken, refusal := s.give(t)
+			return taken && strings.Contains(refusal, errGone.Error())
+		})
+	}
+	first.gone.Store(false)
+	eventually(t, "it is back", func() bool {
+		taken, refusal := one.give(t)
+		return taken && refusal == ""
+	})
+	one.Leave()
+	if taken, _ := one.give(t); taken {
+		t.Error("it takes a callout after its end")
+	}
+}
+
+// A handler whose queue is full, or that is not connected, leaves a callout to the others, and one that is for other
+// servers too.
+func TestTakeWhereItIsNotFor(t *testing.T) {
+	g := newGroup(t)
+	s, _ := g.add(t, "g")
+	m, _ := calloutOf(t, s.cfg.keys)
+	take := func(server string) bool { return s.Take(server, "c", "inbox", m.Header.Get(xkeyHeader), m.Data) }
+	s.cfg.OnlyFrom = []string{"s"}
+	if take("other") || !take("s") {
+		t.Error("only_from is not followed")
+	}
+	s.cfg.OnlyFrom = nil
+	own := s.served[0]
+	own.waiting.Add(maxWaiting)
+	if take("s") {
+		t.Error("taken without room")
+	}
+	own.waiting.Add(-maxWaiting)
+	if s.Take("s", "", "inbox", "", make([]byte, maxRequest+1)) {
+		t.Error("taken though it is too large")
+	}
+	own.nc.Close()
+	if take("s") {
+		t.Error("taken without a connection")
+	}
+}
+
+// What is taken while a handler ends is answered.
+func TestTakeDuringTheEnd(t *testing.T) {
+	g := newGroup(t)
+	s, _ := g.add(t, "g")
+	answers := make(chan struct{}, 1000)
+	inbox := s.nc.NewInbox()
+	if _, err := s.nc.Subscribe(inbox, func(*nats.Msg) { answers <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := calloutOf(t, s.cfg.keys)
+	var servers sync.WaitGroup
+	taken := make(chan int, 4)
+	for range cap(taken) {
+		servers.Go(func() {
+			n := 0
+			for n < 200 && s.Take("s", "", inbox, m.Header.Get(xkeyHeader), m.Data) {
+				n++
+			}
+			taken <- n
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	servers.Wait()
+	close(taken)
+	for n := range taken {
+		for range n {
+			select {
+			case <-answers:
+			case <-ctx.Done():
+				t.Fatal("a callout that was taken is not answered")
+			}
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"stamp/test/harness"
+)
+
+// A handler that has another xkey or issuer than the server expects spoils no connection for longer than it takes to
+// notice, while there is a handler that has the right ones. It says that it is not ready, also when its probes are
+// answered by the other one, and does not come back by itself.
+func TestHandlerWithOtherKeysBesideAnother(t *testing.T) {
+	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
+	keys := func(issuer, xkey nkeys.KeyPair) string {
+		return fmt.Sprintf("issuer: %s\nxkey: %s", harness.Seed(t, issuer), harness.Seed(t, xkey))
+	}
+	for name, other := range map[string]string{"xkey": keys(issuer, harness.NewXKey(t)), "issuer": keys(harness.NewAccountKey(t), xkey)} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), "xkey: "+harness.Public(t, xkey)))
+			harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", keys(issuer, xkey), "APP"))
+			wrong := harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", other, "APP"))
+			harness.Eventually(t, "that it leaves", func() bool {
+				if nc, err := s.TryConnect(t, nats.UserInfo("alice", "open")); err == nil {
+					nc.Close()
+				}
+				return strings.Contains(wrong.Text(), "leaves the callouts to the other handlers")
+			})
+			mark := wrong.Mark()
+			for range 30 {
+				harness.Client(t, s, harness.Password("alice", "open")).Flush()
+			}
+			expectReady(t, wrong, 503)
+			if strings.Contains(mark.Text(), "can judge again") {
+				t.Error("it came back")
+			}
+		})
+	}
+}

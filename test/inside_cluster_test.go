@@ -1,0 +1,72 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"stamp/test/harness"
+)
+
+// insideCluster are two servers of a cluster, each with the handler inside.
+func insideCluster(t *testing.T, sessions string) [2]*harness.Server {
+	t.Helper()
+	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
+	routes := [2]string{harness.FreeAddr(t), harness.FreeAddr(t)}
+	var servers [2]*harness.Server
+	for i := range servers {
+		servers[i] = harness.Start(t, fmt.Sprintf(`
+			server_name: "s%d"
+			cluster { name: c, listen: %q, routes: ["nats://%s"] }
+			accounts { APP { users: [{user: backend, password: backend}] } }
+			callout {
+				issuer: %s
+				xkey: %s
+				http: "127.0.0.1:0"
+				sessions: [%s]
+				grants: [{account: APP, publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"}}]
+			}`, i, routes[i], routes[1-i], harness.Seed(t, issuer), harness.Seed(t, xkey), sessions))
+	}
+	for _, s := range servers {
+		harness.Eventually(t, "the routes", func() bool { return s.Varz(t).Remotes == 1 })
+	}
+	return servers
+}
+
+// A server asks its own handler about its connections, and not that of a peer, which may be frozen.
+func TestAFrozenPeer(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers := insideCluster(t, fmt.Sprintf("{kind: users, users: [{user: alice, password: %q}]}", hash))
+	alice := harness.Password("alice", "open")
+	for range 20 { // until the interest of the peer's handler is known, if it is to be asked
+		harness.Client(t, servers[0], alice).Close()
+	}
+	servers[1].Signal(t, syscall.SIGSTOP)
+	defer servers[1].Signal(t, syscall.SIGCONT)
+	for range 20 {
+		harness.Client(t, servers[0], alice).Flush()
+	}
+}
+
+// A connection that cannot be judged now is closed without an error, so that its client comes again, at every server of a
+// cluster: the handler of another one could not close it.
+func TestConnectionsOfAClusterThatCannotBeJudged(t *testing.T) {
+	servers := insideCluster(t, fmt.Sprintf("{kind: http, url: \"http://%s/\"}", harness.FreeAddr(t)))
+	for range 10 {
+		for _, s := range servers {
+			raw := harness.Dial(t, s)
+			raw.Connect(token("any"))
+			for _, line := range raw.ExpectClosed() {
+				if strings.HasPrefix(line, "-ERR") {
+					t.Fatalf("closed with %q", line)
+				}
+			}
+		}
+	}
+}
