@@ -37,8 +37,8 @@ minor_of() { # v2.15.3: 2\.15, for a regular expression
 # releases, or test these scripts.
 text_files() {
 	(cd "$root" && find . \( -name .git -o -name node_modules -o -path ./upstream -o -path './upstream[-.]*' -o -path ./stock \
-		-o -path './stock-*' -o -path ./bin -o -path ./.cache -o -path ./browser/dist -o -path ./test/upstreamtree \
-		-o -path ./patches \) -prune -o -type f ! -name CHANGELOG.md ! -path ./docs/patching.md \
+		-o -path './stock-*' -o -path ./bin -o -path ./dist -o -path ./.cache -o -path ./browser/dist -o -path ./test/upstreamtree \
+		-o -path ./patches \) -prune -o -type f ! -name CHANGELOG.md ! -path ./docs/patching.md ! -path ./docs/releases.md \
 		! -path ./test/conformance.txt -print | sed 's|^\./||' | sort)
 }
 
