@@ -2,7 +2,8 @@
 // when it is lost, until there is no session any more.
 import { errors, wsconnect, type Auth, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import { newKey, type Key } from "./key.ts";
-import { StampError, type State } from "./messages.ts";
+import { StampError } from "./errors.ts";
+import type { State } from "./messages.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
 

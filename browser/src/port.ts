@@ -1,7 +1,8 @@
 // The worker's side of the port: all that a page can ask for.
 import { errors, headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
 import { Connection } from "./connection.ts";
-import { StampError, type Asked, type Code, type Event, type HeaderMap, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
+import { StampError, type Code } from "./errors.ts";
+import type { Asked, Event, HeaderMap, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { duration, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 
@@ -194,7 +195,7 @@ function told(err: unknown): { code: Code; message: string } {
     return { code: "unanswered", message: "nobody answers there" };
   }
   // The client says so without a cause to those who wait when it closes (muxsubscription.ts).
-  if (cause instanceof errors.RequestError) return { code: "failed", message: "the connection was lost before the answer came" };
+  if (cause instanceof errors.RequestError) return { code: "lost", message: "the connection was lost before the answer came" };
   if (cause instanceof errors.TimeoutError) return { code: "timeout", message };
   if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
   if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };

@@ -1,5 +1,6 @@
 // Order, back-pressure and time-outs of requests.
-import { StampError, type Limits } from "./messages.ts";
+import { StampError } from "./errors.ts";
+import type { Limits } from "./messages.ts";
 
 /** Lets a number of tasks run at once; the others wait in their order. */
 export class Queue {

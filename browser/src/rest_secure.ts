@@ -65,7 +65,7 @@ export class REST_Secure {
   async fetch<T = any>(resource: string, { jwt_claims, ...options }: RestSecureFetchOptions = {}): Promise<Answer<T>> {
     const answer = await this.stamp.fetch(resource, { ...options, headers: this.#sent(options.headers) });
     const hidden = this.#options.authHeader?.response;
-    if (hidden !== undefined) delete answer.headers[hidden.toLowerCase()];
+    if (hidden !== undefined) delete (answer.headers as Record<string, string>)[hidden.toLowerCase()]; // XXX
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
       const { claims } = await this.stamp.session().catch(() => ({ claims: undefined })); // the answer counts
       for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];

@@ -1,7 +1,8 @@
 // The site, as the worker knows it. It comes with the worker's own script, from the site, and never
 // from the page: who could tell the worker where to connect could have its tickets.
+import { StampError } from "./errors.ts";
 import { prove } from "./key.ts";
-import { StampError, type Session } from "./messages.ts";
+import type { Session } from "./messages.ts";
 
 /** URLs are relative to the worker's script. */
 export interface SiteConfig {

@@ -1,7 +1,9 @@
-import { answerOf, failure, Message, type Answer } from "./answer.ts";
+import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, type Body } from "./body.ts";
+import { StampError } from "./errors.ts";
 import { headerMap, take } from "./headers.ts";
-import { StampError, type Call, type Event as WorkerEvent, type HeaderMap, type Limits, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
+import { Message } from "./message.ts";
+import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { subjectOf } from "./resource.ts";
 
 export interface Options extends Limits {
@@ -22,6 +24,8 @@ export interface FetchOptions {
   signal?: AbortSignal;
   /** Milliseconds, for this request alone. */
   timeout?: number;
+  /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
+  throws?: boolean;
 }
 
 export interface RequestOptions {
@@ -120,9 +124,15 @@ export class Stamp extends EventTarget {
 
   /**
    * Sends a request to the service of a resource, as fetch() does. It resolves with errors too, in
-   * body.error, and rejects with the signal's reason, or TypeError for what cannot be sent.
+   * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
   async fetch<T = any>(resource: string | URL, options: FetchOptions = {}): Promise<Answer<T>> {
+    const answer = await this.#fetch(resource, options);
+    if (options.throws && answer.error) throw answer.error;
+    return answer;
+  }
+
+  async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
     const method = (options.method ?? "GET").toUpperCase();
     const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, location.origin);
     const headers = headerMap(options.headers), given = take(headers, "content-type");
@@ -137,7 +147,7 @@ export class Stamp extends EventTarget {
         return this.#request(subject, headers, data, options);
       }));
     } catch (err) {
-      if (err instanceof StampError) return failure(err.code, err.message);
+      if (err instanceof StampError) return failure(err);
       throw err;
     }
   }
@@ -194,7 +204,7 @@ export class Stamp extends EventTarget {
     worker.onerror = (event) => {
       if (began || this.#worker !== worker) return;
       event.preventDefault(); // the site does not give the script, or the browser no worker
-      this.#fail(new StampError("failed", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      this.#fail(new StampError("no-worker", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
       this.close();
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
@@ -249,7 +259,7 @@ export class Stamp extends EventTarget {
 
   #ask<T>(call: Call, id = ++this.#number): Promise<T> {
     const port = this.#port;
-    if (!port) return Promise.reject(new StampError("closed", "not started: call start() first"));
+    if (!port) return Promise.reject(new StampError("not-started", "not started: call start() first"));
     return new Promise<T>((resolve, reject) => {
       try {
         port.postMessage({ ...call, id });
