@@ -1,17 +1,16 @@
 // The worker's side of the port: all that a page can ask for.
-import { errors, headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
+import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
 import { Connection } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
 import type { Asked, Event, HeaderMap, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { duration, Patience, Queue } from "./queue.ts";
+import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
+import { duration, within } from "./waking.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
   tell(): void;
 }
-
-const defaultConcurrency = 16;
 
 type Request = Asked & { op: "request" };
 
@@ -21,7 +20,7 @@ export class Server {
   readonly #neighbours: Neighbours;
   readonly #connection: Connection;
   readonly #aborts = new Map<number, AbortController>();
-  #queue = new Queue(defaultConcurrency);
+  #queue = new Queue(concurrencyOf({}));
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
 
@@ -60,7 +59,7 @@ export class Server {
   async #do(asked: Asked): Promise<unknown> {
     switch (asked.op) {
       case "start":
-        this.#queue = new Queue(asked.limits.ordered ? 1 : Math.max(1, asked.limits.concurrency ?? defaultConcurrency));
+        this.#queue = new Queue(concurrencyOf(asked.limits));
         this.#patience = new Patience(asked.limits);
         return this.#start();
       case "session":
@@ -124,18 +123,39 @@ export class Server {
     try {
       const nc = await this.#connection.ready(patience);
       if (signal.aborted) throw new StampError("closed", "aborted");
-      return wire(await nc.request(asked.subject, asked.data, {
-        headers: written(asked.headers), timeout: Math.max(1, patience - (performance.now() - began)),
-      }));
+      const left = Math.max(1, patience - (performance.now() - began));
+      return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)));
     } catch (err) {
-      const e = told(err);
-      if (e.code === "denied") this.#connection.claim(causeOf(err));
-      if (e.code !== "timeout" || signal.aborted) throw err;
-      this.#patience.lost(patience);
-      void this.#connection.check();
-      throw new StampError("timeout", e.message.startsWith("timed out") ? e.message : `timed out after ${patience} ms`);
+      const { code } = told(err);
+      if (code === "denied") this.#connection.claim(causeOf(err));
+      if (!signal.aborted && (code === "timeout" || code === "no-connection" || code === "refused")) {
+        this.#patience.lost(patience);
+        void this.#connection.check();
+      }
+      throw err;
     }
   }
+}
+
+/**
+ * Sends a request, and returns its answer. The time-out of the client's request() would count the time in which the
+ * process was frozen, and drop an answer that waits behind its timer: so the client is asked for answers without an end.
+ */
+async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: Error): Promise<Msg> {
+  const answers = await nc.requestMany(subject, data, { headers: written(headers), strategy: "count", maxMessages: 1, maxWait: duration(Infinity) }) as QueuedIterator<Msg>;
+  const stop = () => answers.stop();
+  signal.addEventListener("abort", stop);
+  try {
+    return await within(milliseconds, first(answers), () => late);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stop(); // the client forgets the request
+  }
+}
+
+async function first(answers: AsyncIterable<Msg>): Promise<Msg> {
+  for await (const answer of answers) return answer;
+  throw new StampError("closed", "aborted");
 }
 
 /**
@@ -195,8 +215,8 @@ function told(err: unknown): { code: Code; message: string } {
     return { code: "unanswered", message: "nobody answers there" };
   }
   // The client says so without a cause to those who wait when it closes (muxsubscription.ts).
-  if (cause instanceof errors.RequestError) return { code: "lost", message: "the connection was lost before the answer came" };
-  if (cause instanceof errors.TimeoutError) return { code: "timeout", message };
+  if (cause instanceof errors.RequestError || cause instanceof errors.ClosedConnectionError) return { code: "lost", message: "the connection was lost before the answer came" };
+  if (cause instanceof errors.TimeoutError || cause instanceof DOMException && cause.name === "TimeoutError") return { code: "timeout", message };
   if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
   if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };
   if (cause instanceof errors.InvalidArgumentError) return { code: /payload/i.test(message) ? "too-large" : "invalid", message };

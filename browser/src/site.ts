@@ -3,6 +3,7 @@
 import { StampError } from "./errors.ts";
 import { prove } from "./key.ts";
 import type { Session } from "./messages.ts";
+import { afterWaking } from "./waking.ts";
 
 /** URLs are relative to the worker's script. */
 export interface SiteConfig {
@@ -63,8 +64,10 @@ export class Site {
   }
 
   async #ask(method: string, path: string, body?: unknown): Promise<Response> {
+    const late = new AbortController(); // for the body too, which the caller reads
+    afterWaking(patience, () => late.abort(new StampError("timeout", `the site does not answer in ${patience} ms`)));
     const init: RequestInit = {
-      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(patience),
+      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: late.signal,
     };
     if (body !== undefined) {
       init.body = JSON.stringify(body);

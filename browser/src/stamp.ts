@@ -1,5 +1,6 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, type Body } from "./body.ts";
+import { Calls } from "./calls.ts";
 import { StampError } from "./errors.ts";
 import { headerMap, take } from "./headers.ts";
 import { Message } from "./message.ts";
@@ -40,8 +41,6 @@ export interface Subscription {
   unsubscribe(): Promise<void>;
 }
 
-type Waiting = { resolve: (value: any) => void; reject: (err: Error) => void };
-
 const noBody = new Uint8Array(0);
 
 /**
@@ -53,20 +52,21 @@ const noBody = new Uint8Array(0);
  */
 export class Stamp extends EventTarget {
   readonly #options: Options;
-  readonly #waiting = new Map<number, Waiting>();
   readonly #subscriptions = new Map<number, { deliver: (msg: Message) => void; failed: (err: Error) => void }>();
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #state: State = "closed";
   #starting: Promise<Started> | undefined;
   #login: string | undefined;
-  #number = 0;
+  #calls: Calls;
+  #number = 0; // of the newest subscription
   #sent: Promise<void> = Promise.resolve(); // all requests of before
 
   constructor(options: Options = {}) {
     super();
     checkNumbers(options);
     this.#options = options;
+    this.#calls = new Calls(options);
   }
 
   /** State of the connection. */
@@ -74,9 +74,9 @@ export class Stamp extends EventTarget {
     return this.#state;
   }
 
-  /** Whether start() was called, and what it began is not over: else it begins anew. */
+  /** Whether start() was called, and what it began is not over, nor without an answer: else it begins anew. */
   get started(): boolean {
-    return this.#starting !== undefined && this.#state !== "signed-out";
+    return this.#starting !== undefined && this.#state !== "signed-out" && !this.#calls.silent;
   }
 
   /**
@@ -88,7 +88,7 @@ export class Stamp extends EventTarget {
     this.close();
     const starting = this.#starting = this.#start();
     starting.catch(() => { // it may be tried again
-      if (this.#starting === starting) this.#starting = undefined;
+      if (this.#starting === starting) this.close();
     });
     return starting;
   }
@@ -192,7 +192,8 @@ export class Stamp extends EventTarget {
     this.#worker?.terminate();
     this.#port?.close();
     this.#worker = this.#port = this.#starting = undefined;
-    this.#fail(new StampError("closed", "closed"));
+    this.#calls.fail(new StampError("closed", "closed"));
+    this.#calls = new Calls(this.#options);
     this.#change("closed", "");
   }
 
@@ -204,11 +205,12 @@ export class Stamp extends EventTarget {
     worker.onerror = (event) => {
       if (began || this.#worker !== worker) return;
       event.preventDefault(); // the site does not give the script, or the browser no worker
-      this.#fail(new StampError("no-worker", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      this.#calls.fail(new StampError("no-worker", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
       this.close();
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
       began = true;
+      this.#calls.heard();
       this.#receive(data);
     };
     worker.postMessage(null, [port2]);
@@ -218,10 +220,7 @@ export class Stamp extends EventTarget {
 
   #receive(data: Reply | WorkerEvent): void {
     if ("id" in data) {
-      const waiting = this.#waiting.get(data.id);
-      this.#waiting.delete(data.id);
-      if ("error" in data) waiting?.reject(new StampError(data.error.code, data.error.message));
-      else waiting?.resolve(data.value);
+      this.#calls.receive(data);
       return;
     }
     switch (data.event) {
@@ -252,22 +251,13 @@ export class Stamp extends EventTarget {
     this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
   }
 
-  #fail(err: Error): void {
-    for (const { reject } of this.#waiting.values()) reject(err);
-    this.#waiting.clear();
+  #ask<T>(call: Call): Promise<T> {
+    return this.#called<T>(call).reply;
   }
 
-  #ask<T>(call: Call, id = ++this.#number): Promise<T> {
-    const port = this.#port;
-    if (!port) return Promise.reject(new StampError("not-started", "not started: call start() first"));
-    return new Promise<T>((resolve, reject) => {
-      try {
-        port.postMessage({ ...call, id });
-      } catch (err) { // DataCloneError
-        throw new TypeError(err instanceof Error ? err.message : String(err));
-      }
-      this.#waiting.set(id, { resolve, reject });
-    });
+  #called<T>(call: Call, timeout?: number): { id: number; reply: Promise<T> } {
+    if (this.#port) return this.#calls.ask<T>(this.#port, call, timeout);
+    return { id: 0, reply: Promise.reject(new StampError("not-started", "not started: call start() first")) };
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
@@ -287,10 +277,9 @@ export class Stamp extends EventTarget {
   async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal; timeout?: number }): Promise<Wire> {
     checkNumbers({ timeout });
     signal?.throwIfAborted();
-    const id = ++this.#number;
-    const answer = this.#ask<Wire>({ op: "request", subject, headers, data, timeout }, id);
-    if (!signal) return answer;
-    answer.catch(() => {}); // it may come when nobody waits any more
+    const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
+    if (!signal) return reply;
+    reply.catch(() => {}); // it may come when nobody waits any more
     let abort = () => {};
     const aborted = new Promise<never>((_, reject) => {
       abort = () => {
@@ -300,7 +289,7 @@ export class Stamp extends EventTarget {
       signal.addEventListener("abort", abort);
     });
     try {
-      return await Promise.race([answer, aborted]);
+      return await Promise.race([reply, aborted]);
     } finally {
       signal.removeEventListener("abort", abort);
     }
