@@ -14,6 +14,7 @@ export async function encode(body: Body, given: string | undefined, otherwise: s
     const view = body instanceof ArrayBuffer ? new Uint8Array(body) : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { data: view.slice(), type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
   }
+  if (body instanceof Request) return { data: new Uint8Array(await body.arrayBuffer()), type: given };
   if (body instanceof Blob || body instanceof FormData || body instanceof URLSearchParams) {
     const response = new Response(body);
     const own = response.headers.get("Content-Type");

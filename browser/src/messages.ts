@@ -17,6 +17,8 @@ export interface Limits {
   ordered?: boolean;
   /** Requests that may be under way at once, else; the others wait. Default: 16. */
   concurrency?: number;
+  /** Names of headers that the worker takes out of all messages, beside Authorization and Set-Cookie. */
+  hidden?: string[];
 }
 
 /** Who is signed in, as far as the page may know. */

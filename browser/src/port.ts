@@ -23,6 +23,7 @@ export class Server {
   #queue = new Queue(concurrencyOf({}));
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
+  #hidden = hiddenNames(); // headers that are not for the page
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
     this.#port = port;
@@ -61,6 +62,7 @@ export class Server {
       case "start":
         this.#queue = new Queue(concurrencyOf(asked.limits));
         this.#patience = new Patience(asked.limits);
+        this.#hidden = hiddenNames(asked.limits.hidden);
         return this.#start();
       case "session":
         return known(await this.#site.visitor());
@@ -78,7 +80,7 @@ export class Server {
         const { subject, queue, subscription } = asked;
         checkNames({ subject, queue });
         const deliver = (err: Error | null, msg: Msg) =>
-          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg) });
+          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg, this.#hidden) });
         return this.#connection.subscribe(subscription, { subject, queue, deliver }, this.#patience.current);
       }
       case "unsubscribe":
@@ -124,7 +126,7 @@ export class Server {
       const nc = await this.#connection.ready(patience);
       if (signal.aborted) throw new StampError("closed", "aborted");
       const left = Math.max(1, patience - (performance.now() - began));
-      return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)));
+      return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
     } catch (err) {
       const { code } = told(err);
       if (code === "denied") this.#connection.claim(causeOf(err));
@@ -190,11 +192,10 @@ function written(map: HeaderMap): MsgHdrs {
   return h;
 }
 
-/** Headers that are not for the page. */
-const hidden = new Set(["authorization", "set-cookie"]);
+const hiddenNames = (more: string[] = []) => new Set(["authorization", "set-cookie", ...more.map((name) => String(name).toLowerCase())]);
 
 /** A message for the page: of what came in one frame with it, and of hidden headers, there is nothing in it. */
-function wire(msg: Msg): Wire {
+function wire(msg: Msg, hidden: Set<string>): Wire {
   const { subject, reply, data, headers } = msg;
   return {
     subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description,

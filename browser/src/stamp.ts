@@ -2,14 +2,14 @@ import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, type Body } from "./body.ts";
 import { Calls } from "./calls.ts";
 import { StampError } from "./errors.ts";
-import { headerMap, take } from "./headers.ts";
+import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
 import { Message } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { subjectOf } from "./resource.ts";
+import { subjectOf, urlOf } from "./resource.ts";
 
 export interface Options extends Limits {
-  /** URL of the worker's script, of the page's origin. Default: "/auth/worker.js". */
-  worker?: string | URL;
+  /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
+  worker?: string | URL | { toString(): string };
   /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
   subject?: (resource: string | URL, method: string) => string;
   /** Type of bodies that have none. Default: "application/json". */
@@ -18,11 +18,11 @@ export interface Options extends Limits {
 
 export interface FetchOptions {
   /** It is sent as the header Method. Default: GET. */
-  method?: string;
-  headers?: HeadersInit | HeaderMap;
+  method?: string | null;
+  headers?: HeadersInit | HeaderMap | null;
   /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
   body?: Body;
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   /** Milliseconds, for this request alone. */
   timeout?: number;
   /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
@@ -95,8 +95,8 @@ export class Stamp extends EventTarget {
 
   async #start(): Promise<Started> {
     this.#spawn();
-    const { timeout, timeoutAfter, recovery, ordered, concurrency } = this.#options;
-    const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency } });
+    const { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } = this.#options;
+    const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } });
     this.#login = started.login;
     return started;
   }
@@ -126,20 +126,20 @@ export class Stamp extends EventTarget {
    * Sends a request to the service of a resource, as fetch() does. It resolves with errors too, in
    * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
-  async fetch<T = any>(resource: string | URL, options: FetchOptions = {}): Promise<Answer<T>> {
-    const answer = await this.#fetch(resource, options);
-    if (options.throws && answer.error) throw answer.error;
+  async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
+    const answer = resource instanceof Request ? await this.#fetch(resource.url, { ...optionsOf(resource), ...options }) : await this.#fetch(resource, options ?? {});
+    if (options?.throws && answer.error) throw answer.error;
     return answer;
   }
 
   async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
-    const method = (options.method ?? "GET").toUpperCase();
+    const method = methodOf(options.method), query = urlOf(resource, location.origin).search.slice(1);
     const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, location.origin);
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
+    checkHeaders(headers);
     headers["Method"] = method;
-    const query = new URL(resource, location.origin).search.slice(1);
     if (query !== "") headers["Query"] = query;
     try {
       return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
@@ -198,14 +198,20 @@ export class Stamp extends EventTarget {
   }
 
   #spawn(): void {
-    const url = new URL(this.#options.worker ?? "/auth/worker.js", location.href);
-    const worker = new Worker(url, { name: "stamp" });
+    const script = this.#options.worker ?? "/auth/worker.js";
+    let worker: Worker;
+    try {
+      const known = typeof script === "string" || script instanceof URL; // a TrustedScriptURL has to stay one
+      worker = new Worker(known ? new URL(script, location.href) : script as URL, { name: "stamp" });
+    } catch (err) {
+      throw noWorker(script, err instanceof Error ? err.message : String(err));
+    }
     const { port1, port2 } = new MessageChannel();
     let began = false;
     worker.onerror = (event) => {
       if (began || this.#worker !== worker) return;
       event.preventDefault(); // the site does not give the script, or the browser no worker
-      this.#calls.fail(new StampError("no-worker", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      this.#calls.fail(noWorker(script, event.message));
       this.close();
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
@@ -274,7 +280,7 @@ export class Stamp extends EventTarget {
     }
   }
 
-  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal; timeout?: number }): Promise<Wire> {
+  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal | null; timeout?: number }): Promise<Wire> {
     checkNumbers({ timeout });
     signal?.throwIfAborted();
     const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
@@ -294,6 +300,19 @@ export class Stamp extends EventTarget {
       signal.removeEventListener("abort", abort);
     }
   }
+}
+
+/** What a Request of fetch() says, as options of ours. */
+function optionsOf(request: Request): FetchOptions {
+  const { method, headers, signal } = request;
+  return { method, headers, signal, body: method === "GET" || method === "HEAD" ? undefined : request };
+}
+
+/** The error of a worker whose script does not come or cannot be run. The browser does not say why. */
+function noWorker(script: { toString(): string }, reason: string | undefined): StampError {
+  const between = navigator.serviceWorker?.controller;
+  const hint = between ? `; the service worker ${between.scriptURL} answers the requests of this page: it has to leave those of the worker to the browser` : "";
+  return new StampError("no-worker", `the worker ${script} could not be started${reason ? `: ${reason}` : ""}${hint}`);
 }
 
 /** Throws for what would be no time, or let no request through. */

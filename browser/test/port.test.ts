@@ -95,6 +95,8 @@ test("neither hidden headers nor what came beside a message reaches the page", a
   await s.ask({ op: "start", limits: {} });
   const { value } = await s.ask(request("a"));
   assert.deepEqual(value.headers, [["X", ["y"]]]);
+  await s.ask({ op: "start", limits: { hidden: ["X-Custom", "x"] } });
+  assert.deepEqual((await s.ask(request("a"))).value.headers, [], "more of them can be named");
   assert.deepEqual([value.data.byteOffset, value.data.buffer.byteLength], [0, 5]);
 });
 
