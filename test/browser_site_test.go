@@ -420,7 +420,9 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 	endpoint("fail", func(r micro.Request) { _ = r.Error("409", "already there", []byte(`{"field":"name"}`)) })
 	endpoint("silent", func(micro.Request) {})
 	endpoint("slow", func(r micro.Request) {
-		time.Sleep(500 * time.Millisecond)
+		var milliseconds time.Duration
+		_ = json.Unmarshal(r.Data(), &milliseconds)
+		time.Sleep(milliseconds * time.Millisecond)
 		_ = r.RespondJSON("slow")
 	})
 	// What a test wants to be answered: headers, and a body.

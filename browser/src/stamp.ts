@@ -16,9 +16,10 @@ export interface Options extends Limits {
   contentType?: string;
 }
 
-export interface FetchOptions {
+/** Those of fetch() may be given too; what is not listed here means nothing where there is no HTTP. */
+export interface FetchOptions extends Omit<RequestInit, "headers" | "body"> {
   /** It is sent as the header Method. Default: GET. */
-  method?: string | null;
+  method?: string;
   headers?: HeadersInit | HeaderMap | null;
   /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
   body?: Body;

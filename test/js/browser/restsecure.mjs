@@ -88,6 +88,27 @@ export const checks = {
     assert.deepEqual(got, [200, true]);
   },
 
+  async "an error's body is where the application put it"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const body = { Headers: { Status: ["422"], "Content-Type": ["application/json"] }, Body: '{"message":"no such user","field":"name"}' };
+    const got = await v.run((body) => rs.fetch("/api/say", { method: "POST", body }).then(({ body }) => body), body);
+    assert.deepEqual([got.message, got.field, got.error], ["no such user", "name", "no such user"]);
+  },
+
+  async "what is parsed of an answer"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const got = await v.run(async () => {
+      const bodies = [];
+      for (const [type, Body] of [["application/json", "7"], ["text/plain", "7"], [undefined, '{"a":7}'], [undefined, "007"]]) {
+        bodies.push((await rs.fetch("/api/say", { method: "POST", body: { Headers: type ? { "Content-Type": [type] } : {}, Body } })).body);
+      }
+      return bodies;
+    });
+    assert.deepEqual(got, [7, "7", { a: 7 }, "007"]);
+  },
+
   async "contentType among the headers is the type of the body"(env) {
     const v = await open(env, alice);
     await v.run(() => rs.start());
