@@ -31,6 +31,7 @@ export class Connection {
   readonly #key: Promise<Key | undefined>;
   #state: State = "closed";
   #reason = "";
+  #begun = true; // false: it is not known yet whether there will be a connection
   #nc: NatsConnection | undefined;
   #socket: WaitingSocket | undefined; // of the newest connection
   #checking = false;
@@ -55,14 +56,21 @@ export class Connection {
     return await this.#key !== undefined;
   }
 
+  /** Says that start() or stop() will follow: until then requests wait. */
+  prepare(): void {
+    this.#begun = false;
+  }
+
   /** Connects, and goes on until there is no session. */
   start(visitor: Visitor): void {
+    this.#begun = true;
     if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, visitor);
   }
 
   /** Ends it. */
   async stop(state: "closed" | "signed-out", reason: string): Promise<void> {
     this.#run++;
+    this.#begun = true;
     const nc = this.#nc;
     this.#nc = undefined;
     this.#set(state, reason);
@@ -81,7 +89,7 @@ export class Connection {
 
   async #open(): Promise<NatsConnection> {
     while (!this.#nc) {
-      if (this.#state === "closed" || this.#state === "signed-out") throw new StampError(this.#state, this.#why());
+      if (this.#begun && (this.#state === "closed" || this.#state === "signed-out")) throw new StampError(this.#state, this.#why());
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return this.#nc;
@@ -93,10 +101,11 @@ export class Connection {
   }
 
   #set(state: State, reason = ""): void {
-    if (this.#state === state && this.#reason === reason) return;
-    this.#state = state;
-    this.#reason = reason;
-    this.#tell(state, reason);
+    if (this.#state !== state || this.#reason !== reason) {
+      this.#state = state;
+      this.#reason = reason;
+      this.#tell(state, reason);
+    }
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const go of waiting) go();

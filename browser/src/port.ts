@@ -94,7 +94,14 @@ export class Server {
   }
 
   async #start(): Promise<Started> {
-    const visitor = await this.#site.visitor();
+    this.#connection.prepare();
+    let visitor: Visitor;
+    try {
+      visitor = await this.#site.visitor();
+    } catch (err) {
+      await this.#connection.stop("closed", told(err).message);
+      throw err;
+    }
     this.#visitor = visitor;
     if (visitor.authenticated) this.#connection.start(visitor);
     else await this.#connection.stop("signed-out", "");

@@ -46,8 +46,8 @@ export class REST_Secure {
       ordered: true,
       subject: (resource) => subjectOf(whole(prefix, resource), location.origin),
       worker: options.worker,
-      timeout: options.timeout,
-      contentType: options.contentType ?? options["content-type"],
+      timeout: options.timeout || undefined, // there, 0 is none
+      contentType: options.contentType || options["content-type"] || undefined,
       hidden: hidden === undefined ? [] : [hidden],
     });
     this.start = this.start.bind(this); // as there, they can be called alone

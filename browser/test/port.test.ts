@@ -9,7 +9,7 @@ Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted
 const { Server } = await import("../src/port.ts");
 
 /** A server over a site that says what visitor is, and the page's end of the port. */
-function serve(t: TestContext, visitor: { now: Visitor }) {
+function serve(t: TestContext, visitor: { now: Visitor | Promise<Visitor> }) {
   const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => visitor.now, logout: async () => ({}) };
   const { port1, port2 } = new MessageChannel();
   let told = 0, id = 0;
@@ -190,4 +190,20 @@ test("codes tell why there is no answer", async (t) => {
   await refused.ask({ op: "start", limits: {} });
   await until(() => refused.events.some(({ state }) => state === "refused"));
   assert.equal((await refused.ask(request("a", 20))).error.code, "refused");
+});
+
+test("a request that comes before it is known who is signed in waits for that", async (t) => {
+  Scripted.servers = [answering("")];
+  for (const [visitor, code] of [[alice, undefined], [{ authenticated: false }, "signed-out"], [new Error("the site is away"), "closed"]] as const) {
+    let tell = (_: Visitor) => {}, fail = (_: Error) => {};
+    const now = new Promise<Visitor>((resolve, reject) => { tell = resolve; fail = reject; });
+    now.catch(() => {});
+    const s = serve(t, { now });
+    const all = [s.ask({ op: "start", limits: {} }), s.ask(request("a")), s.ask({ op: "subscribe", subject: "a", subscription: 1 }), s.ask({ op: "publish", subject: "a", headers: {}, data: new Uint8Array(0) })];
+    await s.ask({ op: "abort", call: 99 }); // those before it have arrived
+    visitor instanceof Error ? fail(visitor) : tell(visitor);
+    const [started, ...others] = await Promise.all(all);
+    assert.deepEqual(others.map(({ error }) => error?.code), [code, code, code], String(code));
+    assert.equal(started.error?.message, visitor instanceof Error ? visitor.message : undefined);
+  }
 });

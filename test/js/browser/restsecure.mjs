@@ -13,6 +13,29 @@ async function open(env, user, options = {}) {
 }
 
 export const checks = {
+  // As it is printed there, but for the QOper8 that has to be one.
+  async "the code of its README, from top to bottom"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      class QOper8 {}
+      const { Rest_Secure, REST_Secure } = await import("/dist/stamp.js");
+      const out = [typeof Rest_Secure];
+      let rest_secure = new REST_Secure({ QOper8: QOper8, endpoint: "https://www.example.com/app", refresh_token_uri: "/api/refresh_token", timeout: 5000, "content-type": "application/json", authHeader: { request: "X-Custom-Authorization", response: "x-custom-authorization" } });
+      let status = await rest_secure.start();
+      if (status.error) return status.error;
+      out.push(status.already_authenticated);
+      let res = await rest_secure.fetch("/api/seen", { method: "GET" });
+      out.push(Object.keys(res).sort().join(), res.body.user);
+      res = await rest_secure.fetch("/api/seen", { method: "POST", body: { username: "xxxxxxx", password: "yyyyyyyy" }, jwt_claims: ["sub", "Sub"] });
+      out.push(res.body.sub, "Sub" in res.body);
+      res = await rest_secure.fetch("/api/nothing");
+      out.push(typeof res.body.error);
+      for (const timeout of [0, null]) out.push(new REST_Secure({ QOper8, endpoint: "/app", timeout }).name); // where it takes its own
+      return out;
+    });
+    assert.deepEqual(got, ["function", true, "body,headers,status", "id2", "id2", false, "string", "REST-Secure", "REST-Secure"]);
+  },
+
   async "constructor: endpoint"(env) {
     const v = await open(env, alice, { endpoint: "https://www.example.com/app/" });
     await v.run(() => rs.start());
