@@ -85,7 +85,9 @@ export class Calls {
 class Turns {
   readonly #limit: number;
   readonly #running = new Set<number>();
-  readonly #waiting = new Map<number, () => void>(); // in their order
+  readonly #waiting = new Map<number, () => void>();
+  #order: number[] = []; // of those that wait; some have ended meanwhile
+  #next = 0; // in the order: a map is slow to find its first entry after many were deleted
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -93,21 +95,27 @@ class Turns {
 
   add(id: number, begin: () => void): void {
     this.#waiting.set(id, begin);
-    this.#next();
+    this.#order.push(id);
+    this.#advance();
   }
 
   done(id: number): void {
     this.#waiting.delete(id);
     this.#running.delete(id);
-    this.#next();
+    this.#advance();
   }
 
-  #next(): void {
-    for (const [id, begin] of this.#waiting) {
-      if (this.#running.size >= this.#limit) return;
+  #advance(): void {
+    while (this.#running.size < this.#limit && this.#next < this.#order.length) {
+      const id = this.#order[this.#next++]!, begin = this.#waiting.get(id);
+      if (!begin) continue;
       this.#waiting.delete(id);
       this.#running.add(id);
       begin();
+    }
+    if (this.#next === this.#order.length) {
+      this.#order = [];
+      this.#next = 0;
     }
   }
 }

@@ -50,6 +50,19 @@ test("a reply that waits behind a frozen process is not lost", async (t) => {
   assert.equal(await reply, "here");
 });
 
+test("turns come in the order of the calls, and those that have ended give theirs up", async (t) => {
+  const { calls, ask } = silent(t, { timeout: 200, timeoutAfter: 200, concurrency: 2 });
+  const all = Array.from({ length: 6 }, () => ask(request)), ended: number[] = [];
+  for (const { id, reply } of all) void reply.catch(() => ended.push(id));
+  const [a, b, c, d, e, f] = all.map(({ id }) => id);
+  calls.receive({ id: c!, value: 0 }); // aborted while it waits
+  calls.receive({ id: b!, value: 0 }); // d has its turn
+  await new Promise((resolve) => setTimeout(resolve, 1_350));
+  assert.deepEqual(ended, [a, d], "e and f began when these ended");
+  await Promise.allSettled(all.map(({ reply }) => reply));
+  assert.deepEqual(ended, [a, d, e, f]);
+});
+
 test("what ends all gives no turn to those that wait", async (t) => {
   const { calls, ask } = silent(t, { concurrency: 2 });
   const all = Array.from({ length: 10_000 }, () => failed(ask(request).reply));
