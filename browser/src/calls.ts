@@ -7,6 +7,9 @@ import { afterWaking, duration } from "./waking.ts";
 /** How much longer than the worker the page waits, in milliseconds: the worker knows better what went wrong. */
 const margin = 1_000;
 
+/** Calls that the worker passes on to the site, over HTTP. */
+const ofSite = new Set<Call["op"]>(["start", "session", "logout"]);
+
 interface Waiting {
   resolve: (value: any) => void;
   reject: (err: Error) => void;
@@ -42,7 +45,7 @@ export class Calls {
       const waiting: Waiting = { resolve, reject, cancel() {} };
       this.#waiting.set(id, waiting);
       const begin = () => {
-        const patience = duration(timeout ?? this.#patience.current);
+        const patience = duration(timeout ?? (ofSite.has(call.op) ? this.#patience.usual : this.#patience.current));
         waiting.cancel = afterWaking(patience + margin, () => {
           this.#silent = true;
           this.#patience.lost(patience);

@@ -65,7 +65,7 @@ export class Server {
         this.#hidden = hiddenNames(asked.limits.hidden);
         return this.#start();
       case "session":
-        return known(await this.#site.visitor());
+        return known(await this.#site.visitor(this.#patience.usual));
       case "logout":
         return this.#logout();
       case "request":
@@ -97,7 +97,7 @@ export class Server {
     this.#connection.prepare();
     let visitor: Visitor;
     try {
-      visitor = await this.#site.visitor();
+      visitor = await this.#site.visitor(this.#patience.usual);
     } catch (err) {
       await this.#connection.stop("closed", told(err).message);
       throw err;
@@ -109,7 +109,7 @@ export class Server {
   }
 
   async #logout(): Promise<unknown> {
-    const told = await this.#site.logout();
+    const told = await this.#site.logout(this.#patience.usual);
     await this.#connection.stop("signed-out", "signed out");
     this.#neighbours.tell();
     return told;

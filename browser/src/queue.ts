@@ -75,6 +75,11 @@ export class Patience {
     this.#now = now;
   }
 
+  /** What is waited for other answers than those of services: those of the site. Milliseconds. */
+  get usual(): number {
+    return this.#timeout;
+  }
+
   /** Milliseconds. */
   get current(): number {
     return this.#now() < this.#until ? this.#after : this.#timeout;

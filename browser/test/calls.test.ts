@@ -24,6 +24,7 @@ test("whatever is asked ends in its time, when the worker never answers", async 
   assert.deepEqual([...new Set(all)], ["timeout: timed out after 40 ms: the worker does not answer"]);
   assert.equal(calls.silent, true);
   assert.equal(await failed(ask(request).reply), "timeout: timed out after 10 ms: the worker does not answer", "as after other time-outs");
+  assert.equal(await failed(ask({ op: "session" }).reply), "timeout: timed out after 40 ms: the worker does not answer", "the site is not what was slow");
   assert.ok(posted.some(({ op, call }) => op === "abort" && call === 8), "the worker is told, where it lives");
   calls.heard();
   assert.equal(calls.silent, false);
