@@ -311,9 +311,18 @@ function optionsOf(request: Request): FetchOptions {
 
 /** The error of a worker whose script does not come or cannot be run. The browser does not say why. */
 function noWorker(script: { toString(): string }, reason: string | undefined): StampError {
-  const between = navigator.serviceWorker?.controller;
-  const hint = between ? `; the service worker ${between.scriptURL} answers the requests of this page: it has to leave those of the worker to the browser` : "";
+  const between = serviceWorker();
+  const hint = between ? `; the service worker ${between} answers the requests of this page: it has to leave those of the worker to the browser` : "";
   return new StampError("no-worker", `the worker ${script} could not be started${reason ? `: ${reason}` : ""}${hint}`);
+}
+
+/** The URL of the page's service worker. A page in a sandbox may not even ask. */
+function serviceWorker(): string | undefined {
+  try {
+    return navigator.serviceWorker?.controller?.scriptURL;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Throws for what would be no time, or let no request through. */

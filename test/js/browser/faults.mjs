@@ -109,6 +109,31 @@ export const checks = {
     assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200);
   },
 
+  async "a page in a sandbox, which may have no worker, is told so"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      const frame = document.createElement("iframe");
+      frame.sandbox = "allow-scripts";
+      frame.srcdoc = `<script>
+        const said = (what) => parent.postMessage(what, "*");
+        addEventListener("message", async ({ data }) => {
+          const library = document.createElement("script");
+          library.textContent = data;
+          document.head.append(library);
+          const s = new stamp.Stamp({ worker: "${location.origin}/auth/worker.js", timeout: 5000 });
+          said(await s.start().then(() => "started", (err) => [err.name, err.code]));
+        });
+        said("ready");
+      </script>`;
+      const code = await (await fetch("/dist/stamp.script.js")).text();
+      return new Promise((resolve) => {
+        addEventListener("message", ({ data }) => (data === "ready" ? frame.contentWindow.postMessage(code, "*") : resolve(data)));
+        document.body.append(frame);
+      });
+    });
+    assert.deepEqual(got, ["StampError", "no-worker"]);
+  },
+
   async "a page that requires trusted types gives its worker's URL as one"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/trusted`);
