@@ -177,10 +177,10 @@ const page = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,
 
 func (s *browserSite) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	html := func(text string) http.HandlerFunc {
+	html := func(text string, policies ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
+			w.Header().Set("Content-Security-Policy", strings.Join(append(policies, "frame-ancestors 'none'"), "; "))
 			_, _ = io.WriteString(w, text)
 		}
 	}
@@ -189,6 +189,13 @@ func (s *browserSite) mux() *http.ServeMux {
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 		w.Header().Set("Cross-Origin-Embedder-Policy", "require-corp")
 		html(page)(w, r)
+	})
+	mux.Handle("GET /trusted", html(page, "require-trusted-types-for 'script'", "trusted-types site"))
+	// A proxy that accepts, and stays silent.
+	mux.HandleFunc("GET /silent.js", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("GET /mute.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		_, _ = io.WriteString(w, "// a worker that does nothing")
 	})
 	mux.Handle("GET /script", html(page+`<script src="/dist/stamp.script.js"></script>`))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
@@ -227,6 +234,13 @@ func (s *browserSite) mux() *http.ServeMux {
 	return mux
 }
 
+// workerFaults come before the worker's script, and do what they say when the page says so.
+var workerFaults = map[string]string{
+	"well":  "",
+	"dies":  `new BroadcastChannel("fault").onmessage = () => self.close();`,
+	"hangs": `new BroadcastChannel("fault").onmessage = () => { for (const end = Date.now() + 4000; Date.now() < end;); };`,
+}
+
 // control changes what goes wrong.
 func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -235,6 +249,8 @@ func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
 	switch r.PathValue("what") {
 	case "spoil":
 		s.spoil = how == "on"
+	case "worker":
+		s.prelude = workerFaults[how]
 	case "ed25519":
 		s.prelude = ""
 		if how == "off" {
@@ -403,6 +419,25 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 	})
 	endpoint("fail", func(r micro.Request) { _ = r.Error("409", "already there", []byte(`{"field":"name"}`)) })
 	endpoint("silent", func(micro.Request) {})
+	endpoint("slow", func(r micro.Request) {
+		var milliseconds time.Duration
+		_ = json.Unmarshal(r.Data(), &milliseconds)
+		time.Sleep(milliseconds * time.Millisecond)
+		_ = r.RespondJSON("slow")
+	})
+	// What a test wants to be answered: headers, and a body.
+	endpoint("say", func(r micro.Request) {
+		var want struct {
+			Headers micro.Headers
+			Body    string
+			Base64  []byte
+		}
+		if err := json.Unmarshal(r.Data(), &want); err != nil {
+			_ = r.Error("400", err.Error(), nil)
+			return
+		}
+		_ = r.Respond(append([]byte(want.Body), want.Base64...), micro.WithHeaders(want.Headers))
+	})
 	endpoint("login", func(r micro.Request) { _ = r.RespondJSON(map[string]any{"welcome": true}) })
 
 	var order orderly

@@ -1,51 +1,90 @@
-// What the page gets of messages, and fetch() of answers.
+// What fetch() resolves with.
+import { answerHeaders, type AnswerHeaders } from "./answer_headers.ts";
 import { decode } from "./body.ts";
-import type { Code, Wire } from "./messages.ts";
+import { StampError, type Code } from "./errors.ts";
+import type { Wire } from "./messages.ts";
 
-/** A message. Names of headers are as they were sent. */
-export class Message {
-  readonly subject: string;
-  readonly reply: string | undefined;
-  readonly headers: Map<string, string[]>;
-  readonly data: Uint8Array;
-  /** Of the block's first line, as in "NATS/1.0 404 No Messages"; 0: none. */
-  readonly status: number;
-  readonly description: string;
-
-  constructor(wire: Wire) {
-    this.subject = wire.subject;
-    this.reply = wire.reply;
-    this.headers = new Map(wire.headers);
-    this.data = wire.data;
-    this.status = wire.status ?? 0;
-    this.description = wire.description ?? "";
-  }
-
-  text(): string {
-    return new TextDecoder().decode(this.data);
-  }
-
-  json<T = unknown>(): T {
-    return JSON.parse(this.text()) as T;
-  }
-}
-
-/** What fetch() resolves with. */
-export interface Answer<T = any> {
+/** What an answer is made of. */
+interface Parts {
   status: number;
-  /** Names are in lower case; several values of one are joined by ", ". */
-  headers: Record<string, string>;
-  /** What went wrong is in body.error. */
-  body: T;
+  statusText?: string;
+  headers: AnswerHeaders;
+  body: unknown;
+  data: Uint8Array;
+  error?: { code: Code; message: string };
 }
 
-/** Statuses of HTTP for what can go wrong before a service answers. */
-const statuses: Record<Code, number> = {
-  timeout: 504, unanswered: 503, denied: 403, "signed-out": 401, refused: 503, closed: 503, "too-large": 413, invalid: 400, failed: 503,
-};
+/**
+ * An answer. It is used like a Response of fetch(), and has the parsed body beside. Unlike there, bytes are all there, and
+ * can be read as often as wanted.
+ */
+export class Answer<T = any> {
+  readonly status: number;
+  /** Names are in lower case; headers.get() takes them in any case. */
+  readonly headers: AnswerHeaders;
+  /** The body, parsed by its Content-Type. What went wrong is in body.error. */
+  readonly body: T;
+  readonly #parts: Parts;
+  #error: StampError | undefined;
 
-export function failure(code: Code, error: string): Answer {
-  return { status: statuses[code], headers: {}, body: { error } };
+  constructor(parts: Parts) {
+    this.status = parts.status;
+    this.headers = parts.headers;
+    this.body = parts.body as T;
+    this.#parts = parts;
+  }
+
+  /** Whether the status is one of success, 200 to 299. */
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  /** What stands behind the number in Status, as in "404 Not Found". */
+  get statusText(): string {
+    return this.#parts.statusText ?? "";
+  }
+
+  /** What request() would have rejected with. */
+  get error(): StampError | undefined {
+    const { error } = this.#parts;
+    return this.#error ??= error && new StampError(error.code, error.message, this);
+  }
+
+  /** The body as text. Unlike body it is what was sent, with errors too. */
+  async text(): Promise<string> {
+    return new TextDecoder().decode(this.#parts.data);
+  }
+
+  /** The body as JSON, whatever its Content-Type. */
+  async json<U = T>(): Promise<U> {
+    return JSON.parse(await this.text());
+  }
+
+  async bytes(): Promise<Uint8Array> {
+    return this.#parts.data.slice();
+  }
+
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    return (await this.bytes()).buffer as ArrayBuffer;
+  }
+
+  async blob(): Promise<Blob> {
+    return this.#response().blob();
+  }
+
+  async formData(): Promise<FormData> {
+    return this.#response().formData();
+  }
+
+  #response(): Response {
+    return new Response(this.#parts.data as BodyInit, { headers: { "Content-Type": this.headers.get("content-type") ?? "" } });
+  }
+}
+
+/** The answer that stands for what went wrong before a service answered. */
+export function failure({ code, message, status }: StampError): Answer {
+  const body = { error: message };
+  return new Answer({ status, headers: answerHeaders([]), body, data: new TextEncoder().encode(JSON.stringify(body)), error: { code, message } });
 }
 
 /**
@@ -53,34 +92,72 @@ export function failure(code: Code, error: string): Answer {
  * Status of 400 and more; body.error is there with all of them.
  */
 export function answerOf(wire: Wire): Answer {
-  const headers: Record<string, string> = {};
-  for (const [name, values] of wire.headers) {
-    const key = name.toLowerCase();
-    headers[key] = Object.hasOwn(headers, key) ? `${headers[key]}, ${values.join(", ")}` : values.join(", ");
-  }
-  const line = statusOf(String(wire.status), 0); // of the status line; 0: none
-  const code = headers["nats-service-error-code"], message = headers["nats-service-error"];
-  const failed = code !== undefined || message !== undefined;
-  const status = failed ? statusOf(code, line || 500) : line >= 400 ? line : statusOf(headers["status"], line || 200);
-  const bad = failed || status >= 400;
-  let body: unknown;
+  const headers = answerHeaders(wire.headers), { data } = wire;
+  let outcome = outcomeOf(wire, headers), body: unknown = data;
   try {
-    body = decode(wire.data, headers["content-type"]);
-  } catch {
-    if (!bad) return { status: 502, headers, body: { error: `the answer is not ${headers["content-type"]}` } };
-    body = wire.data;
+    body = decode(data, headers.get("content-type") ?? undefined);
+  } catch { // the body of an error stays bytes
+    if (outcome.status < 400) outcome = unreadable(`the answer is not ${headers.get("content-type")}`);
   }
-  if (!bad || !failed && told(body)) return { status, headers, body };
-  const error = message ?? (failed ? "the service failed" : wire.description || `status ${status}`);
-  return { status, headers, body: { error, ...(wire.data.length === 0 ? {} : { details: body }) } };
+  const { status, statusText, code = "service", said } = outcome;
+  if (status < 400) return new Answer({ status, statusText, headers, body, data });
+  const otherwise = said || statusText || `status ${status}`;
+  const told = errorBody(data.length === 0 ? null : body, said, otherwise);
+  return new Answer({ status, statusText, headers, body: told, data, error: { code, message: textOf(told["error"]) ?? otherwise } });
 }
 
-/** Whether a body says by itself what went wrong. */
-function told(body: unknown): boolean {
-  return typeof body === "object" && body !== null && Object.hasOwn(body, "error");
+/** What an answer says of itself, beside its body. */
+interface Outcome {
+  status: number;
+  statusText?: string;
+  code?: Code;
+  /** What went wrong, in words that count more than those of the body. */
+  said?: string;
 }
 
-/** A status of HTTP in a header. */
-function statusOf(text: string | undefined, otherwise: number): number {
-  return text !== undefined && /^[1-5]\d\d$/.test(text) ? Number(text) : otherwise;
+function unreadable(said: string): Outcome {
+  return { status: 502, code: "unreadable", said };
+}
+
+function outcomeOf({ status: line = 0, description: statusText, headers: lines }: Wire, headers: AnswerHeaders): Outcome {
+  const said = headers.get("nats-service-error"), code = headers.get("nats-service-error-code");
+  if (said !== null || code !== null) {
+    const status = [code, String(line)].map((text) => statusOf(text ?? "")?.status ?? 0).find((status) => status >= 400);
+    return { status: status ?? 500, said: said || "the service failed" };
+  }
+  const given = lines.filter(([name]) => name.toLowerCase() === "status").flatMap(([, values]) => values);
+  if (line >= 400 || line > 0 && given.length === 0) {
+    const read = statusOf(String(line));
+    return read ? { status: read.status, statusText } : unreadable(`the answer has the status ${line}, which is none`);
+  }
+  if (given.length === 0) return { status: 200 };
+  const [first, ...others] = given.map(statusOf);
+  if (first && others.every((other) => other?.status === first.status)) return first;
+  return unreadable(`the answer's header Status is none: ${JSON.stringify(headers.get("status"))}`);
+}
+
+/** The status in a text like "404" or "404 Not Found"; behind one of success there is nothing but words. */
+function statusOf(text: string): { status: number; statusText: string } | undefined {
+  const found = /^\s*([2-5]\d\d)(?!\d)(.*)$/s.exec(text);
+  if (!found) return undefined;
+  const status = Number(found[1]), rest = found[2]!;
+  return status >= 400 || /^(\s|$)/.test(rest) ? { status, statusText: rest.trim() } : undefined;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+
+/** The body of an error: what was sent, where it was sent, with what went wrong in error, and with the whole in details. */
+function errorBody(body: unknown, said: string | undefined, otherwise: string): Record<string, unknown> {
+  if (body === null) return { error: otherwise };
+  if (!isObject(body)) return { error: otherwise, details: body };
+  if (said === undefined && body["error"]) return body; // it says so itself
+  return { details: body, ...body, error: said ?? textOf(body) ?? otherwise };
+}
+
+/** What went wrong, in the words of an error's body; title and detail are those of RFC 9457. */
+function textOf(told: unknown): string | undefined {
+  if (typeof told === "string") return told;
+  if (!isObject(told)) return undefined;
+  return [told["message"], told["detail"], told["title"]].find((text): text is string => typeof text === "string" && text !== "");
 }

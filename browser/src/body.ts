@@ -4,6 +4,7 @@
 export type Body = unknown;
 
 const isJSON = (type: string) => /^application\/(?:[^;]*\+)?json\s*(?:;|$)/i.test(type);
+const isText = (type: string) => /^(?:text\/|application\/(?:[^;]*\+)?xml\s*(?:;|$)|image\/svg\+xml)/i.test(type);
 
 /** The bytes of a body, and their type. The type that is given wins over that of a Blob or form. */
 export async function encode(body: Body, given: string | undefined, otherwise: string): Promise<{ data: Uint8Array; type?: string }> {
@@ -13,6 +14,7 @@ export async function encode(body: Body, given: string | undefined, otherwise: s
     const view = body instanceof ArrayBuffer ? new Uint8Array(body) : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
     return { data: view.slice(), type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
   }
+  if (body instanceof Request) return { data: new Uint8Array(await body.arrayBuffer()), type: given };
   if (body instanceof Blob || body instanceof FormData || body instanceof URLSearchParams) {
     const response = new Response(body);
     const own = response.headers.get("Content-Type");
@@ -32,22 +34,36 @@ function isPlain(value: object): boolean {
   return prototype === null || Object.getPrototypeOf(prototype) === null || "toJSON" in value;
 }
 
-/** The value of an answer's body. Without a type it is JSON if it can be read so, else text, else bytes. */
+/**
+ * The value of an answer's body: JSON or text where its type says so, else bytes. Without a type, objects and arrays of
+ * JSON are read, and anything else is text, if it is UTF-8: what looks like a number need not be one.
+ */
 export function decode(data: Uint8Array, type: string | undefined): unknown {
   if (type === undefined) return data.length === 0 ? null : guessed(data);
-  if (isJSON(type)) return data.length === 0 ? null : JSON.parse(text(data));
-  return /^text\//i.test(type) ? text(data) : data;
+  if (isJSON(type)) return data.length === 0 ? null : JSON.parse(new TextDecoder().decode(data));
+  return isText(type) ? text(data, type) : data;
 }
 
-const text = (data: Uint8Array) => new TextDecoder("utf-8", { fatal: true }).decode(data);
+/** Text in the charset of its type. As with fetch(), what cannot be read is replaced by U+FFFD. */
+function text(data: Uint8Array, type: string): string {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(type)?.[1];
+  let decoder: TextDecoder;
+  try {
+    decoder = new TextDecoder(charset);
+  } catch { // a charset that nobody knows
+    decoder = new TextDecoder();
+  }
+  return decoder.decode(data);
+}
 
 function guessed(data: Uint8Array): unknown {
   let t: string;
   try {
-    t = text(data);
+    t = new TextDecoder("utf-8", { fatal: true }).decode(data);
   } catch {
     return data;
   }
+  if (!/^\s*[{[]/.test(t)) return t;
   try {
     return JSON.parse(t);
   } catch {

@@ -2,9 +2,11 @@
 // when it is lost, until there is no session any more.
 import { errors, wsconnect, type Auth, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
 import { newKey, type Key } from "./key.ts";
-import { StampError, type State } from "./messages.ts";
+import { StampError, type Code } from "./errors.ts";
+import type { State } from "./messages.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
+import { within } from "./waking.ts";
 
 /** What is kept of a subscription, so that it can be made again. */
 export interface Subscribed {
@@ -29,6 +31,7 @@ export class Connection {
   readonly #key: Promise<Key | undefined>;
   #state: State = "closed";
   #reason = "";
+  #begun = true; // false: it is not known yet whether there will be a connection
   #nc: NatsConnection | undefined;
   #socket: WaitingSocket | undefined; // of the newest connection
   #checking = false;
@@ -53,14 +56,21 @@ export class Connection {
     return await this.#key !== undefined;
   }
 
+  /** Says that start() or stop() will follow: until then requests wait. */
+  prepare(): void {
+    this.#begun = false;
+  }
+
   /** Connects, and goes on until there is no session. */
   start(visitor: Visitor): void {
+    this.#begun = true;
     if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, visitor);
   }
 
   /** Ends it. */
   async stop(state: "closed" | "signed-out", reason: string): Promise<void> {
     this.#run++;
+    this.#begun = true;
     const nc = this.#nc;
     this.#nc = undefined;
     this.#set(state, reason);
@@ -68,29 +78,21 @@ export class Connection {
     await nc?.close();
   }
 
-  /** The connection, once it is there. It fails when there will be none. */
+  /** The connection, once it is there. It fails when there will be none, or is none in time. */
   ready(milliseconds: number): Promise<NatsConnection> {
-    return this.#within(milliseconds, this.#open());
+    return within(milliseconds, this.#open(), () => this.#late(milliseconds, this.#state === "refused" ? "refused" : "no-connection"));
+  }
+
+  #late(milliseconds: number, code: Code): StampError {
+    return new StampError(code, `timed out after ${milliseconds} ms: ${this.#why()}`);
   }
 
   async #open(): Promise<NatsConnection> {
     while (!this.#nc) {
-      if (this.#state === "closed" || this.#state === "signed-out") throw new StampError(this.#state, this.#why());
+      if (this.#begun && (this.#state === "closed" || this.#state === "signed-out")) throw new StampError(this.#state, this.#why());
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return this.#nc;
-  }
-
-  async #within<T>(milliseconds: number, what: Promise<T>): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new StampError("timeout", `timed out after ${milliseconds} ms: ${this.#why()}`)), milliseconds);
-    });
-    try {
-      return await Promise.race([what, late]);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   #why(): string {
@@ -99,10 +101,11 @@ export class Connection {
   }
 
   #set(state: State, reason = ""): void {
-    if (this.#state === state && this.#reason === reason) return;
-    this.#state = state;
-    this.#reason = reason;
-    this.#tell(state, reason);
+    if (this.#state !== state || this.#reason !== reason) {
+      this.#state = state;
+      this.#reason = reason;
+      this.#tell(state, reason);
+    }
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const go of waiting) go();
@@ -246,7 +249,7 @@ export class Connection {
     if (!nc || this.#checking) return;
     this.#checking = true;
     try {
-      await this.#within(this.#checks.within, nc.flush());
+      await within(this.#checks.within, nc.flush(), () => this.#late(this.#checks.within, "timeout"));
     } catch {
       if (this.#nc === nc) socket?.abandon("the server does not answer");
     } finally {
@@ -277,11 +280,11 @@ export class Connection {
         deliver(err, msg);
       },
     };
-    const nc = await this.ready(milliseconds);
+    const began = performance.now(), nc = await this.ready(milliseconds);
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
-      await this.#within(milliseconds, this.#flushed());
+      await within(Math.max(1, milliseconds - (performance.now() - began)), this.#flushed(), () => this.#late(milliseconds, "timeout"));
     } catch (err) {
       this.unsubscribe(id);
       throw err;

@@ -2,9 +2,43 @@
 import type { HeaderMap } from "./messages.ts";
 
 /** Headers in whatever form fetch() takes them, as a map of our own; values that are no text become it, as there. */
-export function headerMap(init: HeadersInit | HeaderMap | undefined): HeaderMap {
-  if (init instanceof Headers || Array.isArray(init)) return Object.fromEntries(new Headers(init as HeadersInit).entries());
-  return Object.fromEntries(Object.entries(init ?? {}).map(([name, value]) => [name, Array.isArray(value) ? value.map(String) : String(value)]));
+export function headerMap(init: HeadersInit | HeaderMap | null | undefined): HeaderMap {
+  const lines = pairs(init ?? {});
+  const map: HeaderMap = Object.create(null);
+  for (const [name, value] of lines) {
+    const before = map[name];
+    const values = Array.isArray(value) ? value.map(String) : String(value);
+    map[name] = before === undefined ? values : [before, values].flat().join(", ");
+  }
+  return { ...map };
+}
+
+function pairs(init: object): [string, unknown][] {
+  if (!(Symbol.iterator in init)) return Object.entries(init);
+  return [...init as Iterable<unknown>].map((pair) => {
+    if (Array.isArray(pair) && pair.length === 2) return [String(pair[0]), pair[1]];
+    throw new TypeError("headers: expected an object, Headers, or pairs of a name and a value");
+  });
+}
+
+/** The characters of a token (RFC 9110, section 5.6.2), of which methods and names of headers are. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Throws TypeError for headers that fetch() would not send. */
+export function checkHeaders(headers: HeaderMap): void {
+  for (const [name, values] of Object.entries(headers)) {
+    if (!token.test(name)) throw new TypeError(`not the name of a header: ${JSON.stringify(name)}`);
+    for (const value of [values].flat()) {
+      if (/[\0\r\n]/.test(value)) throw new TypeError(`header ${name}: its value holds a line break or NUL`);
+    }
+  }
+}
+
+/** A method as it is sent: GET where none is given, and in capitals. Throws TypeError for what is no token. */
+export function methodOf(given: string | null | undefined): string {
+  const method = String(given ?? "GET");
+  if (!token.test(method)) throw new TypeError(`not a method: ${JSON.stringify(method)}`);
+  return method.toUpperCase();
 }
 
 /** Takes a header out of the map, whatever the case of its name. */

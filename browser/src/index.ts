@@ -1,5 +1,8 @@
-export { Message, type Answer } from "./answer.ts";
-export { StampError, type Code, type HeaderMap, type Limits, type Session, type Started, type State } from "./messages.ts";
+export { Answer } from "./answer.ts";
+export type { AnswerHeaders } from "./answer_headers.ts";
+export { StampError, type Code } from "./errors.ts";
+export { Message } from "./message.ts";
+export type { HeaderMap, Limits, Session, Started, State } from "./messages.ts";
 export { subjectOf } from "./resource.ts";
-export { REST_Secure, type RestSecureFetchOptions, type RestSecureOptions } from "./rest_secure.ts";
+export { REST_Secure, Rest_Secure, type RestSecureFetchOptions, type RestSecureOptions } from "./rest_secure.ts";
 export { Stamp, type FetchOptions, type Options, type RequestOptions, type Subscription } from "./stamp.ts";

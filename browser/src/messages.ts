@@ -1,5 +1,6 @@
 // What the page and the worker say to each other over a MessagePort. The page asks with a Call,
 // and the worker answers each with one Reply of the same id; Events come by themselves.
+import type { Code } from "./errors.ts";
 
 /** Names and values; several values are several lines. */
 export type HeaderMap = Record<string, string | string[]>;
@@ -16,6 +17,8 @@ export interface Limits {
   ordered?: boolean;
   /** Requests that may be under way at once, else; the others wait. Default: 16. */
   concurrency?: number;
+  /** Names of headers that the worker takes out of all messages, beside Authorization and Set-Cookie. */
+  hidden?: string[];
 }
 
 /** Who is signed in, as far as the page may know. */
@@ -41,8 +44,6 @@ export interface Started extends Session {
  * the browser cannot do what the site requires.
  */
 export type State = "connecting" | "connected" | "lost" | "refused" | "signed-out" | "closed";
-
-export type Code = "timeout" | "unanswered" | "denied" | "signed-out" | "refused" | "closed" | "too-large" | "invalid" | "failed";
 
 export type Call =
   | { op: "start"; limits: Limits }
@@ -72,14 +73,3 @@ export type Event =
   | { event: "state"; state: State; reason: string }
   | { event: "message"; subscription: number; message: Wire }
   | { event: "error"; message: string; subscription?: number };
-
-/** An error with a code that programs can tell apart. */
-export class StampError extends Error {
-  readonly code: Code;
-
-  constructor(code: Code, message: string) {
-    super(message);
-    this.name = "StampError";
-    this.code = code;
-  }
-}

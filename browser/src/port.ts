@@ -1,16 +1,16 @@
 // The worker's side of the port: all that a page can ask for.
-import { errors, headers, type Msg, type MsgHdrs } from "@nats-io/nats-core";
+import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
 import { Connection } from "./connection.ts";
-import { StampError, type Asked, type Code, type Event, type HeaderMap, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
-import { duration, Patience, Queue } from "./queue.ts";
+import { StampError, type Code } from "./errors.ts";
+import type { Asked, Event, HeaderMap, Reply, Session, Started, State, Wire } from "./messages.ts";
+import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
+import { duration, within } from "./waking.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
   tell(): void;
 }
-
-const defaultConcurrency = 16;
 
 type Request = Asked & { op: "request" };
 
@@ -20,9 +20,10 @@ export class Server {
   readonly #neighbours: Neighbours;
   readonly #connection: Connection;
   readonly #aborts = new Map<number, AbortController>();
-  #queue = new Queue(defaultConcurrency);
+  #queue = new Queue(concurrencyOf({}));
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
+  #hidden = hiddenNames(); // headers that are not for the page
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
     this.#port = port;
@@ -59,11 +60,12 @@ export class Server {
   async #do(asked: Asked): Promise<unknown> {
     switch (asked.op) {
       case "start":
-        this.#queue = new Queue(asked.limits.ordered ? 1 : Math.max(1, asked.limits.concurrency ?? defaultConcurrency));
+        this.#queue = new Queue(concurrencyOf(asked.limits));
         this.#patience = new Patience(asked.limits);
+        this.#hidden = hiddenNames(asked.limits.hidden);
         return this.#start();
       case "session":
-        return known(await this.#site.visitor());
+        return known(await this.#site.visitor(this.#patience.usual));
       case "logout":
         return this.#logout();
       case "request":
@@ -78,7 +80,7 @@ export class Server {
         const { subject, queue, subscription } = asked;
         checkNames({ subject, queue });
         const deliver = (err: Error | null, msg: Msg) =>
-          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg) });
+          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg, this.#hidden) });
         return this.#connection.subscribe(subscription, { subject, queue, deliver }, this.#patience.current);
       }
       case "unsubscribe":
@@ -92,7 +94,14 @@ export class Server {
   }
 
   async #start(): Promise<Started> {
-    const visitor = await this.#site.visitor();
+    this.#connection.prepare();
+    let visitor: Visitor;
+    try {
+      visitor = await this.#site.visitor(this.#patience.usual);
+    } catch (err) {
+      await this.#connection.stop("closed", told(err).message);
+      throw err;
+    }
     this.#visitor = visitor;
     if (visitor.authenticated) this.#connection.start(visitor);
     else await this.#connection.stop("signed-out", "");
@@ -100,7 +109,7 @@ export class Server {
   }
 
   async #logout(): Promise<unknown> {
-    const told = await this.#site.logout();
+    const told = await this.#site.logout(this.#patience.usual);
     await this.#connection.stop("signed-out", "signed out");
     this.#neighbours.tell();
     return told;
@@ -123,18 +132,39 @@ export class Server {
     try {
       const nc = await this.#connection.ready(patience);
       if (signal.aborted) throw new StampError("closed", "aborted");
-      return wire(await nc.request(asked.subject, asked.data, {
-        headers: written(asked.headers), timeout: Math.max(1, patience - (performance.now() - began)),
-      }));
+      const left = Math.max(1, patience - (performance.now() - began));
+      return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
     } catch (err) {
-      const e = told(err);
-      if (e.code === "denied") this.#connection.claim(causeOf(err));
-      if (e.code !== "timeout" || signal.aborted) throw err;
-      this.#patience.lost(patience);
-      void this.#connection.check();
-      throw new StampError("timeout", e.message.startsWith("timed out") ? e.message : `timed out after ${patience} ms`);
+      const { code } = told(err);
+      if (code === "denied") this.#connection.claim(causeOf(err));
+      if (!signal.aborted && (code === "timeout" || code === "no-connection" || code === "refused")) {
+        this.#patience.lost(patience);
+        void this.#connection.check();
+      }
+      throw err;
     }
   }
+}
+
+/**
+ * Sends a request, and returns its answer. The time-out of the client's request() would count the time in which the
+ * process was frozen, and drop an answer that waits behind its timer: so the client is asked for answers without an end.
+ */
+async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: Error): Promise<Msg> {
+  const answers = await nc.requestMany(subject, data, { headers: written(headers), strategy: "count", maxMessages: 1, maxWait: duration(Infinity) }) as QueuedIterator<Msg>;
+  const stop = () => answers.stop();
+  signal.addEventListener("abort", stop);
+  try {
+    return await within(milliseconds, first(answers), () => late);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stop(); // the client forgets the request
+  }
+}
+
+async function first(answers: AsyncIterable<Msg>): Promise<Msg> {
+  for await (const answer of answers) return answer;
+  throw new StampError("closed", "aborted");
 }
 
 /**
@@ -169,11 +199,10 @@ function written(map: HeaderMap): MsgHdrs {
   return h;
 }
 
-/** Headers that are not for the page. */
-const hidden = new Set(["authorization", "set-cookie"]);
+const hiddenNames = (more: string[] = []) => new Set(["authorization", "set-cookie", ...more.map((name) => String(name).toLowerCase())]);
 
 /** A message for the page: of what came in one frame with it, and of hidden headers, there is nothing in it. */
-function wire(msg: Msg): Wire {
+function wire(msg: Msg, hidden: Set<string>): Wire {
   const { subject, reply, data, headers } = msg;
   return {
     subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description,
@@ -194,8 +223,8 @@ function told(err: unknown): { code: Code; message: string } {
     return { code: "unanswered", message: "nobody answers there" };
   }
   // The client says so without a cause to those who wait when it closes (muxsubscription.ts).
-  if (cause instanceof errors.RequestError) return { code: "failed", message: "the connection was lost before the answer came" };
-  if (cause instanceof errors.TimeoutError) return { code: "timeout", message };
+  if (cause instanceof errors.RequestError || cause instanceof errors.ClosedConnectionError) return { code: "lost", message: "the connection was lost before the answer came" };
+  if (cause instanceof errors.TimeoutError || cause instanceof DOMException && cause.name === "TimeoutError") return { code: "timeout", message };
   if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
   if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };
   if (cause instanceof errors.InvalidArgumentError) return { code: /payload/i.test(message) ? "too-large" : "invalid", message };

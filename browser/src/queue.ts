@@ -1,5 +1,10 @@
 // Order, back-pressure and time-outs of requests.
-import { StampError, type Limits } from "./messages.ts";
+import { StampError } from "./errors.ts";
+import type { Limits } from "./messages.ts";
+import { duration } from "./waking.ts";
+
+/** How many requests are under way at once. */
+export const concurrencyOf = ({ ordered, concurrency = 16 }: Limits) => (ordered ? 1 : Math.max(1, concurrency));
 
 /** Lets a number of tasks run at once; the others wait in their order. */
 export class Queue {
@@ -55,9 +60,6 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** Milliseconds as timers take them: more is none to them. */
-export const duration = (milliseconds: number) => Math.min(milliseconds, 2 ** 31 - 1);
-
 /** How long to wait for an answer: shorter for a while after one did not come. */
 export class Patience {
   readonly #timeout: number;
@@ -71,6 +73,11 @@ export class Patience {
     this.#after = Math.min(timeoutAfter, this.#timeout);
     this.#recovery = recovery;
     this.#now = now;
+  }
+
+  /** What is waited for other answers than those of services: those of the site. Milliseconds. */
+  get usual(): number {
+    return this.#timeout;
   }
 
   /** Milliseconds. */

@@ -7,15 +7,22 @@
  * this origin.
  */
 export function subjectOf(resource: string | URL, origin: string): string {
+  const url = urlOf(resource, origin);
+  const segments = url.pathname.replace(/^\//, "").replace(/\/$/, "").split("/");
+  return segments.map((segment) => token(segment, url.pathname)).join(".");
+}
+
+/** The URL of a resource. Throws TypeError for what is none of this origin. */
+export function urlOf(resource: string | URL, origin: string): URL {
   let url: URL;
+  if (typeof resource !== "string" && !(resource instanceof URL)) throw new TypeError(`not a resource: expected a string, a URL or a Request; found ${resource === null ? "null" : typeof resource}`);
   try {
     url = new URL(resource, origin);
   } catch {
     throw new TypeError(`not a resource: ${JSON.stringify(String(resource))}`);
   }
   if (url.origin !== new URL(origin).origin) throw new TypeError(`a resource of another origin: ${url.origin}`);
-  const segments = url.pathname.replace(/^\//, "").replace(/\/$/, "").split("/");
-  return segments.map((segment) => token(segment, url.pathname)).join(".");
+  return url;
 }
 
 function token(segment: string, path: string): string {

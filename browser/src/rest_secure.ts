@@ -18,7 +18,7 @@ export interface RestSecureOptions {
   /** response: a header of answers that the page does not get. request: the server stamps its own. */
   authHeader?: { request?: string; response?: string };
   /** URL of the worker's script. Default: "/auth/worker.js". */
-  worker?: string | URL;
+  worker?: string | URL | { toString(): string };
   /** Not used: the worker is ours. */
   QOper8?: unknown;
   qOptions?: unknown;
@@ -41,13 +41,17 @@ export class REST_Secure {
   constructor(options: RestSecureOptions) {
     this.#options = options;
     const prefix = new URL(options.endpoint ?? "/", location.origin).pathname.replace(/\/$/, "");
+    const hidden = options.authHeader?.response;
     this.stamp = new Stamp({
       ordered: true,
-      subject: (resource) => subjectOf(prefix + "/" + String(resource).replace(/^\//, ""), location.origin),
+      subject: (resource) => subjectOf(whole(prefix, resource), location.origin),
       worker: options.worker,
-      timeout: options.timeout,
-      contentType: options.contentType ?? options["content-type"],
+      timeout: options.timeout || undefined, // there, 0 is none
+      contentType: options.contentType || options["content-type"] || undefined,
+      hidden: hidden === undefined ? [] : [hidden],
     });
+    this.start = this.start.bind(this); // as there, they can be called alone
+    this.fetch = this.fetch.bind(this);
   }
 
   /** Resolves with {error} where rest-secure does. */
@@ -62,21 +66,35 @@ export class REST_Secure {
     }
   }
 
-  async fetch<T = any>(resource: string, { jwt_claims, ...options }: RestSecureFetchOptions = {}): Promise<Answer<T>> {
-    const answer = await this.stamp.fetch(resource, { ...options, headers: this.#sent(options.headers) });
-    const hidden = this.#options.authHeader?.response;
-    if (hidden !== undefined) delete answer.headers[hidden.toLowerCase()];
+  async fetch<T = any>(resource: string | URL | Request, options?: RestSecureFetchOptions | null): Promise<Answer<T>> {
+    const { jwt_claims, ...others } = options ?? {};
+    const headers = others.headers ?? (resource instanceof Request ? resource.headers : undefined);
+    const answer = await this.stamp.fetch(resource, { ...others, headers: this.#sent(headers) });
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
-      const { claims } = await this.stamp.session().catch(() => ({ claims: undefined })); // the answer counts
+      const { claims } = await this.stamp.start(); // it has been called: this is what it told then
       for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];
     }
     return answer;
   }
 
-  /** Headers without those that rest-secure keeps for itself. */
+  /** Headers without those that rest-secure keeps for itself. Its contentType is no header, but what the body is. */
   #sent(init: HeadersInit | HeaderMap | undefined): HeaderMap {
     const sent = headerMap(init);
     for (const name of ["X-Authorization", "Authorization", this.#options.authHeader?.request]) if (name !== undefined) take(sent, name);
+    const type = take(sent, "contentType");
+    if (type !== undefined) {
+      take(sent, "Content-Type");
+      sent["Content-Type"] = type;
+    }
     return sent;
   }
 }
+
+/** A path of the endpoint; a whole URL is one by itself. */
+function whole(prefix: string, resource: string | URL): string | URL {
+  if (typeof resource !== "string" || /^[a-z][a-z0-9+.-]*:/i.test(resource)) return resource;
+  return prefix + "/" + resource.replace(/^\//, "");
+}
+
+/** As the README of rest-secure has it. */
+export { REST_Secure as Rest_Secure };

@@ -1,7 +1,9 @@
 // The site, as the worker knows it. It comes with the worker's own script, from the site, and never
 // from the page: who could tell the worker where to connect could have its tickets.
+import { StampError } from "./errors.ts";
 import { prove } from "./key.ts";
-import { StampError, type Session } from "./messages.ts";
+import type { Session } from "./messages.ts";
+import { afterWaking } from "./waking.ts";
 
 /** URLs are relative to the worker's script. */
 export interface SiteConfig {
@@ -34,7 +36,7 @@ export function sameVisitor(a: Visitor, b: Visitor): boolean {
   return who(a) === who(b);
 }
 
-const patience = 20_000; // milliseconds
+const usualPatience = 20_000; // milliseconds
 
 const signedOut = (reason: string) => new StampError("signed-out", reason);
 
@@ -61,9 +63,11 @@ export class Site {
     return new URL(path, this.#base).href;
   }
 
-  async #ask(method: string, path: string, body?: unknown): Promise<Response> {
+  async #ask(method: string, path: string, { body, patience = usualPatience }: { body?: unknown; patience?: number | undefined } = {}): Promise<Response> {
+    const late = new AbortController(); // for the body too, which the caller reads
+    afterWaking(patience, () => late.abort(new StampError("timeout", `the site does not answer in ${patience} ms`)));
     const init: RequestInit = {
-      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(patience),
+      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: late.signal,
     };
     if (body !== undefined) {
       init.body = JSON.stringify(body);
@@ -73,11 +77,11 @@ export class Site {
   }
 
   /** Who is signed in. The answer that came with the script is used once. */
-  async visitor(): Promise<Visitor> {
+  async visitor(patience?: number): Promise<Visitor> {
     const delivered = this.#delivered;
     this.#delivered = undefined;
     if (delivered) return delivered;
-    const answer = await this.#ask("GET", this.#config.session);
+    const answer = await this.#ask("GET", this.#config.session, { patience });
     if (answer.status === 401) return { authenticated: false };
     if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
     return answer.json();
@@ -87,7 +91,7 @@ export class Site {
   async ticket(nkey: string): Promise<string> {
     const { pass, secret } = this.#config;
     const proof = secret === undefined ? undefined : await prove(secret, nkey);
-    const answer = await this.#ask("POST", this.#config.ticket!, { pass, nkey, proof });
+    const answer = await this.#ask("POST", this.#config.ticket!, { body: { pass, nkey, proof } });
     switch (answer.status) {
       case 401:
         throw signedOut("there is no session");
@@ -99,9 +103,9 @@ export class Site {
   }
 
   /** Ends the session. */
-  async logout(): Promise<{ end_session_url?: string }> {
+  async logout(patience?: number): Promise<{ end_session_url?: string }> {
     if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
-    const answer = await this.#ask("POST", this.#config.logout);
+    const answer = await this.#ask("POST", this.#config.logout, { patience });
     if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
     const told = answer.status === 204 ? {} : await answer.json();
     return { end_session_url: told.end_session_url };

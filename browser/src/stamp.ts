@@ -1,27 +1,33 @@
-import { answerOf, failure, Message, type Answer } from "./answer.ts";
+import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, type Body } from "./body.ts";
-import { headerMap, take } from "./headers.ts";
-import { StampError, type Call, type Event as WorkerEvent, type HeaderMap, type Limits, type Reply, type Session, type Started, type State, type Wire } from "./messages.ts";
-import { subjectOf } from "./resource.ts";
+import { Calls } from "./calls.ts";
+import { StampError } from "./errors.ts";
+import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
+import { Message } from "./message.ts";
+import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
+import { subjectOf, urlOf } from "./resource.ts";
 
 export interface Options extends Limits {
-  /** URL of the worker's script, of the page's origin. Default: "/auth/worker.js". */
-  worker?: string | URL;
+  /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
+  worker?: string | URL | { toString(): string };
   /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
   subject?: (resource: string | URL, method: string) => string;
   /** Type of bodies that have none. Default: "application/json". */
   contentType?: string;
 }
 
-export interface FetchOptions {
+/** Those of fetch() may be given too; what is not listed here means nothing where there is no HTTP. */
+export interface FetchOptions extends Omit<RequestInit, "headers" | "body"> {
   /** It is sent as the header Method. Default: GET. */
   method?: string;
-  headers?: HeadersInit | HeaderMap;
+  headers?: HeadersInit | HeaderMap | null;
   /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
   body?: Body;
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   /** Milliseconds, for this request alone. */
   timeout?: number;
+  /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
+  throws?: boolean;
 }
 
 export interface RequestOptions {
@@ -36,8 +42,6 @@ export interface Subscription {
   unsubscribe(): Promise<void>;
 }
 
-type Waiting = { resolve: (value: any) => void; reject: (err: Error) => void };
-
 const noBody = new Uint8Array(0);
 
 /**
@@ -49,20 +53,21 @@ const noBody = new Uint8Array(0);
  */
 export class Stamp extends EventTarget {
   readonly #options: Options;
-  readonly #waiting = new Map<number, Waiting>();
   readonly #subscriptions = new Map<number, { deliver: (msg: Message) => void; failed: (err: Error) => void }>();
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #state: State = "closed";
   #starting: Promise<Started> | undefined;
   #login: string | undefined;
-  #number = 0;
+  #calls: Calls;
+  #number = 0; // of the newest subscription
   #sent: Promise<void> = Promise.resolve(); // all requests of before
 
   constructor(options: Options = {}) {
     super();
     checkNumbers(options);
     this.#options = options;
+    this.#calls = new Calls(options);
   }
 
   /** State of the connection. */
@@ -70,9 +75,9 @@ export class Stamp extends EventTarget {
     return this.#state;
   }
 
-  /** Whether start() was called, and what it began is not over: else it begins anew. */
+  /** Whether start() was called, and what it began is not over, nor without an answer: else it begins anew. */
   get started(): boolean {
-    return this.#starting !== undefined && this.#state !== "signed-out";
+    return this.#starting !== undefined && this.#state !== "signed-out" && !this.#calls.silent;
   }
 
   /**
@@ -84,15 +89,15 @@ export class Stamp extends EventTarget {
     this.close();
     const starting = this.#starting = this.#start();
     starting.catch(() => { // it may be tried again
-      if (this.#starting === starting) this.#starting = undefined;
+      if (this.#starting === starting) this.close();
     });
     return starting;
   }
 
   async #start(): Promise<Started> {
     this.#spawn();
-    const { timeout, timeoutAfter, recovery, ordered, concurrency } = this.#options;
-    const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency } });
+    const { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } = this.#options;
+    const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } });
     this.#login = started.login;
     return started;
   }
@@ -120,16 +125,22 @@ export class Stamp extends EventTarget {
 
   /**
    * Sends a request to the service of a resource, as fetch() does. It resolves with errors too, in
-   * body.error, and rejects with the signal's reason, or TypeError for what cannot be sent.
+   * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
-  async fetch<T = any>(resource: string | URL, options: FetchOptions = {}): Promise<Answer<T>> {
-    const method = (options.method ?? "GET").toUpperCase();
+  async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
+    const answer = resource instanceof Request ? await this.#fetch(resource.url, { ...optionsOf(resource), ...options }) : await this.#fetch(resource, options ?? {});
+    if (options?.throws && answer.error) throw answer.error;
+    return answer;
+  }
+
+  async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
+    const method = methodOf(options.method), query = urlOf(resource, location.origin).search.slice(1);
     const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, location.origin);
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
+    checkHeaders(headers);
     headers["Method"] = method;
-    const query = new URL(resource, location.origin).search.slice(1);
     if (query !== "") headers["Query"] = query;
     try {
       return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
@@ -137,7 +148,7 @@ export class Stamp extends EventTarget {
         return this.#request(subject, headers, data, options);
       }));
     } catch (err) {
-      if (err instanceof StampError) return failure(err.code, err.message);
+      if (err instanceof StampError) return failure(err);
       throw err;
     }
   }
@@ -182,23 +193,31 @@ export class Stamp extends EventTarget {
     this.#worker?.terminate();
     this.#port?.close();
     this.#worker = this.#port = this.#starting = undefined;
-    this.#fail(new StampError("closed", "closed"));
+    this.#calls.fail(new StampError("closed", "closed"));
+    this.#calls = new Calls(this.#options);
     this.#change("closed", "");
   }
 
   #spawn(): void {
-    const url = new URL(this.#options.worker ?? "/auth/worker.js", location.href);
-    const worker = new Worker(url, { name: "stamp" });
+    const script = this.#options.worker ?? "/auth/worker.js";
+    let worker: Worker;
+    try {
+      const known = typeof script === "string" || script instanceof URL; // a TrustedScriptURL has to stay one
+      worker = new Worker(known ? new URL(script, location.href) : script as URL, { name: "stamp" });
+    } catch (err) {
+      throw noWorker(script, err instanceof Error ? err.message : String(err));
+    }
     const { port1, port2 } = new MessageChannel();
     let began = false;
     worker.onerror = (event) => {
       if (began || this.#worker !== worker) return;
       event.preventDefault(); // the site does not give the script, or the browser no worker
-      this.#fail(new StampError("failed", `the worker ${url.pathname} could not be started${event.message ? `: ${event.message}` : ""}`));
+      this.#calls.fail(noWorker(script, event.message));
       this.close();
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
       began = true;
+      this.#calls.heard();
       this.#receive(data);
     };
     worker.postMessage(null, [port2]);
@@ -208,10 +227,7 @@ export class Stamp extends EventTarget {
 
   #receive(data: Reply | WorkerEvent): void {
     if ("id" in data) {
-      const waiting = this.#waiting.get(data.id);
-      this.#waiting.delete(data.id);
-      if ("error" in data) waiting?.reject(new StampError(data.error.code, data.error.message));
-      else waiting?.resolve(data.value);
+      this.#calls.receive(data);
       return;
     }
     switch (data.event) {
@@ -242,22 +258,13 @@ export class Stamp extends EventTarget {
     this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
   }
 
-  #fail(err: Error): void {
-    for (const { reject } of this.#waiting.values()) reject(err);
-    this.#waiting.clear();
+  #ask<T>(call: Call): Promise<T> {
+    return this.#called<T>(call).reply;
   }
 
-  #ask<T>(call: Call, id = ++this.#number): Promise<T> {
-    const port = this.#port;
-    if (!port) return Promise.reject(new StampError("closed", "not started: call start() first"));
-    return new Promise<T>((resolve, reject) => {
-      try {
-        port.postMessage({ ...call, id });
-      } catch (err) { // DataCloneError
-        throw new TypeError(err instanceof Error ? err.message : String(err));
-      }
-      this.#waiting.set(id, { resolve, reject });
-    });
+  #called<T>(call: Call, timeout?: number): { id: number; reply: Promise<T> } {
+    if (this.#port) return this.#calls.ask<T>(this.#port, call, timeout);
+    return { id: 0, reply: Promise.reject(new StampError("not-started", "not started: call start() first")) };
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
@@ -274,13 +281,12 @@ export class Stamp extends EventTarget {
     }
   }
 
-  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal; timeout?: number }): Promise<Wire> {
+  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal | null; timeout?: number }): Promise<Wire> {
     checkNumbers({ timeout });
     signal?.throwIfAborted();
-    const id = ++this.#number;
-    const answer = this.#ask<Wire>({ op: "request", subject, headers, data, timeout }, id);
-    if (!signal) return answer;
-    answer.catch(() => {}); // it may come when nobody waits any more
+    const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
+    if (!signal) return reply;
+    reply.catch(() => {}); // it may come when nobody waits any more
     let abort = () => {};
     const aborted = new Promise<never>((_, reject) => {
       abort = () => {
@@ -290,10 +296,32 @@ export class Stamp extends EventTarget {
       signal.addEventListener("abort", abort);
     });
     try {
-      return await Promise.race([answer, aborted]);
+      return await Promise.race([reply, aborted]);
     } finally {
       signal.removeEventListener("abort", abort);
     }
+  }
+}
+
+/** What a Request of fetch() says, as options of ours. */
+function optionsOf(request: Request): FetchOptions {
+  const { method, headers, signal } = request;
+  return { method, headers, signal, body: method === "GET" || method === "HEAD" ? undefined : request };
+}
+
+/** The error of a worker whose script does not come or cannot be run. The browser does not say why. */
+function noWorker(script: { toString(): string }, reason: string | undefined): StampError {
+  const between = serviceWorker();
+  const hint = between ? `; the service worker ${between} answers the requests of this page: it has to leave those of the worker to the browser` : "";
+  return new StampError("no-worker", `the worker ${script} could not be started${reason ? `: ${reason}` : ""}${hint}`);
+}
+
+/** The URL of the page's service worker. A page in a sandbox may not even ask. */
+function serviceWorker(): string | undefined {
+  try {
+    return navigator.serviceWorker?.controller?.scriptURL;
+  } catch {
+    return undefined;
   }
 }
 

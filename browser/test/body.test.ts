@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { answerOf, failure } from "../src/answer.ts";
+import { answerOf, failure, type Answer } from "../src/answer.ts";
 import { decode, encode } from "../src/body.ts";
+import { StampError } from "../src/errors.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -49,10 +50,23 @@ test("decode", () => {
   assert.deepEqual(decode(bytes('{"a":1}'), "application/jsonp"), bytes('{"a":1}'));
   assert.deepEqual(decode(bytes('{"a":1}'), undefined), { a: 1 });
   assert.equal(decode(bytes("{"), undefined), "{");
+  assert.deepEqual(decode(bytes(" [1]"), undefined), [1]);
+  for (const said of ["1", "007", "1e3", "true", "null", '"a"']) assert.equal(decode(bytes(said), undefined), said, "it is not guessed into another value");
   assert.deepEqual(decode(new Uint8Array([0xff]), undefined), new Uint8Array([0xff]));
   assert.equal(decode(new Uint8Array(0), undefined), null);
   assert.throws(() => decode(bytes("{"), "application/json"));
-  assert.throws(() => decode(new Uint8Array([0xff]), "text/plain"));
+  for (const [data, type, text] of [
+    [[0xfc], "text/plain; charset=ISO-8859-1", "ü"],
+    [[0xb1], 'text/plain;charset="ISO-8859-2"', "ą"],
+    [[0xfc, 0], "text/plain; charset=utf-16le", "ü"],
+    [[0xff, 0x61], "text/plain", "\ufffda"],
+    [[0xff], "text/html; charset=nobody-knows", "\ufffd"],
+    [[0x3c], "application/xml", "<"],
+    [[0x3c], "application/atom+xml; charset=utf-8", "<"],
+    [[0x3c], "image/svg+xml", "<"],
+  ] as const) assert.equal(decode(new Uint8Array(data), type), text, type);
+  assert.deepEqual(decode(new Uint8Array([0x3c]), "application/xmlish"), new Uint8Array([0x3c]));
+  assert.deepEqual(decode(new Uint8Array([0x22, 0xff, 0x22]), "application/json"), "\ufffd", "as json() of fetch() has it");
   assert.equal(decode(new Uint8Array(0), "application/json"), null);
 });
 
@@ -67,29 +81,110 @@ test("whatever bytes and types come, there is an answer", () => {
     if (type !== undefined) headers.push(["Content-Type", [type]]);
     const answer = answerOf({ subject: "s", headers, data, ...(random(4) ? {} : { status: random(1000), description: "d" }) });
     assert.ok(answer.status >= 100 && answer.status <= 999 && typeof answer.headers === "object");
-    assert.equal(Object.getPrototypeOf(answer.headers), Object.prototype);
+    assert.equal(answer.headers.get("Status"), headers.find(([name]) => name === "Status")?.[1][0] ?? null);
+    assert.ok(answer.status < 400 ? answer.error === undefined : answer.body.error && answer.error instanceof StampError);
   }
 });
 
+const answer = (headers: Record<string, string | string[]>, text = "", status?: number, description = "") =>
+  answerOf({ subject: "s", headers: Object.entries(headers).map(([name, value]) => [name, [value].flat()]), data: bytes(text), ...(status === undefined ? {} : { status, description }) });
+
+/** What an answer shows. */
+const shown = ({ status, headers, body }: Answer) => ({ status, headers: { ...headers }, body });
+
 test("answers and errors", () => {
-  const answer = (headers: Record<string, string>, text = "", status?: number, description = "") =>
-    answerOf({ subject: "s", headers: Object.entries(headers).map(([name, value]) => [name, [value]]), data: bytes(text), ...(status === undefined ? {} : { status, description }) });
-  assert.deepEqual(answer({}, "1"), { status: 200, headers: {}, body: 1 });
-  assert.deepEqual(answer({ STATUS: "204", "X-a": "b" }), { status: 204, headers: { status: "204", "x-a": "b" }, body: null });
-  assert.equal(answer({ Status: "ok" }).status, 200);
+  assert.deepEqual(shown(answer({}, "[1]")), { status: 200, headers: {}, body: [1] });
+  assert.deepEqual(shown(answer({ STATUS: "204", "X-a": "b" })), { status: 204, headers: { status: "204", "x-a": "b" }, body: null });
   const { status, body } = answer({ "Nats-Service-Error": "no", "Nats-Service-Error-Code": "404" });
   assert.deepEqual([status, body], [404, { error: "no" }]);
-  assert.equal(answer({ "Nats-Service-Error": "no", "Nats-Service-Error-Code": "x" }).status, 500);
+  for (const code of ["x", "200", "", "-404"]) assert.equal(answer({ "Nats-Service-Error": "no", "Nats-Service-Error-Code": code }).status, 500, code);
+  assert.equal(answer({ "Nats-Service-Error": "no", "Nats-Service-Error-Code": "404 Not Found" }).status, 404);
   assert.deepEqual(answer({ "Nats-Service-Error-Code": "400" }, "why").body, { error: "the service failed", details: "why" });
-  assert.deepEqual(answer({}, "", 404, "No Messages"), { status: 404, headers: {}, body: { error: "No Messages" } });
+  assert.deepEqual(shown(answer({}, "", 404, "No Messages")), { status: 404, headers: {}, body: { error: "No Messages" } });
   // What a service says with a Status is in body.error too, where it has not put it there.
   assert.deepEqual(answer({ Status: "404" }).body, { error: "status 404" });
   assert.deepEqual(answer({ Status: "404" }, '{"error":"gone","id":7}').body, { error: "gone", id: 7 });
-  assert.deepEqual(answer({ Status: "422" }, '{"title":"no"}').body, { error: "status 422", details: { title: "no" } });
   assert.deepEqual(answer({ Status: "204", "Content-Type": "application/json" }).body, null);
   assert.deepEqual(answer({ "Nats-Service-Error": "there", "Nats-Service-Error-Code": "409", "Content-Type": "application/json" }).body, { error: "there" });
   const broken = answer({ "Nats-Service-Error": "there", "Nats-Service-Error-Code": "409", "Content-Type": "application/json" }, "{");
   assert.deepEqual([broken.status, broken.body], [409, { error: "there", details: bytes("{") }]);
-  assert.deepEqual(answer({ Constructor: "a" }).headers, { constructor: "a" });
-  assert.deepEqual(failure("timeout", "late"), { status: 504, headers: {}, body: { error: "late" } });
+  assert.deepEqual(shown(failure(new StampError("timeout", "late"))), { status: 504, headers: {}, body: { error: "late" } });
+});
+
+test("a status that cannot be read is never success", () => {
+  for (const [given, status, statusText] of [
+    ["404 Not Found", 404, "Not Found"], [" 404", 404, ""], ["500: broken", 500, ": broken"], ["201 Created", 201, "Created"], [["404", "404"], 404, ""],
+    ["0404", 502], ["600", 502], ["-1", 502], ["ok", 502], ["", 502], ["2000", 502], ["200, 500", 502], ["200.5", 502], [["200", "404"], 502], [["404", "200"], 502], ["100", 502], ["４０４", 502],
+  ] as const) {
+    const got = answer({ Status: given as string }, '{"a":1}');
+    assert.deepEqual([got.status, got.statusText], [status, statusText ?? ""], String(given));
+    assert.equal(got.ok, status === 201);
+    if (status === 502) assert.deepEqual([got.error!.code, got.body.details], ["unreadable", { a: 1 }], String(given));
+  }
+  assert.equal(answer({ Status: "200" }, "", 600, "").status, 502, "of the status line");
+  assert.equal(answer({}, "", 100, "Idle Heartbeat").status, 502);
+  assert.equal(answer({ Status: "200" }, "", 404, "No Messages").status, 404);
+});
+
+test("what went wrong is in body.error, and what was sent where it was sent", () => {
+  for (const [sent, body] of [
+    ['{"message":"no such user"}', { message: "no such user", error: "no such user", details: { message: "no such user" } }],
+    ['{"title":"no","detail":"why"}', { title: "no", detail: "why", error: "why", details: { title: "no", detail: "why" } }],
+    ['{"title":"no"}', { title: "no", error: "no", details: { title: "no" } }],
+    ['{"message":7,"details":[1]}', { message: 7, error: "status 422", details: [1] }],
+    ['{"error":null}', { error: "status 422", details: { error: null } }],
+    ['{"error":"","message":"m"}', { error: "m", message: "m", details: { error: "", message: "m" } }],
+    ['{"error":{"code":7,"message":"deep"}}', { error: { code: 7, message: "deep" } }],
+    ["null", { error: "status 422" }],
+    ["[1]", { error: "status 422", details: [1] }],
+    ["1", { error: "status 422", details: 1 }],
+  ] as const) {
+    const got = answer({ Status: "422", "Content-Type": "application/json" }, sent);
+    assert.deepEqual([got.status, got.body], [422, body], sent);
+    assert.equal(got.error!.code, "service");
+    assert.equal(got.error!.message, typeof got.body.error === "string" ? got.body.error : "deep");
+  }
+  const micro = answer({ "Nats-Service-Error": "there", "Nats-Service-Error-Code": "409" }, '{"field":"name","error":"x"}');
+  assert.deepEqual(micro.body, { field: "name", error: "there", details: { field: "name", error: "x" } });
+});
+
+test("an answer is read as one of fetch() is", async () => {
+  const got = answer({ Status: "201 Created", "Content-Type": "text/plain", "X-Several": ["a", "b"], "x-several": "c", "X-Greek": "\u03b1" }, "[1]");
+  assert.deepEqual([got.ok, got.status, got.statusText, got.error], [true, 201, "Created", undefined]);
+  assert.equal(got.body, "[1]");
+  assert.equal(await got.text(), "[1]");
+  assert.deepEqual(await got.json(), [1]);
+  const own = await got.bytes();
+  own[0] = 0;
+  assert.deepEqual(await got.bytes(), bytes("[1]"), "as often as wanted, and nobody's changes are in it");
+  assert.deepEqual(new Uint8Array(await got.arrayBuffer()), bytes("[1]"));
+  const blob = await got.blob();
+  assert.deepEqual([blob.type, await blob.text()], ["text/plain", "[1]"]);
+  const form = answer({ "Content-Type": "application/x-www-form-urlencoded" }, "a=1");
+  assert.equal((await form.formData()).get("a"), "1");
+  await assert.rejects(answer({}, "{").json(), SyntaxError);
+  const late = failure(new StampError("timeout", "late"));
+  assert.deepEqual([late.ok, await late.json(), late.error!.code, late.error!.status, late.error!.answer === late], [false, { error: "late" }, "timeout", 504, true]);
+
+  const { headers } = got;
+  for (const name of ["Content-Type", "content-type", "CONTENT-TYPE"]) assert.equal(headers.get(name), "text/plain");
+  assert.deepEqual([headers["content-type"], headers["x-several"], headers.get("X-SEVERAL"), headers.get("nothing"), headers.has("X-Greek"), headers["x-greek"]], ["text/plain", "a, b, c", "a, b, c", null, true, "\u03b1"]);
+  const all = [["content-type", "text/plain"], ["status", "201 Created"], ["x-greek", "\u03b1"], ["x-several", "a, b, c"]];
+  assert.deepEqual([...headers], all);
+  assert.deepEqual([[...headers.keys()], [...headers.values()]], [all.map(([name]) => name), all.map(([, value]) => value)]);
+  const seen: string[][] = [];
+  headers.forEach((value, name) => seen.push([name, value]));
+  assert.deepEqual(seen, all);
+  assert.deepEqual(Object.keys(headers).sort(), all.map(([name]) => name), "they are a simple object too");
+  for (const change of ["append", "set"] as const) assert.throws(() => headers[change]("a", "b"), TypeError);
+  assert.throws(() => headers.delete("status"), TypeError);
+  const odd = answer({ Get: "a", __proto__x: "b", Constructor: "c", ["__proto__"]: "d" }).headers;
+  assert.deepEqual([odd.get("get"), odd.get("constructor"), odd.get("__proto__"), { ...odd }], ["a", "c", "d", { __proto__x: "b" }]);
+});
+
+test("an error of an answer can be shown, logged and sent on", () => {
+  const got = answer({ Status: "404" }, '{"message":"gone"}');
+  assert.equal(got.error, got.error, "it is one error");
+  assert.doesNotThrow(() => JSON.stringify(got), "it does not hold itself");
+  assert.deepEqual([got.error!.name, got.error!.answer], ["StampError", got]);
 });

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { Asked } from "../src/messages.ts";
 import type { Site, Visitor } from "../src/site.ts";
-import { Scripted, willing, type Server as NatsServer } from "./scripted.ts";
+import { freeze, Scripted, until, willing, type Server as NatsServer } from "./scripted.ts";
 
 // A worker's scope, as far as it is used.
 Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted });
 const { Server } = await import("../src/port.ts");
 
 /** A server over a site that says what visitor is, and the page's end of the port. */
-function serve(t: TestContext, visitor: { now: Visitor }) {
+function serve(t: TestContext, visitor: { now: Visitor | Promise<Visitor> }) {
   const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => visitor.now, logout: async () => ({}) };
   const { port1, port2 } = new MessageChannel();
   let told = 0, id = 0;
@@ -95,6 +95,8 @@ test("neither hidden headers nor what came beside a message reaches the page", a
   await s.ask({ op: "start", limits: {} });
   const { value } = await s.ask(request("a"));
   assert.deepEqual(value.headers, [["X", ["y"]]]);
+  await s.ask({ op: "start", limits: { hidden: ["X-Custom", "x"] } });
+  assert.deepEqual((await s.ask(request("a"))).value.headers, [], "more of them can be named");
   assert.deepEqual([value.data.byteOffset, value.data.buffer.byteLength], [0, 5]);
 });
 
@@ -129,5 +131,79 @@ test("times that timers do not take are the longest", async (t) => {
   await s.ask({ op: "start", limits: { timeout: Infinity } });
   for (const timeout of [undefined, Infinity, 2 ** 31]) {
     assert.ok((await s.ask(request("a", timeout))).value);
+  }
+});
+
+test("an answer that waits behind a frozen process is no time-out", async (t) => {
+  let asked = 0;
+  const slow: NatsServer = (line) => (line.startsWith("HPUB slow") ? (asked++, "") : answering("")(line));
+  Scripted.servers = [slow];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 400, timeoutAfter: 5 } });
+  await s.ask(request("a", 20_000));
+  const held = s.ask(request("slow"));
+  await until(() => asked === 1);
+  setTimeout(() => setTimeout(() => Scripted.say("slow"), 10), 10); // behind the timers that are due
+  freeze(3_000);
+  const { value, error } = await held;
+  assert.equal(error, undefined);
+  assert.equal(new TextDecoder().decode(value.data), "slow");
+  const after = await s.ask(request("slow"));
+  assert.equal(after.error.message, "timed out after 400 ms", "nor are the times shorter after it");
+});
+
+test("the client forgets what timed out or was aborted", async (t) => {
+  Scripted.servers = [(line) => (line.startsWith("HPUB") ? "" : willing(line))];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 30, timeoutAfter: 5 } });
+  const timers = () => process.getActiveResourcesInfo().filter((what) => what === "Timeout").length;
+  await until(() => s.events.some(({ state }) => state === "connected"));
+  await s.ask({ op: "session" });
+  const before = timers();
+  const late = await s.ask(request("a", 30));
+  assert.deepEqual([late.error.code, late.error.message], ["timeout", "timed out after 30 ms"]);
+  const asked = s.ask(request("a", 20_000));
+  await s.ask({ op: "abort", call: 4 });
+  assert.equal((await asked).error.message, "aborted");
+  await until(() => timers() <= before + 1); // until() has one itself
+});
+
+test("codes tell why there is no answer", async (t) => {
+  // Nobody answers; the connection is lost; there is none.
+  Scripted.servers = [(line) => {
+    const [verb, subject, reply] = line.split(" ");
+    if (verb !== "HPUB") return willing(line);
+    return subject === "nobody" ? `HMSG ${reply} 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n` : undefined;
+  }, () => undefined];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 1_000 } });
+  assert.equal((await s.ask(request("nobody"))).error.code, "unanswered");
+  assert.equal((await s.ask(request("cut"))).error.code, "lost");
+  const { error } = await s.ask(request("a", 20));
+  assert.equal(error.code, "no-connection");
+  assert.match(error.message, /^timed out after 20 ms: the connection is lost/);
+  const sub = await s.ask({ op: "subscribe", subject: "a", subscription: 1 });
+  assert.equal(sub.error.code, "no-connection");
+
+  Scripted.servers = [(line) => (line.startsWith("CONNECT") ? "-ERR 'Authorization Violation'\r\n" : "")];
+  const refused = serve(t, { now: alice });
+  await refused.ask({ op: "start", limits: {} });
+  await until(() => refused.events.some(({ state }) => state === "refused"));
+  assert.equal((await refused.ask(request("a", 20))).error.code, "refused");
+});
+
+test("a request that comes before it is known who is signed in waits for that", async (t) => {
+  Scripted.servers = [answering("")];
+  for (const [visitor, code] of [[alice, undefined], [{ authenticated: false }, "signed-out"], [new Error("the site is away"), "closed"]] as const) {
+    let tell = (_: Visitor) => {}, fail = (_: Error) => {};
+    const now = new Promise<Visitor>((resolve, reject) => { tell = resolve; fail = reject; });
+    now.catch(() => {});
+    const s = serve(t, { now });
+    const all = [s.ask({ op: "start", limits: {} }), s.ask(request("a")), s.ask({ op: "subscribe", subject: "a", subscription: 1 }), s.ask({ op: "publish", subject: "a", headers: {}, data: new Uint8Array(0) })];
+    await s.ask({ op: "abort", call: 99 }); // those before it have arrived
+    visitor instanceof Error ? fail(visitor) : tell(visitor);
+    const [started, ...others] = await Promise.all(all);
+    assert.deepEqual(others.map(({ error }) => error?.code), [code, code, code], String(code));
+    assert.equal(started.error?.message, visitor instanceof Error ? visitor.message : undefined);
   }
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { checkHeaders, headerMap, methodOf } from "../src/headers.ts";
 import { subjectOf } from "../src/resource.ts";
 
 const origin = "https://app.example";
@@ -30,6 +31,10 @@ test("what is no path of this origin is refused", () => {
   for (const resource of ["/", "", "//elsewhere.example/x", "https://elsewhere.example/x", "http://app.example/api", "/a//b", "/api/%zz", "/api/%ff", "http://[", "javascript:alert(1)", "data:,x", "blob:https://elsewhere.example/x"]) {
     assert.throws(() => subjectOf(resource, origin), TypeError, resource);
   }
+  for (const resource of [undefined, null, 7, {}, ["/api"], Symbol("a"), () => "/api", { href: "https://app.example/api" }]) {
+    assert.throws(() => subjectOf(resource as string, origin), /not a resource: expected a string, a URL or a Request/);
+  }
+  assert.equal(subjectOf(new URL("https://app.example/api/a?b"), origin), "api.a");
 });
 
 test("different paths are different subjects, and each is a valid one", () => {
@@ -55,4 +60,17 @@ test("different paths are different subjects, and each is a valid one", () => {
     seen.set(subject, same);
   }
   assert.ok(seen.size > 1000);
+});
+
+test("methods and headers are those that HTTP has", () => {
+  assert.deepEqual([undefined, null, "get", "PATCH", "m-search"].map((method) => methodOf(method)), ["GET", "GET", "GET", "PATCH", "M-SEARCH"]);
+  for (const method of ["", "GET ", "GE T", "GET\r\nX: y", "ü", "a/b", {}, []]) assert.throws(() => methodOf(method as string), /not a method/, String(method));
+  for (const [headers, map] of [
+    [undefined, {}], [null, {}], [{ A: 1, B: ["x", 2] }, { A: "1", B: ["x", "2"] }], [{ U: "α" }, { U: "α" }],
+    [[["A", "1"], ["A", "2"], ["B", "α"]], { A: "1, 2", B: "α" }], [new Map([["A", "1"]]), { A: "1" }], [new Headers({ A: "1" }), { a: "1" }], [[["__proto__", "x"]], { ["__proto__"]: "x" }],
+  ] as const) assert.deepEqual(headerMap(headers as HeadersInit), map);
+  for (const headers of ["abc", [["A"]], [["A", "b", "c"]], [1]]) assert.throws(() => headerMap(headers as unknown as HeadersInit), TypeError);
+  checkHeaders({ "X-Own": "a", "x_own~": ["b", "α"] });
+  for (const name of ["", "a b", "a:b", "a\r\nb", "ü", "a\0"]) assert.throws(() => checkHeaders({ [name]: "x" }), /not the name of a header/, name);
+  for (const value of ["a\r\nB: c", "a\0", ["a", "b\n"]]) assert.throws(() => checkHeaders({ A: value }), /header A/);
 });

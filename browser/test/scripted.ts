@@ -6,6 +6,7 @@ export type Server = (line: string) => string | undefined;
 /** A websocket to a server that does what a real one would have to be cut for at the right moment. */
 export class Scripted {
   static servers: Server[] = []; // of each connection; the last one goes on
+  static #asked: (text: string) => void = () => {}; // answers the last request
   bufferedAmount = 0;
   onopen = () => {};
   onmessage = (_: { data: ArrayBuffer }) => {};
@@ -22,10 +23,17 @@ export class Scripted {
 
   send(data: Uint8Array): void {
     for (const line of new TextDecoder().decode(data).split("\r\n")) {
+      const [verb, , reply] = line.split(" ");
+      if (verb === "HPUB") Scripted.#asked = (text) => this.#tell(`HMSG ${reply} 1 12 ${12 + text.length}\r\nNATS/1.0\r\n\r\n${text}\r\n`);
       const answer = line === "" ? "" : this.#server(line);
       if (answer === undefined) return this.close();
       this.#tell(answer);
     }
+  }
+
+  /** Answers the last request. */
+  static say(text: string): void {
+    Scripted.#asked(text);
   }
 
   close(): void {
@@ -44,4 +52,9 @@ export async function until(holds: () => boolean): Promise<void> {
     if (Date.now() > end) throw new Error(`not in 20 seconds: ${holds}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Lets the process do nothing at all, as when it is stopped or a laptop sleeps. */
+export function freeze(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }

@@ -100,14 +100,13 @@ export const checks = {
     const v = await Visitor.open(env, alice);
     await v.start();
     const fetched = (path, options) => v.run((path, options) => s.fetch(path, options), path, options);
-    assert.deepEqual(await fetched("/api/fail").then(({ status, body }) => ({ status, body })), { status: 409, body: { error: "already there", details: { field: "name" } } });
+    assert.deepEqual(await fetched("/api/fail").then(({ status, body }) => ({ status, body })), { status: 409, body: { field: "name", error: "already there", details: { field: "name" } } });
     assert.deepEqual(await fetched("/api/nobody"), { status: 503, headers: {}, body: { error: "nobody answers there" } });
     const denied = await fetched("/other/thing");
     assert.deepEqual([denied.status, denied.headers], [403, {}]);
     assert.match(denied.body.error, /Permissions Violation for Publish to "other.thing"/i);
-    assert.deepEqual(await fetched("/api/broken").then(({ status, body }) => ({ status, body })), { status: 502, body: { error: "the answer is not application/json" } });
-    const invalid = await fetched("/api/seen", { headers: { "a:b": "x" } });
-    assert.equal(invalid.status, 400);
+    const broken = await v.run(() => s.fetch("/api/broken").then(({ status, body }) => [status, body.error, body.details instanceof Uint8Array, body.details.length]));
+    assert.deepEqual(broken, [502, "the answer is not application/json", true, 1]);
     const large = await v.run(async () => s.fetch("/api/seen", { body: "x".repeat(2 << 20) }));
     assert.equal(large.status, 413, JSON.stringify(large));
     const odd = await v.run(async () => {
@@ -284,7 +283,7 @@ export const checks = {
       await v.start();
       await until(v.page, () => states.some(({ state, reason }) => state === "refused" && /authorization violation/i.test(reason)));
       const { status, body } = await v.run(() => s.fetch("/api/seen", { timeout: 50 }));
-      assert.equal(status, 504);
+      assert.equal(status, 503);
       assert.match(body.error, /timed out after 50 ms: the connection is refused/);
     } finally {
       await v.control("spoil/off");

@@ -13,6 +13,29 @@ async function open(env, user, options = {}) {
 }
 
 export const checks = {
+  // As it is printed there, but for the QOper8 that has to be one.
+  async "the code of its README, from top to bottom"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      class QOper8 {}
+      const { Rest_Secure, REST_Secure } = await import("/dist/stamp.js");
+      const out = [typeof Rest_Secure];
+      let rest_secure = new REST_Secure({ QOper8: QOper8, endpoint: "https://www.example.com/app", refresh_token_uri: "/api/refresh_token", timeout: 5000, "content-type": "application/json", authHeader: { request: "X-Custom-Authorization", response: "x-custom-authorization" } });
+      let status = await rest_secure.start();
+      if (status.error) return status.error;
+      out.push(status.already_authenticated);
+      let res = await rest_secure.fetch("/api/seen", { method: "GET" });
+      out.push(Object.keys(res).sort().join(), res.body.user);
+      res = await rest_secure.fetch("/api/seen", { method: "POST", body: { username: "xxxxxxx", password: "yyyyyyyy" }, jwt_claims: ["sub", "Sub"] });
+      out.push(res.body.sub, "Sub" in res.body);
+      res = await rest_secure.fetch("/api/nothing");
+      out.push(typeof res.body.error);
+      for (const timeout of [0, null]) out.push(new REST_Secure({ QOper8, endpoint: "/app", timeout }).name); // where it takes its own
+      return out;
+    });
+    assert.deepEqual(got, ["function", true, "body,headers,status", "id2", "id2", false, "string", "REST-Secure", "REST-Secure"]);
+  },
+
   async "constructor: endpoint"(env) {
     const v = await open(env, alice, { endpoint: "https://www.example.com/app/" });
     await v.run(() => rs.start());
@@ -66,6 +89,73 @@ export const checks = {
     assert.deepEqual([sent.body.headers.Authorization, sent.body.headers["X-Custom-Authorization"], sent.body.headers["X-Authorization"]], [["Bearer token"], undefined, undefined]);
   },
 
+  async "a header that is hidden stays in the worker, whatever the page asks it"(env) {
+    const v = await open(env, alice, { authHeader: { request: "X-Custom-Authorization", response: "X-Custom-Authorization" } });
+    await v.run(() => rs.start());
+    const got = await v.run(async () => {
+      const answer = await rs.fetch("/api/echo", { body: 1 }), message = await rs.stamp.request("api.echo", "1");
+      const by = [...answer.headers].map(([name]) => name), own = [...message.headers].map(([name]) => name.toLowerCase());
+      return [...by, ...own, String(answer.headers.get("x-custom-authorization"))];
+    });
+    assert.deepEqual(got.filter((name) => name === "x-custom-authorization"), []);
+    assert.ok(got.includes("x-several"));
+  },
+
+  async "fetch and start can be called alone, and the class has both names"(env) {
+    const v = await open(env, alice);
+    const got = await v.run(async () => {
+      const { start, fetch } = new lib.Rest_Secure({ endpoint: location.origin });
+      await start();
+      return [(await fetch("/api/seen")).status, lib.Rest_Secure === lib.REST_Secure];
+    });
+    assert.deepEqual(got, [200, true]);
+  },
+
+  async "an error's body is where the application put it"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const body = { Headers: { Status: ["422"], "Content-Type": ["application/json"] }, Body: '{"message":"no such user","field":"name"}' };
+    const got = await v.run((body) => rs.fetch("/api/say", { method: "POST", body }).then(({ body }) => body), body);
+    assert.deepEqual([got.message, got.field, got.error], ["no such user", "name", "no such user"]);
+  },
+
+  async "what is parsed of an answer"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    const got = await v.run(async () => {
+      const bodies = [];
+      for (const [type, Body] of [["application/json", "7"], ["text/plain", "7"], [undefined, '{"a":7}'], [undefined, "007"]]) {
+        bodies.push((await rs.fetch("/api/say", { method: "POST", body: { Headers: type ? { "Content-Type": [type] } : {}, Body } })).body);
+      }
+      return bodies;
+    });
+    assert.deepEqual(got, [7, "7", { a: 7 }, "007"]);
+  },
+
+  async "contentType among the headers is the type of the body"(env) {
+    const v = await open(env, alice);
+    await v.run(() => rs.start());
+    for (const [headers, body] of [[{ contentType: "text/plain" }, "words"], [{ contentType: "text/plain", "Content-Type": "application/json" }, "words"], [{ "Content-Type": "application/json" }, { a: 1 }]]) {
+      const got = await v.run((headers, body) => rs.fetch("/api/echo", { method: "POST", headers, body }).then(({ body }) => body), headers, body);
+      assert.deepEqual(got, body);
+    }
+    const sent = await v.run(() => rs.fetch("/api/seen", { headers: { contentType: "text/plain" } }).then(({ body }) => body.headers));
+    assert.deepEqual([sent["Content-Type"], sent.contentType, sent.contenttype], [["text/plain"], undefined, undefined]);
+  },
+
+  async "resources of the endpoint, whole URLs, and Requests"(env) {
+    const v = await open(env, alice, { endpoint: "https://www.example.com/app" });
+    await v.run(() => rs.start());
+    const got = await v.run(async () => {
+      const subjects = [];
+      for (const resource of ["/api/seen", "api/seen", location.origin + "/app/api/seen", new URL("/api/seen", location.href), new Request("/api/seen")]) subjects.push((await rs.fetch(resource, null)).body.subject);
+      const errors = [];
+      for (const resource of [undefined, null, 7, "https://elsewhere.example/x"]) errors.push(await rs.fetch(resource).then(() => "sent", (err) => err.name));
+      return [...subjects, ...errors, (await rs.fetch("/")).body.error.replace(/.* to /, "")];
+    });
+    assert.deepEqual(got, ["app.api.seen", "app.api.seen", "app.api.seen", "api.seen", "api.seen", "TypeError", "TypeError", "TypeError", "TypeError", '"app"']);
+  },
+
   async "the token is refreshed without the page"(env) {
     const v = await open(env, alice);
     await v.run(() => rs.start());
@@ -86,12 +176,17 @@ export const checks = {
     });
     assert.deepEqual(names, ["welcome", "sub"]);
     assert.deepEqual(body, { welcome: true, sub: "id2" }, "and no others than those of the configuration");
-    assert.deepEqual((await v.run(() => rs.fetch("/api/fail", { jwt_claims: ["sub"] }))).body, { error: "already there", details: { field: "name" } });
-    // The answer counts, whatever becomes of the question who it is.
-    assert.deepEqual(await v.run(() => {
-      rs.stamp.session = async () => { throw new Error("the site cannot tell"); };
-      return rs.fetch("/api/login", { method: "POST", body: {}, jwt_claims: ["sub"] }).then(({ body }) => body);
-    }), { welcome: true });
+    assert.deepEqual((await v.run(() => rs.fetch("/api/fail", { jwt_claims: ["sub"] }))).body, { field: "name", error: "already there", details: { field: "name" } });
+    // It is what start() told: the site is not asked again.
+    assert.deepEqual(await v.run(async () => {
+      let asked = 0;
+      const { session } = rs.stamp;
+      rs.stamp.session = (...all) => (asked++, session.apply(rs.stamp, all));
+      const { body } = await rs.fetch("/api/login", { method: "POST", body: {}, jwt_claims: ["sub"] });
+      return [body, asked];
+    }), [{ welcome: true, sub: "id2" }, 0]);
+    await v.run(() => rs.stamp.logout());
+    assert.equal((await v.run(() => rs.fetch("/api/login", { jwt_claims: ["sub"] }))).status, 401);
   },
 
   async "requests are sent one at a time, in order"(env) {

@@ -1,0 +1,124 @@
+// What the page has asked the worker. Each call ends in its time, whatever becomes of the worker.
+import { StampError } from "./errors.ts";
+import type { Call, Limits, Reply } from "./messages.ts";
+import { concurrencyOf, Patience } from "./queue.ts";
+import { afterWaking, duration } from "./waking.ts";
+
+/** How much longer than the worker the page waits, in milliseconds: the worker knows better what went wrong. */
+const margin = 1_000;
+
+/** Calls that the worker passes on to the site, over HTTP. */
+const ofSite = new Set<Call["op"]>(["start", "session", "logout"]);
+
+interface Waiting {
+  resolve: (value: any) => void;
+  reject: (err: Error) => void;
+  cancel: () => void;
+}
+
+export class Calls {
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #patience: Patience;
+  readonly #turns: Turns;
+  #number = 0;
+  #silent = false;
+
+  constructor(limits: Limits) {
+    this.#patience = new Patience(limits);
+    this.#turns = new Turns(concurrencyOf(limits));
+  }
+
+  /** Whether the worker has let the time of a call pass, and was not heard since. */
+  get silent(): boolean {
+    return this.#silent;
+  }
+
+  /** Asks the worker. Its reply is awaited for as long as the worker needs at most, and the margin. */
+  ask<T>(port: MessagePort, call: Call, timeout?: number): { id: number; reply: Promise<T> } {
+    const id = ++this.#number;
+    const reply = new Promise<T>((resolve, reject) => {
+      try {
+        port.postMessage({ ...call, id });
+      } catch (err) { // DataCloneError
+        throw new TypeError(err instanceof Error ? err.message : String(err));
+      }
+      const waiting: Waiting = { resolve, reject, cancel() {} };
+      this.#waiting.set(id, waiting);
+      const begin = () => {
+        const patience = duration(timeout ?? (ofSite.has(call.op) ? this.#patience.usual : this.#patience.current));
+        waiting.cancel = afterWaking(patience + margin, () => {
+          this.#silent = true;
+          this.#patience.lost(patience);
+          port.postMessage({ op: "abort", call: id, id: 0 });
+          this.#take(id)?.reject(new StampError("timeout", `timed out after ${patience} ms: the worker does not answer`));
+        });
+      };
+      if (call.op === "request") this.#turns.add(id, begin);
+      else begin();
+    });
+    return { id, reply };
+  }
+
+  receive(reply: Reply): void {
+    const waiting = this.#take(reply.id);
+    if ("error" in reply) waiting?.reject(new StampError(reply.error.code, reply.error.message));
+    else waiting?.resolve(reply.value);
+  }
+
+  /** Says that the worker lives. */
+  heard(): void {
+    this.#silent = false;
+  }
+
+  /** Ends all that wait. */
+  fail(err: Error): void {
+    for (const id of [...this.#waiting.keys()].reverse()) this.#take(id)?.reject(err); // none gets its turn by that
+  }
+
+  #take(id: number): Waiting | undefined {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    waiting?.cancel();
+    this.#turns.done(id);
+    return waiting;
+  }
+}
+
+/** When the turn of each request comes in the worker, which has so many under way at once. */
+class Turns {
+  readonly #limit: number;
+  readonly #running = new Set<number>();
+  readonly #waiting = new Map<number, () => void>();
+  #order: number[] = []; // of those that wait; some have ended meanwhile
+  #next = 0; // in the order: a map is slow to find its first entry after many were deleted
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  add(id: number, begin: () => void): void {
+    this.#waiting.set(id, begin);
+    this.#order.push(id);
+    this.#advance();
+  }
+
+  done(id: number): void {
+    this.#waiting.delete(id);
+    this.#running.delete(id);
+    this.#advance();
+  }
+
+  #advance(): void {
+    while (this.#running.size < this.#limit && this.#next < this.#order.length) {
+      const id = this.#order[this.#next++]!, begin = this.#waiting.get(id);
+      if (!begin) continue;
+      this.#waiting.delete(id);
+      this.#running.add(id);
+      begin();
+    }
+    if (this.#next === this.#order.length) {
+      this.#order = [];
+      this.#next = 0;
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test, type TestContext } from "node:test";
+import type { StampError } from "../src/errors.ts";
+import { Site } from "../src/site.ts";
+
+/** A site that begins its answers, and never ends them, or says nothing at all. */
+async function silent(t: TestContext, begins: boolean): Promise<Site> {
+  const server = createServer((_, answer) => {
+    if (begins) answer.writeHead(200, { "Content-Type": "application/json" }).write('{"authenticated":');
+  });
+  await new Promise<void>((resolve) => { server.listen(0, "127.0.0.1", resolve); });
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return new Site({ websocket: "wss://x", session: "/session", logout: "/logout" }, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+}
+
+test("a site that does not answer, or not to the end, is a time-out", async (t) => {
+  for (const begins of [false, true]) {
+    const site = await silent(t, begins);
+    for (const asked of [site.visitor(300), site.logout(300)]) {
+      await assert.rejects(asked, (err: StampError) => err.code === "timeout" && err.message === "the site does not answer in 300 ms");
+    }
+  }
+});
