@@ -4,5 +4,5 @@ export { StampError, type Code } from "./errors.ts";
 export { Message } from "./message.ts";
 export type { HeaderMap, Limits, Session, Started, State } from "./messages.ts";
 export { subjectOf } from "./resource.ts";
-export { REST_Secure, Rest_Secure, type RestSecureFetchOptions, type RestSecureOptions } from "./rest_secure.ts";
+export { REST_Secure, Rest_Secure, type RestSecureFetchOptions, type RestSecureOptions, type RestSecureStatus } from "./rest_secure.ts";
 export { Stamp, type FetchOptions, type Options, type RequestOptions, type Subscription } from "./stamp.ts";

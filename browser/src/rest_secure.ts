@@ -31,6 +31,11 @@ export interface RestSecureFetchOptions extends FetchOptions {
   jwt_claims?: string[];
 }
 
+/** What start() resolves with. Each field can be read in each case. */
+export type RestSecureStatus =
+  | { already_authenticated: boolean; claims?: Record<string, unknown> | undefined; error?: undefined }
+  | { error: string; already_authenticated?: undefined; claims?: undefined };
+
 /** The class of rest-secure, over a worker of ours: one request at a time, in order. */
 export class REST_Secure {
   readonly name = "REST-Secure";
@@ -55,7 +60,7 @@ export class REST_Secure {
   }
 
   /** Resolves with {error} where rest-secure does. */
-  async start(): Promise<{ already_authenticated: boolean; claims?: Record<string, unknown> } | { error: string }> {
+  async start(): Promise<RestSecureStatus> {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
     if (this.stamp.started) return { error: "the worker has been started already" };
     try {

@@ -17,15 +17,15 @@ export interface Options extends Limits {
 }
 
 /** Those of fetch() may be given too; what is not listed here means nothing where there is no HTTP. */
-export interface FetchOptions extends Omit<RequestInit, "headers" | "body"> {
+export interface FetchOptions extends Omit<RequestInit, "method" | "headers" | "body" | "signal"> {
   /** It is sent as the header Method. Default: GET. */
-  method?: string;
-  headers?: HeadersInit | HeaderMap | null;
+  method?: string | null | undefined;
+  headers?: HeadersInit | HeaderMap | null | undefined;
   /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
   body?: Body;
-  signal?: AbortSignal | null;
+  signal?: AbortSignal | null | undefined;
   /** Milliseconds, for this request alone. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
   throws?: boolean;
 }
