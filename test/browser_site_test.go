@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -448,6 +449,14 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 	must(nc.Subscribe("app.api.seen", func(m *nats.Msg) {
 		text, _ := json.Marshal(map[string]any{"subject": m.Subject, "user": m.Header.Get("X-User"), "headers": m.Header})
 		_ = m.Respond(text)
+	}))
+	// As many answers as are asked for, and an empty one.
+	must(nc.Subscribe("shared.many", func(m *nats.Msg) {
+		count, _ := strconv.Atoi(string(m.Data))
+		for n := 1; n <= count; n++ {
+			_ = m.Respond([]byte(strconv.Itoa(n)))
+		}
+		_ = m.Respond(nil)
 	}))
 	must(nc.Subscribe("shared.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }))
 }

@@ -4,7 +4,7 @@ import type { Answer } from "./answer.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
-import { subjectOf } from "./resource.ts";
+import { originOfPage, subjectOf } from "./resource.ts";
 
 export interface RestSecureOptions {
   /** Its path comes before that of each resource. */
@@ -45,11 +45,11 @@ export class REST_Secure {
 
   constructor(options: RestSecureOptions) {
     this.#options = options;
-    const prefix = new URL(options.endpoint ?? "/", location.origin).pathname.replace(/\/$/, "");
+    const prefix = new URL(options.endpoint ?? "/", originOfPage()).pathname.replace(/\/$/, "");
     const hidden = options.authHeader?.response;
     this.stamp = new Stamp({
       ordered: true,
-      subject: (resource) => subjectOf(whole(prefix, resource), location.origin),
+      subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),
       worker: options.worker,
       timeout: options.timeout || undefined, // there, 0 is none
       contentType: options.contentType || options["content-type"] || undefined,

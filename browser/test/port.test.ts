@@ -70,7 +70,7 @@ test("a visitor who is another one by then is not taken for the first", async (t
 test("whatever the page sends, there is an answer", async (t) => {
   const s = serve(t, { now: { authenticated: false } });
   await s.ask({ op: "start", limits: {} });
-  for (const call of [{}, { op: 1 }, { op: "constructor" }, { op: "start" }, { op: "start", limits: { concurrency: -1 } }, { op: "subscribe" }, { op: "unsubscribe" }, { op: "abort" }, { op: "publish" }]) {
+  for (const call of [{}, { op: 1 }, { op: "constructor" }, { op: "start" }, { op: "start", limits: { concurrency: -1 } }, { op: "subscribe" }, { op: "unsubscribe" }, { op: "abort" }, { op: "publish" }, { op: "flush" }, { op: "unsubscribe", drain: true }, { op: "requestMany" }, { op: "requestMany", subject: "a", headers: {}, data: new Uint8Array(0), receiver: {} }]) {
     const reply = await s.ask(call);
     assert.ok("value" in reply || typeof reply.error.message === "string", JSON.stringify(call));
   }
