@@ -11,7 +11,7 @@ const common = { bundle: true, minify: true, target: "es2022", charset: "utf8", 
 await Promise.all([
   build({ ...common, entryPoints: ["src/index.ts"], format: "esm", banner: { js: ours }, outfile: "dist/stamp.js" }),
   build({ ...common, entryPoints: ["src/index.ts"], format: "iife", globalName: "stamp", banner: { js: ours }, outfile: "dist/stamp.script.js" }),
-  build({ ...common, entryPoints: ["src/react.ts"], format: "esm", packages: "external", banner: { js: ours }, outfile: "dist/react.js" }),
+  build({ ...common, entryPoints: ["src/react.ts"], format: "esm", packages: "external", banner: { js: `"use client";\n${ours}` }, outfile: "dist/react.js" }),
   build({ ...common, entryPoints: ["src/worker.ts"], format: "iife", banner: { js: theirs }, outfile: "dist/stamp.worker.js" }),
 ]);
 buildTypes();

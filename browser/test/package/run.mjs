@@ -76,10 +76,11 @@ test("the package is imported and used where there is no browser", () => {
   assert.equal(out, "as expected\n");
 });
 
-/** The project's own files, and the code of the documentation. */
+/** The project's own files, the example, and the code of the documentation. */
 function write() {
   for (const name of readdirSync(folder)) if (/\.tsx?$/.test(name)) rmSync(join(folder, name));
   for (const name of readdirSync(here)) if (/\.tsx?$/.test(name)) copyFileSync(join(here, name), join(folder, name));
+  copyFileSync(join(browser, "examples", "react", "app.tsx"), join(folder, "app.tsx"));
   for (const file of ["browser/README.md", "docs/browser.md"]) {
     const found = snippets(join(root, file));
     assert.ok(found.length > 0, file);

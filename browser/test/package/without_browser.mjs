@@ -26,4 +26,18 @@ s.close();
 const rs = new REST_Secure({ endpoint: "https://www.example.com/app" });
 assert.match((await rs.start()).error, /needs a browser/);
 assert.equal((await rs.fetch("/api/users/7")).status, 503);
+
+// A page with React, as a server renders it.
+const require = createRequire(join(folder, "package.json"));
+const { createElement } = require("react"), { renderToString } = require("react-dom/server");
+const { useRequest, useStamp, useSubscription } = await load("@stamp/browser/react");
+const page = new Stamp();
+function Page() {
+  const { state, authenticated, error } = useStamp(page);
+  const { body, loading } = useRequest(page, "/api/users/7");
+  const { message } = useSubscription(page, "news");
+  return createElement("p", null, JSON.stringify([state, String(authenticated), String(error), String(body), loading, String(message)]));
+}
+assert.equal(renderToString(createElement(Page)).replaceAll("&quot;", '"'), '<p>["closed","undefined","undefined","undefined",true,"undefined"]</p>');
+assert.equal(page.started, false, "a server starts nothing");
 console.log("as expected");
