@@ -244,7 +244,8 @@ var workerFaults = map[string]string{
 	"hangs": `new BroadcastChannel("fault").onmessage = () => { for (const end = Date.now() + 4000; Date.now() < end;); };`,
 }
 
-// reactPage is the page of browser/examples/react, bundled when it is asked for first.
+// reactPage serves the page of browser/examples/react, and as kept.html that of browser/test/kept.tsx. They are bundled when one
+// is asked for first.
 func (s *browserSite) reactPage() http.Handler {
 	folder := s.t.TempDir()
 	bundle := sync.OnceValue(func() error {
@@ -253,11 +254,13 @@ func (s *browserSite) reactPage() http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, "index.html"), page, 0o600); err != nil {
-			return err
+		for name, script := range map[string]string{"index.html": "app.js", "kept.html": "kept.js"} {
+			if err := os.WriteFile(filepath.Join(folder, name), bytes.ReplaceAll(page, []byte("app.js"), []byte(script)), 0o600); err != nil {
+				return err
+			}
 		}
-		cmd := exec.Command(filepath.Join("..", "..", "node_modules", ".bin", "esbuild"), "app.tsx", "--bundle", "--format=esm", "--jsx=automatic",
-			"--log-level=warning", "--outfile="+filepath.Join(folder, "app.js"))
+		cmd := exec.Command(filepath.Join("..", "..", "node_modules", ".bin", "esbuild"), "app.tsx", filepath.Join("..", "..", "test", "kept.tsx"),
+			"--bundle", "--format=esm", "--jsx=automatic", "--log-level=warning", "--entry-names=[name]", "--outdir="+folder)
 		cmd.Dir = example
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w\n%s", err, output)

@@ -25,6 +25,7 @@ export function useStamp(stamp: Stamp): StampStatus {
   // Whether a visitor who has signed out is to be asked for again is for the page to say, by start().
   useEffect(() => (stamp.state === "signed-out" ? undefined : follow()), [stamp, follow]);
   useEffect(() => (stamp.started ? follow() : undefined), [stamp, state, follow]);
+  useForgetting(state === "signed-out", setKnown);
   const { started, error } = known;
   const authenticated = state === "signed-out" ? false : started?.authenticated;
   return { state, authenticated, claims: authenticated ? started?.claims : undefined, error };
@@ -60,7 +61,8 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | null, optio
       (error: Error) => shown(() => setKnown({ key, round, error })),
     ));
   }, [stamp, key, round, open]);
-  const { answer, error } = known.key === key ? known : {};
+  useForgetting(over, setKnown);
+  const { answer, error } = known.key === key && !over ? known : {};
   const done = known.key === key && known.round === round;
   return {
     answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error, loading: resource !== null && !done && !over,
@@ -78,7 +80,7 @@ export interface SubscriptionStatus {
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
 export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | undefined } = {}): SubscriptionStatus {
-  const { open } = useOpen(stamp);
+  const { open, over } = useOpen(stamp);
   const [known, setKnown] = useState<{ subject?: string; message?: Message; error?: Error }>({});
   const latest = useRef(deliver);
   useEffect(() => { latest.current = deliver; });
@@ -90,7 +92,8 @@ export function useSubscription(stamp: Stamp, subject: string | null, deliver?: 
       return stamp.subscribe(subject, (message) => shown(() => receive(message)), { queue, signal, failed }).catch(failed);
     });
   }, [stamp, subject, queue, open]);
-  const { message, error } = known.subject === subject ? known : {};
+  useForgetting(over, setKnown);
+  const { message, error } = known.subject === subject && !over ? known : {};
   return { message, error };
 }
 
@@ -107,6 +110,11 @@ function useConnection(stamp: Stamp): State {
 function useOpen(stamp: Stamp): { open: boolean; over: boolean } {
   const state = useConnection(stamp), over = state === "signed-out";
   return { open: state !== "closed" && !over, over };
+}
+
+/** Forgets what a visitor was told who has signed out: the next one may be another. */
+function useForgetting(over: boolean, set: (none: object) => void): void {
+  useEffect(() => { if (over) set({}); }, [over, set]);
 }
 
 /** Begins what an effect waits for, and returns what ends it: its signal is aborted, and nothing is shown any more. */

@@ -1,6 +1,6 @@
-// The page of browser/examples/react.
+// The pages of browser/examples/react and browser/test/kept.tsx.
 import assert from "node:assert/strict";
-import { alice, until, Visitor } from "./visitor.mjs";
+import { alice, bob, until, Visitor } from "./visitor.mjs";
 
 const text = (id) => document.getElementById(id)?.textContent;
 const click = (id) => document.getElementById(id).click();
@@ -66,5 +66,25 @@ export const checks = {
     await subscribers(v, 1);
     await v.page.evaluate(click, "logout");
     await shows(v.page, "login", "Sign in");
+  },
+
+  async "what was known of a visitor goes when the visitor signs out"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.page.goto(`${env.origin}/react/kept.html`);
+    const known = (...values) => shows(v.page, "known", JSON.stringify(values.map((value) => value ?? null)));
+    await known("connected", true, "id2", "id2", null, false);
+    await subscribers(v, 1);
+    await v.run(() => s.publish("shared.news", "for alice"));
+    await known("connected", true, "id2", "id2", "for alice", false);
+    await v.run(() => s.logout());
+    await known("signed-out", false, null, null, null, false);
+    await v.signIn(bob, await v.tab());
+    await v.run(() => {
+      window.texts = [];
+      new MutationObserver(() => texts.push(document.getElementById("known").textContent)).observe(document.getElementById("root"), { subtree: true, childList: true, characterData: true });
+      return s.start();
+    });
+    await known("connected", true, "id1", "id1", null, false);
+    assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "nor is it seen for a moment");
   },
 };
