@@ -101,7 +101,7 @@ export class Stamp extends EventTarget {
   #starting: Promise<Started> | undefined;
   #told: Started | undefined; // by start(), the last time that it succeeded
   #ended: Error | undefined; // why there will be no connection before the next start()
-  #draining = false;
+  #draining: Promise<void> | undefined;
   #calls: Calls;
   #number = 0; // of the newest receiver
   #sent: Promise<void> = Promise.resolve(); // all requests of before
@@ -254,7 +254,8 @@ export class Stamp extends EventTarget {
     this.#checkOpen();
     const headers = headerMap(options.headers), data = bytes(payload);
     const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options)));
-    if (message.error) throw message.error;
+    const { error } = message;
+    if (error) throw error;
     return message;
   }
 
@@ -341,14 +342,16 @@ export class Stamp extends EventTarget {
    * Ends the worker when what was begun is over: subscriptions have the messages that were on their way, requests
    * their answers, and the server has what was published. Nothing new is taken meanwhile. start() begins anew.
    */
-  async drain(): Promise<void> {
-    const worker = this.#worker;
-    if (!worker || this.#draining) return;
-    this.#draining = true;
+  drain(): Promise<void> {
+    if (!this.#worker) return Promise.resolve();
+    return this.#draining ??= this.#drain(this.#worker);
+  }
+
+  async #drain(worker: Worker): Promise<void> {
     try {
       await Promise.allSettled([...this.#receivers.values()].map((receiver) => receiver.drain?.()));
       while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
-      if (this.#state === "connected") await this.flush();
+      if (this.#worker === worker && this.#state === "connected") await this.flush();
     } finally {
       if (this.#worker === worker) this.close();
     }
@@ -377,7 +380,7 @@ export class Stamp extends EventTarget {
     this.#worker = this.#port = this.#starting = undefined;
     this.#calls.fail(why);
     this.#calls = new Calls(this.#options);
-    this.#draining = false;
+    this.#draining = undefined;
     this.#change("closed", "");
   }
 

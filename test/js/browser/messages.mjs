@@ -231,6 +231,7 @@ export const checks = {
       for (const text of ["1", "2", "3"]) void s.publish("shared.drain", text);
       const answer = s.fetch("/api/slow", { body: 300 });
       const drained = s.drain();
+      out.same = s.drain() === drained;
       out.refused = [await s.request("api.seen").catch((err) => err.code), (await s.fetch("/api/seen")).error.code, await s.subscribe("shared.x").catch((err) => err.code)];
       await drained;
       await read;
@@ -243,7 +244,7 @@ export const checks = {
       out.disposed = s.state;
       return out;
     });
-    assert.deepEqual(got, { texts: ["1", "2", "3"], refused: ["closed", "closed", "closed"], answer: 200, state: "closed", again: 200, disposed: "closed" });
+    assert.deepEqual(got, { same: true, texts: ["1", "2", "3"], refused: ["closed", "closed", "closed"], answer: 200, state: "closed", again: 200, disposed: "closed" });
   },
 
   async "sub.drain() and disposal"(env) {
