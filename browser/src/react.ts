@@ -49,7 +49,7 @@ export interface RequestStatus<T> {
  * Sends a request as stamp.fetch() does, when the component is shown first and when the resource or an option is another,
  * compared as JSON. null sends none. What is under way when the component goes away is aborted.
  */
-export function useRequest<T = any>(stamp: Stamp, resource: string | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
+export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
   const { open, over } = useOpen(stamp);
   const [round, setRound] = useState(0);
   const [known, setKnown] = useState<{ key?: string; round?: number; answer?: Answer<T>; error?: Error }>({});

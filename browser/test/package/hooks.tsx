@@ -10,6 +10,7 @@ export function Page({ id }: { id?: string }) {
   const { message, error } = useSubscription(stamp, "news", undefined, { queue: "q" });
   const last: Message | undefined = message;
   useSubscription(stamp, null, (msg) => console.log(msg.text()));
+  useRequest(stamp, new URL("https://app.example/x"));
   // @ts-expect-error
   useRequest(stamp, 7);
   return <p onClick={user.again}>{status.state} {user.body?.name} {answer?.status} {last?.text()} {error?.message}</p>;

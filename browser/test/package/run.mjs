@@ -61,6 +61,13 @@ test("the licence and what README links to are in the package", () => {
   }
 });
 
+test("a bundler keeps the plain script, whose global is all that it is for", () => {
+  writeFileSync(join(folder, "bundled.mjs"), `import "@stamp/browser/script";\nimport "@stamp/browser";\n`);
+  const out = run(folder, join(browser, "node_modules", ".bin", "esbuild"), "bundled.mjs", "--bundle", "--log-level=error");
+  assert.match(out, /stamp\.script\.js/);
+  assert.doesNotMatch(out, /dist\/stamp\.js/);
+});
+
 test("no declaration needs a package or a file that is not there", () => {
   const types = join(installed, "dist", "types");
   for (const name of readdirSync(types)) {
