@@ -1,5 +1,6 @@
-// Builds dist/: the page's library as a module and as a plain script, and the worker.
-import { copyFileSync, rmSync } from "node:fs";
+// Builds dist/: the page's library as a module and as a plain script, the hooks for React, the worker, and the types.
+import { spawnSync } from "node:child_process";
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 rmSync("dist", { recursive: true, force: true });
@@ -10,6 +11,20 @@ const common = { bundle: true, minify: true, target: "es2022", charset: "utf8", 
 await Promise.all([
   build({ ...common, entryPoints: ["src/index.ts"], format: "esm", banner: { js: ours }, outfile: "dist/stamp.js" }),
   build({ ...common, entryPoints: ["src/index.ts"], format: "iife", globalName: "stamp", banner: { js: ours }, outfile: "dist/stamp.script.js" }),
+  build({ ...common, entryPoints: ["src/react.ts"], format: "esm", packages: "external", banner: { js: `"use client";\n${ours}` }, outfile: "dist/react.js" }),
   build({ ...common, entryPoints: ["src/worker.ts"], format: "iife", banner: { js: theirs }, outfile: "dist/stamp.worker.js" }),
 ]);
-copyFileSync("../LICENSE", "dist/LICENSE");
+buildTypes();
+// npm takes the licence from the package's root; dist/ is also served, and copied, by itself.
+for (const folder of [".", "dist"]) copyFileSync("../LICENSE", `${folder}/LICENSE`);
+
+function buildTypes() {
+  const { status } = spawnSync("npx", ["tsc", "-p", "tsconfig.types.json"], { stdio: "inherit" });
+  if (status !== 0) process.exit(1);
+  // Compilers before TypeScript 5 refuse imports that end with .ts.
+  for (const name of readdirSync("dist/types")) {
+    const file = `dist/types/${name}`;
+    writeFileSync(file, readFileSync(file, "utf8").replace(/(from "\.\/[^"]*|import\("\.\/[^"]*)\.ts"/g, '$1.js"'));
+  }
+  copyFileSync("src/script.d.ts", "dist/types/script.d.ts");
+}

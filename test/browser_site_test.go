@@ -13,7 +13,9 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -199,6 +201,7 @@ func (s *browserSite) mux() *http.ServeMux {
 	})
 	mux.Handle("GET /script", html(page+`<script src="/dist/stamp.script.js"></script>`))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
+	mux.Handle("GET /react/", http.StripPrefix("/react", s.reactPage()))
 	mux.Handle("/nats", s.nats)
 	mux.Handle("/auth/", s.auth)
 	mux.HandleFunc("GET /auth/worker.js", func(w http.ResponseWriter, r *http.Request) {
@@ -241,6 +244,39 @@ var workerFaults = map[string]string{
 	"hangs": `new BroadcastChannel("fault").onmessage = () => { for (const end = Date.now() + 4000; Date.now() < end;); };`,
 }
 
+// reactPage serves the page of browser/examples/react, and as kept.html that of browser/test/kept.tsx. They are bundled when one
+// is asked for first.
+func (s *browserSite) reactPage() http.Handler {
+	folder := s.t.TempDir()
+	bundle := sync.OnceValue(func() error {
+		example := must(filepath.Abs(filepath.Join("..", "browser", "examples", "react")))
+		page, err := os.ReadFile(filepath.Join(example, "index.html"))
+		if err != nil {
+			return err
+		}
+		for name, script := range map[string]string{"index.html": "app.js", "kept.html": "kept.js"} {
+			if err := os.WriteFile(filepath.Join(folder, name), bytes.ReplaceAll(page, []byte("app.js"), []byte(script)), 0o600); err != nil {
+				return err
+			}
+		}
+		cmd := exec.Command(filepath.Join("..", "..", "node_modules", ".bin", "esbuild"), "app.tsx", filepath.Join("..", "..", "test", "kept.tsx"),
+			"--bundle", "--format=esm", "--jsx=automatic", "--log-level=warning", "--entry-names=[name]", "--outdir="+folder)
+		cmd.Dir = example
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, output)
+		}
+		return nil
+	})
+	files := http.FileServer(http.Dir(folder))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := bundle(); err != nil {
+			s.t.Error(err)
+			return
+		}
+		files.ServeHTTP(w, r)
+	})
+}
+
 // control changes what goes wrong.
 func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -269,6 +305,8 @@ func (s *browserSite) told(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"ticket": s.tickets[len(s.tickets)-1], "nkey": s.nkey})
 	case "renewals":
 		_, _ = fmt.Fprint(w, s.renewals())
+	case "news": // how many subscribe
+		_, _ = fmt.Fprint(w, strings.Count(string(s.server.Get(s.t, "/subsz?subs=1&acc=APP&limit=10000")), `"shared.news"`))
 	case "connections":
 		_, _ = fmt.Fprint(w, s.server.Connz(s.t, "").NumConns)
 	default:
@@ -438,6 +476,10 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 		}
 		_ = r.Respond(append([]byte(want.Body), want.Base64...), micro.WithHeaders(want.Headers))
 	})
+	var visits atomic.Int64
+	endpoint("profile", func(r micro.Request) {
+		_ = r.RespondJSON(map[string]any{"name": r.Headers().Get("X-User"), "visits": visits.Add(1)})
+	})
 	endpoint("login", func(r micro.Request) { _ = r.RespondJSON(map[string]any{"welcome": true}) })
 
 	var order orderly
@@ -448,6 +490,14 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 	must(nc.Subscribe("app.api.seen", func(m *nats.Msg) {
 		text, _ := json.Marshal(map[string]any{"subject": m.Subject, "user": m.Header.Get("X-User"), "headers": m.Header})
 		_ = m.Respond(text)
+	}))
+	// As many answers as are asked for, and an empty one.
+	must(nc.Subscribe("shared.many", func(m *nats.Msg) {
+		count, _ := strconv.Atoi(string(m.Data))
+		for n := 1; n <= count; n++ {
+			_ = m.Respond([]byte(strconv.Itoa(n)))
+		}
+		_ = m.Respond(nil)
 	}))
 	must(nc.Subscribe("shared.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }))
 }

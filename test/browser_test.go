@@ -74,7 +74,7 @@ func TestBrowser(t *testing.T) {
 	for kind := range browsers {
 		t.Run(kind, func(t *testing.T) {
 			s := startBrowserSite(t, siteKind{scheme: "http", key: "required"})
-			checkInBrowser(t, s, kind, "api", "answers", "differences", "faults", "restsecure", "attacks")
+			checkInBrowser(t, s, kind, "api", "answers", "differences", "messages", "react", "faults", "restsecure", "attacks")
 			s.expectSecretsKept()
 		})
 		// As in production: TLS, and a handler of its own.

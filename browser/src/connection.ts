@@ -11,9 +11,13 @@ import { within } from "./waking.ts";
 /** What is kept of a subscription, so that it can be made again. */
 export interface Subscribed {
   subject: string;
-  queue?: string;
+  queue?: string | undefined;
+  /** Messages after which it ends, on all connections together. */
+  max?: number | undefined;
   deliver: (err: Error | null, msg: Msg) => void;
 }
+
+type Kept = Subscribed & { made?: Subscription; received: number };
 
 /** Times in milliseconds. */
 const connectTimeout = 20_000, firstPause = 1_000, longestPause = 15_000;
@@ -24,8 +28,8 @@ const usualChecks = { every: 20_000, within: 10_000 };
 export class Connection {
   readonly #site: Site;
   readonly #tell: (state: State, reason: string) => void;
-  readonly #denied: (err: Error) => void;
-  readonly #subscriptions = new Map<number, Subscribed & { made?: Subscription }>();
+  readonly #denied: (err: InstanceType<typeof errors.PermissionViolationError>) => void;
+  readonly #subscriptions = new Map<number, Kept>();
   readonly #claimed = new WeakSet<Error>(); // errors that somebody waits for
   readonly #checks: typeof usualChecks;
   readonly #key: Promise<Key | undefined>;
@@ -39,7 +43,7 @@ export class Connection {
   #waiting: (() => void)[] = []; // for another state
   #hurry = () => {};
 
-  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: Error) => void, checks = usualChecks) {
+  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: InstanceType<typeof errors.PermissionViolationError>) => void, checks = usualChecks) {
     this.#site = site;
     this.#tell = tell;
     this.#denied = denied;
@@ -257,8 +261,8 @@ export class Connection {
     }
   }
 
-  #make(nc: NatsConnection, s: Subscribed & { made?: Subscription }): void {
-    s.made = nc.subscribe(s.subject, { callback: s.deliver, queue: s.queue });
+  #make(nc: NatsConnection, s: Kept): void {
+    s.made = nc.subscribe(s.subject, { callback: s.deliver, queue: s.queue, max: s.max === undefined ? undefined : s.max - s.received });
   }
 
   /**
@@ -268,15 +272,16 @@ export class Connection {
   async subscribe(id: number, s: Subscribed, milliseconds: number): Promise<void> {
     let refused: Error | null = null, agreed = false;
     const { deliver } = s;
-    const kept: Subscribed & { made?: Subscription } = {
+    const kept: Kept = {
       ...s,
+      received: 0,
       deliver: (err, msg) => {
         if (err) {
           refused = err;
           this.claim(err);
           this.#subscriptions.delete(id);
           if (!agreed) return; // it is told below
-        }
+        } else if (++kept.received === s.max) this.#subscriptions.delete(id);
         deliver(err, msg);
       },
     };
@@ -300,6 +305,19 @@ export class Connection {
       const closed = nc.closed().then(() => false);
       flushed = await Promise.race([nc.flush().then(() => true, () => closed), closed]);
     }
+  }
+
+  /** Waits until the server has read all that was sent before. */
+  async flush(milliseconds: number): Promise<void> {
+    await within(milliseconds, this.#flushed(), () => this.#late(milliseconds, this.#nc ? "timeout" : "no-connection"));
+  }
+
+  /** Unsubscribes, and returns when what the server has sent before is there. */
+  async drain(id: number, milliseconds: number): Promise<void> {
+    const made = this.#subscriptions.get(id)?.made, nc = this.#nc;
+    this.#subscriptions.delete(id);
+    if (!made || !nc || made.isClosed()) return;
+    await within(milliseconds, Promise.race([made.drain(), nc.closed()]), () => this.#late(milliseconds, "timeout"));
   }
 
   unsubscribe(id: number): void {

@@ -1,8 +1,9 @@
 // Headers that a page gives.
+import type { MessageHeaders } from "./message.ts";
 import type { HeaderMap } from "./messages.ts";
 
 /** Headers in whatever form fetch() takes them, as a map of our own; values that are no text become it, as there. */
-export function headerMap(init: HeadersInit | HeaderMap | null | undefined): HeaderMap {
+export function headerMap(init: HeadersInit | HeaderMap | MessageHeaders | null | undefined): HeaderMap {
   const lines = pairs(init ?? {});
   const map: HeaderMap = Object.create(null);
   for (const [name, value] of lines) {

@@ -45,14 +45,24 @@ export interface Started extends Session {
  */
 export type State = "connecting" | "connected" | "lost" | "refused" | "signed-out" | "closed";
 
+/** When no more answers are waited for; times in milliseconds. */
+export interface Enough {
+  timeout: number;
+  max?: number | undefined;
+  stall?: number | undefined;
+  sentinel?: boolean | undefined;
+}
+
 export type Call =
   | { op: "start"; limits: Limits }
   | { op: "session" }
   | { op: "logout" }
   | { op: "request"; subject: string; headers: HeaderMap; data: Uint8Array; timeout?: number }
   | { op: "publish"; subject: string; headers: HeaderMap; data: Uint8Array; reply?: string }
-  | { op: "subscribe"; subject: string; queue?: string; subscription: number }
-  | { op: "unsubscribe"; subscription: number }
+  | { op: "requestMany"; subject: string; headers: HeaderMap; data: Uint8Array; receiver: number; enough: Enough }
+  | { op: "flush" }
+  | { op: "subscribe"; subject: string; queue?: string | undefined; max?: number | undefined; subscription: number }
+  | { op: "unsubscribe"; subscription: number; drain?: boolean }
   | { op: "abort"; call: number };
 
 export type Asked = Call & { id: number };
@@ -72,4 +82,4 @@ export type Reply = { id: number; value: unknown } | { id: number; error: { code
 export type Event =
   | { event: "state"; state: State; reason: string }
   | { event: "message"; subscription: number; message: Wire }
-  | { event: "error"; message: string; subscription?: number };
+  | { event: "error"; message: string; operation: "publish" | "subscription"; subject: string; subscription?: number };

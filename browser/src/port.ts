@@ -2,6 +2,7 @@
 import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
 import { Connection } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
+import { requestMany } from "./many.ts";
 import type { Asked, Event, HeaderMap, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
@@ -32,7 +33,7 @@ export class Server {
     this.#connection = new Connection(
       site,
       (state: State, reason: string) => this.#tell({ event: "state", state, reason }),
-      (err) => this.#tell({ event: "error", message: err.message }),
+      ({ message, operation, subject }) => this.#tell({ event: "error", message, operation, subject }),
     );
     port.onmessage = ({ data }) => void this.#answer(data);
   }
@@ -70,20 +71,21 @@ export class Server {
         return this.#logout();
       case "request":
         return this.#request(asked);
-      case "publish": {
-        checkNames({ subject: asked.subject, reply: asked.reply });
-        const nc = await this.#connection.ready(this.#patience.current);
-        nc.publish(asked.subject, asked.data, { headers: written(asked.headers), reply: asked.reply });
-        return undefined;
-      }
+      case "requestMany":
+        return this.#requestMany(asked);
+      case "publish":
+        return this.#publish(asked);
+      case "flush":
+        return this.#connection.flush(this.#patience.current);
       case "subscribe": {
-        const { subject, queue, subscription } = asked;
+        const { subject, queue, max, subscription } = asked;
         checkNames({ subject, queue });
         const deliver = (err: Error | null, msg: Msg) =>
-          this.#tell(err ? { event: "error", message: err.message, subscription } : { event: "message", subscription, message: wire(msg, this.#hidden) });
-        return this.#connection.subscribe(subscription, { subject, queue, deliver }, this.#patience.current);
+          this.#tell(err ? { event: "error", message: err.message, operation: "subscription", subject, subscription } : { event: "message", subscription, message: wire(msg, this.#hidden) });
+        return this.#connection.subscribe(subscription, { subject, queue, max, deliver }, this.#patience.current);
       }
       case "unsubscribe":
+        if (asked.drain) return this.#connection.drain(asked.subscription, this.#patience.current);
         return this.#connection.unsubscribe(asked.subscription);
       case "abort":
         this.#aborts.get(asked.call)?.abort();
@@ -115,15 +117,44 @@ export class Server {
     return told;
   }
 
-  async #request(asked: Request): Promise<Wire> {
-    checkNames({ subject: asked.subject });
+  #request(asked: Request): Promise<Wire> {
+    return this.#abortable(asked, (signal) => this.#queue.run(() => this.#send(asked, signal), signal));
+  }
+
+  async #abortable<T>({ id, subject }: { id: number; subject: string }, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    checkNames({ subject });
     const abort = new AbortController();
-    this.#aborts.set(asked.id, abort);
+    this.#aborts.set(id, abort);
     try {
-      return await this.#queue.run(() => this.#send(asked, abort.signal), abort.signal);
+      return await run(abort.signal);
     } finally {
-      this.#aborts.delete(asked.id);
+      this.#aborts.delete(id);
     }
+  }
+
+  async #publish({ subject, reply, data, headers }: Asked & { op: "publish" }): Promise<void> {
+    checkNames({ subject, reply });
+    const nc = await this.#connection.ready(this.#patience.current);
+    try {
+      nc.publish(subject, data, { headers: written(headers), reply });
+    } catch (err) {
+      const { code, message } = told(err);
+      throw new StampError(code, `a message to ${subject} cannot be published: ${message}`);
+    }
+  }
+
+  #requestMany(asked: Asked & { op: "requestMany" }): Promise<void> {
+    return this.#abortable(asked, async (signal) => {
+      const nc = await this.#connection.ready(this.#patience.current);
+      if (signal.aborted) return;
+      const { subject, data, receiver, enough } = asked;
+      try {
+        await requestMany(nc, { subject, data, headers: written(asked.headers) }, enough, signal, (msg) => this.#tell({ event: "message", subscription: receiver, message: wire(msg, this.#hidden) }));
+      } catch (err) {
+        if (told(err).code === "denied") this.#connection.claim(causeOf(err));
+        throw err;
+      }
+    });
   }
 
   async #send(asked: Request, signal: AbortSignal): Promise<Wire> {

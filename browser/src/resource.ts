@@ -1,5 +1,8 @@
 // How a path becomes a subject.
 
+/** The page's origin. Where there is no page, as on a server that renders one, there is no connection to reach any other by. */
+export const originOfPage = () => globalThis.location?.origin ?? "http://localhost";
+
 /**
  * The subject of a resource: "/api/users/7" is "api.users.7". Each segment of the path is a token.
  * What a token cannot hold, dots and wildcards too, stays percent-encoded, so that different paths

@@ -4,7 +4,7 @@ import type { Answer } from "./answer.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
-import { subjectOf } from "./resource.ts";
+import { originOfPage, subjectOf } from "./resource.ts";
 
 export interface RestSecureOptions {
   /** Its path comes before that of each resource. */
@@ -31,6 +31,11 @@ export interface RestSecureFetchOptions extends FetchOptions {
   jwt_claims?: string[];
 }
 
+/** What start() resolves with. Each field can be read in each case. */
+export type RestSecureStatus =
+  | { already_authenticated: boolean; claims?: Record<string, unknown> | undefined; error?: undefined }
+  | { error: string; already_authenticated?: undefined; claims?: undefined };
+
 /** The class of rest-secure, over a worker of ours: one request at a time, in order. */
 export class REST_Secure {
   readonly name = "REST-Secure";
@@ -40,11 +45,11 @@ export class REST_Secure {
 
   constructor(options: RestSecureOptions) {
     this.#options = options;
-    const prefix = new URL(options.endpoint ?? "/", location.origin).pathname.replace(/\/$/, "");
+    const prefix = new URL(options.endpoint ?? "/", originOfPage()).pathname.replace(/\/$/, "");
     const hidden = options.authHeader?.response;
     this.stamp = new Stamp({
       ordered: true,
-      subject: (resource) => subjectOf(whole(prefix, resource), location.origin),
+      subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),
       worker: options.worker,
       timeout: options.timeout || undefined, // there, 0 is none
       contentType: options.contentType || options["content-type"] || undefined,
@@ -55,7 +60,7 @@ export class REST_Secure {
   }
 
   /** Resolves with {error} where rest-secure does. */
-  async start(): Promise<{ already_authenticated: boolean; claims?: Record<string, unknown> } | { error: string }> {
+  async start(): Promise<RestSecureStatus> {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
     if (this.stamp.started) return { error: "the worker has been started already" };
     try {

@@ -1,15 +1,22 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, type Body } from "./body.ts";
 import { Calls } from "./calls.ts";
+import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
+import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
 import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
-import { Message } from "./message.ts";
+import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { subjectOf, urlOf } from "./resource.ts";
+import { originOfPage, subjectOf, urlOf } from "./resource.ts";
+import { Stream } from "./stream.ts";
+import { Subscription, type SubscribeOptions } from "./subscription.ts";
+import { afterWaking } from "./waking.ts";
 
 export interface Options extends Limits {
   /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
   worker?: string | URL | { toString(): string };
+  /** The page where visitors sign in. Default: what start() tells, and until it has told, "login" beside the worker's script. */
+  login?: string | URL;
   /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
   subject?: (resource: string | URL, method: string) => string;
   /** Type of bodies that have none. Default: "application/json". */
@@ -17,50 +24,86 @@ export interface Options extends Limits {
 }
 
 /** Those of fetch() may be given too; what is not listed here means nothing where there is no HTTP. */
-export interface FetchOptions extends Omit<RequestInit, "headers" | "body"> {
+export interface FetchOptions extends Omit<RequestInit, "method" | "headers" | "body" | "signal"> {
   /** It is sent as the header Method. Default: GET. */
-  method?: string;
-  headers?: HeadersInit | HeaderMap | null;
+  method?: string | null | undefined;
+  headers?: HeadersInit | HeaderMap | null | undefined;
   /** Objects become JSON; strings, bytes, Blobs and forms are sent as they are. */
   body?: Body;
-  signal?: AbortSignal | null;
+  signal?: AbortSignal | null | undefined;
   /** Milliseconds, for this request alone. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
   throws?: boolean;
 }
 
+/** Headers of a message: of the page's own, or those of a message that has come. */
+export type MessageHeadersInit = HeaderMap | MessageHeaders;
+
 export interface RequestOptions {
-  headers?: HeaderMap;
-  signal?: AbortSignal;
+  headers?: MessageHeadersInit | undefined;
+  signal?: AbortSignal | null | undefined;
   /** Milliseconds, for this request alone. */
-  timeout?: number;
+  timeout?: number | undefined;
 }
 
-/** A subscription. It lives on when the connection is lost and made again. */
-export interface Subscription {
-  unsubscribe(): Promise<void>;
+export interface PublishOptions {
+  headers?: MessageHeadersInit | undefined;
+  reply?: string | undefined;
+}
+
+/** When requestMany() ends: at whatever comes first. */
+export interface RequestManyOptions {
+  headers?: MessageHeadersInit | undefined;
+  signal?: AbortSignal | null | undefined;
+  /** Milliseconds in which answers are awaited. Default: 1000. */
+  timeout?: number | undefined;
+  /** So many answers are enough. */
+  max?: number | undefined;
+  /** Milliseconds after an answer in which no other one came. */
+  stall?: number | undefined;
+  /** An answer without a body is the end, and is no answer. Default: false. */
+  sentinel?: boolean | undefined;
+}
+
+export interface WhenOptions {
+  signal?: AbortSignal | null | undefined;
+  /** Milliseconds. Default: the timeout of the Stamp. */
+  timeout?: number | undefined;
+}
+
+/** What messages of a number in the worker go to. */
+interface Receiver {
+  receive(msg: Message): void;
+  fail(err: Error): void;
+  drain?(): Promise<void>;
 }
 
 const noBody = new Uint8Array(0);
+
+const defaultScript = "/auth/worker.js";
 
 /**
  * A connection to NATS that a worker owns. The page has neither the websocket nor anything to open
  * one with.
  *
- * Events: "state" ({detail: {state, reason}}) and "error" ({detail: {message}}), for what the server
- * refuses of what nobody waits for.
+ * Events: "state" ({detail: {state, reason}}) and "error" ({detail: {message, code, operation, subject}}), for what
+ * the server refuses of what nobody waits for.
  */
 export class Stamp extends EventTarget {
   readonly #options: Options;
-  readonly #subscriptions = new Map<number, { deliver: (msg: Message) => void; failed: (err: Error) => void }>();
+  readonly #receivers = new Map<number, Receiver>();
+  readonly #underWay = new Set<Promise<unknown>>(); // calls that drain() waits for
+  readonly #watchers = new Set<() => void>(); // of the state
   #worker: Worker | undefined;
   #port: MessagePort | undefined;
   #state: State = "closed";
   #starting: Promise<Started> | undefined;
-  #login: string | undefined;
+  #told: Started | undefined; // by start(), the last time that it succeeded
+  #ended: Error | undefined; // why there will be no connection before the next start()
+  #draining: Promise<void> | undefined;
   #calls: Calls;
-  #number = 0; // of the newest subscription
+  #number = 0; // of the newest receiver
   #sent: Promise<void> = Promise.resolve(); // all requests of before
 
   constructor(options: Options = {}) {
@@ -86,20 +129,54 @@ export class Stamp extends EventTarget {
    */
   start(): Promise<Started> {
     if (this.#starting && this.started) return this.#starting;
-    this.close();
+    this.#stop(new StampError("closed", "closed"));
+    this.#ended = undefined;
     const starting = this.#starting = this.#start();
-    starting.catch(() => { // it may be tried again
-      if (this.#starting === starting) this.close();
+    starting.catch((err: Error) => { // it may be tried again
+      if (this.#starting === starting) this.#end(err);
     });
     return starting;
   }
 
   async #start(): Promise<Started> {
+    if (typeof Worker === "undefined" || typeof location === "undefined") throw new StampError("no-worker", "start() needs a browser: there are no workers here");
     this.#spawn();
     const { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } = this.#options;
     const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } });
-    this.#login = started.login;
+    this.#told = started;
     return started;
+  }
+
+  /**
+   * Waits until the connection has a state. Rejects when it cannot have it any more (StampError, with the code signed-out,
+   * closed or that of start()), and when the time is over (no-connection, refused or not-started).
+   */
+  async when(state: State, { signal, timeout = this.#options.timeout ?? 20_000 }: WhenOptions = {}): Promise<void> {
+    checkNumbers({ timeout });
+    signal?.throwIfAborted();
+    if (this.#state === state) return;
+    if (this.#ended) throw this.#ended;
+    await new Promise<void>((resolve, reject) => {
+      const done = (settle: () => void) => {
+        this.#watchers.delete(watch);
+        signal?.removeEventListener("abort", abort);
+        cancel();
+        settle();
+      };
+      const watch = () => {
+        if (this.#state === state) done(resolve);
+        else if (this.#ended) done(() => reject(this.#ended));
+      };
+      const abort = () => done(() => reject(signal!.reason));
+      const cancel = afterWaking(timeout, () => done(() => reject(this.#late(state, timeout))));
+      this.#watchers.add(watch);
+      signal?.addEventListener("abort", abort);
+    });
+  }
+
+  #late(wanted: State, timeout: number): StampError {
+    if (!this.#starting) return new StampError("not-started", "not started: call start() first");
+    return new StampError(this.#state === "refused" ? "refused" : "no-connection", `not ${wanted} in ${timeout} ms, but ${this.#state}`);
   }
 
   /** Who is signed in now, as far as the page may know. */
@@ -115,12 +192,22 @@ export class Stamp extends EventTarget {
     return this.#ask({ op: "logout" });
   }
 
-  /** Sends the visitor to the site's login page, and back to a path of this origin. */
-  login(to = location.pathname + location.search): void {
-    if (this.#login === undefined) throw new StampError("invalid", "the site has no login page, or start() has not ended");
-    const url = new URL(this.#login);
-    url.searchParams.set("to", to);
+  /**
+   * Sends the visitor to the site's login page, and back to a path of this origin: the page's own where none is given.
+   * It works before start(), and after one that failed.
+   */
+  login(to?: string): void {
+    if (typeof location === "undefined") throw new StampError("no-worker", "login() needs a browser");
+    const url = this.#loginPage();
+    if (!url) throw new StampError("invalid", "the site has no login page");
+    url.searchParams.set("to", to ?? location.pathname + location.search);
     location.assign(url);
+  }
+
+  #loginPage(): URL | undefined {
+    if (this.#options.login !== undefined) return new URL(this.#options.login, location.href);
+    if (!this.#told) return new URL("login", new URL(String(this.#options.worker ?? defaultScript), location.href));
+    return this.#told.login === undefined ? undefined : new URL(this.#told.login);
   }
 
   /**
@@ -128,14 +215,15 @@ export class Stamp extends EventTarget {
    * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
   async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
-    const answer = resource instanceof Request ? await this.#fetch(resource.url, { ...optionsOf(resource), ...options }) : await this.#fetch(resource, options ?? {});
+    const whole = resource instanceof Request ? { ...optionsOf(resource), ...options } : options ?? {};
+    const answer = await this.#track(this.#fetch(resource instanceof Request ? resource.url : resource, whole));
     if (options?.throws && answer.error) throw answer.error;
     return answer;
   }
 
   async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
-    const method = methodOf(options.method), query = urlOf(resource, location.origin).search.slice(1);
-    const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, location.origin);
+    const method = methodOf(options.method), query = urlOf(resource, originOfPage()).search.slice(1);
+    const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, originOfPage());
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
@@ -143,6 +231,7 @@ export class Stamp extends EventTarget {
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
     try {
+      this.#checkOpen();
       return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
         if (type !== undefined) headers["Content-Type"] = type;
         return this.#request(subject, headers, data, options);
@@ -153,53 +242,162 @@ export class Stamp extends EventTarget {
     }
   }
 
-  /** Sends a request. Rejects with StampError, or the signal's reason. */
-  async request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
-    const headers = headerMap(options.headers), data = bytes(payload);
-    return new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options)));
+  /**
+   * Sends a request. Rejects with StampError, or the signal's reason. The error of a NATS micro service is a StampError too,
+   * of the code "service", with the service's answer.
+   */
+  request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
+    return this.#track(this.#requestOne(subject, payload, options));
   }
 
-  /** Publishes a message. What the server refuses of it comes as an "error" event. */
-  publish(subject: string, payload?: Uint8Array | string, options: { headers?: HeaderMap; reply?: string } = {}): Promise<void> {
-    return this.#ask({ op: "publish", subject, headers: headerMap(options.headers), data: bytes(payload), reply: options.reply });
+  async #requestOne(subject: string, payload: Uint8Array | string | undefined, options: RequestOptions): Promise<Message> {
+    this.#checkOpen();
+    const headers = headerMap(options.headers), data = bytes(payload);
+    const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options)));
+    const { error } = message;
+    if (error) throw error;
+    return message;
   }
 
   /**
-   * Subscribes, and resolves when the server has agreed; rejects with StampError when it has not.
-   * failed is told when it no longer does: after a new connection, or when the session has ended.
+   * Sends a request that several may answer. `for await` reads the answers; what nobody answers is a StampError of it. It is
+   * sent at once, whatever ordered and concurrency say. The error of a service is an answer here: message.error has it.
    */
-  async subscribe(
-    subject: string, deliver: (msg: Message) => void,
-    options: { queue?: string; failed?: (err: Error) => void } = {},
-  ): Promise<Subscription> {
-    const subscription = ++this.#number;
-    this.#subscriptions.set(subscription, { deliver, failed: options.failed ?? (() => {}) });
+  requestMany(subject: string, payload?: Uint8Array | string, options: RequestManyOptions = {}): AsyncIterableIterator<Message> {
+    const { timeout = 1000, max, stall, sentinel, signal } = options;
+    checkNumbers({ timeout, stall });
+    checkCount({ max });
+    this.#checkOpen();
+    signal?.throwIfAborted();
+    const receiver = ++this.#number;
+    let cancel = () => {};
+    const stream = new Stream<Message>(() => cancel());
+    const end = (error?: { err: unknown }) => {
+      this.#receivers.delete(receiver);
+      signal?.removeEventListener("abort", abort);
+      stream.end(error);
+    };
+    const abort = () => {
+      cancel();
+      end({ err: signal!.reason });
+    };
+    this.#receivers.set(receiver, { receive: (msg) => stream.push(msg), fail: (err) => end({ err }) });
+    signal?.addEventListener("abort", abort);
+    const { id, reply } = this.#called<void>(
+      { op: "requestMany", subject, headers: headerMap(options.headers), data: bytes(payload), receiver, enough: { timeout, max, stall, sentinel } },
+      timeout + (this.#options.timeout ?? 20_000), // the connection may have to come first
+    );
+    cancel = () => {
+      if (this.#receivers.delete(receiver)) this.#ask({ op: "abort", call: id }).catch(() => {});
+    };
+    this.#track(reply).then(() => end(), (err: unknown) => end({ err }));
+    return stream;
+  }
+
+  /** Publishes a message. What the server refuses of it comes as an "error" event, with its subject. */
+  async publish(subject: string, payload?: Uint8Array | string, options: PublishOptions = {}): Promise<void> {
+    this.#checkOpen();
+    await this.#track(this.#ask({ op: "publish", subject, headers: headerMap(options.headers), data: bytes(payload), reply: options.reply }));
+  }
+
+  /** Resolves when the server has read all that was sent before. */
+  async flush(): Promise<void> {
+    await this.#ask({ op: "flush" });
+  }
+
+  /**
+   * Subscribes, and resolves when the server has agreed; rejects with StampError when it has not. The messages go to the
+   * function, or to `for await` where there is none. failed is told when the server no longer agrees: after a new
+   * connection, or when the session has ended.
+   */
+  subscribe(subject: string, deliver: (msg: Message) => void, options?: SubscribeOptions): Promise<Subscription>;
+  subscribe(subject: string, options?: SubscribeOptions): Promise<Subscription>;
+  async subscribe(subject: string, second?: ((msg: Message) => void) | SubscribeOptions, third?: SubscribeOptions): Promise<Subscription> {
+    const deliver = typeof second === "function" ? second : undefined;
+    const options = (typeof second === "function" ? third : second) ?? {};
+    checkNumbers({ timeout: options.timeout });
+    checkCount({ max: options.max });
+    this.#checkOpen();
+    options.signal?.throwIfAborted();
+    const receiver = ++this.#number;
+    const unsubscribe = async (drain: boolean) => {
+      if (!drain) this.#receivers.delete(receiver);
+      if (this.#port) await this.#ask({ op: "unsubscribe", subscription: receiver, drain });
+    };
+    const subscription = new Subscription({ unsubscribe }, subject, deliver, options);
+    void subscription.closed.then(() => this.#receivers.delete(receiver));
+    this.#receivers.set(receiver, subscription);
+    const made = this.#ask({ op: "subscribe", subject, subscription: receiver, queue: options.queue, max: options.max });
     try {
-      await this.#ask({ op: "subscribe", subject, subscription, queue: options.queue });
+      await unlessAborted(made, options.signal, () => void made.then(() => unsubscribe(false)).catch(() => {}));
     } catch (err) {
-      this.#subscriptions.delete(subscription);
+      this.#receivers.delete(receiver);
       throw err;
     }
-    return {
-      unsubscribe: async () => {
-        this.#subscriptions.delete(subscription);
-        if (this.#port) await this.#ask({ op: "unsubscribe", subscription });
-      },
-    };
+    subscription.begin();
+    return subscription;
+  }
+
+  /**
+   * Ends the worker when what was begun is over: subscriptions have the messages that were on their way, requests
+   * their answers, and the server has what was published. Nothing new is taken meanwhile. start() begins anew.
+   */
+  drain(): Promise<void> {
+    if (!this.#worker) return Promise.resolve();
+    return this.#draining ??= this.#drain(this.#worker);
+  }
+
+  async #drain(worker: Worker): Promise<void> {
+    try {
+      await Promise.allSettled([...this.#receivers.values()].map((receiver) => receiver.drain?.()));
+      while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+      if (this.#worker === worker && this.#state === "connected") await this.flush();
+    } finally {
+      if (this.#worker === worker) this.close();
+    }
+  }
+
+  /** For `await using`: drain(). */
+  [asyncDispose](): Promise<void> {
+    return this.drain();
   }
 
   /** Ends the worker and its connection. start() begins anew. */
   close(): void {
+    this.#end(new StampError("closed", "closed"));
+  }
+
+  /** Ends all of it, for a reason that calls and when() are told. */
+  #end(why: Error): void {
+    this.#stop(why);
+    this.#ended = why;
+    for (const watch of [...this.#watchers]) watch();
+  }
+
+  #stop(why: Error): void {
     this.#worker?.terminate();
     this.#port?.close();
     this.#worker = this.#port = this.#starting = undefined;
-    this.#calls.fail(new StampError("closed", "closed"));
+    this.#calls.fail(why);
     this.#calls = new Calls(this.#options);
+    this.#draining = undefined;
     this.#change("closed", "");
   }
 
+  #checkOpen(): void {
+    if (this.#draining) throw new StampError("closed", "drain() was called: nothing new is taken");
+  }
+
+  /** Has drain() wait for a call. */
+  #track<T>(call: Promise<T>): Promise<T> {
+    this.#underWay.add(call);
+    const over = () => this.#underWay.delete(call);
+    call.then(over, over);
+    return call;
+  }
+
   #spawn(): void {
-    const script = this.#options.worker ?? "/auth/worker.js";
+    const script = this.#options.worker ?? defaultScript;
     let worker: Worker;
     try {
       const known = typeof script === "string" || script instanceof URL; // a TrustedScriptURL has to stay one
@@ -212,8 +410,7 @@ export class Stamp extends EventTarget {
     worker.onerror = (event) => {
       if (began || this.#worker !== worker) return;
       event.preventDefault(); // the site does not give the script, or the browser no worker
-      this.#calls.fail(noWorker(script, event.message));
-      this.close();
+      this.#end(noWorker(script, event.message));
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
       began = true;
@@ -235,15 +432,17 @@ export class Stamp extends EventTarget {
         this.#change(data.state, data.reason);
         break;
       case "message":
-        this.#subscriptions.get(data.subscription)?.deliver(new Message(data.message));
+        this.#receivers.get(data.subscription)?.receive(new Message(data.message));
         break;
-      case "error":
-        if (data.subscription === undefined) {
-          this.dispatchEvent(new CustomEvent("error", { detail: { message: data.message } }));
+      case "error": {
+        const { subscription, message, operation, subject } = data;
+        if (subscription === undefined) {
+          this.dispatchEvent(new CustomEvent<Refusal>("error", { detail: { code: "denied", message, operation, subject } }));
         } else {
-          this.#subscriptions.get(data.subscription)?.failed(new StampError("denied", data.message));
-          this.#subscriptions.delete(data.subscription);
+          this.#receivers.get(subscription)?.fail(new StampError("denied", message));
+          this.#receivers.delete(subscription);
         }
+      }
     }
   }
 
@@ -251,11 +450,13 @@ export class Stamp extends EventTarget {
     if (state === this.#state) return;
     this.#state = state;
     if (state === "closed" || state === "signed-out") { // a worker after this one knows nothing of them
-      const ended = [...this.#subscriptions.values()];
-      this.#subscriptions.clear();
-      for (const { failed } of ended) failed(new StampError(state, reason || state));
+      const ended = [...this.#receivers.values()];
+      this.#receivers.clear();
+      for (const receiver of ended) receiver.fail(new StampError(state, reason || state));
+      this.#ended ??= new StampError(state, reason || state);
     }
-    this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+    for (const watch of [...this.#watchers]) watch();
+    this.dispatchEvent(new CustomEvent<StateChange>("state", { detail: { state, reason } }));
   }
 
   #ask<T>(call: Call): Promise<T> {
@@ -281,25 +482,11 @@ export class Stamp extends EventTarget {
     }
   }
 
-  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal | null; timeout?: number }): Promise<Wire> {
+  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal | null | undefined; timeout?: number | undefined }): Promise<Wire> {
     checkNumbers({ timeout });
     signal?.throwIfAborted();
     const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
-    if (!signal) return reply;
-    reply.catch(() => {}); // it may come when nobody waits any more
-    let abort = () => {};
-    const aborted = new Promise<never>((_, reject) => {
-      abort = () => {
-        reject(signal.reason);
-        void this.#ask({ op: "abort", call: id }).catch(() => {});
-      };
-      signal.addEventListener("abort", abort);
-    });
-    try {
-      return await Promise.race([reply, aborted]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    return unlessAborted(reply, signal, () => void this.#ask({ op: "abort", call: id }).catch(() => {}));
   }
 }
 
@@ -325,12 +512,48 @@ function serviceWorker(): string | undefined {
   }
 }
 
+/** What is awaited, or the signal's reason; aborted is called with that. */
+async function unlessAborted<T>(reply: Promise<T>, signal: AbortSignal | null | undefined, aborted: () => void): Promise<T> {
+  if (!signal) return reply;
+  reply.catch(() => {}); // it may come when nobody waits any more
+  let abort = () => {};
+  const gone = new Promise<never>((_, reject) => {
+    abort = () => {
+      reject(signal.reason);
+      aborted();
+    };
+    signal.addEventListener("abort", abort);
+  });
+  try {
+    return await Promise.race([reply, gone]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** The types of events. */
+export interface Stamp {
+  addEventListener<K extends keyof StampEventMap>(type: K, listener: Listener<Stamp, StampEventMap[K]>, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<K extends keyof StampEventMap>(type: K, listener: Listener<Stamp, StampEventMap[K]>, options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+}
+
+type Numbers = { [name in "timeout" | "timeoutAfter" | "recovery" | "concurrency" | "stall"]?: number | undefined };
+
 /** Throws for what would be no time, or let no request through. */
-function checkNumbers({ timeout = 1, timeoutAfter = 1, recovery = 1, concurrency = 1 }: Limits): void {
-  for (const [name, value] of Object.entries({ timeout, timeoutAfter, recovery, concurrency })) {
+function checkNumbers({ timeout = 1, timeoutAfter = 1, recovery = 1, concurrency = 1, stall = 1 }: Numbers): void {
+  for (const [name, value] of Object.entries({ timeout, timeoutAfter, recovery, concurrency, stall })) {
     if (typeof value !== "number" || !(value > 0 || value === 0 && name === "recovery")) throw new TypeError(`${name}: must be a positive number`);
   }
 }
 
 /** Bytes alone: of a part of a buffer, the whole would cross the port. */
 const bytes = (payload: Uint8Array | string | undefined) => (typeof payload === "string" ? new TextEncoder().encode(payload) : payload?.slice() ?? noBody);
+
+/** Throws for what is no number of messages. */
+function checkCount(counts: { max: number | undefined }): void {
+  for (const [name, value] of Object.entries(counts)) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) throw new TypeError(`${name}: must be a positive whole number`);
+  }
+}

@@ -70,7 +70,7 @@ test("a visitor who is another one by then is not taken for the first", async (t
 test("whatever the page sends, there is an answer", async (t) => {
   const s = serve(t, { now: { authenticated: false } });
   await s.ask({ op: "start", limits: {} });
-  for (const call of [{}, { op: 1 }, { op: "constructor" }, { op: "start" }, { op: "start", limits: { concurrency: -1 } }, { op: "subscribe" }, { op: "unsubscribe" }, { op: "abort" }, { op: "publish" }]) {
+  for (const call of [{}, { op: 1 }, { op: "constructor" }, { op: "start" }, { op: "start", limits: { concurrency: -1 } }, { op: "subscribe" }, { op: "unsubscribe" }, { op: "abort" }, { op: "publish" }, { op: "flush" }, { op: "unsubscribe", drain: true }, { op: "requestMany" }, { op: "requestMany", subject: "a", headers: {}, data: new Uint8Array(0), receiver: {} }]) {
     const reply = await s.ask(call);
     assert.ok("value" in reply || typeof reply.error.message === "string", JSON.stringify(call));
   }
@@ -206,4 +206,40 @@ test("a request that comes before it is known who is signed in waits for that", 
     assert.deepEqual(others.map(({ error }) => error?.code), [code, code, code], String(code));
     assert.equal(started.error?.message, visitor instanceof Error ? visitor.message : undefined);
   }
+});
+
+test("numbers that a page makes up write no lines of their own to the server", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => (lines.push(line), willing(line))];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: {} });
+  const forged = "1\r\nPUB forged 0\r\n";
+  await s.ask({ op: "subscribe", subject: "a", subscription: 7, max: forged });
+  await s.ask({ op: "requestMany", subject: "a", headers: {}, data: new Uint8Array(0), receiver: 8, enough: { timeout: 5, max: forged, stall: forged } });
+  await s.ask({ op: "unsubscribe", subscription: 7, drain: forged });
+  assert.ok(lines.some((line) => line.startsWith("SUB a")), lines.join());
+  assert.ok(!lines.some((line) => line.includes("forged")), lines.join());
+});
+
+test("answers of several come until there are enough", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => {
+    lines.push(line);
+    const [verb, , reply] = line.split(" ");
+    if (verb !== "HPUB" && verb !== "PUB") return willing(line);
+    return ["a", "bc", ""].map((text) => `MSG ${reply} 1 ${text.length}\r\n${text}\r\n`).join("");
+  }];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: {} });
+  const texts = (number: number) => s.events.filter((event) => (event as { subscription?: number }).subscription === number)
+    .map((event) => new TextDecoder().decode((event as unknown as { message: { data: Uint8Array } }).message.data));
+  const many = (receiver: number, enough: object) => s.ask({ op: "requestMany", subject: "a", headers: {}, data: new Uint8Array(0), receiver, enough });
+  assert.ok("value" in await many(1, { timeout: 20_000, max: 2 }));
+  assert.deepEqual(texts(1), ["a", "bc"]);
+  await many(2, { timeout: 20_000, sentinel: true });
+  assert.deepEqual(texts(2), ["a", "bc"]);
+  await many(3, { timeout: 20_000, stall: 5 });
+  assert.deepEqual(texts(3), ["a", "bc", ""]);
+  await many(4, { timeout: 5 });
+  assert.deepEqual(texts(4), ["a", "bc", ""]);
 });

@@ -1,6 +1,6 @@
 // Runs the checks of the browser package against a site that the Go test serves, in one browser, and
 // prints a line of JSON for each. Arguments: the site's origin, chrome or firefox, the browser's file,
-// and the files of checks. CHECK runs those alone whose name has that in it.
+// and the files of checks. CHECK runs those alone whose file and name, as in api/close, have that in them.
 import { launch } from "./visitor.mjs";
 
 const [, , origin, kind, file, ...sets] = process.argv;
@@ -9,7 +9,7 @@ try {
   for (const set of sets) {
     const { checks } = await import(`./${set}.mjs`);
     for (const [name, check] of Object.entries(checks)) {
-      if (!name.includes(process.env.CHECK ?? "")) continue;
+      if (!`${set}/${name}`.includes(process.env.CHECK ?? "")) continue;
       const began = performance.now();
       let error = "";
       try {

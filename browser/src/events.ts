@@ -1,0 +1,25 @@
+// The events of a Stamp, and their types.
+import type { Code } from "./errors.ts";
+import type { State } from "./messages.ts";
+
+export interface StateChange {
+  state: State;
+  /** Why, in words; "" where there is nothing to say. */
+  reason: string;
+}
+
+/** What the server has refused, and nobody waits for. */
+export interface Refusal {
+  code: Code;
+  message: string;
+  operation: "publish" | "subscription";
+  subject: string;
+}
+
+export interface StampEventMap {
+  state: CustomEvent<StateChange>;
+  error: CustomEvent<Refusal>;
+}
+
+/** A listener for one kind of event, as addEventListener() takes it. */
+export type Listener<T, E> = ((this: T, event: E) => unknown) | { handleEvent(event: E): unknown } | null;

@@ -1,0 +1,317 @@
+// Messages, subscriptions and the state of the connection, as a page has them.
+import assert from "node:assert/strict";
+import { alice, until, Visitor } from "./visitor.mjs";
+
+export const checks = {
+  async "when() waits for a state, and ends when it cannot come"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      window.lib = await import("/dist/stamp.js");
+      window.s = new lib.Stamp({ timeout: 20_000 });
+      const told = (promise) => promise.then(() => s.state, (err) => err.name === "StampError" ? err.code : err.name);
+      const out = { early: await told(s.when("connected", { timeout: 20 })) };
+      const before = s.when("connected"); // start() is called meanwhile
+      await s.start();
+      out.before = await told(before);
+      out.again = await told(s.when("connected"));
+      out.late = await told(s.when("refused", { timeout: 20 }));
+      out.aborted = await told(s.when("refused", { signal: AbortSignal.timeout(20) }));
+      const waiting = told(s.when("lost"));
+      s.close();
+      out.closed = [await waiting, await told(s.when("connected"))];
+      const starting = s.start();
+      const failed = told(s.when("connected"));
+      s.close();
+      out.while = [await failed, await starting.then(() => "started", (err) => err.code)];
+      const none = new lib.Stamp({ worker: "/auth/nothing.js" });
+      const never = told(none.when("connected"));
+      out.start = [await none.start().catch((err) => err.code), await never, await told(none.when("connected"))];
+      return out;
+    });
+    assert.deepEqual(got, {
+      early: "not-started", before: "connected", again: "connected", late: "no-connection", aborted: "TimeoutError",
+      closed: ["closed", "closed"], while: ["closed", "closed"], start: ["no-worker", "no-worker", "no-worker"],
+    });
+    const stranger = await Visitor.open(env);
+    assert.equal((await stranger.start()).authenticated, false);
+    assert.equal(await stranger.run(() => s.when("connected").catch((err) => err.code)), "signed-out");
+  },
+
+  async "login() works after a start that failed, and before one"(env) {
+    for (const fail of [true, false]) {
+      const v = await Visitor.open(env);
+      await v.run(async (fail) => {
+        const { Stamp } = await import("/dist/stamp.js");
+        window.s = new Stamp({ worker: "/auth/nothing.js" });
+        if (fail) await s.start().catch(() => {});
+        setTimeout(() => s.login("/?back"));
+      }, fail);
+      await until(v.page, () => document.querySelector("input[name=username]") !== null);
+    }
+    const v = await Visitor.open(env);
+    await v.run(async () => {
+      const { Stamp } = await import("/dist/stamp.js");
+      window.s = new Stamp({ login: "/sign-in?from=page" });
+      setTimeout(() => s.login());
+    });
+    await until(v.page, () => location.pathname === "/sign-in" && location.search === "?from=page&to=%2F");
+  },
+
+  async "a subscription is read by for await, and ends with its loop"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const out = {};
+      const publish = async (subject, ...texts) => {
+        for (const text of texts) await s.publish(subject, text);
+        await s.flush();
+      };
+      const sub = await s.subscribe("shared.loop.*");
+      await publish("shared.loop.a", "1", "2", "3");
+      const texts = [];
+      for await (const msg of sub) {
+        texts.push(msg.text());
+        if (texts.length === 2) break;
+      }
+      await publish("shared.loop.a", "4");
+      out.loop = [texts, sub.received, sub.subject, await sub.closed ?? null];
+
+      const three = await s.subscribe("shared.max", { max: 3 });
+      await publish("shared.max", "1", "2", "3", "4");
+      out.max = [];
+      for await (const msg of three) out.max.push(msg.text());
+      out.max.push(three.received, await three.closed ?? null);
+
+      const called = [];
+      const two = await s.subscribe("shared.max", (msg) => called.push(msg.text()), { max: 2 });
+      await publish("shared.max", "1", "2", "3");
+      out.called = [called, await two.closed ?? null];
+      try {
+        for await (const _ of two);
+      } catch (err) {
+        out.both = err.name;
+      }
+      for (const max of [0, -1, 1.5, "2"]) (out.invalid ??= []).push(await s.subscribe("shared.x", { max }).catch((err) => err.name));
+      return out;
+    });
+    assert.deepEqual(got, {
+      loop: [["1", "2"], 3, "shared.loop.*", null], max: ["1", "2", "3", 3, null], called: [["1", "2"], null],
+      both: "TypeError", invalid: ["TypeError", "TypeError", "TypeError", "TypeError"],
+    });
+  },
+
+  async "a subscription's max holds on the server, and over a new connection"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    await v.run(async () => {
+      window.texts = [];
+      window.sub = await s.subscribe("shared.kept", (msg) => texts.push(msg.text()), { max: 3 });
+      await s.publish("shared.kept", "1");
+      await s.flush();
+    });
+    await v.drop();
+    await until(v.page, () => states.some(({ state }) => state === "lost") && s.state === "connected");
+    assert.deepEqual(await v.run(async () => {
+      for (const text of ["2", "3", "4", "5"]) await s.publish("shared.kept", text);
+      await s.flush();
+      await sub.closed;
+      return texts;
+    }), ["1", "2", "3"]);
+  },
+
+  async "a subscription ends by its timeout and its signal"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const out = {};
+      const read = async (sub) => {
+        const texts = [];
+        try {
+          for await (const msg of sub) texts.push(msg.text());
+        } catch (err) {
+          texts.push(err.name === "StampError" ? err.code : err.name);
+        }
+        return texts;
+      };
+      out.timeout = await read(await s.subscribe("shared.none", { timeout: 30 }));
+      const failed = [];
+      const told = await s.subscribe("shared.none", () => {}, { timeout: 30, failed: (err) => failed.push(err.code) });
+      out.failed = [(await told.closed).message, failed];
+      const one = await s.subscribe("shared.one", { timeout: 3000, max: 1 });
+      await s.publish("shared.one", "1");
+      out.one = await read(one);
+
+      const controller = new AbortController();
+      const sub = await s.subscribe("shared.signal", { signal: controller.signal });
+      await s.publish("shared.signal", "1");
+      await s.flush();
+      controller.abort();
+      await s.publish("shared.signal", "2");
+      out.signal = await read(sub);
+      out.before = await s.subscribe("shared.signal", { signal: AbortSignal.abort() }).catch((err) => err.name);
+      const at = new AbortController();
+      const pending = s.subscribe("shared.signal", { signal: at.signal }).catch((err) => err.name);
+      at.abort();
+      out.pending = await pending;
+      return out;
+    });
+    assert.deepEqual(got, {
+      timeout: ["timeout"], failed: ["no message of shared.none came in 30 ms", ["timeout"]], one: ["1"],
+      signal: ["1", "AbortError"], before: "AbortError", pending: "AbortError",
+    });
+  },
+
+  async "what ends a subscription ends its loop too"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    await v.run(async () => {
+      const sub = await s.subscribe("shared.x");
+      window.read = (async () => { for await (const _ of sub); })().catch((err) => err.code);
+    });
+    await v.run(() => s.logout());
+    assert.equal(await v.run(() => read), "signed-out");
+  },
+
+  async "requestMany() has the answers of all"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const read = async (options, subject = "shared.many") => {
+        const texts = [];
+        try {
+          for await (const msg of s.requestMany(subject, "5", options)) texts.push(msg.text());
+        } catch (err) {
+          texts.push(err.name === "StampError" ? err.code : err.name);
+        }
+        return texts;
+      };
+      const out = { refusals: 0 };
+      s.addEventListener("error", () => out.refusals++);
+      out.max = await read({ max: 3, timeout: 20_000 });
+      out.sentinel = await read({ sentinel: true, timeout: 20_000 });
+      out.stall = await read({ stall: 100, timeout: 20_000 });
+      out.timeout = await read({ timeout: 300 });
+      out.nobody = await read({}, "api.nobody");
+      out.denied = await read({}, "other.x");
+      out.aborted = await read({ signal: AbortSignal.timeout(100), timeout: 20_000 }, "api.silent");
+      out.service = [];
+      for await (const msg of s.requestMany("api.fail", "", { max: 1 })) out.service.push(msg.error.code, msg.error.status);
+      const left = s.requestMany("shared.many", "5", { timeout: 600_000 });
+      for await (const msg of left) {
+        out.left = msg.text();
+        break;
+      }
+      out.invalid = [];
+      for (const options of [{ timeout: 0 }, { max: 0 }, { stall: "1" }]) {
+        try {
+          s.requestMany("shared.many", "", options);
+        } catch (err) {
+          out.invalid.push(err.name);
+        }
+      }
+      out.drained = await s.drain().then(() => s.state); // the request that was left is no longer under way
+      return out;
+    });
+    const all = ["1", "2", "3", "4", "5"];
+    assert.deepEqual(got, {
+      refusals: 0, // they are told to the reader alone
+      max: ["1", "2", "3"], sentinel: all, stall: [...all, ""], timeout: [...all, ""], nobody: ["unanswered"], denied: ["denied"],
+      aborted: ["TimeoutError"], service: ["service", 409], left: "1", invalid: ["TypeError", "TypeError", "TypeError"], drained: "closed",
+    });
+  },
+
+  async "drain() ends the connection when what was begun is over"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const out = { texts: [] };
+      await s.when("connected");
+      const sub = await s.subscribe("shared.drain");
+      const read = (async () => { for await (const msg of sub) out.texts.push(msg.text()); })();
+      for (const text of ["1", "2", "3"]) void s.publish("shared.drain", text);
+      const answer = s.fetch("/api/slow", { body: 300 });
+      const drained = s.drain();
+      out.same = s.drain() === drained;
+      out.refused = [await s.request("api.seen").catch((err) => err.code), (await s.fetch("/api/seen")).error.code, await s.subscribe("shared.x").catch((err) => err.code)];
+      await drained;
+      await read;
+      out.answer = (await answer).status;
+      out.state = s.state;
+      await s.drain();
+      await s.start();
+      out.again = (await s.fetch("/api/seen")).status;
+      await s[Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]();
+      out.disposed = s.state;
+      return out;
+    });
+    assert.deepEqual(got, { same: true, texts: ["1", "2", "3"], refused: ["closed", "closed", "closed"], answer: 200, state: "closed", again: 200, disposed: "closed" });
+  },
+
+  async "sub.drain() and disposal"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const texts = [];
+      const sub = await s.subscribe("shared.drain", (msg) => texts.push(msg.text()));
+      await s.publish("shared.drain", "1");
+      await Promise.all([sub.drain(), sub.drain()]);
+      await s.publish("shared.drain", "2");
+      const other = await s.subscribe("shared.drain", (msg) => texts.push(msg.text()));
+      await other[Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]();
+      await s.publish("shared.drain", "3");
+      await s.flush();
+      return [texts, await sub.closed ?? null, await other.closed ?? null];
+    });
+    assert.deepEqual(got, [["1"], null, null]);
+  },
+
+  async "headers of a message are read as those of nats.js"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const { headers } = await s.request("api.echo", "x", { headers: { "Content-Type": "text/plain" } });
+      const sub = await s.subscribe("shared.on", { max: 1 });
+      await s.publish("shared.on", "", { headers }); // passed on as they are
+      let passed;
+      for await (const msg of sub) passed = [...msg.headers].map(([name, values]) => `${name}: ${values}`).sort();
+      return {
+        get: [headers.get("X-Several"), headers.get("x-several"), headers.get("x-several", "insensitive"), headers.get("x-several", "canonical"), headers.get("X-None")],
+        values: [headers.values("X-Several"), headers.values("x-none")], last: headers.last("X-Several"),
+        has: [headers.has("Status"), headers.has("status"), headers.has("STATUS", "insensitive")],
+        keys: headers.keys().sort(), size: headers.size(), line: [headers.code, headers.description, headers.hasError, headers.status],
+        record: headers.toRecord()["X-Several"], passed,
+      };
+    });
+    assert.deepEqual(got, {
+      get: ["a", "", "a", "a", ""], values: [["a", "b"], []], last: "b", has: [true, false, true],
+      keys: ["Content-Type", "Status", "X-Custom-Authorization", "X-Several"], size: 4, line: [0, "", false, "0"], record: ["a", "b"],
+      passed: ["Content-Type: text/plain", "Status: 201", "X-Custom-Authorization: x", "X-Several: a,b", "X-User: id2"],
+    });
+  },
+
+  async "what is refused of a publish names its subject"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const refused = new Promise((resolve) => s.addEventListener("error", ({ detail }) => resolve(detail), { once: true }));
+      await s.publish("secret.x", "");
+      const { message, ...detail } = await refused;
+      const large = await s.publish("shared.large", new Uint8Array(2 << 20)).catch((err) => [err.code, err.message]);
+      return [detail, message, large];
+    });
+    assert.deepEqual(got[0], { code: "denied", operation: "publish", subject: "secret.x" });
+    assert.match(got[1], /Publish to "secret.x"/i);
+    assert.deepEqual(got[2].map((text) => text.replace(/published:.*/, "published")), ["too-large", "a message to shared.large cannot be published"]);
+  },
+
+  async "the error of a service rejects request(), with the service's answer"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const [request, fetch] = await v.run(async () => {
+      const told = ({ name, code, status, message, answer }) => ({ name, code, status, message, details: answer.body.details });
+      return [await s.request("api.fail").catch(told), told((await s.fetch("/api/fail")).error)];
+    });
+    assert.deepEqual(request, { name: "StampError", code: "service", status: 409, message: "already there", details: { field: "name" } });
+    assert.deepEqual(fetch, request);
+  },
+};

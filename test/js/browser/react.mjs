@@ -1,0 +1,90 @@
+// The pages of browser/examples/react and browser/test/kept.tsx.
+import assert from "node:assert/strict";
+import { alice, bob, until, Visitor } from "./visitor.mjs";
+
+const text = (id) => document.getElementById(id)?.textContent;
+const click = (id) => document.getElementById(id).click();
+
+/** Waits until an element has a text. */
+const shows = (page, id, wanted) => until(page, (id, wanted) => document.getElementById(id)?.textContent === wanted, id, wanted);
+
+async function subscribers(v, wanted) {
+  for (const end = Date.now() + 20_000; ;) {
+    const count = Number(await v.told("news"));
+    if (count === wanted) return;
+    assert.ok(Date.now() < end, `${count} subscribe, not ${wanted}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const checks = {
+  async "who is not signed in can sign in"(env) {
+    const v = await Visitor.open(env);
+    await v.page.goto(`${env.origin}/react/`);
+    await shows(v.page, "login", "Sign in");
+    await v.page.evaluate(() => { setTimeout(() => document.getElementById("login").click()); });
+    await until(v.page, () => document.querySelector("input[name=username]") !== null);
+  },
+
+  async "a request, asked again, and messages"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.page.goto(`${env.origin}/react/`);
+    await shows(v.page, "state", "connected");
+    await until(v.page, () => /^id2, \d+$/.test(document.getElementById("profile")?.textContent));
+    const visits = async () => Number((await v.page.evaluate(text, "profile")).split(" ")[1]);
+    const before = await visits();
+    await v.page.evaluate(click, "again");
+    await shows(v.page, "profile", `id2, ${before + 1}`);
+    assert.equal(await v.page.evaluate(() => document.getElementById("again").disabled), false);
+
+    await subscribers(v, 1); // and no more, although StrictMode runs effects twice
+    const other = await v.tab();
+    await v.start({}, other);
+    await other.evaluate(async () => {
+      for (const text of ["one", "two"]) await s.publish("shared.news", text);
+    });
+    await shows(v.page, "news", "onetwo");
+    assert.equal(await visits(), before + 1, "a message is no reason to ask again");
+
+    await v.page.evaluate(click, "toggle"); // the component goes away
+    await subscribers(v, 0);
+    await v.page.evaluate(click, "toggle");
+    await subscribers(v, 1);
+  },
+
+  async "a lost connection and a logout are seen"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.page.goto(`${env.origin}/react/`);
+    await shows(v.page, "state", "connected");
+    await v.page.evaluate(() => {
+      window.seen = [];
+      new MutationObserver(() => seen.push(document.getElementById("state")?.textContent)).observe(document.getElementById("root"), { subtree: true, childList: true, characterData: true });
+    });
+    await v.drop();
+    await until(v.page, () => seen.includes("lost"));
+    await shows(v.page, "state", "connected");
+    await subscribers(v, 1);
+    await v.page.evaluate(click, "logout");
+    await shows(v.page, "login", "Sign in");
+  },
+
+  async "what was known of a visitor goes when the visitor signs out"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.page.goto(`${env.origin}/react/kept.html`);
+    const known = (...values) => shows(v.page, "known", JSON.stringify(values.map((value) => value ?? null)));
+    await known("connected", true, "id2", "id2", null, false);
+    await subscribers(v, 1);
+    await v.run(() => s.publish("shared.news", "for alice"));
+    await known("connected", true, "id2", "id2", "for alice", false);
+    await v.run(() => s.logout());
+    await known("signed-out", false, null, null, null, false);
+    await v.signIn(bob, await v.tab());
+    await v.run(() => {
+      window.texts = [];
+      new MutationObserver(() => texts.push(document.getElementById("known").textContent)).observe(document.getElementById("root"), { subtree: true, childList: true, characterData: true });
+      return s.start();
+    });
+    await known("connected", true, "id1", "id1", null, false);
+    assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "nor is it seen for a moment");
+  },
+};
