@@ -249,9 +249,7 @@ func TestAnswersAboveMaxPayload(t *testing.T) {
 	if c := s.ask(t, m, xkey); c.Error != errLargeAnswer.Error() || c.Jwt != "" {
 		t.Errorf("answer %q", c.Error)
 	}
-	if got := s.metric(`stamp_callout_answers_total{result="failed"}`); got != "1" {
-		t.Errorf("failed is %s", got)
-	}
+	eventually(t, "the count", func() bool { return s.metric(`stamp_callout_answers_total{result="failed"}`) == "1" })
 }
 
 // Handlers of two groups are asked both, as services are.
