@@ -16,7 +16,6 @@ package claim
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"stamp/server/field"
 )
@@ -117,7 +116,7 @@ func (h *Header) checkValues(f *Errors) {
 
 func (h *Header) checkSubjects(f *Errors) {
 	for _, s := range h.Subjects {
-		if !validSubject(s) {
+		if !field.IsSubject(s) {
 			f.add(h.Name, fmt.Errorf("%w: %s", ErrSubject, quote(s)))
 		}
 	}
@@ -146,50 +145,18 @@ func (c *Claim) BlockLen() int {
 	n := len("NATS/1.0\r\n") + len("\r\n")
 	for _, h := range c.Headers {
 		for _, v := range h.Values {
-			n += len(h.Name) + len(": ") + len(trim(v)) + len("\r\n")
+			n += len(h.Name) + len(": ") + len(field.TrimValue(v)) + len("\r\n")
 		}
 	}
 	return n
 }
 
-// trim is what field.CleanValue does to a value that has no fault.
-func trim(v string) string { return strings.Trim(v, " \t") }
-
 func checkPatterns(kind string, patterns []string, f *Errors) {
 	for _, p := range patterns {
-		if !validPattern(p) {
+		if !field.IsNamePattern(p) {
 			f.add("", fmt.Errorf("header_permissions.%s.allow: %w: %s", kind, ErrPattern, quote(p)))
 		}
 	}
-}
-
-// validPattern tells whether p is a name, a prefix of one with a '*' at its
-// end, or "*". '*' is a token character too (RFC 9110, section 5.6.2), but in a
-// pattern it means one thing only, so it may not stand anywhere else.
-func validPattern(p string) bool {
-	prefix := strings.TrimSuffix(p, "*")
-	if strings.Contains(prefix, "*") {
-		return false
-	}
-	return p == "*" || field.IsToken(prefix)
-}
-
-// validSubject is stricter than upstream's IsValidSubject (sublist.go), which
-// takes "a*" for a literal: whoever writes that means something else.
-func validSubject(s string) bool {
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
-		return false
-	}
-	tokens := strings.Split(s, ".")
-	for i, t := range tokens {
-		switch {
-		case t == "", t == ">" && i != len(tokens)-1:
-			return false
-		case len(t) > 1 && strings.ContainsAny(t, "*>"):
-			return false
-		}
-	}
-	return true
 }
 
 // empty tells whether c says nothing, which is the same as no claim.

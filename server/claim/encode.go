@@ -6,6 +6,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"stamp/server/field"
 )
 
 // Encode returns the JWT of user with the claim c in its "nats" object, signed
@@ -105,7 +107,7 @@ func (hs headerList) MarshalJSON() ([]byte, error) {
 func (h *Header) form() any {
 	values := make([]string, len(h.Values))
 	for i, v := range h.Values {
-		values[i] = trim(v)
+		values[i] = field.TrimValue(v)
 	}
 	var value any = values
 	if len(values) == 1 {

@@ -3,6 +3,8 @@ package claim
 import (
 	"fmt"
 	"strings"
+
+	"stamp/server/field"
 )
 
 // kind is the type of a node.
@@ -67,7 +69,7 @@ func (f *former) finish(headers, permissions *node, l Limits) (*Claim, error) {
 	}
 	for _, h := range f.claim.Headers {
 		for i, v := range h.Values {
-			h.Values[i] = trim(v)
+			h.Values[i] = field.TrimValue(v)
 		}
 	}
 	return &f.claim, nil

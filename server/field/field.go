@@ -99,6 +99,18 @@ func IsToken[T string | []byte](name T) bool {
 	return len(name) > 0
 }
 
+// IsNamePattern reports whether p is a pattern for header names: a name, the
+// beginning of names followed by '*', or "*" for every name. '*' is a token
+// character too (RFC 9110, section 5.6.2), but a pattern uses it as the wildcard
+// alone, so it may not stand anywhere else.
+func IsNamePattern(p string) bool {
+	prefix := strings.TrimSuffix(p, "*")
+	if strings.Contains(prefix, "*") {
+		return false
+	}
+	return p == "*" || IsToken(prefix)
+}
+
 // reservedPrefixes and reservedNames, folded, steer the server or its clients
 // (upstream: stream.go and msgtrace.go for Nats-*, client.go for the trace
 // headers, mqtt.go for Nmqtt-*, errors of nats.go for Status and Description),
@@ -178,10 +190,14 @@ func CheckName(name string) error {
 // some languages: Python's splitlines takes what stands behind U+0085 or U+2028 for another line.
 func BreaksText(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
+// TrimValue returns value without the spaces and tabs around it (RFC 9110,
+// section 5.5).
+func TrimValue(value string) string { return strings.Trim(value, " \t") }
+
 // CleanValue returns value without the spaces and tabs around it (RFC 9110,
 // section 5.5), or why it cannot be stamped.
 func CleanValue(value string) (string, error) {
-	value = strings.Trim(value, " \t")
+	value = TrimValue(value)
 	if !utf8.ValidString(value) {
 		return "", ErrValueUTF8
 	}

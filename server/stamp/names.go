@@ -37,11 +37,10 @@ const few = 4
 func NewNameSet(patterns ...string) (*NameSet, error) {
 	var names, prefixes []string
 	for i, p := range patterns {
-		prefix, isPrefix := strings.CutSuffix(p, "*")
-		if strings.Contains(prefix, "*") || !field.IsToken(prefix) && p != "*" {
+		if !field.IsNamePattern(p) {
 			return nil, fmt.Errorf("pattern %d of %d, %q: %w", i+1, len(patterns), p, ErrPattern)
 		}
-		if isPrefix {
+		if prefix, isPrefix := strings.CutSuffix(p, "*"); isPrefix {
 			prefixes = append(prefixes, field.Fold(prefix))
 		} else {
 			names = append(names, field.Fold(p))

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"stamp/server/field"
 )
 
 // filter is a subject with or without wildcards.
@@ -18,27 +20,12 @@ func parseFilters(subjects []string) ([]filter, error) {
 	}
 	filters := make([]filter, len(subjects))
 	for i, s := range subjects {
-		if !validFilter(s) {
+		if !field.IsSubject(s) {
 			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, ErrSubject)
 		}
 		filters[i] = filter{strings.Clone(s), strings.ContainsAny(s, "*>")}
 	}
 	return filters, nil
-}
-
-// validFilter is stricter than the server, which takes "a*" for a literal:
-// whoever writes that means something else, and would not get it.
-func validFilter(s string) bool {
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
-		return false
-	}
-	tokens := strings.Split(s, ".")
-	for i, t := range tokens {
-		if t == "" || t == ">" && i < len(tokens)-1 || len(t) > 1 && strings.ContainsAny(t, "*>") {
-			return false
-		}
-	}
-	return true
 }
 
 // on tells whether the part is stamped on subject.

@@ -1,0 +1,24 @@
+package field
+
+import "strings"
+
+// IsSubject reports whether s is a subject that a header may be bound to. It may
+// hold the wildcards '*' and '>', each as a whole token, '>' only as the last.
+//
+// This is stricter than nats-server, which reads "a*" as a literal: whoever
+// writes that expects a wildcard, and the header would never be stamped.
+func IsSubject(s string) bool {
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
+		return false
+	}
+	tokens := strings.Split(s, ".")
+	for i, t := range tokens {
+		switch {
+		case t == "", t == ">" && i != len(tokens)-1:
+			return false
+		case len(t) > 1 && strings.ContainsAny(t, "*>"):
+			return false
+		}
+	}
+	return true
+}
