@@ -2,10 +2,8 @@ package stamp
 
 import (
 	"bytes"
-	"runtime"
 	"sync"
 	"unicode"
-	"weak"
 
 	"stamp/server/field"
 )
@@ -25,33 +23,12 @@ type Seal struct {
 	automaton *automaton // of hidden
 }
 
-var seals = struct {
-	sync.Mutex
-	known map[digest]weak.Pointer[Seal]
-}{known: make(map[digest]weak.Pointer[Seal])}
-
 // NewSeal returns the seal for names that are hidden, or nil when there are none.
 func NewSeal(hidden *NameSet) *Seal {
 	if hidden.Empty() {
 		return nil
 	}
-	seals.Lock()
-	defer seals.Unlock()
-	if same := seals.known[hidden.sum].Value(); same != nil {
-		return same
-	}
-	s := &Seal{hidden: hidden}
-	seals.known[hidden.sum] = weak.Make(s)
-	runtime.AddCleanup(s, forgetSeal, hidden.sum)
-	return s
-}
-
-func forgetSeal(key digest) {
-	seals.Lock()
-	defer seals.Unlock()
-	if seals.known[key].Value() == nil {
-		delete(seals.known, key)
-	}
+	return seals.share(hidden.sum, &Seal{hidden: hidden})
 }
 
 // Cut appends to dst what the reader may see of block, and returns how many lines that

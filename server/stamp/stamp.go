@@ -95,7 +95,7 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 		s.account = strings.Clone(o.Account)
 		s.strip = append(s.strip, provenanceSet)
 	}
-	return intern(s), nil
+	return stamps.share(s.digest(), s), nil
 }
 
 // span is where the lines of one header stand in the block.

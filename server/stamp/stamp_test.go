@@ -102,25 +102,26 @@ func TestEqualStampsAreOne(t *testing.T) {
 	runtime.KeepAlive(seen)
 }
 
+func (p *pool[T]) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.shared)
+}
+
 func TestStampsAreCollected(t *testing.T) {
-	count := func() int {
-		interned.Lock()
-		defer interned.Unlock()
-		return len(interned.stamps)
-	}
 	const n = 100
-	stamps := make([]*Stamp, n)
-	for i := range stamps {
-		stamps[i] = mustCompile(t, []Header{{Name: "Collected", Values: []string{fmt.Sprint(i)}}})
+	inUse := make([]*Stamp, n)
+	for i := range inUse {
+		inUse[i] = mustCompile(t, []Header{{Name: "Collected", Values: []string{fmt.Sprint(i)}}})
 	}
-	if count() < n {
-		t.Fatalf("%d stamps are in the table", count())
+	if stamps.len() < n {
+		t.Fatalf("%d stamps are in the table", stamps.len())
 	}
-	full := count()
-	clear(stamps)
-	for deadline := time.Now().Add(10 * time.Second); count() > full-n; {
+	full := stamps.len()
+	clear(inUse)
+	for deadline := time.Now().Add(10 * time.Second); stamps.len() > full-n; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d stamps are still in the table", count(), full)
+			t.Fatalf("%d of %d stamps are still in the table", stamps.len(), full)
 		}
 		runtime.GC()
 		runtime.Gosched() // to the cleanups
@@ -131,7 +132,7 @@ func TestStampsAreCollected(t *testing.T) {
 // after the old one went and before its cleanup ran.
 func TestForgetKeepsANewStamp(t *testing.T) {
 	s := mustCompile(t, []Header{{Name: "Anew", Values: []string{"1"}}})
-	forget(s.digest())
+	stamps.forget(s.digest())
 	if mustCompile(t, []Header{{Name: "Anew", Values: []string{"1"}}}) != s {
 		t.Error("the stamp in use was forgotten")
 	}
