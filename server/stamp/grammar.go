@@ -50,10 +50,10 @@ var (
 
 // statusLine returns the length of the first line of block, with its CRLF.
 func statusLine(block []byte) (int, error) {
-	if len(block) < len(version) || string(block[:len(version)]) != version {
+	if len(block) < len(Version) || string(block[:len(Version)]) != Version {
 		return 0, ErrVersion
 	}
-	at := len(version)
+	at := len(Version)
 	if at < len(block) && block[at] == ' ' {
 		end, err := statusText(block, at+1)
 		if err != nil {
@@ -77,11 +77,11 @@ func statusLine(block []byte) (int, error) {
 // nothing is put behind it.
 func isBareStatus(block []byte) bool {
 	const digits = len("204")
-	if len(block) != len(version)+len(" ")+digits+2*len(crlf) {
+	if len(block) != len(Version)+len(" ")+digits+2*len(crlf) {
 		return false
 	}
-	d := block[len(version)+1 : len(version)+1+digits]
-	return string(block[:len(version)+1]) == version+" " && string(block[len(block)-2*len(crlf):]) == crlf+crlf &&
+	d := block[len(Version)+1 : len(Version)+1+digits]
+	return string(block[:len(Version)+1]) == Version+" " && string(block[len(block)-2*len(crlf):]) == crlf+crlf &&
 		d[0] >= '1' && d[0] <= '9' && d[1] >= '0' && d[1] <= '9' && d[2] >= '0' && d[2] <= '9'
 }
 

@@ -62,36 +62,6 @@ func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
 	return dst, cut
 }
 
-// firstLine returns where the line of the version ends, with its CRLF.
-func firstLine(block []byte) (int, bool) {
-	if !bytes.HasPrefix(block, []byte(version)) {
-		return 0, false
-	}
-	return lineEndAt(block, len(version))
-}
-
-// deliveredLine reads the line at block[at]: a token, a colon, and anything but line
-// breaks.
-func deliveredLine(block []byte, at int) (colon, next int, ok bool) {
-	for colon = at; colon < len(block) && field.IsTokenByte(block[colon]); colon++ {
-	}
-	if colon == at || colon == len(block) || block[colon] != ':' {
-		return 0, 0, false
-	}
-	next, ok = lineEndAt(block, colon)
-	return colon, next, ok
-}
-
-// lineEndAt returns the index behind the first line break at or after block[at], which
-// must be CRLF.
-func lineEndAt(block []byte, at int) (int, bool) {
-	end := bytes.IndexByte(block[at:], '\n')
-	if end < 1 || block[at+end-1] != '\r' || bytes.IndexByte(block[at:at+end-1], '\r') >= 0 {
-		return 0, false
-	}
-	return at + end + 1, true
-}
-
 // withhold decides on a block that clients read differently. What is left of one that
 // may hold a hidden name is its status.
 func (s *Seal) withhold(dst, block []byte) ([]byte, int) {

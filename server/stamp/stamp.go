@@ -39,9 +39,9 @@ var (
 )
 
 const (
-	version = "NATS/1.0"
+	Version = "NATS/1.0"
 	crlf    = "\r\n"
-	opening = version + crlf // of a block without a status
+	opening = Version + crlf // of a block without a status
 )
 
 // Stamp is a compiled set of headers. It is immutable, so any number of

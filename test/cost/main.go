@@ -21,6 +21,7 @@ import (
 	"stamp/server/claim"
 	"stamp/server/conf"
 	"stamp/server/policy"
+	"stamp/server/redact"
 	"stamp/server/stamp"
 	"stamp/test/cost/counted"
 )
@@ -212,9 +213,9 @@ func functions() []function {
 		{"stamp.Strip", func(in string) { stamped.Strip(nil, []byte(in), &stamp.Report{}) }},
 		{"stamp.Strips", func(in string) { stamped.Strips(in) }},
 		{"stamp.Cut", func(in string) { seal.Cut(nil, []byte(in)) }},
-		{"stamp.CutStored", func(in string) { seal.CutStored([]byte(in)) }},
-		{"stamp.MaskPayload", func(in string) { stamp.MaskPayload([]byte(in)) }},
-		{"stamp.MaskBlock", func(in string) { stamp.MaskBlock(nil, []byte(in)) }},
+		{"redact.StoredAnswer", func(in string) { redact.StoredAnswer(seal, []byte(in)) }},
+		{"redact.TracePayload", func(in string) { redact.TracePayload([]byte(in)) }},
+		{"redact.TraceBlock", func(in string) { redact.TraceBlock(nil, []byte(in)) }},
 		{"claim.FromUserJWT", func(in string) { claim.FromUserJWT(token(in), claim.MaxLimits) }},
 		{"claim.Lookalikes", func(in string) { claim.Lookalikes(token(in)) }},
 		{"claim.FromAccountJWT", func(in string) { claim.FromAccountJWT(token(in), "AK", claim.MaxLimits) }},
