@@ -74,7 +74,7 @@ func Spared(pattern string) []string {
 	if !ok || strings.HasPrefix(field.Fold(prefix), schedules) {
 		return nil
 	}
-	return field.SteeringWith(prefix)
+	return field.SteeringNames(prefix)
 }
 
 // reaches tells whether name, whose first bytes are a beginning in the set, is in it by that.
