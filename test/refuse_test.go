@@ -36,17 +36,17 @@ var refusals = []struct {
 	{"line feed in a list", `header "X": value 2 of 2: value contains a control character`, fields{"X": []string{"a", planted + "\n"}}, nil},
 	{"NUL", `header "X": value contains a control character`, fields{"X": planted + "\x00"}, nil},
 	{"empty value", `header "X": value is empty`, fields{"X": "", "Y": planted}, nil},
-	{"equal names", `header "x_user": name is the same`, fields{"X-User": planted, "x_user": planted}, nil},
-	{"too many", "too many headers: 4, at most 3", fields{"A": planted, "B": "1", "C": "1", "D": "1"}, nil},
+	{"equal names", `header "x_user": duplicate name`, fields{"X-User": planted, "x_user": planted}, nil},
+	{"too many", "too many headers: found 4; at most 3 are allowed", fields{"A": planted, "B": "1", "C": "1", "D": "1"}, nil},
 	{"too large", "header block is longer than max_bytes", fields{"A": strings.Repeat(planted, 50)}, nil},
 	{"number", `header "X": .* but a number`, fields{"X": 1234567, "Y": planted}, nil},
 	{"null", `header "X": .* but null`, fields{"X": nil, "Y": planted}, nil},
 	{"boolean", `header "X": .* but a boolean`, fields{"X": true, "Y": planted}, nil},
 	{"nested", `header "X": unknown key "y"`, fields{"X": fields{"y": planted}}, nil},
-	{"list", "headers is not an object but a list", []string{planted}, nil},
-	{"both places", "headers claim stands both in", fields{"X": planted}, fields{"Y": planted}},
+	{"list", "headers: expected an object; found a list", []string{planted}, nil},
+	{"both places", "headers claim is both in", fields{"X": planted}, fields{"Y": planted}},
 	{"top level", `header "a b": name is not an RFC 9110 token`, nil, fields{"a b": planted}},
-	{"bad subject", `header "X": not a valid subject`, fields{"X": fields{"value": planted, "subjects": []string{"a..b"}}}, nil},
+	{"bad subject", `header "X": expected a subject`, fields{"X": fields{"value": planted, "subjects": []string{"a..b"}}}, nil},
 }
 
 // invalid writes a refused claim into a user JWT.

@@ -81,8 +81,8 @@ func TestSigningKeyStandsTwice(t *testing.T) {
 			s := harness.Start(t, op.PushConf(t))
 			acc.PushJWT(t, s, signingKeys(t, op, acc, func(keys []any) []any { return twice(keys[0], harness.Public(t, key)) }))
 			for log, user := range map[string]*harness.User{
-				"scoped signing key|stands twice":             acc.UserBy(t, key, "own", header("A", "mine"), harness.Scoped),
-				"signing key stands twice in the account JWT": acc.UserBy(t, key, "none", nil, harness.Scoped),
+				"scoped signing key|is in the account JWT twice":             acc.UserBy(t, key, "own", header("A", "mine"), harness.Scoped),
+				"signing key is in the account JWT twice": acc.UserBy(t, key, "none", nil, harness.Scoped),
 			} {
 				mark := s.Mark()
 				expectRefused(t, s, user.Credential)

@@ -10,8 +10,8 @@ import (
 	"stamp/server/field"
 )
 
-// TestDocs holds docs/claim.md to the code: its examples are the ones that are
-// run, its JSON is accepted, and its tables have every error.
+// TestDocs compares docs/claim.md with the code: its examples are the ones that
+// tests run, its JSON is accepted, and its tables have every error.
 func TestDocs(t *testing.T) {
 	doc := readFile(t, "../../docs/claim.md")
 	blocks := map[string]string{}
@@ -34,7 +34,7 @@ func TestDocs(t *testing.T) {
 	}
 	for _, err := range []error{
 		ErrToken, ErrJSON, ErrTrailing, ErrTwoPlaces, ErrKeyTwice, ErrKeyCase, ErrKeyUnknown,
-		ErrHeadersForm, ErrValueForm, ErrValueMissing, ErrValueText, ErrSubjectsForm, ErrSubjectsEmpty, ErrPermissionsForm,
+		ErrHeadersForm, ErrValueForm, ErrInnerValueForm, ErrValueMissing, ErrValueText, ErrSubjectsForm, ErrSubjectsEmpty, ErrPermissionsForm,
 		ErrNamesEqual, ErrValuesEmpty, ErrValueEmpty, ErrSubject, ErrPattern,
 		ErrTooManyHeaders, ErrTooManyBytes, ErrBlockTooLarge, ErrUser, ErrIssuer, ErrSigningKey,
 		field.ErrNameEmpty, field.ErrNameToken, field.ErrNameReserved,
