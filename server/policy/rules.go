@@ -178,7 +178,7 @@ func (r *Rules) checkPattern(list, name string, n conf.Node, seen map[string]boo
 		return false
 	}
 	seen[folded] = true
-	if spared := stamp.Spared(name); len(spared) > 0 {
+	if spared := stamp.SparedNames(name); len(spared) > 0 {
 		r.warnings = append(r.warnings, fmt.Sprintf("%s: %s: the pattern %q leaves out %s: these steer the server or its clients; list those that you mean by their full names",
 			n.Place(), list, name, strings.Join(spared, ", ")))
 	}

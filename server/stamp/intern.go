@@ -66,7 +66,7 @@ func (s *Stamp) digest() digest {
 			b = appendString(b, f.text)
 		}
 	}
-	for _, set := range s.strip {
+	for _, set := range s.stripSets {
 		b = append(b, set.sum[:]...)
 	}
 	return sha256.Sum256(b)
@@ -74,7 +74,7 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
-	if s.spares {
+	if s.sparesSteering {
 		b = append(b, 's')
 	}
 	if s.except != nil {

@@ -54,9 +54,9 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// No reader sees a hidden name, and each sees of the rest what it saw before.
+// No reader sees a hidden name, and every reader sees the other headers as before.
 func FuzzCut(f *testing.F) {
-	for _, block := range nasties {
+	for _, block := range hostileBlocks {
 		f.Add([]byte(block))
 	}
 	f.Add([]byte("NATS/1.0 204\r\nX-Auth-: s\r\n\r\n"))
@@ -92,8 +92,8 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
-// reads is what a reader sees. nats.go panics on some blocks ("NATS/1.0 " and a line
-// break), of which it then sees nothing.
+// reads returns what a reader sees. nats.go panics on some blocks ("NATS/1.0 " and a
+// line break); it then sees nothing.
 func reads(read func([]byte) ([]line, error), block []byte) (seen []line) {
 	defer func() { _ = recover() }()
 	seen, _ = read(block)

@@ -115,21 +115,21 @@ func TestStampsAreCollected(t *testing.T) {
 		inUse[i] = mustCompile(t, []Header{{Name: "Collected", Values: []string{fmt.Sprint(i)}}})
 	}
 	if stamps.len() < n {
-		t.Fatalf("%d stamps are in the table", stamps.len())
+		t.Fatalf("%d stamps are in the pool", stamps.len())
 	}
 	full := stamps.len()
 	clear(inUse)
 	for deadline := time.Now().Add(10 * time.Second); stamps.len() > full-n; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d stamps are still in the table", stamps.len(), full)
+			t.Fatalf("%d of %d stamps are still in the pool", stamps.len(), full)
 		}
 		runtime.GC()
 		runtime.Gosched() // to the cleanups
 	}
 }
 
-// TestForgetKeepsANewStamp is the race of a cleanup with an equal stamp made
-// after the old one went and before its cleanup ran.
+// TestForgetKeepsANewStamp: an equal stamp may be compiled after a stamp was
+// collected and before its cleanup ran. The cleanup must keep the new one.
 func TestForgetKeepsANewStamp(t *testing.T) {
 	s := mustCompile(t, []Header{{Name: "Anew", Values: []string{"1"}}})
 	stamps.forget(s.digest())

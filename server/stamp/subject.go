@@ -8,10 +8,10 @@ import (
 	"stamp/server/field"
 )
 
-// filter is a subject with or without wildcards.
+// filter is a subject that a header is bound to.
 type filter struct {
 	text string
-	wild bool
+	wild bool // text has wildcards
 }
 
 func parseFilters(subjects []string) ([]filter, error) {
@@ -28,8 +28,8 @@ func parseFilters(subjects []string) ([]filter, error) {
 	return filters, nil
 }
 
-// on tells whether the part is stamped on subject.
-func (p *part) on(subject []byte) bool {
+// appliesTo reports whether the part is stamped on subject.
+func (p *part) appliesTo(subject []byte) bool {
 	if len(p.filters) == 0 {
 		return true
 	}
@@ -41,9 +41,9 @@ func (p *part) on(subject []byte) bool {
 	return false
 }
 
-// match tells whether subject, whose tokens are literal whatever they look like,
-// is among those of the filter. A subject with an empty token, which the server
-// does not route, never is.
+// match reports whether the filter matches subject. Wildcards in subject are
+// literal: a publisher must not get or avoid a stamp with them. A subject with an
+// empty token never matches; the server does not route it.
 func (f *filter) match(subject []byte) bool {
 	if !f.wild {
 		return string(subject) == f.text

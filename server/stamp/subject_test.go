@@ -43,7 +43,7 @@ var subjects = []struct {
 	{"a.*.>", "a.b.c.d", true},
 	{"ab.*", "a.c", false},
 	{"a.*", "ab.c", false},
-	// Wildcards in what is published are literal: nobody gets a stamp by them.
+	// Wildcards in the subject of a message are literal, and get nobody a stamp.
 	{"a.b", "a.*", false},
 	{"a.b", "a.>", false},
 	{"a.b", ">", false},
