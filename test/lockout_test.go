@@ -26,7 +26,7 @@ func checkConf(t *testing.T, conf string) (code int, said string) {
 func TestUsersThatCouldNotConnect(t *testing.T) {
 	const one = "accounts { APP { users: [{user: web, password: secret, headers: {Session: value}}] } }\n"
 	for name, tt := range map[string]struct{ conf, want string }{
-		"a name of all":              {one + "headers {\n all: {\n  session: x } }", `server.conf:4:3: user "web" could not connect: header "Session": set by headers.all`},
+		"a name of all":              {one + "headers {\n all: {\n  session: x } }", `server.conf:4:3: user "web" could not connect: header "Session": the server sets this header by headers.all`},
 		"max_bytes":                  {one + "headers {\n max_bytes: 20 }", `server.conf:3:2: user "web" could not connect: header block is longer than max_bytes`},
 		"max_headers":                {one + "headers {\n max_headers: 1\n all: {A: x} }", `server.conf:3:2: user "web" could not connect: too many headers`},
 		"the default limits":         {strings.Replace(one, "value", strings.Repeat("v", 17000), 1), `user "web" could not connect: header block is longer than max_bytes`},
@@ -36,7 +36,7 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		"no value":                   {strings.Replace(one, "value", `"{{tag(x)}}"`, 1), `user "web" could not connect: header "Session": template function has no value`},
 		"the system account":         {one + "system_account: APP", `user "web" could not connect: headers claim for a user of the system account`},
 		"a leafnode's user": {"leafnodes { listen: \"127.0.0.1:-1\", authorization { users: [{user: site, password: secret, headers: {A: x}}] } }\nheaders { all: {A: y} }",
-			`user "site" could not connect: header "A": set by headers.all`},
+			`user "site" could not connect: header "A": the server sets this header by headers.all`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, said := checkConf(t, tt.conf)

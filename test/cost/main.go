@@ -223,40 +223,40 @@ func functions() []function {
 		{"claim.Redact", func(in string) { claim.Redact(token(in)) }},
 		{"claim.RedactText", func(in string) { claim.RedactText([]byte(in)) }},
 		{"claim.FromConfig", func(in string) { claim.FromConfig(map[string]any{in: in}, nil, claim.MaxLimits) }},
-		{"policy.Forwarded", func(in string) { policy.Forwarded(strings.SplitAfter(in, " ")) }},
-		{"policy.ClientIP", func(in string) { rules.ClientIP("10.0.0.2", policy.Forwarded([]string{in})) }},
-		{"policy.For-template", func(in string) {
+		{"policy.JoinForwardedFor", func(in string) { policy.JoinForwardedFor(strings.SplitAfter(in, " ")) }},
+		{"policy.ClientIP", func(in string) { rules.ClientIP("10.0.0.2", policy.JoinForwardedFor([]string{in})) }},
+		{"policy.GrantFor-template", func(in string) {
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{in}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: vars})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: vars})
 		}},
-		{"policy.For-JWT", func(in string) {
-			rules.For(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
+		{"policy.GrantFor-JWT", func(in string) {
+			rules.GrantFor(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
 		}},
-		{"policy.For-account", func(in string) {
-			rules.For(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
+		{"policy.GrantFor-account", func(in string) {
+			rules.GrantFor(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
 		}},
-		{"policy.For-tags", func(in string) {
+		{"policy.GrantFor-tags", func(in string) {
 			with := vars
 			with.Tags = strings.Split(in, ",")
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}"}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
-		{"policy.For-tag-calls", func(in string) {
+		{"policy.GrantFor-tag-calls", func(in string) {
 			with := vars
 			with.Tags = append(strings.Split(in, ","), "a:v")
 			for i := range len(in) / 16 {
 				with.Tags = append(with.Tags, fmt.Sprintf("t%d:v", i))
 			}
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{calls(len(in))}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
-		{"policy.For-lines", func(in string) {
+		{"policy.GrantFor-lines", func(in string) {
 			with := vars
 			for i := range 64 {
 				with.Tags = append(with.Tags, fmt.Sprint("a:", i))
 			}
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}" + in}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
 		{"forwarded.Pick", func(in string) {
 			list.Pick(&http.Request{Header: http.Header{"Cookie": {in}, "X-Forwarded-For": {in}}}).Tag()
