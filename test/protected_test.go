@@ -375,7 +375,7 @@ func TestHeadersBlockReload(t *testing.T) {
 		}
 	}
 	line := s.TryReload(t, users+"headers { protected: [Session], seald: [A], max_bytes: 0 }")
-	if !strings.Contains(line, `unknown field "seald"`) || !strings.Contains(s.Text(), "max_bytes must be") {
+	if !strings.Contains(line, `unknown field "seald"`) || !strings.Contains(s.Text(), "max_bytes: expected a number") {
 		t.Errorf("a bad block: %s", line)
 	}
 	pub.Hpub("t.x", block(forged...), "payload")
