@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// checkConf runs nats-server -t, and returns what it says.
+// checkConf runs nats-server -t, and returns its exit code and its output.
 func checkConf(t *testing.T, conf string) (code int, said string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "server.conf")
@@ -22,7 +22,7 @@ func checkConf(t *testing.T, conf string) (code int, said string) {
 	return p.Exit(t), p.Text()
 }
 
-// What would lock users of the configuration out is found by -t and by a reload, not by the users.
+// -t and a reload find a setting that would lock out configured users, before the users do.
 func TestUsersThatCouldNotConnect(t *testing.T) {
 	const one = "accounts { APP { users: [{user: web, password: secret, headers: {Session: value}}] } }\n"
 	for name, tt := range map[string]struct{ conf, want string }{
@@ -62,7 +62,7 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 	}
 }
 
-// A pattern that leaves names out says so.
+// -t and the log name what a pattern leaves out.
 func TestPatternsThatLeaveNamesOut(t *testing.T) {
 	const conf = "headers { protected: [\"*\"], sealed: [\"Nats-*\"] }"
 	code, said := checkConf(t, conf)
