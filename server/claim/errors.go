@@ -27,7 +27,7 @@ var (
 	ErrHeadersForm     = errors.New("headers: expected an object")
 	ErrValueForm       = errors.New("expected a string, a list of strings or an object with value and subjects")
 	ErrInnerValueForm  = errors.New("value: expected a string or a list of strings")
-	ErrValueMissing    = errors.New("object without the key value")
+	ErrValueMissing    = errors.New(`object has no key "value"`)
 	ErrValueText       = errors.New("text is not valid Unicode: it has bytes that are not UTF-8, or half of a surrogate pair")
 	ErrSubjectsForm    = errors.New("subjects: expected a list of strings")
 	ErrSubjectsEmpty   = errors.New("subjects: expected at least one subject; found an empty list")

@@ -145,7 +145,7 @@ func TestRefused(t *testing.T) {
 		{"object in list", inHeaders(`"A":[{"value":"SECRET"}]`), ErrValueForm, ``},
 		{"object in object", inHeaders(`"A":{"value":{"value":"SECRET"}}`), ErrInnerValueForm, `header "A": value: expected a string or a list of strings; found an object`},
 		{"value null", inHeaders(`"A":{"value":null}`), ErrInnerValueForm, ``},
-		{"no value", inHeaders(`"A":{"subjects":["a"]}`), ErrValueMissing, `header "A": object without the key value`},
+		{"no value", inHeaders(`"A":{"subjects":["a"]}`), ErrValueMissing, `header "A": object has no key "value"`},
 		{"empty object", inHeaders(`"A":{}`), ErrValueMissing, ``},
 		{"half a pair", inHeaders(`"A":"SECRET\ud800"`), ErrValueText, `header "A": text is not valid Unicode: it has bytes that are not UTF-8, or half of a surrogate pair`},
 		{"low half", inHeaders(`"A":"\udd1eSECRET"`), ErrValueText, ``},

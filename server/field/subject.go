@@ -5,8 +5,8 @@ import "strings"
 // IsSubject reports whether s is a subject that a header may be bound to. It may
 // hold the wildcards '*' and '>', each as a whole token, '>' only as the last.
 //
-// This is stricter than nats-server, which reads "a*" as a literal: whoever
-// writes that expects a wildcard, and the header would never be stamped.
+// This is stricter than nats-server, which reads "a*" as a literal. An author of
+// "a*" means a wildcard, and would not notice that the header is never stamped.
 func IsSubject(s string) bool {
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
 		return false

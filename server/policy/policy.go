@@ -92,10 +92,11 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	if account != nil {
 		g.AccountLookalikes = account.lookalikes
 	}
-	headers, err := r.headersFor(c, cl, g)
+	headers, leftOut, err := r.headersFor(c, cl)
 	if err != nil {
 		return nil, err
 	}
+	g.LeftOut = leftOut
 	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.sealed, cl.Subscribe))
 	o := stamp.Options{Strip: r.stripSets(c, cl.Publish), Provenance: len(headers) > 0 && r.addsProvenance(c, cl.Publish), Account: c.Account}
 	if len(headers) == 0 && len(o.Strip) == 0 {
@@ -109,11 +110,11 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 }
 
 // headersFor returns the headers to stamp: those of headers.all, then those of the
-// claim. It sets g.LeftOut.
-func (r *Rules) headersFor(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, error) {
+// claim. leftOut are the names in the claim that are bound to other accounts.
+func (r *Rules) headersFor(c Conn, cl *claim.Claim) (headers []stamp.Header, leftOut []string, err error) {
 	all, err := r.serverHeaders(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	whole := &claim.Claim{Headers: all}
 	var faults claim.Errors
@@ -122,24 +123,24 @@ func (r *Rules) headersFor(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, e
 		case r.allHas(h.Name):
 			faults = append(faults, &claim.Error{Header: h.Name, Err: ErrSetByServer})
 		case r.boundElsewhere(h.Name, c.Account):
-			g.LeftOut = append(g.LeftOut, h.Name)
+			leftOut = append(leftOut, h.Name)
 		default:
 			whole.Headers = append(whole.Headers, h)
 		}
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, nil, faults
 	}
-	if len(all) > 0 {
+	if len(all) > 0 { // else the claim has been checked on its own
 		if err := whole.Check(r.Limits); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	headers := make([]stamp.Header, len(whole.Headers))
+	headers = make([]stamp.Header, len(whole.Headers))
 	for i, h := range whole.Headers {
 		headers[i] = stamp.Header(h)
 	}
-	return headers, nil
+	return headers, leftOut, nil
 }
 
 // serverHeaders returns the headers of headers.all. It leaves out those that have no

@@ -21,9 +21,9 @@ type User struct {
 // Stamped reports whether the user has headers of its own.
 func (u User) Stamped() bool { return u.Claim != nil && len(u.Claim.Headers) > 0 }
 
-// String begins an error of CheckUsers. The user without a name stands for everybody,
+// couldNotConnect begins the text of a fault. A user without a name stands for everybody,
 // on a server without users.
-func (u User) String() string {
+func (u User) couldNotConnect() string {
 	if u.Name == "" {
 		return "nobody could connect"
 	}
@@ -44,10 +44,10 @@ func (r *Rules) CheckUsers(users []User, maxPayload int) error {
 		}
 		place := r.placeOf(err)
 		if place == (conf.Place{}) {
-			errs = append(errs, fmt.Errorf("%v: %w", u, err))
+			errs = append(errs, fmt.Errorf("%s: %w", u.couldNotConnect(), err))
 			continue
 		}
-		faults.AddAt(place, "%v: %v", u, err)
+		faults.AddAt(place, "%s: %v", u.couldNotConnect(), err)
 	}
 	return errors.Join(append(errs, faults.Err())...)
 }

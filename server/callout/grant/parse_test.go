@@ -56,7 +56,7 @@ func TestFaults(t *testing.T) {
 		`headers {A: []}`:                               "expected at least one value; found an empty list",
 		`headers {A: 1}`:                                "put it in quotes",
 		`headers {A: "{{ nobody }}"}`:                   "headers: A: {{ nobody }}: unknown name nobody",
-		`headers {A: {subjects: ["a"]}}`:                "object without the key value",
+		`headers {A: {subjects: ["a"]}}`:                `object has no key "value"`,
 		`headers {A: {value: "x", subjects: ["a..b"]}}`: "expected a subject",
 		`headers {A: {value: "x", subjects: []}}`:       "expected at least one subject",
 		`headers: "x"`:                                  "headers: expected an object",
