@@ -182,7 +182,7 @@ func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 			kind = session.Password
 		}
 		if !slices.Contains(kinds, kind) {
-			faults.Add(item, "credential: unknown kind %q; known are cookie, token, password, nkey, jwt, none", kind)
+			faults.Add(item, "credential: unknown kind %q; expected one of cookie, token, password, nkey, jwt, none", kind)
 		}
 		c.kinds[kind] = true
 	}

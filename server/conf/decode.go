@@ -63,7 +63,7 @@ func (n Node) Decode(dst any, faults *Faults) {
 	}
 	for _, k := range sortedKeys(m) {
 		if !seen[k] && !isVariable(m[k]) {
-			faults.Add(n.child(m[k]), "unknown field %q; known are %s", k, strings.Join(fieldNames(v.Type()), ", "))
+			faults.Add(n.child(m[k]), "unknown field %q; expected one of %s", k, strings.Join(fieldNames(v.Type()), ", "))
 		}
 	}
 }

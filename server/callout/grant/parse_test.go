@@ -11,7 +11,7 @@ func TestFaults(t *testing.T) {
 		`account: [A]`:                        "configuration:3:1: account: expected a string",
 		`acount: A`:                           `unknown field "acount"`,
 		`when: 'session.role = "x"'`:          "configuration:3:1: when: unexpected",
-		`when: "nobody == 1"`:                 "unknown name nobody; known are session",
+		`when: "nobody == 1"`:                 "unknown name nobody; expected one of session",
 		`when: ""`:                            "when: expression is empty",
 		`account: ""`:                         "account is empty",
 		`account: "{{ session.a"`:             "account: {{ is not closed",
