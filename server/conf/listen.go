@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// IsListen reports whether text is an address to listen on: a host and a port, as in
+// IsListenAddress reports whether text is an address to listen on: a host and a port, as in
 // "127.0.0.1:8080". The host may be empty, and the port may be the name of a
 // service. Whether this machine has the address is not checked.
-func IsListen(text string) bool {
+func IsListenAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || port == "" || host != "" && !IsHost(host) {
 		return false
@@ -26,11 +26,11 @@ func IsHost(host string) bool {
 	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
-// SameListen reports whether two listeners cannot have the addresses a and b at the
+// ListenersConflict reports whether two listeners cannot have the addresses a and b at the
 // same time: they have the same port, and the same host or one of them all
 // addresses. Host names are not resolved. The result is false if a or b is not an
 // address.
-func SameListen(a, b string) bool {
+func ListenersConflict(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil {
