@@ -332,7 +332,8 @@ func CheckTemplates(cl *claim.Claim) error {
 	return nil
 }
 
-// checkTemplate returns the first such fault of a header.
+// checkTemplate returns the first fault in the templates of one header that no
+// connection can avoid.
 func checkTemplate(h claim.Header) error {
 	for _, value := range h.Values {
 		parts, err := splitTemplate(value)

@@ -60,9 +60,9 @@ func (e errNoRoom) Error() string {
 	return fmt.Sprintf("headers of up to %d bytes leave no room in a max_payload of %d bytes; raise max_payload or shorten the headers", e.growth, e.maxPayload)
 }
 
-// checkUser returns why a user could never connect, or nil. It describes a connection
-// of which the configuration is known. For everything else it uses the shortest
-// values that there can be, and tries both with and without a certificate.
+// checkUser returns why a user could never connect, or nil. It tries a connection
+// with what the configuration says about the user. Everything else has the shortest
+// possible value; a client certificate is tried both absent and present.
 func (r *Rules) checkUser(u User, maxPayload int) error {
 	c := Conn{System: u.System, Account: u.Account, User: u.Claim, Vars: Vars{
 		Name: u.Name, Subject: u.Name, AccountName: u.Account, AccountSubject: u.Account,

@@ -55,8 +55,8 @@ func NewNameSet(patterns ...string) (*NameSet, error) {
 // NewRuleSet returns a set for a rule that removes headers from what clients
 // publish or receive. Without the steering names (field.Steers), deduplication,
 // key-value buckets and much else would break. So a pattern with '*' does not match
-// them; a steering name is in the set only if it is listed in full. An exception
-// are patterns that begin with Nats-Schedule: there are reasons to keep clients
+// them; a steering name is in the set only if it is listed in full. Patterns that
+// begin with Nats-Schedule are an exception, since there are reasons to keep clients
 // from scheduling messages.
 func NewRuleSet(patterns ...string) (*NameSet, error) {
 	s, err := NewNameSet(patterns...)
