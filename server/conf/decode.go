@@ -98,7 +98,7 @@ func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, 
 			continue
 		}
 		if present {
-			faults.Add(item, "%s is set twice", name)
+			faults.Add(item, "duplicate field %q", name)
 		}
 		seen[k], present = true, true
 	}
@@ -122,7 +122,7 @@ func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
 	if secret == "" {
-		faults.Add(n, "%s: %s is empty", name, path)
+		faults.Add(n, "%s: expected a secret in the file %s; the file is empty", name, path)
 	}
 	dst.SetString(secret)
 }
