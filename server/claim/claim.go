@@ -83,7 +83,7 @@ func (c *Claim) check(l Limits, broken map[string]bool, f *Errors) {
 		}
 		folded := field.Fold(h.Name)
 		if other, ok := seen[folded]; ok {
-			f.add(h.Name, fmt.Errorf("%w; the claim also has %s", ErrNamesEqual, quote(other)))
+			f.add(h.Name, fmt.Errorf("%w; the claim also has %s", field.ErrNameTwice, quote(other)))
 		} else {
 			seen[folded] = h.Name
 		}
@@ -118,7 +118,7 @@ func (h *Header) checkValues(f *Errors) {
 func (h *Header) checkSubjects(f *Errors) {
 	for _, s := range h.Subjects {
 		if !field.IsSubject(s) {
-			f.add(h.Name, fmt.Errorf("%w; found %s", ErrSubject, quote(s)))
+			f.add(h.Name, fmt.Errorf("%w; found %s", field.ErrSubject, quote(s)))
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (c *Claim) BlockLen() int {
 func checkPatterns(kind string, patterns []string, f *Errors) {
 	for _, p := range patterns {
 		if !field.IsNamePattern(p) {
-			f.add("", fmt.Errorf("header_permissions.%s.allow: %w; found %s", kind, ErrPattern, quote(p)))
+			f.add("", fmt.Errorf("header_permissions.%s.allow: %w; found %s", kind, field.ErrNamePattern, quote(p)))
 		}
 	}
 }

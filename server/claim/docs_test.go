@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 	for _, err := range []error{
 		ErrToken, ErrJSON, ErrTrailing, ErrTwoPlaces, ErrKeyTwice, ErrKeyCase, ErrKeyUnknown,
 		ErrHeadersForm, ErrValueForm, ErrInnerValueForm, ErrValueMissing, ErrValueText, ErrSubjectsForm, ErrSubjectsEmpty, ErrPermissionsForm,
-		ErrNamesEqual, ErrValuesEmpty, ErrValueEmpty, ErrSubject, ErrPattern,
+		field.ErrNameTwice, ErrValuesEmpty, ErrValueEmpty, field.ErrSubject, field.ErrNamePattern,
 		ErrTooManyHeaders, ErrTooManyBytes, ErrBlockTooLarge, ErrUser, ErrIssuer, ErrSigningKey,
 		field.ErrNameEmpty, field.ErrNameToken, field.ErrNameReserved,
 		field.ErrValueUTF8, field.ErrValueControl, field.ErrValueSpace,

@@ -34,16 +34,12 @@ var (
 	ErrPermissionsForm = errors.New("header_permissions: expected {publish: {allow: [...]}, subscribe: {allow: [...]}}")
 )
 
-// Faults of content. Package field has those of names and of single values:
-// field.ErrNameEmpty, ErrNameToken, ErrNameReserved, ErrValueUTF8,
-// ErrValueControl and ErrValueSpace.
+// Faults of content. Package field has those of names, single values, patterns and
+// subjects: its ErrName..., its ErrValue... and field.ErrSubject.
 var (
-	ErrNamesEqual  = errors.New("duplicate name (case is ignored, and '-', '_' and '.' are one character)")
 	ErrValuesEmpty = errors.New("expected at least one value; found an empty list")
 	// ErrValueEmpty has its reason in receivers: they cannot tell an empty header from a missing one.
 	ErrValueEmpty = errors.New("value is empty")
-	ErrSubject    = errors.New("expected a subject, with * and > as whole tokens and > as the last one")
-	ErrPattern    = errors.New("expected a header name, the beginning of one followed by *, or *")
 )
 
 // Faults of size.

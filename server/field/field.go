@@ -25,6 +25,10 @@ var (
 	ErrNameEmpty    = errors.New("name is empty")
 	ErrNameToken    = errors.New("name is not an RFC 9110 token")
 	ErrNameReserved = errors.New("name is reserved")
+	// ErrNameTwice is the fault of one of two names that Fold makes equal.
+	ErrNameTwice = errors.New("duplicate name (case is ignored, and '-', '_' and '.' are one character)")
+	// ErrNamePattern is the fault of a text that is not IsNamePattern.
+	ErrNamePattern = errors.New("expected a header name, the beginning of one followed by *, or *")
 )
 
 // Faults of a value. No error of this package quotes the value, which may be a

@@ -1,6 +1,12 @@
 package field
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
+
+// ErrSubject is the fault of a text that is not IsSubject.
+var ErrSubject = errors.New("expected a subject, with * and > as whole tokens and > as the last one")
 
 // IsSubject reports whether s is a subject that a header may be bound to. It may
 // hold the wildcards '*' and '>', each as a whole token, '>' only as the last.

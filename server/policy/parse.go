@@ -111,12 +111,12 @@ func (r *Rules) parseSealed(items []conf.Node, faults *conf.Faults) {
 // yet. It adds a warning if the entry is a pattern that leaves out steering names.
 func (r *Rules) checkPattern(list, pattern string, n conf.Node, seen map[string]bool, faults *conf.Faults) bool {
 	if !field.IsNamePattern(pattern) {
-		faults.Add(n, "%s: %v; found %q", list, stamp.ErrPattern, pattern)
+		faults.Add(n, "%s: %v; found %q", list, field.ErrNamePattern, pattern)
 		return false
 	}
 	folded := field.Fold(pattern)
 	if seen[folded] {
-		faults.Add(n, "%s: duplicate name %q (case is ignored, and - _ . are one character)", list, pattern)
+		faults.Add(n, "%s: %v; found %q", list, field.ErrNameTwice, pattern)
 		return false
 	}
 	seen[folded] = true

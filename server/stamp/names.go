@@ -1,16 +1,12 @@
 package stamp
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"stamp/server/field"
 )
-
-// ErrPattern is the fault of a name pattern.
-var ErrPattern = errors.New("expected a header name, the beginning of one followed by *, or *")
 
 // NameSet is an immutable set of header names and prefixes of names. It has each
 // name in every spelling that package field takes for the same. A lookup allocates
@@ -39,7 +35,7 @@ func NewNameSet(patterns ...string) (*NameSet, error) {
 	var names, prefixes []string
 	for i, p := range patterns {
 		if !field.IsNamePattern(p) {
-			return nil, fmt.Errorf("pattern %d of %d, %q: %w", i+1, len(patterns), p, ErrPattern)
+			return nil, fmt.Errorf("pattern %d of %d, %q: %w", i+1, len(patterns), p, field.ErrNamePattern)
 		}
 		if prefix, isPrefix := strings.CutSuffix(p, "*"); isPrefix {
 			prefixes = append(prefixes, field.Fold(prefix))

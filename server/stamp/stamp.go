@@ -39,12 +39,9 @@ type Header struct {
 	Subjects []string // subjects on which the header is stamped, with wildcards; empty: on every subject
 }
 
-// Faults of a Header. Package field has those of its name and its values.
-var (
-	ErrNoValues  = errors.New("expected at least one value; found none")
-	ErrDuplicate = errors.New("duplicate name (case is ignored, and - _ . are one character)")
-	ErrSubject   = errors.New("expected a subject, with * and > as whole tokens and > as the last one")
-)
+// ErrNoValues is the fault of a Header without values. Package field has the faults
+// of names, values and subjects.
+var ErrNoValues = errors.New("expected at least one value; found none")
 
 // Version begins every header block.
 const Version = "NATS/1.0"
@@ -154,7 +151,7 @@ func addName(name string, seen map[string]bool) (string, error) {
 	}
 	folded := field.Fold(name)
 	if seen[folded] {
-		return "", ErrDuplicate
+		return "", field.ErrNameTwice
 	}
 	seen[folded] = true
 	return folded, nil

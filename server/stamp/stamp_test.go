@@ -21,12 +21,12 @@ func TestCompileRefuses(t *testing.T) {
 		{Header{Name: "", Values: []string{"v"}}, field.ErrNameEmpty},
 		{Header{Name: "A B", Values: []string{"v"}}, field.ErrNameToken},
 		{Header{Name: "Nats-Msg-Id", Values: []string{"v"}}, field.ErrNameReserved},
-		{Header{Name: "oK", Values: []string{"v"}}, ErrDuplicate},
+		{Header{Name: "oK", Values: []string{"v"}}, field.ErrNameTwice},
 		{Header{Name: "A"}, ErrNoValues},
 		{Header{Name: "A", Values: []string{"v", "planted\r\nB: c"}}, field.ErrValueControl},
 		{Header{Name: "A", Values: []string{"planted\xff"}}, field.ErrValueUTF8},
 		{Header{Name: "A", Values: []string{"planted\u3000"}}, field.ErrValueSpace},
-		{Header{Name: "A", Values: []string{"v"}, Subjects: []string{"a..b"}}, ErrSubject},
+		{Header{Name: "A", Values: []string{"v"}, Subjects: []string{"a..b"}}, field.ErrSubject},
 	}
 	for i, tt := range tests {
 		_, err := Compile([]Header{ok, tt.header}, Options{})
@@ -38,7 +38,7 @@ func TestCompileRefuses(t *testing.T) {
 			t.Errorf("case %d: the error has no place, or a value", i)
 		}
 	}
-	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}, Options{}); !errors.Is(err, ErrDuplicate) {
+	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}, Options{}); !errors.Is(err, field.ErrNameTwice) {
 		t.Errorf("aliases: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ func parseFilters(subjects []string) ([]filter, error) {
 	filters := make([]filter, len(subjects))
 	for i, s := range subjects {
 		if !field.IsSubject(s) {
-			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, ErrSubject)
+			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, field.ErrSubject)
 		}
 		filters[i] = filter{strings.Clone(s), strings.ContainsAny(s, "*>")}
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"stamp/server/field"
 )
 
 var subjects = []struct {
@@ -69,7 +71,7 @@ func TestMatch(t *testing.T) {
 
 func TestParseFilters(t *testing.T) {
 	for _, bad := range []string{"", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a*", "*a.b", "a.b>", ">>", "a b", "a\tb", "a\x00", "a\x7f", "\xff"} {
-		if _, err := parseFilters([]string{"ok", bad}); !errors.Is(err, ErrSubject) || !strings.HasPrefix(err.Error(), "subject 2 of 2") {
+		if _, err := parseFilters([]string{"ok", bad}); !errors.Is(err, field.ErrSubject) || !strings.HasPrefix(err.Error(), "subject 2 of 2") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
