@@ -12,8 +12,8 @@ import (
 	"stamp/test/harness"
 )
 
-// What the configuration stamps of the account is of the account as it is now, on live connections too, whichever
-// key signed their user JWT.
+// After an account update, headers.all has the new name and tags of the account, on live connections too, whichever key
+// signed their user JWT.
 func TestAccountUpdateChangesTheStampOfLiveConnections(t *testing.T) {
 	op := harness.NewOperator(t)
 	app := op.Account(t, "APP")
@@ -48,8 +48,8 @@ func TestAccountUpdateChangesTheStampOfLiveConnections(t *testing.T) {
 	expect("blue", "RENAMED")
 }
 
-// An account update that drops the headers of a scope's template is refused where the configuration says so, and is not
-// stored either; without that it is reported.
+// With keep_template_headers, an account update that drops the headers of a scope's template is refused and not stored.
+// Without, it is reported.
 func TestAccountUpdateThatLosesHeaders(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep_template_headers %t", keeps), func(t *testing.T) {
@@ -92,8 +92,8 @@ func TestAccountUpdateThatLosesHeaders(t *testing.T) {
 	}
 }
 
-// What another server of the cluster has stored does not come round the refusal: servers send each other their account
-// JWTs by themselves.
+// A refused account JWT does not get in through another server of the cluster that has stored it. Servers send each
+// other their account JWTs without being asked.
 func TestAccountUpdateOfAnotherServerIsRefusedToo(t *testing.T) {
 	op := harness.NewOperator(t)
 	app := op.Account(t, "APP")
@@ -111,7 +111,7 @@ func TestAccountUpdateOfAnotherServerIsRefusedToo(t *testing.T) {
 	sub := subscriber(t, keeping, app.User(t, "sub", nil).Credential)
 	expectStamp(t, harness.Client(t, keeping, user.Credential), sub, "N: 1")
 
-	// Of two JWTs the one that was made later wins, by the second.
+	// The JWT with the later time of issue wins, in whole seconds.
 	harness.Eventually(t, "the next second", func() bool { return app.JWT(t) != before })
 	app.ScopeHeaders(t, key, nil)
 	harness.Start(t, conf("B", "127.0.0.1:-1", false))

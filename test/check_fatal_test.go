@@ -9,7 +9,7 @@ import (
 	"stamp/test/harness"
 )
 
-// What start would reject, or what would let nobody in, is found by -t.
+// -t finds what would prevent the start, and what would let no connection in.
 func TestCheckFindsWhatStartRejects(t *testing.T) {
 	const accounts = "accounts { APP { users: [] } }\n"
 	const guests = "accounts { APP { users: [{user: guest, password: guest}] } }\n"
@@ -49,7 +49,7 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 	}
 }
 
-// What stock takes as variables is taken: names of ours among them.
+// A variable may have any name that stock accepts, also a name of one of our fields.
 func TestCheckTakesVariables(t *testing.T) {
 	for _, conf := range []string{
 		"callout = secret\nauthorization { token: $callout }",
@@ -66,7 +66,7 @@ func TestCheckTakesVariables(t *testing.T) {
 	}
 }
 
-// A no_auth_user that takes no connection which the handler would know is allowed: guests beside tokens.
+// A no_auth_user is allowed if it does not take connections that the handler would recognize: guests beside tokens.
 func TestCheckTakesGuests(t *testing.T) {
 	const conf = `listen: "127.0.0.1:-1"
 		no_auth_user: guest
@@ -81,8 +81,8 @@ func TestCheckTakesGuests(t *testing.T) {
 	}
 }
 
-// What nats-callout check warns of, -t, start and a reload warn of too; and of a server that waits for less than a
-// source may take.
+// -t, the start and a reload have the warnings of nats-callout check. They also warn of a server that waits for a shorter
+// time than a source may take.
 func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	const inbox = "the connection may subscribe to everybody's _INBOX"
 	conf := func(subscribe string) string {
@@ -109,7 +109,7 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	if !strings.Contains(mark.Text(), inbox) {
 		t.Errorf("log of the reload:\n%s", mark.Text())
 	}
-	// An account that the server does not have is refused by a reload as by -t.
+	// A reload refuses an account that the server does not have, as -t does.
 	if line := s.TryReload(t, strings.Replace(conf("b"), "account: APP", "account: NOPE", 1)); !strings.Contains(line, "Failed") {
 		t.Errorf("an unknown account was taken: %s", line)
 	}

@@ -14,7 +14,7 @@ import (
 	"stamp/test/harness"
 )
 
-// A message that is refused leaves nothing behind: a retained one is not delivered to who comes later.
+// A refused message leaves nothing behind: if it is a retained one, later subscribers do not get it.
 func TestRefusedMessageIsNotRetained(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: M
@@ -39,8 +39,8 @@ func TestRefusedMessageIsNotRetained(t *testing.T) {
 	}
 }
 
-// A websocket frame may hold many messages; the limit of a frame is the server's, and that of a message the
-// connection's.
+// A websocket frame may hold many messages. The frame must fit the max_payload of the server, each message that of the
+// connection.
 func TestFrameOfManyMessages(t *testing.T) {
 	o := harness.NewOperator(t)
 	acc := o.Account(t, "A")
@@ -53,7 +53,7 @@ func TestFrameOfManyMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	for range 20 { // they go out in one frame, with the flush
+	for range 20 { // the flush sends them in one frame
 		if err := nc.Publish("t.x", []byte(strings.Repeat("x", 600))); err != nil {
 			t.Fatal(err)
 		}
@@ -67,8 +67,7 @@ func TestFrameOfManyMessages(t *testing.T) {
 	raw.Expect("-ERR 'Maximum Payload Violation'")
 }
 
-// A header that is removed from what a connection publishes asks for no trace: no event goes out, and the message is
-// delivered.
+// A trace header that the server removes has no effect: no event is published, and the message is delivered.
 func TestNoTraceByARemovedHeader(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: ["Nats-Trace-Dest", "Nats-Trace-Only", traceparent] }
@@ -103,7 +102,7 @@ func TestNoTraceByARemovedHeader(t *testing.T) {
 	t.Error("who may send the header gets no trace")
 }
 
-// A renewal tells the client of another limit, and closes the connection when the headers leave no room in it.
+// A renewal tells the client a changed max_payload, and closes the connection if the headers leave no room for a payload.
 func TestRenewalChangesTheLimitOfPayloads(t *testing.T) {
 	v := startService(t, nil)
 	limit := int64(5000)
@@ -128,7 +127,7 @@ func TestRenewalChangesTheLimitOfPayloads(t *testing.T) {
 		alice.Pub("t.x", strings.Repeat("x", int(alice.Info.MaxPayload)))
 		alice.Flush()
 	}
-	renew(10) // below the block of headers
+	renew(10) // less than the header block
 	for _, line := range alice.ExpectClosed() {
 		if strings.HasPrefix(line, "INFO") {
 			t.Errorf("got %q", line)
@@ -168,8 +167,8 @@ func TestRenewalStopsAnMQTTSubscription(t *testing.T) {
 	}
 }
 
-// Refused messages fill neither the log nor the memory that keeps it from being filled: a connection is
-// logged once in a while, and long subjects are quoted in part.
+// Refused messages fill neither the log nor the memory of the log's rate limit. The log has one line for a connection in a
+// while, with a long subject cut off.
 func TestRefusedMessagesDoNotFillTheLog(t *testing.T) {
 	s := harness.Start(t, `
 		headers { check_replies: true }
@@ -226,8 +225,8 @@ func TestLatencyMetricShowsNoSealedValue(t *testing.T) {
 	}
 }
 
-// check_replies looks at each subject that a request asks JetStream to send something to, whatever the request is
-// called, and at no other message.
+// check_replies checks each subject to which a request asks JetStream to send something, whatever the subject of the
+// request is. It checks no other message.
 func TestCheckRepliesOfRequests(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		headers { check_replies: true }
@@ -296,7 +295,7 @@ func TestCheckRepliesOfRequests(t *testing.T) {
 	}
 	dev, _ := device(t, s, "mallory")
 	wait(t, dev.Publish("$JS/API/CONSUMER/CREATE/S", 0, false, consumer("admin.delete")))
-	// What has such a name and is no request is nobody's business.
+	// A message on such a subject that is not a request is not checked.
 	raw := harness.Client(t, s, password("mallory"))
 	raw.Pub("shop.CONSUMER.CREATED", "plain text")
 	if errs := untilPong(t, raw); len(errs) > 0 {
@@ -333,7 +332,7 @@ func TestRenewalFromAnotherAddress(t *testing.T) {
 	alice.ExpectClosed()
 }
 
-// A refused account update changes nothing, with whichever resolver, and after the account was deleted from it.
+// A refused account update changes nothing, with any resolver, also after the account was deleted from the resolver.
 func TestRefusedAccountUpdateChangesNothing(t *testing.T) {
 	const keep = "headers { keep_template_headers: true }"
 	start := func(t *testing.T, conf func(*harness.Operator) string) (s *harness.Server, op *harness.Operator, app *harness.Account, without, expect func()) {
@@ -375,7 +374,7 @@ func TestRefusedAccountUpdateChangesNothing(t *testing.T) {
 	})
 }
 
-// A reload that lowers max_connections closes none of the handler's own connections.
+// A reload that lowers max_connections does not close the handler's own connections.
 func TestReloadOfMaxConnectionsSparesTheHandler(t *testing.T) {
 	conf := func(most int) string {
 		return fmt.Sprintf(`

@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// fakeHub is the hub of a leafnode connection, which the test speaks by hand.
+// fakeHub is the hub of a leafnode connection. The test writes its protocol lines.
 type fakeHub struct {
 	*testing.T
 	conn net.Conn
@@ -20,8 +20,8 @@ type fakeHub struct {
 
 const fakeHubInfo = `INFO {"server_id":"HUB","server_name":"hub","version":"2.15.3","proto":1,"host":"127.0.0.1","port":1,"headers":true,"max_payload":1048576,"client_id":7,"leafnode_urls":["127.0.0.1:1"],%s}` + "\r\n"
 
-// earlyLeaf starts a server that connects to a hub as a leafnode, with these headers, and has a
-// client user svc of this configuration. The connection of the leafnode waits for the hub's first line.
+// earlyLeaf starts a server that connects to a fakeHub as a leafnode. The server has the given headers block, and a user
+// svc for clients. The leafnode connection waits for the hub's first line.
 func earlyLeaf(t *testing.T, headers, user, remote string) (*harness.Server, *fakeHub) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func (h *fakeHub) send(format string, args ...any) {
 	}
 }
 
-// until reads up to a line that begins so, and returns all that it has read.
+// until reads lines to the first that starts with begin, and returns all of them.
 func (h *fakeHub) until(begin string) string {
 	h.Helper()
 	var all strings.Builder
@@ -68,8 +68,8 @@ func (h *fakeHub) until(begin string) string {
 	}
 }
 
-// A hub that sends messages before the leafnode has quite connected forges nothing by that: they are
-// stamped as those that come later.
+// A hub cannot forge headers by sending messages before the leafnode has connected completely. These are stamped like
+// later ones.
 func TestMessagesOfAHubBeforeTheLeafnodeIsConnected(t *testing.T) {
 	s, hub := earlyLeaf(t, `protected: [Session]`, "", `, headers: {X-Hub: h}`)
 	sub := subscriber(t, s, password("svc"))
@@ -109,14 +109,14 @@ func TestSealedBeforeTheLeafnodeIsConnected(t *testing.T) {
 	}
 }
 
-// A hub that sends messages before it has said what it is gets none of them through unstamped.
+// Messages that a hub sends before its INFO are stamped or refused.
 func TestMessagesOfAHubBeforeItsInfo(t *testing.T) {
 	s, hub := earlyLeaf(t, `protected: [Session]`, "", `, headers: {X-Hub: h}`)
 	sub := subscriber(t, s, password("svc"))
 	forged := block("Session: forged")
 	hub.send("LMSG t.x 1\r\nx\r\nHMSG t.x %d %d\r\n%sx\r\n", len(forged), len(forged)+1, forged)
 	hub.send(fakeHubInfo, `"info_on_connect":true,"nonce":"abc"`)
-	for { // until the server has taken or refused them
+	for { // until the server has accepted or refused them
 		if line, err := hub.r.ReadString('\n'); err != nil || strings.HasPrefix(line, "CONNECT") {
 			break
 		}

@@ -11,8 +11,8 @@ import (
 	"stamp/test/harness"
 )
 
-// provenanceAtSite is a hub that tells where messages come from, and a site whose server does so too. Its leafnode
-// connection logs in as user.
+// provenanceAtSite starts a hub with provenance, and a site whose server has provenance too. The leafnode connection
+// logs in as user.
 func provenanceAtSite(t *testing.T, user, block string) (hub, site *harness.Server) {
 	t.Helper()
 	hub = harness.Start(t, fmt.Sprintf(`
@@ -31,7 +31,7 @@ func provenanceAtSite(t *testing.T, user, block string) (hub, site *harness.Serv
 	return hub, site
 }
 
-// next message of a publisher that publishes until somebody hears it.
+// heard publishes m until sub gets a message, and returns that message.
 func heard(t *testing.T, pub *nats.Conn, sub *nats.Subscription, m *nats.Msg) (got *nats.Msg) {
 	t.Helper()
 	harness.Eventually(t, "a message", func() bool {
@@ -44,8 +44,8 @@ func heard(t *testing.T, pub *nats.Conn, sub *nats.Subscription, m *nats.Msg) (g
 	return got
 }
 
-// What a site's server stamps arrives where the leafnode's user may set it, be it all or by name, and also beside
-// headers of the hub. What a client of the site forges does not.
+// The headers that a site's server stamps arrive if the leafnode's user has permission for all three names, by "*" or by
+// name, also on messages that the hub stamps. Headers that a client of the site forges do not.
 func TestProvenanceOverALeafnode(t *testing.T) {
 	for _, user := range []string{"trusted", "named"} {
 		for name, block := range map[string]string{"": "", ", headers of the hub": `, all: {Site: "{{name()}}"}`} {
@@ -69,7 +69,7 @@ func TestProvenanceOverALeafnode(t *testing.T) {
 	}
 }
 
-// Without the permission they are taken off, and the warning names the leafnode and the setting.
+// Without permission the hub removes them, and the warning names the leafnode and the setting.
 func TestProvenanceOverALeafnodeWithoutPermission(t *testing.T) {
 	hub, site := provenanceAtSite(t, "plain", "")
 	sub := subscribed(t, hub, userInfo("reader"))

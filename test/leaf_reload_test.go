@@ -7,8 +7,8 @@ import (
 	"stamp/test/harness"
 )
 
-// expectLeafStamp checks that what a leafnode sends arrives with exactly the stamped lines, which it
-// tries to forge.
+// expectLeafStamp checks that a message of a leafnode arrives with exactly the stamped lines. The leafnode tries to forge
+// them.
 func expectLeafStamp(t *testing.T, leaf, sub *harness.Raw, lines ...string) {
 	t.Helper()
 	own := block("Own: 1", "Site: forged", "X-User: forged")
@@ -20,8 +20,8 @@ func expectLeafStamp(t *testing.T, leaf, sub *harness.Raw, lines ...string) {
 	expectMsg(t, sub, "a message of the leafnode", block(append(kept, lines...)...))
 }
 
-// A leafnode is the user that it logged in as. After a reload it is not taken for a user of
-// accounts{} that has the same name, nor closed because of it.
+// A leafnode stays the user that it logged in as. A reload does not take it for a user of accounts{} with the same name,
+// and does not close it because of such a user.
 func TestReloadLooksUpLeafnodesWhereTheyWereLetIn(t *testing.T) {
 	const conf = `
 		debug: %t
@@ -39,8 +39,7 @@ func TestReloadLooksUpLeafnodesWhereTheyWereLetIn(t *testing.T) {
 	expectLeafStamp(t, leaf, sub, "Site: one")
 }
 
-// A leafnode that came in without a password is not stamped as a user that a reload brings, whatever
-// name it had said.
+// A leafnode without a password is not stamped as a user that a reload adds, even if it gave the name of that user.
 func TestReloadGivesNoUserToALeafnodeWithoutOne(t *testing.T) {
 	const conf = `leafnodes { listen: "127.0.0.1:-1" }
 		`
@@ -53,8 +52,7 @@ func TestReloadGivesNoUserToALeafnodeWithoutOne(t *testing.T) {
 	expectLeafStamp(t, leaf, subscriber(t, hub, password("sub")))
 }
 
-// A leafnode does not outlive its user: without it nothing would say what to stamp. It is closed,
-// and does not get in again.
+// If its user is removed, a leafnode is closed and cannot connect again: without the user it is not known what to stamp.
 func TestReloadClosesTheLeafnodeOfARemovedUser(t *testing.T) {
 	const conf = `
 		headers { protected: [Site, X-User] }

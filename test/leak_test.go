@@ -15,15 +15,15 @@ import (
 	"stamp/test/harness"
 )
 
-// The values that are stamped. They must be nowhere but in messages that are delivered.
+// The stamped values. They must be only in delivered messages.
 const (
 	plantedUser = "planted-4711-user"
 	plantedLeaf = "planted-4711-leaf"
 	plantedAll  = "planted-4711-all"
 )
 
-// shows tells whether text has a planted value, as it is or in base64, at whatever place
-// of a longer text.
+// shows reports whether text has a planted value, as it is or in base64, also where
+// the base64 is of a longer text.
 func shows(text string) bool {
 	const planted = "planted-4711-"
 	if strings.Contains(text, planted) {
@@ -31,7 +31,7 @@ func shows(text string) bool {
 	}
 	for shift := range 3 {
 		b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(" ", shift) + planted))
-		// The first and the last group depend on what stands around.
+		// The first and the last group of base64 depend on the text around.
 		if strings.Contains(text, b[4:len(b)-4]) {
 			return true
 		}
@@ -69,14 +69,14 @@ const leakConf = `
 	system_account: SYS
 	`
 
-// topology is a cluster of three, a gateway to a fourth, and a leafnode; all log
-// everything.
+// topology is a cluster of three servers, a gateway to a fourth, and a leafnode. All
+// log everything.
 func topology(t *testing.T) map[string]*harness.Server {
 	t.Helper()
 	start := func(name, rest string) *harness.Server {
 		return harness.Start(t, fmt.Sprintf(leakConf, name)+rest, "-DV")
 	}
-	// JetStream in a cluster wants a route to be known, the first server's to itself.
+	// JetStream in a cluster needs a route in the configuration; the first server has one to itself.
 	first := harness.FreeAddr(t)
 	cluster := func(listen string) string {
 		return fmt.Sprintf(`
@@ -98,7 +98,7 @@ func topology(t *testing.T) map[string]*harness.Server {
 	return servers
 }
 
-// collected is what was seen somewhere.
+// collected is the text that was seen in one place.
 type collected struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -152,7 +152,7 @@ func TestLeaks(t *testing.T) {
 	reach(t, site, far)
 	drain(t, near)
 
-	// Core, with a trace, over routes, the gateway and the leafnode.
+	// Core NATS with a message trace, over routes, the gateway and the leafnode.
 	for i, nc := range []*nats.Conn{pub, site} {
 		m := colored("t.traced")
 		m.Header.Set("Nats-Trace-Dest", "trace.me")
@@ -173,7 +173,7 @@ func TestLeaks(t *testing.T) {
 	}
 	leakJetStream(t, pub, reader)
 
-	// Refused, with an -ERR, and a forgery.
+	// A message that is refused with -ERR, and a forgery.
 	raw := harness.Client(t, a, password("pub"))
 	raw.Hpub("t.x", "NATS/1.0\r\nno colon\r\n\r\n", "")
 	errs.add(raw.Expect("-ERR"))
@@ -198,7 +198,7 @@ func TestLeaks(t *testing.T) {
 	monitoring.add(string(request(t, reader, "$SYS.REQ.ACCOUNT.PING.CONNZ", `{"auth":true,"state":2}`).Data))
 	monitoring.add(string(request(t, reader, "$SYS.REQ.USER.INFO", "").Data))
 
-	// Each place is searched, and has what shows that something was there to be found.
+	// Search each place. Each must also have a text which shows that it was not empty.
 	harness.Eventually(t, "all trace events", func() bool { return strings.Count(traces.String(), "trace.me") >= 5 })
 	harness.Eventually(t, "events of the closed connections", func() bool { return strings.Count(events.String(), ".DISCONNECT") >= 2 })
 	places := map[string]struct{ text, has string }{
@@ -229,7 +229,7 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
-// leakJetStream stores and reads in each way.
+// leakJetStream stores and reads messages in every way.
 func leakJetStream(t *testing.T, pub, reader *nats.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
@@ -251,7 +251,7 @@ func leakJetStream(t *testing.T, pub, reader *nats.Conn) {
 			t.Errorf("%s: the message is not stamped, so that this test shows nothing", w.name)
 		}
 	}
-	// Requests that are audited, each as an advisory.
+	// Requests for which the server publishes advisories.
 	for _, r := range [][2]string{
 		{"STREAM.UPDATE.S", `{"name":"S","subjects":["js.>"],"allow_direct":true,"num_replicas":3,"max_msgs":9}`},
 		{"STREAM.UPDATE.S", "{"}, {"STREAM.INFO.S", ""}, {"STREAM.NAMES", ""}, {"STREAM.LIST", ""},
@@ -265,8 +265,8 @@ func leakJetStream(t *testing.T, pub, reader *nats.Conn) {
 	}
 }
 
-// A headers claim in a JWT that the client itself presents is in the server's hands as a
-// token: events, monitoring and shared request information show the JWT without values.
+// If the client itself presents a JWT with a headers claim, the server holds the JWT.
+// Events, monitoring and shared request information show it without values.
 func TestLeaksOfADirectJWT(t *testing.T) {
 	op := harness.NewOperator(t)
 	app, other := op.Account(t, "APP"), op.Account(t, "OTHER")

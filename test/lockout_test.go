@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// checkConf runs nats-server -t, and returns what it says.
+// checkConf runs nats-server -t, and returns its exit code and its output.
 func checkConf(t *testing.T, conf string) (code int, said string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "server.conf")
@@ -22,11 +22,11 @@ func checkConf(t *testing.T, conf string) (code int, said string) {
 	return p.Exit(t), p.Text()
 }
 
-// What would lock users of the configuration out is found by -t and by a reload, not by the users.
+// -t and a reload find a setting that would lock out configured users, before the users do.
 func TestUsersThatCouldNotConnect(t *testing.T) {
 	const one = "accounts { APP { users: [{user: web, password: secret, headers: {Session: value}}] } }\n"
 	for name, tt := range map[string]struct{ conf, want string }{
-		"a name of all":              {one + "headers {\n all: {\n  session: x } }", `server.conf:4:3: user "web" could not connect: header "Session": set by headers.all`},
+		"a name of all":              {one + "headers {\n all: {\n  session: x } }", `server.conf:4:3: user "web" could not connect: header "Session": the server sets this header by headers.all`},
 		"max_bytes":                  {one + "headers {\n max_bytes: 20 }", `server.conf:3:2: user "web" could not connect: header block is longer than max_bytes`},
 		"max_headers":                {one + "headers {\n max_headers: 1\n all: {A: x} }", `server.conf:3:2: user "web" could not connect: too many headers`},
 		"the default limits":         {strings.Replace(one, "value", strings.Repeat("v", 17000), 1), `user "web" could not connect: header block is longer than max_bytes`},
@@ -36,7 +36,7 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		"no value":                   {strings.Replace(one, "value", `"{{tag(x)}}"`, 1), `user "web" could not connect: header "Session": template function has no value`},
 		"the system account":         {one + "system_account: APP", `user "web" could not connect: headers claim for a user of the system account`},
 		"a leafnode's user": {"leafnodes { listen: \"127.0.0.1:-1\", authorization { users: [{user: site, password: secret, headers: {A: x}}] } }\nheaders { all: {A: y} }",
-			`user "site" could not connect: header "A": set by headers.all`},
+			`user "site" could not connect: header "A": the server sets this header by headers.all`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, said := checkConf(t, tt.conf)
@@ -62,7 +62,7 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 	}
 }
 
-// A pattern that leaves names out says so.
+// -t and the log name what a pattern leaves out.
 func TestPatternsThatLeaveNamesOut(t *testing.T) {
 	const conf = "headers { protected: [\"*\"], sealed: [\"Nats-*\"] }"
 	code, said := checkConf(t, conf)

@@ -13,9 +13,9 @@ import (
 	"stamp/test/harness"
 )
 
-// outgoing is a message that somebody publishes.
+// outgoing is a message to publish.
 type outgoing struct {
-	As             string // pub, or limited, who may subscribe to little
+	As             string // the user: pub, or limited, which may subscribe to little
 	Subject, Reply string
 	Header         nats.Header
 	Payload        string
@@ -24,21 +24,21 @@ type outgoing struct {
 // wayIn is a way in which messages are published.
 type wayIn struct {
 	id, name string
-	// origin is where interest has to be known before it publishes.
+	// origin is the server that must know of the readers before this way publishes.
 	origin string
-	// publish publishes a message. nil: the server makes this message of that of another way, with.
+	// publish publishes a message. It is nil if the server itself makes this message from that of another way, with.
 	publish func(t *testing.T, m *matrix, o outgoing)
 	with    string
-	// subject is where readers find the message with this token. nil: m and the token.
+	// subject returns the subject on which readers get the message with this token. nil: m and the token.
 	subject func(token string) string
-	// published are the subjects, beside that, which Stamp-Subject may name. One that ends with a full
-	// stop is the beginning of such a subject.
+	// published are further subjects that Stamp-Subject may have. One that ends with a full stop is the
+	// beginning of a subject.
 	published func(token string) []string
-	// account is the publisher's; APP if empty.
+	// account is the account of the publisher; empty: APP.
 	account string
-	// noHeaders: the protocol has no headers that a publisher could set.
+	// noHeaders says that the protocol has no headers that a publisher could set.
 	noHeaders bool
-	// api is where the requests $JS.API.> of this way are published. nil: there.
+	// api returns the subject on which this way publishes a request $JS.API.>. nil: the same.
 	api func(subject string) string
 }
 
@@ -49,7 +49,7 @@ func (w *wayIn) subjectOf(token string) string {
 	return w.subject(token)
 }
 
-// waysIn are the rows of the first table of docs/security.md. A new way is an entry here.
+// waysIn are the rows of the first table of docs/security.md. To add a way, add an entry.
 var waysIn = []*wayIn{
 	{id: "tcp", name: "NATS over TCP", origin: "a1", publish: over(func(t *testing.T, m *matrix, user string) *nats.Conn { return m.conn(t, m.a1, user) })},
 	{id: "tls", name: "NATS over TLS", origin: "a1", publish: over(overTLS)},
@@ -84,7 +84,7 @@ var waysIn = []*wayIn{
 		publish: answering(func(m *matrix) *harness.Server { return m.b }, "ask.", "")},
 }
 
-// otherNames are those by which the account OTHER imports JetStream's API.
+// otherNames returns the subject under which the account OTHER imports a request of JetStream's API.
 func otherNames(subject string) string {
 	if subject == "$JS.API.CONSUMER.CREATE.STORED" {
 		return "order.create"
@@ -104,7 +104,7 @@ func wayInOf(id string) *wayIn {
 // birth is the subject of the topic spBv1.0/m/NBIRTH/token.
 func birth(token string) string { return "spBv1//0.m.NBIRTH." + token }
 
-// responses is what a service publishes to that answers through an import.
+// responses returns the beginning of the subjects to which a service answers an import.
 func responses(string) []string { return []string{"_R_."} }
 
 func over(dial func(t *testing.T, m *matrix, user string) *nats.Conn) func(*testing.T, *matrix, outgoing) {
@@ -142,7 +142,7 @@ func overProcess(t *testing.T, m *matrix, user string) *nats.Conn {
 	})
 }
 
-// topic is the MQTT topic that stands for a subject.
+// topic returns the MQTT topic for a subject.
 func topic(subject string) string {
 	return strings.NewReplacer("//", ".", ".", "/").Replace(subject)
 }
@@ -154,7 +154,7 @@ func overMQTT(qos byte, retained bool) func(*testing.T, *matrix, outgoing) {
 	}
 }
 
-// byWill has a device's will published.
+// byWill makes the server publish the will of a device.
 func byWill(t *testing.T, m *matrix, o outgoing) {
 	t.Helper()
 	_, conn := device(t, m.a1, o.As, func(c *mqtt.ClientOptions) {
@@ -163,8 +163,8 @@ func byWill(t *testing.T, m *matrix, o outgoing) {
 	conn.Close()
 }
 
-// answering has a service answer with the message. Whoever asks names its subject for the answer, which
-// he has just subscribed to: that is how answers from another cluster come by a way of their own.
+// answering makes a service answer with the message. The requester gives the subject of the message as the reply
+// subject, and has just subscribed to it: then answers from another cluster take a way of their own.
 func answering(at func(*matrix) *harness.Server, subject, account string) func(*testing.T, *matrix, outgoing) {
 	return func(t *testing.T, m *matrix, o outgoing) {
 		t.Helper()
@@ -188,7 +188,7 @@ func answering(at func(*matrix) *harness.Server, subject, account string) func(*
 			t.Fatal(err)
 		}
 		nc := m.conn(t, m.a1, "trusted")
-		// Until the asker's server knows of the service, requests are lost.
+		// Requests are lost until the requester's server knows of the service.
 		answered(t, subject+o.As, func() (*nats.Msg, error) { return nc.Request(subject+o.As, nil, time.Second) })
 		sub, err := nc.SubscribeSync(o.Subject)
 		if err == nil {

@@ -15,24 +15,24 @@ import (
 	"stamp/test/harness"
 )
 
-// reader returns what it saw of a way's message; nil when that has not come.
+// reader returns how it saw the message of a way in, or nil if the message has not arrived.
 type reader func(t *testing.T, w *wayIn) *sighting
 
 // wayOut is a way in which messages are read.
 type wayOut struct {
 	id, name string
-	// open begins to read, as trusted, who may read what is sealed, or as reader, who may not.
+	// open starts to read as trusted, which has permission for sealed headers, or as reader, which has not.
 	open func(t *testing.T, m *matrix, user string) reader
-	// core: open has readers at hand that get messages without being asked, so that interest can be waited for.
+	// core says that readers get messages without asking for them, so that the test can wait until they do.
 	core bool
-	// payloadOnly: the protocol shows no headers.
+	// payloadOnly says that the protocol delivers no headers.
 	payloadOnly bool
-	// elsewhere asks for a stored message that is to go to a subject, with the permissions of limited.
-	// nil: who reads this way names no subject.
+	// elsewhere asks for a stored message to be sent to a subject, with the permissions of limited. nil: a
+	// reader of this way does not give a subject.
 	elsewhere func(t *testing.T, m *matrix, target string)
 }
 
-// waysOut are the rows of the second table of docs/security.md. A new way is an entry here.
+// waysOut are the rows of the second table of docs/security.md. To add a way, add an entry.
 var waysOut = []*wayOut{
 	{id: "core", name: "subscription", core: true, open: at(func(m *matrix) *harness.Server { return m.a1 }, "", "")},
 	{id: "queue", name: "queue group", core: true, open: at(func(m *matrix) *harness.Server { return m.a1 }, "", "queue")},
@@ -73,18 +73,18 @@ var waysOut = []*wayOut{
 	}},
 }
 
-// everywhere are the subjects of all messages.
+// everywhere has the subjects of all messages.
 var everywhere = []string{"m.>", "spBv1//0.>", "$sparkplug.certificates.>", "$MQTT.rmsgs.>"}
 
 func (s *sightings) read(_ *testing.T, w *wayIn) *sighting {
 	limit := harness.Timeout / 12
 	if w.publish == nil && w.with == "" {
-		limit = 20 * time.Millisecond // a probe, which is sent again
+		limit = 20 * time.Millisecond // it is a probe, which is sent again
 	}
 	return s.within(limit, seenAs(w.subjectOf(w.token()), w.token()))
 }
 
-// token is the payload of the way's message, and the end of its subject.
+// token returns the payload of the message of a way, which is also the end of its subject.
 func (w *wayIn) token() string {
 	if w.with != "" {
 		return wayInOf(w.with).token()
@@ -131,7 +131,7 @@ func (s *sightings) payload(msg mqtt.Message) {
 	s.put(seenAs(msg.Topic(), string(msg.Payload())), &sighting{text: string(msg.Payload())})
 }
 
-// lateDevice subscribes when all is published.
+// lateDevice subscribes after all messages were published.
 func lateDevice(t *testing.T, m *matrix, user string) reader {
 	s := newSightings()
 	var once sync.Once
@@ -190,7 +190,7 @@ func orderedAll(t *testing.T, m *matrix, user string) reader {
 	}))
 }
 
-// fetched makes a sighting of the message that a request is answered with.
+// fetched returns the message in the answer to a request.
 func fetched(fetch func(t *testing.T, nc *nats.Conn, subject string) *nats.Msg) func(*testing.T, *matrix, string) reader {
 	return func(t *testing.T, m *matrix, user string) reader {
 		nc := m.conn(t, m.a2, user)
@@ -220,14 +220,14 @@ var byAPI = fetched(func(t *testing.T, nc *nats.Conn, subject string) *nats.Msg 
 
 func lastBy(subject string) string { return fmt.Sprintf(`{"last_by_subj":%q}`, subject) }
 
-// answeredTo has the answers of the stored-message API go to whoever is subscribed to ans.>.
+// answeredTo makes the stored-message API answer to the subscribers of ans.>.
 func answeredTo(subscribe func(*testing.T, *matrix, string, *sightings)) func(*testing.T, *matrix, string) reader {
 	return func(t *testing.T, m *matrix, user string) reader {
 		s := newSightings()
 		subscribe(t, m, user, s)
 		asker := m.conn(t, m.a1, "trusted")
 		return func(t *testing.T, w *wayIn) (seen *sighting) {
-			// Nobody knows when interest has come to the asker's server.
+			// It cannot be known when the requester's server knows of the subscription.
 			harness.Eventually(t, "an answer", func() bool {
 				publishRequest(t, asker, "$JS.API.STREAM.MSG.GET.S", "ans."+user, lastBy(w.subjectOf(w.token())))
 				seen = s.within(100e6, seenAs(w.subjectOf(w.token()), w.token()))
@@ -238,7 +238,7 @@ func answeredTo(subscribe func(*testing.T, *matrix, string, *sightings)) func(*t
 	}
 }
 
-// answer notes an answer of the stored-message API.
+// answer records an answer of the stored-message API.
 func (s *sightings) answer(t *testing.T, data []byte) {
 	var a struct{ Message struct{ Subject string } }
 	if err := json.Unmarshal(data, &a); err != nil {
@@ -266,14 +266,14 @@ func jsonDevice(qos byte) func(*testing.T, *matrix, string, *sightings) {
 	}
 }
 
-// asking publishes a request whose answer is to go to the target.
+// asking publishes a request whose answer goes to the target.
 func asking(subject, body string) func(*testing.T, *matrix, string) {
 	return func(t *testing.T, m *matrix, target string) {
 		publishRequest(t, m.conn(t, m.a1, "limited"), subject, target, body)
 	}
 }
 
-// pulling does the same with a consumer that is there.
+// pulling does the same with a consumer that exists.
 func pulling(t *testing.T, m *matrix, target string) {
 	js := newJetStream(t, m.conn(t, m.a1, "trusted"))
 	name := m.unique()
@@ -283,14 +283,14 @@ func pulling(t *testing.T, m *matrix, target string) {
 	publishRequest(t, m.conn(t, m.a1, "limited"), "$JS.API.CONSUMER.MSG.NEXT.STORED."+name, target, "1")
 }
 
-// creating asks for a push consumer that delivers to the target.
+// creating requests a push consumer that delivers to the target.
 func creating(stream string) func(*testing.T, *matrix, string) {
 	return func(t *testing.T, m *matrix, target string) {
 		publishRequest(t, m.conn(t, m.a1, "limited"), "$JS.API.CONSUMER.CREATE."+stream, nats.NewInbox(), consumer(stream, "", target))
 	}
 }
 
-// consumer is the body of a request for a push consumer.
+// consumer returns the body of a request for a push consumer.
 func consumer(stream, more, target string) string {
 	return fmt.Sprintf(`{"stream_name":%q,"config":{"deliver_subject":%q,"deliver_policy":"all","ack_policy":"none","mem_storage":true%s}}`, stream, target, more)
 }

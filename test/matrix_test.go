@@ -15,14 +15,14 @@ import (
 	"stamp/test/harness"
 )
 
-// messageRule judges one message that came in by one way and was read by another.
+// messageRule checks one message that came in by one way and was read by another.
 type messageRule struct {
 	id, name string
-	// judge tells what is wrong with what trusted and reader see; "" if nothing is.
-	judge func(in *wayIn, out *wayOut, trusted, reader *sighting) string
+	// fault returns what is wrong with the message that trusted and reader see, or "".
+	fault func(in *wayIn, out *wayOut, trusted, reader *sighting) string
 }
 
-// messageRules are columns of both tables. A new rule is an entry here.
+// messageRules are columns of both tables. To add a rule, add an entry.
 var messageRules = []messageRule{
 	{"stamp", "stamp", func(_ *wayIn, out *wayOut, trusted, reader *sighting) string {
 		return first(expectValues(trusted, "Session", secret), expectValues(trusted, "Roles", "x", "y"), expectValues(reader, "Roles", "x", "y"))
@@ -95,15 +95,15 @@ func provenance(in *wayIn, s *sighting) string {
 	return ""
 }
 
-// publishRule judges a way in by a message that must be refused.
+// publishRule checks a way in with a message that must be refused.
 type publishRule struct {
 	id, name string
-	// judge tells what is wrong. With patient, a message that should be refused and is known not to be is
-	// waited for.
-	judge func(t *testing.T, m *matrix, in *wayIn, patient bool) string
+	// fault returns what is wrong, or "". patient is for a message that is known not to be refused: then fault
+	// waits until it comes.
+	fault func(t *testing.T, m *matrix, in *wayIn, patient bool) string
 }
 
-// publishRules are further columns of the first table.
+// publishRules are further columns of the first table. To add a rule, add an entry.
 var publishRules = []publishRule{
 	{"refused", "what cannot be stamped", notPublished},
 	{"reply", "reply subject", func(t *testing.T, m *matrix, in *wayIn, patient bool) string {
@@ -135,7 +135,7 @@ var publishRules = []publishRule{
 	}},
 }
 
-// ask publishes a request to JetStream's API, as this way calls it.
+// ask publishes a request to JetStream's API, under the name that the API has for this way in.
 func (m *matrix) ask(t *testing.T, in *wayIn, subject, body string) {
 	t.Helper()
 	subject = "$JS.API." + subject
@@ -145,12 +145,13 @@ func (m *matrix) ask(t *testing.T, in *wayIn, subject, body string) {
 	in.publish(t, m, outgoing{As: "limited", Subject: subject, Payload: body})
 }
 
-// patience is how long a message is waited for that is known to come. It is waited for so long only when
-// it does not come any more.
+// patience is how long the test waits for a message that is known to come. It takes that long only if the message
+// no longer comes.
 const patience = 5 * time.Second
 
-// refuses sends what makes somebody publish to a target: to admin, which the sender may not subscribe
-// to, and then, twice, to ok, which it may. These must come, and the first must not.
+// refuses checks that a message is refused that makes somebody publish to a target. It sends one with the target
+// admin, to which the sender may not subscribe, and then two with the target ok, to which it may. Only the
+// latter may arrive.
 func (m *matrix) refuses(t *testing.T, patient bool, send func(target string)) string {
 	t.Helper()
 	forbidden := m.target(t, "admin")
@@ -172,9 +173,9 @@ func (m *matrix) refuses(t *testing.T, patient bool, send func(target string)) s
 	return ""
 }
 
-// notPublished publishes a message that cannot be stamped: its header block is malformed, or, where the
-// publisher has none, Stamp-Subject could not hold the subject. It must not come, in any copy; a
-// message behind it must.
+// notPublished publishes a message that cannot be stamped: its header block is malformed or, if the publisher's
+// protocol has no headers, its subject cannot be the value of Stamp-Subject. No copy of it may arrive. The messages
+// after it must.
 func notPublished(t *testing.T, m *matrix, in *wayIn, patient bool) string {
 	publisher := in
 	if in.with != "" {
@@ -194,7 +195,7 @@ func notPublished(t *testing.T, m *matrix, in *wayIn, patient bool) string {
 		good := m.unique()
 		publisher.publish(t, m, outgoing{As: "pub", Subject: publisher.subjectOf(good), Payload: good})
 		if s.within(harness.Timeout/12, seenAs(in.subjectOf(good), good)) == nil {
-			return "the message behind it does not come either"
+			return "the message after it does not come either"
 		}
 	}
 	limit := time.Duration(0)
@@ -207,8 +208,8 @@ func notPublished(t *testing.T, m *matrix, in *wayIn, patient bool) string {
 	return ""
 }
 
-// cellNote is a reason that counts for some cells. Each of its patterns is a list of ids, separated by
-// commas; "" stands for all.
+// cellNote is a reason that applies to some cells. in, out and rule are lists of ids, separated by ", "; an empty
+// list has all ids.
 type cellNote struct{ in, out, rule, text string }
 
 func (n cellNote) covers(in, out, rule string) bool {
@@ -216,7 +217,7 @@ func (n cellNote) covers(in, out, rule string) bool {
 	return has(n.in, in) && has(n.out, out) && has(n.rule, rule)
 }
 
-// note is the text of the first note that covers a cell.
+// note returns the text of the first note that covers a cell, or "".
 func note(notes []cellNote, in, out, rule string) string {
 	for _, n := range notes {
 		if n.covers(in, out, rule) {
@@ -235,7 +236,7 @@ const (
 	answersElse = "get core, get gateway, get leaf, get mqtt0, get mqtt1"
 )
 
-// notApplicable are the cells that cannot be, with the reason.
+// notApplicable are the cells that cannot exist, with the reason.
 var notApplicable = []cellNote{
 	{allMQTT, "", "strip", "a message of MQTT 3.1.1 has no headers that a client could set"},
 	{storedMQTT, devicesOut, "", "it is for servers; MQTT clients get the retained message itself"},
@@ -254,13 +255,13 @@ var notApplicable = []cellNote{
 	{"-", answersElse, "elsewhere", "it is the request of the stored-message API"},
 }
 
-// known are the cells that do not hold yet, with the reason. Once a cell holds, the test fails until its entry
-// is taken out.
-var known = []cellNote{}
+// knownFailures are the cells whose rule does not hold yet, with the reason. When it holds, the test fails until
+// the entry is removed.
+var knownFailures = []cellNote{}
 
-// tables collects what was found for each cell of the documentation's tables.
+// tables collects the results for the cells of the tables in docs/security.md.
 type tables struct {
-	cells map[string][]string // by row and column: what the cells behind that say
+	cells map[string][]string // the results of each cell, by its row and column
 }
 
 const (
@@ -272,10 +273,10 @@ const (
 func (b *tables) note(t *testing.T, in, out, rule, fault string) {
 	t.Helper()
 	cell := holds
-	if why := note(known, in, out, rule); why != "" {
+	if why := note(knownFailures, in, out, rule); why != "" {
 		cell = fails + why
 		if fault == "" {
-			t.Errorf("%s to %s, %s: holds; take the entry out of known: %s", in, out, rule, why)
+			t.Errorf("%s to %s, %s: holds; remove the entry from knownFailures: %s", in, out, rule, why)
 		}
 	} else if fault != "" {
 		t.Errorf("%s to %s, %s: %s", in, out, rule, fault)
@@ -292,8 +293,8 @@ func (b *tables) set(in, out, rule, cell string) {
 	}
 }
 
-// TestMatrix has a message of each way in read in each way out, with and without permission, and asks
-// each rule about it. It makes the tables of docs/security.md; STAMP_WRITE_DOCS=1 writes them there.
+// TestMatrix reads a message of every way in by every way out, with and without permission, and checks every rule.
+// It makes the tables of docs/security.md; with STAMP_WRITE_DOCS=1 it writes them there.
 func TestMatrix(t *testing.T) {
 	m := startMatrix(t)
 	b := &tables{map[string][]string{}}
@@ -316,7 +317,7 @@ func TestMatrix(t *testing.T) {
 				b.set(in.id, "-", rule.id, never+why)
 				continue
 			}
-			b.note(t, in.id, "-", rule.id, rule.judge(t, m, in, note(known, in.id, "-", rule.id) != ""))
+			b.note(t, in.id, "-", rule.id, rule.fault(t, m, in, note(knownFailures, in.id, "-", rule.id) != ""))
 		}
 	}
 	for _, out := range waysOut {
@@ -324,7 +325,7 @@ func TestMatrix(t *testing.T) {
 			b.set("-", out.id, "elsewhere", never+why)
 			continue
 		}
-		fault := m.refuses(t, note(known, "-", out.id, "elsewhere") != "", func(target string) { out.elsewhere(t, m, target) })
+		fault := m.refuses(t, note(knownFailures, "-", out.id, "elsewhere") != "", func(target string) { out.elsewhere(t, m, target) })
 		b.note(t, "-", out.id, "elsewhere", fault)
 	}
 	if !t.Failed() {
@@ -342,7 +343,7 @@ func (w *wayIn) forgeries() nats.Header {
 	}
 }
 
-// awaitInterest waits until what is published on each server comes to each reader.
+// awaitInterest waits until messages that are published on each server arrive at each reader.
 func (m *matrix) awaitInterest(t *testing.T, readers map[string][2]reader) {
 	t.Helper()
 	for origin, nc := range map[string]*nats.Conn{
@@ -382,7 +383,7 @@ func judgeMessage(t *testing.T, b *tables, in *wayIn, out *wayOut, read [2]reade
 				return
 			}
 		}
-		b.note(t, in.id, out.id, rule.id, rule.judge(in, out, seen[0], seen[1]))
+		b.note(t, in.id, out.id, rule.id, rule.fault(in, out, seen[0], seen[1]))
 	}
 }
 
@@ -419,7 +420,7 @@ func (b *tables) document(t *testing.T) {
 	}
 }
 
-// text makes both tables, and the list of what their letters stand for.
+// text returns both tables, and the list of their letters with what they mean.
 func (b *tables) text() string {
 	var s strings.Builder
 	letters := &legend{}
@@ -467,7 +468,7 @@ type legend struct{ texts []string }
 
 func letter(i int) string { return string(rune('a' + i)) }
 
-// cell is what a table says of cells. Cells that cannot be are told of when there are no others.
+// cell returns the text of a cell of a table. Cells that cannot exist count only if there are no others.
 func (l *legend) cell(cells []string) string {
 	failing, impossible := map[string]bool{}, map[string]bool{}
 	held := false

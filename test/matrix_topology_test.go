@@ -17,21 +17,21 @@ import (
 	"stamp/test/harness"
 )
 
-// Values of the matrix. The secret is sealed; what is forged must be nowhere.
+// Values of the matrix. The secret is sealed. The forgery must not be seen anywhere.
 const (
 	secret    = "top-secret-of-the-matrix"
 	ownSecret = "top-secret-of-the-client"
 	forgery   = "forged-by-the-client"
 )
 
-// matrixHeaders are the headers of everybody who publishes. Token is bound to the subjects on which
-// this user's messages are published, Apart to others.
+// matrixHeaders are the headers of every publisher. Token is bound to the subjects on which this user's messages are
+// published, and Apart to other subjects.
 func matrixHeaders(subjects string) string {
 	return fmt.Sprintf(`headers: {Session: %q, Roles: [x, y], Token: {value: scoped, subjects: [%s]}, Apart: {value: never, subjects: ["apart.>"]}}`, secret, subjects)
 }
 
-// matrixAccounts are those of every server of the two clusters. A user that is called limited may
-// subscribe to little, so that few answers can be for him.
+// matrixAccounts are the accounts of every server of the two clusters. The users called limited may subscribe to
+// little, so that there are many reply subjects to which they could not subscribe.
 func matrixAccounts(more string) string {
 	own := matrixHeaders(`"m.>", "chk.>", "spBv1//0.>", "$sparkplug.>"`)
 	const limits = `permissions: {publish: ">", subscribe: ["_INBOX.>", "ok.>", "ask.>", "far.>"]}`
@@ -71,11 +71,15 @@ func matrixAccounts(more string) string {
 		%[5]s`, own, limits, reads, matrixHeaders(`"_R_.>"`), more)
 }
 
-// matrix is the topology that all cells share: the routed servers A1, A2 and A3 of cluster A, of which
-// A3 runs in this process; B in a cluster of its own behind a gateway. Leafnode connections come to A1 from site, whose
-// clients publish, and from spoke, whose clients read; cluster A makes such connections to outside, where
-// others publish, and to hub, where others read. A leafnode is not sent what it published, by whichever of
-// its connections, hence one server for each. Those four have no rules.
+// matrix is the topology that all cells share:
+//   - A1, A2 and A3 are cluster A, with routes. A3 runs in this process.
+//   - B is a cluster of its own, behind a gateway.
+//   - site and spoke are leafnodes of A1. Clients of site publish, clients of spoke read.
+//   - outside and hub are servers to which cluster A makes leafnode connections. Clients of outside publish, clients of
+//     hub read.
+//
+// Publishers and readers have leafnodes of their own, since a leafnode does not get the messages that it published.
+// The last four servers have no headers block.
 type matrix struct {
 	a1, a2, b                 *harness.Server
 	site, spoke, outside, hub *harness.Server
@@ -86,7 +90,7 @@ type matrix struct {
 	conns   map[string]*nats.Conn
 	devices map[string]mqtt.Client
 	started map[string]bool // services
-	targets *sightings      // the targets on which something has come
+	targets *sightings      // the targets on which a message has arrived
 	count   int
 }
 
@@ -105,7 +109,7 @@ func startMatrix(t *testing.T) *matrix {
 		leafnodes { listen: "127.0.0.1:-1" }
 		accounts { OUT { users: [ {user: link, password: link}, {user: pub, password: pub} ] } }`)
 	cert, key := m.ca.Issue(t, "localhost")
-	// Each server of a cluster has leafnode connections of its own; what they ask for is not told to the others.
+	// Each server of a cluster has leafnode connections of its own. The other servers do not know of their subscriptions.
 	links := fmt.Sprintf(`remotes: [
 		{url: "nats://link_trusted:link_trusted@%[1]s", account: APP, header_permissions: {subscribe: {allow: ["*"]}}}
 		{url: "nats://link_reader:link_reader@%[1]s", account: APP}
@@ -188,8 +192,8 @@ func inProcess(t *testing.T, conf string) *natsserver.Server {
 	return s
 }
 
-// stored is what stored messages are read from: S has all messages and republishes them, the others
-// have them from S. STORED has one message, with which requests are judged.
+// streams makes the streams of the matrix. S has all messages and republishes them. The others get the messages from S. STORED has one
+// message, for the rules about requests.
 func (m *matrix) streams(t *testing.T) {
 	t.Helper()
 	js := newJetStream(t, m.conn(t, m.a1, "trusted"))
@@ -214,11 +218,10 @@ func (m *matrix) streams(t *testing.T) {
 	}
 }
 
-// quiet has no errors of a connection written to the standard error: that messages are refused is what
-// is tested.
+// quiet keeps a connection from writing its errors to the standard error, since the test expects refused messages.
 var quiet = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 
-// kept is the connection of that name, which is made when it is asked for first.
+// kept returns the connection of that name. It makes the connection on the first call.
 func (m *matrix) kept(t *testing.T, name string, dial func() (*nats.Conn, error)) *nats.Conn {
 	t.Helper()
 	m.mu.Lock()
@@ -250,7 +253,7 @@ func (m *matrix) device(t *testing.T, user string) mqtt.Client {
 	return m.devices[user]
 }
 
-// serve has a service answer, once for each user and subject.
+// serve starts a service, once for each user and subject.
 func (m *matrix) serve(t *testing.T, s *harness.Server, user, subject string, answer nats.MsgHandler) {
 	t.Helper()
 	nc := m.conn(t, s, user)
@@ -267,7 +270,7 @@ func (m *matrix) serve(t *testing.T, s *harness.Server, user, subject string, an
 	}
 }
 
-// unique is a new token of a subject.
+// unique returns a new token for a subject.
 func (m *matrix) unique() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -275,14 +278,14 @@ func (m *matrix) unique() string {
 	return fmt.Sprint("n", m.count)
 }
 
-// target is a new subject below that, and watched.
+// target returns a new subject below the given one, and watches it.
 func (m *matrix) target(t *testing.T, below string) string {
 	t.Helper()
 	subject := below + "." + m.unique()
-	// In the account of whoever asks through an import, too.
+	// Watch it in the account of a requester through an import too.
 	for _, user := range []string{"trusted", "other_trusted"} {
 		nc := m.conn(t, m.a1, user)
-		// What a consumer delivers has the subject on which it was stored.
+		// A message from a consumer has the subject on which it was stored.
 		_, err := nc.Subscribe(subject, func(*nats.Msg) { m.targets.put(subject, &sighting{}) })
 		if err == nil {
 			err = nc.Flush()
@@ -294,26 +297,25 @@ func (m *matrix) target(t *testing.T, below string) string {
 	return subject
 }
 
-// sighting is a message as a reader saw it.
+// sighting is a message as one reader saw it.
 type sighting struct {
 	header nats.Header
-	text   string // all that was delivered
+	text   string // everything that was delivered
 }
 
-// sightings are what one reader saw, by the message.
+// sightings are the messages that one reader saw, by seenAs.
 type sightings struct {
 	mu      sync.Mutex
 	seen    map[string]*sighting
-	changed chan struct{} // closed and made anew with each message
+	changed chan struct{} // closed and replaced with each message
 }
 
 func newSightings() *sightings {
 	return &sightings{seen: map[string]*sighting{}, changed: make(chan struct{})}
 }
 
-// seenAs is how a message is told from others: by its payload, which is the id of a way in or a token
-// of its own, and by which copy of the message it is. The subject is as it was delivered, with whatever
-// prefix.
+// seenAs returns a key for a message: its payload, which is the id of a way in or a token, and which copy of the
+// message it is. subject is the subject as delivered, with any prefix.
 func seenAs(subject, payload string) string {
 	copies := ""
 	if strings.Contains(subject, "$sparkplug") {
@@ -349,7 +351,7 @@ func (s *sightings) subscribe(t *testing.T, nc *nats.Conn, queue string, subject
 	}
 }
 
-// within waits until the message has come; nil if it has not in that time.
+// within waits for a message. It returns nil if the message has not arrived in that time.
 func (s *sightings) within(limit time.Duration, key string) *sighting {
 	timeout := time.After(limit)
 	for {

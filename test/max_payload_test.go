@@ -63,7 +63,7 @@ func TestMaxPayload(t *testing.T) {
 	}
 }
 
-// A reload of max_payload keeps what the stamp takes off.
+// After a reload of max_payload, the bytes of the stamp are still subtracted.
 func TestMaxPayloadOverReload(t *testing.T) {
 	const users = `authorization { users: [{user: u, password: u, headers: {Session: "1"}}, {user: sub, password: sub}] }`
 	s := harness.Start(t, "max_payload: 1024\n"+users)
@@ -81,8 +81,8 @@ func TestMaxPayloadOverReload(t *testing.T) {
 	}
 }
 
-// A leafnode whose payload limit leaves no room for its headers is refused as a client is: it would be refused each
-// message.
+// A leafnode whose payload limit leaves no room for its headers is refused, as a client is. Otherwise every message of
+// it would be refused.
 func TestLeafnodeWithoutRoomForItsHeaders(t *testing.T) {
 	op := harness.NewOperator(t)
 	app := op.Account(t, "APP")

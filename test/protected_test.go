@@ -14,7 +14,7 @@ import (
 	"stamp/test/harness"
 )
 
-// protectedConf: nobody but forwarder is permitted a protected name.
+// protectedConf: only forwarder has permission for protected names.
 const protectedConf = `
 	headers { protected: [Session, "X-Auth-*"] }
 	authorization { users: [
@@ -24,12 +24,12 @@ const protectedConf = `
 	] }
 `
 
-// forged are a protected name in two spellings, a pattern's, and one that is nobody's
-// business.
+// forged has a protected name in two spellings, a name that a protected pattern matches, and a name that is not
+// protected.
 var forged = []string{"Session: forged", "x_auth.user:forged", "SESSION: again", "Color: blue"}
 
-// expectStripped checks that pub's forgery reaches sub without its protected lines,
-// but with these.
+// expectStripped checks that pub's forgery reaches sub with these lines, and without
+// the protected ones.
 func expectStripped(t testing.TB, pub, sub *harness.Raw, lines ...string) {
 	t.Helper()
 	pub.Hpub("t.x", block(forged...), "payload")
@@ -50,7 +50,7 @@ func TestProtected(t *testing.T) {
 	expectMsg(t, sub, "a message with nothing else", block()+"NATS/1.0\r\n\r\n")
 }
 
-// Where names are protected, nobody gets a block through that clients read differently.
+// If names are protected, no connection can publish a block that client libraries read differently.
 func TestProtectedRefusesMalformedBlocks(t *testing.T) {
 	s := harness.Start(t, protectedConf)
 	sub := subscriber(t, s, password("plain"))
@@ -87,8 +87,8 @@ func TestProtectedServiceReply(t *testing.T) {
 	}
 }
 
-// A client that is not asked who it is, and one that does not even say CONNECT, are
-// nobody in particular.
+// On a server without authorization, no client has permission for protected names, with
+// CONNECT or without.
 func TestProtectedWithoutAuthorization(t *testing.T) {
 	s := harness.Start(t, `headers { protected: [Session, "X-Auth-*"] }`)
 	sub := subscriber(t, s, harness.Nobody)
@@ -109,7 +109,7 @@ func TestProtectedNoAuthUser(t *testing.T) {
 	expectStripped(t, harness.Client(t, s, harness.Nobody), sub, "Color: blue")
 }
 
-// What comes from behind a leafnode is the leafnode user's doing.
+// Messages from behind a leafnode have the permissions of the leafnode's user.
 func TestProtectedLeafnode(t *testing.T) {
 	hub := harness.Start(t, protectedConf+`
 		leafnodes { listen: "127.0.0.1:-1", authorization { users: [
@@ -125,7 +125,7 @@ func TestProtectedLeafnode(t *testing.T) {
 	}
 }
 
-// Towards a server that made a leafnode connection, the remote's permissions count.
+// On the server that made a leafnode connection, the permissions of the remote apply.
 func TestProtectedTowardsTheLeafnode(t *testing.T) {
 	hub := harness.Start(t, `leafnodes { listen: "127.0.0.1:-1" }`)
 	for permissions, lines := range map[string][]string{
@@ -144,7 +144,7 @@ func TestProtectedTowardsTheLeafnode(t *testing.T) {
 	}
 }
 
-// through waits until what pub publishes reaches sub, and empties it.
+// through waits until a message of pub reaches sub, and drops all messages of sub.
 func through(t *testing.T, pub, sub *harness.Raw) {
 	t.Helper()
 	n := 0
@@ -158,7 +158,7 @@ func through(t *testing.T, pub, sub *harness.Raw) {
 	}
 }
 
-// A name that is bound to accounts keeps its worth over a border between accounts.
+// A name that is bound to accounts can be believed after an import too.
 func TestProtectedAccounts(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: [ {name: "X-User", accounts: [APP]} ] }
@@ -181,7 +181,7 @@ func TestProtectedAccounts(t *testing.T) {
 	} {
 		pub := harness.Client(t, s, password(user))
 		pub.Hpub("t.x", block("X-User: forged"), "payload")
-		// The server tells of the import, in front.
+		// The server adds a header about the import in front.
 		got := slices.DeleteFunc(sub.Msg().Lines(), func(l string) bool { return strings.HasPrefix(l, "Nats-Request-Info:") })
 		if !slices.Equal(got, lines) {
 			t.Errorf("%s: got %q, expected %q", user, got, lines)
@@ -190,7 +190,7 @@ func TestProtectedAccounts(t *testing.T) {
 	s.WaitLog(t, `Headers left out, which headers.protected binds to other accounts than "OTHER": "X-User"`)
 }
 
-// Who published this, on every kind of connection.
+// headers.all says who published a message, on every kind of connection.
 func TestHeadersOfAll(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: here
@@ -261,7 +261,7 @@ func TestClientIP(t *testing.T) {
 	expectMsg(t, sub, "PROXY protocol", block("IP: 192.0.2.2"))
 }
 
-// What operators see of an attempt: counters, one line, one event; names, not values.
+// Operators see an attempt in the counters, in one line of the log and in one event, with names but no values.
 func TestForgeryIsNews(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: [Session] }
@@ -315,12 +315,12 @@ func TestForgeryIsNews(t *testing.T) {
 	if strings.Contains(line+string(m.Data), "forged-value") {
 		t.Error("the value is shown")
 	}
-	// All that was taken off of a message is named.
+	// Everything that was removed from a message is named.
 	several := harness.Client(t, s, password("plain"))
 	several.Hpub("t.x", block("session: x", "Session: y", "SESSION: z"), "payload")
 	sub.Msg()
 	s.WaitLog(t, `lines taken off that are not its to write: \["session" "Session" "SESSION"\]`)
-	// Of a refused block too, from another connection.
+	// The same for a refused block, from another connection.
 	bad := harness.Client(t, s, password("stamped"))
 	bad.Hpub("t.x", "NATS/1.0\r\nno colon\r\n\r\n", "")
 	bad.Expect("-ERR")
@@ -348,7 +348,7 @@ func TestForgeryIsNews(t *testing.T) {
 	}
 }
 
-// SIGHUP applies a changed block to connections that live, without ending them.
+// SIGHUP applies a changed block to live connections, without closing them.
 func TestHeadersBlockReload(t *testing.T) {
 	const users = `
 		leafnodes { listen: "127.0.0.1:-1", authorization { users: [ {user: site, password: site} ] } }
@@ -375,7 +375,7 @@ func TestHeadersBlockReload(t *testing.T) {
 		}
 	}
 	line := s.TryReload(t, users+"headers { protected: [Session], seald: [A], max_bytes: 0 }")
-	if !strings.Contains(line, `unknown field "seald"`) || !strings.Contains(s.Text(), "max_bytes must be") {
+	if !strings.Contains(line, `unknown field "seald"`) || !strings.Contains(s.Text(), "max_bytes: expected a number") {
 		t.Errorf("a bad block: %s", line)
 	}
 	pub.Hpub("t.x", block(forged...), "payload")
@@ -385,7 +385,7 @@ func TestHeadersBlockReload(t *testing.T) {
 	}
 }
 
-// Nothing but the block changes, so that upstream sees no reason for anything.
+// Only the headers block changes, of which upstream knows nothing.
 func TestHeadersBlockReloadAlone(t *testing.T) {
 	s := harness.Start(t, "headers { sealed: [A] }")
 	pub := harness.Client(t, s, harness.Nobody)

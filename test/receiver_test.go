@@ -16,7 +16,7 @@ import (
 	"stamp/docs/examples/receiver"
 )
 
-// The helpers for receivers, in Go and in JavaScript, say the same.
+// The helpers for receivers in Go and in JavaScript have the same results.
 func TestReceivers(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("js", "node_modules")); err != nil {
 		if os.Getenv("STAMP_TEST_ALL") != "" {

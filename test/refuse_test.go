@@ -16,13 +16,13 @@ import (
 	"stamp/test/harness"
 )
 
-// planted stands in every refused claim, and must be seen nowhere.
+// planted is in every refused claim. It must not be seen anywhere.
 const planted = "planted-7f1c-secret"
 
 type fields = map[string]any
 
-// refusals are claims that refuse a connection, with what the log and the event
-// must say. The servers allow 3 headers and 500 bytes.
+// refusals are claims for which a connection is refused, and the text that the log
+// and the event must have. The servers allow 3 headers and 500 bytes.
 var refusals = []struct {
 	name, fault string
 	nats, top   any // headers in the nats object, and beside it
@@ -32,21 +32,21 @@ var refusals = []struct {
 	{"reserved prefix", `header "nats-Msg-Id": name is reserved`, fields{"nats-Msg-Id": planted}, nil},
 	{"reserved alias", `header "Stamp_X": name is reserved`, fields{"Stamp_X": planted}, nil},
 	{"reserved name", `header "Traceparent": name is reserved`, fields{"Traceparent": planted}, nil},
-	{"line break", `header "X": value holds a control character`, fields{"X": planted + "\r\nX-User: admin"}, nil},
-	{"line feed in a list", `header "X": value 2 of 2: value holds a control character`, fields{"X": []string{"a", planted + "\n"}}, nil},
-	{"NUL", `header "X": value holds a control character`, fields{"X": planted + "\x00"}, nil},
+	{"line break", `header "X": value contains a control character`, fields{"X": planted + "\r\nX-User: admin"}, nil},
+	{"line feed in a list", `header "X": value 2 of 2: value contains a control character`, fields{"X": []string{"a", planted + "\n"}}, nil},
+	{"NUL", `header "X": value contains a control character`, fields{"X": planted + "\x00"}, nil},
 	{"empty value", `header "X": value is empty`, fields{"X": "", "Y": planted}, nil},
-	{"equal names", `header "x_user": name is the same`, fields{"X-User": planted, "x_user": planted}, nil},
-	{"too many", "too many headers: 4, at most 3", fields{"A": planted, "B": "1", "C": "1", "D": "1"}, nil},
+	{"equal names", `header "x_user": duplicate name`, fields{"X-User": planted, "x_user": planted}, nil},
+	{"too many", "too many headers: found 4; at most 3 are allowed", fields{"A": planted, "B": "1", "C": "1", "D": "1"}, nil},
 	{"too large", "header block is longer than max_bytes", fields{"A": strings.Repeat(planted, 50)}, nil},
-	{"number", `header "X": .* but a number`, fields{"X": 1234567, "Y": planted}, nil},
-	{"null", `header "X": .* but null`, fields{"X": nil, "Y": planted}, nil},
-	{"boolean", `header "X": .* but a boolean`, fields{"X": true, "Y": planted}, nil},
+	{"number", `header "X": .*; found a number`, fields{"X": 1234567, "Y": planted}, nil},
+	{"null", `header "X": .*; found null`, fields{"X": nil, "Y": planted}, nil},
+	{"boolean", `header "X": .*; found a boolean`, fields{"X": true, "Y": planted}, nil},
 	{"nested", `header "X": unknown key "y"`, fields{"X": fields{"y": planted}}, nil},
-	{"list", "headers is not an object but a list", []string{planted}, nil},
-	{"both places", "headers claim stands both in", fields{"X": planted}, fields{"Y": planted}},
+	{"list", "headers: expected an object; found a list", []string{planted}, nil},
+	{"both places", "headers claim is both in", fields{"X": planted}, fields{"Y": planted}},
 	{"top level", `header "a b": name is not an RFC 9110 token`, nil, fields{"a b": planted}},
-	{"bad subject", `header "X": not a valid subject`, fields{"X": fields{"value": planted, "subjects": []string{"a..b"}}}, nil},
+	{"bad subject", `header "X": expected a subject`, fields{"X": fields{"value": planted, "subjects": []string{"a..b"}}}, nil},
 }
 
 // invalid writes a refused claim into a user JWT.
@@ -61,7 +61,7 @@ func invalid(nats, top any) func(payload map[string]any) {
 	}
 }
 
-// events keeps everything that a system user hears of the server.
+// events keeps every event that a user of the system account receives.
 type events struct {
 	mu  sync.Mutex
 	all []string
@@ -83,7 +83,7 @@ func listen(t *testing.T, nc *nats.Conn) *events {
 	return e
 }
 
-// expect waits for an event on a subject with a reason.
+// expect waits for an event with the given reason on a subject.
 func (e *events) expect(t *testing.T, subject, reason string) {
 	t.Helper()
 	re := regexp.MustCompile(reason)
@@ -109,8 +109,8 @@ func (e *events) text() string {
 
 var tokenPart = regexp.MustCompile(`[A-Za-z0-9_-]{16,}`)
 
-// leaks tells whether the planted value stands in text, also within JWTs, which
-// may be within JWTs.
+// leaks reports whether text has the planted value, also within JWTs, and within
+// JWTs that these hold.
 func leaks(text string) bool {
 	if strings.Contains(text, planted) {
 		return true
@@ -131,7 +131,7 @@ func TestLeaksSeesJWTs(t *testing.T) {
 	}
 }
 
-// expectSilence checks that nothing that can be seen from outside tells the value.
+// expectSilence checks that nothing that can be seen from outside has the value.
 func expectSilence(t *testing.T, s *harness.Server, e *events, seen string) {
 	t.Helper()
 	for where, text := range map[string]string{
@@ -163,7 +163,7 @@ func TestRefusedUserJWT(t *testing.T) {
 			e.expect(t, ".CLIENT.AUTH.ERR", tc.fault)
 			expectSilence(t, s, e, seen)
 
-			// The same on a connection that is known, which has a disconnect event.
+			// The same for a connection that was in use before, which has a disconnect event.
 			again := harness.Client(t, s, acc.User(t, "v", nil).Credential)
 			again.Connect(u.Credential)
 			seen = strings.Join(again.ExpectClosed(), "\n")
@@ -174,7 +174,7 @@ func TestRefusedUserJWT(t *testing.T) {
 	good.Flush() // another's fault does not close it
 }
 
-// The event of a connection that was known says why it ended, as the log does.
+// The disconnect event of a connection that was in use says why it ended, as the log does.
 func TestReasonOfTheDisconnectEvent(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -189,7 +189,7 @@ func TestReasonOfTheDisconnectEvent(t *testing.T) {
 }
 
 func TestRefusedCalloutJWT(t *testing.T) {
-	// With xkey: what an unencrypted answer shows has a test of its own.
+	// With an xkey. TestTraceLogOfAnUnencryptedCallout is for unencrypted answers.
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	s := harness.Start(t, smallLimits+`
 		system_account: SYS
@@ -219,7 +219,7 @@ func TestRefusedCalloutJWT(t *testing.T) {
 	}
 }
 
-// The trace log shows payloads. That of an unencrypted answer is a JWT with values.
+// The trace log shows payloads. The payload of an unencrypted answer is a JWT with values.
 func TestTraceLogOfAnUnencryptedCallout(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""), "-DV")

@@ -46,9 +46,9 @@ func TestReloadOfHeaders(t *testing.T) {
 	}
 }
 
-// A connection whose headers are above a new limit is closed; it must not go on
-// with the old stamp, nor without one. The reload itself is refused only where no connection of a user
-// could be within the limit.
+// A connection whose headers exceed a new limit is closed. It must not go on with the
+// old stamp, or without one. The reload itself is refused only if no connection of a
+// configured user could be within the limit.
 func TestReloadOfLimits(t *testing.T) {
 	const user = `headers: {A: "{{server-id()}}", B: "2"}`
 	s := harness.Start(t, fmt.Sprintf(reloadConf, false, "headers { max_headers: 2 }", user))
@@ -68,9 +68,9 @@ func TestReloadOfLimits(t *testing.T) {
 	expectStamp(t, harness.Client(t, s, password("u")), sub, "A: "+s.ID(t), "B: 2")
 }
 
-// publishDuring publishes without pause while during runs, and checks that every
-// message arrived with one of the header blocks, and each of them on some. What during gets
-// waits until some messages have gone through.
+// publishDuring publishes without pause while during runs. It checks that every message
+// arrived with one of the header blocks, and that each block was used. The function
+// that during gets waits until some messages have arrived.
 func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(pass func()), blocks ...string) {
 	t.Helper()
 	stop, sent := make(chan struct{}), make(chan int)
@@ -99,7 +99,7 @@ func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(pass func())
 	go func() {
 		defer close(stop) // also when it ends the test
 		during(func() {
-			// The first may have been under way before, the second was not.
+			// The first message may have been published before the reload, the second was not.
 			until := rounds.Load() + 2
 			harness.Eventually(t, "messages go through", func() bool { return rounds.Load() >= until })
 		})
@@ -159,8 +159,8 @@ func TestReloadOfLeafnodeUsers(t *testing.T) {
 	}, block("Site: one"), block("Site: two"))
 }
 
-// Upstream cannot reload the users of leafnodes{}, so neither can it reload their
-// headers; the configuration that is in force stays whole.
+// Upstream cannot reload the users of leafnodes{}, so their headers cannot be reloaded
+// either. The old configuration stays in force as a whole.
 func TestReloadOfTheLeafnodesBlock(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(leafConf, "a", "one"))
 	sub := subscriber(t, hub, password("sub"))
@@ -174,7 +174,7 @@ func TestReloadOfTheLeafnodesBlock(t *testing.T) {
 	expectStamp(t, app, sub, "Session: b")
 }
 
-// A reload authenticates connections of a callout anew, by a new request.
+// After a reload, connections that a callout let in are authenticated again, by a new request.
 func TestReloadWithCallout(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	conf := func(debug bool) string {
@@ -183,8 +183,8 @@ func TestReloadWithCallout(t *testing.T) {
 	s := harness.Start(t, conf(false))
 	callout := harness.Callout{Issuer: issuer, Answer: answers("APP", issuer, map[string]*claim.Claim{"token": header("Session", "1")})}
 	callout.Serve(t, s.Connect(t, userInfo("auth")))
-	// Upstream closes a connection whose user name is not in the configuration,
-	// at a reload (clientHasMovedToDifferentAccount): a token has none.
+	// At a reload, upstream closes a connection whose user name is not in the
+	// configuration (clientHasMovedToDifferentAccount). A token has no user name.
 	sub := subscriber(t, s, password("config-none"))
 	raw := harness.Client(t, s, func(string) map[string]any { return map[string]any{"auth_token": "token"} })
 	publishDuring(t, raw, sub, func(pass func()) {
@@ -231,7 +231,7 @@ func TestAccountUpdate(t *testing.T) {
 	}
 }
 
-// A template that tells the account's tags follows them.
+// A template with the account's tags gives the new tags after an account update.
 func TestAccountTagsUpdate(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")

@@ -15,8 +15,8 @@ import (
 	"stamp/test/harness"
 )
 
-// replayConf: victim and attacker may publish to chat, which a stream keeps, and have some
-// of JetStream's API. The service listens on admin, where only victim may publish.
+// replayConf: victim and attacker may publish to chat, which a stream stores, and may use
+// some of JetStream's API. The service subscribes to admin, where only victim may publish.
 const replayConf = `
 	headers { %s }
 	accounts { APP { jetstream: enabled, users: [
@@ -27,7 +27,7 @@ const replayConf = `
 	] } }
 	jetstream { store_dir: %q }`
 
-// replay is an attack: it has victim's message on chat.1 delivered to admin.do.
+// replay is an attack that makes JetStream deliver victim's message on chat.1 to admin.do.
 type replay struct {
 	name   string
 	attack func(t *testing.T, attacker *nats.Conn)
@@ -59,7 +59,7 @@ func publishRequest(t *testing.T, nc *nats.Conn, subject, reply, body string) {
 	}
 }
 
-// chatting is a server with victim's message in the stream, and the owner's connection.
+// chatting starts a server with victim's message in the stream. It returns the owner's connection too.
 func chatting(t *testing.T, headers string, stream jetstream.StreamConfig) (*harness.Server, *nats.Conn) {
 	t.Helper()
 	s := harness.Start(t, fmt.Sprintf(replayConf, headers, t.TempDir()))
@@ -76,7 +76,7 @@ func chatting(t *testing.T, headers string, stream jetstream.StreamConfig) (*har
 }
 
 // replayed starts a server, runs the attack, and returns what the service gets from
-// victim: the replay, or nil when it does not come before a message that is sent behind it.
+// victim: the replay, or nil if a message that was sent after it comes first.
 func replayed(t *testing.T, headers string, r replay) (*nats.Msg, *harness.Server) {
 	t.Helper()
 	s, owner := chatting(t, headers, chat)
@@ -93,8 +93,8 @@ func replayed(t *testing.T, headers string, r replay) (*nats.Msg, *harness.Serve
 	attacker := s.Connect(t, userInfo("attacker"), nats.CustomInboxPrefix("_INBOX.attacker"),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	r.attack(t, attacker)
-	// An attack that is refused is over when the client is told; one that is not, when the
-	// message has come.
+	// A refused attack is over when the client gets the error, any other when the message
+	// has arrived.
 	for {
 		m, err := service.NextMsg(50 * time.Millisecond)
 		if err == nil {
@@ -139,7 +139,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A schedule has the server publish into the stream, for who reads that.
+// A schedule makes the server publish into the stream, where a subscriber of the stream gets the message.
 func TestReplayBySchedule(t *testing.T) {
 	stream := chat
 	stream.Subjects = []string{"chat.>", "plan.>", "admin.>"}
@@ -159,8 +159,8 @@ func TestReplayBySchedule(t *testing.T) {
 	}
 }
 
-// scheduled has attacker plan victim's message for admin.do. It returns that, or nil when
-// what is stored is no plan.
+// scheduled lets attacker schedule victim's message for admin.do. It returns the
+// message, or nil if the stored message is not a schedule.
 func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *nats.Msg) {
 	t.Helper()
 	s, owner := chatting(t, headers, stream)
@@ -182,7 +182,7 @@ func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *
 	return m
 }
 
-// The option does not disturb who asks for himself.
+// check_replies does not disturb a client that has the answer sent to itself.
 func TestCheckRepliesLetsHonestRequestsThrough(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(replayConf, "check_replies: true", t.TempDir()))
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
@@ -205,7 +205,7 @@ func TestCheckRepliesLetsHonestRequestsThrough(t *testing.T) {
 	next(t, sub, err)
 }
 
-// Provenance is the server's word.
+// Only the server can write the headers of provenance.
 func TestProvenance(t *testing.T) {
 	s := harness.Start(t, `
 		headers { provenance: true }
@@ -231,8 +231,8 @@ func TestProvenance(t *testing.T) {
 	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, "$G", time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
 		t.Errorf("of who is not stamped: %v", m.Header)
 	}
-	// At the limit that is announced, and with a subject that is longer than what is kept
-	// room for.
+	// At the max_payload that was announced, and with a subject that is longer than the
+	// server has room for.
 	raw := harness.Client(t, s, password("pub"))
 	long := "t." + strings.Repeat("s", 1000)
 	raw.Pub(long, strings.Repeat("p", raw.Info.MaxPayload))
@@ -247,7 +247,7 @@ func TestProvenance(t *testing.T) {
 	}
 }
 
-// A subject says nothing without the account that it was published in: an import gives it another name.
+// A receiver must check the account too: an import gives a subject another name.
 func TestProvenanceOfAnImport(t *testing.T) {
 	s := harness.Start(t, `
 		headers { provenance: true }
@@ -283,7 +283,7 @@ func TestProvenanceOfAnImport(t *testing.T) {
 	}
 }
 
-// docs/security.md's table: what a service sees of the tenants that import it.
+// The table of docs/security.md: what a service sees of the tenants that import it.
 func TestProvenanceOfTenants(t *testing.T) {
 	user := func(name string) string {
 		return fmt.Sprintf("users: [{user: %s, password: %[1]s, headers: {X-User: %[1]s}}]", name)

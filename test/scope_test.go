@@ -67,8 +67,8 @@ func signingKeys(t *testing.T, op *harness.Operator, acc *harness.Account, edit 
 	})
 }
 
-// A signing key that stands in the account JWT with a scope and without one signs for nobody: the server takes whichever
-// stands last.
+// A signing key that is in the account JWT both with a scope and without one is refused: upstream uses the entry that
+// comes last.
 func TestSigningKeyStandsTwice(t *testing.T) {
 	for name, twice := range map[string]func(scope any, key string) []any{
 		"scope, plain": func(scope any, key string) []any { return []any{scope, key} },
@@ -81,8 +81,8 @@ func TestSigningKeyStandsTwice(t *testing.T) {
 			s := harness.Start(t, op.PushConf(t))
 			acc.PushJWT(t, s, signingKeys(t, op, acc, func(keys []any) []any { return twice(keys[0], harness.Public(t, key)) }))
 			for log, user := range map[string]*harness.User{
-				"scoped signing key|stands twice":             acc.UserBy(t, key, "own", header("A", "mine"), harness.Scoped),
-				"signing key stands twice in the account JWT": acc.UserBy(t, key, "none", nil, harness.Scoped),
+				"scoped signing key|is in the account JWT twice": acc.UserBy(t, key, "own", header("A", "mine"), harness.Scoped),
+				"signing key is in the account JWT twice":        acc.UserBy(t, key, "none", nil, harness.Scoped),
 			} {
 				mark := s.Mark()
 				expectRefused(t, s, user.Credential)
@@ -92,7 +92,7 @@ func TestSigningKeyStandsTwice(t *testing.T) {
 	}
 }
 
-// An account JWT whose templates lose their headers to a misspelled key is named in the log, once for all connections.
+// If a misspelled key makes the templates of an account JWT lose their headers, the log names the account, once for all connections.
 func TestMisspelledTemplateIsLogged(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")

@@ -15,7 +15,7 @@ import (
 	"stamp/test/harness"
 )
 
-// sealedConf: pub is stamped with a header that trusted may read, and reader may not.
+// sealedConf: pub is stamped with a sealed header, for which trusted has permission and reader has not.
 const sealedConf = `
 	headers { sealed: [Session] }
 	max_payload: 1MB
@@ -53,8 +53,8 @@ const sealedConf = `
 	}
 	system_account: SYS`
 
-// A reader of one way that messages are delivered in. It returns the message with the
-// payload "payload" that pub publishes, or has stored.
+// way is a way in which messages are delivered. read returns the message with the
+// payload "payload" that pub publishes or has stored.
 type way struct {
 	name string
 	read func(t *testing.T, nc *nats.Conn, publish func(subject string)) *nats.Msg
@@ -72,7 +72,7 @@ func next(t testing.TB, sub *nats.Subscription, err error) *nats.Msg {
 	return m
 }
 
-// subscribing is a way of core NATS: subscribe, publish, read.
+// subscribing is the way of core NATS: it subscribes, publishes and reads.
 func subscribing(subject string, subscribe func(*nats.Conn) (*nats.Subscription, error)) func(*testing.T, *nats.Conn, func(string)) *nats.Msg {
 	return func(t *testing.T, nc *nats.Conn, publish func(string)) *nats.Msg {
 		t.Helper()
@@ -150,8 +150,8 @@ func request(t testing.TB, nc *nats.Conn, subject, body string) *nats.Msg {
 	return answered(t, subject, func() (*nats.Msg, error) { return nc.Request(subject, []byte(body), 10*time.Second) })
 }
 
-// answered asks until there is an answer: in a cluster, each server learns in time who answers,
-// and where the answer goes to. Until then there are no responders, or the answer is lost.
+// answered asks until there is an answer. In a cluster it takes a while until each server knows who answers and where
+// the answer goes. Until then there are no responders, or the answer is lost.
 func answered[T any](t testing.TB, what string, ask func() (T, error)) (answer T) {
 	t.Helper()
 	harness.Eventually(t, "an answer of "+what, func() bool {
@@ -166,7 +166,7 @@ func answered[T any](t testing.TB, what string, ask func() (T, error)) (answer T
 	return answer
 }
 
-// direct asks a stream for a message until it has that: in a cluster, a replica may answer that is behind.
+// direct asks a stream for a message until it gets it. In a cluster, a replica may answer that does not have it yet.
 func direct(t testing.TB, nc *nats.Conn, subject, body string) (m *nats.Msg) {
 	t.Helper()
 	harness.Eventually(t, "a message from "+subject, func() bool {
@@ -176,7 +176,7 @@ func direct(t testing.TB, nc *nats.Conn, subject, body string) (m *nats.Msg) {
 	return m
 }
 
-// found says that m is a stored message, and no status such as 404.
+// found reports whether m is a stored message, and not a status such as 404.
 func found(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
 
 func mustJetStream(t testing.TB, nc *nats.Conn) nats.JetStreamContext {
@@ -202,8 +202,8 @@ func pulled(t testing.TB, nc *nats.Conn, subject string) *nats.Msg {
 	return answered(t, "a pull", func() ([]*nats.Msg, error) { return sub.Fetch(1) })[0]
 }
 
-// storedMsg is the message in an answer of the stored-message API, whose JSON has the
-// header block in base64.
+// storedMsg returns the message in an answer of the stored-message API. Its JSON has
+// the header block in base64.
 func storedMsg(t testing.TB, answer *nats.Msg) *nats.Msg {
 	t.Helper()
 	var a struct {
@@ -232,8 +232,8 @@ func store(t *testing.T, s *harness.Server) {
 	storeIn(t, s, 1)
 }
 
-// mustStream makes a stream. Without a leader nobody answers, and the first who could may be
-// too busy to.
+// mustStream makes a stream. It retries, since nobody answers before there is a
+// leader, and a new leader may be too busy.
 func mustStream(t testing.TB, js jetstream.JetStream, cfg jetstream.StreamConfig) {
 	t.Helper()
 	var last error
@@ -249,7 +249,7 @@ func mustStream(t testing.TB, js jetstream.JetStream, cfg jetstream.StreamConfig
 	})
 }
 
-// storeIn has pub's message in a stream, in a bucket, and in a stream that sources the first.
+// storeIn stores pub's message in a stream, in a bucket, and in a stream that sources the first stream.
 func storeIn(t *testing.T, s *harness.Server, replicas int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
@@ -278,7 +278,7 @@ func colored(subject string) *nats.Msg {
 	return &nats.Msg{Subject: subject, Data: []byte("payload"), Header: nats.Header{"Color": {"blue"}}}
 }
 
-// expectSeen checks that m is pub's, with the sealed header or without it.
+// expectSeen checks that m is pub's message, with the sealed header or without it.
 func expectSeen(t testing.TB, m *nats.Msg, sealed bool) {
 	t.Helper()
 	if string(m.Data) != "payload" || m.Header.Get("Color") != "blue" {
@@ -355,7 +355,7 @@ func mirrored(t *testing.T, nc *nats.Conn, _ func(string)) *nats.Msg {
 	return direct(t, nc, "$JS.API.DIRECT.GET.M.js.a", "")
 }
 
-// What is delivered is well-formed to the byte, whoever else gets the message.
+// A delivered message is correct to the byte, also if other subscribers get another form of it.
 func TestSealedProtocol(t *testing.T) {
 	s := harness.Start(t, sealedConf)
 	pub := harness.Client(t, s, password("pub"))
@@ -376,7 +376,7 @@ func TestSealedProtocol(t *testing.T) {
 		expectMsg(t, readers["trusted"], "trusted", block(test.trusted...))
 		expectMsg(t, readers["reader"], "reader", block(test.reader...))
 	}
-	// Two messages that differ only behind the header, and one with a reply subject.
+	// Two messages that differ only after the header, and one with a reply subject.
 	for _, payload := range []string{"one", "two"} {
 		pub.Send("PUB t.x some.reply %d\r\n%s\r\n", len(payload), payload)
 		if m := readers["reader"].Msg(); m.Payload != payload || m.Reply != "some.reply" || m.Header != "" {
@@ -384,7 +384,7 @@ func TestSealedProtocol(t *testing.T) {
 		}
 		readers["trusted"].Msg()
 	}
-	// A status is not a header to be sealed.
+	// A status is not a header, and is not removed.
 	pub.Hpub("t.x", "NATS/1.0 503 No Responders\r\n\r\n", "payload")
 	expectMsg(t, readers["reader"], "a status", "NATS/1.0 503 No Responders\r\n\r\n")
 	if got := varzHeaders(t, s)["sealed_lines"]; got != 6 {
@@ -392,8 +392,8 @@ func TestSealedProtocol(t *testing.T) {
 	}
 }
 
-// Cuts are made once for a kind of reader and a header block: not for another kind, and not for
-// another block, when many messages come at once.
+// The server removes lines once for all subscribers with the same seal. When many messages come at once, the result must
+// not be used for another seal or another block.
 func TestSealedCutsAreNotMixed(t *testing.T) {
 	s := harness.Start(t, `
 		headers { sealed: [One, Two] }
@@ -492,8 +492,8 @@ func TestSealedOverRouteGatewayAndLeafnode(t *testing.T) {
 	}
 }
 
-// A client that never says CONNECT to a server without authorization is nobody in
-// particular: it reads no sealed header, be it in JSON.
+// A client that never sends CONNECT, on a server without authorization, gets no
+// sealed header, also not in JSON.
 func TestSealedWithoutAuthorization(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`headers { sealed: [Session] }, jetstream { store_dir: %q }`, t.TempDir()))
 	nc := s.Connect(t)
@@ -519,7 +519,7 @@ func TestSealedWithoutAuthorization(t *testing.T) {
 	}
 }
 
-// A message trace shows no value that the server has stamped.
+// A message trace has no value that the server stamped.
 func TestSealedMessageTrace(t *testing.T) {
 	a := harness.Start(t, sealedConf+`
 		server_name: A, cluster { name: C, listen: "127.0.0.1:-1" }`)

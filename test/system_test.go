@@ -29,7 +29,7 @@ const systemConf = `
 	system_account: SYS
 	leafnodes { listen: "127.0.0.1:-1" }`
 
-// Whoever the system account lets in is held to the headers block as everybody else.
+// The headers block applies to users of the system account as to all others.
 func TestSystemAccountIsHeld(t *testing.T) {
 	hub := harness.Start(t, systemConf)
 	spoke := harness.Start(t, fmt.Sprintf(`
@@ -78,7 +78,7 @@ func TestSystemAccountIsHeld(t *testing.T) {
 	}
 }
 
-// reachAll waits until what c publishes to the subject reaches sub, and empties it.
+// reachAll waits until a message of c on the subject reaches sub, and drops all messages of sub.
 func reachAll(t *testing.T, c *nats.Conn, subject string, sub *nats.Subscription) {
 	t.Helper()
 	harness.Eventually(t, "interest", func() bool {
@@ -91,7 +91,7 @@ func reachAll(t *testing.T, c *nats.Conn, subject string, sub *nats.Subscription
 	drain(t, sub)
 }
 
-// On subjects of the server's own protocol nothing is added, and what has no header block stays as it is.
+// On subjects of the servers' own protocols nothing is added, and a message without a header block is unchanged.
 func TestSystemTrafficIsNotStamped(t *testing.T) {
 	s := harness.Start(t, systemConf)
 	sub := harness.Client(t, s, password("sys"))
@@ -117,7 +117,7 @@ func TestSystemTrafficIsNotStamped(t *testing.T) {
 	}
 }
 
-// What a mirror gets over a leafnode must not grow: a message that the limits allow could never come.
+// Messages to a mirror over a leafnode must not grow: otherwise a message at the size limit could never arrive.
 func TestMirrorOverAStampedLeafnode(t *testing.T) {
 	const limits = "max_payload: 5000\n"
 	hub := harness.Start(t, fmt.Sprintf(limits+`
@@ -156,7 +156,7 @@ func TestMirrorOverAStampedLeafnode(t *testing.T) {
 	}
 }
 
-// Requests to JetStream's API pass the system account: whoever listens there sees what its permissions allow.
+// Requests to JetStream's API pass through the system account. A subscriber there sees the headers for which it has permission.
 func TestSystemAccountReadsAPIRequestsSealed(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		headers { sealed: [Session] }
@@ -180,8 +180,8 @@ func TestSystemAccountReadsAPIRequestsSealed(t *testing.T) {
 	}
 }
 
-// Headers that are bound to subjects go by the subject as published: a mapping may bring them elsewhere, and
-// brings them nowhere that the publisher's subject was not listed.
+// A header that is bound to subjects is stamped by the published subject. A mapping may take it to another subject, but
+// cannot add it to a message that was published on a subject that is not listed.
 func TestBoundHeadersGoByTheSubjectAsPublished(t *testing.T) {
 	s := harness.Start(t, `accounts { APP {
 		mappings { "api.moved": "t.moved", "t.into": "api.into" }

@@ -12,13 +12,13 @@ import (
 	"stamp/test/harness"
 )
 
-// place is where a stamped publisher, somebody who forges, and the readers are connected.
+// place says to which servers the stamped publisher, the forger and the readers are connected.
 type place struct {
 	pub, forge, read *harness.Server
-	replicas         int // of streams; 0: nobody stores anything here
+	replicas         int // of streams; 0: there are no streams
 }
 
-// topologies are the rows of a table of docs/conformance.md, which says what holds in each.
+// topologies are the rows of a table in docs/conformance.md, which says what holds in each.
 var topologies = map[string]func(*testing.T) place{
 	"one server":                                     oneServer,
 	"route":                                          func(t *testing.T) place { return pair(t, routed, "ours", "ours") },
@@ -39,7 +39,7 @@ var topologies = map[string]func(*testing.T) place{
 	"JetStream cluster with a stock server":          func(t *testing.T) place { return cluster(t, "stock") },
 }
 
-// start runs a server of ours or of upstream, with the same accounts, users and imports.
+// start runs a Stamp server or a stock server, with the same accounts, users and imports.
 func start(t *testing.T, kind, name, more string) *harness.Server {
 	t.Helper()
 	stamp, trust, link := `headers: {Session: "top-secret"}`, `header_permissions: {subscribe: {allow: [Session]}}`,
@@ -77,7 +77,7 @@ func start(t *testing.T, kind, name, more string) *harness.Server {
 		%[6]s`, name, block, stamp, trust, link, more, remotes(kind, more), enabled))
 }
 
-// remotes takes the line that begins with "remote " out of more: user and address.
+// remotes returns the leafnode remote of a configuration. more names its user and address in a comment, "# remote USER ADDRESS".
 func remotes(kind, more string) string {
 	_, line, ok := strings.Cut(more, "# remote ")
 	if !ok {
@@ -100,7 +100,7 @@ func oneServer(t *testing.T) place {
 	return place{s, s, s, 1}
 }
 
-// routed and gatewayed start a server that joins another, or the first one, when that is nil.
+// routed and gatewayed start a server that joins other. It is the first one if other is nil.
 func routed(t *testing.T, kind, name string, first *harness.Server) *harness.Server {
 	routes := ""
 	if first != nil {
@@ -119,13 +119,13 @@ func gatewayed(t *testing.T, kind, name string, first *harness.Server) *harness.
 
 type join func(t *testing.T, kind, name string, first *harness.Server) *harness.Server
 
-// pair: who forges is beside the publisher.
+// pair has the forger on the publisher's server.
 func pair(t *testing.T, j join, kinds ...string) place {
 	a := j(t, kinds[0], "A", nil)
 	return place{a, a, j(t, kinds[1], "B", a), 0}
 }
 
-// withThird: who forges is on a stock server beside two of ours.
+// withThird has the forger on a stock server, in a cluster with two Stamp servers.
 func withThird(t *testing.T, j join) place {
 	a := j(t, "ours", "A", nil)
 	return place{a, j(t, "stock", "M", a), j(t, "ours", "B", a), 0}
@@ -146,7 +146,7 @@ func fromLeaf(t *testing.T, user string) place {
 	return place{l, l, hub, 0}
 }
 
-// byHub: who forges is at the hub.
+// byHub has the forger at the hub.
 func byHub(t *testing.T, kind, user string, replicas int) place {
 	more := ""
 	if replicas > 0 {
@@ -156,7 +156,7 @@ func byHub(t *testing.T, kind, user string, replicas int) place {
 	return place{leaf(t, "ours", "one", user, hub), hub, leaf(t, "ours", "two", user, hub), replicas}
 }
 
-// cluster: three servers, of which the last is of that kind; who forges is there.
+// cluster has three servers. The last is of the given kind, and the forger is there.
 func cluster(t *testing.T, kind string) place {
 	var at []string
 	for range 3 {
@@ -170,7 +170,7 @@ func cluster(t *testing.T, kind string) place {
 	return place{servers[0], servers[2], servers[1], 3}
 }
 
-// coreWays are how a message goes that is not stored.
+// coreWays are the ways of a message that is not stored.
 func coreWays(t *testing.T, p place) []way {
 	asked := p.pub.Connect(t, userInfo("pub"))
 	_, err := asked.Subscribe("t.ask", func(m *nats.Msg) { _ = m.RespondMsg(colored("")) })
@@ -213,7 +213,7 @@ func TestTopologies(t *testing.T) {
 	}
 }
 
-// row says what holds in a topology.
+// row is a row of the table: what holds in a topology.
 type row struct{ arrives, forged, sealed bool }
 
 // documented reads the table.
@@ -269,8 +269,8 @@ func (r row) check(t *testing.T, p place) {
 	})
 }
 
-// repeatedly publishes a message again and again until the test ends, since nobody knows when
-// interest has come to a server.
+// repeatedly publishes a message again and again until the test ends, since it cannot be known when a server knows of
+// a subscription.
 func repeatedly(t *testing.T, nc *nats.Conn, more nats.Header) func(string) {
 	return func(subject string) {
 		m := colored(subject)
@@ -285,7 +285,7 @@ func repeatedly(t *testing.T, nc *nats.Conn, more nats.Header) func(string) {
 					tick.Stop()
 					return
 				case <-tick.C:
-					_ = nc.PublishMsg(m) // a connection that is closed ends the test elsewhere
+					_ = nc.PublishMsg(m) // if the connection is closed, the test fails elsewhere
 				}
 			}
 		}()

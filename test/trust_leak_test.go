@@ -60,7 +60,7 @@ func TestLeaksOfAScopeTemplate(t *testing.T) {
 	if leaks(s.Text()) {
 		t.Errorf("the log shows the value: %s", leakingLine(s.Text()))
 	}
-	// The push itself is the system account's own doing, and holds the account JWT.
+	// The push is a message of the system account itself, and has the account JWT.
 	for line := range strings.Lines(e.text()) {
 		if leaks(line) && !strings.Contains(line, "CLAIMS.") {
 			t.Errorf("an event shows the value: %.80s", line)
@@ -68,7 +68,7 @@ func TestLeaksOfAScopeTemplate(t *testing.T) {
 	}
 }
 
-// leakingLine is the first line that leaks, without the value.
+// leakingLine returns the first line that leaks, without the value.
 func leakingLine(text string) string {
 	for line := range strings.Lines(text) {
 		if leaks(line) {
@@ -79,8 +79,8 @@ func leakingLine(text string) string {
 	return ""
 }
 
-// What limits the trace log must not let values through: lines that are cut off, headers
-// alone, and the system account's messages.
+// The settings that limit the trace log must not let values through: for lines that are cut off, for headers without
+// payload, and for messages of the system account.
 func TestLeaksOfTheTraceLog(t *testing.T) {
 	for name, conf := range map[string]string{
 		"short": "max_traced_msg_len: 40", "headers only": "trace_headers: true", "both": "max_traced_msg_len: 33, trace_headers: true", "plain": "",
@@ -145,7 +145,7 @@ func TestLeaksOfALeafnodeJWT(t *testing.T) {
 	}
 }
 
-// A bad configuration tells names and places, and no value, whatever is wrong around it.
+// The errors of a configuration have names and places, but no values, whatever is wrong around them.
 func TestLeaksOfConfigurationFaults(t *testing.T) {
 	for name, conf := range map[string]string{
 		"all, bad name":       `headers { all: {"a b": "planted-7f1c-secret"} }`,
@@ -177,7 +177,7 @@ func TestLeaksOfConfigurationFaults(t *testing.T) {
 	}
 }
 
-// Latency metrics, which an exporter has sent to a subject, hold no header's value.
+// Latency metrics, which an exporter can have sent to a subject, have no header values.
 func TestLeaksOfServiceLatency(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		accounts {

@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// waysConf has a user who is stamped and one who is not.
+// waysConf has a user with headers and one without.
 const waysConf = `
 	max_payload: 2MB
 	max_pending: 64MB
@@ -21,15 +21,15 @@ const waysConf = `
 	] }
 `
 
-// stamped is what waysConf puts on a message, outside of the scope of Token.
+// stamped is what waysConf puts on a message on a subject to which Token is not bound.
 var stamped = []string{"Roles: x", "Roles: y", "Session: real"}
 
 const hostile = "NATS/1.0\r\nOwn: 1\r\nSESSION: forged\r\nroles:forged\r\nToken: forged\r\n\r\n"
 
 var hostileStamped = block(append([]string{"Own: 1"}, stamped...)...)
 
-// A message may arrive in any pieces: its protocol line, header and payload may
-// each be cut by a read.
+// A message may arrive in any pieces. A read may end within its protocol line, its
+// header or its payload.
 func TestSplitReads(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	sub := subscriber(t, s, password("sub"))
@@ -45,8 +45,8 @@ func TestSplitReads(t *testing.T) {
 			}
 			for _, at := range cuts(msg, size) {
 				pub.Send("%s", msg[:at])
-				// What was sent so far is in the server's hands when another client's
-				// round trip is done: the next read begins at the cut.
+				// After a round trip of another client, the server has read what was sent
+				// so far, and its next read begins at the cut.
 				sub.Flush()
 				pub.Send("%s", msg[at:])
 				got := sub.Msg()
@@ -70,7 +70,7 @@ func cuts(msg string, size int) []int {
 	return at
 }
 
-// At and above the announced limit, whole and in one write.
+// Messages at and above the announced limit, each in one write.
 func TestLargestMessage(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	sub := subscriber(t, s, password("sub"))
@@ -137,12 +137,12 @@ func TestMalformedBlocks(t *testing.T) {
 	if v := string(s.Get(t, "/varz")); !strings.Contains(v, `"refused_messages": 13`) {
 		t.Error("varz does not count 13 refused messages")
 	}
-	// Nothing is looked at where nobody listens.
+	// The server does not read the header block of a message that nobody subscribes to.
 	pub.Hpub("nobody.listens", "nonsense", "")
 	pub.Flush()
 }
 
-// Client libraries close the connection on an error that they do not know.
+// Client libraries close the connection after an error that they do not know.
 func TestMalformedBlockKeepsTheLibraryConnected(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	sub := subscriber(t, s, password("sub"))

@@ -119,7 +119,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if len(cfg.OnlyFrom) > 0 && cfg.QueueGroup == DefaultQueueGroup {
 		faults.Add(n.Get("only_from"), "only_from needs a queue_group of its own, since what it leaves out is not given to another handler of the group")
 	}
-	if cfg.HTTP != "" && !conf.IsListen(cfg.HTTP) {
+	if cfg.HTTP != "" && !conf.IsListenAddress(cfg.HTTP) {
 		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
 	}
 	cfg.checkRequest(n.Get("request"), faults)
@@ -182,7 +182,7 @@ func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 			kind = session.Password
 		}
 		if !slices.Contains(kinds, kind) {
-			faults.Add(item, "credential: unknown kind %q; known are cookie, token, password, nkey, jwt, none", kind)
+			faults.Add(item, "credential: unknown kind %q; expected one of cookie, token, password, nkey, jwt, none", kind)
 		}
 		c.kinds[kind] = true
 	}
@@ -222,7 +222,7 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 			continue
 		}
 		for _, other := range all {
-			if conf.SameListen(other.at, p.ListensAt()) {
+			if conf.ListenersConflict(other.at, p.ListensAt()) {
 				faults.Add(source.block.Get("listen"), "listen: the address of %s too", other.by)
 			}
 		}
@@ -235,7 +235,7 @@ func (c *Config) CheckListens(taken map[string]string) error {
 	var errs []error
 	check := func(what, at string) {
 		for _, by := range slices.Sorted(maps.Keys(taken)) {
-			if conf.SameListen(taken[by], at) {
+			if conf.ListenersConflict(taken[by], at) {
 				errs = append(errs, fmt.Errorf("callout: %s %q is the address of the server's %s too", what, at, by))
 			}
 		}

@@ -89,7 +89,7 @@ func isSourceName(name string) bool {
 func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults) session.Opener {
 	at := n.Get("kind")
 	if at.IsZero() {
-		faults.Add(n, "session source: field %q is missing; known are %s", "kind", strings.Join(knownKinds(), ", "))
+		faults.Add(n, "session source: field %q is missing; expected one of %s", "kind", strings.Join(knownKinds(), ", "))
 		return nil
 	}
 	kind, ok := at.Plain().(string)
@@ -99,7 +99,7 @@ func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults
 	}
 	parse := sourceKinds[kind]
 	if parse == nil {
-		faults.Add(at, "session source: unknown kind %q; known are %s", kind, strings.Join(knownKinds(), ", "))
+		faults.Add(at, "session source: unknown kind %q; expected one of %s", kind, strings.Join(knownKinds(), ", "))
 	}
 	return parse
 }

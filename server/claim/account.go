@@ -8,26 +8,27 @@ const (
 	keyTemplate    = "template"
 )
 
-// scope is one element of an account JWT's signing_keys: an object (jwt/v2,
-// signingkeys.go, UserScope), or a string, which is a key without a scope.
+// scope is an entry of signing_keys in an account JWT. The entry is an object
+// (jwt/v2, signingkeys.go, UserScope), or a string, which is a key without a scope.
 type scope struct {
-	keys      []string
-	template  place
-	key, tmpl once
+	signingKeys []string // one, unless the entry has a duplicate key
+	template    location
+
+	keyField, templateField outerKey
 }
 
-// FromAccountJWT returns the headers claim in the template of the scope that
-// belongs to signingKey, as FromUserJWT does for a user's. Values may hold
-// template calls such as {{name()}}: here they are text.
+// FromAccountJWT returns the headers claim in the template of the scope of
+// signingKey, as FromUserJWT returns that of a user. Values may hold template
+// functions such as {{name()}}. This package treats them as text.
 func FromAccountJWT(token, signingKey string, l Limits) (*Claim, error) {
 	data, err := payload(token)
 	if err != nil {
 		return nil, asErrors(err)
 	}
-	if !mayClaim(data) {
+	if !mayHoldClaim(data) {
 		return nil, nil
 	}
-	var nats, list once
+	var nats, list outerKey
 	var scopes []*scope
 	err = readObject(data, func(r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
@@ -40,7 +41,7 @@ func FromAccountJWT(token, signingKey string, l Limits) (*Claim, error) {
 			}
 			list.note(key, keySigningKeys)
 			return r.scopes(func(s *scope) {
-				if slices.Contains(s.keys, signingKey) {
+				if slices.Contains(s.signingKeys, signingKey) {
 					scopes = append(scopes, s)
 				}
 			})
@@ -49,26 +50,28 @@ func FromAccountJWT(token, signingKey string, l Limits) (*Claim, error) {
 	if err != nil {
 		return nil, asErrors(err)
 	}
-	return oneScope(scopes, append(nats.faults, list.faults...), l)
+	return templateClaim(scopes, append(nats.faults, list.faults...), l)
 }
 
-// oneScope returns the claim of the only scope of a key. jwt/v2 lets the last
-// of several win, and with it perhaps a scope without the claim, or no scope.
-func oneScope(scopes []*scope, around Errors, l Limits) (*Claim, error) {
+// templateClaim returns the claim of a signing key, of which scopes are all
+// entries. More than one is a fault: jwt/v2 uses the last one, which may be an
+// entry without the claim or without a scope.
+func templateClaim(scopes []*scope, outer Errors, l Limits) (*Claim, error) {
 	for _, s := range scopes {
-		if !s.template.found() {
+		if !s.template.hasClaim() {
 			continue
 		}
 		if len(scopes) > 1 {
-			around.add("", ErrSigningKey)
+			outer.add("", ErrSigningKey)
 		}
-		around = append(append(around, s.key.faults...), s.tmpl.faults...)
-		return s.template.claim(l, around)
+		outer = append(append(outer, s.keyField.faults...), s.templateField.faults...)
+		return s.template.claim(l, outer)
 	}
 	return nil, nil
 }
 
-// scopes calls each for every object and string of the list that is the next value.
+// scopes reads the list that is the next value, and calls each for every entry.
+// Another value is skipped.
 func (r *reader) scopes(each func(*scope)) error {
 	if !r.accept('[') {
 		return r.skip()
@@ -77,7 +80,7 @@ func (r *reader) scopes(each func(*scope)) error {
 		s := &scope{}
 		if r.peek() == '"' {
 			n, err := r.value(0)
-			s.keys = []string{n.text}
+			s.signingKeys = []string{n.text}
 			each(s)
 			return err
 		}
@@ -90,12 +93,12 @@ func (r *reader) scopes(each func(*scope)) error {
 func (s *scope) member(r *reader, key []byte) error {
 	switch {
 	case isKey(key, keyKey):
-		s.key.note(key, keyKey)
+		s.keyField.note(key, keyKey)
 		n, err := r.value(0)
-		s.keys = append(s.keys, n.text)
+		s.signingKeys = append(s.signingKeys, n.text)
 		return err
 	case isKey(key, keyTemplate):
-		s.tmpl.note(key, keyTemplate)
+		s.templateField.note(key, keyTemplate)
 		return r.inObject(func(key []byte) error { return s.template.member(r, key) })
 	}
 	return r.skip()

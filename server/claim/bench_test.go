@@ -6,8 +6,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-// BenchmarkFromUserJWT is what the claim adds to an authentication, to be read
-// beside BenchmarkDecodeUserClaims, which is what it costs anyway.
+// BenchmarkFromUserJWT measures what the claim adds to an authentication. Compare
+// it with BenchmarkDecodeUserClaims, which the server needs without a claim too.
 func BenchmarkFromUserJWT(b *testing.B) {
 	for name, c := range benchClaims() {
 		b.Run(name, func(b *testing.B) {

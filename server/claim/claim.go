@@ -1,58 +1,59 @@
-// Package claim reads and writes the headers claim: the part of a user JWT that
-// says which headers the server stamps on what a connection publishes. It is
-// the only place that knows the claim's JSON, which docs/claim.md describes.
+// Package claim reads and writes the headers claim, the part of a user JWT that
+// says which headers the server stamps on the messages of a connection:
 //
-// Policy: whatever is not exactly of the documented form is an error, never a
-// guess, and the connection is refused. encoding/json is too kind for that: it
-// folds the case of keys, lets the last of two equal keys win, merges objects
-// and replaces bytes that are no UTF-8. All of these are found here, since an
-// issuer's checks and the server's reading must not differ. Every fault of a
-// claim is reported at once, and no error holds a header's value: it may be a
-// secret.
+//	"headers": {"Session": "0af3", "X-Tenant": {"value": "acme", "subjects": ["api.>"]}}
 //
-// Nothing here verifies a signature: the caller has done so, on the same token.
+// Only this package knows the claim's JSON, which docs/claim.md describes. It
+// does not verify signatures: the caller has verified the same token.
+//
+// A claim that is not exactly of the documented form is an error, and the server
+// refuses the connection. encoding/json cannot be used for that: it ignores the
+// case of keys, lets the last of two equal keys win, merges objects and replaces
+// bytes that are not UTF-8, so that an issuer's checks and the server could read
+// different claims. An error reports all faults of a claim at once. It never
+// holds a header's value, which may be a secret.
 package claim
 
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"stamp/server/field"
 )
 
-// Header is one header that the server sets.
+// Header is one header that the server stamps.
 type Header struct {
 	Name     string
-	Values   []string // one line each, in order; never empty
-	Subjects []string // stamped on these subjects alone; empty: on every subject
+	Values   []string // at least one; each is a header line of its own, in this order
+	Subjects []string // subjects on which the header is stamped; empty: on every subject
 }
 
-// Claim is what one JWT, scope template or configured user carries.
+// Claim is the headers claim of a user JWT, of a scope's template or of a
+// configured user.
 type Claim struct {
 	Headers []Header
-	// Publish and Subscribe are header_permissions.publish.allow and
-	// header_permissions.subscribe.allow: names, prefixes that end in '*', or "*".
+	// Publish and Subscribe are the lists header_permissions.publish.allow and
+	// header_permissions.subscribe.allow. Each entry is a pattern, see field.IsNamePattern.
 	Publish, Subscribe []string
 }
 
-// Limits bound a claim. Zero or less stands for the default.
+// Limits bound the size of a claim. A limit of zero or less means its default.
 type Limits struct {
-	MaxHeaders int // names; several values of one name count once
-	MaxBytes   int // length of the header block with every header in it
+	MaxHeaders int // how many names; several values of one name count once (DefaultMaxHeaders)
+	MaxBytes   int // length in bytes of the header block with all headers in it (DefaultMaxBytes)
 }
 
-// Defaults of Limits, and what no setting raises.
 const (
 	DefaultMaxHeaders = 64
 	DefaultMaxBytes   = 16 << 10
-	// MaxBlock is the longest header block that JetStream stores (upstream,
-	// errors.go: "header size exceeds maximum allowed of 64k"; its length is
-	// held in 16 bits).
+	// MaxBlock is the length in bytes of the longest header block that JetStream
+	// stores, which holds the length in 16 bits (upstream, errors.go: "header size
+	// exceeds maximum allowed of 64k"). No setting can raise it.
 	MaxBlock = math.MaxUint16
 )
 
-// MaxLimits are the highest, for who does not know a server's settings.
+// MaxLimits are the highest limits that a server can have. Use them where the
+// settings of the server are not known.
 var MaxLimits = Limits{MaxHeaders: MaxBlock, MaxBytes: MaxBlock}
 
 func (l Limits) withDefaults() Limits {
@@ -65,25 +66,24 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Check tells whether c keeps every rule. The error is an Errors with all
-// faults.
+// Check returns an Errors with all faults of c, or nil if there are none.
 func (c *Claim) Check(l Limits) error {
 	var f Errors
 	c.check(l, nil, &f)
 	return f.orNil()
 }
 
-// check adds the faults of c to f. Headers in broken have been reported: their
-// names are checked still, their values and subjects are not.
+// check adds the faults of c to f. The headers named in broken have a fault of
+// form, which is in f already: of these only the names are checked.
 func (c *Claim) check(l Limits, broken map[string]bool, f *Errors) {
-	seen := make(map[string]string, len(c.Headers)) // folded name: name
+	seen := make(map[string]string, len(c.Headers)) // names by their folded form
 	for _, h := range c.Headers {
 		if err := field.CheckName(h.Name); err != nil {
 			f.add(h.Name, err)
 		}
 		folded := field.Fold(h.Name)
 		if other, ok := seen[folded]; ok {
-			f.add(h.Name, fmt.Errorf("%w as %s", ErrNamesEqual, quote(other)))
+			f.add(h.Name, fmt.Errorf("%w; the claim also has %s", field.ErrNameTwice, quote(other)))
 		} else {
 			seen[folded] = h.Name
 		}
@@ -117,28 +117,28 @@ func (h *Header) checkValues(f *Errors) {
 
 func (h *Header) checkSubjects(f *Errors) {
 	for _, s := range h.Subjects {
-		if !validSubject(s) {
-			f.add(h.Name, fmt.Errorf("%w: %s", ErrSubject, quote(s)))
+		if !field.IsSubject(s) {
+			f.add(h.Name, fmt.Errorf("%w; found %s", field.ErrSubject, quote(s)))
 		}
 	}
 }
 
-// checkSize expects limits that are not zero.
+// checkSize checks the limits l, which have no zero for a default.
 func (c *Claim) checkSize(l Limits, f *Errors) {
 	if n := len(c.Headers); n > l.MaxHeaders {
-		f.add("", fmt.Errorf("%w: %d, at most %d", ErrTooManyHeaders, n, l.MaxHeaders))
+		f.add("", fmt.Errorf("%w: found %d; at most %d are allowed", ErrTooManyHeaders, n, l.MaxHeaders))
 	}
 	switch n := c.BlockLen(); {
 	case n > MaxBlock:
-		f.add("", fmt.Errorf("%w: %d bytes, at most %d", ErrBlockTooLarge, n, MaxBlock))
+		f.add("", fmt.Errorf("%w: found %d bytes; at most %d are allowed", ErrBlockTooLarge, n, MaxBlock))
 	case n > l.MaxBytes:
-		f.add("", fmt.Errorf("%w: %d bytes, at most %d", ErrTooManyBytes, n, l.MaxBytes))
+		f.add("", fmt.Errorf("%w: found %d bytes; at most %d are allowed", ErrTooManyBytes, n, l.MaxBytes))
 	}
 }
 
 // BlockLen returns the length in bytes of the header block ("NATS/1.0", a line
-// for each value, a blank line) with every header of c in it, whatever its
-// subjects; 0 without headers.
+// for each value, a blank line) that holds all headers of c, also those bound to
+// subjects. It is 0 if c has no headers.
 func (c *Claim) BlockLen() int {
 	if len(c.Headers) == 0 {
 		return 0
@@ -146,53 +146,22 @@ func (c *Claim) BlockLen() int {
 	n := len("NATS/1.0\r\n") + len("\r\n")
 	for _, h := range c.Headers {
 		for _, v := range h.Values {
-			n += len(h.Name) + len(": ") + len(trim(v)) + len("\r\n")
+			n += len(h.Name) + len(": ") + len(field.TrimValue(v)) + len("\r\n")
 		}
 	}
 	return n
 }
 
-// trim is what field.CleanValue does to a value that has no fault.
-func trim(v string) string { return strings.Trim(v, " \t") }
-
 func checkPatterns(kind string, patterns []string, f *Errors) {
 	for _, p := range patterns {
-		if !validPattern(p) {
-			f.add("", fmt.Errorf("header_permissions.%s.allow: %w: %s", kind, ErrPattern, quote(p)))
+		if !field.IsNamePattern(p) {
+			f.add("", fmt.Errorf("header_permissions.%s.allow: %w; found %s", kind, field.ErrNamePattern, quote(p)))
 		}
 	}
 }
 
-// validPattern tells whether p is a name, a prefix of one with a '*' at its
-// end, or "*". '*' is a token character too (RFC 9110, section 5.6.2), but in a
-// pattern it means one thing only, so it may not stand anywhere else.
-func validPattern(p string) bool {
-	prefix := strings.TrimSuffix(p, "*")
-	if strings.Contains(prefix, "*") {
-		return false
-	}
-	return p == "*" || field.IsToken(prefix)
-}
-
-// validSubject is stricter than upstream's IsValidSubject (sublist.go), which
-// takes "a*" for a literal: whoever writes that means something else.
-func validSubject(s string) bool {
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
-		return false
-	}
-	tokens := strings.Split(s, ".")
-	for i, t := range tokens {
-		switch {
-		case t == "", t == ">" && i != len(tokens)-1:
-			return false
-		case len(t) > 1 && strings.ContainsAny(t, "*>"):
-			return false
-		}
-	}
-	return true
-}
-
-// empty tells whether c says nothing, which is the same as no claim.
+// empty reports whether c has neither headers nor permissions. Such a claim is
+// the same as none.
 func (c *Claim) empty() bool {
 	return c == nil || len(c.Headers)+len(c.Publish)+len(c.Subscribe) == 0
 }

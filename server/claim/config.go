@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// FromConfig returns the claim of a user in the configuration file: its headers
-// and header_permissions fields, either of which may be nil, as upstream's
-// parser (package conf) gives them, already unwrapped. The configuration keeps
-// no order, so headers come sorted by name.
+// FromConfig returns the claim of a user in the configuration file. headers and
+// permissions are the values of its fields headers and header_permissions, as
+// conf.Node.Plain returns them; either may be nil. The configuration does not keep
+// the order of fields, so the headers are sorted by name.
 func FromConfig(headers, permissions any, l Limits) (*Claim, error) {
-	f := former{hint: true}
-	return f.finish(configNode(headers), configNode(permissions), l)
+	b := builder{quoteHint: true}
+	return b.build(configNode(headers), configNode(permissions), l)
 }
 
 func configNode(v any) *node {

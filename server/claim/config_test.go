@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"stamp/server/field"
 )
 
 func TestFromConfig(t *testing.T) {
@@ -48,9 +50,9 @@ func TestFromConfigRefused(t *testing.T) {
 		{"bytes", hs("SECRET\xff"), nil, nil, false},
 		{"subject of a number", hs(map[string]any{"value": "SECRET", "subjects": []any{int64(1)}}), nil, ErrSubjectsForm, true},
 		{"no subjects", hs(map[string]any{"value": "SECRET", "subjects": []any{}}), nil, ErrSubjectsEmpty, false},
-		{"names", map[string]any{"a-b": "SECRET", "A_B": "SECRET"}, nil, ErrNamesEqual, false},
+		{"names", map[string]any{"a-b": "SECRET", "A_B": "SECRET"}, nil, field.ErrNameTwice, false},
 		{"permissions", nil, map[string]any{"publish": []any{"A"}}, ErrPermissionsForm, false},
-		{"pattern", nil, map[string]any{"subscribe": map[string]any{"allow": []any{"A B"}}}, ErrPattern, false},
+		{"pattern", nil, map[string]any{"subscribe": map[string]any{"allow": []any{"A B"}}}, field.ErrNamePattern, false},
 	}
 	for _, tt := range tests {
 		c, err := FromConfig(tt.headers, tt.permissions, Limits{})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hostile are payloads of a JWT, made of one unit again and again.
+// hostile are payloads of a JWT that repeat one unit.
 var hostile = map[string]struct{ head, unit, tail string }{
 	"headers":            {`{"nats":{"headers":{`, `"A":"x",`, `"B":"y"}}}`},
 	"headers in headers": {`{"a":`, `{"headers":`, `0`},
@@ -21,7 +21,7 @@ var hostile = map[string]struct{ head, unit, tail string }{
 	"tokens in a text":   {`{"header":"`, `eyJ.eyJ.x `, `"}`},
 }
 
-// Whoever makes a JWT chooses what is in it: what reading and masking it allocates grows with its size, not faster.
+// The maker of a JWT chooses its content. Reading and masking it must not allocate more than in proportion to its size.
 func TestReadingIsLinear(t *testing.T) {
 	for name, h := range hostile {
 		for what, read := range map[string]func(token, data string){
@@ -47,8 +47,8 @@ func TestReadingIsLinear(t *testing.T) {
 	}
 }
 
-// Tokens within tokens: each level is a quarter shorter, so that all of them together are no more than four times
-// the outermost.
+// Each nested token is at least a quarter shorter than the one around it, so all of them together are at most four times
+// as long as the outermost.
 func TestMaskingNestedTokensIsLinear(t *testing.T) {
 	token := rawToken(`{"headers":{"A":"x"}}`)
 	for len(token) < 1<<18 {
@@ -60,7 +60,7 @@ func TestMaskingNestedTokensIsLinear(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes do allocates.
+// allocated returns how many bytes do allocates.
 func allocated(do func()) uint64 {
 	var a, b runtime.MemStats
 	runtime.ReadMemStats(&a)

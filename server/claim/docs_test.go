@@ -10,8 +10,8 @@ import (
 	"stamp/server/field"
 )
 
-// TestDocs holds docs/claim.md to the code: its examples are the ones that are
-// run, its JSON is accepted, and its tables have every error.
+// TestDocs compares docs/claim.md with the code: its examples are the ones that
+// tests run, its JSON is accepted, and its tables have every error.
 func TestDocs(t *testing.T) {
 	doc := readFile(t, "../../docs/claim.md")
 	blocks := map[string]string{}
@@ -34,8 +34,8 @@ func TestDocs(t *testing.T) {
 	}
 	for _, err := range []error{
 		ErrToken, ErrJSON, ErrTrailing, ErrTwoPlaces, ErrKeyTwice, ErrKeyCase, ErrKeyUnknown,
-		ErrHeadersForm, ErrValueForm, ErrValueMissing, ErrValueText, ErrSubjectsForm, ErrSubjectsEmpty, ErrPermissionsForm,
-		ErrNamesEqual, ErrValuesEmpty, ErrValueEmpty, ErrSubject, ErrPattern,
+		ErrHeadersForm, ErrValueForm, ErrInnerValueForm, ErrValueMissing, ErrValueText, ErrSubjectsForm, ErrSubjectsEmpty, ErrPermissionsForm,
+		field.ErrNameTwice, ErrValuesEmpty, ErrValueEmpty, field.ErrSubject, field.ErrNamePattern,
 		ErrTooManyHeaders, ErrTooManyBytes, ErrBlockTooLarge, ErrUser, ErrIssuer, ErrSigningKey,
 		field.ErrNameEmpty, field.ErrNameToken, field.ErrNameReserved,
 		field.ErrValueUTF8, field.ErrValueControl, field.ErrValueSpace,

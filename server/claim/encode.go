@@ -6,22 +6,24 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"stamp/server/field"
 )
 
-// Encode returns the JWT of user with the claim c in its "nats" object, signed
-// by key: the account's, or one of its signing keys that has no scope (then
-// user.IssuerAccount names the account). A claim that is nil or says nothing
-// leaves an ordinary user JWT. Issuer, time of issue and id are set in the JWT;
-// user itself is not changed.
+// Encode returns the JWT of user with the claim c in its "nats" object, signed by
+// key. key is the account's key, or one of its signing keys that has no scope; for
+// a signing key, user.IssuerAccount must be the account's public key. If c is nil
+// or empty, the result is an ordinary user JWT. Encode sets issuer, time of issue
+// and id in the JWT, and does not change user.
 //
-// The claim is checked, except for a server's max_headers and max_bytes, which
-// the issuer cannot know: call c.Check with them where they are known.
+// Encode checks the claim, but not against a server's max_headers and max_bytes,
+// which it cannot know. If you know them, call c.Check.
 func Encode(user *jwt.UserClaims, c *Claim, key nkeys.KeyPair) (string, error) {
 	if user == nil || !nkeys.IsValidPublicUserKey(user.Subject) {
 		return "", ErrUser
 	}
 	if key == nil {
-		return "", fmt.Errorf("%w: there is no key", ErrIssuer)
+		return "", fmt.Errorf("%w; found no key", ErrIssuer)
 	}
 	if pub, err := key.PublicKey(); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrIssuer, err)
@@ -36,7 +38,7 @@ func Encode(user *jwt.UserClaims, c *Claim, key nkeys.KeyPair) (string, error) {
 		return "", err
 	}
 	u.Type = jwt.UserClaim
-	data, err := c.with(&u.User)
+	data, err := c.addTo(&u.User)
 	if err != nil {
 		return "", fmt.Errorf("encode user claims: %w", err)
 	}
@@ -44,9 +46,9 @@ func Encode(user *jwt.UserClaims, c *Claim, key nkeys.KeyPair) (string, error) {
 	return generic.Encode(key)
 }
 
-// with returns the fields of user and the claim's. They stay raw JSON: decoded
-// they would turn limits above 2^53 into other numbers.
-func (c *Claim) with(user *jwt.User) (map[string]any, error) {
+// addTo returns the fields of user and of the claim. The fields of user stay raw
+// JSON: as float64, limits above 2^53 would become other numbers.
+func (c *Claim) addTo(user *jwt.User) (map[string]any, error) {
 	raw, err := json.Marshal(user)
 	if err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func (c *Claim) permissionFields() map[string]any {
 	return p
 }
 
-// headerList writes headers as one object, in their order.
+// headerList is written as one JSON object that keeps the order of the headers.
 type headerList []Header
 
 // MarshalJSON writes the shortest form of each header.
@@ -93,7 +95,7 @@ func (hs headerList) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(h.form())
+		value, err := json.Marshal(h.shortestForm())
 		if err != nil {
 			return nil, err
 		}
@@ -102,10 +104,10 @@ func (hs headerList) MarshalJSON() ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-func (h *Header) form() any {
+func (h *Header) shortestForm() any {
 	values := make([]string, len(h.Values))
 	for i, v := range h.Values {
-		values[i] = trim(v)
+		values[i] = field.TrimValue(v)
 	}
 	var value any = values
 	if len(values) == 1 {

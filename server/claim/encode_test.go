@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// fullUser has every field of a user JWT set, found by reflection, so that a
-// field that a later jwt/v2 adds is seen.
+// fullUser has every field of a user JWT set. It finds the fields by reflection, so
+// it includes those that a later jwt/v2 adds.
 func fullUser(t testing.TB) *jwt.UserClaims {
 	u := newUser(t)
 	subject := u.Subject

@@ -6,43 +6,40 @@ import (
 	"strings"
 )
 
-// Faults of the token, before a claim is found in it.
+// Faults of the token, found before its claim is read.
 var (
 	ErrToken     = errors.New("token is not a JWT")
 	ErrJSON      = errors.New("JWT payload is not a valid JSON object")
-	ErrTrailing  = errors.New("JWT payload goes on after its JSON object")
-	ErrTwoPlaces = errors.New(`headers claim stands both in the "nats" object and beside it`)
+	ErrTrailing  = errors.New("JWT payload has more text after its JSON object")
+	ErrTwoPlaces = errors.New(`headers claim is both in the "nats" object and beside it; put it in one place`)
 )
 
-// Faults of keys. encoding/json would pick one of two keys or merge them, and
-// other readers may choose otherwise.
+// Faults of keys. encoding/json picks one of two equal keys, or merges them.
+// Other JSON readers may choose differently.
 var (
-	ErrKeyTwice   = errors.New("key stands twice")
-	ErrKeyCase    = errors.New("key differs in case from the one that is meant")
+	ErrKeyTwice   = errors.New("duplicate key")
+	ErrKeyCase    = errors.New("key must be spelled")
 	ErrKeyUnknown = errors.New("unknown key")
 )
 
-// Faults of form: JSON, or configuration, of the wrong type.
+// Faults of form: JSON or configuration of the wrong type.
 var (
-	ErrHeadersForm     = errors.New("headers is not an object")
-	ErrValueForm       = errors.New("value is not a string, a list of strings, or an object with value and subjects")
-	ErrValueMissing    = errors.New("object has no value")
-	ErrValueText       = errors.New("text is not valid Unicode: bytes that are no UTF-8, or half a surrogate pair")
-	ErrSubjectsForm    = errors.New("subjects is not a list of strings")
-	ErrSubjectsEmpty   = errors.New("list of subjects is empty")
+	ErrHeadersForm     = errors.New("headers: expected an object")
+	ErrValueForm       = errors.New("expected a string, a list of strings or an object with value and subjects")
+	ErrInnerValueForm  = errors.New("value: expected a string or a list of strings")
+	ErrValueMissing    = errors.New(`object has no key "value"`)
+	ErrValueText       = errors.New("text is not valid Unicode: it has bytes that are not UTF-8, or half of a surrogate pair")
+	ErrSubjectsForm    = errors.New("subjects: expected a list of strings")
+	ErrSubjectsEmpty   = errors.New("subjects: expected at least one subject; found an empty list")
 	ErrPermissionsForm = errors.New("header_permissions: expected {publish: {allow: [...]}, subscribe: {allow: [...]}}")
 )
 
-// Faults of content. Those of names and single values are package field's:
-// field.ErrNameEmpty, ErrNameToken, ErrNameReserved, ErrValueUTF8,
-// ErrValueControl and ErrValueSpace.
+// Faults of content. Package field has those of names, single values, patterns and
+// subjects: its ErrName..., its ErrValue... and field.ErrSubject.
 var (
-	ErrNamesEqual  = errors.New("name is the same, but for case and '-', '_', '.',")
-	ErrValuesEmpty = errors.New("list of values is empty")
-	// ErrValueEmpty: a receiver cannot tell an empty header from a missing one.
+	ErrValuesEmpty = errors.New("expected at least one value; found an empty list")
+	// ErrValueEmpty has its reason in receivers: they cannot tell an empty header from a missing one.
 	ErrValueEmpty = errors.New("value is empty")
-	ErrSubject    = errors.New("not a valid subject")
-	ErrPattern    = errors.New("not a header name, a prefix that ends in '*', or '*'")
 )
 
 // Faults of size.
@@ -54,19 +51,20 @@ var (
 
 // Faults of signing.
 var (
-	ErrUser       = errors.New("subject is not a user's public key")
+	ErrUser       = errors.New("subject of the JWT is not a user's public key")
 	ErrIssuer     = errors.New("user JWT must be signed by an account key or an account's signing key")
-	ErrSigningKey = errors.New("signing key stands twice in the account JWT")
+	ErrSigningKey = errors.New("signing key is in the account JWT twice; remove the entry that is not meant")
 )
 
 // maxName is how many characters of a name an error shows.
 const maxName = 64
 
-// maxShown is how many faults the text of Errors spells out: it goes into one
-// line of a log.
+// maxShown is how many faults the text of an Errors spells out. The text goes
+// into one line of a log.
 const maxShown = 16
 
-// Error is one fault. Header is the name it concerns, "" for none.
+// Error is one fault of a claim. Header is the name of the header with the fault,
+// or "" if the fault is not in a header.
 type Error struct {
 	Header string
 	Err    error
@@ -81,10 +79,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errors are all faults of one claim; its elements are *Error.
+// Errors are all faults of one claim. Each element is an *Error.
 type Errors []error
 
-// Error joins the faults with "; ", in one line.
+// Error joins the faults with "; " in one line.
 func (e Errors) Error() string {
 	var b strings.Builder
 	for i, err := range e {
@@ -100,14 +98,15 @@ func (e Errors) Error() string {
 	return b.String()
 }
 
-// Unwrap makes errors.Is and errors.As look at each fault.
+// Unwrap lets errors.Is and errors.As look at each fault.
 func (e Errors) Unwrap() []error { return e }
 
 func (e *Errors) add(header string, err error) {
 	*e = append(*e, &Error{Header: header, Err: err})
 }
 
-// orNil keeps an empty Errors from being an error that is not nil.
+// orNil returns e as an error, and nil if e is empty. An empty Errors in an error
+// would not be nil.
 func (e Errors) orNil() error {
 	if len(e) == 0 {
 		return nil
@@ -115,7 +114,7 @@ func (e Errors) orNil() error {
 	return e
 }
 
-// quote shows a name, cut to maxName characters.
+// quote returns name in quotes, cut to maxName characters.
 func quote(name string) string {
 	n := 0
 	for i := range name {

@@ -61,5 +61,5 @@ func ExampleClaim_Check() {
 	}}
 	fmt.Println(c.Check(claim.Limits{}))
 	// Output:
-	// header "Nats-Msg-Id": name is reserved: names that begin with nats- steer the server or its clients; header "x_user": name is the same, but for case and '-', '_', '.', as "X-User"; header "x_user": list of values is empty
+	// header "Nats-Msg-Id": name is reserved: servers or clients use names that begin with nats-; header "x_user": duplicate name (case is ignored, and '-', '_' and '.' are one character); the claim also has "X-User"; header "x_user": expected at least one value; found an empty list
 }

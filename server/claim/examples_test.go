@@ -13,8 +13,8 @@ import (
 
 const examples = "../../docs/examples"
 
-// TestExamples runs the issuers of docs/examples in other languages: what they
-// print is a user JWT that upstream verifies, and has the claim.
+// TestExamples runs the issuers of docs/examples in other languages. Each prints a
+// user JWT that upstream verifies and that has the claim.
 func TestExamples(t *testing.T) {
 	want := &Claim{
 		Headers: []Header{
@@ -65,8 +65,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestTemplateExample runs the script that puts headers into the templates of an account JWT, as nsc wrote it: what it
-// prints is signed by the operator and keeps the rest.
+// TestTemplateExample runs the script that puts headers into the templates of an account JWT that nsc wrote. The script
+// prints a JWT that the operator signed, and that keeps everything else.
 func TestTemplateExample(t *testing.T) {
 	need(t, "python3")
 	operator, err := nkeys.CreateOperator()
@@ -123,7 +123,7 @@ func TestTemplateExample(t *testing.T) {
 	}
 }
 
-// need skips the test when a language or its packages are missing.
+// need skips the test if a language or its packages are missing.
 func need(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {

@@ -3,6 +3,8 @@ package claim
 import (
 	"fmt"
 	"strings"
+
+	"stamp/server/field"
 )
 
 // kind is the type of a node.
@@ -12,7 +14,7 @@ const (
 	kindNull kind = iota
 	kindBool
 	kindNumber
-	kindOther // only in a configuration
+	kindOther // a type that JSON does not have, only in a configuration
 	kindString
 	kindList
 	kindObject
@@ -20,16 +22,16 @@ const (
 
 // String names the type in errors.
 func (k kind) String() string {
-	return [...]string{"null", "a boolean", "a number", "a date or the like", "a string", "a list", "an object"}[k]
+	return [...]string{"null", "a boolean", "a number", "a date or another type", "a string", "a list", "an object"}[k]
 }
 
-// node is a value before its form is checked, from JSON or a configuration.
-// Nodes are read no deeper than a claim goes: those below are empty.
+// node is a value from JSON or from a configuration, before its form is checked.
+// It is read to the depth maxDepth only: lists and objects below have no members.
 type node struct {
 	kind    kind
-	broken  bool     // the text is not what the issuer wrote
-	text    string   // of a string
-	members []member // of an object; items of a list, without keys
+	broken  bool     // the string is not valid Unicode, so text is not what the issuer wrote
+	text    string   // the decoded string
+	members []member // of an object, or the items of a list, whose keys are empty
 }
 
 type member struct {
@@ -41,176 +43,186 @@ type member struct {
 // header, its subjects; header_permissions, publish, allow.
 const maxDepth = 3
 
-// former makes a claim from nodes, and collects what is wrong with them.
-type former struct {
-	hint   bool // from a configuration: tell how to mend a wrong type
-	claim  Claim
-	broken map[string]bool // headers with a fault of form
-	faults Errors
+// builder builds a claim from nodes and collects their faults.
+type builder struct {
+	quoteHint bool // an error says to put a value in quotes: for a configuration, where 1 is a number
+	claim     Claim
+	broken    map[string]bool // names of headers with a fault of form
+	faults    Errors
 }
 
-// finish makes the claim of both nodes, either of which may be nil. It returns
-// nil for a claim that says nothing.
-func (f *former) finish(headers, permissions *node, l Limits) (*Claim, error) {
+// build returns the claim in headers and permissions, either of which may be nil.
+// It returns nil if the claim is empty, and an Errors if anything is wrong.
+func (b *builder) build(headers, permissions *node, l Limits) (*Claim, error) {
 	if headers != nil {
-		f.headers(headers)
+		b.addHeaders(headers)
 	}
 	if permissions != nil {
-		f.permissions(permissions)
+		b.setPermissions(permissions)
 	}
-	f.claim.check(l, f.broken, &f.faults)
-	if len(f.faults) > 0 {
-		return nil, f.faults
+	b.claim.check(l, b.broken, &b.faults)
+	if len(b.faults) > 0 {
+		return nil, b.faults
 	}
-	if f.claim.empty() {
+	if b.claim.empty() {
 		return nil, nil
 	}
-	for _, h := range f.claim.Headers {
+	for _, h := range b.claim.Headers {
 		for i, v := range h.Values {
-			h.Values[i] = trim(v)
+			h.Values[i] = field.TrimValue(v)
 		}
 	}
-	return &f.claim, nil
+	return &b.claim, nil
 }
 
-func (f *former) headers(n *node) {
+func (b *builder) addHeaders(n *node) {
 	if n.kind != kindObject {
-		f.faults.add("", fmt.Errorf("%w but %s", ErrHeadersForm, n.kind))
+		b.addTypeFault("", ErrHeadersForm, n.kind, "")
 		return
 	}
-	f.claim.Headers = make([]Header, 0, len(n.members))
+	b.claim.Headers = make([]Header, 0, len(n.members))
 	for i := range n.members {
 		m := &n.members[i]
 		h := Header{Name: m.key}
-		before := len(f.faults)
+		before := len(b.faults)
 		if m.node.kind == kindObject {
-			f.headerObject(&h, &m.node)
+			b.readHeaderObject(&h, &m.node)
 		} else {
-			h.Values = f.values(m.key, &m.node)
+			h.Values = b.stringOrList(m.key, &m.node, ErrValueForm)
 		}
-		if len(f.faults) > before {
-			if f.broken == nil {
-				f.broken = map[string]bool{}
+		if len(b.faults) > before {
+			if b.broken == nil {
+				b.broken = map[string]bool{}
 			}
-			f.broken[m.key] = true
+			b.broken[m.key] = true
 		}
-		f.claim.Headers = append(f.claim.Headers, h)
+		b.claim.Headers = append(b.claim.Headers, h)
 	}
 }
 
-// headerObject reads {"value": ..., "subjects": [...]}.
-func (f *former) headerObject(h *Header, n *node) {
-	got := f.members(h.Name, n, "value", "subjects")
+// readHeaderObject reads {"value": ..., "subjects": [...]} into h.
+func (b *builder) readHeaderObject(h *Header, n *node) {
+	got := b.members(h.Name, n, "value", "subjects")
 	if value := got[0]; value == nil {
-		f.faults.add(h.Name, ErrValueMissing)
+		b.faults.add(h.Name, ErrValueMissing)
 	} else {
-		h.Values = f.values(h.Name, value)
+		h.Values = b.stringOrList(h.Name, value, ErrInnerValueForm)
 	}
 	subjects := got[1]
 	switch {
 	case subjects == nil:
 	case subjects.kind != kindList:
-		f.wrong(h.Name, ErrSubjectsForm, subjects.kind)
+		b.addTypeFault(h.Name, ErrSubjectsForm, subjects.kind, "")
 	case len(subjects.members) == 0:
-		f.faults.add(h.Name, ErrSubjectsEmpty)
+		b.faults.add(h.Name, ErrSubjectsEmpty)
 	default:
-		h.Subjects = f.strings(h.Name, subjects.members, ErrSubjectsForm)
+		h.Subjects = b.strings(h.Name, subjects, ErrSubjectsForm)
 	}
 }
 
-// values reads a string or a list of strings.
-func (f *former) values(name string, n *node) []string {
-	if n.kind == kindList {
-		return f.strings(name, n.members, ErrValueForm)
+// stringOrList reads a string, or a list of strings. Another type is the fault form.
+func (b *builder) stringOrList(header string, n *node, form error) []string {
+	switch n.kind {
+	case kindList:
+		return b.strings(header, n, form)
+	case kindString:
+		return b.appendText(nil, header, n)
 	}
-	return f.strings(name, []member{{node: *n}}, ErrValueForm)
+	b.addTypeFault(header, form, n.kind, "")
+	return nil
 }
 
-// strings reads items; one that is no string is a fault of the given form.
-func (f *former) strings(name string, items []member, form error) []string {
-	out := make([]string, 0, len(items))
-	for i := range items {
-		switch it := &items[i].node; {
-		case it.kind != kindString:
-			f.wrong(name, form, it.kind)
-		case it.broken:
-			f.faults.add(name, ErrValueText)
-		default:
-			out = append(out, it.text)
+// strings reads the items of a list. An item that is not a string is the fault form.
+func (b *builder) strings(header string, list *node, form error) []string {
+	out := make([]string, 0, len(list.members))
+	for i := range list.members {
+		item := &list.members[i].node
+		if item.kind == kindString {
+			out = b.appendText(out, header, item)
+		} else {
+			b.addTypeFault(header, form, item.kind, " in the list")
 		}
 	}
 	return out
 }
 
-// permissions reads {"publish": {"allow": [...]}, "subscribe": {"allow": [...]}}.
-func (f *former) permissions(n *node) {
-	if n.kind != kindObject {
-		f.wrong("", ErrPermissionsForm, n.kind)
-		return
+// appendText appends the text of a string node to texts, unless it is broken.
+func (b *builder) appendText(texts []string, header string, n *node) []string {
+	if n.broken {
+		b.faults.add(header, ErrValueText)
+		return texts
 	}
-	got := f.members("", n, "publish", "subscribe")
-	f.claim.Publish = f.allow(got[0])
-	f.claim.Subscribe = f.allow(got[1])
+	return append(texts, n.text)
 }
 
-func (f *former) allow(n *node) []string {
+// setPermissions reads {"publish": {"allow": [...]}, "subscribe": {"allow": [...]}}.
+func (b *builder) setPermissions(n *node) {
+	if n.kind != kindObject {
+		b.addTypeFault("", ErrPermissionsForm, n.kind, "")
+		return
+	}
+	got := b.members("", n, "publish", "subscribe")
+	b.claim.Publish = b.allowList(got[0])
+	b.claim.Subscribe = b.allowList(got[1])
+}
+
+// allowList reads {"allow": [...]}. n is nil if the key is absent.
+func (b *builder) allowList(n *node) []string {
 	if n == nil {
 		return nil
 	}
 	if n.kind != kindObject {
-		f.wrong("", ErrPermissionsForm, n.kind)
+		b.addTypeFault("", ErrPermissionsForm, n.kind, "")
 		return nil
 	}
-	allow := f.members("", n, "allow")[0]
+	allow := b.members("", n, "allow")[0]
 	if allow == nil {
 		return nil
 	}
 	if allow.kind != kindList {
-		f.wrong("", ErrPermissionsForm, allow.kind)
+		b.addTypeFault("", ErrPermissionsForm, allow.kind, "")
 		return nil
 	}
-	return f.strings("", allow.members, ErrPermissionsForm)
+	return b.strings("", allow, ErrPermissionsForm)
 }
 
-// members finds the wanted keys of an object, in the order wanted; nil for one
-// that is absent. Any other key is a fault.
-func (f *former) members(header string, n *node, wanted ...string) []*node {
-	got := make([]*node, len(wanted))
+// members returns the values of the keys of an object, in the order of keys, nil
+// for one that is absent. Any other key is a fault.
+func (b *builder) members(header string, n *node, keys ...string) []*node {
+	got := make([]*node, len(keys))
 	for i := range n.members {
 		m := &n.members[i]
 		at := 0
-		for at < len(wanted) && !strings.EqualFold(m.key, wanted[at]) {
+		for at < len(keys) && !strings.EqualFold(m.key, keys[at]) {
 			at++
 		}
 		switch {
-		case at == len(wanted):
-			f.faults.add(header, fmt.Errorf("%w %s", ErrKeyUnknown, quote(m.key)))
+		case at == len(keys):
+			b.faults.add(header, fmt.Errorf("%w %s; expected %s", ErrKeyUnknown, quote(m.key), strings.Join(keys, " or ")))
 			continue
-		case m.key != wanted[at]:
-			f.faults.add(header, keyCase(m.key, wanted[at]))
+		case m.key != keys[at]:
+			b.faults.add(header, keyCase(m.key, keys[at]))
 		case got[at] != nil:
-			f.faults.add(header, keyTwice(m.key))
+			b.faults.add(header, keyTwice(m.key))
 		}
 		got[at] = &m.node
 	}
 	return got
 }
 
-// wrong reports a node of the wrong type.
-func (f *former) wrong(header string, form error, k kind) {
-	if form == ErrPermissionsForm {
-		f.faults.add(header, fmt.Errorf("%w; found %s", form, k))
-		return
-	}
-	err := fmt.Errorf("%w but %s", form, k)
-	if f.hint && (k == kindNumber || k == kindBool || k == kindOther) {
+// addTypeFault adds the fault form, and the type that was found. where is empty,
+// or says where in a larger value that is.
+func (b *builder) addTypeFault(header string, form error, found kind, where string) {
+	err := fmt.Errorf("%w; found %s%s", form, found, where)
+	quotable := form != ErrHeadersForm && form != ErrPermissionsForm // strings are expected
+	if b.quoteHint && quotable && (found == kindNumber || found == kindBool || found == kindOther) {
 		err = fmt.Errorf("%w (hint: put it in quotes)", err)
 	}
-	f.faults.add(header, err)
+	b.faults.add(header, err)
 }
 
-func keyCase(key, want string) error {
-	return fmt.Errorf("%w: %s is not %q", ErrKeyCase, quote(key), want)
+func keyCase(found, want string) error {
+	return fmt.Errorf("%w %q; found %s", ErrKeyCase, want, quote(found))
 }
 
-func keyTwice(key string) error { return fmt.Errorf("%w: %q", ErrKeyTwice, key) }
+func keyTwice(key string) error { return fmt.Errorf("%w %q", ErrKeyTwice, key) }

@@ -22,8 +22,8 @@ func addPayloads(f *testing.F) {
 	}
 }
 
-// FuzzFromUserJWT: what is accepted keeps every rule by an independent check,
-// is what encoding/json reads, and survives Encode.
+// FuzzFromUserJWT: an accepted claim passes an independent check of the rules, is
+// the same as encoding/json reads, and is unchanged by Encode.
 func FuzzFromUserJWT(f *testing.F) {
 	addPayloads(f)
 	pair, _ := newAccount(f)
@@ -37,7 +37,7 @@ func FuzzFromUserJWT(f *testing.F) {
 			return
 		}
 		sees := lenient(data)
-		if !mayClaim(data) && (c != nil || sees != nil) {
+		if !mayHoldClaim(data) && (c != nil || sees != nil) {
 			t.Fatal("the quick look misses a claim")
 		}
 		if !same(c, sees) {
@@ -60,7 +60,7 @@ func FuzzFromUserJWT(f *testing.F) {
 	})
 }
 
-// FuzzReader: the reader takes for valid what encoding/json does.
+// FuzzReader: the reader accepts the texts that encoding/json accepts.
 func FuzzReader(f *testing.F) {
 	addPayloads(f)
 	for _, s := range []string{"0", "-0", "01", "1.", "1e", "-", "1E-09", `"\x"`, `"\u00zz"`, "\"\t\"", "[1,]", "{,}", "nul", "", " ", "[}", `{"a"}`} {
@@ -85,18 +85,18 @@ func FuzzReader(f *testing.F) {
 				t.Fatalf("string differs: %v", err)
 			}
 			literal := strings.Count(string(s), "\ufffd") + strings.Count(strings.ToLower(string(s)), `\ufffd`)
-			if !keepsText(s) && !strings.Contains(want, "\ufffd") || keepsText(s) && strings.Count(want, "\ufffd") > literal {
-				t.Fatal("keepsText is wrong")
+			if !isUnicode(s) && !strings.Contains(want, "\ufffd") || isUnicode(s) && strings.Count(want, "\ufffd") > literal {
+				t.Fatal("isUnicode is wrong")
 			}
 		}
 	})
 }
 
-// planted stands in the values of FuzzRedact's claims. It cannot come about by
-// chance, nor by masking.
+// planted is in the values of FuzzRedact's claims. It cannot appear by chance or
+// by masking.
 const planted = "pLaNtEd"
 
-// FuzzRedact: no planted value survives, in clear or in base64 inside.
+// FuzzRedact: no planted value remains, neither as text nor in base64.
 func FuzzRedact(f *testing.F) {
 	for _, key := range []string{"headers", "Headers", "h\\u0065aders", "headerſ"} {
 		f.Add(`{"nats":{"`+key+`":`, `{"A":`, `,"B":1}`, `}}`)
@@ -132,8 +132,8 @@ func FuzzRedact(f *testing.F) {
 	})
 }
 
-// leaks tells whether the claim has the planted value and the text too: the
-// value stands in the payload once.
+// leaks reports whether both the claim and out have the planted value, which is in
+// the payload once.
 func leaks(c *Claim, out string) bool {
 	for _, h := range c.Headers {
 		for _, v := range h.Values {
@@ -176,7 +176,7 @@ func leaksAny(out string) bool {
 	return walk(v, false)
 }
 
-// FuzzRedactToken: any text is redacted without a panic, and once is enough.
+// FuzzRedactToken: Redact takes any text without a panic, and a second Redact changes nothing.
 func FuzzRedactToken(f *testing.F) {
 	f.Add("e30.e30.e30")
 	f.Add(rawToken(`{"jwt":"` + rawToken(`{"headers":{"A":"x"}}`) + `"}`))

@@ -8,14 +8,14 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// rawToken makes a JWT of a payload; its signature is none, which nothing that
-// is tested with it looks at.
+// rawToken returns a JWT with the given payload. Its signature is not valid: the
+// functions under test do not look at it.
 func rawToken(payload string) string {
 	enc := base64.RawURLEncoding.EncodeToString
 	return enc([]byte(`{"typ":"JWT","alg":"ed25519-nkey"}`)) + "." + enc([]byte(payload)) + "." + enc([]byte("none"))
 }
 
-// rawPayload returns what is in a token.
+// rawPayload returns the payload of a token.
 func rawPayload(t testing.TB, token string) string {
 	t.Helper()
 	data, err := payload(token)

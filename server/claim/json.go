@@ -10,30 +10,32 @@ import (
 	"unicode/utf8"
 )
 
-// payload returns the JSON of a JWT, decoded as jwt/v2 does (decoder.go), so
-// that both see the same bytes.
+// payload returns the JSON of a JWT. It decodes the token as jwt/v2 does
+// (decoder.go), so that both see the same bytes.
 func payload(token string) ([]byte, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, fmt.Errorf("%w: it has %d parts, not 3", ErrToken, len(parts))
+		return nil, fmt.Errorf("%w: expected 3 parts joined by dots; found %d", ErrToken, len(parts))
 	}
 	data, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return nil, fmt.Errorf("%w: its payload is not base64url", ErrToken)
+		return nil, fmt.Errorf("%w: expected base64url in its second part", ErrToken)
 	}
 	return data, nil
 }
 
-// mayClaim tells, quickly, whether the payload may hold a key that a reader
-// takes for headers or header_permissions: in any case, and perhaps escaped.
-// Of their letters only the 's' is the same as one outside ASCII but for case
-// (U+017F), and it comes after "header".
-func mayClaim(data []byte) bool {
+// mayHoldClaim reports whether the payload may have a key that some JSON reader
+// takes for headers or header_permissions, in any case and perhaps escaped. It
+// spares most JWTs without a claim a full reading.
+//
+// Looking for "header" is enough. Case folding equates letters of ASCII with two
+// others only: 's' with U+017F and 'k' with U+212A. Neither is in that word.
+func mayHoldClaim(data []byte) bool {
 	return containsFold(data, "header") || bytes.Contains(data, []byte(`\u`))
 }
 
-// containsFold tells whether data contains word, which is lower case ASCII, in
-// any case.
+// containsFold reports whether data contains word in any case. word is lower case
+// ASCII.
 func containsFold(data []byte, word string) bool {
 	for i := 0; i+len(word) <= len(data); i++ {
 		if data[i]|0x20 == word[0] && strings.EqualFold(string(data[i:i+len(word)]), word) {
@@ -43,18 +45,17 @@ func containsFold(data []byte, word string) bool {
 	return false
 }
 
-// isKey tells whether encoding/json may take key for want, which is in lower
-// case.
+// isKey reports whether a JSON reader may take key for want, which is lower case.
 func isKey(key []byte, want string) bool {
 	return len(key) >= len(want) && strings.EqualFold(string(key), want)
 }
 
-// readObject reads data, which must be one object and nothing else, and calls
-// each for its keys; each reads the value.
+// readObject reads data, which must be one object and nothing else. It calls each
+// for every key, and each must read the value.
 func readObject(data []byte, each func(r *reader, key []byte) error) error {
 	r := &reader{data: data}
 	if !r.accept('{') {
-		return r.fault()
+		return r.syntaxError()
 	}
 	if err := r.members(func(key []byte) error { return each(r, key) }); err != nil {
 		return err
@@ -62,7 +63,7 @@ func readObject(data []byte, each func(r *reader, key []byte) error) error {
 	return r.end()
 }
 
-// end tells whether nothing but white space is left.
+// end returns an error unless only white space is left.
 func (r *reader) end() error {
 	if r.peek(); r.pos < len(r.data) {
 		return ErrTrailing
@@ -70,7 +71,8 @@ func (r *reader) end() error {
 	return nil
 }
 
-// members calls each for every key of an object whose brace has been read.
+// members calls each for every key of an object whose opening brace has been
+// read. each must read the value.
 func (r *reader) members(each func(key []byte) error) error {
 	if r.accept('}') {
 		return nil
@@ -84,13 +86,13 @@ func (r *reader) members(each func(key []byte) error) error {
 			return err
 		}
 		if !r.accept(',') {
-			return r.fault()
+			return r.syntaxError()
 		}
 	}
 }
 
-// items calls each, which reads it, for every item of a list whose bracket has
-// been read.
+// items calls each for every item of a list whose opening bracket has been read.
+// each must read the item.
 func (r *reader) items(each func() error) error {
 	if r.accept(']') {
 		return nil
@@ -100,13 +102,13 @@ func (r *reader) items(each func() error) error {
 			return err
 		}
 		if !r.accept(',') {
-			return r.fault()
+			return r.syntaxError()
 		}
 	}
 }
 
-// inObject calls each for the keys of the next value; one that is no object is
-// passed over.
+// inObject calls each for every key of the next value. A value that is not an
+// object is skipped.
 func (r *reader) inObject(each func(key []byte) error) error {
 	if !r.accept('{') {
 		return r.skip()
@@ -114,14 +116,15 @@ func (r *reader) inObject(each func(key []byte) error) error {
 	return r.members(each)
 }
 
-// value reads the next value with up to depth levels of lists and objects.
+// value reads the next value. Lists and objects more than depth levels down get
+// no members.
 func (r *reader) value(depth int) (node, error) {
 	c := r.peek()
 	if c != '{' && c != '[' {
 		k, raw, err := r.scalar()
 		n := node{kind: k}
 		if err == nil && k == kindString {
-			n.text, n.broken = string(unquote(raw)), !keepsText(raw)
+			n.text, n.broken = string(unquote(raw)), !isUnicode(raw)
 		}
 		return n, err
 	}
@@ -147,10 +150,10 @@ func (r *reader) value(depth int) (node, error) {
 	return n, err
 }
 
-// keepsText tells whether encoding/json decodes the JSON string in raw to what
-// it says: it replaces bytes that are not UTF-8, and halves of surrogate pairs
-// (RFC 8259, section 8.2), by U+FFFD.
-func keepsText(raw []byte) bool {
+// isUnicode reports whether the JSON string raw is valid Unicode. If it is not,
+// encoding/json changes the text: it puts U+FFFD in place of bytes that are not
+// UTF-8 and of halves of surrogate pairs (RFC 8259, section 8.2).
+func isUnicode(raw []byte) bool {
 	if !utf8.Valid(raw) {
 		return false
 	}
@@ -176,7 +179,7 @@ func keepsText(raw []byte) bool {
 	return true
 }
 
-// escapedRune returns the code of uXXXX at raw[i:], or 0.
+// escapedRune returns the code of the escape uXXXX at raw[i], or 0 if there is none.
 func escapedRune(raw []byte, i int) rune {
 	if i+5 > len(raw) || raw[i] != 'u' {
 		return 0

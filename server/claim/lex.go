@@ -7,31 +7,31 @@ import (
 	"unicode/utf8"
 )
 
-// reader reads JSON (RFC 8259) in place and in order, so that no key is folded,
-// merged or lost. It takes the same texts for valid as encoding/json, which
-// FuzzReader holds it to. That package's Decoder gives tokens in order too, but
-// adds a fifth to a third to the decoding and verifying of a JWT; this adds a
-// twentieth to a tenth (BenchmarkFromUserJWT). Lists and objects that nobody
-// wants are passed over without recursion.
+// reader reads JSON (RFC 8259) in place and in order, so that every key is seen
+// as it is written. It accepts the same texts as encoding/json; FuzzReader
+// compares the two. The Decoder of encoding/json reads tokens in order too, but
+// makes the decoding and verifying of a JWT a fifth to a third slower, where
+// reader makes it a twentieth to a tenth slower (BenchmarkFromUserJWT).
 type reader struct {
 	data []byte
 	pos  int
-	// open holds, for skip, the brackets that will close what is open.
-	open []byte
-	// visit, when set, sees each key that skip passes over; it may read the
-	// value, and returns true then.
+	// closers are the brackets that skip still expects. It keeps them here instead
+	// of recursing, since the input chooses the depth.
+	closers []byte
+	// visit, if not nil, is called with each key that skip meets. It either reads
+	// the value and returns true, or returns false.
 	visit func(key []byte) (bool, error)
 }
 
 // maxNesting is the depth at which encoding/json gives up (scanner.go).
 const maxNesting = 10000
 
-// fault tells the place alone: what stands there may be secret.
-func (r *reader) fault() error {
-	return fmt.Errorf("%w: fault at byte %d", ErrJSON, r.pos)
+// syntaxError gives the place of the fault only: the text there may be secret.
+func (r *reader) syntaxError() error {
+	return fmt.Errorf("%w: syntax error at byte %d", ErrJSON, r.pos)
 }
 
-// peek passes over white space and returns the byte after it, 0 at the end.
+// peek skips white space and returns the byte after it, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.pos < len(r.data); r.pos++ {
 		switch c := r.data[r.pos]; c {
@@ -43,7 +43,7 @@ func (r *reader) peek() byte {
 	return 0
 }
 
-// accept passes over c when it is next.
+// accept reads c and returns true if c comes next, after white space.
 func (r *reader) accept(c byte) bool {
 	if r.peek() != c {
 		return false
@@ -59,12 +59,12 @@ func (r *reader) key() ([]byte, error) {
 		return nil, err
 	}
 	if !r.accept(':') {
-		return nil, r.fault()
+		return nil, r.syntaxError()
 	}
 	return unquote(raw), nil
 }
 
-// unquote decodes a valid JSON string as encoding/json does. It may return a
+// unquote decodes a valid JSON string as encoding/json does. The result may be a
 // part of raw.
 func unquote(raw []byte) []byte {
 	if body := raw[1 : len(raw)-1]; bytes.IndexByte(body, '\\') < 0 && utf8.Valid(body) {
@@ -78,7 +78,7 @@ func unquote(raw []byte) []byte {
 // rawString reads a string with its quotes.
 func (r *reader) rawString() ([]byte, error) {
 	if !r.accept('"') {
-		return nil, r.fault()
+		return nil, r.syntaxError()
 	}
 	start := r.pos - 1
 	for r.pos < len(r.data) {
@@ -87,22 +87,22 @@ func (r *reader) rawString() ([]byte, error) {
 			r.pos++
 			return r.data[start:r.pos], nil
 		case c < ' ':
-			return nil, r.fault()
+			return nil, r.syntaxError()
 		case c != '\\':
 			r.pos++
 		default:
 			n := escapeLen(r.data[r.pos+1:])
 			if n == 0 {
-				return nil, r.fault()
+				return nil, r.syntaxError()
 			}
 			r.pos += 1 + n
 		}
 	}
-	return nil, r.fault()
+	return nil, r.syntaxError()
 }
 
-// escapeLen returns how many bytes after a backslash belong to it, 0 for an
-// escape that does not exist.
+// escapeLen returns the length of the escape in rest, which begins after the
+// backslash. It is 0 if there is no such escape.
 func escapeLen(rest []byte) int {
 	if len(rest) == 0 {
 		return 0
@@ -121,7 +121,8 @@ func escapeLen(rest []byte) int {
 	return 5
 }
 
-// scalar reads a value that is neither list nor object. raw is set for a string.
+// scalar reads a value that is neither list nor object. raw is nil unless the
+// value is a string.
 func (r *reader) scalar() (k kind, raw []byte, err error) {
 	switch c := r.peek(); {
 	case c == '"':
@@ -139,31 +140,32 @@ func (r *reader) scalar() (k kind, raw []byte, err error) {
 
 func (r *reader) literal(word string) error {
 	if !bytes.HasPrefix(r.data[r.pos:], []byte(word)) {
-		return r.fault()
+		return r.syntaxError()
 	}
 	r.pos += len(word)
 	return nil
 }
 
 func (r *reader) number() error {
-	r.oneOf("-")
-	if !r.oneOf("0") && !r.digits() {
-		return r.fault()
+	r.acceptOneOf("-")
+	if !r.acceptOneOf("0") && !r.digits() {
+		return r.syntaxError()
 	}
-	if r.oneOf(".") && !r.digits() {
-		return r.fault()
+	if r.acceptOneOf(".") && !r.digits() {
+		return r.syntaxError()
 	}
-	if r.oneOf("eE") {
-		r.oneOf("+-")
+	if r.acceptOneOf("eE") {
+		r.acceptOneOf("+-")
 		if !r.digits() {
-			return r.fault()
+			return r.syntaxError()
 		}
 	}
 	return nil
 }
 
-// oneOf passes over one byte of set, without white space before it.
-func (r *reader) oneOf(set string) bool {
+// acceptOneOf reads the next byte and returns true if the byte is in set. It does
+// not skip white space.
+func (r *reader) acceptOneOf(set string) bool {
 	if r.pos < len(r.data) && bytes.IndexByte([]byte(set), r.data[r.pos]) >= 0 {
 		r.pos++
 		return true
@@ -171,6 +173,7 @@ func (r *reader) oneOf(set string) bool {
 	return false
 }
 
+// digits reads digits and reports whether there were any.
 func (r *reader) digits() bool {
 	start := r.pos
 	for r.pos < len(r.data) && r.data[r.pos] >= '0' && r.data[r.pos] <= '9' {
@@ -179,55 +182,56 @@ func (r *reader) digits() bool {
 	return r.pos > start
 }
 
-// skip passes over the next value, whatever it is.
+// skip reads the next value, of any type, and drops it.
 func (r *reader) skip() error {
-	r.open = r.open[:0]
+	r.closers = r.closers[:0]
 	for {
 		closed, err := r.begin()
-		for err == nil && closed && len(r.open) > 0 {
-			last := len(r.open) - 1
+		for err == nil && closed && len(r.closers) > 0 {
+			last := len(r.closers) - 1
 			switch {
-			case r.accept(r.open[last]):
-				r.open = r.open[:last]
+			case r.accept(r.closers[last]):
+				r.closers = r.closers[:last]
 				continue
 			case !r.accept(','):
-				return r.fault()
-			case r.open[last] == '}':
+				return r.syntaxError()
+			case r.closers[last] == '}':
 				closed, err = r.member()
 			default:
 				closed = false
 			}
 		}
-		if err != nil || len(r.open) == 0 {
+		if err != nil || len(r.closers) == 0 {
 			return err
 		}
 	}
 }
 
-// begin reads a scalar, an empty list or object, or the beginning of one up to
-// its first value. It returns true when the value is complete.
+// begin reads a scalar, an empty list or object, or the beginning of a longer one
+// up to its first value. It reports whether the value is complete.
 func (r *reader) begin() (bool, error) {
 	c := r.peek()
 	if c != '{' && c != '[' {
 		_, _, err := r.scalar()
 		return true, err
 	}
-	end := c + 2 // in ASCII, of both brackets
-	if len(r.open) >= maxNesting {
-		return false, r.fault()
+	end := c + 2 // in ASCII, both closing brackets come two after the opening ones
+	if len(r.closers) >= maxNesting {
+		return false, r.syntaxError()
 	}
 	r.pos++
 	if r.accept(end) {
 		return true, nil
 	}
-	r.open = append(r.open, end)
+	r.closers = append(r.closers, end)
 	if c == '[' {
 		return false, nil
 	}
 	return r.member()
 }
 
-// member reads a key, and its value too where visit wants that.
+// member reads a key, and its value too if visit does. It reports whether the
+// value was read.
 func (r *reader) member() (bool, error) {
 	key, err := r.key()
 	if err != nil || r.visit == nil {

@@ -5,58 +5,62 @@ import (
 	"strings"
 )
 
-// maxLookalikes is how many keys Lookalikes returns.
+// maxLookalikes is how many keys Lookalikes and AccountLookalikes return at most.
 const maxLookalikes = 8
 
-// Lookalikes returns keys of a user JWT that seem meant for the claim and are not read: their first word is
-// header or headers, in any case, and they stand elsewhere than the claim's keys or are spelled otherwise. They
-// are quoted, cut to 64 characters, each once; the first maxLookalikes of them. A JWT with a fault has none:
-// FromUserJWT reports that.
+// Lookalikes returns the keys of a user JWT that seem to be meant for the claim,
+// but are ignored. Such a key begins with "header" in any case, and is misspelled
+// or in the wrong place. Each key is returned once, in quotes, cut to 64
+// characters. There are none for a JWT that cannot be read: FromUserJWT reports
+// its faults.
 func Lookalikes(token string) []string {
-	return lookalikes(token, func(found *likes, r *reader, key []byte) error {
+	return lookalikes(token, func(found *lookalikeKeys, r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
-			return found.beside(r, key)
+			return found.addUnlessRead(r, key)
 		}
-		return r.inObject(func(key []byte) error { return found.beside(r, key) })
+		return r.inObject(func(key []byte) error { return found.addUnlessRead(r, key) })
 	})
 }
 
-// AccountLookalikes are those of an account JWT, where templates of scopes alone have a claim. Of what is
-// elsewhere only the first keys count: some fields of an account have keys that are subjects.
+// AccountLookalikes does the same for an account JWT, which can have a claim only
+// in the template of a scope. Outside of signing_keys it looks at the keys of the
+// payload and of the "nats" object only, since keys further down can be subjects.
 func AccountLookalikes(token string) []string {
-	return lookalikes(token, func(found *likes, r *reader, key []byte) error {
+	return lookalikes(token, func(found *lookalikeKeys, r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
-			found.note(key)
+			found.add(key)
 			return r.skip()
 		}
 		return r.inObject(func(key []byte) error {
 			if !isKey(key, keySigningKeys) {
-				found.note(key)
+				found.add(key)
 				return r.skip()
 			}
-			return found.inScopes(r)
+			return found.addFromScopes(r)
 		})
 	})
 }
 
-// lookalikes calls each for the keys of a JWT's payload.
-func lookalikes(token string, each func(found *likes, r *reader, key []byte) error) []string {
+// lookalikes calls each for every key of a JWT's payload. each reads the value, and
+// adds what it finds to found.
+func lookalikes(token string, each func(found *lookalikeKeys, r *reader, key []byte) error) []string {
 	data, err := payload(token)
-	if err != nil || !mayClaim(data) {
+	if err != nil || !mayHoldClaim(data) {
 		return nil
 	}
-	var found likes
+	var found lookalikeKeys
 	if readObject(data, func(r *reader, key []byte) error { return each(&found, r, key) }) != nil {
 		return nil
 	}
 	return found
 }
 
-// likes are quoted keys.
-type likes []string
+// lookalikeKeys collects keys, in quotes.
+type lookalikeKeys []string
 
-func (l *likes) note(key []byte) {
-	if !lookalike(key) {
+// add adds key if it is a lookalike.
+func (l *lookalikeKeys) add(key []byte) {
+	if !isLookalike(key) {
 		return
 	}
 	if shown := quote(string(key)); len(*l) < maxLookalikes && !slices.Contains(*l, shown) {
@@ -64,39 +68,40 @@ func (l *likes) note(key []byte) {
 	}
 }
 
-// within notes key, and the keys in its value.
-func (l *likes) within(r *reader, key []byte) error {
-	l.note(key)
-	r.visit = func(key []byte) (bool, error) { l.note(key); return false, nil }
+// addAll adds key and the keys at any depth of its value.
+func (l *lookalikeKeys) addAll(r *reader, key []byte) error {
+	l.add(key)
+	r.visit = func(key []byte) (bool, error) { l.add(key); return false, nil }
 	defer func() { r.visit = nil }()
 	return r.skip()
 }
 
-// beside is within for a key of an object that may have the claim.
-func (l *likes) beside(r *reader, key []byte) error {
+// addUnlessRead is addAll for an object that may hold the claim: it leaves out the
+// claim's own keys.
+func (l *lookalikeKeys) addUnlessRead(r *reader, key []byte) error {
 	if isKey(key, keyHeaders) || isKey(key, keyPermissions) {
 		return r.skip()
 	}
-	return l.within(r, key)
+	return l.addAll(r, key)
 }
 
-// inScopes reads the list of signing keys that is the next value.
-func (l *likes) inScopes(r *reader) error {
+// addFromScopes reads the list of signing keys that is the next value.
+func (l *lookalikeKeys) addFromScopes(r *reader) error {
 	if !r.accept('[') {
 		return r.skip()
 	}
 	return r.items(func() error {
 		return r.inObject(func(key []byte) error {
 			if !isKey(key, keyTemplate) {
-				return l.within(r, key)
+				return l.addAll(r, key)
 			}
-			return r.inObject(func(key []byte) error { return l.beside(r, key) })
+			return r.inObject(func(key []byte) error { return l.addUnlessRead(r, key) })
 		})
 	})
 }
 
-// lookalike tells whether the first word of a key is header or headers.
-func lookalike(key []byte) bool {
+// isLookalike reports whether key begins with "header" in any case.
+func isLookalike(key []byte) bool {
 	const word = "header"
 	return len(key) >= len(word) && strings.EqualFold(string(key[:len(word)]), word)
 }

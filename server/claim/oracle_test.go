@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// What the fuzz targets hold the package to, in other words than its own.
+// The fuzz targets compare the package with these functions, which know the rules independently of it.
 
-// lenient reads a claim as a program with encoding/json would.
+// lenient reads a claim as a program would that uses encoding/json.
 func lenient(data []byte) *Claim {
 	type allow struct{ Allow []string }
 	type fields struct {
@@ -64,8 +64,8 @@ func lenientHeader(name string, raw json.RawMessage) Header {
 	return h
 }
 
-// order returns the names in the order of the text: those of the object that
-// comes after a key that reads "headers" and has just these keys.
+// order returns the names in the order of the text. It looks for an object that has
+// just these keys, after a key that reads "headers".
 func order(data []byte, in map[string]json.RawMessage) []string {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	for {
@@ -110,7 +110,7 @@ var (
 	patternRE  = regexp.MustCompile("^[!#$%&'+.^_`|~0-9A-Za-z-]*[*]?$")
 )
 
-// checkRules knows the rules in other words than the package does.
+// checkRules checks the rules of docs/claim.md without using the package.
 func checkRules(t *testing.T, c *Claim) {
 	t.Helper()
 	block := "NATS/1.0\r\n"

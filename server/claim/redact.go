@@ -7,20 +7,23 @@ import (
 	"strings"
 )
 
-// masked stands for a header's value.
+// masked replaces a header's value.
 const masked = `"***"`
 
-// Redact returns a JWT fit for logs and monitoring: each value under a
-// "headers" key, at any depth and in any case, is replaced by "***", so that
-// the claim of a user and of a scope's template are masked, valid or not; so
-// are the values of keys that seem meant for it (Lookalikes), and those of a JWT that is held under a "jwt" key, as authorization requests
-// and responses hold one. A JWT so changed loses its signature, and its id, which
-// some issuers (jwt.js) hash from all that it says: with them, somebody could
-// try out values. A JWT without the claim is returned as it is, "" for what is
-// no JWT.
+// Redact returns a JWT that logs and monitoring may show. It replaces by "***":
+//   - the header values under a key "headers", at any depth and in any case, so
+//     that the claims of users and of scopes' templates are masked, valid or not
+//   - the values of keys that seem to be meant for the claim, see Lookalikes
+//   - the same in a JWT under a key "jwt", where authorization requests and
+//     responses hold one
+//
+// A JWT that it changes loses its signature and its id. Some issuers (jwt.js)
+// compute the id as a hash of the whole payload, so somebody with the id could try
+// out values. A JWT without any of these is returned unchanged. The result is ""
+// for a token that is not a JWT.
 func Redact(token string) string {
 	parts := strings.Split(token, ".")
-	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // base64's decoder passes over line breaks
+	if len(parts) != 3 || strings.ContainsAny(token, "\r\n") { // the decoder of base64 skips line breaks
 		return ""
 	}
 	head, err := base64.RawURLEncoding.DecodeString(parts[0])
@@ -32,7 +35,7 @@ func Redact(token string) string {
 		return ""
 	}
 	var m masking
-	clean, ok := redactPayload(data, m.of)
+	clean, ok := redactPayload(data, m.maskFor)
 	switch {
 	case !ok:
 		return ""
@@ -42,14 +45,14 @@ func Redact(token string) string {
 	return parts[0] + "." + base64.RawURLEncoding.EncodeToString(clean) + "."
 }
 
-// keyJWT is the key that holds a JWT in authorization requests and responses.
+// keyJWT is the key of a JWT within an authorization request or response.
 const keyJWT = "jwt"
 
-// tokenStart is what JSON objects begin with in base64, and so JWTs.
+// tokenStart is {" in base64. Every JWT begins with it.
 const tokenStart = "eyJ"
 
-// RedactText returns text with each JWT in it as Redact has it. What could be one, but is cut off
-// or broken, becomes "***".
+// RedactText returns text with every JWT in it replaced by Redact's result. Text
+// that could be a JWT, but is cut off or broken, becomes "***".
 func RedactText(text []byte) []byte {
 	var out []byte
 	for {
@@ -58,7 +61,7 @@ func RedactText(text []byte) []byte {
 			break
 		}
 		end := at
-		for end < len(text) && isTokenByte(text[end]) {
+		for end < len(text) && isJWTByte(text[end]) {
 			end++
 		}
 		out = append(out, text[:at]...)
@@ -71,10 +74,11 @@ func RedactText(text []byte) []byte {
 	return append(out, text...)
 }
 
-// redactPart is Redact for a part of a text, which last tells the end of.
+// redactPart returns what RedactText writes for a part of the text that begins
+// like a JWT. last reports whether the text ends with it and may be cut off there.
 func redactPart(part []byte, last bool) []byte {
 	if !last && bytes.IndexByte(part, '.') < 0 {
-		return part // no JWT
+		return part // not a JWT, which has two dots
 	}
 	if clean := Redact(string(part)); clean != "" {
 		return []byte(clean)
@@ -82,26 +86,26 @@ func redactPart(part []byte, last bool) []byte {
 	return []byte("***")
 }
 
-// isTokenByte tells whether c may be in a JWT: base64url and dots.
-func isTokenByte(c byte) bool {
+// isJWTByte reports whether c may be in a JWT: a character of base64url, or a dot.
+func isJWTByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
 }
 
-// redactPayload copies data with values masked as choose says for their keys;
-// false when it is not a JSON object.
-func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
+// redactPayload returns a copy of data with some values masked: those of the keys
+// for which maskFor returns a mask. It returns false if data is not a JSON object.
+func redactPayload(data []byte, maskFor func(key []byte) mask) ([]byte, bool) {
 	out := make([]byte, 0, len(data))
-	done := 0 // bytes of data that are in out
+	done := 0 // how much of data has been copied or masked
 	r := &reader{data: data}
 	r.visit = func(key []byte) (bool, error) {
-		m := choose(key)
+		m := maskFor(key)
 		if m == nil {
 			return false, nil
 		}
 		if object := r.peek() == '{'; object && isKey(key, keyJWT) || !object && isKey(key, keyMappings) {
-			return false, nil // no JWT, and no mappings: what is in it is masked by its own keys
+			return false, nil // neither a JWT nor mappings: the keys within decide
 		}
-		start := r.pos // white space stays
+		start := r.pos // after white space, which is kept
 		value := &reader{data: data, pos: start}
 		if err := value.skip(); err != nil {
 			return false, err
@@ -117,39 +121,40 @@ func redactPayload(data []byte, choose func(key []byte) mask) ([]byte, bool) {
 	return append(out, data[done:]...), true
 }
 
-// mask returns what is written instead of a raw value.
+// mask returns the text that replaces a raw JSON value.
 type mask func(raw []byte) []byte
 
-// masking notes whether anything but an id is masked: without, a JWT stays as it is.
+// masking chooses the mask for each key of a payload, and records whether a mask
+// changed anything but an id. If none did, the JWT is shown unchanged.
 type masking struct {
 	changed  bool
-	subjects bool // keys are subjects, whose first word may be anything
+	subjects bool // the keys are subjects, which may well begin with "header"
 }
 
-// of returns how the value of key is masked, nil when it is not.
-func (m *masking) of(key []byte) mask {
+// maskFor returns the mask for the value of key, or nil if the value is shown.
+func (m *masking) maskFor(key []byte) mask {
 	switch {
-	case isKey(key, keyHeaders), !m.subjects && lookalike(key) && !isKey(key, keyPermissions):
-		return m.noting(maskHeaders)
+	case isKey(key, keyHeaders), !m.subjects && isLookalike(key) && !isKey(key, keyPermissions):
+		return m.recordingChange(maskHeaders)
 	case !m.subjects && isKey(key, keyMappings):
-		return m.noting(maskMappings)
+		return m.recordingChange(maskMappings)
 	case isKey(key, keyJWT):
-		return m.noting(maskToken)
+		return m.recordingChange(maskToken)
 	case isKey(key, "jti"):
 		return func([]byte) []byte { return []byte(masked) }
 	}
 	return nil
 }
 
-func (m *masking) noting(do mask) mask {
+func (m *masking) recordingChange(apply mask) mask {
 	return func(raw []byte) []byte {
-		clean := do(raw)
+		clean := apply(raw)
 		m.changed = m.changed || !bytes.Equal(clean, raw)
 		return clean
 	}
 }
 
-// maskHeaders keeps the names of an object.
+// maskHeaders keeps the names of the headers object raw, and masks their values.
 func maskHeaders(raw []byte) []byte {
 	out := []byte{'{'}
 	err := readObject(raw, func(r *reader, key []byte) error {
@@ -172,10 +177,10 @@ func maskHeaders(raw []byte) []byte {
 // keyMappings is the key of an account's mappings, whose keys are subjects.
 const keyMappings = "mappings"
 
-// maskMappings masks what is under "headers" itself.
+// maskMappings masks a key "headers" in the mappings raw, but no lookalikes.
 func maskMappings(raw []byte) []byte {
 	m := masking{subjects: true}
-	clean, ok := redactPayload(raw, m.of)
+	clean, ok := redactPayload(raw, m.maskFor)
 	switch {
 	case !ok:
 		return []byte(masked)
@@ -185,8 +190,9 @@ func maskMappings(raw []byte) []byte {
 	return clean
 }
 
-// maskToken redacts a JWT in a JSON string. It can recurse no deeper than
-// base64 can be nested: each level is a quarter shorter.
+// maskToken redacts the JWT in the JSON string raw. The JWT may hold another one.
+// Each is at least a quarter shorter than the one around it, so the length of raw
+// bounds the depth of the recursion.
 func maskToken(raw []byte) []byte {
 	var token string
 	if json.Unmarshal(raw, &token) != nil || token == "" {
@@ -196,5 +202,5 @@ func maskToken(raw []byte) []byte {
 	if clean == token {
 		return raw
 	}
-	return []byte(`"` + clean + `"`) // base64url and dots
+	return []byte(`"` + clean + `"`) // nothing in it needs escaping
 }

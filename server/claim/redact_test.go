@@ -63,7 +63,7 @@ func TestRedactNoToken(t *testing.T) {
 	}
 }
 
-// TestRedactSigned: the rest of the user's claims can be read still.
+// TestRedactSigned: the other claims of the user can still be read.
 func TestRedactSigned(t *testing.T) {
 	user := newUser(t)
 	user.Name = "alice"

@@ -1,20 +1,22 @@
 package claim
 
-// The keys that bring a headers claim.
+// Keys of a user JWT. The claim is the two last ones, in the object of keyNats or
+// beside it.
 const (
 	keyNats        = "nats"
 	keyHeaders     = "headers"
 	keyPermissions = "header_permissions"
 )
 
-// place is an object that may hold the claim's two keys.
-type place struct {
-	headers, permissions *node
+// location is an object that may hold the claim: the payload of a JWT, its "nats"
+// object, or the template of a scope.
+type location struct {
+	headers, permissions *node // the values of the claim's keys, nil if absent
 	faults               Errors
 }
 
-// member reads the value of key, and keeps it when it is the claim's.
-func (p *place) member(r *reader, key []byte) error {
+// member reads the value of key, and keeps it if key belongs to the claim.
+func (p *location) member(r *reader, key []byte) error {
 	slot, want := &p.headers, keyHeaders
 	switch {
 	case isKey(key, keyHeaders):
@@ -33,23 +35,25 @@ func (p *place) member(r *reader, key []byte) error {
 	return err
 }
 
-func (p *place) found() bool { return p.headers != nil || p.permissions != nil }
+// hasClaim reports whether one of the claim's keys was read.
+func (p *location) hasClaim() bool { return p.headers != nil || p.permissions != nil }
 
-// claim makes the claim of p, whose surroundings may have faults of their own.
-func (p *place) claim(l Limits, around Errors) (*Claim, error) {
-	f := former{faults: append(around, p.faults...)}
-	return f.finish(p.headers, p.permissions, l)
+// claim returns the claim at p. outer are the faults of the objects around p.
+func (p *location) claim(l Limits, outer Errors) (*Claim, error) {
+	b := builder{faults: append(outer, p.faults...)}
+	return b.build(p.headers, p.permissions, l)
 }
 
-// once notes that key, which a reader takes for want, may stand there once and
-// as it is spelled. The faults count only where a claim is found: without one,
-// how upstream reads a JWT is not for this package to judge.
-type once struct {
+// outerKey checks a key on the way to the claim, which must be there once and in
+// lower case. Its faults are reported only if a claim is found: how upstream reads
+// a JWT without a claim is not this package's concern.
+type outerKey struct {
 	seen   bool
 	faults Errors
 }
 
-func (o *once) note(key []byte, want string) {
+// note records that key is there. A JSON reader may take it for want.
+func (o *outerKey) note(key []byte, want string) {
 	if string(key) != want {
 		o.faults.add("", keyCase(string(key), want))
 	} else if o.seen {
@@ -58,23 +62,23 @@ func (o *once) note(key []byte, want string) {
 	o.seen = true
 }
 
-// FromUserJWT returns the headers claim of a user JWT, whose signature the
-// caller has verified, with its values trimmed. It returns nil and nil when
-// there is none or it says nothing; an Errors with all faults otherwise.
+// FromUserJWT returns the headers claim of a user JWT, with trimmed values. The
+// caller has verified the JWT's signature. The claim is nil if there is none or if
+// it is empty. The error is an Errors with all faults.
 func FromUserJWT(token string, l Limits) (*Claim, error) {
 	data, err := payload(token)
 	if err != nil {
 		return nil, asErrors(err)
 	}
-	if !mayClaim(data) {
+	if !mayHoldClaim(data) {
 		return nil, nil
 	}
 	return fromUserPayload(data, l)
 }
 
 func fromUserPayload(data []byte, l Limits) (*Claim, error) {
-	var top, inner place
-	var nats once
+	var top, inner location
+	var nats outerKey
 	err := readObject(data, func(r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
 			return top.member(r, key)
@@ -85,13 +89,13 @@ func fromUserPayload(data []byte, l Limits) (*Claim, error) {
 	switch {
 	case err != nil:
 		return nil, asErrors(err)
-	case top.found() && inner.found():
+	case top.hasClaim() && inner.hasClaim():
 		nats.faults.add("", ErrTwoPlaces)
 		nats.faults = append(nats.faults, top.faults...)
 		return inner.claim(l, nats.faults)
-	case top.found():
+	case top.hasClaim():
 		return top.claim(l, nats.faults)
-	case inner.found():
+	case inner.hasClaim():
 		return inner.claim(l, nats.faults)
 	}
 	return nil, nil

@@ -94,7 +94,7 @@ func count(c *Claim) int {
 }
 
 // TestRefused has every rule: the error, and the text that docs/claim.md shows.
-// "SECRET" stands where values do, and must not be in a text.
+// Values are "SECRET", which must not be in a text.
 func TestRefused(t *testing.T) {
 	many := make([]string, 65)
 	for i := range many {
@@ -106,56 +106,56 @@ func TestRefused(t *testing.T) {
 		want          error
 		text          string
 	}{
-		{"payload is a list", `["headers"]`, ErrJSON, `JWT payload is not a valid JSON object: fault at byte 0`},
-		{"syntax", `{"nats":{"headers":{"A":"SECRET",}}}`, ErrJSON, `JWT payload is not a valid JSON object: fault at byte 33`},
-		{"trailing", inHeaders(`"A":"SECRET"`) + `{}`, ErrTrailing, `JWT payload goes on after its JSON object`},
-		{"two places", `{"headers":{"A":"SECRET"},"nats":{"headers":{"A":"SECRET"}}}`, ErrTwoPlaces, `headers claim stands both in the "nats" object and beside it`},
+		{"payload is a list", `["headers"]`, ErrJSON, `JWT payload is not a valid JSON object: syntax error at byte 0`},
+		{"syntax", `{"nats":{"headers":{"A":"SECRET",}}}`, ErrJSON, `JWT payload is not a valid JSON object: syntax error at byte 33`},
+		{"trailing", inHeaders(`"A":"SECRET"`) + `{}`, ErrTrailing, `JWT payload has more text after its JSON object`},
+		{"two places", `{"headers":{"A":"SECRET"},"nats":{"headers":{"A":"SECRET"}}}`, ErrTwoPlaces, `headers claim is both in the "nats" object and beside it; put it in one place`},
 		{"two places, empty", `{"headers":{},"nats":{"headers":{}}}`, ErrTwoPlaces, ``},
 		{"two places, permissions", `{"header_permissions":{},"nats":{"headers":{"A":"SECRET"}}}`, ErrTwoPlaces, ``},
-		{"headers twice", inNats(`"headers":{"A":"SECRET"},"headers":{"A":"SECRET"}`), ErrKeyTwice, `key stands twice: "headers"`},
-		{"headers twice, escaped", inNats(`"headers":{"A":"SECRET"},"h\u0065aders":{}`), ErrKeyTwice, `key stands twice: "headers"`},
+		{"headers twice", inNats(`"headers":{"A":"SECRET"},"headers":{"A":"SECRET"}`), ErrKeyTwice, `duplicate key "headers"`},
+		{"headers twice, escaped", inNats(`"headers":{"A":"SECRET"},"h\u0065aders":{}`), ErrKeyTwice, `duplicate key "headers"`},
 		{"headers twice at the top", `{"headers":{"A":"SECRET"},"headers":{}}`, ErrKeyTwice, ``},
-		{"nats twice", `{"nats":{"headers":{"A":"SECRET"}},"nats":{}}`, ErrKeyTwice, `key stands twice: "nats"`},
+		{"nats twice", `{"nats":{"headers":{"A":"SECRET"}},"nats":{}}`, ErrKeyTwice, `duplicate key "nats"`},
 		{"permissions twice", inNats(`"header_permissions":{},"header_permissions":{}`), ErrKeyTwice, ``},
-		{"value twice", inHeaders(`"A":{"value":"SECRET","value":"SECRET"}`), ErrKeyTwice, `header "A": key stands twice: "value"`},
-		{"allow twice", inNats(`"header_permissions":{"publish":{"allow":["A"],"allow":["B"]}}`), ErrKeyTwice, `key stands twice: "allow"`},
-		{"Headers", inNats(`"Headers":{"A":"SECRET"}`), ErrKeyCase, `key differs in case from the one that is meant: "Headers" is not "headers"`},
+		{"value twice", inHeaders(`"A":{"value":"SECRET","value":"SECRET"}`), ErrKeyTwice, `header "A": duplicate key "value"`},
+		{"allow twice", inNats(`"header_permissions":{"publish":{"allow":["A"],"allow":["B"]}}`), ErrKeyTwice, `duplicate key "allow"`},
+		{"Headers", inNats(`"Headers":{"A":"SECRET"}`), ErrKeyCase, `key must be spelled "headers"; found "Headers"`},
 		{"HEADERS at the top", `{"HEADERS":{"A":"SECRET"}}`, ErrKeyCase, ``},
 		{"headers with a long s", inNats(`"headerſ":{"A":"SECRET"}`), ErrKeyCase, ``},
 		{"headers with a long s, escaped", inNats(`"header\u017f":{"A":"SECRET"}`), ErrKeyCase, ``},
 		{"Nats", `{"Nats":{"headers":{"A":"SECRET"}}}`, ErrKeyCase, ``},
 		{"nats with a long s", `{"nat\u017f":{"headers":{"A":"SECRET"}}}`, ErrKeyCase, ``},
 		{"Header_Permissions", inNats(`"Header_Permissions":{}`), ErrKeyCase, ``},
-		{"Value", inHeaders(`"A":{"Value":"SECRET"}`), ErrKeyCase, `header "A": key differs in case from the one that is meant: "Value" is not "value"`},
+		{"Value", inHeaders(`"A":{"Value":"SECRET"}`), ErrKeyCase, `header "A": key must be spelled "value"; found "Value"`},
 		{"Subjects", inHeaders(`"A":{"value":"SECRET","Subjects":["a"]}`), ErrKeyCase, ``},
 		{"Publish", inNats(`"header_permissions":{"Publish":{}}`), ErrKeyCase, ``},
 		{"Subscribe", inNats(`"header_permissions":{"Subscribe":{}}`), ErrKeyCase, ``},
 		{"Allow", inNats(`"header_permissions":{"publish":{"Allow":[]}}`), ErrKeyCase, ``},
-		{"unknown key", inHeaders(`"A":{"value":"SECRET","subject":"a"}`), ErrKeyUnknown, `header "A": unknown key "subject"`},
-		{"deny", inNats(`"header_permissions":{"publish":{"deny":["A"]}}`), ErrKeyUnknown, `unknown key "deny"`},
+		{"unknown key", inHeaders(`"A":{"value":"SECRET","subject":"a"}`), ErrKeyUnknown, `header "A": unknown key "subject"; expected value or subjects`},
+		{"deny", inNats(`"header_permissions":{"publish":{"deny":["A"]}}`), ErrKeyUnknown, `unknown key "deny"; expected allow`},
 		{"pub", inNats(`"header_permissions":{"pub":{}}`), ErrKeyUnknown, ``},
-		{"headers null", inNats(`"headers":null`), ErrHeadersForm, `headers is not an object but null`},
-		{"headers list", inNats(`"headers":["SECRET"]`), ErrHeadersForm, `headers is not an object but a list`},
+		{"headers null", inNats(`"headers":null`), ErrHeadersForm, `headers: expected an object; found null`},
+		{"headers list", inNats(`"headers":["SECRET"]`), ErrHeadersForm, `headers: expected an object; found a list`},
 		{"headers string", inNats(`"headers":"SECRET"`), ErrHeadersForm, ``},
-		{"null", inHeaders(`"A":null`), ErrValueForm, `header "A": value is not a string, a list of strings, or an object with value and subjects but null`},
+		{"null", inHeaders(`"A":null`), ErrValueForm, `header "A": expected a string, a list of strings or an object with value and subjects; found null`},
 		{"number", inHeaders(`"A":4711`), ErrValueForm, ``},
 		{"boolean", inHeaders(`"A":true`), ErrValueForm, ``},
 		{"number in list", inHeaders(`"A":["SECRET",1]`), ErrValueForm, ``},
-		{"list in list", inHeaders(`"A":[["SECRET"]]`), ErrValueForm, ``},
+		{"list in list", inHeaders(`"A":[["SECRET"]]`), ErrValueForm, `header "A": expected a string, a list of strings or an object with value and subjects; found a list in the list`},
 		{"object in list", inHeaders(`"A":[{"value":"SECRET"}]`), ErrValueForm, ``},
-		{"object in object", inHeaders(`"A":{"value":{"value":"SECRET"}}`), ErrValueForm, ``},
-		{"value null", inHeaders(`"A":{"value":null}`), ErrValueForm, ``},
-		{"no value", inHeaders(`"A":{"subjects":["a"]}`), ErrValueMissing, `header "A": object has no value`},
+		{"object in object", inHeaders(`"A":{"value":{"value":"SECRET"}}`), ErrInnerValueForm, `header "A": value: expected a string or a list of strings; found an object`},
+		{"value null", inHeaders(`"A":{"value":null}`), ErrInnerValueForm, ``},
+		{"no value", inHeaders(`"A":{"subjects":["a"]}`), ErrValueMissing, `header "A": object has no key "value"`},
 		{"empty object", inHeaders(`"A":{}`), ErrValueMissing, ``},
-		{"half a pair", inHeaders(`"A":"SECRET\ud800"`), ErrValueText, `header "A": text is not valid Unicode: bytes that are no UTF-8, or half a surrogate pair`},
+		{"half a pair", inHeaders(`"A":"SECRET\ud800"`), ErrValueText, `header "A": text is not valid Unicode: it has bytes that are not UTF-8, or half of a surrogate pair`},
 		{"low half", inHeaders(`"A":"\udd1eSECRET"`), ErrValueText, ``},
 		{"two high halves", inHeaders(`"A":"\ud834\ud834\udd1e"`), ErrValueText, ``},
 		{"bytes", inHeaders("\"A\":\"SECRET\xff\""), ErrValueText, ``},
 		{"bytes in a subject", inHeaders("\"A\":{\"value\":\"SECRET\",\"subjects\":[\"a\xff\"]}"), ErrValueText, ``},
 		{"half a pair in a permission", inNats(`"header_permissions":{"publish":{"allow":["A\ud800"]}}`), ErrValueText, ``},
-		{"subjects string", inHeaders(`"A":{"value":"SECRET","subjects":"a"}`), ErrSubjectsForm, `header "A": subjects is not a list of strings but a string`},
+		{"subjects string", inHeaders(`"A":{"value":"SECRET","subjects":"a"}`), ErrSubjectsForm, `header "A": subjects: expected a list of strings; found a string`},
 		{"subjects of numbers", inHeaders(`"A":{"value":"SECRET","subjects":[1]}`), ErrSubjectsForm, ``},
-		{"no subjects", inHeaders(`"A":{"value":"SECRET","subjects":[]}`), ErrSubjectsEmpty, `header "A": list of subjects is empty`},
+		{"no subjects", inHeaders(`"A":{"value":"SECRET","subjects":[]}`), ErrSubjectsEmpty, `header "A": subjects: expected at least one subject; found an empty list`},
 		{"permissions null", inNats(`"header_permissions":null`), ErrPermissionsForm, `header_permissions: expected {publish: {allow: [...]}, subscribe: {allow: [...]}}; found null`},
 		{"permissions list", inNats(`"header_permissions":{"publish":["A"]}`), ErrPermissionsForm, ``},
 		{"allow string", inNats(`"header_permissions":{"publish":{"allow":"A"}}`), ErrPermissionsForm, ``},
@@ -164,22 +164,22 @@ func TestRefused(t *testing.T) {
 		{"name not a token", inHeaders(`"A B":"SECRET"`), field.ErrNameToken, `header "A B": name is not an RFC 9110 token`},
 		{"name with line break", inHeaders(`"A\r\nB":"SECRET"`), field.ErrNameToken, `header "A\r\nB": name is not an RFC 9110 token`},
 		{"name with half a pair", inHeaders(`"A\ud800":"SECRET"`), field.ErrNameToken, ``},
-		{"name reserved", inHeaders(`"nats_Msg-Id":"SECRET"`), field.ErrNameReserved, `header "nats_Msg-Id": name is reserved: names that begin with nats- steer the server or its clients`},
-		{"names equal", inHeaders(`"X-User":"SECRET","x_user":"SECRET"`), ErrNamesEqual, `header "x_user": name is the same, but for case and '-', '_', '.', as "X-User"`},
-		{"name twice", inHeaders(`"A":"SECRET","A":"SECRET"`), ErrNamesEqual, ``},
-		{"name twice, one broken", inHeaders(`"A":"SECRET","A":null`), ErrNamesEqual, ``},
-		{"no values", inHeaders(`"A":[]`), ErrValuesEmpty, `header "A": list of values is empty`},
+		{"name reserved", inHeaders(`"nats_Msg-Id":"SECRET"`), field.ErrNameReserved, `header "nats_Msg-Id": name is reserved: servers or clients use names that begin with nats-`},
+		{"names equal", inHeaders(`"X-User":"SECRET","x_user":"SECRET"`), field.ErrNameTwice, `header "x_user": duplicate name (case is ignored, and '-', '_' and '.' are one character); the claim also has "X-User"`},
+		{"name twice", inHeaders(`"A":"SECRET","A":"SECRET"`), field.ErrNameTwice, ``},
+		{"name twice, one broken", inHeaders(`"A":"SECRET","A":null`), field.ErrNameTwice, ``},
+		{"no values", inHeaders(`"A":[]`), ErrValuesEmpty, `header "A": expected at least one value; found an empty list`},
 		{"no values in object", inHeaders(`"A":{"value":[]}`), ErrValuesEmpty, ``},
 		{"empty value", inHeaders(`"A":""`), ErrValueEmpty, `header "A": value is empty`},
 		{"blank value", inHeaders(`"A":" \t"`), ErrValueEmpty, ``},
 		{"empty value in list", inHeaders(`"A":["SECRET",""]`), ErrValueEmpty, `header "A": value 2 of 2: value is empty`},
-		{"line break", inHeaders(`"A":"SECRET\r\nB: c"`), field.ErrValueControl, `header "A": value holds a control character or line break`},
+		{"line break", inHeaders(`"A":"SECRET\r\nB: c"`), field.ErrValueControl, `header "A": value contains a control character or line break`},
 		{"control", inHeaders(`"A":"SECRET\u0000"`), field.ErrValueControl, ``},
-		{"odd space", inHeaders(`"A":"SECRET\u00a0"`), field.ErrValueSpace, `header "A": value begins or ends with white space that clients trim differently`},
-		{"subject", inHeaders(`"A":{"value":"SECRET","subjects":["a..b"]}`), ErrSubject, `header "A": not a valid subject: "a..b"`},
-		{"pattern", inNats(`"header_permissions":{"publish":{"allow":["X*Y"]}}`), ErrPattern, `header_permissions.publish.allow: not a header name, a prefix that ends in '*', or '*': "X*Y"`},
-		{"too many", inHeaders(strings.Join(many, ",")), ErrTooManyHeaders, `too many headers: 65, at most 64`},
-		{"too long", inHeaders(long), ErrTooManyBytes, `header block is longer than max_bytes: 16103 bytes, at most 16000`},
+		{"odd space", inHeaders(`"A":"SECRET\u00a0"`), field.ErrValueSpace, `header "A": value begins or ends with white space that client libraries trim differently`},
+		{"subject", inHeaders(`"A":{"value":"SECRET","subjects":["a..b"]}`), field.ErrSubject, `header "A": expected a subject, with * and > as whole tokens and > as the last one; found "a..b"`},
+		{"pattern", inNats(`"header_permissions":{"publish":{"allow":["X*Y"]}}`), field.ErrNamePattern, `header_permissions.publish.allow: expected a header name, the beginning of one followed by *, or *; found "X*Y"`},
+		{"too many", inHeaders(strings.Join(many, ",")), ErrTooManyHeaders, `too many headers: found 65; at most 64 are allowed`},
+		{"too long", inHeaders(long), ErrTooManyBytes, `header block is longer than max_bytes: found 16103 bytes; at most 16000 are allowed`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -205,12 +205,12 @@ func TestNotAToken(t *testing.T) {
 	}
 }
 
-// TestAllFaults: one error has every fault, in one line.
+// TestAllFaults: one error lists all faults, in one line.
 func TestAllFaults(t *testing.T) {
 	_, err := FromUserJWT(rawToken(inNats(`"headers":{"A":null,"B C":"x","Nats-X":" ","D":{"value":"x","subjects":["a b"],"x":1}},`+
 		`"Header_permissions":{"publish":{"allow":["*x"]}}`)), Limits{})
 	for _, want := range []error{
-		ErrValueForm, field.ErrNameToken, field.ErrNameReserved, ErrValueEmpty, ErrKeyUnknown, ErrKeyCase, ErrPattern,
+		ErrValueForm, field.ErrNameToken, field.ErrNameReserved, ErrValueEmpty, ErrKeyUnknown, ErrKeyCase, field.ErrNamePattern,
 	} {
 		if !errors.Is(err, want) {
 			t.Errorf("no %q in %v", want, err)
@@ -237,7 +237,7 @@ func TestErrorsAreShort(t *testing.T) {
 	}
 }
 
-// TestDeep: nesting costs no stack, and ends where encoding/json ends.
+// TestDeep: nesting uses no stack, and is refused at the depth at which encoding/json refuses it.
 func TestDeep(t *testing.T) {
 	for _, depth := range []int{9000, 500_000} {
 		deep := strings.Repeat(`[`, depth) + strings.Repeat(`]`, depth)

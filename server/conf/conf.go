@@ -1,6 +1,14 @@
-// Package conf reads a block of NATS configuration into a struct, strictly: a
-// field that is not known, has the wrong form, or is missing is a fault with its
-// line and column, and all faults are reported at once.
+// Package conf reads a block of NATS configuration into a struct. It is strict: an
+// unknown field, a field of the wrong type and a missing field are faults. It
+// reports all faults at once, each with its file, line and column:
+//
+//	var cfg struct {
+//		Bucket string        `conf:"bucket,required"`
+//		Wait   time.Duration `conf:"wait"`
+//	}
+//	var faults conf.Faults
+//	node.Decode(&cfg, &faults)
+//	return faults.Err() // server.conf:7:3: wait: expected a duration in quotes, such as "5m"; found a string
 package conf
 
 import (
@@ -14,18 +22,17 @@ import (
 	"github.com/nats-io/nats-server/v2/conf"
 )
 
-// Node is a value of the configuration and where it stands. Its zero value is
-// an absent one.
+// Node is a value of the configuration, with its place. The zero Node is an absent
+// value.
 type Node struct {
-	value any // string, bool, int64, float64, time.Time, []any, map[string]any
+	value any // string, bool, int64, float64, time.Time, []any or map[string]any
 	place Place
 }
 
-// Place is where something stands. Column counts bytes from 1; it is 0 where the
-// parser does not tell.
+// Place is a place in the configuration. The zero Place is an unknown one.
 type Place struct {
-	File         string
-	Line, Column int
+	File         string // empty if the configuration is not from a file
+	Line, Column int    // from 1; Column counts bytes, and is 0 if the parser does not give it
 }
 
 func (p Place) String() string {
@@ -36,7 +43,7 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s:%d:%d", file, p.Line, p.Column)
 }
 
-// Fault is one thing that is wrong with a configuration.
+// Fault is one fault of a configuration.
 type Fault struct {
 	Place Place
 	Text  string
@@ -44,21 +51,21 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Place.String() + ": " + f.Text }
 
-// Faults collects what is wrong. The zero value is ready.
+// Faults collects the faults of a configuration. Its zero value is empty and ready for use.
 type Faults struct{ list []*Fault }
 
-// Add adds a fault at the place of n.
+// Add adds a fault at the place of n. Neither format nor args may hold a secret.
 func (f *Faults) Add(n Node, format string, args ...any) {
 	f.list = append(f.list, &Fault{n.place, fmt.Sprintf(format, args...)})
 }
 
-// AddAt adds a fault at a place that was kept.
+// AddAt adds a fault at p, the place of a Node that is no longer at hand.
 func (f *Faults) AddAt(p Place, format string, args ...any) {
 	f.list = append(f.list, &Fault{p, fmt.Sprintf(format, args...)})
 }
 
-// Err returns all faults as one error, a line each in the order of the file; nil
-// when there are none.
+// Err returns all faults as one error, or nil if there are none. The error has one
+// line for each fault, in the order of the file.
 func (f *Faults) Err() error {
 	slices.SortStableFunc(f.list, func(a, b *Fault) int {
 		return cmp.Or(
@@ -73,8 +80,8 @@ func (f *Faults) Err() error {
 	return errors.Join(errs...)
 }
 
-// token is what upstream's parser puts round a value (conf/parse.go). Its type
-// is private, its methods are not.
+// token is how upstream's parser wraps a value (conf/parse.go). The type is private
+// there, but its methods are exported.
 type token interface {
 	Value() any
 	Line() int
@@ -82,7 +89,7 @@ type token interface {
 	SourceFile() string
 }
 
-// From makes a Node of a value as upstream's parser gives it, with tokens.
+// From returns the Node for a value that upstream's parser returned with tokens.
 func From(v any) Node {
 	t, ok := v.(token)
 	if !ok {
@@ -90,13 +97,13 @@ func From(v any) Node {
 	}
 	column := t.Position()
 	if t.Line() == 1 {
-		column++ // the lexer counts from the newline before
+		column++ // the lexer counts from the newline before, which the first line does not have
 	}
 	return Node{t.Value(), Place{t.SourceFile(), t.Line(), column}}
 }
 
-// ParseFile reads a file in NATS configuration syntax, with its includes and
-// variables.
+// ParseFile reads a file in NATS configuration syntax. It follows includes and
+// replaces variables.
 func ParseFile(file string) (Node, error) {
 	if _, err := os.Stat(file); err != nil {
 		return Node{}, err
@@ -108,8 +115,8 @@ func ParseFile(file string) (Node, error) {
 	return Node{m, Place{File: file, Line: 1, Column: 1}}, nil
 }
 
-// parseError adds to an error of the parser what it does not say: the file, and why it takes [401, 404] for an array
-// without an end.
+// parseError adds the file to an error of the parser. It also explains an error that
+// misleads: the parser takes [401, 404] for an array without an end.
 func parseError(file string, err error) error {
 	hint := ""
 	if strings.Contains(err.Error(), `array terminator "]"`) {
@@ -127,13 +134,14 @@ func ParseString(text string) (Node, error) {
 	return Node{m, Place{Line: 1, Column: 1}}, nil
 }
 
-// IsZero tells whether n is absent.
+// IsZero reports whether n is absent.
 func (n Node) IsZero() bool { return n.value == nil }
 
-// Place returns where n stands.
+// Place returns the place of n.
 func (n Node) Place() Place { return n.place }
 
-// Get returns the field of a block; an absent Node when n has none of that name.
+// Get returns the field of the block n with the given name. If there is none, it
+// returns an absent Node. The case of names is ignored.
 func (n Node) Get(name string) Node {
 	m, _ := n.value.(map[string]any)
 	for k, v := range m {
@@ -144,7 +152,7 @@ func (n Node) Get(name string) Node {
 	return Node{}
 }
 
-// Items returns the elements of an array; a single value is an array of one.
+// Items returns the elements of the array n. A single value counts as an array of one.
 func (n Node) Items() []Node {
 	switch v := n.value.(type) {
 	case nil:
@@ -159,7 +167,7 @@ func (n Node) Items() []Node {
 	return []Node{n}
 }
 
-// Fields returns the fields of a block by name.
+// Fields returns the fields of the block n by name, or nil if n is not a block.
 func (n Node) Fields() map[string]Node {
 	m, ok := n.value.(map[string]any)
 	if !ok {
@@ -172,8 +180,8 @@ func (n Node) Fields() map[string]Node {
 	return out
 }
 
-// Plain returns the value without places, as encoding/json would give it but for
-// int64.
+// Plain returns the value of n without places. Its type is the one that
+// encoding/json decodes into any, except that whole numbers are int64.
 func (n Node) Plain() any {
 	switch v := n.value.(type) {
 	case map[string]any:
@@ -192,7 +200,8 @@ func (n Node) Plain() any {
 	return n.value
 }
 
-// child is a value inside n, which lends it its place when it has none.
+// child returns the Node for a value within n. It has the place of n if its own is
+// unknown.
 func (n Node) child(v any) Node {
 	c := From(v)
 	if c.place == (Place{}) {

@@ -70,12 +70,12 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 	}
 	for _, want := range []string{
 		"configuration:1:1: name: expected a string; found a number",
-		`configuration:2:1: unknown field "nmae"; known are kind, name,`,
+		`configuration:2:1: unknown field "nmae"; expected one of kind, name,`,
 		"configuration:3:3: on: expected true or false; found a string",
 		"configuration:4:1: count: expected a number; found a block",
 		`configuration:5:1: wait: expected a duration in quotes, such as "5m"; found a string`,
 		"list: expected a string; found a boolean",
-		`configuration:7:15: unknown field "more"; known are kind`,
+		`configuration:7:15: unknown field "more"; expected one of kind`,
 		`field "kind" is missing`,
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Secret is a string that does not print.
+// Secret is a string that is not printed.
 type Secret string
 
 // String hides the secret from fmt and slog.
@@ -26,22 +26,22 @@ func (s Secret) GoString() string { return s.String() }
 // Reveal returns the secret.
 func (s Secret) Reveal() string { return string(s) }
 
-// Decode reads the block n into the struct that dst points to. Fields carry a
-// tag `conf:"name"`, or `conf:"name,required"`. Their types:
+// Decode reads the block n into the struct that dst points to. The fields of the
+// struct have a tag `conf:"name"`, or `conf:"name,required"`. These types can be
+// read:
 //
-//	string, bool, int, int64   as written
+//	string, bool, int, int64   a value of that type
 //	time.Duration              "1m30s" in quotes, or a number of seconds below a million
 //	[]string                   an array of strings, or one string
-//	Secret                     a string; or the field name_file, with the path of a file that
-//	                           holds it (a newline at its end is cut)
-//	Node                       anything, to be read later
+//	Secret                     a string, or a field name_file with the path of a file that
+//	                           holds the string (newlines at its end are cut off)
+//	Node                       any value
 //	[]Node                     an array, or one value
-//	map[string]Node            a block, by its field names
-//	struct, *struct            a block; an embedded struct's fields are those of the outer one
+//	map[string]Node            a block with any fields
+//	struct, *struct            a block; fields of an embedded struct are fields of the outer block
 //
-// A required field that is an empty text is as good as missing, and a fault.
-// A field that dst does not name is a fault. What is absent leaves dst as it
-// was, so defaults are set before.
+// Faults are a field for which dst has no tag, and a required field that is absent
+// or an empty string. An absent field leaves dst unchanged, so set defaults before.
 func (n Node) Decode(dst any, faults *Faults) {
 	m, ok := n.value.(map[string]any)
 	if !ok {
@@ -51,27 +51,27 @@ func (n Node) Decode(dst any, faults *Faults) {
 	v := reflect.ValueOf(dst).Elem()
 	seen := make(map[string]bool, len(m))
 	for _, field := range reflect.VisibleFields(v.Type()) {
-		name, options, ok := tag(field)
+		name, options, ok := parseTag(field)
 		if !ok {
 			continue
 		}
 		before := len(faults.list)
-		found := n.decodeField(name, v.FieldByIndex(field.Index), seen, faults)
+		present := n.decodeField(name, v.FieldByIndex(field.Index), seen, faults)
 		if slices.Contains(options, "required") && len(faults.list) == before {
-			n.checkRequired(name, v.FieldByIndex(field.Index), found, faults)
+			n.checkRequired(name, v.FieldByIndex(field.Index), present, faults)
 		}
 	}
 	for _, k := range sortedKeys(m) {
 		if !seen[k] && !isVariable(m[k]) {
-			faults.Add(n.child(m[k]), "unknown field %q%s", k, suggest(v.Type()))
+			faults.Add(n.child(m[k]), "unknown field %q; expected one of %s", k, strings.Join(fieldNames(v.Type()), ", "))
 		}
 	}
 }
 
-// checkRequired adds that a required field is missing, or is an empty text.
-func (n Node) checkRequired(name string, v reflect.Value, found bool, faults *Faults) {
+// checkRequired adds a fault if a required field is absent or an empty string.
+func (n Node) checkRequired(name string, v reflect.Value, present bool, faults *Faults) {
 	switch {
-	case !found:
+	case !present:
 		faults.Add(n, "field %q is missing", name)
 	case v.Kind() == reflect.String && v.Len() == 0:
 		at := n.Get(name)
@@ -82,10 +82,11 @@ func (n Node) checkRequired(name string, v reflect.Value, found bool, faults *Fa
 	}
 }
 
-// decodeField tells whether the block has the field.
+// decodeField reads the field name of the block n into dst. It adds the keys that
+// it read to seen, and reports whether there were any.
 func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, faults *Faults) bool {
 	m := n.value.(map[string]any)
-	found := false
+	present := false
 	for k, raw := range m {
 		item := n.child(raw)
 		switch {
@@ -96,17 +97,18 @@ func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, 
 		default:
 			continue
 		}
-		if found {
-			faults.Add(item, "%s is set twice", name)
+		if present {
+			faults.Add(item, "duplicate field %q", name)
 		}
-		seen[k], found = true, true
+		seen[k], present = true, true
 	}
-	return found
+	return present
 }
 
-// Has tells whether the block has the field, or the path of a file with its value.
+// Has reports whether the block has the field, or the path of a file with its value.
 func (n Node) Has(name string) bool { return !n.Get(name).IsZero() || !n.Get(name+"_file").IsZero() }
 
+// decodeFile reads a secret from the file whose path is n.
 func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 	path, ok := n.value.(string)
 	if !ok {
@@ -120,7 +122,7 @@ func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 	}
 	secret := strings.TrimRight(string(text), "\r\n")
 	if secret == "" {
-		faults.Add(n, "%s: %s is empty", name, path)
+		faults.Add(n, "%s: expected a secret in the file %s; the file is empty", name, path)
 	}
 	dst.SetString(secret)
 }
@@ -151,7 +153,7 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 		if d, ok := n.duration(); ok {
 			dst.SetInt(int64(d))
 		} else {
-			n.wrongDuration(name, faults)
+			n.addDurationFault(name, faults)
 		}
 		return
 	}
@@ -199,9 +201,12 @@ func (n Node) strings(name string, faults *Faults) ([]string, bool) {
 	return list, true
 }
 
-// maxSeconds is eleven days, and less than 1m without quotes, which is a million.
+// maxSeconds bounds a duration that is a number of seconds. To the parser, 1m without
+// quotes is the number 1000000. Such a number must be refused: read as seconds, it
+// would be eleven days.
 const maxSeconds = 1_000_000
 
+// duration returns the duration n, and false if n is not a duration.
 func (n Node) duration() (time.Duration, bool) {
 	switch v := n.value.(type) {
 	case int64:
@@ -215,9 +220,9 @@ func (n Node) duration() (time.Duration, bool) {
 	return 0, false
 }
 
-// wrongDuration adds the fault of a value that is no duration. To the parser of the configuration, 15m without quotes
-// is the number 15000000.
-func (n Node) wrongDuration(name string, faults *Faults) {
+// addDurationFault adds the fault of a value that is not a duration. If the value may
+// be minutes without quotes, such as 15m, which is the number 15000000, it says so.
+func (n Node) addDurationFault(name string, faults *Faults) {
 	number, ok := n.value.(int64)
 	if !ok || number < maxSeconds {
 		faults.Add(n, `%s: expected a duration in quotes, such as "5m"; found %s`, name, n.Kind())
@@ -230,7 +235,8 @@ func (n Node) wrongDuration(name string, faults *Faults) {
 	faults.Add(n, `%s: expected a duration in quotes, such as %q; found the number %d (without quotes, m means million)`, name, meant, number)
 }
 
-// Kind names the form of the value, never the value: it may be a secret.
+// Kind names the type of n for an error. It does not give the value, which may be a
+// secret.
 func (n Node) Kind() string {
 	switch n.value.(type) {
 	case nil:
@@ -251,14 +257,16 @@ func (n Node) Kind() string {
 	return fmt.Sprintf("a %T", n.value)
 }
 
-// isVariable tells whether the field is a variable that is used somewhere, as
-// upstream allows among fields.
+// isVariable reports whether a field is the definition of a variable that is used.
+// NATS configuration allows definitions among the fields of a block.
 func isVariable(v any) bool {
 	t, ok := v.(interface{ IsUsedVariable() bool })
 	return ok && t.IsUsedVariable()
 }
 
-func tag(f reflect.StructField) (name string, options []string, ok bool) {
+// parseTag returns the name and the options in the tag conf. ok is false if there
+// is no such tag.
+func parseTag(f reflect.StructField) (name string, options []string, ok bool) {
 	text, ok := f.Tag.Lookup("conf")
 	parts := strings.Split(text, ",")
 	return parts[0], parts[1:], ok
@@ -273,13 +281,12 @@ func sortedKeys(m map[string]any) []string {
 	return keys
 }
 
-// suggest names the fields that there are.
-func suggest(t reflect.Type) string {
-	var names []string
+// fieldNames returns the names of the fields that a struct of type t has.
+func fieldNames(t reflect.Type) (names []string) {
 	for _, field := range reflect.VisibleFields(t) {
-		if name, _, ok := tag(field); ok {
+		if name, _, ok := parseTag(field); ok {
 			names = append(names, name)
 		}
 	}
-	return "; known are " + strings.Join(names, ", ")
+	return names
 }

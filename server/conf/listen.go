@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// IsListen tells whether text is an address to listen on: a host, which may be empty, and a port by number or
-// by the name of a service. Whether this machine has the address shows when it is listened on.
-func IsListen(text string) bool {
+// IsListenAddress reports whether text is an address to listen on: a host and a port, as in
+// "127.0.0.1:8080". The host may be empty, and the port may be the name of a
+// service. Whether this machine has the address is not checked.
+func IsListenAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || port == "" || host != "" && !IsHost(host) {
 		return false
@@ -17,7 +18,7 @@ func IsListen(text string) bool {
 	return err == nil
 }
 
-// IsHost tells whether text can be the address or the name of a host.
+// IsHost reports whether host can be the address or the name of a host.
 func IsHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -25,9 +26,11 @@ func IsHost(host string) bool {
 	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
-// SameListen tells whether two addresses that IsListen takes cannot be listened on at once: the port is the same, and
-// the host, or one of them is all addresses. Names of hosts are not resolved.
-func SameListen(a, b string) bool {
+// ListenersConflict reports whether two listeners cannot have the addresses a and b at the
+// same time: they have the same port, and the same host or one of them all
+// addresses. Host names are not resolved. The result is false if a or b is not an
+// address.
+func ListenersConflict(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil {

@@ -2,19 +2,19 @@ package conf
 
 import "testing"
 
-func TestIsListen(t *testing.T) {
+func TestIsListenAddress(t *testing.T) {
 	for text, want := range map[string]bool{
 		"127.0.0.1:8090": true, ":0": true, "[::1]:443": true, "localhost:http": true,
 		"": false, "127.0.0.1": false, "127.0.0.1:": false, "127.0.0.1:-1": false, "127.0.0.1:99999": false, "127.0.0.1:no-such-service": false,
 		"a b:80": false, "{x}:80": false, "http://127.0.0.1:80": false, "ä:80": false, "[fe80::1%lo]:80": true, "app.example:80": true,
 	} {
-		if IsListen(text) != want {
+		if IsListenAddress(text) != want {
 			t.Errorf("%q: %t", text, !want)
 		}
 	}
 }
 
-func TestSameListen(t *testing.T) {
+func TestListenersConflict(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want bool
@@ -33,7 +33,7 @@ func TestSameListen(t *testing.T) {
 		{":0", ":0", false}, // each gets a port of its own
 		{"", ":80", false},
 	} {
-		if SameListen(c.a, c.b) != c.want || SameListen(c.b, c.a) != c.want {
+		if ListenersConflict(c.a, c.b) != c.want || ListenersConflict(c.b, c.a) != c.want {
 			t.Errorf("%q and %q: not %t", c.a, c.b, c.want)
 		}
 	}

@@ -1,14 +1,15 @@
-// Package field holds the rules for one header line: what a field name and a
-// field value may be, when two names are the same, and which names nobody may
-// have stamped.
+// Package field holds the rules for one header: which names and values may be
+// stamped, which subjects a header may be bound to, and when two names are the
+// same.
 //
-// Two names are the same when they are equal after Fold: ASCII case is ignored
-// and '-', '_' and '.' are one character. Gateways and frameworks alias these
-// (CGI, WSGI and PHP turn '-' into '_'; .NET looks names up without case), so a
-// client must not get past a stamp by spelling its name another way.
+// Two names are the same if Fold gives the same text for both. Fold ignores
+// ASCII case and takes '-', '_' and '.' for one character, so X-User, x_user and
+// X.USER are the same name. Gateways and frameworks alias these characters (CGI,
+// WSGI and PHP turn '-' into '_'; .NET looks names up without case). A client
+// must not get past a stamp by spelling its name another way.
 //
-// Names and values are stricter than RFC 9110 where client libraries disagree:
-// what one of them would trim, fold or split must not be in a stamp at all.
+// The rules are stricter than RFC 9110 where client libraries disagree: a value
+// that one of them would trim, fold or split cannot be stamped at all.
 package field
 
 import (
@@ -24,21 +25,23 @@ var (
 	ErrNameEmpty    = errors.New("name is empty")
 	ErrNameToken    = errors.New("name is not an RFC 9110 token")
 	ErrNameReserved = errors.New("name is reserved")
+	// ErrNameTwice is the fault of one of two names that Fold makes equal.
+	ErrNameTwice = errors.New("duplicate name (case is ignored, and '-', '_' and '.' are one character)")
+	// ErrNamePattern is the fault of a text that is not IsNamePattern.
+	ErrNamePattern = errors.New("expected a header name, the beginning of one followed by *, or *")
 )
 
-// Faults of a value. None of them, and no error of this package, quotes the
-// value: it may be a secret.
+// Faults of a value. No error of this package quotes the value, which may be a
+// secret.
 var (
 	ErrValueUTF8    = errors.New("value is not valid UTF-8")
-	ErrValueControl = errors.New("value holds a control character or line break")
-	ErrValueSpace   = errors.New("value begins or ends with white space that clients trim differently")
+	ErrValueControl = errors.New("value contains a control character or line break")
+	ErrValueSpace   = errors.New("value begins or ends with white space that client libraries trim differently")
 )
 
-// tokenByte marks the bytes of an RFC 9110 token (section 5.6.2), foldByte maps
-// each byte to its folded form.
 var (
-	tokenByte [256]bool
-	foldByte  [256]byte
+	tokenByte [256]bool // the bytes of an RFC 9110 token (section 5.6.2)
+	foldByte  [256]byte // the folded form of each byte
 )
 
 func init() {
@@ -56,15 +59,16 @@ func init() {
 	foldByte['_'], foldByte['.'] = '-', '-'
 }
 
-// IsTokenByte tells whether c may stand in a field name.
+// IsTokenByte reports whether c may be part of a header name.
 func IsTokenByte(c byte) bool { return tokenByte[c] }
 
 // FoldByte returns the folded form of one byte of a name.
 func FoldByte(c byte) byte { return foldByte[c] }
 
-// Fold returns the form of name under which aliases are equal.
+// Fold returns the form of name that is equal for all its spellings, x-user for
+// X_User. See the package comment.
 func Fold(name string) string {
-	var short [64]byte // most names: saves the allocations of growing
+	var short [64]byte // long enough for most names, so that only the result is allocated
 	return string(AppendFold(short[:0], name))
 }
 
@@ -76,7 +80,7 @@ func AppendFold[T string | []byte](dst []byte, name T) []byte {
 	return dst
 }
 
-// EqualFolded tells whether name folds to folded, which is folded already.
+// EqualFolded reports whether the folded form of name is folded.
 func EqualFolded(folded string, name []byte) bool {
 	if len(folded) != len(name) {
 		return false
@@ -89,7 +93,7 @@ func EqualFolded(folded string, name []byte) bool {
 	return true
 }
 
-// IsToken tells whether name is an RFC 9110 token.
+// IsToken reports whether name is an RFC 9110 token (section 5.6.2).
 func IsToken[T string | []byte](name T) bool {
 	for i := range len(name) {
 		if !tokenByte[name[i]] {
@@ -99,12 +103,26 @@ func IsToken[T string | []byte](name T) bool {
 	return len(name) > 0
 }
 
-// reservedPrefixes and reservedNames, folded, steer the server or its clients
-// (upstream: stream.go and msgtrace.go for Nats-*, client.go for the trace
-// headers, mqtt.go for Nmqtt-*, errors of nats.go for Status and Description),
-// or are ours (Stamp-*). A stamp under such a name would act, not inform; and
-// upstream copies tracestate and Uberctx-* into the metrics of a service
-// (accounts.go, newTraceCtxHeader), which anybody may read.
+// IsNamePattern reports whether p is a pattern for header names: a name, the
+// beginning of names followed by '*', or "*" for every name. '*' is a token
+// character too (RFC 9110, section 5.6.2), but a pattern uses it as the wildcard
+// alone, so it may not stand anywhere else.
+func IsNamePattern(p string) bool {
+	prefix := strings.TrimSuffix(p, "*")
+	if strings.Contains(prefix, "*") {
+		return false
+	}
+	return p == "*" || IsToken(prefix)
+}
+
+// reservedPrefixes and reservedNames, all folded, cannot be stamped:
+//   - Servers and clients act on some of them, so a stamp would do something
+//     instead of informing (upstream: stream.go and msgtrace.go for Nats-*,
+//     client.go for the trace headers, mqtt.go for Nmqtt-*; nats.go: its errors
+//     for Status and Description).
+//   - Upstream copies tracestate and Uberctx-* into the metrics of a service,
+//     which anybody may read (accounts.go, newTraceCtxHeader).
+//   - Stamp-* are the names of provenance.
 var (
 	reservedPrefixes = []string{"nats-", "nmqtt-", "stamp-", "uberctx-", "x-b3-"}
 	reservedNames    = map[string]bool{
@@ -114,16 +132,17 @@ var (
 	}
 )
 
-// steeringPrefixes and steeringNames, folded, are those of the reserved ones that servers and clients act on
-// (upstream: stream.go, consumer.go, scheduler.go, msgtrace.go and accounts.go for Nats-*, mqtt.go for
-// Nmqtt-*, monitor requests for the encodings; nats.go: kv.go for KV-Operation, the status of answers for
-// the rest). Headers for tracing only inform.
+// steeringPrefixes and steeringNames, all folded, are the reserved names that
+// servers and clients act on (upstream: stream.go, consumer.go, scheduler.go,
+// msgtrace.go and accounts.go for Nats-*, mqtt.go for Nmqtt-*, monitor requests
+// for the encodings; nats.go: kv.go for KV-Operation, the status of answers for
+// the rest). Headers for tracing are not among them: they only inform.
 var (
 	steeringPrefixes = []string{"nats-", "nmqtt-"}
 	steeringNames    = []string{"accept-encoding", "content-encoding", "description", "kv-operation", "status"}
 )
 
-// Steers tells whether servers or clients act on a header of this name.
+// Steers reports whether servers or clients act on a header of this name.
 func Steers(name []byte) bool {
 	for _, p := range steeringPrefixes {
 		if len(name) >= len(p) && EqualFolded(p, name[:len(p)]) {
@@ -138,24 +157,26 @@ func Steers(name []byte) bool {
 	return false
 }
 
-// SteeringWith returns which names that steer begin with prefix, beginnings of names followed by "*".
-func SteeringWith(prefix string) []string {
+// SteeringNames returns the steering names (see Steers) that begin with prefix,
+// folded. "nats-*" stands for all steering names that begin with nats-.
+func SteeringNames(prefix string) []string {
 	folded := Fold(prefix)
-	var found []string
+	var names []string
 	for _, p := range steeringPrefixes {
 		if strings.HasPrefix(p, folded) || strings.HasPrefix(folded, p) {
-			found = append(found, p+"*")
+			names = append(names, p+"*")
 		}
 	}
 	for _, n := range steeringNames {
 		if strings.HasPrefix(n, folded) {
-			found = append(found, n)
+			names = append(names, n)
 		}
 	}
-	return found
+	return names
 }
 
-// CheckName tells whether name may be stamped: a token that is not reserved.
+// CheckName returns an error unless name may be stamped: a token that is not
+// reserved.
 func CheckName(name string) error {
 	switch folded := Fold(name); {
 	case name == "":
@@ -163,25 +184,30 @@ func CheckName(name string) error {
 	case !IsToken(name):
 		return ErrNameToken
 	case reservedNames[folded]:
-		return fmt.Errorf("%w: it steers the server or its clients", ErrNameReserved)
+		return fmt.Errorf("%w: servers or clients use it", ErrNameReserved)
 	default:
 		for _, p := range reservedPrefixes {
 			if strings.HasPrefix(folded, p) {
-				return fmt.Errorf("%w: names that begin with %s steer the server or its clients", ErrNameReserved, strings.TrimSuffix(p, "-")+"-")
+				return fmt.Errorf("%w: servers or clients use names that begin with %s", ErrNameReserved, p)
 			}
 		}
 		return nil
 	}
 }
 
-// BreaksText tells whether r is a control character, or a line or paragraph separator, which break lines in
-// some languages: Python's splitlines takes what stands behind U+0085 or U+2028 for another line.
+// BreaksText reports whether r is a control character, or a line or paragraph
+// separator. Some languages break lines at these: Python's splitlines takes the
+// text after U+0085 or U+2028 for another line.
 func BreaksText(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
 
-// CleanValue returns value without the spaces and tabs around it (RFC 9110,
-// section 5.5), or why it cannot be stamped.
+// TrimValue returns value without the spaces and tabs around it (RFC 9110,
+// section 5.5).
+func TrimValue(value string) string { return strings.Trim(value, " \t") }
+
+// CleanValue returns the trimmed value (see TrimValue), or an error that says why
+// it cannot be stamped.
 func CleanValue(value string) (string, error) {
-	value = strings.Trim(value, " \t")
+	value = TrimValue(value)
 	if !utf8.ValidString(value) {
 		return "", ErrValueUTF8
 	}
@@ -190,7 +216,7 @@ func CleanValue(value string) (string, error) {
 			return "", ErrValueControl
 		}
 	}
-	// JavaScript's trim takes the byte order mark for white space, Go's does not.
+	// JavaScript's trim removes the byte order mark, Go's does not.
 	if strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' }) != value {
 		return "", ErrValueSpace
 	}

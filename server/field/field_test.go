@@ -90,7 +90,7 @@ func TestCleanValue(t *testing.T) {
 	for i, tt := range tests {
 		got, err := CleanValue(tt.value)
 		if got != tt.want || !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
-			t.Errorf("case %d: CleanValue gives the value wanted: %t, error %v, want %v", i, got == tt.want, err, tt.err)
+			t.Errorf("case %d: value as wanted: %t, error %v, want %v", i, got == tt.want, err, tt.err)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, bl
 		// The handler inside is a part of the server.
 		return &policy.Grant{}, natsserver.Attachment{Private: true}, nil
 	}
-	grant, err := rulesOf(block).For(described)
+	grant, err := rulesOf(block).GrantFor(described)
 	if err != nil {
 		return nil, natsserver.Attachment{}, err
 	}
@@ -223,7 +223,7 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 	if r == nil {
 		return noUpgrade
 	}
-	u := &upgrade{forwardedFor: policy.Forwarded(r.Header.Values("X-Forwarded-For"))}
+	u := &upgrade{forwardedFor: policy.JoinForwardedFor(r.Header.Values("X-Forwarded-For"))}
 	if cfg := calloutConfig(o); cfg != nil {
 		u.told, u.ours = cfg.Request.Pick(r), true
 		if isMQTT(r) {

@@ -27,13 +27,13 @@ func configureHeaders(o *natsserver.Options) error {
 	operator := isOperatorMode(o)
 	known := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
 	users := configuredUsers(o)
-	if o.NoHeaderSupport && (r.Adds() || slices.ContainsFunc(users, policy.User.Stamped)) {
+	if o.NoHeaderSupport && (r.StampsAll() || slices.ContainsFunc(users, policy.User.Stamped)) {
 		return errNoHeaders
 	}
 	if len(users) == 0 && !operator {
 		users = []policy.User{{Account: globalAccount}}
 	}
-	return errors.Join(r.Check(known, operator), r.CheckUsers(users, maxPayload(o)))
+	return errors.Join(r.CheckAccounts(known, operator), r.CheckUsers(users, maxPayload(o)))
 }
 
 // maxPayload is that of the server, in bytes.

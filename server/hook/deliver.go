@@ -8,6 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp/server/redact"
 	"stamp/server/stamp"
 )
 
@@ -48,7 +49,9 @@ func (r *readers) of(h *Hook, seal *stamp.Seal) *reader {
 func (r *reader) Cut(dst, hdr []byte) ([]byte, int) { return r.seal.Cut(dst, hdr) }
 
 // CutPayload implements natsserver.DeliveryFilter.
-func (r *reader) CutPayload(payload []byte) ([]byte, int) { return r.seal.CutStored(payload) }
+func (r *reader) CutPayload(payload []byte) ([]byte, int) {
+	return redact.StoredAnswer(r.seal, payload)
+}
 
 // Withheld implements natsserver.DeliveryFilter.
 func (r *reader) Withheld(lines int) { r.count.sealed.Add(uint64(lines)) }

@@ -8,8 +8,8 @@ import (
 
 	"stamp/server/claim"
 	"stamp/server/field"
+	"stamp/server/redact"
 	"stamp/server/release"
-	"stamp/server/stamp"
 )
 
 // Varz is the object `headers` in varz. Counts are since the start of the server.
@@ -73,9 +73,9 @@ func (h *Hook) Varz() any {
 // HideMessage implements natsserver.Extension.
 func (h *Hook) HideMessage(hdr, payload []byte) (shownHdr, shownPayload []byte) {
 	if len(hdr) > 0 {
-		shownHdr = stamp.MaskBlock(nil, hdr)
+		shownHdr = redact.TraceBlock(nil, hdr)
 	}
-	return shownHdr, claim.RedactText(stamp.MaskPayload(payload))
+	return shownHdr, claim.RedactText(redact.TracePayload(payload))
 }
 
 // HideValue implements natsserver.Extension. A sealed name is shown nowhere. What a client sent itself holds

@@ -75,7 +75,7 @@ func (h *Hook) warn(s *natsserver.Server, r *policy.Rules) {
 	for _, text := range r.Warnings() {
 		s.Warnf("Headers block: %s", text)
 	}
-	if accounts := s.RaftAccounts(); len(accounts) > 0 && r.Names() {
+	if accounts := s.RaftAccounts(); len(accounts) > 0 && r.ProtectsOrSeals() {
 		s.Warnf("Raft's messages go through the accounts %q (cluster_traffic: owner): a server of this cluster that does not stamp shows them to its clients, sealed values included, and takes forged ones", accounts)
 	}
 }

@@ -5,63 +5,68 @@ import (
 	"strings"
 )
 
-// maxForwarded is how many bytes of X-Forwarded-For are kept.
-const maxForwarded = 1024
+// maxForwardedFor is how many bytes of X-Forwarded-For are read.
+const maxForwardedFor = 1024
 
-// unknown stands for hops that cannot be read (RFC 7239, section 6.2).
+// unknown is an entry of X-Forwarded-For for proxies that are not named (RFC 7239,
+// section 6.2). It is not an address.
 const unknown = "unknown"
 
-// Forwarded is X-Forwarded-For as ClientIP takes it. values are those of the field, in order. Proxies append
-// to it, and anybody may have begun it, so of a long one the end is kept.
-func Forwarded(values []string) string {
+// JoinForwardedFor joins the values of the header X-Forwarded-For into one list for
+// ClientIP. It keeps the last maxForwardedFor bytes: proxies append to the header,
+// and what it begins with may be from anybody.
+func JoinForwardedFor(values []string) string {
 	if len(values) == 0 {
 		return ""
 	}
 	kept := ""
-	for i := len(values) - 1; i >= 0 && len(kept) <= maxForwarded; i-- {
+	for i := len(values) - 1; i >= 0 && len(kept) <= maxForwardedFor; i-- {
 		v := values[i]
-		if over := len(v) - maxForwarded - 1; over > 0 {
-			v = v[over:] // too long by one byte at least, and so cut below
+		if over := len(v) - maxForwardedFor - 1; over > 0 {
+			v = v[over:] // still longer than what is kept, so the cut below follows
 		}
 		kept = v + "," + kept
 	}
-	if len(kept) <= maxForwarded {
+	if len(kept) <= maxForwardedFor {
 		return kept
 	}
-	_, whole, _ := strings.Cut(kept[len(kept)-maxForwarded:], ",")
+	_, whole, _ := strings.Cut(kept[len(kept)-maxForwardedFor:], ",")
 	return unknown + "," + whole
 }
 
-// ClientIP returns the address of a client in its canonical form: that of the socket, or, when that is a
-// trusted proxy, the last one in forwarded that is none. It is empty when the socket has no address, and when
-// a trusted proxy names somebody by what is no address: then nobody knows whom.
+// ClientIP returns the address of a client in its canonical form. That is the
+// address of the socket or, if the socket's address is a trusted proxy, the last
+// address in forwardedFor that is not a trusted proxy. If all are, it is the first
+// address. Every proxy appends the address from which it got the request, so what
+// the list has before an address that is not a proxy's may be invented.
 //
-// Each proxy appends who it got the request from, so what stands left of the first address that is not
-// trusted may be anybody's invention.
-func (r *Rules) ClientIP(socket, forwarded string) string {
-	client, ok := address(socket)
+// The result is empty if the socket has no address, or if a trusted proxy sent a
+// list without a usable address.
+func (r *Rules) ClientIP(socket, forwardedFor string) string {
+	client, ok := parseAddress(socket)
 	if !ok {
 		return ""
 	}
-	named := forwarded == ""
-	for forwarded != "" && r.trusts(client) {
-		at := strings.LastIndexByte(forwarded, ',')
-		hop := strings.Trim(forwarded[at+1:], " \t")
-		forwarded = forwarded[:max(at, 0)]
-		if hop == "" {
-			continue // an element of a list may be empty (RFC 9110, section 5.6.1)
+	onlyEmptyEntries := forwardedFor != ""
+	for forwardedFor != "" && r.isTrustedProxy(client) {
+		at := strings.LastIndexByte(forwardedFor, ',')
+		entry := strings.Trim(forwardedFor[at+1:], " \t")
+		forwardedFor = forwardedFor[:max(at, 0)]
+		if entry == "" {
+			continue // an entry of a list may be empty (RFC 9110, section 5.6.1)
 		}
-		if client, named = forwardedAddress(hop); !named {
+		if client, ok = parseForwardedAddress(entry); !ok {
 			return ""
 		}
+		onlyEmptyEntries = false
 	}
-	if !named && r.trusts(client) {
+	if onlyEmptyEntries && r.isTrustedProxy(client) {
 		return ""
 	}
 	return client.String()
 }
 
-func (r *Rules) trusts(a netip.Addr) bool {
+func (r *Rules) isTrustedProxy(a netip.Addr) bool {
 	if r == nil {
 		return false
 	}
@@ -73,10 +78,10 @@ func (r *Rules) trusts(a netip.Addr) bool {
 	return false
 }
 
-// forwardedAddress reads an address as proxies write it: some add the port, and brackets round an IPv6
-// address.
-func forwardedAddress(text string) (netip.Addr, bool) {
-	if a, ok := address(text); ok {
+// parseForwardedAddress parses an address as proxies write it: some add the port, or
+// brackets around an IPv6 address.
+func parseForwardedAddress(text string) (netip.Addr, bool) {
+	if a, ok := parseAddress(text); ok {
 		return a, true
 	}
 	if p, err := netip.ParseAddrPort(text); err == nil {
@@ -84,14 +89,14 @@ func forwardedAddress(text string) (netip.Addr, bool) {
 	}
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		if inner, ok = strings.CutSuffix(inner, "]"); ok {
-			return address(inner)
+			return parseAddress(inner)
 		}
 	}
 	return netip.Addr{}, false
 }
 
-// address reads an address, without what a proxy might write round it.
-func address(text string) (netip.Addr, bool) {
+// parseAddress parses a plain address.
+func parseAddress(text string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(text)
 	return a.WithZone("").Unmap(), err == nil
 }

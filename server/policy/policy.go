@@ -1,17 +1,19 @@
-// Package policy decides what one connection gets: the headers that are put on what it
-// publishes, the names that it may not set, and those that it may not read.
+// Package policy decides what one connection gets: the headers that the server
+// stamps on its messages, the names that it may not publish, and the names that it
+// may not receive. Rules.GrantFor returns the decision as a stamp.Stamp and a
+// stamp.Seal.
 //
-// The sources, and what each may do:
-//   - a user JWT that an account key signed, presented by the client or answered
-//     by an auth callout: any headers claim
-//   - a user JWT that a scoped signing key signed: only what the scope's template
-//     in the account JWT says; a headers claim of its own refuses the connection,
-//     or who holds such a key could write any header
-//   - a user in the configuration: the headers in it
-//   - the headers block of the configuration (Rules): on every connection
+// The headers of a connection come from
+//   - the headers claim of its user JWT, which the client presented or an auth
+//     callout answered, if an account key or an unscoped signing key signed it
+//   - the template of a scope in the account JWT, if a scoped signing key signed the
+//     user JWT. A headers claim in such a JWT refuses the connection: otherwise the
+//     holder of the scoped key could stamp any header.
+//   - a user in the configuration
+//   - the headers block of the configuration (Rules), for every connection
 //
-// Users of the system account cannot have headers of their own, but the headers block holds for them too. On
-// which subjects nothing is added is not decided here: see package hook.
+// A user of the system account cannot have headers, but the headers block applies to
+// it too. Package hook decides on which subjects nothing is added.
 package policy
 
 import (
@@ -27,52 +29,52 @@ import (
 	"stamp/server/stamp"
 )
 
-// Faults of a connection, beside those of its claim.
+// Faults of a connection. Package claim has those of its claim.
 var (
-	ErrSystemAccount = errors.New("headers claim for a user of the system account, who cannot have headers of their own")
-	ErrScoped        = errors.New("headers claim in a user JWT that a scoped signing key signed; its headers belong in the scope's template")
-	ErrSetByServer   = errors.New("set by headers.all of the server")
+	ErrSystemAccount = errors.New("headers claim for a user of the system account, which cannot have headers; remove the claim")
+	ErrScoped        = errors.New("headers claim in a user JWT that a scoped signing key signed; put the headers into the scope's template")
+	ErrSetByServer   = errors.New("the server sets this header by headers.all; remove it here or there")
 )
 
-// Conn is what is known about a connection when it is authenticated.
+// Conn describes a connection that has been authenticated.
 type Conn struct {
-	System    bool   // bound to the system account
-	MQTT      bool   // header blocks of its messages are the server's own
-	Leafnode  bool   // a leafnode connection
-	Solicited bool   // a leafnode connection that this server made
-	Account   string // name of the account, its public key in operator mode
+	System    bool   // it is bound to the system account
+	MQTT      bool   // it is an MQTT client, for whose messages the server itself writes the header block
+	Leafnode  bool   // it is a leafnode connection
+	Solicited bool   // it is a leafnode connection that this server made, for a remote
+	Account   string // name of the account; in operator mode its public key
 
-	User *claim.Claim // of the user in the configuration, or nil
+	User *claim.Claim // claim of the configured user, or nil
 
-	UserJWT    string // verified by the server, or empty
-	Scoped     bool   // UserJWT was signed by SigningKey, which has a scope
-	SigningKey string
-	AccountJWT string
+	UserJWT    string // verified by the server; empty for a configured user
+	Scoped     bool   // SigningKey has a scope
+	SigningKey string // public key that signed UserJWT
+	AccountJWT string // empty without operator mode
 
 	Vars Vars
 }
 
 // Grant is what a connection gets.
 type Grant struct {
-	Stamp        *stamp.Stamp // for what it publishes; nil: that is left alone
-	Seal         *stamp.Seal  // for what it is delivered; nil: that is left alone
-	CheckReplies bool         // it must be able to hear the answers to what it publishes
+	Stamp        *stamp.Stamp // for messages that it publishes; nil: these are not changed
+	Seal         *stamp.Seal  // for messages that it receives; nil: these are not changed
+	CheckReplies bool         // refuse a message if it may not subscribe to the reply subject
 	Names        []string     // stamped names, as spelled
-	LeftOut      []string     // names of its claim that are bound to other accounts
-	Claimed      bool         // its user JWT, or the scope of that, has a claim
-	// Keys of its user JWT, and of its account JWT, that seem meant for a claim and are not read.
+	LeftOut      []string     // names in its claim that are not stamped, since they are bound to other accounts
+	Claimed      bool         // its user JWT, or the template of the scope, has a claim
+	// Keys of its user JWT, and of its account JWT, that seem to be meant for a claim but are ignored.
 	Lookalikes, AccountLookalikes []string
 }
 
-// For returns what c gets. An error refuses the connection; it names headers, never
-// values.
-func (r *Rules) For(c Conn) (*Grant, error) {
+// GrantFor returns what c gets. An error means that the connection must be refused.
+// Its text names headers, but never their values.
+func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	r = r.orDefault()
 	var account *accountScopes
 	if c.AccountJWT != "" && c.UserJWT != "" {
-		account = scopes.of(c.Account, c.AccountJWT)
+		account = scopes.ofAccount(c.Account, c.AccountJWT)
 	}
-	cl, err := r.claim(c, account)
+	cl, err := r.claimFor(c, account)
 	if err != nil {
 		return nil, err
 	}
@@ -90,12 +92,13 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	if account != nil {
 		g.AccountLookalikes = account.lookalikes
 	}
-	headers, err := r.headers(c, cl, g)
+	headers, leftOut, err := r.headersFor(c, cl)
 	if err != nil {
 		return nil, err
 	}
-	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.seals, cl.Subscribe))
-	o := stamp.Options{Strip: r.strip(c, cl.Publish), Provenance: len(headers) > 0 && r.provenance(c, cl.Publish), Account: c.Account}
+	g.LeftOut = leftOut
+	g.Seal = stamp.NewSeal(r.compiled.without("sealed", r.compiled.sealed, cl.Subscribe))
+	o := stamp.Options{Strip: r.stripSets(c, cl.Publish), Provenance: len(headers) > 0 && r.addsProvenance(c, cl.Publish), Account: c.Account}
 	if len(headers) == 0 && len(o.Strip) == 0 {
 		return g, nil
 	}
@@ -106,50 +109,51 @@ func (r *Rules) For(c Conn) (*Grant, error) {
 	return g, nil
 }
 
-// headers are those to be stamped: of the server, then of the claim. It notes the names that are left out.
-func (r *Rules) headers(c Conn, cl *claim.Claim, g *Grant) ([]stamp.Header, error) {
-	all, err := r.all(c)
+// headersFor returns the headers to stamp: those of headers.all, then those of the
+// claim. leftOut are the names in the claim that are bound to other accounts.
+func (r *Rules) headersFor(c Conn, cl *claim.Claim) (headers []stamp.Header, leftOut []string, err error) {
+	all, err := r.serverHeaders(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	whole := &claim.Claim{Headers: all}
 	var faults claim.Errors
 	for _, h := range cl.Headers {
 		switch {
-		case r.setsAlways(h.Name):
+		case r.allHas(h.Name):
 			faults = append(faults, &claim.Error{Header: h.Name, Err: ErrSetByServer})
 		case r.boundElsewhere(h.Name, c.Account):
-			g.LeftOut = append(g.LeftOut, h.Name)
+			leftOut = append(leftOut, h.Name)
 		default:
 			whole.Headers = append(whole.Headers, h)
 		}
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, nil, faults
 	}
-	if len(all) > 0 {
+	if len(all) > 0 { // else the claim has been checked on its own
 		if err := whole.Check(r.Limits); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	headers := make([]stamp.Header, len(whole.Headers))
+	headers = make([]stamp.Header, len(whole.Headers))
 	for i, h := range whole.Headers {
 		headers[i] = stamp.Header(h)
 	}
-	return headers, nil
+	return headers, leftOut, nil
 }
 
-// all are the headers of the server itself. One without a value for this connection is left
-// out. On a connection that this server made to another, none are put: what comes from there
-// was published there.
-func (r *Rules) all(c Conn) ([]claim.Header, error) {
+// serverHeaders returns the headers of headers.all. It leaves out those that have no
+// value for this connection. A connection that this server made to another server
+// gets none, since its messages were published there.
+func (r *Rules) serverHeaders(c Conn) ([]claim.Header, error) {
 	if r.All == nil || c.Solicited {
 		return nil, nil
 	}
 	var headers []claim.Header
 	x := newExpansion(c.Vars)
 	for _, h := range r.All.Headers {
-		e, err := x.header(h)
+		e, err := x.expandHeader(h)
 		if errors.Is(err, ErrTemplateEmpty) {
 			continue
 		}
@@ -158,28 +162,30 @@ func (r *Rules) all(c Conn) ([]claim.Header, error) {
 		}
 		headers = append(headers, e)
 	}
-	// A name or a tag is not made to be a header value.
+	// A template can give a value that is not a valid header value.
 	return headers, (&claim.Claim{Headers: headers}).Check(r.Limits)
 }
 
-// provenance tells whether the server says in a stamped message where it comes from. A leafnode whose server may
-// say that by itself is believed: of two accounts in one message, a receiver would believe neither.
-func (r *Rules) provenance(c Conn, permitted []string) bool {
+// addsProvenance reports whether the server adds provenance to stamped messages. It
+// does not for a leafnode that may send all headers of provenance itself: a message
+// with two accounts would be of no use to a receiver.
+func (r *Rules) addsProvenance(c Conn, permitted []string) bool {
 	k := r.compiled
 	return r.Provenance && (!c.Leafnode || !k.without("provenance", k.provenance, permitted).Empty())
 }
 
-func (r *Rules) setsAlways(name string) bool {
+// allHas reports whether headers.all has the name.
+func (r *Rules) allHas(name string) bool {
 	return r.All != nil && slices.ContainsFunc(r.All.Headers, func(h claim.Header) bool {
 		return field.Fold(h.Name) == field.Fold(name)
 	})
 }
 
-// boundElsewhere tells whether a name is bound to accounts, and account is none of
-// them.
+// boundElsewhere reports whether name is bound to accounts that do not include
+// account.
 func (r *Rules) boundElsewhere(name, account string) bool {
 	bound := false
-	for _, b := range r.compiled.bound {
+	for _, b := range r.compiled.boundNames {
 		if b.set.Has([]byte(name)) {
 			if slices.Contains(b.accounts, account) {
 				return false
@@ -190,22 +196,22 @@ func (r *Rules) boundElsewhere(name, account string) bool {
 	return bound
 }
 
-// strip are the names that are taken off what c publishes: the protected ones that it is
-// not permitted to set.
-func (r *Rules) strip(c Conn, permitted []string) []*stamp.NameSet {
+// stripSets returns the names that are removed from the messages of c: protected
+// names that are not in permitted.
+func (r *Rules) stripSets(c Conn, permitted []string) []*stamp.NameSet {
 	if c.MQTT {
 		return nil
 	}
 	k := r.compiled
-	never, provenance := k.never, k.provenance
+	serverOnly, provenance := k.serverOnly, k.provenance
 	if c.Solicited {
-		never = k.without("never", never, permitted)
+		serverOnly = k.without("server only", serverOnly, permitted)
 	}
 	if c.Leafnode {
 		provenance = k.without("provenance", provenance, permitted)
 	}
-	sets := []*stamp.NameSet{never, provenance, k.without("open", k.open, permitted)}
-	for i, b := range k.bound {
+	sets := []*stamp.NameSet{serverOnly, provenance, k.without("protected", k.protected, permitted)}
+	for i, b := range k.boundNames {
 		if slices.Contains(b.accounts, c.Account) {
 			sets = append(sets, k.without(fmt.Sprint("bound ", i), b.set, permitted))
 		} else {
@@ -215,12 +221,14 @@ func (r *Rules) strip(c Conn, permitted []string) []*stamp.NameSet {
 	return slices.DeleteFunc(sets, (*stamp.NameSet).Empty)
 }
 
-func (r *Rules) claim(c Conn, account *accountScopes) (*claim.Claim, error) {
+// claimFor returns the claim of c before rules apply, with its templates expanded,
+// or nil. account is nil without an account JWT.
+func (r *Rules) claimFor(c Conn, account *accountScopes) (*claim.Claim, error) {
 	if c.UserJWT == "" {
 		if c.User == nil {
 			return nil, nil
 		}
-		// Read before the limits were known.
+		// It was read without the limits of this server.
 		if err := c.User.Check(r.Limits); err != nil {
 			return nil, err
 		}
@@ -233,7 +241,7 @@ func (r *Rules) claim(c Conn, account *accountScopes) (*claim.Claim, error) {
 	if c.Scoped && cl != nil {
 		return nil, ErrScoped
 	}
-	tmpl, err := r.template(c, account)
+	tmpl, err := r.templateFor(c, account)
 	if err != nil {
 		return nil, fmt.Errorf("template of the signing key's scope: %w", err)
 	}
@@ -243,10 +251,11 @@ func (r *Rules) claim(c Conn, account *accountScopes) (*claim.Claim, error) {
 	return expand(tmpl, c.Vars, r.Limits)
 }
 
-// template is that of the scope of c's signing key, or nil. A key can have a scope with a template in the account JWT
-// without Scoped: where it stands there as a key without a scope too, the server takes that one. Then nobody knows
-// which was meant.
-func (r *Rules) template(c Conn, account *accountScopes) (*claim.Claim, error) {
+// templateFor returns the claim in the template of the scope of c's signing key, or
+// nil. If the key is in the account JWT both with and without a scope, the server
+// uses the one without, and c.Scoped is false. Such a key is refused, since it is
+// not clear which entry is meant.
+func (r *Rules) templateFor(c Conn, account *accountScopes) (*claim.Claim, error) {
 	if account == nil {
 		return nil, nil
 	}
@@ -257,20 +266,22 @@ func (r *Rules) template(c Conn, account *accountScopes) (*claim.Claim, error) {
 	return tmpl, err
 }
 
-// ScopeChanged tells whether a signing key's template says something else in the
-// one account JWT than in the other, for itself or because it tells the account's
-// name or tags. A template that cannot be read differs.
+// ScopeChanged reports whether a signing key's users get other headers from one
+// account JWT than from the other: its template has changed, or it uses the name or
+// tags of the account and these have changed. A template that cannot be read counts
+// as changed.
 func ScopeChanged(before, after, signingKey string) bool {
 	a, errA := claim.FromAccountJWT(before, signingKey, claim.MaxLimits)
 	b, errB := claim.FromAccountJWT(after, signingKey, claim.MaxLimits)
 	if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
 		return true
 	}
-	return tellsAccount(a) && labelsChanged(before, after)
+	return usesAccount(a) && accountLabelsChanged(before, after)
 }
 
-// labelsChanged tells whether {{account-name()}} and {{account-tag(x)}} differ.
-func labelsChanged(before, after string) bool {
+// accountLabelsChanged reports whether the name or the tags of the account differ,
+// for {{account-name()}} and {{account-tag(x)}}.
+func accountLabelsChanged(before, after string) bool {
 	a, errA := jwt.DecodeAccountClaims(before)
 	b, errB := jwt.DecodeAccountClaims(after)
 	return errA != nil || errB != nil || a.Name != b.Name || !slices.Equal(a.Tags, b.Tags)

@@ -11,7 +11,7 @@ import (
 	"stamp/server/stamp"
 )
 
-// token is a JWT as far as package claim looks: the server verifies signatures.
+// token returns a JWT without a valid signature. The server verifies signatures, the package does not.
 func token(payload string) string {
 	enc := base64.RawURLEncoding.EncodeToString
 	return enc([]byte(`{"typ":"JWT","alg":"ed25519-nkey"}`)) + "." + enc([]byte(payload)) + ".c2ln"
@@ -30,14 +30,14 @@ func configured(name, value string) *claim.Claim {
 }
 
 func granted(r *Rules, c Conn) (*stamp.Stamp, error) {
-	g, err := r.For(c)
+	g, err := r.GrantFor(c)
 	if err != nil {
 		return nil, err
 	}
 	return g.Stamp, nil
 }
 
-// lines is what s puts on a message that has no header block.
+// lines returns what s puts on a message without a header block.
 func lines(t *testing.T, s *stamp.Stamp) string {
 	t.Helper()
 	if s == nil {
@@ -115,7 +115,7 @@ func TestStamp(t *testing.T) {
 	}
 }
 
-// A user's name is not made to be a header value.
+// The name of a user need not be a valid header value.
 func TestTemplateResultIsChecked(t *testing.T) {
 	for _, name := range []string{"a\r\nB: c", "a\nb", "\u00a0a", "a\x00", strings.Repeat("x", 17000)} {
 		c := Conn{

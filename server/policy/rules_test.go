@@ -56,27 +56,27 @@ func TestParseRules(t *testing.T) {
 // Every fault is reported, in the order of the file, at its line and column.
 func TestParseRulesFaults(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{`max_headers: 0`, `2:1: max_headers must be a number from 1 to 65535`},
-		{`max_bytes: "1K"`, `2:1: max_bytes must be`},
+		{`max_headers: 0`, `2:1: max_headers: expected a number from 1 to 65535; found 0`},
+		{`max_bytes: "1K"`, `2:1: max_bytes: expected a number from 1 to 65535; found a string`},
 		{`seald: [A]`, `2:1: unknown field "seald"`},
-		{`sealed: [A, 5 ]`, `sealed: expected a name`},
-		{`sealed: ["A b"]`, `2:11: sealed: "A b" is not a header name`},
-		{`sealed: ["A*b"]`, `2:11: sealed: "A*b" is not`},
-		{`sealed: ["X-User", "x_user"]`, `2:21: sealed: "x_user" is there twice`},
+		{`sealed: [A, 5 ]`, `sealed: expected a name; found a number`},
+		{`sealed: ["A b"]`, `2:11: sealed: expected a header name, the beginning of one followed by *, or *; found "A b"`},
+		{`sealed: ["A*b"]`, `2:11: sealed: expected a header name, the beginning of one followed by *, or *; found "A*b"`},
+		{`sealed: ["X-User", "x_user"]`, `2:21: sealed: duplicate name (case is ignored, and '-', '_' and '.' are one character); found "x_user"`},
 		{`protected: [5 ]`, `protected: expected a name, or a block`},
 		{`protected: [{accounts: [A]}]`, `field "name" is missing`},
 		{`protected: [{name: A}]`, `field "accounts" is missing`},
-		{`protected: [{name: A, accounts: []}]`, `accounts is empty`},
+		{`protected: [{name: A, accounts: []}]`, `accounts: expected at least one account`},
 		{`protected: [{name: A, accounts: [B], x: 1}]`, `unknown field "x"`},
-		{`protected: [A, {name: a, accounts: [B]}]`, `"a" is there twice`},
+		{`protected: [A, {name: a, accounts: [B]}]`, `protected: duplicate name`},
 		{`all: {"Nats-X": y}`, `all: header "Nats-X": name is reserved`},
 		{`all: {A: 5}`, `all: header "A"`},
 		{`all: {A: ""}`, `all: header "A"`},
 		{`all: {A: "{{secret()}}"}`, `unknown template function`},
-		{`all: {A: {value: x, subjects: ["{{name()}}"]}}`, `subjects of a header cannot be templates`},
+		{`all: {A: {value: x, subjects: ["{{name()}}"]}}`, `subjects of a header cannot have template functions`},
 		{`all: {A: x, a: y}`, `all: `},
 		{"max_headers: 1\nall: {A: x, B: y}", `all: `},
-		{`trusted_proxies: [localhost]`, `2:19: trusted_proxies: expected an address`},
+		{`trusted_proxies: [localhost]`, `2:19: trusted_proxies: expected an address without a zone, or a network such as 10.0.0.0/8; found "localhost"`},
 		{`trusted_proxies: ["fe80::1%eth0"]`, `trusted_proxies: expected an address`},
 		{`check_replies: yess`, `check_replies: expected true or false`},
 	} {
@@ -103,15 +103,15 @@ func TestRulesCheck(t *testing.T) {
 	}
 	known := func(name string) bool { return name == "APP" }
 	r := mustParse(t, `protected: [{name: A, accounts: [APP, NONE]}, {name: B, accounts: [`+key+`]}]`)
-	err = r.Check(known, false)
+	err = r.CheckAccounts(known, false)
 	if err == nil || !strings.Contains(err.Error(), `account "NONE"`) || !strings.Contains(err.Error(), ":2:") || strings.Contains(err.Error(), `"APP"`) {
 		t.Errorf("configured accounts: %v", err)
 	}
-	err = r.Check(known, true)
-	if err == nil || !strings.Contains(err.Error(), `account "APP"`) || strings.Contains(err.Error(), key) {
+	err = r.CheckAccounts(known, true)
+	if err == nil || !strings.Contains(err.Error(), `found "APP"`) || strings.Contains(err.Error(), key) {
 		t.Errorf("operator mode: %v", err)
 	}
-	if err := (*Rules)(nil).Check(known, true); err != nil {
+	if err := (*Rules)(nil).CheckAccounts(known, true); err != nil {
 		t.Error(err)
 	}
 }
@@ -133,10 +133,10 @@ func TestRulesEqual(t *testing.T) {
 
 const hostile = "NATS/1.0\r\nsession: f\r\nx_auth.user: f\r\nX-User: f\r\nStamp-Time: f\r\nColor: blue\r\n\r\n"
 
-// kept are the names of hostile's lines that c gets through, and of those that are put.
+// kept returns the names of the lines that are left of hostile, and of those that are added.
 func kept(t *testing.T, r *Rules, c Conn) string {
 	t.Helper()
-	g, err := r.For(c)
+	g, err := r.GrantFor(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestProtected(t *testing.T) {
 			}
 		})
 	}
-	g, err := r.For(Conn{Account: "B", User: configured("x_user", "v")})
+	g, err := r.GrantFor(Conn{Account: "B", User: configured("x_user", "v")})
 	if err != nil || !slices.Equal(g.LeftOut, []string{"x_user"}) || len(g.Names) != 0 {
 		t.Errorf("left out: %+v, %v", g, err)
 	}
@@ -221,18 +221,18 @@ func TestAll(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"x_user", "X-Auth-User"} { // also one without a value
-		_, err := r.For(Conn{Vars: vars, User: configured(name, "v")})
+		_, err := r.GrantFor(Conn{Vars: vars, User: configured(name, "v")})
 		if !errors.Is(err, ErrSetByServer) || !strings.Contains(err.Error(), name) {
 			t.Errorf("claim of %s: %v", name, err)
 		}
 	}
 	for _, bad := range []string{"a\r\nSession: f", strings.Repeat("x", 20000)} {
-		if _, err := r.For(Conn{Vars: Vars{Name: bad}}); err == nil {
+		if _, err := r.GrantFor(Conn{Vars: Vars{Name: bad}}); err == nil {
 			t.Errorf("a name of %d bytes is stamped", len(bad))
 		}
 	}
 	limited := mustParse(t, "max_headers: 1\nall: {\"X-User\": \"{{name()}}\"}")
-	if _, err := limited.For(Conn{Vars: vars, User: configured("Session", "v")}); !errors.Is(err, claim.ErrTooManyHeaders) {
+	if _, err := limited.GrantFor(Conn{Vars: vars, User: configured("Session", "v")}); !errors.Is(err, claim.ErrTooManyHeaders) {
 		t.Errorf("the sum is above the limit: %v", err)
 	}
 }
@@ -242,12 +242,12 @@ func TestProvenance(t *testing.T) {
 	if got := kept(t, r, Conn{Account: "APP", User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2") {
 		t.Errorf("stamped: %q", got)
 	}
-	// Who is not stamped cannot say where it comes from either, whatever it is permitted.
+	// A connection without a stamp cannot send the names of provenance either, whatever its permissions are.
 	if got := kept(t, r, Conn{User: &claim.Claim{Publish: []string{"*"}}}); got != "session x_auth.user X-User Color" {
 		t.Errorf("not stamped: %q", got)
 	}
-	// A leafnode's server may stamp by itself. What it says counts where its user is permitted all of it, also beside
-	// headers of this server.
+	// A leafnode's server may stamp messages itself. Its provenance is kept if its user has permission for all three
+	// names, also on messages that this server stamps.
 	may := func(names ...string) *claim.Claim { return &claim.Claim{Publish: names} }
 	stamping := mustParse(t, `provenance: true, all: {"Site": "{{name()}}"}`)
 	vars := Vars{Name: "s"}
@@ -286,7 +286,7 @@ func TestSealed(t *testing.T) {
 		{"system account", "X-User Stamp-Time Color", Conn{System: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			g, err := r.For(tt.conn)
+			g, err := r.GrantFor(tt.conn)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,18 +305,18 @@ func TestSealed(t *testing.T) {
 			if got := strings.Join(names, " "); got != tt.want {
 				t.Errorf("sees %q, want %q", got, tt.want)
 			}
-			if again, _ := r.For(tt.conn); again.Seal != g.Seal {
+			if again, _ := r.GrantFor(tt.conn); again.Seal != g.Seal {
 				t.Error("equal connections have different seals")
 			}
 		})
 	}
 }
 
-// Without a block, and with one that says nothing, a connection costs nothing.
+// Without a headers block, and with an empty one, connections have neither stamp nor seal.
 func TestNothingInForce(t *testing.T) {
 	for _, r := range []*Rules{nil, {}, mustParse(t, ""), mustParse(t, "max_bytes: 5")} {
 		for _, c := range []Conn{{}, {User: &claim.Claim{Publish: []string{"*"}, Subscribe: []string{"A"}}}} {
-			if g, err := r.For(c); err != nil || !reflect.DeepEqual(g, &Grant{}) {
+			if g, err := r.GrantFor(c); err != nil || !reflect.DeepEqual(g, &Grant{}) {
 				t.Errorf("%+v, %v", g, err)
 			}
 		}
@@ -326,18 +326,18 @@ func TestNothingInForce(t *testing.T) {
 	}
 }
 
-// Ten thousand connections with equal grants share what they hold.
+// Connections with equal grants share their sets, stamps and seals.
 func TestEqualGrantsShare(t *testing.T) {
 	r := mustParse(t, `protected: [A, "B*", {name: C, accounts: [APP]}], sealed: [D, E]`)
-	first, err := r.For(Conn{Account: "APP", User: &claim.Claim{Publish: []string{"A", "C"}, Subscribe: []string{"D"}}})
+	first, err := r.GrantFor(Conn{Account: "APP", User: &claim.Claim{Publish: []string{"A", "C"}, Subscribe: []string{"D"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := r.For(Conn{Account: "APP", User: &claim.Claim{Publish: []string{"C", "A"}, Subscribe: []string{"D"}}})
+	other, err := r.GrantFor(Conn{Account: "APP", User: &claim.Claim{Publish: []string{"C", "A"}, Subscribe: []string{"D"}}})
 	if err != nil || first.Stamp != other.Stamp || first.Seal != other.Seal {
 		t.Errorf("not shared, error %v", err)
 	}
-	if n := len(r.compiled.set); n != 3 {
+	if n := len(r.compiled.exceptions); n != 3 {
 		t.Errorf("%d sets are kept", n)
 	}
 }
@@ -377,7 +377,7 @@ func TestClientIP(t *testing.T) {
 		{"pipe", "", []string{"1.1.1.1"}},
 		{"", "", nil},
 	} {
-		if got := r.ClientIP(tt.socket, Forwarded(tt.forwarded)); got != tt.want {
+		if got := r.ClientIP(tt.socket, JoinForwardedFor(tt.forwarded)); got != tt.want {
 			t.Errorf("%s, %q: %q, want %q", tt.socket, tt.forwarded, got, tt.want)
 		}
 	}
@@ -386,13 +386,13 @@ func TestClientIP(t *testing.T) {
 	}
 }
 
-// Whatever is left of an address that is not trusted does not count.
+// What is to the left of an address that is not a trusted proxy is ignored.
 func FuzzClientIP(f *testing.F) {
 	r := mustParse(f, `trusted_proxies: ["10.0.0.0/8"]`)
 	f.Add("10.0.0.1", "1.1.1.1, 10.0.0.2")
 	f.Fuzz(func(t *testing.T, socket, forwarded string) {
-		got := r.ClientIP(socket, Forwarded([]string{forwarded}))
-		if again := r.ClientIP(socket, Forwarded([]string{"6.6.6.6, 198.51.100.1, " + forwarded})); again != got && got != "" && !r.trusts(addressOf(t, got)) {
+		got := r.ClientIP(socket, JoinForwardedFor([]string{forwarded}))
+		if again := r.ClientIP(socket, JoinForwardedFor([]string{"6.6.6.6, 198.51.100.1, " + forwarded})); again != got && got != "" && !r.isTrustedProxy(addressOf(t, got)) {
 			t.Errorf("%q, %q: %q, and with more in front %q", socket, forwarded, got, again)
 		}
 	})
@@ -414,20 +414,20 @@ func FuzzParseRules(f *testing.F) {
 		if !r.Equal(r) {
 			t.Error("not equal to itself")
 		}
-		_, _ = r.For(Conn{Vars: Vars{Name: "ann"}})
+		_, _ = r.GrantFor(Conn{Vars: Vars{Name: "ann"}})
 	})
 }
 
 func addressOf(t *testing.T, text string) netip.Addr {
 	t.Helper()
-	a, ok := address(text)
+	a, ok := parseAddress(text)
 	if !ok {
 		t.Fatalf("%q is no address", text)
 	}
 	return a
 }
 
-// A pattern does not reach what servers and clients act on; a name that is listed does.
+// A pattern does not match the names that servers and clients act on. A full name does.
 func TestPatternsSpareNamesThatSteer(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, reached, spared string
@@ -443,7 +443,7 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 		{"KV-Operation", "kv.operation", "", false},
 		{"X-*", "X-User", "Status", false},
 	} {
-		// Few patterns are compared one by one, many are looked up.
+		// A small set is compared entry by entry, a large one has a hash table.
 		for _, more := range []string{"", `, "Q1*", Q2, "Q3*", Q4, "Q5*", Q6, "Q7*", Q8, "Q9*", Q10`} {
 			for _, list := range []string{"sealed", "protected"} {
 				r := mustParse(t, list+`: ["`+tt.pattern+`"`+more+`]`)
@@ -452,7 +452,7 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 				}
 				has := func(name string) bool { return r.Seals(name) }
 				if list == "protected" {
-					has = func(name string) bool { return r.compiled.open.Has([]byte(name)) }
+					has = func(name string) bool { return r.compiled.protected.Has([]byte(name)) }
 				}
 				for _, name := range strings.Fields(tt.reached) {
 					if !has(name) {
@@ -471,7 +471,7 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 	if !r.Seals("status") || r.Seals("Nats-Msg-Id") || len(r.Warnings()) != 1 || !strings.Contains(r.Warnings()[0], ":2:21: sealed: the pattern \"*\" leaves out nats-*") {
 		t.Errorf("beside a name that is listed: %q", r.Warnings())
 	}
-	if g, err := r.For(Conn{User: &claim.Claim{Subscribe: []string{"X-*"}}}); err != nil || g.Seal == nil {
+	if g, err := r.GrantFor(Conn{User: &claim.Claim{Subscribe: []string{"X-*"}}}); err != nil || g.Seal == nil {
 		t.Fatal(err)
 	} else if out, n := g.Seal.Cut(nil, []byte("NATS/1.0\r\nNats-Msg-Id: 7\r\nX-A: 1\r\nB: 2\r\n\r\n")); n != 1 || !strings.Contains(string(out), "Nats-Msg-Id: 7\r\nX-A: 1\r\n") {
 		t.Errorf("with a permission: %q", out)

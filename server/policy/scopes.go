@@ -7,32 +7,34 @@ import (
 	"stamp/server/claim"
 )
 
-// scopes saves reading the account JWT for each connection of an account.
-var scopes = scopeCache{most: 8 << 20}
+// scopes spares reading the account JWT for every connection of an account.
+var scopes = scopeCache{maxBytes: 8 << 20}
 
-// scopeCache holds what the account JWTs say about headers, of each account the one that a connection came with last:
-// an update of the account takes the place of what was before.
+// scopeCache holds what account JWTs say about headers. It has one entry for each
+// account, for the account JWT that a connection used last.
 type scopeCache struct {
-	// most is how many bytes are kept, about; all accounts are dropped above it. One account may have an eighth, so
-	// that it cannot push out the others whenever one of its users connects.
-	most int
+	// maxBytes is about how many bytes the cache may use. Above it, all entries are
+	// dropped. One account may use an eighth, so that it cannot push out the others
+	// whenever one of its users connects.
+	maxBytes int
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards the fields below and those of accountScopes that say so
 	accounts map[string]*accountScopes
-	bytes    int
+	bytes    int // about how many bytes all entries use
 }
 
-// accountScopes is what one account JWT says. Of the JWT itself, which may be large, only a digest is kept.
+// accountScopes is what one account JWT says about headers. The JWT may be large, so
+// only its digest is kept.
 type accountScopes struct {
 	cache      *scopeCache
 	account    string
 	digest     [sha256.Size]byte
 	lookalikes []string
 
-	// Under the cache's lock.
-	templates map[scopeKey]*claim.Claim
+	// The lock of cache guards these.
+	templates map[scopeKey]*claim.Claim // nil for a key without a template
 	bytes     int
-	dropped   bool // it is not in the cache any more
+	dropped   bool // it is no longer in the cache, and its size does not count
 }
 
 type scopeKey struct {
@@ -40,14 +42,15 @@ type scopeKey struct {
 	limits     claim.Limits
 }
 
-// of returns what the JWT of an account says.
-func (s *scopeCache) of(account, accountJWT string) *accountScopes {
+// ofAccount returns the entry for an account and its JWT. It makes the entry if the
+// cache has none for this JWT.
+func (s *scopeCache) ofAccount(account, accountJWT string) *accountScopes {
 	digest := digestOf(accountJWT)
 	s.mu.Lock()
-	known := s.accounts[account]
+	cached := s.accounts[account]
 	s.mu.Unlock()
-	if known != nil && known.digest == digest {
-		return known
+	if cached != nil && cached.digest == digest {
+		return cached
 	}
 	next := &accountScopes{cache: s, account: account, digest: digest, lookalikes: claim.AccountLookalikes(accountJWT), templates: map[scopeKey]*claim.Claim{}}
 	s.mu.Lock()
@@ -57,11 +60,12 @@ func (s *scopeCache) of(account, accountJWT string) *accountScopes {
 		s.accounts = map[string]*accountScopes{}
 	}
 	s.accounts[account] = next
-	next.grow(len(account) + perAccount + sizeOf(next.lookalikes))
+	next.addSize(len(account) + perAccount + sizeOf(next.lookalikes))
 	return next
 }
 
-// template returns the template of a signing key, or nil. accountJWT is that of a.
+// template returns the claim in the template of a signing key, or nil. accountJWT is
+// the JWT that a was made from.
 func (a *accountScopes) template(accountJWT, signingKey string, l claim.Limits) (*claim.Claim, error) {
 	key := scopeKey{signingKey, l}
 	a.cache.mu.Lock()
@@ -78,30 +82,31 @@ func (a *accountScopes) template(accountJWT, signingKey string, l claim.Limits) 
 	defer a.cache.mu.Unlock()
 	if _, ok := a.templates[key]; !ok {
 		a.templates[key] = cl
-		a.grow(len(signingKey) + perTemplate + templateSize(cl))
+		a.addSize(len(signingKey) + perTemplate + templateSize(cl))
 	}
 	return cl, nil
 }
 
-// grow notes that a holds more. The cache's lock is held.
-func (a *accountScopes) grow(bytes int) {
+// addSize adds to the size of a, and drops what is then too large. The caller holds
+// the lock of the cache.
+func (a *accountScopes) addSize(bytes int) {
 	s := a.cache
 	if a.dropped {
 		return
 	}
 	a.bytes += bytes
 	s.bytes += bytes
-	if a.bytes > s.most/8 {
+	if a.bytes > s.maxBytes/8 {
 		s.drop(a.account)
 	}
-	if s.bytes > s.most {
+	if s.bytes > s.maxBytes {
 		for account := range s.accounts {
 			s.drop(account)
 		}
 	}
 }
 
-// drop takes an account out. The lock is held.
+// drop removes the entry of an account. The caller holds the lock.
 func (s *scopeCache) drop(account string) {
 	if a := s.accounts[account]; a != nil {
 		s.bytes -= a.bytes
@@ -110,7 +115,7 @@ func (s *scopeCache) drop(account string) {
 	}
 }
 
-// About what is allocated, in bytes, beside the text.
+// About how many bytes each of these uses besides its text.
 const (
 	perAccount  = 512
 	perTemplate = 256
@@ -137,7 +142,7 @@ func sizeOf(texts []string) int {
 	return n
 }
 
-// digestOf hashes a text without a copy of it.
+// digestOf returns the SHA-256 of text. It does not copy the text as a whole.
 func digestOf(text string) (digest [sha256.Size]byte) {
 	h := sha256.New()
 	var buf [4096]byte

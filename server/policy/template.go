@@ -12,26 +12,26 @@ import (
 // Faults of a template.
 var (
 	ErrTemplateFunction = errors.New("unknown template function")
-	ErrTemplateBraces   = errors.New("template call is not between {{ and }}")
+	ErrTemplateBraces   = errors.New("template function must be between {{ and }}")
 	ErrTemplateEmpty    = errors.New("template function has no value for this user")
-	ErrTemplateLines    = errors.New("template gives too many lines")
-	ErrTemplateTags     = errors.New("template names too many different tags")
-	ErrTemplateBytes    = errors.New("template gives more bytes than a header block can have")
-	ErrTemplateSubject  = errors.New("subjects of a header cannot be templates")
+	ErrTemplateLines    = errors.New("template results in too many header lines")
+	ErrTemplateTags     = errors.New("templates use too many different tags")
+	ErrTemplateBytes    = errors.New("templates result in more bytes than a header block can have")
+	ErrTemplateSubject  = errors.New("subjects of a header cannot have template functions")
 )
 
-// maxTagNames is how many different tags of the user, and of the account, the templates of a connection may name. For
-// each all tags are looked at.
+// maxTagNames is how many different x the templates of a connection may use in
+// {{tag(x)}}, and how many in {{account-tag(x)}}. Each takes a search through all tags.
 const maxTagNames = 128
 
-// maxTemplateLines is how many lines the tags of one value may give.
+// maxTemplateLines is how many header lines one value of a template may result in.
 const maxTemplateLines = 64
 
-// Vars are what the functions of a template stand for; an empty one has no value for the
-// connection. The first six are those of the permissions in a scope: {{name()}},
-// {{subject()}}, {{account-name()}}, {{account-subject()}}, {{tag(x)}} and
-// {{account-tag(x)}} (upstream, auth.go, processUserPermissionsTemplate). Those of the
-// connection are called after their fields, as {{client-ip()}}.
+// Vars are the values of the template functions for one connection. Each function is
+// named after its field, such as {{client-ip()}} after ClientIP, and {{tag(x)}} and
+// {{account-tag(x)}} after Tags and AccountTags. An empty field means that the
+// function has no value. The first six are also functions of the permissions of a
+// scope (upstream, auth.go, processUserPermissionsTemplate).
 type Vars struct {
 	Name, Subject               string
 	AccountName, AccountSubject string
@@ -40,10 +40,10 @@ type Vars struct {
 	ClientIP, ClientID   string
 	ConnectionType       string // "nats", "mqtt", "websocket" or "leafnode"
 	ServerName, ServerID string
-	TLSSubject           string // RFC 2253, of a certificate that was verified
+	TLSSubject           string // of the verified client certificate, in the form of RFC 2253
 }
 
-// functions are those without an argument.
+// functions are the template functions without an argument.
 var functions = map[string]func(Vars) string{
 	"name":            func(v Vars) string { return v.Name },
 	"subject":         func(v Vars) string { return v.Subject },
@@ -57,64 +57,68 @@ var functions = map[string]func(Vars) string{
 	"tls-subject":     func(v Vars) string { return v.TLSSubject },
 }
 
-// part is a piece of a template: text, or a call as it is written between its braces.
+// part is a part of a template.
 type part struct {
-	text string
-	call bool
+	text   string // for a call, what is between its braces
+	isCall bool   // of a function
 }
 
-// blanks are what may stand around a call within its braces, as in upstream.
+// blanks may surround a call within its braces, as in upstream.
 const blanks = " \t\n\f\r"
 
-// parts cuts a template into its pieces, of which none is empty text. "{{" that begins no call is an error, and so
-// is "}}" after what reads as a call: a missing brace would put the text of the call into every message. Other
-// braces are text: values may be JSON. The cost is linear in template.
-func parts(template string) ([]part, error) {
-	var out []part
-	value := template // what is left of it
-	// A value may be secret, so the error tells the place alone.
-	broken := func(rest string) error {
-		return fmt.Errorf("%w: byte %d of the value", ErrTemplateBraces, len(template)-len(rest)+1)
+// splitTemplate splits a template into its parts. No part is empty text.
+//
+// A missing brace is an error, since otherwise every message would have the text of
+// the call: "{{" without a call after it, and "}}" after what reads as a call. Other
+// braces are text, since values may be JSON. The cost is linear in the length of
+// template.
+func splitTemplate(template string) ([]part, error) {
+	var parts []part
+	rest := template
+	// The value may be secret, so the error gives the place only.
+	braceFault := func(at int) error {
+		return fmt.Errorf("%w: byte %d of the value", ErrTemplateBraces, len(template)-len(rest)+at+1)
 	}
-	text := func(s string) error {
-		if s == "" {
+	addText := func(text string) error {
+		if text == "" {
 			return nil
 		}
-		out = append(out, part{text: s})
-		if at := unopened(s); at >= 0 {
-			return broken(value[at:])
+		parts = append(parts, part{text: text})
+		if at := findUnopenedCall(text); at >= 0 {
+			return braceFault(at)
 		}
 		return nil
 	}
 	for {
-		at := strings.Index(value, "{{")
+		at := strings.Index(rest, "{{")
 		if at < 0 {
-			return out, text(value)
+			return parts, addText(rest)
 		}
-		if strings.HasPrefix(value[at+2:], "{") {
-			at++ // of three braces the last two begin the call
+		if strings.HasPrefix(rest[at+2:], "{") {
+			at++ // the last two of three braces begin the call
 		}
-		if err := text(value[:at]); err != nil {
+		if err := addText(rest[:at]); err != nil {
 			return nil, err
 		}
-		rest := value[at+2:]
-		end := strings.IndexAny(rest, "{}")
-		if end < 0 || !strings.HasPrefix(rest[end:], "}}") {
-			return nil, broken(value[at:])
+		call := rest[at+2:]
+		end := strings.IndexAny(call, "{}")
+		if end < 0 || !strings.HasPrefix(call[end:], "}}") {
+			return nil, braceFault(at)
 		}
-		out = append(out, part{strings.Trim(rest[:end], blanks), true})
-		value = rest[end+2:]
+		parts = append(parts, part{strings.Trim(call[:end], blanks), true})
+		rest = call[end+2:]
 	}
 }
 
-// unopened finds a call of a function that has no "{{", before a "}}". It is -1 without one.
-func unopened(text string) int {
+// findUnopenedCall returns the index of a function call that has "}}" after it, in a
+// text without "{{", or -1 if there is none.
+func findUnopenedCall(text string) int {
 	for from := 0; ; {
 		before, _, found := strings.Cut(text[from:], "}}")
 		if !found {
 			return -1
 		}
-		// The name before the last bracket: what stands before it is text.
+		// The function's name ends at the last bracket. What is before the name is text.
 		open := strings.LastIndexByte(before, '(')
 		at := open
 		for at > 0 && isNameByte(before[at-1]) {
@@ -129,20 +133,21 @@ func unopened(text string) int {
 	}
 }
 
-// isNameByte tells whether the name of a function may have c.
+// isNameByte reports whether c may be in the name of a function.
 func isNameByte(c byte) bool { return c == '-' || 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-// shortened is the beginning of a call as an error shows it.
-func shortened(text string) string {
-	const most = 64 // bytes
-	if len(text) <= most {
+// shorten cuts a call for an error.
+func shorten(text string) string {
+	const maxLen = 64 // bytes
+	if len(text) <= maxLen {
 		return text
 	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
+	return strings.ToValidUTF8(text[:maxLen], "") + "..."
 }
 
-// expand returns a copy of the template tmpl with its calls replaced. The result
-// is checked again, because names and tags are not made to be header values.
+// expand returns a copy of the template tmpl in which the function calls are replaced
+// by their values. It checks the result, since the name or a tag of a user need not
+// be a valid header value.
 func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	if tmpl == nil {
 		return nil, nil
@@ -151,7 +156,7 @@ func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	var faults claim.Errors
 	x := newExpansion(v)
 	for _, h := range tmpl.Headers {
-		e, err := x.header(h)
+		e, err := x.expandHeader(h)
 		if err != nil {
 			faults = append(faults, &claim.Error{Header: h.Name, Err: err})
 			continue
@@ -167,19 +172,20 @@ func expand(tmpl *claim.Claim, v Vars, l claim.Limits) (*claim.Claim, error) {
 	return out, nil
 }
 
-// tellsAccount tells whether a template has a call of the account's name or tags.
-func tellsAccount(tmpl *claim.Claim) bool {
+// usesAccount reports whether a template has a function of the account, such as
+// {{account-name()}}.
+func usesAccount(tmpl *claim.Claim) bool {
 	if tmpl == nil {
 		return false
 	}
 	for _, h := range tmpl.Headers {
 		for _, v := range h.Values {
-			pieces, err := parts(v)
+			parts, err := splitTemplate(v)
 			if err != nil {
-				return true // nobody knows
+				return true // it cannot be told
 			}
-			for _, p := range pieces {
-				if p.call && strings.HasPrefix(strings.ToLower(p.text), "account-") {
+			for _, p := range parts {
+				if p.isCall && strings.HasPrefix(strings.ToLower(p.text), "account-") {
 					return true
 				}
 			}
@@ -188,18 +194,18 @@ func tellsAccount(tmpl *claim.Claim) bool {
 	return false
 }
 
-// expansion makes the values of one connection's headers.
+// expansion expands the templates of one connection.
 type expansion struct {
 	vars              Vars
-	room              int // bytes that are left for values
+	bytesLeft         int // how long the values that are still to come may be
 	tags, accountTags tagFinder
 }
 
 func newExpansion(v Vars) *expansion {
-	return &expansion{vars: v, room: claim.MaxLimits.MaxBytes, tags: tagFinder{tags: v.Tags}, accountTags: tagFinder{tags: v.AccountTags}}
+	return &expansion{vars: v, bytesLeft: claim.MaxLimits.MaxBytes, tags: tagFinder{tags: v.Tags}, accountTags: tagFinder{tags: v.AccountTags}}
 }
 
-func (x *expansion) header(h claim.Header) (claim.Header, error) {
+func (x *expansion) expandHeader(h claim.Header) (claim.Header, error) {
 	e := claim.Header{Name: h.Name, Subjects: h.Subjects}
 	for _, s := range h.Subjects {
 		if strings.Contains(s, "{{") {
@@ -207,7 +213,7 @@ func (x *expansion) header(h claim.Header) (claim.Header, error) {
 		}
 	}
 	for _, value := range h.Values {
-		lines, err := x.value(value)
+		lines, err := x.expandValue(value)
 		if err != nil {
 			return e, err
 		}
@@ -216,20 +222,20 @@ func (x *expansion) header(h claim.Header) (claim.Header, error) {
 	return e, nil
 }
 
-// value returns one line for each combination of the tags in a template, and takes their bytes off x.room. Names and
-// tags are as long as somebody likes, so the size is known before anything is written: the cost is linear in the
-// template and in what it gives.
-func (x *expansion) value(template string) ([]string, error) {
-	pieces, err := parts(template)
+// expandValue returns one value for each combination of the tags in a template, and
+// subtracts their lengths from x.bytesLeft. It computes the lengths before it writes
+// anything, since names and tags may have any length. The cost is linear in the
+// length of the template and of the result.
+func (x *expansion) expandValue(template string) ([]string, error) {
+	parts, err := splitTemplate(template)
 	if err != nil {
 		return nil, err
 	}
-	// For each piece its values, and how many lines follow each other with the same one of them.
-	choices := make([][]string, len(pieces))
+	choices := make([][]string, len(parts)) // the values of each part
 	count := 1
-	for i, p := range pieces {
+	for i, p := range parts {
 		choices[i] = []string{p.text}
-		if p.call {
+		if p.isCall {
 			if choices[i], err = x.call(p.text); err != nil {
 				return nil, err
 			}
@@ -240,7 +246,7 @@ func (x *expansion) value(template string) ([]string, error) {
 	}
 	for _, values := range choices {
 		for _, v := range values {
-			if x.room -= len(v) * (count / len(values)); x.room < 0 {
+			if x.bytesLeft -= len(v) * (count / len(values)); x.bytesLeft < 0 {
 				return nil, ErrTemplateBytes
 			}
 		}
@@ -252,17 +258,19 @@ func (x *expansion) value(template string) ([]string, error) {
 	return lines, nil
 }
 
-// combination is the i-th of count lines. The last choice changes from line to line, the first one least often.
+// combination returns the i-th of count combinations of choices. From one to the
+// next the last choice changes, as with the digits of a number.
 func combination(choices [][]string, count, i int) string {
 	size := 0
-	each(choices, count, i, func(v string) { size += len(v) })
+	eachChosen(choices, count, i, func(v string) { size += len(v) })
 	var b strings.Builder
 	b.Grow(size)
-	each(choices, count, i, func(v string) { b.WriteString(v) })
+	eachChosen(choices, count, i, func(v string) { b.WriteString(v) })
 	return b.String()
 }
 
-func each(choices [][]string, count, i int, do func(string)) {
+// eachChosen calls do with the value that combination i takes of each choice.
+func eachChosen(choices [][]string, count, i int, do func(string)) {
 	for _, values := range choices {
 		count /= len(values)
 		do(values[i/count])
@@ -272,8 +280,8 @@ func each(choices [][]string, count, i int, do func(string)) {
 
 var errTooManyLines = fmt.Errorf("%w: more than %d", ErrTemplateLines, maxTemplateLines)
 
-// call returns the values of one function. None is an error: an empty header
-// could pass for a missing one.
+// call returns the values of one function call. It is an error if there are none, or
+// if one is empty: a receiver could take an empty header for a missing one.
 func (x *expansion) call(fn string) ([]string, error) {
 	name, arg, err := parseCall(fn)
 	if err != nil {
@@ -292,25 +300,25 @@ func (x *expansion) call(fn string) ([]string, error) {
 		return nil, err
 	}
 	if len(values) == 0 || slices.Contains(values, "") {
-		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, shortened(fn))
+		return nil, fmt.Errorf("%w: %q", ErrTemplateEmpty, shorten(fn))
 	}
 	return values, nil
 }
 
-// parseCall returns the name, in lower case, and the argument of a call of a function that
-// there is.
+// parseCall returns the name, in lower case, and the argument of a function call. It
+// returns an error if there is no such function.
 func parseCall(fn string) (name, arg string, err error) {
 	name, arg, ok := strings.Cut(strings.TrimSuffix(fn, ")"), "(")
 	name = strings.ToLower(name)
 	takesArg := name == "tag" || name == "account-tag"
 	if _, known := functions[name]; !ok || !strings.HasSuffix(fn, ")") || !known && !takesArg || takesArg != (arg != "") {
-		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, shortened(fn))
+		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, shorten(fn))
 	}
 	return name, arg, nil
 }
 
-// CheckTemplates tells what is wrong with the templates of a user in the configuration,
-// whatever the connection.
+// CheckTemplates returns the faults in the templates of a configured user that no
+// connection can avoid.
 func CheckTemplates(cl *claim.Claim) error {
 	var faults claim.Errors
 	for _, h := range cl.Headers {
@@ -324,12 +332,13 @@ func CheckTemplates(cl *claim.Claim) error {
 	return nil
 }
 
-// checkTemplate tells what is wrong with the values of a template whatever the connection.
+// checkTemplate returns the first fault in the templates of one header that no
+// connection can avoid.
 func checkTemplate(h claim.Header) error {
 	for _, value := range h.Values {
-		pieces, err := parts(value)
-		for _, p := range pieces {
-			if p.call && err == nil {
+		parts, err := splitTemplate(value)
+		for _, p := range parts {
+			if p.isCall && err == nil {
 				_, _, err = parseCall(p.text)
 			}
 		}
@@ -345,19 +354,19 @@ func checkTemplate(h claim.Header) error {
 	return nil
 }
 
-// tagFinder finds tags by name, for each name once.
+// tagFinder finds the values of tags. It searches the tags once for each name.
 type tagFinder struct {
-	tags  []string
-	found map[string][]string // by name, in lower case
+	tags     []string            // each "name:value"; jwt/v2 keeps them in lower case
+	searched map[string][]string // the values of each name that was searched, by its lower case
 }
 
-// find returns the values of the tags with the given name, in the order of the tags. jwt/v2 keeps tags in lower case.
+// find returns the values of the tags with the given name, in the order of the tags.
 func (t *tagFinder) find(name string) ([]string, error) {
 	name = strings.ToLower(name)
-	if values, known := t.found[name]; known {
+	if values, ok := t.searched[name]; ok {
 		return values, nil
 	}
-	if len(t.found) == maxTagNames {
+	if len(t.searched) == maxTagNames {
 		return nil, fmt.Errorf("%w: more than %d", ErrTemplateTags, maxTagNames)
 	}
 	var values []string
@@ -368,9 +377,9 @@ func (t *tagFinder) find(name string) ([]string, error) {
 			}
 		}
 	}
-	if t.found == nil {
-		t.found = map[string][]string{}
+	if t.searched == nil {
+		t.searched = map[string][]string{}
 	}
-	t.found[name] = values
+	t.searched[name] = values
 	return values, nil
 }

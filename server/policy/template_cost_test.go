@@ -9,7 +9,7 @@ import (
 	"stamp/server/claim"
 )
 
-// A template that calls for a long name many times ends when it is larger than a header block can be: what it
+// A template that has a long name many times is refused once it is larger than a header block can be. What it
 // allocates does not grow with the length of the name.
 func TestExpansionIsBounded(t *testing.T) {
 	tmpl := &claim.Claim{Headers: []claim.Header{{Name: "X", Values: []string{strings.Repeat("{{name()}}", 1600)}}}}
@@ -33,7 +33,7 @@ func TestExpansionIsBounded(t *testing.T) {
 	}
 }
 
-// Each line is written once: what a template of many calls allocates grows as the bytes that it gives.
+// Each line is written once: a template with many calls allocates in proportion to the bytes of its result.
 func TestExpansionIsLinear(t *testing.T) {
 	v := Vars{Name: "n"}
 	for i := range maxTemplateLines {

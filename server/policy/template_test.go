@@ -10,8 +10,8 @@ import (
 	"stamp/server/conf"
 )
 
-// A call that lacks a brace is an error in the users and in `all` of the configuration, and refuses the connections of
-// a scope. In a user JWT it is text, as every other brace is.
+// A missing brace of a call is an error for configured users and for headers.all, and refuses the connections of a
+// scope. In a user JWT it is text, as all braces are.
 func TestBracesOfCalls(t *testing.T) {
 	vars := Vars{Name: "alice", Tags: []string{"a:x"}}
 	for value, want := range map[string]string{
@@ -48,7 +48,7 @@ func TestBracesOfCalls(t *testing.T) {
 	}
 }
 
-// The error tells where the call stands, and nothing of the value, which may be secret.
+// The error gives the place of the call, and nothing of the value, which may be secret.
 func TestBracesErrorHasNoValue(t *testing.T) {
 	for value, want := range map[string]string{"SECRET {{SECRET": "byte 8 of", "{{name()}}SECRET {name()}} SECRET": "byte 19 of"} {
 		err := CheckTemplates(configured("A", value))
@@ -58,7 +58,7 @@ func TestBracesErrorHasNoValue(t *testing.T) {
 	}
 }
 
-// Tags keep their order, whatever sorts before them, and a name that is the beginning of another one is not it.
+// The values keep the order of the tags. A tag whose name only begins with the name is not found.
 func TestTagsOfTemplates(t *testing.T) {
 	v := Vars{Tags: []string{"b:2", "a:3", "ab:9", "a:1", "a:b:7", "a", "a:3", "B:x"}}
 	for call, want := range map[string]string{"tag(a)": "3 1 b:7 3", "tag(A:B)": "7", "tag(b)": "2", "tag(ab)": "9", "tag(c)": "", "tag()": "", "tag(z)": ""} {
@@ -72,13 +72,13 @@ func TestTagsOfTemplates(t *testing.T) {
 		for i := range n {
 			v.Tags = append(v.Tags, fmt.Sprint("a:", i))
 		}
-		if got, err := newExpansion(v).value("{{tag(a)}}"); !errors.Is(err, want) || err == nil && len(got) != n {
+		if got, err := newExpansion(v).expandValue("{{tag(a)}}"); !errors.Is(err, want) || err == nil && len(got) != n {
 			t.Errorf("%d tags: %d lines, error %v", n, len(got), err)
 		}
 	}
 }
 
-// All tags are looked at once for each name that the templates have, and for so many names at most.
+// The tags are searched once for each name in the templates, and the number of names has a bound.
 func TestTagNamesAreBounded(t *testing.T) {
 	var tags []string
 	var many strings.Builder
@@ -98,7 +98,7 @@ func TestTagNamesAreBounded(t *testing.T) {
 	}
 }
 
-// Two headers share the bytes of one block.
+// All headers together have the bytes of one block.
 func TestExpansionSharesRoom(t *testing.T) {
 	half := strings.Repeat("n", claim.MaxBlock/2-100)
 	tmpl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{name()}}"}}, {Name: "B", Values: []string{"{{name()}}"}}, {Name: "C", Values: []string{"{{name()}}"}}}}

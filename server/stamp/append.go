@@ -6,52 +6,54 @@ import (
 	"slices"
 )
 
-// Append appends to dst the header block that a message on subject shall have.
-// block is the publisher's ("NATS/1.0" to the blank line), or empty when there
-// was none; nothing is appended when there is nothing to say. An error refuses
-// the message: it is one of the faults of grammar.go with the number of the
-// line, or ErrProvenance, and dst is returned as it was.
+// Append appends to dst the header block for a message that is published on
+// subject. block is the publisher's header block, from "NATS/1.0" to the blank
+// line, or empty if there was none. If the message needs no header block, Append
+// appends nothing.
 //
-// dst and block must not overlap. Nothing is allocated when dst has room for
-// len(block)+MaxLen() bytes.
+// An error means that the message must be refused. It is a fault of grammar.go
+// with the number of the line, or ErrProvenance. dst is then returned unchanged.
+//
+// dst and block must not overlap. Append does not allocate if dst has room for
+// len(block)+MaxLen() more bytes.
 func (s *Stamp) Append(dst, subject, block []byte) ([]byte, error) {
 	var r Report
 	return s.AppendReport(dst, subject, block, &r)
 }
 
-// MaxReported is how many different names of removed lines a Report holds.
+// MaxReported is how many different names of removed lines a Report holds at most.
 const MaxReported = 16
 
-// Report is what was removed from a block.
+// Report says which lines were removed from a block.
 type Report struct {
-	Stripped int // lines
+	Stripped int // how many lines
 
-	names [MaxReported][]byte // within the block
-	named int
+	names      [MaxReported][]byte // parts of the block
+	namesCount int
 }
 
-// Names are those of the removed lines, as the publisher spelled them, each spelling once; the first
-// MaxReported of them. They are parts of the block.
-func (r *Report) Names() [][]byte { return r.names[:r.named] }
+// Names returns the names of the removed lines as the publisher spelled them, each
+// spelling once, and MaxReported at most. They are parts of the block.
+func (r *Report) Names() [][]byte { return r.names[:r.namesCount] }
 
 func (r *Report) add(name []byte) {
 	r.Stripped++
-	if r.named == MaxReported {
+	if r.namesCount == MaxReported {
 		return
 	}
-	for _, n := range r.names[:r.named] {
+	for _, n := range r.names[:r.namesCount] {
 		if bytes.Equal(n, name) {
 			return
 		}
 	}
-	r.names[r.named] = name
-	r.named++
+	r.names[r.namesCount] = name
+	r.namesCount++
 }
 
-// AppendReport is Append, and reports what was removed of block.
+// AppendReport does the same as Append, and reports in r what it removed from block.
 func (s *Stamp) AppendReport(dst, subject, block []byte, r *Report) ([]byte, error) {
 	*r = Report{}
-	if s.provenance && !validProvenance(subject) {
+	if s.provenance && !canBeValue(subject) {
 		return dst, ErrProvenance
 	}
 	if len(block) == 0 {
@@ -67,9 +69,9 @@ func (s *Stamp) AppendReport(dst, subject, block []byte, r *Report) ([]byte, err
 	return append(s.appendLines(dst, subject), crlf...), nil
 }
 
-// Strip appends block to dst as Append does, with the same checks and without the same lines, but adds
-// nothing. It is for messages that must not grow, and for those that the server takes for raw bytes: what
-// has no block gets none.
+// Strip checks block and removes lines from it as Append does, but adds none. It
+// is for messages that must not grow, and for those that a server reads as raw
+// bytes: a message without a header block must not get one.
 func (s *Stamp) Strip(dst, block []byte, r *Report) ([]byte, error) {
 	*r = Report{}
 	if len(block) == 0 {
@@ -84,7 +86,7 @@ func (s *Stamp) Strip(dst, block []byte, r *Report) ([]byte, error) {
 	return append(dst, crlf...), nil
 }
 
-// appendAlone appends the block of a message that had none.
+// appendAlone appends the block for a message that had none.
 func (s *Stamp) appendAlone(dst, subject []byte) []byte {
 	if s.parts == nil && !s.provenance {
 		return append(dst, s.block...)
@@ -104,7 +106,7 @@ func (s *Stamp) appendLines(dst, subject []byte) []byte {
 		dst = append(dst, s.block[len(opening):len(s.block)-len(crlf)]...)
 	}
 	for i := range s.parts {
-		if s.parts[i].on(subject) {
+		if s.parts[i].appliesTo(subject) {
 			dst = append(dst, s.parts[i].lines...)
 		}
 	}
@@ -114,26 +116,26 @@ func (s *Stamp) appendLines(dst, subject []byte) []byte {
 	return dst
 }
 
-// appendKept checks block and appends it without its blank line and without the
-// lines that are the server's to write. Lines are kept in runs, one copy each. adds tells whether lines
-// will be put behind what is kept.
-func (s *Stamp) appendKept(dst, block []byte, adds bool, r *Report) ([]byte, error) {
-	if !adds && isBareStatus(block) {
+// appendKept checks block, and appends its lines except those that s removes and
+// the blank line. Neighbouring lines are copied at once. linesFollow reports
+// whether the caller will append further lines.
+func (s *Stamp) appendKept(dst, block []byte, linesFollow bool, r *Report) ([]byte, error) {
+	if !linesFollow && isBareStatus(block) {
 		return append(dst, block[:len(block)-len(crlf)]...), nil
 	}
-	at, err := statusLine(block)
+	at, err := checkFirstLine(block)
 	if err != nil {
 		return dst, &lineError{1, err}
 	}
-	run := 0
+	keepFrom := 0 // the first byte that is neither copied nor removed yet
 	for at < len(block) && block[at] != '\r' {
 		colon, next, err := headerLine(block, at)
 		if err != nil {
-			return dst, lineFault(block, at, err)
+			return dst, faultAt(block, at, err)
 		}
 		if s.strips(block[at:colon]) {
-			dst = append(dst, block[run:at]...)
-			run = next
+			dst = append(dst, block[keepFrom:at]...)
+			keepFrom = next
 			r.add(block[at:colon])
 		}
 		at = next
@@ -146,17 +148,17 @@ func (s *Stamp) appendKept(dst, block []byte, adds bool, r *Report) ([]byte, err
 	case len(rest) > len(crlf) && string(rest[len(crlf):]) != crlf:
 		err = ErrTrailing
 	default:
-		return append(dst, block[run:at]...), nil
+		return append(dst, block[keepFrom:at]...), nil
 	}
-	return dst, lineFault(block, at, err)
+	return dst, faultAt(block, at, err)
 }
 
-// strips tells whether a line with this name is removed.
+// strips is Strips for a part of a block.
 func (s *Stamp) strips(name []byte) bool {
-	if s.own.Has(name) {
+	if s.stampedNames.Has(name) {
 		return true
 	}
-	for _, set := range s.strip {
+	for _, set := range s.stripSets {
 		if set.Has(name) {
 			return true
 		}
@@ -164,18 +166,18 @@ func (s *Stamp) strips(name []byte) bool {
 	return false
 }
 
-// lineError is a fault with its place; a type rather than fmt.Errorf, since
-// anybody can make the server produce it for every message.
+// lineError is a fault of a block and the number of its line. It is formatted only
+// when it is shown, since a publisher can cause one with every message.
 type lineError struct {
-	line int
+	line int // from 1
 	err  error
 }
 
 func (e *lineError) Error() string { return fmt.Sprintf("header line %d: %v", e.line, e.err) }
 func (e *lineError) Unwrap() error { return e.err }
 
-// lineFault is err at block[at]; what stands before it is well formed, so that
-// its lines can be counted.
-func lineFault(block []byte, at int, err error) error {
+// faultAt returns err with the number of the line of block[at]. The lines before
+// block[at] are well formed, so each has one LF.
+func faultAt(block []byte, at int, err error) error {
 	return &lineError{1 + bytes.Count(block[:at], []byte{'\n'}), err}
 }

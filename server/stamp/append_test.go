@@ -170,8 +170,8 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-// TestAppendControls tries every byte at every offset of a value, so that each
-// lane of the word loop and its tail is met.
+// TestAppendControls tries every byte at every offset of a value, and so in each
+// lane of the loop over words and in its tail.
 func TestAppendControls(t *testing.T) {
 	s := mustCompile(t, claims[0])
 	for size := 1; size <= 20; size++ {
@@ -190,8 +190,8 @@ func TestAppendControls(t *testing.T) {
 	}
 }
 
-// TestAppendUTF8 does the same for what is not ASCII, up to the sizes at which
-// values are read in larger steps.
+// TestAppendUTF8 does the same for characters outside ASCII, up to the length at
+// which values are read in larger steps.
 func TestAppendUTF8(t *testing.T) {
 	s := mustCompile(t, claims[0])
 	for size := 2; size <= 80; size++ {
@@ -236,13 +236,14 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestReaders is the invariant of the package on the blocks known to be nasty.
+// TestReaders checks the invariant of the package: every client library sees
+// exactly the stamp, or the message is refused.
 func TestReaders(t *testing.T) {
 	accepted := 0
 	for i, headers := range claims {
 		s := mustCompile(t, headers)
 		for _, subject := range []string{"api.a", "other"} {
-			for j, block := range nasties {
+			for j, block := range hostileBlocks {
 				out, err := s.Append(nil, []byte(subject), []byte(block))
 				if err != nil {
 					continue
@@ -259,7 +260,7 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-// wanted returns headers with the values that a reader shall see on subject.
+// wanted returns headers with the values that a reader must see on subject.
 func wanted(headers []Header, subject string) []Header {
 	out := make([]Header, len(headers))
 	for i, h := range headers {
@@ -280,7 +281,7 @@ func matchesAny(filters []string, subject string) bool {
 	return false
 }
 
-// matchBySplitting is what the filters are compared with.
+// matchBySplitting is the oracle for filter.match.
 func matchBySplitting(filter, subject string) bool {
 	want, have := strings.Split(filter, "."), strings.Split(subject, ".")
 	for _, token := range have {

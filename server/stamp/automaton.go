@@ -1,34 +1,35 @@
 package stamp
 
-// automaton finds names and beginnings of names in a text, wherever in it they begin, in one pass (Aho and
-// Corasick, Efficient string matching, 1975): the work is linear in the text, whatever it holds and however
-// many names there are.
+// automaton finds names and prefixes of names anywhere in a text in one pass (Aho and
+// Corasick, Efficient string matching, 1975). The work is linear in the length of the
+// text, whatever it holds and however many names there are.
 type automaton struct {
 	states []state
 }
 
-// state stands for a text that an entry begins with.
+// state stands for the beginning of an entry: the text that has been read ends with it.
 type state struct {
-	next   map[byte]int32 // by the byte that follows
-	fail   int32          // of the longest end of the text that an entry begins with too
-	begins bool           // the text ends with a beginning of hidden names
-	ends   bool           // the text ends with a hidden name
+	next         map[byte]int32 // the state after one more byte of the entry
+	fail         int32          // the state of the longest shorter text that this one ends with
+	endsInPrefix bool           // the text ends with a hidden prefix
+	endsInName   bool           // the text ends with a hidden name
 }
 
-// newAutomaton takes the entries of a set, not its exceptions.
+// newAutomaton returns the automaton for the entries of a set. It ignores the set's
+// exceptions.
 func newAutomaton(set *NameSet) *automaton {
 	a := &automaton{states: make([]state, 1)}
 	for _, e := range set.names.entries {
-		a.states[a.add(e)].ends = true
+		a.states[a.add(e)].endsInName = true
 	}
 	for _, e := range set.prefixes.entries {
-		a.states[a.add(e)].begins = true
+		a.states[a.add(e)].endsInPrefix = true
 	}
 	a.link()
 	return a
 }
 
-// add returns the state of an entry.
+// add adds the states of an entry and returns the last one.
 func (a *automaton) add(entry string) int32 {
 	at := int32(0)
 	for i := range len(entry) {
@@ -46,7 +47,7 @@ func (a *automaton) add(entry string) int32 {
 	return at
 }
 
-// link sets where each state falls back to, shorter texts first.
+// link sets fail of each state, for shorter texts first.
 func (a *automaton) link() {
 	queue := []int32{0}
 	for ; len(queue) > 0; queue = queue[1:] {
@@ -56,14 +57,15 @@ func (a *automaton) link() {
 			if at != 0 {
 				s.fail = a.follow(a.states[at].fail, c, nil)
 			}
-			s.begins = s.begins || a.states[s.fail].begins
-			s.ends = s.ends || a.states[s.fail].ends
+			s.endsInPrefix = s.endsInPrefix || a.states[s.fail].endsInPrefix
+			s.endsInName = s.endsInName || a.states[s.fail].endsInName
 			queue = append(queue, next)
 		}
 	}
 }
 
-// follow returns the state behind c, and counts the states that it looks at.
+// follow returns the state after c, and adds to visited how many states it looked at.
+// visited may be nil.
 func (a *automaton) follow(at int32, c byte, visited *int) int32 {
 	for {
 		if visited != nil {
@@ -79,6 +81,6 @@ func (a *automaton) follow(at int32, c byte, visited *int) int32 {
 	}
 }
 
-// step returns the state behind c. Each step back was made possible by a step ahead, so that there are at
-// most two for each byte of a text.
+// step returns the state after c. It falls back at most as often as earlier steps
+// went ahead, so it visits at most two states for each byte of a text on average.
 func (x *search) step(at int32, c byte) int32 { return x.follow(at, c, &x.visited) }

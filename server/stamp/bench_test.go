@@ -24,8 +24,8 @@ func benchBlock(n, size int) []byte {
 	return []byte(b.String())
 }
 
-// benchNames returns names that share a beginning with those of the block, each
-// tenth one a pattern.
+// benchNames returns names with the same prefix as those of the block. Every tenth
+// is a pattern.
 func benchNames(b *testing.B, n int) *NameSet {
 	patterns := make([]string, n)
 	for i := range patterns {
@@ -53,7 +53,7 @@ func benchAppend(b *testing.B, s *Stamp, subject string, block []byte) {
 	}
 }
 
-// BenchmarkCopy is the floor: the bytes of a result copied once.
+// BenchmarkCopy copies the bytes of a result once: no stamp can be faster.
 func BenchmarkCopy(b *testing.B) {
 	for _, n := range []int{64, 512, 4 << 10, 16 << 10} {
 		b.Run(fmt.Sprintf("%dB", n), func(b *testing.B) {

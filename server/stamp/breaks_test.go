@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What breaks lines for some readers could bring a forged line in with an innocent one.
+// A character that breaks lines for some readers could hide a forged line in the value of another.
 func TestValuesThatBreakLinesAreRefused(t *testing.T) {
 	set, err := NewNameSet("Session")
 	if err != nil {

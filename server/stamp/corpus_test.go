@@ -2,9 +2,9 @@ package stamp
 
 import "strings"
 
-// nasties are blocks that were found, or made, to be read differently by
-// different libraries, and some good ones to mutate.
-var nasties = []string{
+// hostileBlocks are blocks that client libraries read differently, and some
+// well-formed ones for the fuzzers to mutate.
+var hostileBlocks = []string{
 	"",
 	"NATS/1.0\r\n\r\n",
 	"NATS/1.0\r\nA: b\r\n\r\n",
@@ -81,7 +81,7 @@ var nasties = []string{
 	"NATS/1.0\r\n" + strings.Repeat("n", 5000) + ": v\r\n\r\n",
 }
 
-// claims are headers to stamp on the nasties.
+// claims are headers to stamp on hostileBlocks.
 var claims = [][]Header{
 	{{Name: "Session", Values: []string{"0af3"}}},
 	{{Name: "Session", Values: []string{"0af3"}}, {Name: "X-Auth-User", Values: []string{"ann", "Grüße ✓", "a:b, c"}}},

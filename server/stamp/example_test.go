@@ -7,7 +7,7 @@ import (
 	"stamp/server/stamp"
 )
 
-// A publisher that sets Session by itself, in whatever spelling, gets nowhere.
+// The stamp replaces what a publisher sends under a stamped name, in any spelling.
 func ExampleStamp_Append() {
 	s, err := stamp.Compile([]stamp.Header{
 		{Name: "Session", Values: []string{"0af3"}},
@@ -32,5 +32,5 @@ func ExampleStamp_Append() {
 	// NATS/1.0|Session: 0af3||
 	// NATS/1.0|Trace: 7|Session: 0af3||
 	//
-	// header line 3: line begins with a space, as a folded one does
+	// header line 3: line begins with a space or tab; folded lines are not supported
 }

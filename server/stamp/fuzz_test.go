@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzAppend stamps arbitrary blocks: what is accepted must read as the claim in
-// every library, and keep the publisher's other lines byte for byte.
+// FuzzAppend stamps arbitrary blocks. In the result every library must see the
+// claim, and the publisher's other lines must be unchanged.
 func FuzzAppend(f *testing.F) {
-	for i, block := range nasties {
+	for i, block := range hostileBlocks {
 		f.Add("Session", "0af3", "more", "x_auth.User", "ann", "api.*", []string{"api.a", "b"}[i%2], []byte(block))
 	}
 	f.Fuzz(func(t *testing.T, name, v1, v2, scopedName, scopedValue, filter, subject string, block []byte) {
@@ -54,8 +54,8 @@ func FuzzAppend(f *testing.F) {
 	})
 }
 
-// rebuild makes the block anew from its lines, which are known to be well
-// formed, and counts the ones left out.
+// rebuild splits a well-formed block into its lines and joins those that are kept.
+// It counts the others.
 func rebuild(block string, headers, want []Header) (string, int) {
 	var stamped strings.Builder
 	for _, h := range want {
@@ -87,13 +87,13 @@ func rebuild(block string, headers, want []Header) (string, int) {
 	return kept + stamped.String() + "\r\n", stripped
 }
 
-// The grammar as RFC 9110 and the package have it, over bytes as Latin-1.
+// The grammar of grammar.go as a regular expression, over bytes as Latin-1.
 var grammar = regexp.MustCompile(`\A` +
 	`NATS/1\.0(?: [1-9][0-9]{2} [\x21-\x7e][\x20-\x7e]*)?\r\n` +
 	"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + `[\t\x20-\x7e\x{80}-\x{ff}]*\r\n)*` +
 	`\r\n(?:\r\n)?\z`)
 
-// breaks are the characters outside of ASCII that break lines for some readers.
+// breaks are the characters outside ASCII at which some readers break lines.
 var breaks = regexp.MustCompile(`[\x{80}-\x{9f}\x{2028}\x{2029}]`)
 
 var bareStatus = regexp.MustCompile(`\ANATS/1\.0 [1-9][0-9]{2}\r\n\r\n\z`)
@@ -107,7 +107,7 @@ func fitsGrammar(block []byte) bool {
 }
 
 func FuzzGrammar(f *testing.F) {
-	for _, block := range nasties {
+	for _, block := range hostileBlocks {
 		f.Add([]byte(block))
 	}
 	stamped, err := Compile(claims[1], Options{})

@@ -9,9 +9,9 @@ import (
 	"stamp/server/field"
 )
 
-// The grammar of a publisher's header block. It is narrower than what servers
-// and clients take (ADR-4 gives no grammar to hold them to), because each thing
-// that it leaves out is read differently by some client library:
+// The grammar of a published header block. Servers and clients accept more, and
+// ADR-4 defines no grammar. But everything that this grammar excludes is read
+// differently by some client library:
 //
 //	block  = "NATS/1.0" [ SP status SP text ] CRLF *line CRLF [ CRLF ]
 //	status = %x31-39 2DIGIT
@@ -19,28 +19,30 @@ import (
 //	line   = token ":" value CRLF            ; token of RFC 9110, section 5.6.2
 //	value  = *( HTAB / %x20-7E / UTF8-2 / UTF8-3 / UTF8-4 )   ; RFC 3629, see below
 //
-// The blank line must end the block exactly where the protocol line said, but for
-// a second one, which is left out: so a nats-server asks JetStream for what its MQTT
-// clients need (mqtt.go, sendJSAPIrequests), over a leafnode connection for
-// example. Two more rules need a reason. A status without a text is refused since nats.py (aio/
-// client.py, _process_headers) then takes the header line after it for the
-// text. Bytes that are no UTF-8 are refused since async-nats (connection.rs)
-// reads the block as a str and ends the reader's connection.
+// The reasons:
+//   - The blank line must end the block exactly where the length in the protocol
+//     line says. A second blank line is accepted and left out: a nats-server sends
+//     it when it asks JetStream for the state of its MQTT clients (mqtt.go,
+//     sendJSAPIrequests), for example over a leafnode connection.
+//   - A status must have a text. Without one, nats.py takes the header line after
+//     the status for the text (aio/client.py, _process_headers).
+//   - Values must be UTF-8. async-nats reads the block as a str (connection.rs),
+//     and ends the subscriber's connection if it is not.
+//   - Characters outside ASCII are allowed, since publishers in Go and JavaScript
+//     use them. ADR-4 does not provide for them: nats.java refuses such a message,
+//     and nats.py delivers it without any header. Their programs see no stamp, but
+//     never a forged one.
+//   - Of these characters, the controls U+0080 to U+009F and the separators U+2028
+//     and U+2029 are refused, as in a stamp. Some programs break a line there, and
+//     take the text after it for another header.
 //
-// UTF-8 outside ASCII passes, since publishers in Go and JavaScript use it, but
-// ADR-4 does not provide for it: nats.java refuses such a message, and nats.py
-// delivers it without any header. Such a reader sees no stamp, never a forged
-// one.
-//
-// Of these characters, the controls U+0080 to U+009F and the separators U+2028 and U+2029 are refused, as they
-// are in a stamp: some readers break a line there, and take what follows for a header of its own.
-//
-// The texts are sent to the publisher within -ERR '...', so they hold no quotes.
+// The server sends the texts of these errors within -ERR '...', so they must not
+// have quotes.
 var (
 	ErrVersion  = errors.New("block does not begin with NATS/1.0")
-	ErrStatus   = errors.New("status is not three digits and a text")
-	ErrFolded   = errors.New("line begins with a space, as a folded one does")
-	ErrName     = errors.New("name is not a token and a colon")
+	ErrStatus   = errors.New("expected a status of three digits and a text")
+	ErrFolded   = errors.New("line begins with a space or tab; folded lines are not supported")
+	ErrName     = errors.New("expected a header name and a colon")
 	ErrControl  = errors.New("control character")
 	ErrLineEnd  = errors.New("line break is not CRLF")
 	ErrUTF8     = errors.New("value is not UTF-8")
@@ -48,14 +50,14 @@ var (
 	ErrNoEnd    = errors.New("block ends without a blank line")
 )
 
-// statusLine returns the length of the first line of block, with its CRLF.
-func statusLine(block []byte) (int, error) {
-	if len(block) < len(version) || string(block[:len(version)]) != version {
+// checkFirstLine checks the first line of block, and returns its length with CRLF.
+func checkFirstLine(block []byte) (int, error) {
+	if len(block) < len(Version) || string(block[:len(Version)]) != Version {
 		return 0, ErrVersion
 	}
-	at := len(version)
+	at := len(Version)
 	if at < len(block) && block[at] == ' ' {
-		end, err := statusText(block, at+1)
+		end, err := statusEnd(block, at+1)
 		if err != nil {
 			return 0, err
 		}
@@ -72,21 +74,21 @@ func statusLine(block []byte) (int, error) {
 	return lineEnd(block, at)
 }
 
-// isBareStatus tells whether block is a status without a text and nothing else, as the
-// server itself ends the snapshot of a stream with. It is read alike by all as long as
-// nothing is put behind it.
+// isBareStatus reports whether block is a status without a text and nothing else.
+// The server ends the snapshot of a stream with such a block. Client libraries
+// agree on it as long as no header line follows.
 func isBareStatus(block []byte) bool {
 	const digits = len("204")
-	if len(block) != len(version)+len(" ")+digits+2*len(crlf) {
+	if len(block) != len(Version)+len(" ")+digits+2*len(crlf) {
 		return false
 	}
-	d := block[len(version)+1 : len(version)+1+digits]
-	return string(block[:len(version)+1]) == version+" " && string(block[len(block)-2*len(crlf):]) == crlf+crlf &&
+	d := block[len(Version)+1 : len(Version)+1+digits]
+	return string(block[:len(Version)+1]) == Version+" " && string(block[len(block)-2*len(crlf):]) == crlf+crlf &&
 		d[0] >= '1' && d[0] <= '9' && d[1] >= '0' && d[1] <= '9' && d[2] >= '0' && d[2] <= '9'
 }
 
-// statusText returns where the text of the status that begins at block[at] ends.
-func statusText(block []byte, at int) (int, error) {
+// statusEnd checks the status at block[at], and returns the index after its text.
+func statusEnd(block []byte, at int) (int, error) {
 	const digits = len("503 ")
 	if len(block) < at+digits+1 {
 		return 0, ErrStatus
@@ -105,8 +107,8 @@ func statusText(block []byte, at int) (int, error) {
 	return end, nil
 }
 
-// headerLine reads the line at block[at], which is not blank, and returns where
-// its colon is and where the next line begins.
+// headerLine checks the line at block[at], which is not blank. It returns the index
+// of the colon and the index of the next line.
 func headerLine(block []byte, at int) (colon, next int, err error) {
 	colon = at
 	for colon < len(block) && field.IsTokenByte(block[colon]) {
@@ -115,20 +117,21 @@ func headerLine(block []byte, at int) (colon, next int, err error) {
 	if colon == at || colon == len(block) || block[colon] != ':' {
 		return 0, 0, nameFault(block, at, colon)
 	}
-	end, high := scanValue(block, colon+1)
+	end, nonASCII := scanValue(block, colon+1)
 	if end == len(block) {
 		return 0, 0, ErrNoEnd
 	}
 	if next, err = lineEnd(block, end); err != nil {
 		return 0, 0, err
 	}
-	if high {
+	if nonASCII {
 		err = checkText(block[colon+1 : end])
 	}
 	return colon, next, err
 }
 
-// checkText checks a value with bytes that are not ASCII, and without control characters that are.
+// checkText checks a value with characters outside ASCII. scanValue has found that
+// it has no ASCII control characters.
 func checkText(value []byte) error {
 	if !utf8.Valid(value) {
 		return ErrUTF8
@@ -141,8 +144,8 @@ func checkText(value []byte) error {
 	return nil
 }
 
-// nameFault says what is wrong with the line at block[at], whose token ends at
-// end.
+// nameFault returns the fault of the line at block[at], whose token ends at end
+// without a colon.
 func nameFault(block []byte, at, end int) error {
 	switch {
 	case end == len(block):
@@ -161,8 +164,8 @@ func nameFault(block []byte, at, end int) error {
 	}
 }
 
-// lineEnd returns the index behind the CRLF at block[at], which is the first
-// control byte of its line.
+// lineEnd checks for CRLF at block[at], the first control byte of its line, and
+// returns the index after it.
 func lineEnd(block []byte, at int) (int, error) {
 	switch c := block[at]; {
 	case c == '\n':
@@ -178,27 +181,28 @@ func lineEnd(block []byte, at int) (int, error) {
 	}
 }
 
-// isControl tells whether c may not stand in a value.
+// isControl reports whether c is an ASCII control character other than tab.
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
+	lowBits  = 0x0101010101010101 // the lowest bit of each byte of a word
+	highBits = 0x8080808080808080 // the highest bit of each byte of a word
 )
 
-// controls marks, with its highest bit, the first byte of the word that is below
-// 0x20 or is 0x7f, and perhaps others above that byte: in w-n*ones the bytes
-// below n have the bit, and so may those that lend to them.
+// controls sets the highest bit of the first byte of w that is below 0x20 or is
+// 0x7f. It may also set the bit of later bytes that are neither: w-n*lowBits sets
+// it for each byte below n, but such a byte borrows from the byte after it.
 func controls(w uint64) uint64 {
-	del := w ^ 0x7f*ones
-	return ((w - ' '*ones) | (del - ones)) & ^w & highs
+	del := w ^ 0x7f*lowBits // 0 where w has 0x7f
+	return ((w - ' '*lowBits) | (del - lowBits)) & ^w & highBits
 }
 
-// scanValue returns the index of the first control byte other than a tab at or
-// after block[at], or len(block), and whether a byte before it is not ASCII.
-func scanValue(block []byte, at int) (end int, high bool) {
+// scanValue returns the index of the first control character at or after
+// block[at], see isControl, or len(block) if there is none. nonASCII reports
+// whether there is a byte outside ASCII before that.
+func scanValue(block []byte, at int) (end int, nonASCII bool) {
 	var seen uint64
-	for ; at+32 <= len(block); at += 32 { // for long values
+	for ; at+32 <= len(block); at += 32 { // four words at once, for long values
 		b := block[at : at+32]
 		w0, w1 := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
 		w2, w3 := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
@@ -212,7 +216,7 @@ func scanValue(block []byte, at int) (end int, high bool) {
 		for marks := controls(w); marks != 0; marks &= marks - 1 {
 			bit := bits.TrailingZeros64(marks)
 			if isControl(block[at+bit/8]) {
-				return at + bit/8, (seen|w&(1<<bit-1))&highs != 0
+				return at + bit/8, (seen|w&(1<<bit-1))&highBits != 0
 			}
 		}
 		seen |= w
@@ -220,5 +224,5 @@ func scanValue(block []byte, at int) (end int, high bool) {
 	for ; at < len(block) && !isControl(block[at]); at++ {
 		seen |= uint64(block[at])
 	}
-	return at, seen&highs != 0
+	return at, seen&highBits != 0
 }

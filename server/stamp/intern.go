@@ -8,41 +8,50 @@ import (
 	"weak"
 )
 
-// Connections of one user have equal stamps, and of those that are in use there
-// is one each. The table holds no stamp alive, and no copy of a value: its keys
-// are digests.
-var interned = struct {
-	sync.Mutex
-	stamps map[digest]weak.Pointer[Stamp]
-}{stamps: make(map[digest]weak.Pointer[Stamp])}
-
+// digest identifies a value: two values with the same digest are equal.
 type digest [sha256.Size]byte
 
-// intern returns the stamp that is equal to s and in use, or else s.
-func intern(s *Stamp) *Stamp {
-	key := s.digest()
-	interned.Lock()
-	defer interned.Unlock()
-	if same := interned.stamps[key].Value(); same != nil {
-		return same
-	}
-	interned.stamps[key] = weak.Make(s)
-	runtime.AddCleanup(s, forget, key)
-	return s
+// pool holds one value for each digest that is in use, so that the connections
+// of one user share their stamp and their seal. The pool keeps no value alive
+// and holds no copy of a secret: its keys are digests, its pointers are weak.
+type pool[T any] struct {
+	mu     sync.Mutex
+	shared map[digest]weak.Pointer[T]
 }
 
-// forget removes the entry of a stamp that is gone, unless an equal one has been
-// made since.
-func forget(key digest) {
-	interned.Lock()
-	defer interned.Unlock()
-	if interned.stamps[key].Value() == nil {
-		delete(interned.stamps, key)
+var (
+	stamps pool[Stamp]
+	seals  pool[Seal]
+)
+
+// share returns the value in use that is equal to v, or else v itself, which it
+// then adds to the pool. key is the digest of v.
+func (p *pool[T]) share(key digest, v *T) *T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if equal := p.shared[key].Value(); equal != nil {
+		return equal
+	}
+	if p.shared == nil {
+		p.shared = make(map[digest]weak.Pointer[T])
+	}
+	p.shared[key] = weak.Make(v)
+	runtime.AddCleanup(v, p.forget, key)
+	return v
+}
+
+// forget removes the entry of a value that was collected. It keeps the entry if
+// an equal value was added between the collection and this call.
+func (p *pool[T]) forget(key digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shared[key].Value() == nil {
+		delete(p.shared, key)
 	}
 }
 
-// digest covers everything that tells two stamps apart. The block says what the
-// names and values are: no name holds a colon, no value a line break.
+// digest covers everything in which two stamps can differ. The block determines
+// the names and values, since no name holds a colon and no value a line break.
 func (s *Stamp) digest() digest {
 	b := make([]byte, 0, len(s.block)+256)
 	b = appendString(b, s.block)
@@ -57,7 +66,7 @@ func (s *Stamp) digest() digest {
 			b = appendString(b, f.text)
 		}
 	}
-	for _, set := range s.strip {
+	for _, set := range s.stripSets {
 		b = append(b, set.sum[:]...)
 	}
 	return sha256.Sum256(b)
@@ -65,7 +74,7 @@ func (s *Stamp) digest() digest {
 
 func (s *NameSet) digest() digest {
 	var b []byte
-	if s.spares {
+	if s.sparesSteering {
 		b = append(b, 's')
 	}
 	if s.except != nil {
@@ -80,6 +89,8 @@ func (s *NameSet) digest() digest {
 	return sha256.Sum256(b)
 }
 
+// appendString appends the length of s too, so that neighbouring strings cannot
+// be cut in another place and give the same bytes.
 func appendString(b []byte, s string) []byte { return append(appendInt(b, len(s)), s...) }
 
 func appendInt(b []byte, n int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(n)) }

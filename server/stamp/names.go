@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,39 +8,36 @@ import (
 	"stamp/server/field"
 )
 
-// ErrPattern is the fault of a name pattern.
-var ErrPattern = errors.New("not a header name, nor the beginning of one followed by *")
-
-// NameSet is an immutable set of header names and beginnings of names. A name is
-// in it in every spelling (package field says which are the same). Looking one
-// up allocates nothing and costs about the same with ten names or thousands.
+// NameSet is an immutable set of header names and prefixes of names. It has each
+// name in every spelling that package field takes for the same. A lookup allocates
+// nothing, and takes about as long with ten names as with thousands.
 type NameSet struct {
 	names, prefixes table
-	except          *NameSet // names that are not in the set, whatever the rest says
-	spares          bool     // beginnings do not reach names that steer the server or its clients
-	sum             digest   // of what is in it, for intern; only of exported sets
+	except          *NameSet // names that are not in the set, even if names or prefixes has them
+	sparesSteering  bool     // prefixes do not match steering names, see NewRuleSet
+	sum             digest   // of the contents; not set for the names of a Stamp
 }
 
-// table is a hash table of folded strings, which are fixed when it is made.
+// table is an immutable hash table of folded strings.
 type table struct {
-	lens    uint64   // lenBit of each entry: most lookups end here
-	entries []string // sorted, each once
-	slots   []uint32 // open addressing: index into entries plus one
+	lengths uint64   // lengthBit of each entry; most lookups end here
+	entries []string // sorted, without duplicates
+	slots   []uint32 // open addressing: index into entries plus one, 0 if free; nil in a small set
 }
 
-// few is how many entries are compared one by one, without slots.
-const few = 4
+// smallSet is up to how many names or prefixes a lookup compares all of them. A
+// larger set has slots.
+const smallSet = 4
 
-// NewNameSet makes a set of patterns, each a name, a beginning of names followed
-// by "*", or "*" for all.
+// NewNameSet returns the set of names that match one of patterns, see
+// field.IsNamePattern.
 func NewNameSet(patterns ...string) (*NameSet, error) {
 	var names, prefixes []string
 	for i, p := range patterns {
-		prefix, isPrefix := strings.CutSuffix(p, "*")
-		if strings.Contains(prefix, "*") || !field.IsToken(prefix) && p != "*" {
-			return nil, fmt.Errorf("pattern %d of %d, %q: %w", i+1, len(patterns), p, ErrPattern)
+		if !field.IsNamePattern(p) {
+			return nil, fmt.Errorf("pattern %d of %d, %q: %w", i+1, len(patterns), p, field.ErrNamePattern)
 		}
-		if isPrefix {
+		if prefix, isPrefix := strings.CutSuffix(p, "*"); isPrefix {
 			prefixes = append(prefixes, field.Fold(prefix))
 		} else {
 			names = append(names, field.Fold(p))
@@ -52,41 +48,45 @@ func NewNameSet(patterns ...string) (*NameSet, error) {
 	return s, nil
 }
 
-// NewRuleSet makes a set as NewNameSet does, for names that are taken away from whoever sends or reads them.
-// Deduplication, key-value buckets and much else would break without the names that steer the server or its
-// clients. So its patterns do not reach these, but for one that begins with Nats-Schedule, whose names may well
-// be withheld from publishers. Listed by its full name, each is in the set.
+// NewRuleSet returns a set for a rule that removes headers from what clients
+// publish or receive. Without the steering names (field.Steers), deduplication,
+// key-value buckets and much else would break. So a pattern with '*' does not match
+// them; a steering name is in the set only if it is listed in full. Patterns that
+// begin with Nats-Schedule are an exception, since there are reasons to keep clients
+// from scheduling messages.
 func NewRuleSet(patterns ...string) (*NameSet, error) {
 	s, err := NewNameSet(patterns...)
 	if err != nil {
 		return nil, err
 	}
-	s.spares = true
+	s.sparesSteering = true
 	s.sum = s.digest()
 	return s, nil
 }
 
-// schedules begins the names, folded, that a pattern of a rule reaches although they steer the server.
-const schedules = "nats-schedule"
+// schedulePrefix begins the steering names that a pattern of a rule set matches, folded.
+const schedulePrefix = "nats-schedule"
 
-// Spared returns which names a pattern does not reach in a rule set.
-func Spared(pattern string) []string {
+// SparedNames returns the steering names that pattern does not match in a rule set,
+// although they begin like it.
+func SparedNames(pattern string) []string {
 	prefix, ok := strings.CutSuffix(pattern, "*")
-	if !ok || strings.HasPrefix(field.Fold(prefix), schedules) {
+	if !ok || strings.HasPrefix(field.Fold(prefix), schedulePrefix) {
 		return nil
 	}
-	return field.SteeringWith(prefix)
+	return field.SteeringNames(prefix)
 }
 
-// reaches tells whether name, whose first bytes are a beginning in the set, is in it by that.
-func (s *NameSet) reaches(beginning int, name []byte) bool {
-	return !s.spares || !field.Steers(name) || beginning >= len(schedules) && field.EqualFolded(schedules, name[:len(schedules)])
+// prefixMatches reports whether name matches a prefix of the set. The first
+// prefixLen bytes of name are that prefix.
+func (s *NameSet) prefixMatches(prefixLen int, name []byte) bool {
+	return !s.sparesSteering || !field.Steers(name) || prefixLen >= len(schedulePrefix) && field.EqualFolded(schedulePrefix, name[:len(schedulePrefix)])
 }
 
-// newNameSet takes what is folded, and keeps names and prefixes.
+// newNameSet returns the set of folded names and prefixes. It keeps both slices.
 func newNameSet(names, prefixes []string) *NameSet {
 	s := &NameSet{names: newTable(names), prefixes: newTable(prefixes)}
-	if max(len(s.names.entries), len(s.prefixes.entries)) > few {
+	if max(len(s.names.entries), len(s.prefixes.entries)) > smallSet {
 		s.names.makeSlots()
 		s.prefixes.makeSlots()
 	}
@@ -97,13 +97,13 @@ func newTable(entries []string) table {
 	slices.Sort(entries)
 	t := table{entries: slices.Compact(entries)}
 	for _, e := range t.entries {
-		t.lens |= lenBit(len(e))
+		t.lengths |= lengthBit(len(e))
 	}
 	return t
 }
 
-// makeSlots leaves at least half of the slots free, so that runs stay short
-// whatever names a publisher tries.
+// makeSlots leaves at least half of the slots free. Runs of slots in use then stay
+// short, whatever names a publisher tries.
 func (t *table) makeSlots() {
 	size := 2
 	for size < 2*len(t.entries) {
@@ -123,11 +123,11 @@ func (t *table) makeSlots() {
 	}
 }
 
-// Empty tells whether no name is in the set.
-func (s *NameSet) Empty() bool { return s == nil || s.names.lens|s.prefixes.lens == 0 }
+// Empty reports whether the set has no names.
+func (s *NameSet) Empty() bool { return s == nil || s.names.lengths|s.prefixes.lengths == 0 }
 
-// Without returns the set of the names of s that are not in except; nil when none are
-// left. Either may be nil, the empty set.
+// Without returns the set of the names in s that are not in except, or nil if there
+// are none. s and except may be nil, which is the empty set.
 func (s *NameSet) Without(except *NameSet) *NameSet {
 	if s.Empty() || except.Empty() {
 		return s
@@ -137,12 +137,12 @@ func (s *NameSet) Without(except *NameSet) *NameSet {
 	}
 	without := newNameSet(
 		left(s.names.entries, func(name string) bool { return except.Has([]byte(name)) }),
-		left(s.prefixes.entries, except.hasAll),
+		left(s.prefixes.entries, except.hasPrefix),
 	)
 	if without.Empty() {
 		return nil
 	}
-	without.except, without.spares = except, s.spares
+	without.except, without.sparesSteering = except, s.sparesSteering
 	if s.except != nil {
 		without.except = union(s.except, except)
 	}
@@ -150,12 +150,12 @@ func (s *NameSet) Without(except *NameSet) *NameSet {
 	return without
 }
 
-// hasAll tells whether all names that begin with prefix, which is folded, are in the set.
-func (s *NameSet) hasAll(prefix string) bool {
+// hasPrefix reports whether all names that begin with prefix are in the set. prefix is folded.
+func (s *NameSet) hasPrefix(prefix string) bool {
 	return s.except == nil && slices.ContainsFunc(s.prefixes.entries, func(p string) bool { return strings.HasPrefix(prefix, p) })
 }
 
-// union returns the names of both, neither of which has exceptions.
+// union returns the set of the names in a or b, which have no exceptions.
 func union(a, b *NameSet) *NameSet {
 	join := func(a, b []string) []string { return append(slices.Clone(a), b...) }
 	u := newNameSet(join(a.names.entries, b.names.entries), join(a.prefixes.entries, b.prefixes.entries))
@@ -163,47 +163,46 @@ func union(a, b *NameSet) *NameSet {
 	return u
 }
 
-// Has tells whether name is in the set.
+// Has reports whether name is in the set.
 func (s *NameSet) Has(name []byte) bool {
-	if s == nil || s.names.lens&lenBit(len(name)) == 0 && s.prefixes.lens == 0 {
+	if s == nil || s.names.lengths&lengthBit(len(name)) == 0 && s.prefixes.lengths == 0 {
 		return false
 	}
 	return s.has(name) && !s.except.Has(name)
 }
 
 func (s *NameSet) has(name []byte) bool {
-	switch {
-	case s.names.slots == nil:
-		return s.hasFew(name)
+	if s.names.slots == nil {
+		return s.hasByComparing(name)
 	}
-	// The hash of the name passes the hashes of all its beginnings.
+	// While it is computed, the hash of name is in turn the hash of each of its prefixes.
 	h := uint32(hashStart)
 	for i, c := range name {
-		if s.prefixes.has(name[:i], h) && s.reaches(i, name) {
+		if s.prefixes.has(name[:i], h) && s.prefixMatches(i, name) {
 			return true
 		}
 		h = hashStep(h, c)
 	}
-	return s.prefixes.has(name, h) && s.reaches(len(name), name) || s.names.has(name, h)
+	return s.prefixes.has(name, h) && s.prefixMatches(len(name), name) || s.names.has(name, h)
 }
 
-func (s *NameSet) hasFew(name []byte) bool {
+func (s *NameSet) hasByComparing(name []byte) bool {
 	for _, e := range s.names.entries {
 		if field.EqualFolded(e, name) {
 			return true
 		}
 	}
 	for _, p := range s.prefixes.entries {
-		if len(p) <= len(name) && field.EqualFolded(p, name[:len(p)]) && s.reaches(len(p), name) {
+		if len(p) <= len(name) && field.EqualFolded(p, name[:len(p)]) && s.prefixMatches(len(p), name) {
 			return true
 		}
 	}
 	return false
 }
 
-// has tells whether name, whose hash is h, is an entry.
+// has reports whether name is an entry. h is the hash of name.
 func (t *table) has(name []byte, h uint32) bool {
-	return t.lens&lenBit(len(name)) != 0 && t.find(name, h)
+	return t.lengths&lengthBit(len(name)) != 0 && t.find(name, h)
 }
 
 func (t *table) find(name []byte, h uint32) bool {
@@ -216,9 +215,10 @@ func (t *table) find(name []byte, h uint32) bool {
 	return false
 }
 
-// hashStart and hashStep are FNV-1a over folded bytes.
+// hashStart and hashStep compute FNV-1a over folded bytes.
 const hashStart = 2166136261
 
 func hashStep(h uint32, c byte) uint32 { return (h ^ uint32(field.FoldByte(c))) * 16777619 }
 
-func lenBit(n int) uint64 { return 1 << min(n, 63) }
+// lengthBit returns a bit for the length n. All lengths from 63 on share one.
+func lengthBit(n int) uint64 { return 1 << min(n, 63) }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"stamp/server/field"
 )
 
 func TestNameSet(t *testing.T) {
@@ -60,7 +62,7 @@ func TestNameSet(t *testing.T) {
 
 func TestNewNameSetRefuses(t *testing.T) {
 	for _, bad := range []string{"", "A B", "A:", "*A", "A*B", "**", "A**", "A(", "\u00e9*"} {
-		if _, err := NewNameSet("A", bad); !errors.Is(err, ErrPattern) {
+		if _, err := NewNameSet("A", bad); !errors.Is(err, field.ErrNamePattern) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

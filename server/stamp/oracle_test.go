@@ -18,7 +18,7 @@ import (
 	"testing"
 )
 
-// decoded is what an outside parser made of one block.
+// decoded is the result of an outside parser for one block.
 type decoded struct {
 	Error   string  `json:"error"`
 	Headers []named `json:"headers"`
@@ -31,8 +31,8 @@ type named struct {
 
 func (n *named) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &[]any{&n.name, &n.values}) }
 
-// run gives each block, in base64, to a command, which answers with one line of
-// JSON for each.
+// run sends the blocks in base64 to a command, which answers each with one line of
+// JSON.
 func run(t *testing.T, blocks [][]byte, name string, args ...string) []decoded {
 	t.Helper()
 	var in, stderr bytes.Buffer
@@ -63,7 +63,7 @@ func run(t *testing.T, blocks [][]byte, name string, args ...string) []decoded {
 	return results
 }
 
-// stampedCorpus returns what Append makes of every nasty block and every entry
+// stampedCorpus returns the result of Append for all hostileBlocks and all entries
 // of the fuzzers' corpora, and what readers must see in each.
 func stampedCorpus(t *testing.T) (blocks [][]byte, want [][]Header) {
 	t.Helper()
@@ -85,7 +85,7 @@ var corpusBytes = regexp.MustCompile(`(?m)^\[\]byte\((".*")\)$`)
 
 func rawCorpus(t *testing.T) (blocks [][]byte) {
 	t.Helper()
-	for _, b := range nasties {
+	for _, b := range hostileBlocks {
 		blocks = append(blocks, []byte(b))
 	}
 	files, err := filepath.Glob("testdata/fuzz/*/*")
@@ -108,8 +108,8 @@ func rawCorpus(t *testing.T) (blocks [][]byte) {
 	return blocks
 }
 
-// nodeDir is where the JavaScript client is installed; without it the test is
-// skipped, unless STAMP_TEST_ALL says that everything is to be run.
+// nodeDir is where the JavaScript client is installed. If it is not, the test is
+// skipped, unless STAMP_TEST_ALL is set.
 func nodeDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join("..", "..", "test", "js")
@@ -128,7 +128,7 @@ func nodeDir(t *testing.T) string {
 	return ""
 }
 
-// TestNodeReader gives the JavaScript client what Append made.
+// TestNodeReader lets the JavaScript client read the results of Append.
 func TestNodeReader(t *testing.T) {
 	script := filepath.Join(nodeDir(t), "decode.mjs")
 	blocks, want := stampedCorpus(t)
@@ -145,16 +145,16 @@ func TestNodeReader(t *testing.T) {
 	t.Logf("%d blocks", len(blocks))
 }
 
-// TestNodeModel holds the model of the JavaScript client, which the fuzzers use,
-// against the client itself, on blocks good and bad.
+// TestNodeModel compares the model of the JavaScript client, which the fuzzers use,
+// with the client itself.
 func TestNodeModel(t *testing.T) {
 	script := filepath.Join(nodeDir(t), "decode.mjs")
 	stamped, _ := stampedCorpus(t)
 	compareModel(t, readNatsJS, append(stamped, rawCorpus(t)...), "node", script)
 }
 
-// TestPythonModel does the same for the model of nats.py, whose header parser is
-// the one of the standard library.
+// TestPythonModel does the same for the model of nats.py, which uses the header
+// parser of the standard library.
 func TestPythonModel(t *testing.T) {
 	if err := exec.Command("python3", "--version").Run(); err != nil {
 		t.Skipf("python3 is missing: %v", err)
@@ -189,7 +189,7 @@ func (d decoded) lines() (out []line) {
 
 var replaced = regexp.MustCompile("\ufffd+")
 
-// group orders by name, and makes one of the ways of replacing bad UTF-8.
+// group orders headers by name. It unifies the ways in which bad UTF-8 is replaced.
 func group(all []line) []string {
 	m := map[string]string{}
 	for _, l := range all {

@@ -8,34 +8,37 @@ import (
 	"stamp/server/field"
 )
 
-// Provenance is three more lines: Stamp-Account, the account of the connection that published the message;
-// Stamp-Subject, the subject that it was published on there; and Stamp-Time, when, by the server's clock.
-// JetStream can bring a stored message to another subject, with the stamp of its author; a receiver who
-// compares sees that. An import can give a subject of one account the name of another one, so that a subject
-// says nothing without its account.
+// Names of the headers of provenance, which say where and when a message was
+// published: the account of the connection, the subject in that account, and the
+// time by the server's clock.
+//
+// JetStream can deliver a stored message on another subject, with the stamp of its
+// author. A receiver notices if it compares the subjects. It must compare the
+// accounts too, since an import can give a subject of one account the name of
+// another subject.
 const (
 	AccountName = "Stamp-Account"
 	SubjectName = "Stamp-Subject"
 	TimeName    = "Stamp-Time"
 )
 
-// MaxProvenanceSubject is the length in bytes of a subject for which MaxLen has room.
+// MaxProvenanceSubject is up to which length in bytes MaxLen includes the subject.
 const MaxProvenanceSubject = 256
 
-// maxProvenance is the length of the lines but for the account.
-const maxProvenance = len(AccountName+": "+crlf+SubjectName+": "+crlf+TimeName+": "+timeForm+crlf) + MaxProvenanceSubject
+// maxProvenance is the length in bytes of the lines without the value of AccountName.
+const maxProvenance = len(AccountName+": "+crlf+SubjectName+": "+crlf+TimeName+": "+timeLayout+crlf) + MaxProvenanceSubject
 
-// ErrProvenance refuses a message whose subject cannot stand in a header.
-var ErrProvenance = errors.New("subject holds a control character or is not UTF-8, and cannot be put into a header")
+// ErrProvenance refuses a message whose subject cannot be a header value.
+var ErrProvenance = errors.New("subject has a control character or is not UTF-8, so it cannot be a header value")
 
-// ErrProvenanceAccount refuses an account whose name cannot stand in a header.
-var ErrProvenanceAccount = errors.New("name of the account cannot be put into a header")
+// ErrProvenanceAccount refuses an account whose name cannot be a header value.
+var ErrProvenanceAccount = errors.New("name of the account cannot be a header value")
 
-// ProvenanceNames returns the names of the lines that provenance adds.
+// ProvenanceNames returns the names of the headers that provenance adds.
 func ProvenanceNames() []string { return []string{AccountName, SubjectName, TimeName} }
 
-// CheckProvenance tells whether an account can be named in a header.
-func CheckProvenance(account string) error {
+// checkAccount returns an error if the name of an account cannot be a header value.
+func checkAccount(account string) error {
 	clean, err := field.CleanValue(account)
 	switch {
 	case err != nil:
@@ -56,13 +59,13 @@ func mustNameSet(patterns ...string) *NameSet {
 	return s
 }
 
-// now is the clock, for tests.
+// now is the clock. Tests replace it.
 var now = time.Now
 
-// validProvenance tells whether subject can stand in a header.
-func validProvenance(subject []byte) bool {
-	end, high := scanValue(subject, 0)
-	return end == len(subject) && (!high || checkText(subject) == nil)
+// canBeValue reports whether subject can be a header value.
+func canBeValue(subject []byte) bool {
+	end, nonASCII := scanValue(subject, 0)
+	return end == len(subject) && (!nonASCII || checkText(subject) == nil)
 }
 
 func (s *Stamp) appendProvenance(dst, subject []byte) []byte {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// at stops the clock.
+// at stops the clock at a time.
 func at(t *testing.T, when time.Time) {
 	now = func() time.Time { return when }
 	t.Cleanup(func() { now = time.Now })

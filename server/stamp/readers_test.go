@@ -14,12 +14,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// line is a header line as a reader understood it.
+// line is a header line as a reader sees it.
 type line struct{ name, value string }
 
-// readers are the real parsers and the models of those that cannot run here. An
-// error means that the library gives the program no headers, or ends its
-// connection.
+// readers are the parsers of client libraries: the real one where it can run here,
+// else a model of it. An error means that the library gives its program no headers,
+// or ends its connection.
 var readers = []struct {
 	name string
 	read func(block []byte) ([]line, error)
@@ -43,7 +43,7 @@ func lines(m map[string][]string) (out []line) {
 	return out
 }
 
-// readNatsGo is what a subscription of nats.go does (nats.go, processMsg).
+// readNatsGo reads as a subscription of nats.go does (nats.go, processMsg).
 func readNatsGo(block []byte) ([]line, error) {
 	h, err := nats.DecodeHeadersMsg(block)
 	delete(h, "Status")
@@ -60,8 +60,8 @@ func readTextproto(block []byte) ([]line, error) {
 	return lines(h), err
 }
 
-// readNatsJS follows nats-core 3.4.0, headers.ts, decode; TestNodeModel holds
-// it against the real one.
+// readNatsJS follows nats-core 3.4.0, headers.ts, decode. TestNodeModel compares it
+// with the real one.
 func readNatsJS(block []byte) ([]line, error) {
 	var out []line
 	text := strings.TrimPrefix(string(block), "\ufeff") // as TextDecoder does
@@ -116,8 +116,8 @@ func readNatsRust(block []byte) ([]line, error) {
 	return out, nil
 }
 
-// readNatsNet follows NATS.Net, NatsHeaderParser.cs: lines end in CRLF alone,
-// empty ones are skipped, a line without a name throws.
+// readNatsNet follows NATS.Net, NatsHeaderParser.cs: only CRLF ends a line, empty
+// lines are skipped, a line without a name throws.
 func readNatsNet(block []byte) ([]line, error) {
 	var out []line
 	all := strings.Split(string(block), "\r\n")
@@ -135,10 +135,11 @@ func readNatsNet(block []byte) ([]line, error) {
 }
 
 // readNatsPy follows nats.py, aio/client.py, _process_headers, and the standard
-// library's email.feedparser, which breaks lines at CR, LF and CRLF, folds, and
-// takes the first line that is no header for the body. TestPythonModel holds it
-// against the real email.parser. Left out: a value outside ASCII is no str there
-// but an object without strip, and nats.py then gives up all headers.
+// library's email.feedparser, which breaks lines at CR, LF and CRLF, folds lines,
+// and takes the first line that is not a header for the body. TestPythonModel
+// compares it with the real email.parser. One thing is left out: there a value
+// outside ASCII is not a str but an object without strip, and nats.py then drops
+// all headers.
 func readNatsPy(block []byte) ([]line, error) {
 	rest, ok := bytes.CutPrefix(block, []byte("NATS/1.0"))
 	if !ok {
@@ -187,8 +188,8 @@ func readEmail(block []byte) (out []line) {
 	return out
 }
 
-// readNatsJava follows nats.java, IncomingHeadersProcessor, but for its refusal
-// of everything outside ASCII, which ADR-4 allows it to.
+// readNatsJava follows nats.java, IncomingHeadersProcessor, except that nats.java
+// refuses everything outside ASCII, as ADR-4 allows.
 func readNatsJava(block []byte) ([]line, error) {
 	if !bytes.HasPrefix(block, []byte("NATS/1.0")) || !bytes.HasSuffix(block, []byte("\r\n")) {
 		return nil, errors.New("invalid composition")
@@ -205,9 +206,9 @@ func readNatsJava(block []byte) ([]line, error) {
 	return out, nil
 }
 
-// readLax takes for a header whatever could be one: every line break there is,
-// blank lines skipped, folded lines read both as a part of the value before and
-// as lines of their own, everything trimmed.
+// readLax takes everything for a header that could be one. It breaks lines at any
+// line break, skips blank lines, reads a folded line both as a part of the value
+// before and as a line of its own, and trims everything.
 func readLax(block []byte) ([]line, error) {
 	var out []line
 	for i, l := range pyBreak.Split(string(block), -1) {
@@ -224,14 +225,14 @@ func readLax(block []byte) ([]line, error) {
 
 func invisible(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
 
-// alias is what the tests fold names by, written apart from package field.
+// alias folds a name. It is written independently of package field.
 var alias = strings.NewReplacer("_", "-", ".", "-")
 
 func sameName(a, b string) bool {
 	return strings.EqualFold(alias.Replace(a), alias.Replace(b)) && len(a) == len(b)
 }
 
-// checkReaders reports each reader that does not see exactly want, name by name.
+// checkReaders reports each reader that does not see exactly want under each name.
 func checkReaders(block []byte, want []Header) (faults []error) {
 	if len(block) == 0 {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A report names each spelling once, up to a bound, and counts all lines.
+// A report names each spelling once, MaxReported at most, and counts all lines.
 func TestReportNamesAllThatWasRemoved(t *testing.T) {
 	set, err := NewNameSet("*")
 	if err != nil {

@@ -2,72 +2,49 @@ package stamp
 
 import (
 	"bytes"
-	"runtime"
 	"sync"
 	"unicode"
-	"weak"
 
 	"stamp/server/field"
 )
 
-// Seal takes the lines off a header block that its reader may not see. It is immutable;
-// equal ones are the same pointer.
+// Seal removes from a delivered header block the lines that its subscriber may not
+// see. It is immutable. Equal seals are the same pointer.
 //
-// Blocks with a stamp fit the grammar of a publisher's. Others are delivered as well:
-// the server's own, with a status that has no text or a subject that is not UTF-8, and what a
-// server that does not stamp has let through. So a reader's grammar is laxer; and where a
-// block does not fit that either, it is withheld as a whole when a name that is hidden may
-// be in it.
+// A delivered block must fit a grammar too, a laxer one (delivered.go). If it does
+// not, client libraries may read it differently, and the subscriber gets none of
+// its header lines if a hidden name may be among them.
 type Seal struct {
-	hidden *NameSet
+	hidden *NameSet // the names that the subscriber may not see
 
 	once      sync.Once
-	automaton *automaton // of hidden
+	automaton *automaton // finds hidden; made by hiddenAutomaton
 }
 
-var seals = struct {
-	sync.Mutex
-	known map[digest]weak.Pointer[Seal]
-}{known: make(map[digest]weak.Pointer[Seal])}
-
-// NewSeal returns the seal for names that are hidden, or nil when there are none.
+// NewSeal returns the seal that hides the names in hidden, or nil if there are none.
 func NewSeal(hidden *NameSet) *Seal {
 	if hidden.Empty() {
 		return nil
 	}
-	seals.Lock()
-	defer seals.Unlock()
-	if same := seals.known[hidden.sum].Value(); same != nil {
-		return same
-	}
-	s := &Seal{hidden: hidden}
-	seals.known[hidden.sum] = weak.Make(s)
-	runtime.AddCleanup(s, forgetSeal, hidden.sum)
-	return s
+	return seals.share(hidden.sum, &Seal{hidden: hidden})
 }
 
-func forgetSeal(key digest) {
-	seals.Lock()
-	defer seals.Unlock()
-	if seals.known[key].Value() == nil {
-		delete(seals.known, key)
-	}
-}
-
-// Cut appends to dst what the reader may see of block, and returns how many lines that
-// leaves out. When it leaves out none, dst is returned as it was: the reader gets block
-// itself. When it leaves out some and appends nothing, there is no header left to deliver.
+// Cut appends to dst the part of block that the subscriber may see, and returns how
+// many lines it left out.
+//   - If it left out none, it appends nothing: the subscriber gets block itself.
+//   - If it left out some and appends nothing, no header block is left to deliver.
 //
-// Nothing is allocated when dst has room for len(block) bytes.
+// It does not allocate if dst has room for len(block) more bytes, unless block
+// does not fit the grammar.
 func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
 	start := len(dst)
 	at, ok := firstLine(block)
-	run := 0
+	keepFrom := 0 // the first byte that is neither copied nor left out yet
 	for ok && !bytes.HasPrefix(block[at:], []byte(crlf)) {
 		var colon, next int
 		if colon, next, ok = deliveredLine(block, at); ok && s.hidden.Has(block[at:colon]) {
-			dst = append(dst, block[run:at]...)
-			run = next
+			dst = append(dst, block[keepFrom:at]...)
+			keepFrom = next
 			cut++
 		}
 		at = next
@@ -78,78 +55,50 @@ func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
 	if cut == 0 {
 		return dst, 0
 	}
-	dst = append(dst, block[run:]...)
+	dst = append(dst, block[keepFrom:]...)
 	if len(dst)-start == len(opening)+len(crlf) {
 		return dst[:start], cut
 	}
 	return dst, cut
 }
 
-// firstLine returns where the line of the version ends, with its CRLF.
-func firstLine(block []byte) (int, bool) {
-	if !bytes.HasPrefix(block, []byte(version)) {
-		return 0, false
-	}
-	return lineEndAt(block, len(version))
-}
-
-// deliveredLine reads the line at block[at]: a token, a colon, and anything but line
-// breaks.
-func deliveredLine(block []byte, at int) (colon, next int, ok bool) {
-	for colon = at; colon < len(block) && field.IsTokenByte(block[colon]); colon++ {
-	}
-	if colon == at || colon == len(block) || block[colon] != ':' {
-		return 0, 0, false
-	}
-	next, ok = lineEndAt(block, colon)
-	return colon, next, ok
-}
-
-// lineEndAt returns the index behind the first line break at or after block[at], which
-// must be CRLF.
-func lineEndAt(block []byte, at int) (int, bool) {
-	end := bytes.IndexByte(block[at:], '\n')
-	if end < 1 || block[at+end-1] != '\r' || bytes.IndexByte(block[at:at+end-1], '\r') >= 0 {
-		return 0, false
-	}
-	return at + end + 1, true
-}
-
-// withhold decides on a block that clients read differently. What is left of one that
-// may hold a hidden name is its status.
+// withhold is Cut for a block that client libraries may read differently. If it may
+// hold a hidden name, the status is all that is left of it.
 func (s *Seal) withhold(dst, block []byte) ([]byte, int) {
-	if !s.mayHold(block) {
+	if !s.mayHoldHidden(block) {
 		return dst, 0
 	}
-	if end, err := statusLine(block); err == nil && end > len(opening) {
+	if end, err := checkFirstLine(block); err == nil && end > len(opening) {
 		return append(append(dst, block[:end]...), crlf...), 1
 	}
 	return dst, 1
 }
 
-// mayHold tells whether any reader, however lax, could see a hidden name: lines end at
-// any CR or LF, spaces and control characters do not count, and a name may begin anywhere
-// in its line, since some readers skip the first bytes of a block without looking. Names that
-// the reader is permitted within a hidden pattern count as hidden here.
-func (s *Seal) mayHold(block []byte) bool {
-	x := search{automaton: s.find()}
-	return x.block(block)
+// mayHoldHidden reports whether a client library, however lax, could find a hidden
+// name in block. A line ends at any CR or LF. Spaces and control characters around
+// a name are ignored. A name may begin anywhere in its line, since some libraries
+// skip the first bytes of a block without looking at them. A name that matches a
+// hidden pattern counts as hidden, even if the subscriber has permission for it.
+func (s *Seal) mayHoldHidden(block []byte) bool {
+	x := search{automaton: s.hiddenAutomaton()}
+	return x.inBlock(block)
 }
 
-// find returns the automaton for the hidden names, which is made for the first block that clients read
-// differently: few readers ever meet one.
-func (s *Seal) find() *automaton {
+// hiddenAutomaton makes the automaton when it is needed for the first time. Few
+// subscribers ever get a block that does not fit the grammar.
+func (s *Seal) hiddenAutomaton() *automaton {
 	s.once.Do(func() { s.automaton = newAutomaton(s.hidden) })
 	return s.automaton
 }
 
-// search looks for hidden names in a block.
+// search is one search for hidden names.
 type search struct {
 	*automaton
-	visited int // steps of the automaton, for a test
+	visited int // how many states were visited: a test bounds it
 }
 
-func (x *search) block(block []byte) bool {
+// inBlock reports whether a hidden name stands before a colon of block.
+func (x *search) inBlock(block []byte) bool {
 	for len(block) > 0 {
 		line := block
 		if end := bytes.IndexAny(block, "\r\n"); end >= 0 {
@@ -158,26 +107,28 @@ func (x *search) block(block []byte) bool {
 			block = nil
 		}
 		colon := bytes.IndexByte(line, ':')
-		if colon >= 0 && x.name(bytes.TrimFunc(line[:colon], isBlank)) {
+		if colon >= 0 && x.inName(bytes.TrimFunc(line[:colon], isBlank)) {
 			return true
 		}
 	}
 	return false
 }
 
-// name tells whether a hidden name is what name ends with, or a hidden pattern begins within it.
-func (x *search) name(name []byte) bool {
+// inName reports whether name ends with a hidden name, or has a hidden prefix
+// anywhere in it.
+func (x *search) inName(name []byte) bool {
 	if len(name) == 0 {
 		return false
 	}
 	at := int32(0)
 	for _, c := range name {
-		if x.states[at].begins {
+		if x.states[at].endsInPrefix {
 			return true
 		}
 		at = x.step(at, field.FoldByte(c))
 	}
-	return x.states[at].begins || x.states[at].ends
+	return x.states[at].endsInPrefix || x.states[at].endsInName
 }
 
+// isBlank reports whether r is white space or does not show.
 func isBlank(r rune) bool { return unicode.IsSpace(r) || !unicode.IsGraphic(r) }

@@ -1,18 +1,26 @@
-// Package stamp puts headers on a message so that whoever reads them, with
-// whatever client library, sees exactly the values of the stamp under the
-// stamped names and nothing that the publisher wrote there.
+// Package stamp rewrites header blocks. A Stamp puts headers on a published
+// message: under each stamped name, every subscriber sees the values of the stamp
+// and nothing that the publisher wrote, whatever client library it uses. A Seal
+// removes headers from a message that is delivered.
 //
-// Client libraries disagree about hostile header blocks: some split on a bare
-// LF, some fold a line that begins with a space into the one before, some stop
-// at the first blank line and some skip it, and gateways take "-", "_" and "."
-// for one character. So the publisher's block is read by a grammar on which all
-// of them agree (grammar.go) and refused when it does not fit; then every line
-// whose name is a stamped one, in any spelling, is removed; then the stamped
-// lines follow. The rest of the block is kept byte for byte and in order.
+// For example, a stamp with Session: 0af3 turns
 //
-// The package takes bytes and gives bytes. It knows nothing of servers, claims
-// or policy, and it allocates nothing per message. No error of it holds a value
-// or anything else that the publisher wrote.
+//	NATS/1.0|session: admin|Trace: 7||  into  NATS/1.0|Trace: 7|Session: 0af3||
+//
+// where | is CRLF. Client libraries read hostile header blocks differently: some
+// split lines at a bare LF, some fold a line that begins with a space into the
+// line before, some stop at the first blank line and some skip it. So Append
+//  1. refuses a block that does not fit a grammar on which all libraries agree
+//     (grammar.go)
+//  2. removes each line with a stamped name, in any spelling that package field
+//     takes for the same
+//  3. appends the stamped lines
+//
+// The other lines of the block stay byte for byte and in order.
+//
+// The package works on bytes. It knows nothing of servers, claims or policy, and
+// it does not allocate for a message. No error holds anything that the publisher
+// wrote.
 package stamp
 
 import (
@@ -24,85 +32,85 @@ import (
 	"stamp/server/field"
 )
 
-// Header is one header to be stamped.
+// Header is one header of a stamp.
 type Header struct {
 	Name     string
-	Values   []string // one line each, in order
-	Subjects []string // stamped on these subjects alone, '*' and '>' are wildcards; empty: on every subject
+	Values   []string // at least one; each is a header line of its own, in this order
+	Subjects []string // subjects on which the header is stamped, with wildcards; empty: on every subject
 }
 
-// Faults of a Header, beside those that package field names.
-var (
-	ErrNoValues  = errors.New("header has no values")
-	ErrDuplicate = errors.New("name is the same as that of an earlier header when case is ignored and - _ . are one character")
-	ErrSubject   = errors.New("not a subject")
-)
+// ErrNoValues is the fault of a Header without values. Package field has the faults
+// of names, values and subjects.
+var ErrNoValues = errors.New("expected at least one value; found none")
+
+// Version begins every header block.
+const Version = "NATS/1.0"
 
 const (
-	version = "NATS/1.0"
 	crlf    = "\r\n"
-	opening = version + crlf // of a block without a status
+	opening = Version + crlf // the first line of a block without a status
 )
 
-// Stamp is a compiled set of headers. It is immutable, so any number of
-// connections may use one at the same time; equal ones are the same pointer.
+// Stamp is a compiled set of headers. It is immutable, so that any number of
+// connections can use it at the same time. Equal stamps are the same pointer.
 type Stamp struct {
-	block string     // opening, every line, a blank line; empty without headers
-	parts []part     // nil: no header is bound to subjects
-	own   NameSet    // of the stamped names, also those that a subject excludes
-	strip []*NameSet // further names to remove
-	names []string   // as spelled in the headers, within block
+	block        string     // a header block with all stamped lines; empty if there are no headers
+	parts        []part     // the lines of block by their subjects; nil if no header is bound to subjects
+	stampedNames NameSet    // also the names of headers that are not stamped on every subject
+	stripSets    []*NameSet // further names whose lines are removed
+	names        []string   // as spelled in the headers; substrings of block
 
 	provenance bool
-	account    string // that provenance tells
+	account    string // the value of Stamp-Account
 }
 
-// Options are what a stamp does beside its headers.
+// Options say what a stamp does besides stamping its headers.
 type Options struct {
-	// Strip are sets of further names whose lines are removed. They are kept.
+	// Strip are sets of further names. Lines of the publisher with such a name are removed.
 	Strip []*NameSet
-	// Provenance adds to each message where and when it was published, see provenance.go.
+	// Provenance adds the account, the subject and the time to each message, see AccountName.
 	Provenance bool
-	// Account is what provenance says of the publisher.
+	// Account is the account of the publisher. It is needed for Provenance only.
 	Account string
 }
 
-// part is a run of lines that share their subjects.
+// part is a run of lines that are stamped on the same subjects.
 type part struct {
-	lines   string   // within block, each with its CRLF
-	filters []filter // empty: every subject
+	lines   string   // a substring of Stamp.block; each line ends with CRLF
+	filters []filter // empty: on every subject
 }
 
-// Compile returns the stamp for headers. Lines of the publisher are removed when
-// they have a stamped name, on every subject, or a name in one of the sets of
-// o.Strip. Without headers the stamp adds nothing, but still checks and removes.
+// Compile returns the stamp for headers. The stamp removes the publisher's lines
+// that have a stamped name, also on subjects on which the header is not stamped,
+// or a name in one of the sets o.Strip. A stamp without headers adds nothing, but
+// still checks the block and removes lines.
 //
-// Nothing of the arguments is kept but the sets, which are immutable.
+// The stamp keeps o.Strip, and copies everything else.
 func Compile(headers []Header, o Options) (*Stamp, error) {
 	s := &Stamp{provenance: o.Provenance}
 	for _, set := range o.Strip {
 		if !set.Empty() {
-			s.strip = append(s.strip, set)
+			s.stripSets = append(s.stripSets, set)
 		}
 	}
-	if err := s.layOut(headers); err != nil {
+	if err := s.setHeaders(headers); err != nil {
 		return nil, err
 	}
 	if s.provenance {
-		if err := CheckProvenance(o.Account); err != nil {
+		if err := checkAccount(o.Account); err != nil {
 			return nil, err
 		}
 		s.account = strings.Clone(o.Account)
-		s.strip = append(s.strip, provenanceSet)
+		s.stripSets = append(s.stripSets, provenanceSet)
 	}
-	return intern(s), nil
+	return stamps.share(s.digest(), s), nil
 }
 
-// span is where the lines of one header stand in the block.
+// span is the place of one header's lines in the block.
 type span struct{ start, end int }
 
-// layOut fills in s but for its strip sets.
-func (s *Stamp) layOut(headers []Header) error {
+// setHeaders sets block, parts, stampedNames and names.
+func (s *Stamp) setHeaders(headers []Header) error {
 	if len(headers) == 0 {
 		return nil
 	}
@@ -114,7 +122,7 @@ func (s *Stamp) layOut(headers []Header) error {
 	filters := make([][]filter, len(headers))
 	for i, h := range headers {
 		var err error
-		if folded[i], err = checkName(h.Name, seen); err == nil {
+		if folded[i], err = addName(h.Name, seen); err == nil {
 			filters[i], err = parseFilters(h.Subjects)
 		}
 		if err == nil {
@@ -127,8 +135,8 @@ func (s *Stamp) layOut(headers []Header) error {
 		}
 	}
 	b.WriteString(crlf)
-	s.block = strings.Clone(b.String()) // a Builder has room to spare
-	s.own = *newNameSet(folded, nil)
+	s.block = strings.Clone(b.String()) // drops the unused capacity of the Builder
+	s.stampedNames = *newNameSet(folded, nil)
 	for i, h := range headers {
 		s.names = append(s.names, s.block[spans[i].start:][:len(h.Name)])
 	}
@@ -136,14 +144,14 @@ func (s *Stamp) layOut(headers []Header) error {
 	return nil
 }
 
-// checkName returns the folded name, which must not be in seen.
-func checkName(name string, seen map[string]bool) (string, error) {
+// addName checks name, and adds its folded form to seen, where it must not be yet.
+func addName(name string, seen map[string]bool) (string, error) {
 	if err := field.CheckName(name); err != nil {
 		return "", err
 	}
 	folded := field.Fold(name)
 	if seen[folded] {
-		return "", ErrDuplicate
+		return "", field.ErrNameTwice
 	}
 	seen[folded] = true
 	return folded, nil
@@ -166,8 +174,8 @@ func writeLines(b *strings.Builder, h Header) error {
 	return nil
 }
 
-// makeParts joins neighbours with the same subjects; it returns nil when no
-// header has any.
+// makeParts joins neighbouring headers with the same subjects into one part. It
+// returns nil if no header is bound to subjects.
 func makeParts(block string, spans []span, filters [][]filter) []part {
 	var parts []part
 	scoped := false
@@ -187,9 +195,9 @@ func makeParts(block string, spans []span, filters [][]filter) []part {
 	return parts
 }
 
-// MaxLen returns the most bytes that the stamp adds to a message: the length of
-// the block with every header in it. With provenance, a message whose subject is longer than
-// MaxProvenanceSubject grows by more, by what is above.
+// MaxLen returns how many bytes the stamp adds to a message at most. With
+// provenance it has room for a subject of MaxProvenanceSubject bytes: a message on
+// a longer subject grows by the additional bytes of the subject too.
 func (s *Stamp) MaxLen() int {
 	switch {
 	case !s.provenance:
@@ -200,12 +208,12 @@ func (s *Stamp) MaxLen() int {
 	return len(s.block) + maxProvenance + len(s.account)
 }
 
-// Adds tells whether the stamp puts lines on messages, and does not only remove some.
+// Adds reports whether the stamp puts lines on messages. If not, it only removes lines.
 func (s *Stamp) Adds() bool { return s.block != "" || s.provenance }
 
-// Names returns the stamped names, in the order and spelling of the headers. They are the stamp's own,
-// so that all who have it share them, and not to be changed.
+// Names returns the stamped names, in the order and spelling of the headers. The
+// connections with this stamp share the slice: do not modify it.
 func (s *Stamp) Names() []string { return s.names }
 
-// Strips tells whether a line of that name is removed when the publisher sent it.
+// Strips reports whether the stamp removes the publisher's lines of that name.
 func (s *Stamp) Strips(name string) bool { return s.strips([]byte(name)) }

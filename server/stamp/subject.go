@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"stamp/server/field"
 )
 
-// filter is a subject with or without wildcards.
+// filter is a subject that a header is bound to.
 type filter struct {
 	text string
-	wild bool
+	wild bool // text has wildcards
 }
 
 func parseFilters(subjects []string) ([]filter, error) {
@@ -18,31 +20,16 @@ func parseFilters(subjects []string) ([]filter, error) {
 	}
 	filters := make([]filter, len(subjects))
 	for i, s := range subjects {
-		if !validFilter(s) {
-			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, ErrSubject)
+		if !field.IsSubject(s) {
+			return nil, fmt.Errorf("subject %d of %d, %q: %w", i+1, len(subjects), s, field.ErrSubject)
 		}
 		filters[i] = filter{strings.Clone(s), strings.ContainsAny(s, "*>")}
 	}
 	return filters, nil
 }
 
-// validFilter is stricter than the server, which takes "a*" for a literal:
-// whoever writes that means something else, and would not get it.
-func validFilter(s string) bool {
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufffd' }) {
-		return false
-	}
-	tokens := strings.Split(s, ".")
-	for i, t := range tokens {
-		if t == "" || t == ">" && i < len(tokens)-1 || len(t) > 1 && strings.ContainsAny(t, "*>") {
-			return false
-		}
-	}
-	return true
-}
-
-// on tells whether the part is stamped on subject.
-func (p *part) on(subject []byte) bool {
+// appliesTo reports whether the part is stamped on subject.
+func (p *part) appliesTo(subject []byte) bool {
 	if len(p.filters) == 0 {
 		return true
 	}
@@ -54,9 +41,9 @@ func (p *part) on(subject []byte) bool {
 	return false
 }
 
-// match tells whether subject, whose tokens are literal whatever they look like,
-// is among those of the filter. A subject with an empty token, which the server
-// does not route, never is.
+// match reports whether the filter matches subject. Wildcards in subject are
+// literal: a publisher must not get or avoid a stamp with them. A subject with an
+// empty token never matches; the server does not route it.
 func (f *filter) match(subject []byte) bool {
 	if !f.wild {
 		return string(subject) == f.text

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"stamp/server/field"
 )
 
 var subjects = []struct {
@@ -43,7 +45,7 @@ var subjects = []struct {
 	{"a.*.>", "a.b.c.d", true},
 	{"ab.*", "a.c", false},
 	{"a.*", "ab.c", false},
-	// Wildcards in what is published are literal: nobody gets a stamp by them.
+	// Wildcards in the subject of a message are literal, and get nobody a stamp.
 	{"a.b", "a.*", false},
 	{"a.b", "a.>", false},
 	{"a.b", ">", false},
@@ -69,7 +71,7 @@ func TestMatch(t *testing.T) {
 
 func TestParseFilters(t *testing.T) {
 	for _, bad := range []string{"", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a*", "*a.b", "a.b>", ">>", "a b", "a\tb", "a\x00", "a\x7f", "\xff"} {
-		if _, err := parseFilters([]string{"ok", bad}); !errors.Is(err, ErrSubject) || !strings.HasPrefix(err.Error(), "subject 2 of 2") {
+		if _, err := parseFilters([]string{"ok", bad}); !errors.Is(err, field.ErrSubject) || !strings.HasPrefix(err.Error(), "subject 2 of 2") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

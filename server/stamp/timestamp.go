@@ -5,28 +5,29 @@ import (
 	"time"
 )
 
-// timeForm is RFC 3339 in UTC with nanoseconds, of fixed width.
-const timeForm = "2006-01-02T15:04:05.000000000Z"
+// timeLayout is RFC 3339 in UTC, with nanoseconds and a fixed width.
+const timeLayout = "2006-01-02T15:04:05.000000000Z"
 
-// wholeSecond is a second since 1970, and the part of its timeForm before the fraction.
+// wholeSecond is a second and its text.
 type wholeSecond struct {
-	unix int64
+	unix int64 // seconds since 1970
 	text [len("2006-01-02T15:04:05.")]byte
 }
 
-// lastSecond is the second that was formatted last, by any connection. Formatting by a layout takes more time than
-// the rest of a stamp, and messages of one second share all but the fraction.
+// lastSecond is the last second that was formatted, by any connection. Formatting
+// with a layout takes longer than the rest of a stamp, and the messages of one
+// second differ in the fraction only.
 var lastSecond atomic.Pointer[wholeSecond]
 
-// appendTime appends t in timeForm.
+// appendTime appends t in timeLayout.
 func appendTime(dst []byte, t time.Time) []byte {
 	unix := t.Unix()
 	second := lastSecond.Load()
 	if second == nil || second.unix != unix {
 		second = &wholeSecond{unix: unix}
-		text := t.UTC().AppendFormat(nil, timeForm)
-		if len(text) != len(timeForm) {
-			return append(dst, text...) // a year of more than four digits
+		text := t.UTC().AppendFormat(nil, timeLayout)
+		if len(text) != len(timeLayout) {
+			return append(dst, text...) // a year with more than four digits
 		}
 		copy(second.text[:], text)
 		lastSecond.Store(second)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The time is what package time writes, whatever was written before, and by whom.
+// The text is the same as that of package time, whichever times were written before, also by other goroutines.
 func TestAppendTime(t *testing.T) {
 	times := []time.Time{
 		{}, time.Unix(0, 0), time.Unix(0, 999_999_999), time.Unix(-1, 1), time.Unix(-62135596801, 0), time.Unix(253402300799, 999_999_999),
@@ -22,7 +22,7 @@ func TestAppendTime(t *testing.T) {
 			for range 3 {
 				for _, i := range rand.Perm(len(times)) {
 					for range 2 {
-						if got, want := string(appendTime([]byte("x"), times[i])), "x"+times[i].UTC().Format(timeForm); got != want {
+						if got, want := string(appendTime([]byte("x"), times[i])), "x"+times[i].UTC().Format(timeLayout); got != want {
 							t.Errorf("got %s, want %s", got, want)
 						}
 					}
@@ -44,7 +44,7 @@ func BenchmarkTime(b *testing.B) {
 	})
 	b.Run("AppendFormat", func(b *testing.B) {
 		for b.Loop() {
-			dst = at.UTC().AppendFormat(dst[:0], timeForm)
+			dst = at.UTC().AppendFormat(dst[:0], timeLayout)
 		}
 	})
 }

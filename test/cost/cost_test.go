@@ -12,7 +12,7 @@ import (
 )
 
 // measured are the packages whose work is counted.
-var measured = []string{"server/stamp", "server/claim", "server/policy", "server/field", "server/callout/forwarded", "test/cost"}
+var measured = []string{"server/stamp", "server/redact", "server/claim", "server/policy", "server/field", "server/callout/forwarded", "test/cost"}
 
 // The work of a function that reads what strangers send grows no faster than what it reads, whatever that is. Work is
 // what is executed and what is visited, and no time.

@@ -21,6 +21,7 @@ import (
 	"stamp/server/claim"
 	"stamp/server/conf"
 	"stamp/server/policy"
+	"stamp/server/redact"
 	"stamp/server/stamp"
 	"stamp/test/cost/counted"
 )
@@ -212,9 +213,9 @@ func functions() []function {
 		{"stamp.Strip", func(in string) { stamped.Strip(nil, []byte(in), &stamp.Report{}) }},
 		{"stamp.Strips", func(in string) { stamped.Strips(in) }},
 		{"stamp.Cut", func(in string) { seal.Cut(nil, []byte(in)) }},
-		{"stamp.CutStored", func(in string) { seal.CutStored([]byte(in)) }},
-		{"stamp.MaskPayload", func(in string) { stamp.MaskPayload([]byte(in)) }},
-		{"stamp.MaskBlock", func(in string) { stamp.MaskBlock(nil, []byte(in)) }},
+		{"redact.StoredAnswer", func(in string) { redact.StoredAnswer(seal, []byte(in)) }},
+		{"redact.TracePayload", func(in string) { redact.TracePayload([]byte(in)) }},
+		{"redact.TraceBlock", func(in string) { redact.TraceBlock(nil, []byte(in)) }},
 		{"claim.FromUserJWT", func(in string) { claim.FromUserJWT(token(in), claim.MaxLimits) }},
 		{"claim.Lookalikes", func(in string) { claim.Lookalikes(token(in)) }},
 		{"claim.FromAccountJWT", func(in string) { claim.FromAccountJWT(token(in), "AK", claim.MaxLimits) }},
@@ -222,40 +223,40 @@ func functions() []function {
 		{"claim.Redact", func(in string) { claim.Redact(token(in)) }},
 		{"claim.RedactText", func(in string) { claim.RedactText([]byte(in)) }},
 		{"claim.FromConfig", func(in string) { claim.FromConfig(map[string]any{in: in}, nil, claim.MaxLimits) }},
-		{"policy.Forwarded", func(in string) { policy.Forwarded(strings.SplitAfter(in, " ")) }},
-		{"policy.ClientIP", func(in string) { rules.ClientIP("10.0.0.2", policy.Forwarded([]string{in})) }},
-		{"policy.For-template", func(in string) {
+		{"policy.JoinForwardedFor", func(in string) { policy.JoinForwardedFor(strings.SplitAfter(in, " ")) }},
+		{"policy.ClientIP", func(in string) { rules.ClientIP("10.0.0.2", policy.JoinForwardedFor([]string{in})) }},
+		{"policy.GrantFor-template", func(in string) {
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{in}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: vars})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: vars})
 		}},
-		{"policy.For-JWT", func(in string) {
-			rules.For(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
+		{"policy.GrantFor-JWT", func(in string) {
+			rules.GrantFor(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
 		}},
-		{"policy.For-account", func(in string) {
-			rules.For(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
+		{"policy.GrantFor-account", func(in string) {
+			rules.GrantFor(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
 		}},
-		{"policy.For-tags", func(in string) {
+		{"policy.GrantFor-tags", func(in string) {
 			with := vars
 			with.Tags = strings.Split(in, ",")
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}"}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
-		{"policy.For-tag-calls", func(in string) {
+		{"policy.GrantFor-tag-calls", func(in string) {
 			with := vars
 			with.Tags = append(strings.Split(in, ","), "a:v")
 			for i := range len(in) / 16 {
 				with.Tags = append(with.Tags, fmt.Sprintf("t%d:v", i))
 			}
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{calls(len(in))}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
-		{"policy.For-lines", func(in string) {
+		{"policy.GrantFor-lines", func(in string) {
 			with := vars
 			for i := range 64 {
 				with.Tags = append(with.Tags, fmt.Sprint("a:", i))
 			}
 			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{tag(a)}}" + in}}}}
-			rules.For(policy.Conn{Account: "APP", User: cl, Vars: with})
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: with})
 		}},
 		{"forwarded.Pick", func(in string) {
 			list.Pick(&http.Request{Header: http.Header{"Cookie": {in}, "X-Forwarded-For": {in}}}).Tag()

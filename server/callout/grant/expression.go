@@ -80,7 +80,7 @@ func compileError(err error) error {
 	text, _, _ := strings.Cut(at.Message, "\n")
 	text = strings.NewReplacer("grant.requestVariables", "request", "*", "").Replace(text)
 	if strings.HasPrefix(text, "unknown name") {
-		text += "; known are session, credential, request and source"
+		text += "; expected one of session, credential, request, source"
 	}
 	return fmt.Errorf("%s (column %d)", text, at.Column+1)
 }
@@ -170,7 +170,7 @@ func (c *inspector) Visit(n *ast.Node) {
 	case *ast.IdentifierNode:
 		switch n.Value {
 		case "$env":
-			c.fault = "$env is not known; known are session, credential, request and source"
+			c.fault = "$env is not known; expected one of session, credential, request, source"
 		case "session":
 			c.found.session = true
 		case "credential":

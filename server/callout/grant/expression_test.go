@@ -96,7 +96,7 @@ func TestErrorsHoldNoValues(t *testing.T) {
 func TestExpressionFaults(t *testing.T) {
 	for source, want := range map[string]string{
 		``:                                         "empty",
-		`sesion.role == "x"`:                       "unknown name sesion; known are session, credential, request and source (column 1)",
+		`sesion.role == "x"`:                       "unknown name sesion; expected one of session, credential, request, source (column 1)",
 		`session.role ==`:                          "unexpected token EOF",
 		`request.hots == "x"`:                      "type request has no field hots (column 9)",
 		`$env["session"].a == 1`:                   "$env is not known",

@@ -123,7 +123,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n.Get("cookie"), "cookie: a login source has the cookie of its own, cookie_name")
 	}
 	cfg.checkWeb(n, faults)
-	if cfg.Listen != "" && !conf.IsListen(cfg.Listen) {
+	if cfg.Listen != "" && !conf.IsListenAddress(cfg.Listen) {
 		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
 	}
 	if cfg.ListenTLS != nil && cfg.ListenTLS.Cert == "" {

@@ -71,12 +71,12 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	switch cfg.Form {
 	case JSON, Hash, Spring, Auto:
 	default:
-		faults.Add(n.Get("form"), "form: unknown %q; known are json, hash, spring, auto", cfg.Form)
+		faults.Add(n.Get("form"), "form: unknown %q; expected one of json, hash, spring, auto", cfg.Form)
 	}
 	switch cfg.Decode {
 	case "", "percent", "base64":
 	default:
-		faults.Add(n.Get("decode"), "decode: unknown %q; known are percent, base64", cfg.Decode)
+		faults.Add(n.Get("decode"), "decode: unknown %q; expected one of percent, base64", cfg.Decode)
 	}
 	if cfg.JSONFields && cfg.Form == JSON {
 		faults.Add(n.Get("json_fields"), "json_fields is for hashes; form is json")
@@ -93,7 +93,7 @@ func (s *Signed) check(n conf.Node, faults *conf.Faults) {
 		s.prefix = "s:"
 	case "fastify":
 	default:
-		faults.Add(n.Get("format"), "signed_cookie: unknown format %q; known are express, fastify", s.Format)
+		faults.Add(n.Get("format"), "signed_cookie: unknown format %q; expected one of express, fastify", s.Format)
 	}
 	for _, secret := range append([]string{s.Secret.Reveal()}, s.Secrets...) {
 		if secret != "" {

@@ -1,0 +1,64 @@
+package stamp
+
+import (
+	"bytes"
+
+	"stamp/server/field"
+)
+
+// The grammar of a delivered header block is laxer than that of a published one
+// (grammar.go). Besides stamped blocks it covers those of the server itself,
+// where a status may have no text and a subject need not be UTF-8, and those that
+// a server without Stamp let through.
+
+// Line is a header line of a delivered block.
+type Line struct {
+	Name  []byte // as spelled in the block
+	Whole []byte // the line with its CRLF
+}
+
+// ReadDelivered splits a delivered block into its first line, with its CRLF, and
+// its header lines. It reports false for a block that client libraries may read
+// differently.
+func ReadDelivered(block []byte) (first []byte, lines []Line, ok bool) {
+	at, ok := firstLine(block)
+	first = block[:at]
+	for ok && !bytes.HasPrefix(block[at:], []byte(crlf)) {
+		var colon, next int
+		if colon, next, ok = deliveredLine(block, at); ok {
+			lines = append(lines, Line{Name: block[at:colon], Whole: block[at:next]})
+		}
+		at = next
+	}
+	return first, lines, ok && at+len(crlf) == len(block)
+}
+
+// firstLine returns the length of the first line, with its CRLF.
+func firstLine(block []byte) (int, bool) {
+	if !bytes.HasPrefix(block, []byte(Version)) {
+		return 0, false
+	}
+	return lineEndAt(block, len(Version))
+}
+
+// deliveredLine reads the line at block[at]: a token, a colon, and anything but
+// line breaks. It returns where the colon is and where the next line begins.
+func deliveredLine(block []byte, at int) (colon, next int, ok bool) {
+	for colon = at; colon < len(block) && field.IsTokenByte(block[colon]); colon++ {
+	}
+	if colon == at || colon == len(block) || block[colon] != ':' {
+		return 0, 0, false
+	}
+	next, ok = lineEndAt(block, colon)
+	return colon, next, ok
+}
+
+// lineEndAt returns the index after the first line break at or after block[at].
+// It reports false if that line break is not CRLF.
+func lineEndAt(block []byte, at int) (int, bool) {
+	end := bytes.IndexByte(block[at:], '\n')
+	if end < 1 || block[at+end-1] != '\r' || bytes.IndexByte(block[at:at+end-1], '\r') >= 0 {
+		return 0, false
+	}
+	return at + end + 1, true
+}
