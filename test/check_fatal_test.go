@@ -14,6 +14,7 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 	const accounts = "accounts { APP { users: [] } }\n"
 	const guests = "accounts { APP { users: [{user: guest, password: guest}] } }\n"
 	const webGuests = `websocket { listen: "127.0.0.1:-1", no_tls: true, same_origin: true, no_auth_user: guest }` + "\n"
+	const guestCallout = `callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`
 	for _, test := range []struct{ conf, want string }{
 		{accounts + `callout { http: "127.0.0.1:99999", sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "http: expected an address"},
 		{accounts + `callout { sessions: [{kind: anonymous}], grants: [{account: NOPE, publish: ">", subscribe: []}] }`, `account "NOPE" is not in the configuration`},
@@ -30,6 +31,17 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 		callout { sessions: [{kind: kv, bucket: b, account: APP}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `account "APP" has max_connections: 0`},
 		{accounts + `authorization { timeout: 0.0001 }
 		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "authorization.timeout is too short"},
+		{accounts + `authorization { timeout: -1 }
+		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "authorization.timeout is too short"},
+		{accounts + "no_header_support: true\n" + guestCallout, "no_header_support is set"},
+		{accounts + "no_system_account: true\n" + guestCallout, "no_system_account is set"},
+		{accounts + "max_payload: 500\n" + guestCallout, "max_payload: 500 is too small for the answer to any callout"},
+		{accounts + "max_subscriptions: 2\n" + guestCallout, "max_subscriptions: 2, and a connection of the handler needs more"},
+		{accounts + "prof_port: 8291\n" + `callout { http: "127.0.0.1:8291", sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `the server's prof_port too`},
+		{`accounts { APP { users: [] }, CALLOUT { limits { max_payload: 100 } } }` + "\n" + guestCallout, `account "CALLOUT" has max_payload: 100 is too small`},
+		{`accounts { APP { users: [] }, CALLOUT { limits { max_subscriptions: 0 } } }` + "\n" + guestCallout, `account "CALLOUT" has max_subscriptions: 0`},
+		{`accounts { APP { limits { max_subscriptions: 1 }, users: [] } }
+		callout { sessions: [{kind: kv, bucket: b, account: APP}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `account "APP" has max_subscriptions: 1`},
 		{"headers { all: {X: \"1\"} }\nHeaders { all: {X: \"2\"} }", `more than one block "headers"`},
 		{"no_header_support: true\nheaders { all: {A: x} }", "no_header_support"},
 		{"no_header_support: true\nauthorization { users: [{user: u, password: u, headers: {A: x}}] }", "no_header_support"},
@@ -140,4 +152,19 @@ func TestWarningOfAnotherCookie(t *testing.T) {
 	if !strings.Contains(mark.Text(), warning) {
 		t.Errorf("log of the reload:\n%s", mark.Text())
 	}
+}
+
+// A reload to limits that leave the handler no subscription is refused, and it goes on.
+func TestReloadRefusesLimitsOfTheHandler(t *testing.T) {
+	conf := func(limits string) string {
+		return `accounts { APP { users: [] }, CALLOUT { ` + limits + ` } }
+			callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: "a", subscribe: []}] }`
+	}
+	s := harness.Start(t, conf(""))
+	for _, limits := range []string{"limits { max_subscriptions: 0 }", "limits { max_payload: 100 }", "limits { max_connections: 0 }"} {
+		if line := s.TryReload(t, conf(limits)); !strings.Contains(line, "Failed") {
+			t.Errorf("%s was taken: %s", limits, line)
+		}
+	}
+	harness.Client(t, s, harness.Nobody)
 }

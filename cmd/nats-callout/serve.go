@@ -37,14 +37,31 @@ func (c *serveCommand) Run(s *streams) error {
 		return usage(err, "")
 	}
 	// Before anything else, so that an early SIGHUP does not end the process.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	caught, signals := make(chan os.Signal, 8), make(chan os.Signal, 8)
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go relay(caught, signals)
 	cfg, err := callout.Load(c.Config)
 	if err != nil {
 		return err
 	}
 	v := &service{file: c.Config, log: log, metrics: metrics.NewSet(), signals: signals}
 	return v.run(cfg)
+}
+
+// relay passes signals on. The first one that ends the process is the last: another one ends it at once, whatever the
+// process is waiting for.
+func relay(caught <-chan os.Signal, to chan<- os.Signal) {
+	for sig := range caught {
+		if sig != syscall.SIGHUP {
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			to <- sig
+			return
+		}
+		select {
+		case to <- sig:
+		default: // reloads wait already, and read the file when their turn comes
+		}
+	}
 }
 
 // service is a handler and its endpoint.
@@ -67,7 +84,6 @@ func (v *service) run(cfg *callout.Config) error {
 	if err == nil {
 		err = v.loop(cfg)
 	}
-	signal.Stop(v.signals) // a second one ends the process at once
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	if p := v.process.Load(); p != nil {

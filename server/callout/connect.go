@@ -1,7 +1,6 @@
 package callout
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,45 +63,25 @@ func loginsIn(n conf.Node) []string {
 // error. Once there was a connection it is made anew for as long as it takes, whatever the server says, since users
 // and accounts come back too. failed is told why an attempt failed; it may be nil.
 func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
-	d := newDialing(log, failed)
-	nc, err := within(ctx, func() (*nats.Conn, error) { return c.dial(d) })
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	d := newDialing(life, log, failed)
+	l, err := c.dial(d)
+	if err == nil {
+		err = d.wait(ctx, l)
+	}
 	if err != nil {
+		end()
+		l.Close()
 		return nil, err
 	}
-	if err := d.wait(ctx, nc); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return nc, nil
-}
-
-// within makes a connection, for as long as ctx lasts. nats.go tries each server once before it returns, for seconds each:
-// a reload or a signal does not wait for that.
-func within(ctx context.Context, connect func() (*nats.Conn, error)) (*nats.Conn, error) {
-	type outcome struct {
-		nc  *nats.Conn
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		nc, err := connect()
-		done <- outcome{nc, err}
-	}()
-	select {
-	case o := <-done:
-		return o.nc, o.err
-	case <-ctx.Done():
-		go func() {
-			if o := <-done; o.nc != nil {
-				o.nc.Close()
-			}
-		}()
-		return nil, fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
-	}
+	return l.Conn, nil
 }
 
 // dialing is an attempt to connect, and what becomes of the connection.
 type dialing struct {
+	*dialer
 	log     *slog.Logger
 	limited *limited.Log
 	failed  func(error)
@@ -111,32 +90,36 @@ type dialing struct {
 
 	connected atomic.Bool
 	refusals  atomic.Int32
+	last      atomic.Pointer[error] // why the last attempt failed
 }
 
-func newDialing(log *slog.Logger, failed func(error)) *dialing {
-	return &dialing{log: log, limited: limited.New(log), failed: failed, refused: make(chan error, 1)}
+func newDialing(life context.Context, log *slog.Logger, failed func(error)) *dialing {
+	return &dialing{dialer: newDialer(life), log: log, limited: limited.New(log), failed: failed, refused: make(chan error, 1)}
 }
 
 // refusedLogin is how often a login is refused until that is taken for an answer.
 const refusedLogin = 2
 
-func (c *Connect) dial(d *dialing) (*nats.Conn, error) {
+// dial begins to connect, and waits for nothing.
+func (c *Connect) dial(d *dialing) (*link, error) {
 	options := append(c.options(), c.login()...)
+	options = append(options, d.options()...)
 	options = append(options,
 		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		// A user that a reload of the server has taken away may come back with the next one.
-		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(redial),
+		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(d.pause),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { d.attempt(err) }),
 		nats.ConnectHandler(func(nc *nats.Conn) { d.arrived(nc) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { d.arrived(nc) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { d.log.Warn("disconnected from NATS", "error", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { d.lost(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { d.trouble(sub, err) }),
 	)
 	nc, err := nats.Connect(c.servers(), options...)
+	d.begin()
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	return nc, nil
+	return &link{Conn: nc, dialer: d.dialer}, nil
 }
 
 // redial is how long a connection waits before it tries again. A server that was just started again refuses whoever
@@ -149,6 +132,10 @@ func redial(attempts int) time.Duration {
 
 // attempt is told of an attempt that failed.
 func (d *dialing) attempt(err error) {
+	if errors.Is(err, errNotYet) || d.life.Err() != nil {
+		return
+	}
+	d.last.Store(&err)
 	d.log.Warn("cannot connect to NATS, trying again", "error", err)
 	if d.failed != nil {
 		d.failed(err)
@@ -174,10 +161,16 @@ func isRefusal(err error) bool {
 
 func (d *dialing) arrived(nc *nats.Conn) {
 	d.connected.Store(true)
+	d.up.Store(true)
 	d.log.Info("connected to NATS", "server", nc.ConnectedServerName())
 	if d.back != nil {
 		d.back()
 	}
+}
+
+func (d *dialing) lost(err error) {
+	d.up.Store(false)
+	d.log.Warn("disconnected from NATS", "error", err)
 }
 
 // trouble is told what goes wrong beside requests and answers: a permission that is missing, or a subscription that
@@ -191,7 +184,7 @@ func (d *dialing) trouble(sub *nats.Subscription, err error) {
 }
 
 // wait waits until nc is connected.
-func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
+func (d *dialing) wait(ctx context.Context, nc *link) error {
 	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING)
 	defer nc.RemoveStatusListener(status)
 	for !nc.IsConnected() {
@@ -205,39 +198,26 @@ func (d *dialing) wait(ctx context.Context, nc *nats.Conn) error {
 			return fmt.Errorf("connect to NATS: the server refuses the login of connect: %w; is the login right, and is its user in auth_users of the server's auth_callout or of the account's JWT?", err)
 		case <-ctx.Done():
 			// What went wrong last tells more than that the time is over.
-			return fmt.Errorf("connect to NATS: %w", cmp.Or(nc.LastError(), context.Cause(ctx)))
+			if last := d.last.Load(); last != nil {
+				return fmt.Errorf("connect to NATS: %w: %w", context.Cause(ctx), *last)
+			}
+			return fmt.Errorf("connect to NATS: %w", context.Cause(ctx))
 		}
 	}
 	return nil
 }
 
-// DialSystem connects in the system account, without waiting for a server; nil when there is no login for that. back is told each
-// time that it is connected.
-func (c *Connect) DialSystem(ctx context.Context, log *slog.Logger, back func()) (*nats.Conn, error) {
-	if c == nil || c.System == nil {
-		return nil, nil
-	}
-	system := *c.System
-	if len(system.URLs) == 0 {
-		system.URLs = c.URLs
-	}
-	if system.TLS == nil {
-		system.TLS = c.TLS
-	}
-	d := newDialing(log.With("connection", "system"), nil)
-	d.back = back
-	return within(ctx, func() (*nats.Conn, error) { return system.dial(d) })
-}
-
-// Probe connects as a client with that token.
-func (c *Connect) Probe(token string) (*nats.Conn, error) {
-	options := c.options()
+// Probe connects as a client with that token. It is given up when life ends.
+func (c *Connect) Probe(life context.Context, token string) (*nats.Conn, error) {
+	d := newDialer(life)
+	d.begin()
+	full := &fullDialer{dialer: d}
+	options := append(c.options(), d.options()...)
 	if c != nil && c.Sentinel != "" {
 		options = append(options, nats.UserCredentials(c.Sentinel))
 	}
-	d := &fullDialer{}
-	nc, err := nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect(), nats.SetCustomDialer(d))...)
-	if err != nil && d.full.Load() {
+	nc, err := nats.Connect(c.servers(), append(options, nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect(), nats.SetCustomDialer(full))...)
+	if err != nil && full.full.Load() {
 		return nil, nats.ErrMaxConnectionsExceeded
 	}
 	return nc, err

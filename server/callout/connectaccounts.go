@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -39,57 +38,51 @@ func (c *Connect) hasAccount(account string) bool { return c != nil && c.account
 
 // DialAccount connects in another account, without waiting for the server.
 func (c *Connect) DialAccount(account string, log *slog.Logger) (*nats.Conn, error) {
-	return newAccountConns(c, log).in(context.Background(), account)
+	return newAccountConns(context.Background(), c, log).in(account)
 }
 
 // accountConns are the connections of a handler in other accounts than its own.
 type accountConns struct {
+	life    context.Context
 	connect *Connect
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	conns map[string]*nats.Conn
+	links map[string]*link
 }
 
-func newAccountConns(c *Connect, log *slog.Logger) *accountConns {
-	return &accountConns{connect: c, log: log, conns: map[string]*nats.Conn{}}
+func newAccountConns(life context.Context, c *Connect, log *slog.Logger) *accountConns {
+	return &accountConns{life: life, connect: c, log: log, links: map[string]*link{}}
 }
 
-// in returns the connection in an account. It does not wait for a server. It is called by one goroutine at a time.
-func (a *accountConns) in(ctx context.Context, account string) (*nats.Conn, error) {
+// in returns the connection in an account. It does not wait for the server.
+func (a *accountConns) in(account string) (*nats.Conn, error) {
 	a.mu.Lock()
-	known := a.conns[account]
-	a.mu.Unlock()
-	if known != nil {
-		return known, nil
+	defer a.mu.Unlock()
+	if l := a.links[account]; l != nil {
+		return l.Conn, nil
 	}
 	if !a.connect.hasAccount(account) {
 		return nil, fmt.Errorf("connect has no login of account %q in accounts", account)
 	}
-	login := *a.connect.accounts[account]
-	if len(login.URLs) == 0 {
-		login.URLs = a.connect.URLs
-	}
-	if login.TLS == nil {
-		login.TLS = a.connect.TLS
-	}
-	log := a.log.With("account", account)
-	options := append(append(login.options(), login.login()...),
-		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(500*time.Millisecond),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("cannot connect to NATS, trying again", "error", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected from NATS", "error", err) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedServerName()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("NATS", "error", err) }),
-	)
-	nc, err := within(ctx, func() (*nats.Conn, error) { return nats.Connect(login.servers(), options...) })
+	l, err := a.connect.at(a.connect.accounts[account]).dial(newDialing(a.life, a.log.With("account", account), nil))
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS in account %q: %w", account, err)
+		return nil, fmt.Errorf("account %q: %w", account, err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.conns[account] = nc
-	return nc, nil
+	a.links[account] = l
+	return l.Conn, nil
+}
+
+// at is another login with the urls and tls of connect where it has none.
+func (c *Connect) at(login *Connect) *Connect {
+	there := *login
+	if len(there.URLs) == 0 {
+		there.URLs = c.URLs
+	}
+	if there.TLS == nil {
+		there.TLS = c.TLS
+	}
+	return &there
 }
 
 func (a *accountConns) close() {
@@ -98,7 +91,7 @@ func (a *accountConns) close() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, nc := range a.conns {
-		nc.Close()
+	for _, l := range a.links {
+		l.Close()
 	}
 }

@@ -108,7 +108,7 @@ func TestConnectIsChecked(t *testing.T) {
 		if got != "" {
 			continue
 		}
-		nc, err := c.dial(newDialing(slog.New(slog.DiscardHandler), nil))
+		nc, err := c.dial(newDialing(t.Context(), slog.New(slog.DiscardHandler), nil))
 		if err != nil {
 			t.Errorf("%s is valid, and cannot be dialled: %v", tt.block, err)
 			continue

@@ -31,14 +31,14 @@ const serverFull = nats.MAX_CONNECTIONS_ERR
 
 // fullDialer notices that a server says that it is full. It says so and closes, and a client that is about to send its
 // CONNECT learns only that it cannot.
-type fullDialer struct{ full atomic.Bool }
-
-// dialTimeout is nats.go's default.
-const dialTimeout = nats.DefaultTimeout
+type fullDialer struct {
+	dialer *dialer
+	full   atomic.Bool
+}
 
 // Dial implements nats.CustomDialer.
 func (d *fullDialer) Dial(network, address string) (net.Conn, error) {
-	c, err := net.DialTimeout(network, address, dialTimeout)
+	c, err := d.dialer.Dial(network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -33,13 +33,13 @@ func TestFullServer(t *testing.T) {
 	for at := range len(full) {
 		for _, before := range []string{"", info} {
 			answers <- []string{before, full[:at], full[at:]}
-			if _, err := connect.Probe("token"); !errors.Is(err, nats.ErrMaxConnectionsExceeded) {
+			if _, err := connect.Probe(t.Context(), "token"); !errors.Is(err, nats.ErrMaxConnectionsExceeded) {
 				t.Fatalf("cut at %d after %q: %v", at, before, err)
 			}
 		}
 	}
 	answers <- []string{info}
-	if _, err := connect.Probe("token"); err == nil || isFull(err) {
+	if _, err := connect.Probe(t.Context(), "token"); err == nil || isFull(err) {
 		t.Errorf("closed without a word: %v", err)
 	}
 	if isFull(errors.New("nats: maximum account active connections exceeded")) || !isFullAccount(errors.New("nats: Maximum account active connections exceeded")) {

@@ -28,6 +28,8 @@ const (
 	gather = 50 * time.Millisecond
 	// askOthers is how long it waits for another handler. Where nobody listens, the server says so at once.
 	askOthers = time.Second
+	// takeOver is how long one that takes another's place waits for its sources. The other one answers meanwhile.
+	takeOver = time.Second
 )
 
 // unable returns why the handler cannot serve, or nil: its sources cannot judge, or servers do not take its answers.
@@ -48,6 +50,19 @@ func (h *Handler) cannotJudge() error {
 	return nil
 }
 
+// UntilAble waits until the handler can judge, or ctx ends.
+func (h *Handler) UntilAble(ctx context.Context) {
+	tick := time.NewTicker(gather)
+	defer tick.Stop()
+	for h.unable() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // member is a subscription as a member of its group.
 type member struct {
 	*subscription
@@ -61,15 +76,20 @@ type member struct {
 const certainly = 2
 
 // begin joins the group, unless another handler can judge and this one cannot yet, or the others are not known yet. One
-// that takes another's place joins at once: the other, which can judge, is about to leave.
-func (m *member) begin() error {
+// that takes another's place waits for its sources first, for a moment: the other one still answers.
+func (m *member) begin(ctx context.Context) error {
+	if m.h.replaces != "" {
+		waiting, cancel := context.WithTimeout(ctx, takeOver)
+		defer cancel()
+		m.h.UntilAble(waiting)
+	}
 	switch {
-	case m.h.replaces || m.h.unable() == nil:
+	case m.h.unable() == nil:
 		return m.join()
-	case m.h.gathering > 0:
+	case m.h.gathering > 0 && m.h.replaces == "":
 		m.gathers = time.Now().Add(m.h.gathering)
 		return nil
-	case m.others():
+	case m.others(ctx):
 		m.unable = certainly
 		return nil
 	}
@@ -83,7 +103,7 @@ func (m *member) gatheringOthers() bool {
 		return false
 	}
 	able := m.h.unable() == nil
-	if !able && !m.others() && time.Now().Before(m.gathers) {
+	if !able && !m.others(m.ctx) && time.Now().Before(m.gathers) {
 		return true
 	}
 	m.gathers = time.Time{}
@@ -101,6 +121,9 @@ func (m *member) watch() {
 			if m.gatheringOthers() {
 				wait = gather
 				return
+			}
+			if m.nc.IsConnected() {
+				m.h.unsent.Store(false)
 			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
 				m.h.logged.Error("group", "cannot join the queue group", "error", err)
@@ -131,7 +154,7 @@ func (m *member) look() error {
 	if m.unable++; m.unable < certainly {
 		return nil
 	}
-	if m.others() {
+	if m.others(m.ctx) {
 		m.stay(false)
 		m.leave()
 		_ = m.nc.FlushTimeout(askOthers) // so that what is logged is so; without a connection no callout comes either
@@ -164,11 +187,15 @@ func (m *member) say(now, text string, attributes ...any) {
 	m.h.log.Warn(text, attributes...)
 }
 
-// others tells whether another handler of the group can judge.
-func (m *member) others() bool {
-	ctx, cancel := context.WithTimeout(m.ctx, askOthers)
+// others tells whether another handler of the group can judge. The one whose place this one takes is none: it is named in
+// the question, and does not answer.
+func (m *member) others(ctx context.Context) bool {
+	if !m.nc.IsConnected() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askOthers)
 	defer cancel()
-	_, err := m.nc.RequestWithContext(ctx, askAble+m.h.cfg.QueueGroup, nil)
+	_, err := m.nc.RequestWithContext(ctx, askAble+m.h.cfg.QueueGroup, []byte(m.h.replaces))
 	return err == nil
 }
 
@@ -180,7 +207,9 @@ func (s *subscription) answerOthers() (err error) {
 		return nil
 	}
 	s.able, err = s.nc.Subscribe(askAble+s.h.cfg.QueueGroup, func(q *nats.Msg) {
-		_ = q.Respond(nil) // whoever asked asks again
+		if string(q.Data) != s.h.id {
+			_ = q.Respond(nil) // whoever asked asks again
+		}
 	})
 	return err
 }
@@ -227,10 +256,28 @@ func (s *subscription) leave() {
 
 // unsubscribe is leave with the lock held.
 func (s *subscription) unsubscribe() {
-	if s.sub != nil {
-		_ = s.sub.Drain() // it is closed already where the connection is
-		s.sub = nil
+	if s.sub == nil {
+		return
 	}
+	if s.nc.IsConnected() {
+		_ = s.sub.Drain() // it is closed already where the connection is
+	} else {
+		go unsubscribeAway(s.sub)
+	}
+	s.sub = nil
+}
+
+// unsubscribeAway is Drain without a connection, which would be waited for: nothing comes any more, and what came is on
+// its way through arrive.
+func unsubscribeAway(sub *nats.Subscription) {
+	const pause = time.Millisecond
+	for {
+		if n, _, err := sub.Pending(); err != nil || n == 0 {
+			break
+		}
+		time.Sleep(pause)
+	}
+	_ = sub.Unsubscribe() // it is closed already where the connection is
 }
 
 // end is leave for good: the workers end when what came is answered.

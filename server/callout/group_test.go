@@ -169,13 +169,61 @@ func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
 	}
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
-	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = true })
+	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = one.Handler })
 	one.Leave()
 	for range 3 * certainly {
 		if got := two.refusal(t); got != "" && !strings.Contains(got, errGone.Error()) {
 			t.Fatalf("answer %q", got)
 		}
 		time.Sleep(lookAtSelf / 2) // its looks are in between
+	}
+}
+
+// A handler that cannot judge yet, and takes the place of one that can, leaves the callouts to a third one that can.
+func TestATakeOverBesideAHandlerThatCanJudge(t *testing.T) {
+	g := newGroup(t)
+	peer, _ := g.add(t, "g")
+	one, _ := g.add(t, "g")
+	st := &store{Settings: session.Defaults()}
+	st.gone.Store(true)
+	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = one.Handler })
+	one.Leave()
+	if err := one.served[0].nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if got := peer.refusal(t); got != "" {
+			t.Fatalf("refused: %s", got)
+		}
+	}
+	if got := two.metric("stamp_callout_requests_total"); got != "0" {
+		t.Errorf("it was asked %s times", got)
+	}
+	st.gone.Store(false)
+	eventually(t, "it joins", func() bool {
+		peer.refusal(t)
+		return two.metric("stamp_callout_requests_total") != "0"
+	})
+}
+
+// A handler whose connection is away, and that has taken no callout, has nothing to wait for at its end.
+func TestDrainWithoutAConnection(t *testing.T) {
+	g := newGroup(t)
+	one, _ := g.add(t, "g")
+	if got := one.refusal(t); got != "" {
+		t.Fatalf("refused: %s", got)
+	}
+	s := one.served[0]
+	disconnected := s.nc.StatusChanged(nats.RECONNECTING)
+	g.server.Shutdown()
+	<-disconnected
+	if one.owes() {
+		t.Error("it owes an answer")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // nats.go's own drain waits for 10
+	defer cancel()
+	if err := one.Drain(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package callout
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,8 +34,8 @@ type Options struct {
 	Failed func(error)
 	// Disconnect closes a connection of a server, and returns when that is done; nil: nobody can.
 	Disconnect func(ctx context.Context, server string, client uint64) error
-	// Replaces tells that the handler takes the place of one that is about to leave the queue group.
-	Replaces bool
+	// Replaces is the handler whose place this one takes, and that is about to leave the queue group; nil: there is none.
+	Replaces *Handler
 	// Gathering is how long it takes until the server has the interest of its peers, when it has just started. A
 	// handler that cannot judge yet waits so long for one that can before it joins the queue group.
 	Gathering time.Duration
@@ -53,18 +54,20 @@ type Handler struct {
 	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
 	expected atomic.Pointer[string]
 	taken    taken
+	unsent   atomic.Bool // the last answer waits in the buffer of a connection that is away
 	renew    func(forwarded.Renew) error
 	away     func(ctx context.Context, server string, client uint64) error
 
-	replaces  bool
+	id        string // in the questions of handlers that take its place
+	replaces  string // id of the handler whose place it takes; empty: none
 	gathering time.Duration
 
 	mu     sync.Mutex
 	served []*subscription
 }
 
-// New opens the sources of cfg. Those that cannot be reached yet are tried again
-// by themselves.
+// New opens the sources of cfg. It does not wait for what they need: that is looked for in the background, again and
+// again.
 func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -72,7 +75,10 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, away: o.Disconnect, replaces: o.Replaces, gathering: o.Gathering}
+	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, away: o.Disconnect, gathering: o.Gathering, id: rand.Text()}
+	if o.Replaces != nil {
+		h.replaces = o.Replaces.id
+	}
 	env := session.Env{
 		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,
 		Cookies: len(cfg.kinds) == 0 || cfg.kinds[session.Cookie], LookupsOnly: o.LookupsOnly,

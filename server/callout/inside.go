@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -68,6 +69,17 @@ func (c *Config) Accounts() []string {
 		}
 	}
 	return accounts
+}
+
+// SourcesIn is how many sources keep their sessions in each account that the handler connects in.
+func (c *Config) SourcesIn() map[string]int {
+	in := map[string]int{c.Account: 0}
+	for _, source := range c.sources {
+		if a, ok := source.Opener.(inAccount); ok {
+			in[cmp.Or(a.InAccount(), c.Account)]++
+		}
+	}
+	return in
 }
 
 // SlowestSource is the session source whose look-ups may take longest, and how long.

@@ -80,6 +80,11 @@ func (h *Handler) Ready(ctx context.Context) error {
 	if reason := h.cannotJudge(); reason != nil {
 		return fmt.Errorf("cannot judge: %w", reason)
 	}
+	for _, source := range h.lookups() {
+		if err := source.Unwatched(); err != nil {
+			return err
+		}
+	}
 	under := p.begin(h)
 	if under == nil {
 		return h.explained(p.outcome())

@@ -29,8 +29,9 @@ type Process struct {
 	options   Options
 	announcer *announce.Announcer
 	system    atomic.Pointer[nats.Conn] // where it announces; nil: nowhere
-	stop      context.CancelFunc        // of watch
-	ending    sync.WaitGroup            // handlers that were replaced, and drain
+	life      context.Context           // until Stop
+	stop      context.CancelFunc
+	ending    sync.WaitGroup // handlers that were replaced, and drain
 
 	mu sync.Mutex
 	running
@@ -38,9 +39,12 @@ type Process struct {
 
 // running is a handler with its connections.
 type running struct {
-	nc, system *nats.Conn // system may be nil
-	accounts   *accountConns
-	handler    *Handler
+	nc       *link
+	system   *systemLink // may be nil
+	accounts *accountConns
+	handler  *Handler
+	life     context.Context // of the connections
+	giveUp   context.CancelFunc
 }
 
 // Start connects with the configuration, and serves. It waits for a server that is not
@@ -53,9 +57,8 @@ func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 		return nil, err
 	}
 	p.running = r
-	watching, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	go p.watch(watching)
+	p.life, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go p.watch(p.life)
 	return p, nil
 }
 
@@ -106,34 +109,54 @@ func (p *Process) look(ctx context.Context, said string) (now string) {
 	return err.Error()
 }
 
+// open connects and serves. When ctx ends before that is done, what is being dialled is closed, and nothing is waited for.
 func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, err error) {
+	r.life, r.giveUp = context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, r.giveUp)
 	defer func() {
-		if err != nil {
+		if stop(); err != nil {
+			r.giveUp()
+			if r.handler != nil {
+				r.handler.Leave()
+				r.handler.Close()
+			}
 			r.close()
 		}
 	}()
-	if r.nc, err = cfg.Connect.Dial(ctx, p.options.Log, p.options.Failed); err != nil {
+	d := newDialing(r.life, p.options.Log, p.options.Failed)
+	if r.nc, err = cfg.Connect.dial(d); err != nil {
 		return r, err
 	}
-	if r.system, err = cfg.Connect.DialSystem(ctx, p.options.Log, p.announcer.Returned); err != nil {
+	if err = d.wait(ctx, r.nc); err != nil {
 		return r, err
 	}
-	r.accounts = newAccountConns(cfg.Connect, p.options.Log)
-	r.handler, err = p.serve(ctx, cfg, r, o)
+	if r.system, err = cfg.Connect.dialSystem(r.life, p.options.Log, p.announcer.Returned); err != nil {
+		return r, err
+	}
+	if o.Replaces != nil && r.system != nil {
+		// The one that serves may have a login that works.
+		if err = r.system.await(ctx); err != nil {
+			return r, err
+		}
+	}
+	r.accounts = newAccountConns(r.life, cfg.Connect, p.options.Log)
+	if r.handler, err = p.serve(ctx, cfg, r, o); err == nil {
+		err = context.Cause(ctx) // the connections have ended with it
+	}
 	return r, err
 }
 
 func (r running) close() {
 	r.accounts.close()
-	for _, nc := range []*nats.Conn{r.nc, r.system} {
-		if nc != nil {
-			nc.Close()
-		}
+	r.nc.Close()
+	if r.system != nil {
+		r.system.Close()
 	}
+	r.giveUp()
 }
 
 func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) (*Handler, error) {
-	nc := r.nc
+	nc := r.nc.Conn
 	account, err := accountOf(ctx, nc)
 	if err != nil {
 		return nil, err
@@ -143,22 +166,22 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) 
 	}
 	o.Connect = func(account string) (*nats.Conn, error) {
 		if account != "" {
-			return r.accounts.in(ctx, account)
+			return r.accounts.in(account)
 		}
 		return nc, nil
 	}
 	if r.system != nil {
-		if err := p.listen(r.system); err != nil {
+		if err := p.listen(r.system.Conn); err != nil {
 			return nil, err
 		}
 		o.Renew = p.announcer.Tell
-		o.Disconnect = disconnectBy(r.system)
+		o.Disconnect = disconnectBy(r.system.Conn)
 	}
 	h, err := New(ctx, cfg, o)
 	if err != nil {
 		return nil, err
 	}
-	h.UseProbe(account, cfg.Connect.Probe)
+	h.UseProbe(account, func(token string) (*nats.Conn, error) { return cfg.Connect.Probe(r.life, token) })
 	if err = h.Serve(ctx, nc); err != nil {
 		ended, end := context.WithCancel(ctx)
 		end() // nothing was answered yet
@@ -227,7 +250,11 @@ func (p *Process) Ready(ctx context.Context) error {
 	if !r.nc.IsConnected() {
 		return fmt.Errorf("not connected to NATS: %w", cmp.Or(r.nc.LastError(), nats.ErrDisconnected))
 	}
-	return r.handler.Ready(ctx)
+	callouts, logouts := r.handler.Ready(ctx), r.system.ready(ctx)
+	if callouts != nil && logouts != nil {
+		return fmt.Errorf("%w; %w", callouts, logouts)
+	}
+	return cmp.Or(callouts, logouts)
 }
 
 func (p *Process) current() running {
@@ -240,7 +267,7 @@ func (p *Process) current() running {
 // and what it has taken goes on beside, for at most drainTime. After an error the old one goes on.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	o := p.options
-	o.Replaces = true
+	o.Replaces = p.current().handler
 	next, err := p.open(ctx, cfg, o)
 	if err != nil {
 		return err
@@ -249,15 +276,35 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	old := p.running
 	p.running = next
 	p.mu.Unlock()
-	p.system.Store(next.system)
+	p.system.Store(next.systemConn())
+	old.release()
 	old.handler.Leave()
-	_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
+	if old.nc.up.Load() {
+		_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
+	}
 	p.ending.Go(func() {
+		p.watchUntil(next.handler)
 		if err := old.end(context.Background()); err != nil {
 			p.options.Log.Warn("the old handler", "error", err)
 		}
 	})
 	return nil
+}
+
+// watchUntil waits until the sources of the next handler are there, for a while: until then, those of the old one are
+// told of sessions that change.
+func (p *Process) watchUntil(next *Handler) {
+	ctx, cancel := context.WithTimeout(p.life, drainTime)
+	defer cancel()
+	next.UntilAble(ctx)
+}
+
+// systemConn is the connection in the system account, or nil.
+func (r running) systemConn() *nats.Conn {
+	if r.system == nil {
+		return nil
+	}
+	return r.system.Conn
 }
 
 // Stop drains, and disconnects. Handlers that were replaced shortly before drain too.
@@ -278,12 +325,23 @@ func (p *Process) Stop(ctx context.Context) error {
 	return err
 }
 
+// release gives a connection up that is away, unless a callout that was taken waits for it: nobody else would be
+// answered, and who closes it would wait for what it dials.
+func (r running) release() {
+	if !r.handler.owes() {
+		r.nc.release()
+	}
+}
+
 func (r running) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
+	r.release()
 	err := r.handler.Drain(ctx)
-	// The answers are in the connection's buffer.
-	err = errors.Join(err, r.nc.FlushWithContext(ctx))
+	if r.nc.up.Load() && r.nc.IsConnected() || r.handler.owes() {
+		// The answers are in the connection's buffer.
+		err = errors.Join(err, r.nc.FlushWithContext(ctx))
+	}
 	r.handler.Close()
 	r.close()
 	return err

@@ -41,12 +41,12 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 	p.announcer = announce.New(p.announce)
 	defer p.announcer.Close()
 	c := &Connect{System: &Connect{URLs: []string{s.ClientURL()}}}
-	nc, err := c.DialSystem(t.Context(), p.options.Log, p.announcer.Returned)
+	nc, err := c.dialSystem(t.Context(), p.options.Log, p.announcer.Returned)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if err := p.listen(nc); err != nil {
+	if err := p.listen(nc.Conn); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a connection", nc.IsConnected)

@@ -28,6 +28,7 @@ type subscription struct {
 	queue   chan *arrival
 	busy    chan *arrival // those that found the queue full
 	waiting atomic.Int64  // bytes in both
+	working atomic.Int64  // callouts that were taken out, and have no answer yet
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
@@ -91,7 +92,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	h.served = append(h.served, s)
 	h.mu.Unlock()
 	m := &member{subscription: s}
-	if err := m.begin(); err != nil {
+	if err := m.begin(ctx); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
@@ -138,8 +139,10 @@ func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
 
 func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
 	for a := range from {
+		s.working.Add(1) // before the next line, so that one of the two knows of it
 		s.waiting.Add(-a.size())
 		s.h.guard(func() { do(a) })
+		s.working.Add(-1)
 	}
 }
 
@@ -204,7 +207,11 @@ func (s *subscription) answer(a *arrival) {
 		h.decide(s.ctx, a, r)
 		return
 	}
-	s.work.Go(func() { h.guard(func() { h.decide(s.ctx, a, r) }) })
+	s.working.Add(1)
+	s.work.Go(func() {
+		defer s.working.Add(-1)
+		h.guard(func() { h.decide(s.ctx, a, r) })
+	})
 }
 
 // answers tells whether the callout is this handler's to answer, or another queue group's.
@@ -300,7 +307,9 @@ func (h *Handler) send(a *arrival, r *request, token string, refusal error) erro
 	if err != nil {
 		return err
 	}
-	return a.respond(answer)
+	err = a.respond(answer)
+	h.unsent.Store(err == nil && !a.nc.IsConnected())
+	return err
 }
 
 // disconnectTime is how long the close of a connection is waited for.
@@ -366,6 +375,16 @@ func (h *Handler) Leave() {
 	for _, s := range h.served {
 		s.end()
 	}
+}
+
+// owes tells whether callouts that were taken have no answer yet, or one that waits for the connection to be back.
+func (h *Handler) owes() bool {
+	if h.unsent.Load() {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.served, func(s *subscription) bool { return s.waiting.Load() > 0 || s.working.Load() > 0 })
 }
 
 // Drain stops taking callouts, and returns when those that were taken are

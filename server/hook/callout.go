@@ -48,23 +48,30 @@ func (h *Hook) Start(s *natsserver.Server) error {
 }
 
 // Reloaded implements natsserver.Extension. If the callout block has changed, a new handler is started
-// in the background, because its start waits for systems outside the server. Then the connections
+// in the background, because its start waits for others. Then the connections
 // about which the handler may now decide differently are renewed.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
 	h.warn(s, rulesOf(s.HeadersBlock()))
-	switch {
-	case r.Callout:
-		go func() {
-			defer func() {
-				if recover() != nil {
-					s.Errorf("Reload: %v", session.Fault(errReplace))
-				}
-			}()
-			h.replaceHandler(s)
-		}()
-	case r.Inputs:
+	if r.Callout {
+		beside(s, func() { h.replaceHandler(s) })
+		return
+	}
+	beside(s, h.callout.openOps)
+	if r.Inputs {
 		h.renewer(s).askAll(s.StaleCallouts())
 	}
+}
+
+// beside does what a reload does not wait for.
+func beside(s *natsserver.Server, do func()) {
+	go func() {
+		defer func() {
+			if recover() != nil {
+				s.Errorf("Reload: %v", session.Fault(errReplace))
+			}
+		}()
+		do()
+	}()
 }
 
 var errReplace = errors.New("fault while the callout handler was replaced, please report it; the previous one keeps running")
@@ -87,8 +94,21 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 	s.Noticef("Reloaded: callout handler")
 	h.renewer(s).askAll(s.StaleCallouts())
 	if old != nil {
+		h.callout.watchUntilAble()
 		old.stop(kept)
 	}
+}
+
+// watchUntilAble waits until the sources of the handler that serves are there, for a while, and not when the server ends:
+// until then, those of the one before are told of sessions that change.
+func (c *calloutHook) watchUntilAble() {
+	next := c.serves.Load()
+	if next == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(next.ended, insideWait)
+	defer cancel()
+	next.handler.UntilAble(ctx)
 }
 
 // replace is swap, which takes the lock, and the connections that the handler which serves now has.
@@ -133,33 +153,49 @@ func (c *calloutHook) swap() (old *inside, err error) {
 
 var errNoHandler = errors.New("no callout handler serves: the callout block of the server's configuration has no sessions")
 
-// serveOps has the operators' endpoint listen at an address; empty: nowhere. The
-// lock is held.
+// serveOps has the operators' endpoint listen at an address; empty: nowhere. One that cannot be opened leaves the old one
+// where it is, and is tried again at the next reload. The lock is held.
 func (c *calloutHook) serveOps(at string) {
 	if at == c.opsAt {
 		return
 	}
-	if before := c.ops; before != nil {
-		c.ops = nil
-		// Beside: somebody may be reading, or waiting for readiness.
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), insideWait)
-			defer cancel()
-			_ = before.Close(ctx) // what it had to say was said
-		}()
+	var next *ops.Server
+	if at != "" {
+		var err error
+		if next, err = ops.Listen(at, ops.Options{Metrics: c.metrics, Ready: c.ready, Log: slog.New(serverLog{server: c.server})}); err != nil {
+			c.server.Errorf("Callout handler: %v%s", err, c.opsStays())
+			return
+		}
+		c.server.Noticef("Callout handler shows metrics on http://%s", next.Address())
 	}
-	c.opsAt = at
-	if at == "" {
+	before := c.ops
+	c.ops, c.opsAt = next, at
+	if before == nil {
 		return
 	}
-	server, err := ops.Listen(at, ops.Options{Metrics: c.metrics, Ready: c.ready, Log: slog.New(serverLog{server: c.server})})
-	if err != nil {
-		c.opsAt = ""
-		c.server.Errorf("Callout handler: %v", err)
-		return
+	// Beside: somebody may be reading, or waiting for readiness.
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), insideWait)
+		defer cancel()
+		_ = before.Close(ctx) // what it had to say was said
+	}()
+}
+
+// openOps opens an endpoint that could not be opened before.
+func (c *calloutHook) openOps() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inside != nil && !c.stopped {
+		c.serveOps(c.inside.cfg.HTTP)
 	}
-	c.ops = server
-	c.server.Noticef("Callout handler shows metrics on http://%s", server.Address())
+}
+
+// opsStays says where metrics are still shown, if anywhere.
+func (c *calloutHook) opsStays() string {
+	if c.ops == nil {
+		return ""
+	}
+	return "; metrics are still shown on http://" + c.ops.Address() + ", and a reload tries again"
 }
 
 func (c *calloutHook) ready(ctx context.Context) error {

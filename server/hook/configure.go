@@ -104,22 +104,11 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
 		}
 	}
-	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known), checkOwnAccounts(o, cfg))
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		o.AddExtensionAccount(cfg.Account)
 	}
 	return errors.Join(err, addUsers(o, cfg))
-}
-
-// checkOwnAccounts adds the accounts that do not take the handler's own connection.
-func checkOwnAccounts(o *natsserver.Options, cfg *callout.Config) error {
-	var errs []error
-	for _, name := range cfg.Accounts() {
-		if account := findAccount(o, name); account != nil && account.MaxActiveConnections() == 0 {
-			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, and the handler has a connection there\nhint: at least 1", name))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // calloutWarnings are what the callout block allows, but is seldom meant.
@@ -139,7 +128,7 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 // authTimeout is how long the server waits for the answer to a callout.
 func authTimeout(o *natsserver.Options) time.Duration {
 	switch {
-	case o.AuthTimeout > 0:
+	case o.AuthTimeout != 0: // below 0, every callout is too late
 		return time.Duration(o.AuthTimeout * float64(time.Second))
 	case o.TLSConfig != nil: // upstream, getDefaultAuthTimeout
 		return time.Duration((cmp.Or(o.TLSTimeout, natsserver.TLS_TIMEOUT.Seconds()) + 1) * float64(time.Second))
@@ -177,12 +166,14 @@ func findAccount(o *natsserver.Options, name string) *natsserver.Account {
 
 // Faults of a server whose handler is inside.
 var (
-	errOperator = errors.New("callout: not inside a server with operators\nhint: run nats-callout as a process of its own")
-	errToken    = errors.New("callout: authorization.token cannot be used beside the handler, which gets all tokens\nhint: make it a user with a password")
-	errCluster  = errors.New("callout: servers of a cluster need the same issuer and xkey\nhint: nats-callout keys make")
-	errTimeout  = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: at least %g", minAuthTimeout.Seconds())
-	errLine     = errors.New("callout: max_control_line is too small for the handler's own connection\nhint: at least 1024")
-	errOrigin   = errors.New("callout: the websocket takes a credential from a cookie without an allow-list of origins, so any page could use it\nhint: set websocket.allowed_origins or same_origin")
+	errOperator        = errors.New("callout: not inside a server with operators\nhint: run nats-callout as a process of its own")
+	errToken           = errors.New("callout: authorization.token cannot be used beside the handler, which gets all tokens\nhint: make it a user with a password")
+	errCluster         = errors.New("callout: servers of a cluster need the same issuer and xkey\nhint: nats-callout keys make")
+	errTimeout         = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: at least %g", minAuthTimeout.Seconds())
+	errLine            = errors.New("callout: max_control_line is too small for the handler's own connection\nhint: at least 1024")
+	errNoHeaderSupport = errors.New("callout: no_header_support is set, and a callout has the server's key in a header\nhint: take it out")
+	errNoSystem        = errors.New("callout: no_system_account is set, and the server asks the handler by way of the system account\nhint: take it out")
+	errOrigin          = errors.New("callout: the websocket takes a credential from a cookie without an allow-list of origins, so any page could use it\nhint: set websocket.allowed_origins or same_origin")
 )
 
 // minAuthTimeout is less than a callout takes that is answered from a cache, on a machine with other work.
@@ -212,6 +203,12 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if authTimeout(o) < minAuthTimeout {
 		errs = append(errs, errTimeout)
 	}
+	if o.NoHeaderSupport {
+		errs = append(errs, errNoHeaderSupport)
+	}
+	if o.NoSystemAccount && o.SystemAccount == "" {
+		errs = append(errs, errNoSystem)
+	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
 		errs = append(errs, errLine)
 	}
@@ -238,6 +235,7 @@ func listens(o *natsserver.Options) map[string]string {
 	}
 	add("http", cmp.Or(o.HTTPHost, o.Host), o.HTTPPort)
 	add("https", cmp.Or(o.HTTPHost, o.Host), o.HTTPSPort)
+	add("prof_port", o.Host, o.ProfPort)
 	add("websocket.listen", o.Websocket.Host, o.Websocket.Port)
 	add("mqtt.listen", o.MQTT.Host, o.MQTT.Port)
 	add("leafnodes.listen", o.LeafNode.Host, o.LeafNode.Port)

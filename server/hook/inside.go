@@ -17,6 +17,7 @@ import (
 
 	"stamp/server/callout"
 	"stamp/server/callout/forwarded"
+	"stamp/server/callout/limited"
 )
 
 // insideWait is how long the start of a handler, and its end, may take.
@@ -27,8 +28,11 @@ type inside struct {
 	cfg     *callout.Config
 	server  *natsserver.Server
 	hook    *calloutHook
+	logged  *limited.Log
 	handler *callout.Handler
 	closing sync.Once
+	ended   context.Context // when the handler is to end
+	finish  context.CancelFunc
 
 	mu    sync.Mutex
 	conns map[string]*nats.Conn // by account
@@ -37,9 +41,10 @@ type inside struct {
 // startInside starts a handler. It uses the connections of the previous one, if any, in the accounts that
 // both need, because at max_connections of the server or of an account it would get none.
 func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, prev *inside) (*inside, error) {
-	in := &inside{cfg: cfg, server: s, hook: hook, conns: prev.connections()}
+	in := &inside{cfg: cfg, server: s, hook: hook, logged: limited.New(slog.New(serverLog{server: s})), conns: prev.connections()}
+	in.ended, in.finish = context.WithCancel(context.Background())
 	maps.DeleteFunc(in.conns, func(account string, _ *nats.Conn) bool { return !slices.Contains(cfg.Accounts(), account) })
-	if err := in.start(prev != nil); err != nil {
+	if err := in.start(prev.callouts()); err != nil {
 		in.stop(prev.connections())
 		return nil, fmt.Errorf("callout: %w", err)
 	}
@@ -59,7 +64,15 @@ func hasPeers(o *natsserver.Options) bool {
 	return o.Cluster.Port != 0 || o.Gateway.Port != 0 || o.LeafNode.Port != 0 || len(o.LeafNode.Remotes) > 0
 }
 
-func (in *inside) start(replaces bool) error {
+// callouts is the handler, or nil.
+func (in *inside) callouts() *callout.Handler {
+	if in == nil {
+		return nil
+	}
+	return in.handler
+}
+
+func (in *inside) start(replaces *callout.Handler) error {
 	ctx, cancel := context.WithTimeout(context.Background(), insideWait)
 	defer cancel()
 	log := slog.New(serverLog{server: in.server})
@@ -118,9 +131,9 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(door{in.server, public(kp)}), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
 		// At a reload, the account may come into being after this.
-		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay(redial),
+		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay((&redialer{}).pause),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			in.server.Errorf("Callout handler: connection in account %q: %v", account, err)
+			in.logged.Error("connection", "Callout handler: connection", "account", account, "error", err)
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("connect in account %q: %w", account, err)
@@ -129,9 +142,30 @@ func (in *inside) connect(account string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// redial is how long a connection waits before it tries again: each failure may be an error in the
-// server's log.
-func redial(attempts int) time.Duration { return 50 * time.Millisecond << min(attempts, 5) }
+// redialer says how long a connection waits before it tries again. Each attempt may be some lines in the server's log,
+// also one that succeeds and ends at once, so that attempts are counted until there was none for a while.
+type redialer struct {
+	attempts int
+	last     time.Time
+}
+
+// Times between attempts. redialQuiet is more than the longest wait.
+const (
+	redialFirst = 50 * time.Millisecond
+	redialMost  = 6 // times that it is doubled
+	redialQuiet = 10 * time.Second
+)
+
+// pause is for one goroutine at a time.
+func (r *redialer) pause(int) time.Duration {
+	now := time.Now()
+	if r.attempts++; now.Sub(r.last) > redialQuiet {
+		r.attempts = 1
+	}
+	wait := redialFirst << min(r.attempts, redialMost)
+	r.last = now.Add(wait)
+	return wait
+}
 
 // door is the server while it knows the handler's user. After a reload that takes the account away, the
 // connection is tried again until the handler is stopped; the server would log an error each time.
@@ -198,12 +232,15 @@ func (in *inside) leave(kept map[string]*nats.Conn) {
 	}
 	in.handler.Leave()
 	for _, nc := range in.conns {
-		_ = nc.FlushTimeout(insideWait) // the server has it then; a connection that is gone takes nothing
+		if nc.IsConnected() { // one that is gone takes nothing
+			_ = nc.FlushTimeout(insideWait) // the server has it then
+		}
 	}
 }
 
 // stop drains, as far as start came. kept are the connections that another handler goes on with.
 func (in *inside) stop(kept map[string]*nats.Conn) {
+	in.finish()
 	ctx, cancel := context.WithTimeout(context.Background(), insideWait)
 	defer cancel()
 	if in.handler != nil {
@@ -218,8 +255,10 @@ func (in *inside) stop(kept map[string]*nats.Conn) {
 		if kept[account] == nc {
 			continue
 		}
-		// The last answers may still be in its buffer. It fails where the server has ended.
-		_ = nc.FlushWithContext(ctx)
+		if nc.IsConnected() {
+			// The last answers may still be in its buffer. It fails where the server has ended.
+			_ = nc.FlushWithContext(ctx)
+		}
 		nc.Close()
 	}
 }

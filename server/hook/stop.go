@@ -61,6 +61,7 @@ func (in *inside) end() {
 	if in == nil || in.handler == nil {
 		return
 	}
+	in.finish()
 	in.handler.Leave()
 	in.close()
 }

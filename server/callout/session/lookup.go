@@ -110,6 +110,18 @@ func (l *Lookup) Able() error {
 	return nil
 }
 
+// Unwatched returns why the source is not told of sessions that change, though it is to be; nil when it is, or cannot be.
+func (l *Lookup) Unwatched() error {
+	source, ok := l.source.(interface{ Unwatched() error })
+	if !ok {
+		return nil
+	}
+	if err := source.Unwatched(); err != nil {
+		return l.named(err)
+	}
+	return nil
+}
+
 // Find returns the session of the request's credential, ErrUnknown when the
 // source does not know it or it is not of this source's form, and another error
 // when that is not certain.

@@ -29,6 +29,8 @@ type Source struct {
 	// confirmed is when the watch was last seen to work, in nanoseconds since 1970; 0: there is none.
 	confirmed atomic.Int64
 	problem   atomic.Pointer[problem] // nil: the bucket was found
+	failures  atomic.Int32            // of rounds of the watch in turn, since it was last seen to work
+	unwatched atomic.Pointer[error]   // why there is no watch, where that has lasted
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -57,10 +59,12 @@ const rememberedChanges = 65536
 var (
 	errBehind = errors.New("answer is older than a change that is known already")
 	errTTL    = errors.New("entry has a TTL that is not understood")
+	// errOpening: no answer has come yet since the source was opened.
+	errOpening = errors.New("not looked for yet")
 )
 
-// Open connects, and begins to watch the bucket. A bucket that is not there is
-// waited for, and look-ups fail until then.
+// Open connects, and begins to watch the bucket. It waits for nothing: servers that start together answer requests to
+// JetStream only when all of them listen. Until the bucket is found, look-ups look for it themselves.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
 	return c.OpenKeys(ctx, env)
 }
@@ -81,14 +85,7 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Source{cfg: c, env: env, nc: nc, js: js, changed: changed, stop: stop, stopped: make(chan struct{})}
-	begin, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	// Without an error the watch begins here: no change from now on is missed.
-	if b, err := s.open(begin); err == nil {
-		s.bucket.Store(b)
-	} else {
-		s.problem.Store(s.explain(err))
-	}
+	s.problem.Store(&problem{text: "the bucket is being looked for", cause: errOpening})
 	go s.watch(running)
 	return s, nil
 }

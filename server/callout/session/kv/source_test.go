@@ -139,6 +139,12 @@ func open(t testing.TB, nc *nats.Conn, cfg Config) (*Source, *changes) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	eventually(t, "the first look for the bucket", func() error {
+		if err := s.(*Source).Able(); errors.Is(err, errOpening) {
+			return err
+		}
+		return nil
+	})
 	return s.(*Source), c
 }
 

@@ -21,6 +21,10 @@ const (
 	// after it was last found to work.
 	checkEvery = time.Second
 	checkHolds = 3 * time.Second
+	// A watch that has lasted so long works: it would have ended for want of heartbeats.
+	provenAfter = 3 * heartbeat
+	// unwatchedAfter is how many rounds in turn must fail until that is told. A new leader may end one.
+	unwatchedAfter = 2
 )
 
 var (
@@ -35,7 +39,38 @@ func (s *Source) Live() bool {
 	return confirmed != 0 && time.Now().UnixNano()-confirmed < int64(checkHolds) && s.nc.IsConnected()
 }
 
-func (s *Source) confirm() { s.confirmed.Store(time.Now().UnixNano()) }
+// confirm notes that the bucket is watched, unless the last round has failed and this one may fail as well.
+func (s *Source) confirm() {
+	if s.failures.Load() == 0 {
+		s.confirmed.Store(time.Now().UnixNano())
+	}
+}
+
+// failedRound notes that a bucket that was found cannot be watched.
+func (s *Source) failedRound(err error) error {
+	if s.failures.Add(1) >= unwatchedAfter {
+		unwatched := fmt.Errorf("changes of sessions are not seen, so that a logout closes no connection before its next renewal: %w; may the user of the handler use $JS.API.CONSUMER.*, and do max_consumers and max_subscriptions of the account leave room?", err)
+		s.unwatched.Store(&unwatched)
+	}
+	return err
+}
+
+// proven notes that the watch works.
+func (s *Source) proven() {
+	if s.failures.Swap(0) > 0 {
+		s.unwatched.Store(nil)
+		s.confirm()
+	}
+}
+
+// Unwatched returns why changes of sessions are not seen, although the sessions can be read; nil: they are, or the bucket
+// is not there.
+func (s *Source) Unwatched() error {
+	if err := s.unwatched.Load(); err != nil {
+		return s.failed(*err)
+	}
+	return nil
+}
 
 // lose drops what is cached: changes may have been missed.
 func (s *Source) lose() {
@@ -153,11 +188,14 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: idle,
 	})
 	if err != nil {
-		return fmt.Errorf("create consumer: %w", err)
+		if ctx.Err() != nil {
+			return err
+		}
+		return s.failedRound(fmt.Errorf("create consumer: %w", err))
 	}
 	messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
-		return fmt.Errorf("read consumer: %w", err)
+		return s.failedRound(fmt.Errorf("read consumer: %w", err))
 	}
 	defer func() {
 		messages.Stop()
@@ -194,13 +232,14 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 		if err != nil {
 			switch cause := context.Cause(ctx); cause {
 			case nil:
-				return err
+				return s.failedRound(fmt.Errorf("read consumer: %w", err))
 			case errConnected:
 				return nil
 			default:
 				return cause
 			}
 		}
+		s.proven()
 		meta, err := m.Metadata()
 		if err != nil {
 			return err
@@ -215,7 +254,7 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 
 // checks looks for what the watch is not told of, until ctx ends, and ends the round by cancel.
 func (s *Source) checks(ctx context.Context, connected <-chan nats.Status, b *bucket, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(checkEvery)
+	tick, begun := time.NewTicker(checkEvery), time.Now()
 	defer tick.Stop()
 	for {
 		select {
@@ -225,6 +264,9 @@ func (s *Source) checks(ctx context.Context, connected <-chan nats.Status, b *bu
 			cancel(errConnected)
 			return
 		case <-tick.C:
+		}
+		if time.Since(begun) >= provenAfter {
+			s.proven()
 		}
 		next, err := s.check(ctx, b)
 		if err != nil {

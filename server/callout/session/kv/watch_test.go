@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"strconv"
@@ -11,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sourcetest"
 )
 
 func TestChanges(t *testing.T) {
@@ -66,6 +70,98 @@ func TestBucketLater(t *testing.T) {
 	c.wait(t, "a", true)
 	if n := strings.Count(c.text(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings; want 1, however long it takes:\n%s", n, c.text())
+	}
+}
+
+// Servers that start together answer requests to JetStream only when all of them listen: a source that waited for an
+// answer would keep its own server from listening.
+func TestOpenWaitsForNothing(t *testing.T) {
+	nc := connect(t, silentServer(t))
+	cfg := Config{Bucket: "sessions", Settings: session.Defaults()}
+	cfg.Timeout = time.Hour
+	cfg.template = mustTemplate(t, cfg.Key)
+	opened := make(chan session.Source, 1)
+	go func() {
+		s, err := cfg.Open(t.Context(), session.Env{
+			Log: slog.New(slog.DiscardHandler), Connect: func(string) (*nats.Conn, error) { return nc, nil },
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- s
+	}()
+	select {
+	case s := <-opened:
+		if err := s.(*Source).Able(); err == nil {
+			t.Error("it can tell of sessions before the bucket is found")
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	case <-time.After(timeout):
+		t.Fatal("it waits for the bucket")
+	}
+}
+
+// silentServer takes requests to JetStream, and answers none.
+func silentServer(t *testing.T) *natsserver.Server {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(s.Shutdown)
+	if _, err := connect(t, s).Subscribe("$JS.API.>", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func connectAs(t *testing.T, server *natsserver.Server, user string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(server.ClientURL(), nats.UserInfo(user, user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// A bucket that can be read, and not watched, is told of: logouts would close nothing. What is cached is not used.
+func TestReadAndNotWatched(t *testing.T) {
+	for name, deny := range map[string]string{
+		"no consumer":              "$JS.API.CONSUMER.CREATE.>",
+		"a consumer that is empty": "$JS.API.CONSUMER.MSG.NEXT.>",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := sourcetest.Server(t, &natsserver.Options{
+				Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(),
+				Users: []*natsserver.User{
+					{Username: "all", Password: "all"},
+					{Username: "some", Password: "some", Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{deny}}}},
+				},
+			})
+			bucket := createBucket(t, connectAs(t, server, "all"), jetstream.KeyValueConfig{Bucket: "sessions"})
+			put(t, bucket, "a", `{}`)
+			nc := connectAs(t, server, "some")
+			s, _ := open(t, nc, Config{Bucket: "sessions"})
+			eventually(t, "it is told", func() error {
+				if s.Unwatched() == nil {
+					return errors.New("it is not")
+				}
+				return nil
+			})
+			if s.Live() {
+				t.Error("what is cached counts")
+			}
+			if _, err := find(t, s, "a"); err != nil {
+				t.Errorf("read: %v", err)
+			}
+			if err := s.Able(); err != nil {
+				t.Errorf("it is not able: %v", err)
+			}
+		})
 	}
 }
 

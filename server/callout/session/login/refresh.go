@@ -49,6 +49,9 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
 	defer cancel()
 	store, err := s.opened(ctx)
 	if err != nil {
+		if ctx.Err() == nil {
+			s.logged.Warn("store", "login: sessions cannot be kept yet", "source", s.cfg.Name, "error", err)
+		}
 		return
 	}
 	var streams [2]streamState

@@ -53,7 +53,7 @@ type source struct {
 	failed atomic.Pointer[error] // why the pages are no longer served
 }
 
-// Open begins to serve. Bucket and provider are waited for: until they are there, logging in fails.
+// Open begins to serve. Buckets and provider are looked for in the background: until they are there, logging in fails.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
 	nc, err := env.Connect(c.Account)
 	if err != nil {
@@ -68,12 +68,6 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	s := &source{
 		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
 		exchanging: make(chan struct{}, exchanges),
-	}
-	begin, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	// The watch of the source finds the bucket at once when it is there.
-	if _, err := s.opened(begin); err != nil {
-		env.Log.Warn("login: sessions cannot be kept yet", "source", c.Name, "error", err)
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {
 		stop()
@@ -93,6 +87,9 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 
 // Live is the bucket's.
 func (s *source) Live() bool { return s.kv.Live() }
+
+// Unwatched is the bucket's.
+func (s *source) Unwatched() error { return s.kv.Unwatched() }
 
 // Able returns why sessions cannot be told, or pages not be served any more; nil where neither is known.
 func (s *source) Able() error {
