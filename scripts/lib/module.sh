@@ -23,7 +23,7 @@ as_module() {
 	if [[ ! -e $dir/$version ]]; then
 		rm -rf "$dir"
 		mkdir -p "$dir"
-		(cd "$root" && go run ./scripts/internal/moduleproxy "$module" "$version" "$tree" "$dir/proxy")
+		(cd "$root" && GOOS='' GOARCH='' GOFLAGS="$plain_flags" go run ./scripts/internal/moduleproxy "$module" "$version" "$tree" "$dir/proxy")
 		cp "$root/go.mod" "$root/go.sum" "$dir"
 		(cd "$root" && GOFLAGS='' GOWORK=off go mod edit -require "$module@$(pinned "$1" version)" \
 			-replace "$module=$module@$version" "$dir/go.mod")
