@@ -123,7 +123,7 @@ func (m *member) watch() {
 				return
 			}
 			if m.nc.IsConnected() {
-				m.h.unsent.Store(false)
+				m.h.unsent.Store(0) // it was sent with what else was in the buffer
 			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
 				m.h.logged.Error("group", "cannot join the queue group", "error", err)

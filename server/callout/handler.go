@@ -54,7 +54,7 @@ type Handler struct {
 	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
 	expected atomic.Pointer[string]
 	taken    taken
-	unsent   atomic.Bool // the last answer waits in the buffer of a connection that is away
+	unsent   atomic.Int64 // see unsentUntil; in nanoseconds since 1970
 	renew    func(forwarded.Renew) error
 	away     func(ctx context.Context, server string, client uint64) error
 

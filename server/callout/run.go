@@ -114,7 +114,10 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 	r.life, r.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, r.giveUp)
 	defer func() {
-		if stop(); err != nil {
+		if !stop() && err == nil {
+			err = context.Cause(ctx) // the connections have ended with it
+		}
+		if err != nil {
 			r.giveUp()
 			if r.handler != nil {
 				r.handler.Leave()
@@ -140,9 +143,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 		}
 	}
 	r.accounts = newAccountConns(r.life, cfg.Connect, p.options.Log)
-	if r.handler, err = p.serve(ctx, cfg, r, o); err == nil {
-		err = context.Cause(ctx) // the connections have ended with it
-	}
+	r.handler, err = p.serve(ctx, cfg, r, o)
 	return r, err
 }
 
@@ -338,11 +339,26 @@ func (r running) end(ctx context.Context) error {
 	defer cancel()
 	r.release()
 	err := r.handler.Drain(ctx)
-	if r.nc.up.Load() && r.nc.IsConnected() || r.handler.owes() {
-		// The answers are in the connection's buffer.
-		err = errors.Join(err, r.nc.FlushWithContext(ctx))
-	}
+	err = errors.Join(err, r.flush(ctx))
 	r.handler.Close()
 	r.close()
 	return err
+}
+
+// flush sends the answers, which are in the connection's buffer. Where the connection is away it waits for as long as a
+// server waits for one of them.
+func (r running) flush(ctx context.Context) error {
+	if !r.nc.up.Load() || !r.nc.IsConnected() {
+		until := r.handler.unsentUntil()
+		if until.IsZero() {
+			return nil
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	if err := r.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("send the last answers: %w", err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package callout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -308,7 +309,9 @@ func (h *Handler) send(a *arrival, r *request, token string, refusal error) erro
 		return err
 	}
 	err = a.respond(answer)
-	h.unsent.Store(err == nil && !a.nc.IsConnected())
+	if err == nil && !a.nc.IsConnected() && !strings.HasPrefix(r.Credential.Value, probePrefix) {
+		h.unsent.Store(a.at.Add(cmp.Or(r.patience, drainTime)).UnixNano())
+	}
 	return err
 }
 
@@ -377,9 +380,18 @@ func (h *Handler) Leave() {
 	}
 }
 
+// unsentUntil is how long a server may wait for an answer that waits for the connection to be back; zero: there is none.
+func (h *Handler) unsentUntil() time.Time {
+	until := time.Unix(0, h.unsent.Load())
+	if time.Now().After(until) {
+		return time.Time{}
+	}
+	return until
+}
+
 // owes tells whether callouts that were taken have no answer yet, or one that waits for the connection to be back.
 func (h *Handler) owes() bool {
-	if h.unsent.Load() {
+	if !h.unsentUntil().IsZero() {
 		return true
 	}
 	h.mu.Lock()
