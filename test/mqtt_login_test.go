@@ -227,3 +227,34 @@ func TestGuestsOverMQTT(t *testing.T) {
 		}
 	}
 }
+
+// A grant that binds client ids to users, as docs/callout.md has it, keeps others from closing a device's connection.
+func TestClientIDsBoundToUsers(t *testing.T) {
+	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
+	s := harness.Start(t, fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		accounts { APP { jetstream: enabled, users: [] } }
+		callout {
+			sessions: [{kind: users, users: [{user: d1, password: %q}, {user: d2, password: %q}]}]
+			grants: [{
+				name: device, account: APP, publish: "t", subscribe: []
+				when: 'source == "users" && request.type == "mqtt" && hasPrefix(request.mqtt_id, session.user + "-")'
+			}]
+		}`, t.TempDir(), hash, hash))
+	device := func(user, id string) (mqtt.Client, error) {
+		return tryDevice(t, mqttOptions(t, "tcp://"+s.MQTT(t), user, "open").SetClientID(id))
+	}
+	first, err := device("d1", "d1-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := device("d2", "d1-a"); err == nil {
+		t.Error("another user has the device's id")
+	}
+	wait(t, first.Publish("t", 1, false, "still there"))
+	if _, err := device("d2", "d2-a"); err != nil {
+		t.Error(err)
+	}
+}
