@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -42,28 +41,19 @@ func checkLimits(o *natsserver.Options, cfg *callout.Config) error {
 		if account == nil {
 			continue
 		}
+		subscriptions, size := account.ConfiguredLimits()
 		if name == cfg.Account {
-			payload(fmt.Sprintf("account %q has max_payload", name), accountLimit(account, "mpay"))
+			payload(fmt.Sprintf("account %q has max_payload", name), int(size))
 		}
 		if account.MaxActiveConnections() == 0 {
 			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, and the handler has a connection there\nhint: at least 1", name))
 		}
-		if limit := accountLimit(account, "msubs"); limit >= 0 && limit < needed {
-			errs = append(errs, fmt.Errorf("callout: account %q has max_subscriptions: %d, and the connection of the handler there needs more\nhint: at least %d", name, limit, needed))
+		if subscriptions >= 0 && int(subscriptions) < needed {
+			errs = append(errs, fmt.Errorf("callout: account %q has max_subscriptions: %d, and the connection of the handler there needs more\nhint: at least %d", name, subscriptions, needed))
 		}
 	}
 	if o.MaxSubs > 0 && o.MaxSubs < most {
 		errs = append(errs, fmt.Errorf("callout: max_subscriptions: %d, and a connection of the handler needs more\nhint: at least %d", o.MaxSubs, most))
 	}
 	return errors.Join(errs...)
-}
-
-// accountLimit is a limit of an account's connections, by the name of its field; below 0: there is none. The server has no
-// method that tells.
-func accountLimit(account *natsserver.Account, field string) int {
-	limit := reflect.ValueOf(account).Elem().FieldByName(field)
-	if !limit.IsValid() || !limit.CanInt() {
-		return -1
-	}
-	return int(limit.Int())
 }
