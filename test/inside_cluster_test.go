@@ -3,9 +3,11 @@ package test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/crypto/bcrypt"
 
 	"stamp/test/harness"
@@ -14,11 +16,17 @@ import (
 // insideCluster are two servers of a cluster, each with the handler inside.
 func insideCluster(t *testing.T, sessions string) [2]*harness.Server {
 	t.Helper()
+	servers, _ := insideClusterWith(t, sessions)
+	return servers
+}
+
+// insideClusterWith is insideCluster, and returns the first one's configuration with a header more.
+func insideClusterWith(t *testing.T, sessions string) (servers [2]*harness.Server, first func(header string) string) {
+	t.Helper()
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	routes := [2]string{harness.FreeAddr(t), harness.FreeAddr(t)}
-	var servers [2]*harness.Server
-	for i := range servers {
-		servers[i] = harness.Start(t, fmt.Sprintf(`
+	conf := func(i int, header string) string {
+		return fmt.Sprintf(`
 			server_name: "s%d"
 			cluster { name: c, listen: %q, routes: ["nats://%s"] }
 			accounts { APP { users: [{user: backend, password: backend}] } }
@@ -27,13 +35,16 @@ func insideCluster(t *testing.T, sessions string) [2]*harness.Server {
 				xkey: %s
 				http: "127.0.0.1:0"
 				sessions: [%s]
-				grants: [{account: APP, publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"}}]
-			}`, i, routes[i], routes[1-i], harness.Seed(t, issuer), harness.Seed(t, xkey), sessions))
+				grants: [{account: APP, publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}"%s}}]
+			}`, i, routes[i], routes[1-i], harness.Seed(t, issuer), harness.Seed(t, xkey), sessions, header)
+	}
+	for i := range servers {
+		servers[i] = harness.Start(t, conf(i, ""))
 	}
 	for _, s := range servers {
 		harness.Eventually(t, "the routes", func() bool { return s.Varz(t).Remotes == 1 })
 	}
-	return servers
+	return servers, func(header string) string { return conf(0, header) }
 }
 
 // A server asks its own handler about its connections, and not that of a peer, which may be frozen.
@@ -69,4 +80,40 @@ func TestConnectionsOfAClusterThatCannotBeJudged(t *testing.T) {
 			}
 		}
 	}
+}
+
+// While a reload puts another handler in the place of the one that serves, callouts go to one of the two, and not to a
+// peer, which may be frozen.
+func TestReloadsBesideAFrozenPeer(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, conf := insideClusterWith(t, fmt.Sprintf("{kind: users, users: [{user: alice, password: %q}]}", hash))
+	servers[1].Signal(t, syscall.SIGSTOP)
+	defer servers[1].Signal(t, syscall.SIGCONT)
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				nc, err := servers[0].TryConnect(t, nats.UserInfo("alice", "open"), nats.NoReconnect())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				nc.Close()
+			}
+		})
+	}
+	for i := range 40 {
+		servers[0].Reload(t, conf(fmt.Sprintf(`, X-Reload: "%d"`, i)))
+	}
+	close(done)
+	clients.Wait()
 }

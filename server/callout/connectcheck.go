@@ -1,10 +1,7 @@
 package callout
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -61,7 +58,7 @@ func checkCreds(at conf.Node, name, path string, faults *conf.Faults) {
 	if path == "" {
 		return
 	}
-	text, err := os.ReadFile(path)
+	text, err := conf.ReadFile(path)
 	if err != nil {
 		faults.Add(at, "%s: %v", name, err)
 		return
@@ -148,17 +145,14 @@ func (t *TLS) check(n conf.Node, faults *conf.Faults) {
 		return
 	}
 	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
+		if _, err := conf.LoadCertPool(t.CA); err != nil {
 			faults.Add(n.Get("ca"), "tls: ca: %v", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			faults.Add(n.Get("ca"), "tls: ca: %s has no certificate", t.CA)
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
 		faults.Add(n, "tls: cert and key go together")
 	} else if t.Cert != "" {
-		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+		if _, err := conf.LoadKeyPair(t.Cert, t.Key); err != nil {
 			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -154,7 +153,7 @@ func hashFiles(n conf.Node, into hash.Hash) {
 		item := fields[name]
 		path, isText := item.Plain().(string)
 		if isText && (slices.Contains(fileFields, name) || strings.HasSuffix(name, "_file")) {
-			if content, err := os.ReadFile(path); err == nil {
+			if content, err := conf.ReadFile(path); err == nil {
 				sum := sha256.Sum256(content)
 				into.Write(sum[:])
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -90,7 +89,7 @@ func xkeysOf(n conf.Node, faults *conf.Faults) []string {
 		faults.Add(n, "xkeys_file: expected the path of a file")
 		return nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := conf.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		faults.Add(n, "xkeys_file: %v", err)
 	}

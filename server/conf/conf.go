@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -105,7 +104,7 @@ func From(v any) Node {
 // ParseFile reads a file in NATS configuration syntax. It follows includes and
 // replaces variables.
 func ParseFile(file string) (Node, error) {
-	if _, err := os.Stat(file); err != nil {
+	if err := checkIncludes(file); err != nil {
 		return Node{}, err
 	}
 	m, err := conf.ParseFileWithChecks(file)

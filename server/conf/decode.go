@@ -2,7 +2,6 @@ package conf
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -115,7 +114,7 @@ func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
 		faults.Add(n, "%s: expected a path; found %s", name, n.Kind())
 		return
 	}
-	text, err := os.ReadFile(path)
+	text, err := ReadFile(path)
 	if err != nil {
 		faults.Add(n, "%s: %v", name, err)
 		return

@@ -200,10 +200,17 @@ func (in *inside) renew(q forwarded.Renew) error {
 	return nil
 }
 
-// TakeCallout implements natsserver.Extension: the handler inside answers, if it can judge.
+// TakeCallout implements natsserver.Extension: the handler inside answers, if it can judge. If it declines because a
+// reload has just put another handler in its place, that one is asked.
 func (h *Hook) TakeCallout(s *natsserver.Server, account, reply, xkey string, request []byte) bool {
-	in := h.callout.serves.Load()
-	return in != nil && in.cfg.Account == account && in.handler.Take(s.Name(), s.ClusterName(), reply, xkey, request)
+	var asked *inside
+	for in := h.callout.serves.Load(); in != nil && in != asked; in = h.callout.serves.Load() {
+		if in.cfg.Account == account && in.handler.Take(s.Name(), s.ClusterName(), reply, xkey, request) {
+			return true
+		}
+		asked = in
+	}
+	return false
 }
 
 var errElsewhere = errors.New("it is another server's connection")

@@ -185,7 +185,7 @@ func (r *repo) clone() *repo {
 
 func (r *repo) copyScripts() {
 	r.t.Helper()
-	names := []string{"scripts/upstream", "scripts/build", "scripts/upgrade", "scripts/lib/line.sh"}
+	names := []string{"scripts/upstream", "scripts/build", "scripts/upgrade", "scripts/lib/line.sh", "scripts/lib/module.sh"}
 	for _, pattern := range []string{"scripts/lib/upstream-*.sh", "scripts/lib/upgrade-*.sh", "scripts/internal/drift/*.go"} {
 		found, err := filepath.Glob(filepath.Join(source(r.t), pattern))
 		if err != nil {

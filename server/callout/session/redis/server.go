@@ -3,12 +3,10 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -129,18 +127,15 @@ func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
 		to.ServerName = t.ServerName
 	}
 	if t.CA != "" {
-		text, err := os.ReadFile(t.CA)
-		to.RootCAs = x509.NewCertPool()
-		if err != nil {
+		var err error
+		if to.RootCAs, err = conf.LoadCertPool(t.CA); err != nil {
 			faults.Add(n.Get("ca"), "ca: %v", err)
-		} else if !to.RootCAs.AppendCertsFromPEM(text) {
-			faults.Add(n.Get("ca"), "ca: no certificate in %s", t.CA)
 		}
 	}
 	if t.Cert == "" && t.Key == "" {
 		return
 	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	pair, err := conf.LoadKeyPair(t.Cert, t.Key)
 	if err != nil {
 		faults.Add(n, "tls: cert and key: %v", err)
 	}

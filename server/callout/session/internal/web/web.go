@@ -5,14 +5,12 @@ package web
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"stamp/server/conf"
@@ -106,18 +104,15 @@ func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
 	}
 	cfg := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		cfg.RootCAs = x509.NewCertPool()
-		if err != nil {
+		var err error
+		if cfg.RootCAs, err = conf.LoadCertPool(t.CA); err != nil {
 			faults.Add(n.Get("ca"), "tls: ca: %v", err)
-		} else if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			faults.Add(n.Get("ca"), "tls: ca: %s has no certificate", t.CA)
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
 		faults.Add(n, "tls: cert and key go together")
 	} else if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		pair, err := conf.LoadKeyPair(t.Cert, t.Key)
 		if err != nil {
 			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)
 		}
