@@ -114,6 +114,9 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := store.awaitIndex(ctx); err != nil {
+		return err
+	}
 	done, err := store.carriedOut(ctx, t)
 	if err != nil {
 		return err
@@ -125,6 +128,9 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	n, err := store.endNamed(ctx, t)
 	if err != nil {
 		return err
+	}
+	if err := s.checkIndex(ctx, store); err != nil {
+		return err // no session may have been found
 	}
 	if err := store.markCarriedOut(ctx, t); err != nil {
 		return err

@@ -41,15 +41,16 @@ func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.T
 	defer release()
 	// While the token endpoint cannot be reached, one request at a time goes to see whether it can be again. What it
 	// answers is about this code, which anybody may have made up.
-	if ok, _ := s.codes.Enter(); !ok {
+	asking, _ := s.codes.Enter()
+	if asking == nil {
 		return nil, errNoProvider
 	}
-	defer s.codes.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // where it is left otherwise than by Leave
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
 	if ctx.Err() != nil {
 		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
-	s.codes.Leave("", err)
+	asking.Leave("", err)
 	return tokens, err
 }
 

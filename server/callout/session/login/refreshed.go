@@ -102,17 +102,18 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	if !s.cfg.UserInfo {
 		return revision
 	}
-	if ok, _ := s.info.Enter(); !ok {
+	asking, _ := s.info.Enter()
+	if asking == nil {
 		return revision
 	}
-	defer s.info.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // where it is left otherwise than by Leave
 	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if s.running.Err() != nil {
 		return revision
 	}
-	s.info.Leave(key, err)
+	asking.Leave(key, err)
 	if err != nil {
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
@@ -231,7 +232,7 @@ func (s *source) storeLater(store *store, r retry) retry {
 			s.pause(maxStorePause)
 			continue
 		}
-		s.release(store, r.key, revision)
+		s.release(store, r.lease, revision)
 		if err != nil {
 			return s.failedRefresh(r.refreshDue, err)
 		}

@@ -29,6 +29,7 @@ type source struct {
 	logged *limited.Log // for what somebody else can cause, as often as they like
 
 	gate       openid.Gate        // in front of refreshes
+	leases     openid.Gate        // in front of the leases for them
 	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
 	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
 	exchanging chan struct{}      // a place in it is the right to exchange a code
@@ -50,7 +51,8 @@ type source struct {
 	mu  sync.Mutex
 	web *server // nil: nothing is served
 
-	failed atomic.Pointer[error] // why the pages are no longer served
+	failed atomic.Pointer[error]  // why the pages are no longer served
+	unable atomic.Pointer[unable] // why tokens cannot be refreshed; nil: nothing is known
 }
 
 // Open begins to serve. Buckets and provider are looked for in the background: until they are there, logging in fails.
@@ -91,7 +93,8 @@ func (s *source) Live() bool { return s.kv.Live() }
 // Unwatched is the bucket's.
 func (s *source) Unwatched() error { return s.kv.Unwatched() }
 
-// Able returns why sessions cannot be told, or pages not be served any more; nil where neither is known.
+// Able returns why sessions cannot be told, pages not be served any more, or tokens not be refreshed for want of a bucket;
+// nil where none of that is known.
 func (s *source) Able() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
@@ -100,7 +103,13 @@ func (s *source) Able() error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w; %s-index is needed too, and both are made again if the user of the handler may make them", err, s.cfg.Bucket)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if u := s.unable.Load(); u != nil && time.Since(u.at) < unableTime {
+		return fmt.Errorf("login: tokens cannot be refreshed: %w", u.cause)
+	}
+	return nil
 }
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
@@ -195,7 +204,7 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		s.metrics.replays.Inc()
 		s.logged.Warn("ticket replayed", "a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
-	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
+	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany), errors.Is(err, errTicketLost):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case err != nil:
 		return nil, err

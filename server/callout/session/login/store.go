@@ -31,9 +31,11 @@ import (
 //	used.<session>                                    its tickets and passes that were used; encrypted
 //	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
+//	end.<sid, sub or alone>.<hash>                    when a logout token has ended what the name stands for
 type store struct {
 	cfg             *Config
 	sessions, index jetstream.KeyValue
+	indexed         *indexed
 }
 
 // entry is a session as it is kept. Fields of the first group are what grants see.
@@ -71,7 +73,7 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{cfg: c}
+	s := &store{cfg: c, indexed: newIndexed()}
 	var err error
 	// An entry outlives its session by a little, so that it never ends before.
 	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
@@ -360,35 +362,53 @@ func (s *store) markCarriedOut(ctx context.Context, t logoutToken) error {
 	return plain(err)
 }
 
-// lease tells whether the session is ours to refresh, of all handlers, for a while. atLeast is the revision
-// of the session that the handler before has written: a replica of the bucket may be behind it, and would
-// give a refresh token that was used. What is read of a lease is certain when it can be updated.
-func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (ours bool, atLeast uint64, err error) {
-	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
-	_, err = s.index.Create(ctx, name, until)
-	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return err == nil, 0, plain(err)
+// lease is the right to refresh a session, of all handlers, for a while. atLeast is the revision of the session that the
+// handler before has written: a replica of the bucket may be behind it, and would give a refresh token that was used.
+type lease struct {
+	name     string
+	revision uint64 // of the lease itself
+	atLeast  uint64
+}
+
+// lease takes the right to refresh a session; nil: another handler has it. What is read of a lease is certain when it
+// can be updated.
+func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (*lease, error) {
+	l, until := &lease{name: "lease." + key}, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
+	var err error
+	l.revision, err = s.index.Create(ctx, l.name, until)
+	if err == nil {
+		return l, nil
 	}
-	found, err := s.index.Get(ctx, name)
+	if !isConflict(err) {
+		return nil, plain(err)
+	}
+	found, err := s.index.Get(ctx, l.name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return false, 0, nil // it has just been given back
+		return nil, nil // it has just been given back
 	}
 	if err != nil {
-		return false, 0, plain(err)
+		return nil, plain(err)
 	}
 	ends, revision, _ := strings.Cut(string(found.Value()), " ")
 	if ends, err := strconv.ParseInt(ends, 10, 64); err == nil && now.Unix() < ends {
-		return false, 0, nil
+		return nil, nil
 	}
-	atLeast, _ = strconv.ParseUint(revision, 10, 64)
+	l.atLeast, _ = strconv.ParseUint(revision, 10, 64)
 	// Who had it has given it back, or is gone.
-	_, err = s.index.Update(ctx, name, until, found.Revision())
-	return err == nil, atLeast, nil
+	l.revision, err = s.index.Update(ctx, l.name, until, found.Revision())
+	if isConflict(err) {
+		return nil, nil // another one was faster
+	}
+	if err != nil {
+		return nil, plain(err)
+	}
+	return l, nil
 }
 
-// release gives a lease back, with the revision of the session. It ends by itself where that fails.
-func (s *store) release(ctx context.Context, key string, revision uint64) {
-	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
+// release gives a lease back, with the revision of the session. It ends by itself where that fails, and is left alone
+// where it has ended and another handler has taken it since.
+func (s *store) release(ctx context.Context, l *lease, revision uint64) {
+	_, _ = s.index.Update(ctx, l.name, strconv.AppendUint([]byte("0 "), revision, 10), l.revision)
 }
 
 // isConflict tells whether a write was refused because the entry has another revision than it says. A bucket without
