@@ -199,3 +199,24 @@ func TestRemoteSurvivesAPanic(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A provider that is away for a moment, and asks for minutes, keeps those that wait no longer than others do.
+func TestRemoteBoundsRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := true
+		r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) {
+			if away {
+				return 0, failed(&web.Answer{Status: 503, Header: http.Header{"Retry-After": {"300"}}})
+			}
+			return 7, nil
+		}}
+		if r.refresh(t.Context()) == nil {
+			t.Fatal("no error")
+		}
+		away = false
+		time.Sleep(maxShared)
+		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
+			t.Errorf("after the recovery: %v", err)
+		}
+	})
+}
