@@ -211,8 +211,25 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet)
+	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet && !s.tooEarly(e))
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
+}
+
+// tooEarly tells whether the access token of a session lives no longer than it is to be refreshed before its end, which
+// cannot be: it would be refreshed again and again.
+func (s *source) tooEarly(e *entry) bool {
+	if e.Failures > 0 || e.NotBefore == 0 {
+		return false // it is not known when it was given
+	}
+	given := time.Unix(e.NotBefore, 0).Add(-refreshPause)
+	life := time.Unix(e.accessEnds(), 0).Sub(given)
+	if life > s.cfg.RefreshBefore {
+		return false
+	}
+	if s.cfg.refreshSet && !s.toldEarly.Swap(true) {
+		s.env.Log.Warn("login: refresh_before is not less than access tokens live; they are refreshed at half of their lives", "source", s.cfg.Name, "refresh_before", s.cfg.RefreshBefore, "life", life)
+	}
+	return true
 }
 
 // dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before

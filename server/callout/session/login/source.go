@@ -32,8 +32,10 @@ type source struct {
 	leases     openid.Gate        // in front of the leases for them
 	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
 	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
-	exchanging chan struct{}      // a place in it is the right to exchange a code
+	asking     *loginTurns        // of logins at the provider
 	loggingOut singleflight.Group // by the tenant and the id of a logout token
+
+	toldEarly atomic.Bool // that refresh_before is too much
 
 	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
 
@@ -69,7 +71,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
 		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
-		exchanging: make(chan struct{}, exchanges),
+		asking: newLoginTurns(),
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {
 		stop()
@@ -158,6 +160,7 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		opened, err := openStore(ctx, s.js, s.cfg)
 		if err == nil {
 			s.store.Store(opened)
+			s.tellEndless(opened)
 		}
 		return opened, err
 	})
@@ -167,6 +170,14 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		return opened, result.Err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+}
+
+// tellEndless says that buckets which somebody else has made keep what has ended. They may be older than a TTL would let
+// their entries be, so none is given to them.
+func (s *source) tellEndless(store *store) {
+	for _, bucket := range store.endless {
+		s.logged.Warn("endless", "login: a bucket has no TTL: what sessions leave stays in it for ever; give it the TTL that the handler would", "source", s.cfg.Name, "bucket", bucket, "ttl", s.cfg.ttl())
 	}
 }
 

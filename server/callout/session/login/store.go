@@ -36,6 +36,7 @@ type store struct {
 	cfg             *Config
 	sessions, index jetstream.KeyValue
 	indexed         *indexed
+	endless         []string // buckets without a TTL
 }
 
 // entry is a session as it is kept. Fields of the first group are what grants see.
@@ -55,6 +56,8 @@ type entry struct {
 	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
 	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
 	Failures       int    `json:"failures,omitempty"`        // of refreshes, in a row
+
+	FromUserInfo []string `json:"from_userinfo,omitempty"` // which claims came from the userinfo endpoint last
 }
 
 // visible is the entry as the session that grants see: the claims with the access token and
@@ -75,24 +78,27 @@ func (e *entry) visible() map[string]any {
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
 	s := &store{cfg: c, indexed: newIndexed()}
 	var err error
-	// An entry outlives its session by a little, so that it never ends before.
-	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
+	if s.sessions, err = s.openBucket(ctx, js, c.Bucket); err != nil {
 		return nil, err
 	}
-	s.index, err = openBucket(ctx, js, c.indexBucket(), c.Lifetime+time.Hour)
+	s.index, err = s.openBucket(ctx, js, c.indexBucket())
 	return s, err
 }
+
+// ttl is what the buckets have, or more. An entry outlives its session by a little, so that it never ends before.
+func (c *Config) ttl() time.Duration { return c.Lifetime + time.Hour }
 
 // buckets are the names of those that the store is in.
 func (s *store) buckets() [2]string { return [2]string{s.sessions.Bucket(), s.index.Bucket()} }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
+func (s *store) openBucket(ctx context.Context, js jetstream.JetStream, name string) (jetstream.KeyValue, error) {
+	ttl := s.cfg.ttl()
 	bucket, err := js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl})
 	}
 	if err == nil {
-		err = keepLonger(ctx, js, bucket, ttl)
+		err = s.keepLonger(ctx, js, bucket, ttl)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
@@ -102,8 +108,11 @@ func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl ti
 
 // keepLonger gives a bucket a longer TTL where its own is less than the sessions need: it was made with a
 // shorter lifetime, or by somebody else.
-func keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
+func (s *store) keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
 	status, err := bucket.Status(ctx)
+	if err == nil && status.TTL() == 0 {
+		s.endless = append(s.endless, bucket.Bucket())
+	}
 	if err != nil || status.TTL() == 0 || status.TTL() >= ttl {
 		return err
 	}
