@@ -315,7 +315,7 @@ func authorizationError(code string) string {
 // isAway tells whether the error is that the provider does not answer, or not as it should.
 func isAway(err error) bool {
 	var away *openid.Unavailable
-	return errors.Is(err, errNoProvider) || errors.As(err, &away)
+	return errors.Is(err, errNoProvider) || errors.As(err, &away) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).

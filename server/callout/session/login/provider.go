@@ -33,8 +33,8 @@ func (s *source) exchange(ctx context.Context, browser, code, verifier string) (
 	}
 	defer asking.GiveUp() // where it is left otherwise than by Leave
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
-	if ctx.Err() != nil {
-		return nil, ctx.Err() // the browser has gone away, or has waited too long, which says nothing of the provider
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
 	asking.Leave("", err)
 	return tokens, err

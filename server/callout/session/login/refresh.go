@@ -35,8 +35,15 @@ func retryIn(failures int) time.Duration {
 // a lease makes that one refresh.
 func (s *source) refreshAll(ctx context.Context) {
 	turns := make(chan struct{}, atOnce)
+	failed := 0 // in a row
 	for ctx.Err() == nil {
-		s.refreshRound(ctx, turns)
+		err := s.refreshRound(ctx, turns)
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed >= certainly { // servers that start together have no JetStream at first
+			s.cannotRefresh(ctx, err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -44,8 +51,11 @@ func (s *source) refreshAll(ctx context.Context) {
 	}
 }
 
-// refreshRound follows the buckets until one is made anew, or the watch ends.
-func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
+// certainly is how many rounds in a row have to find that the buckets cannot be followed.
+const certainly = 2
+
+// refreshRound follows the buckets until one is made anew, or the watch ends. The error is why they cannot be followed.
+func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	store, err := s.opened(ctx)
@@ -53,30 +63,25 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
 		if ctx.Err() == nil {
 			s.logged.Warn("store", "login: sessions cannot be kept yet", "source", s.cfg.Name, "error", err)
 		}
-		s.cannotRefresh(ctx, err)
-		return
+		return err
 	}
 	var streams [2]streamState
 	for i, name := range store.buckets() { // before the watch: what becomes another one from here on is noticed
 		streams[i], err = s.stateOf(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", name, err))
 			s.lookAfter(ctx, store, streams)
-			return
 		}
 		if err != nil {
-			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", name, err))
-			return
+			return fmt.Errorf("bucket %s: %w", name, err)
 		}
 	}
 	if created, ok := store.indexed.of(); ok && !created.Equal(streams[1].created) {
 		s.store.CompareAndSwap(store, nil) // it has all sessions of another one
-		return
+		return nil
 	}
 	watcher, err := store.sessions.WatchAll(ctx)
 	if err != nil {
-		s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err)))
-		return
+		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
 	}
 	defer func() { _ = watcher.Stop() }() // it may have ended
 	s.work.Go(func() {
@@ -92,6 +97,7 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
 		}
 	})
 	s.follow(ctx, store, watcher, turns)
+	return nil
 }
 
 // refreshDue is a session whose tokens are to be refreshed: those that end at that time.

@@ -109,7 +109,7 @@ func (s *source) Able() error {
 		return err
 	}
 	if u := s.unable.Load(); u != nil && time.Since(u.at) < unableTime {
-		return fmt.Errorf("login: tokens cannot be refreshed: %w", u.cause)
+		return fmt.Errorf("tokens cannot be refreshed: %w", u.cause)
 	}
 	return nil
 }

@@ -141,9 +141,7 @@ func TestBucketsWithoutTTL(t *testing.T) {
 		}
 	}
 	s := startSite(t, p, nc, newKey(), "")
-	if n := strings.Count(s.text(), "has no TTL"); n != 2 {
-		t.Errorf("%d lines: %s", n, s.text())
-	}
+	eventually(t, "a line for each", func() bool { return strings.Count(s.text(), "has no TTL") == 2 })
 }
 
 // Settings of which one has no use beside the other, or with which no login could succeed.
