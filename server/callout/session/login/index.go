@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -71,11 +72,11 @@ func (s *store) indexBefore(ctx context.Context, before time.Time) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return errors.Join(group.Wait(), ctx.Err())
+			return cmp.Or(group.Wait(), ctx.Err())
 		case found, ok := <-watcher.Updates():
 			switch {
 			case !ok:
-				return errors.Join(group.Wait(), errIndexLost)
+				return cmp.Or(group.Wait(), errIndexLost)
 			case found == nil: // all that there were
 				return group.Wait()
 			case !found.Created().Before(before):
