@@ -127,6 +127,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.sources = parseSources(n.Get("sessions"), faults)
 	cfg.checkAddresses(faults)
 	cfg.checkLogins(faults)
+	cfg.checkCredentials(n.Get("credential"), faults)
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -267,6 +268,26 @@ func (c *Config) checkLogins(faults *conf.Faults) {
 				at, theirs := placeOf(source.block, clash.Field), placeOf(before.block, clash.Field)
 				faults.Add(at, "%s: %s of session source %s (%s) too; each login source needs its own", clash.Field, clash.What, other.Name, theirs.Place())
 			}
+		}
+	}
+}
+
+// checkCredentials adds login sources that no credential of the list can open a connection with.
+func (c *Config) checkCredentials(list conf.Node, faults *conf.Faults) {
+	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
+	for _, source := range c.sources {
+		l, ok := source.Opener.(*login.Config)
+		if !ok {
+			continue
+		}
+		cookies, tickets := l.Worker == nil && accepts(session.Cookie), l.Ticket > 0 && accepts(session.Token)
+		switch {
+		case l.Ticket > 0 && !tickets && !cookies:
+			faults.Add(list, "credential: the tickets of session source %s come as tokens; add token", l.Name)
+		case l.Ticket > 0 && !tickets:
+			c.warnings = append(c.warnings, fmt.Sprintf("credential has no token: the tickets of session source %s open no connection", l.Name))
+		case !tickets && !cookies:
+			faults.Add(list, "credential: session source %s takes cookies alone; add cookie here, or ticket there", l.Name)
 		}
 	}
 }

@@ -66,6 +66,37 @@ func TestLoginsThatClash(t *testing.T) {
 	}
 }
 
+// Credentials with which no connection could be opened by a login source are refused before anything starts, and tickets
+// that open none are warned of.
+func TestCredentialsOfLogins(t *testing.T) {
+	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for _, c := range []struct{ credential, more, want, warns string }{
+		{"", "", "", ""}, {"", "ticket: 10s", "", ""},
+		{"[cookie]", "", "", ""}, {"[cookie]", "ticket: 10s", "", "tickets of session source login open no connection"},
+		{"[token]", "ticket: 10s", "", ""}, {"[token]", "", "credential: session source login takes cookies alone", ""},
+		{"[cookie]", `worker { file: "pages_test.go", websocket: "wss://app.example" }`, "credential: the tickets of session source login come as tokens", ""},
+		{"[token]", `worker { file: "pages_test.go", websocket: "wss://app.example" }`, "", ""},
+	} {
+		text := fmt.Sprintf(`sessions: [{kind: login, listen: "127.0.0.1:8090", public_url: "https://app.example", issuer: "https://login.example", client_id: app, bucket: b, key: %q, %s}]
+			grants: [{account: APP, publish: [], subscribe: []}]`, key, c.more)
+		if c.credential != "" {
+			text += "\ncredential: " + c.credential
+		}
+		n, err := conf.ParseString(text + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		cfg := Parse(n, &faults)
+		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %s: %v", c.credential, c.more, err)
+		}
+		if told := strings.Join(cfg.Warnings(), "\n"); (told == "") != (c.warns == "") || !strings.Contains(told, c.warns) {
+			t.Errorf("%s, %s: warnings %q", c.credential, c.more, told)
+		}
+	}
+}
+
 // told is a source that keeps what it is opened with, and is not ready.
 type told struct {
 	session.Settings

@@ -21,7 +21,10 @@ const (
 )
 
 // logoutToken is what counts of one.
-type logoutToken struct{ tenant, subject, sid, id string }
+type logoutToken struct {
+	tenant, subject, sid, id string
+	issued                   time.Time
+}
 
 // Reasons why a logout token is not taken.
 const (
@@ -53,7 +56,7 @@ func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err e
 	if _, err := s.cfg.CheckTimes(claims, true); err != nil {
 		return t, err
 	}
-	if issued, _ := openid.Date(claims, "iat"); time.Since(issued) > logoutAge {
+	if t.issued, _ = openid.Date(claims, "iat"); time.Since(t.issued) > logoutAge {
 		return t, errAge
 	}
 	t.tenant = s.cfg.tenant(claims)
@@ -114,6 +117,9 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := store.awaitIndex(ctx); err != nil {
+		return err
+	}
 	done, err := store.carriedOut(ctx, t)
 	if err != nil {
 		return err
@@ -122,9 +128,15 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 		s.logged.Info("logout again", "logout token was carried out before", "source", s.cfg.Name)
 		return nil
 	}
+	if err := store.noteEnd(ctx, t); err != nil { // before it is looked for sessions
+		return err
+	}
 	n, err := store.endNamed(ctx, t)
 	if err != nil {
 		return err
+	}
+	if err := s.checkIndex(ctx, store); err != nil {
+		return err // no session may have been found
 	}
 	if err := store.markCarriedOut(ctx, t); err != nil {
 		return err

@@ -12,6 +12,11 @@ import (
 // told that its bucket has gone, and waits in another one of that name for what the old one would have had next.
 const lookEvery = time.Second
 
+// lost is what goes with a bucket, in the order of store.buckets.
+var lost = [2]string{
+	"the sessions from before", "tickets that were issued before, and which logout tokens were carried out; what sessions are found by is written anew",
+}
+
 // missing is how many looks in a row have to find no bucket before one is made.
 const missing = 2
 
@@ -19,6 +24,7 @@ const missing = 2
 type streamState struct {
 	created time.Time
 	last    uint64
+	oldest  time.Time // when the first of its messages was stored; zero: there is none
 }
 
 func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error) {
@@ -29,7 +35,7 @@ func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error
 		return streamState{}, err
 	}
 	info := stream.CachedInfo()
-	return streamState{info.Created, info.State.LastSeq}, nil
+	return streamState{info.Created, info.State.LastSeq, info.State.FirstTime}, nil
 }
 
 // lookAfter returns when ctx ends, or when a bucket has gone or is another one than it was; the store is
@@ -62,7 +68,7 @@ func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState
 				gone[i], was[i] = 0, now
 			}
 			if gone[i] == missing {
-				s.logged.Warn("bucket", "login: a bucket has gone or was made anew; it is opened again, and its sessions from before are lost", "source", s.cfg.Name, "bucket", name)
+				s.logged.Warn("bucket", "login: a bucket has gone or was made anew; it is opened again", "source", s.cfg.Name, "bucket", name, "lost", lost[i])
 				s.store.CompareAndSwap(store, nil)
 				return
 			}

@@ -119,10 +119,14 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.Config.Check(n, faults)
 	cfg.Client.Check(n, faults)
 	cfg.parseParameters(n, faults)
+	if cfg.UserInfo && !cfg.Discovers() && cfg.Endpoints.UserInfo == "" {
+		faults.Add(n.Get("userinfo"), "userinfo: endpoints has no userinfo, and with authorization, token and jwks there the discovery document is not asked for it")
+	}
 	if cfg.Cookie != "" {
 		faults.Add(n.Get("cookie"), "cookie: a login source has the cookie of its own, cookie_name")
 	}
 	cfg.checkWeb(n, faults)
+	cfg.checkRefreshBefore(n, faults)
 	if cfg.Listen != "" && !conf.IsListenAddress(cfg.Listen) {
 		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
 	}
@@ -191,6 +195,13 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 		if d.value < d.min || d.value > d.max {
 			faults.Add(n.Get(d.name), "%s: between %s and %s", d.name, inWords(d.min), inWords(d.max))
 		}
+	}
+}
+
+// checkRefreshBefore adds that the two times of the configuration cannot be.
+func (c *Config) checkRefreshBefore(n conf.Node, faults *conf.Faults) {
+	if c.refreshSet && n.Has("access_lifetime") && c.RefreshBefore >= c.AccessLifetime {
+		faults.Add(n.Get("refresh_before"), "refresh_before: must be less than access_lifetime")
 	}
 }
 

@@ -527,17 +527,25 @@ func TestNoRefreshOfWhatIsBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	due := refreshDue{key: key, ends: e.accessEnds()}
-	st.release(t.Context(), key, revision+1)
+	first, err := st.lease(t.Context(), key, time.Now(), time.Minute)
+	if first == nil || err != nil {
+		t.Fatalf("no lease: %v", err)
+	}
+	st.release(t.Context(), first, revision+1)
 	for range 2 { // a try that finds that does not forget it
 		if next := s.source.refresh(t.Context(), st, due); next.wait == 0 || p.refreshes() != 0 {
 			t.Errorf("tries again in %s, after %d refreshes", next.wait, p.refreshes())
 		}
 	}
-	st.release(t.Context(), key, revision)
+	second, err := st.lease(t.Context(), key, time.Now(), time.Minute)
+	if second == nil || err != nil {
+		t.Fatalf("no lease: %v", err)
+	}
+	st.release(t.Context(), second, revision)
 	if next := s.source.refresh(t.Context(), st, due); next.wait != 0 || p.refreshes() != 1 {
 		t.Errorf("tries again in %s, after %d refreshes", next.wait, p.refreshes())
 	}
-	if _, atLeast, err := st.lease(t.Context(), key, time.Now(), time.Minute); err != nil || atLeast <= revision {
-		t.Errorf("the lease has revision %d after the refresh, %v", atLeast, err)
+	if l, err := st.lease(t.Context(), key, time.Now(), time.Minute); err != nil || l == nil || l.atLeast <= revision {
+		t.Errorf("the lease after the refresh: %+v, %v", l, err)
 	}
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -39,7 +40,7 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 	switch e, _, ok := s.found(w, r); {
 	case !ok:
 	case e != nil:
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		leadTo(w, to)
 	default:
 		s.begin(w, r, began{To: to, Again: true})
 	}
@@ -58,7 +59,7 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 		s.broken(w, "login", err)
 		return
 	}
-	at, err := s.authorizationURL(r.Context(), pending{State: state, Nonce: l.derived(browser, forNonce), Verifier: l.derived(browser, forVerifier)})
+	at, err := s.authorizationURL(r.Context(), l.Browser, pending{State: state, Nonce: l.derived(browser, forNonce), Verifier: l.derived(browser, forVerifier)})
 	if err != nil {
 		s.away(w, err)
 		return
@@ -102,8 +103,10 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "the provider answers without a code")
 		return
 	}
-	ctx := r.Context()
-	tokens, err := s.exchange(ctx, answer.Code, l.derived(browser, forVerifier))
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), callbackTime)
+	defer cancel()
+	tokens, err := s.exchange(ctx, l.Browser, answer.Code, l.derived(browser, forVerifier))
 	switch {
 	case isAway(err):
 		s.away(w, err)
@@ -124,11 +127,15 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err.Error())
 		return
 	}
-	s.enter(w, r, l, e)
+	s.enter(w, r.WithContext(ctx), l, e, began)
 }
 
-// enter keeps the session of a login that has succeeded, and sends the browser to its page.
-func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry) {
+// errLoggedOut is the reason of a login whose session the provider has ended meanwhile.
+const errLoggedOut = "the provider has ended the session while the login was under way"
+
+// enter keeps the session of a login that has succeeded, and sends the browser to its page. The provider was asked for it
+// at that time.
+func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry, asked time.Time) {
 	ctx := r.Context()
 	store, err := s.opened(ctx)
 	if err != nil {
@@ -148,12 +155,24 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 		s.broken(w, "callback", err)
 		return
 	}
+	ended, err := store.hasEnded(ctx, e, asked)
+	if ended || err != nil {
+		err = errors.Join(err, store.end(ctx, hashed(cookie)))
+	}
+	switch {
+	case err != nil:
+		s.broken(w, "callback", err)
+		return
+	case ended:
+		s.refuse(w, errLoggedOut)
+		return
+	}
 	s.metrics.logins.Inc()
 	http.SetCookie(w, s.sessionCookie(cookie, s.cfg.Lifetime))
 	// So that the provider never sees the code again, for which it would have to revoke the tokens (RFC 6749, section
 	// 4.1.2): this callback, when it is loaded again, and those of other tabs lead to their pages.
 	http.SetCookie(w, forget(s.cookie(s.cfg.loginCookie(), "", 0, http.SameSiteLaxMode)))
-	http.Redirect(w, r, l.To, http.StatusSeeOther)
+	leadTo(w, l.To)
 }
 
 // before returns the keys of the sessions that the browser had when it began a login, and has now.
@@ -174,7 +193,7 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 	switch {
 	case !ok:
 	case e != nil:
-		http.Redirect(w, r, l.To, http.StatusSeeOther)
+		leadTo(w, l.To)
 	case l.Again:
 		s.refuse(w, reason)
 	case s.cfg.SameSite == sameSiteStrict:
@@ -184,6 +203,13 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
 		s.begin(w, r, began{To: l.To, Again: true})
 	}
+}
+
+// leadTo sends the browser to a path of the site, as it is: http.Redirect would write another one in its place where it
+// has two slashes or a dot.
+func leadTo(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 // leadOn has the browser load another page of ours as from a page of ours: a strict cookie comes along then, unlike with
@@ -289,7 +315,7 @@ func authorizationError(code string) string {
 // isAway tells whether the error is that the provider does not answer, or not as it should.
 func isAway(err error) bool {
 	var away *openid.Unavailable
-	return errors.Is(err, errNoProvider) || errors.As(err, &away)
+	return errors.Is(err, errNoProvider) || errors.As(err, &away) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).

@@ -743,17 +743,26 @@ func TestLease(t *testing.T) {
 		t.Fatal(err)
 	}
 	now, leaseTime := time.Now(), s.leaseTime()
+	var held []*lease
 	for i, step := range []struct {
 		at   time.Time
 		want bool
 	}{{now, true}, {now, false}, {now.Add(leaseTime / 2), false}, {now.Add(leaseTime + time.Second), true}, {now.Add(leaseTime + time.Second), false}} {
-		if got, _, err := st.lease(t.Context(), "k", step.at, leaseTime); got != step.want || err != nil {
+		got, err := st.lease(t.Context(), "k", step.at, leaseTime)
+		if (got != nil) != step.want || err != nil {
 			t.Errorf("step %d: %v, %v", i, got, err)
 		}
+		if got != nil {
+			held = append(held, got)
+		}
 	}
-	st.release(t.Context(), "k", 7)
-	if got, atLeast, err := st.lease(t.Context(), "k", now, leaseTime); !got || atLeast != 7 || err != nil {
-		t.Errorf("given back: %v, %d, %v", got, atLeast, err)
+	st.release(t.Context(), held[0], 5) // late: another one has it since
+	if got, err := st.lease(t.Context(), "k", now.Add(leaseTime+time.Second), leaseTime); got != nil || err != nil {
+		t.Errorf("given back by the one before: %v, %v", got, err)
+	}
+	st.release(t.Context(), held[1], 7)
+	if got, err := st.lease(t.Context(), "k", now, leaseTime); got == nil || got.atLeast != 7 || err != nil {
+		t.Errorf("given back: %+v, %v", got, err)
 	}
 }
 

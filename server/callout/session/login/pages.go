@@ -21,6 +21,9 @@ const (
 	maxForm        = 64 << 10 // bytes
 	maxConnections = 512
 	loginTime      = 10 * time.Minute
+	// callbackTime is how long a callback may wait for the provider and the buckets: an answer that comes after
+	// writeTimeout does not reach the browser, which would leave a session without a cookie.
+	callbackTime = writeTimeout - 5*time.Second
 )
 
 func (s *source) pages() http.Handler {

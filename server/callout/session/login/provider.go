@@ -13,50 +13,44 @@ import (
 	"stamp/server/conf"
 )
 
-// exchanges is how many requests for logins are under way at once: whoever opens pages must not take all connections
-// to the provider, which refreshes need.
-const exchanges = 24
-
 var (
 	errNoProvider = errors.New("the OpenID provider is not available")
 	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
 )
 
-// mayExchange gives a login the right to one request to the provider, until release is called.
-func (s *source) mayExchange() (release func(), err error) {
-	select {
-	case s.exchanging <- struct{}{}:
-		return func() { <-s.exchanging }, nil
-	default:
-		return nil, errBusy
-	}
-}
-
-// exchange gets the tokens of a login.
-func (s *source) exchange(ctx context.Context, code, verifier string) (*openid.Tokens, error) {
-	release, err := s.mayExchange()
+// exchange gets the tokens of a login in a browser.
+func (s *source) exchange(ctx context.Context, browser, code, verifier string) (*openid.Tokens, error) {
+	release, err := s.asking.take(ctx, browser)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	// While the token endpoint cannot be reached, one request at a time goes to see whether it can be again. What it
 	// answers is about this code, which anybody may have made up.
-	if ok, _ := s.codes.Enter(); !ok {
+	asking, _ := s.codes.Enter()
+	if asking == nil {
 		return nil, errNoProvider
 	}
-	defer s.codes.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // where it is left otherwise than by Leave
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
-	s.codes.Leave("", err)
+	asking.Leave("", err)
 	return tokens, err
 }
 
 func (c *Config) redirectURI() string { return c.origin() + c.path("/callback") }
 
-// authorizationURL is where the browser is sent to log in.
-func (s *source) authorizationURL(ctx context.Context, l pending) (string, error) {
+// authorizationURL is where a browser is sent to log in.
+func (s *source) authorizationURL(ctx context.Context, browser string, l pending) (string, error) {
+	if !s.provider.Known() {
+		release, err := s.asking.take(ctx, browser)
+		if err != nil {
+			return "", err
+		}
+		defer release()
+	}
 	d, err := s.provider.Document(ctx)
 	if err != nil {
 		return "", err
@@ -92,6 +86,13 @@ const endSessionTime = 2 * time.Second
 // endSession is the URL of OpenID Connect RP-Initiated Logout 1.0, section 2; empty when the
 // provider has none.
 func (s *source) endSession(ctx context.Context, e *entry) string {
+	if !s.provider.Known() {
+		release, ok := s.asking.takeNow()
+		if !ok {
+			return ""
+		}
+		defer release()
+	}
 	ctx, cancel := context.WithTimeout(ctx, endSessionTime)
 	defer cancel()
 	d, err := s.provider.Document(ctx)

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -34,8 +35,15 @@ func retryIn(failures int) time.Duration {
 // a lease makes that one refresh.
 func (s *source) refreshAll(ctx context.Context) {
 	turns := make(chan struct{}, atOnce)
+	failed := 0 // in a row
 	for ctx.Err() == nil {
-		s.refreshRound(ctx, turns)
+		err := s.refreshRound(ctx, turns)
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed >= certainly { // servers that start together have no JetStream at first
+			s.cannotRefresh(ctx, err)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -43,8 +51,11 @@ func (s *source) refreshAll(ctx context.Context) {
 	}
 }
 
-// refreshRound follows the buckets until one is made anew, or the watch ends.
-func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
+// certainly is how many rounds in a row have to find that the buckets cannot be followed.
+const certainly = 2
+
+// refreshRound follows the buckets until one is made anew, or the watch ends. The error is why they cannot be followed.
+func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	store, err := s.opened(ctx)
@@ -52,29 +63,41 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) {
 		if ctx.Err() == nil {
 			s.logged.Warn("store", "login: sessions cannot be kept yet", "source", s.cfg.Name, "error", err)
 		}
-		return
+		return err
 	}
 	var streams [2]streamState
 	for i, name := range store.buckets() { // before the watch: what becomes another one from here on is noticed
 		streams[i], err = s.stateOf(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			s.lookAfter(ctx, store, streams)
-			return
 		}
 		if err != nil {
-			return
+			return fmt.Errorf("bucket %s: %w", name, err)
 		}
+	}
+	if created, ok := store.indexed.of(); ok && !created.Equal(streams[1].created) {
+		s.store.CompareAndSwap(store, nil) // it has all sessions of another one
+		return nil
 	}
 	watcher, err := store.sessions.WatchAll(ctx)
 	if err != nil {
-		return
+		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
 	}
 	defer func() { _ = watcher.Stop() }() // it may have ended
 	s.work.Go(func() {
 		defer cancel()
 		s.lookAfter(ctx, store, streams)
 	})
+	s.work.Go(func() {
+		if err := s.complete(ctx, store, streams); err != nil {
+			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
+			cancel() // and so it is tried again
+		} else if s.leases.Wait() == 0 {
+			s.unable.Store(nil)
+		}
+	})
 	s.follow(ctx, store, watcher, turns)
+	return nil
 }
 
 // refreshDue is a session whose tokens are to be refreshed: those that end at that time.
@@ -120,6 +143,7 @@ type retry struct {
 	refreshDue
 	wait     time.Duration
 	unstored *unstored // the provider has answered: this is to be stored before
+	lease    *lease    // which is kept until that is done
 }
 
 // follow keeps a timer for each session, until the watcher ends.
@@ -193,8 +217,25 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	if e.RefreshToken == "" || e.accessEnds() == 0 {
 		return 0, 0, false
 	}
-	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet)
+	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet && !s.tooEarly(e))
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
+}
+
+// tooEarly tells whether the access token of a session lives no longer than it is to be refreshed before its end, which
+// cannot be: it would be refreshed again and again.
+func (s *source) tooEarly(e *entry) bool {
+	if e.Failures > 0 || e.NotBefore == 0 {
+		return false // it is not known when it was given
+	}
+	given := time.Unix(e.NotBefore, 0).Add(-refreshPause)
+	life := time.Unix(e.accessEnds(), 0).Sub(given)
+	if life > s.cfg.RefreshBefore {
+		return false
+	}
+	if s.cfg.refreshSet && !s.toldEarly.Swap(true) {
+		s.env.Log.Warn("login: refresh_before is not less than access tokens live; they are refreshed at half of their lives", "source", s.cfg.Name, "refresh_before", s.cfg.RefreshBefore, "life", life)
+	}
+	return true
 }
 
 // dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before
@@ -232,57 +273,100 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	if wait := s.provider.Ready(ctx); wait > 0 {
 		return retry{refreshDue: d, wait: wait}
 	}
+	// Before anything is asked of the buckets: their load must not grow with the sessions that wait for the provider.
+	asking, wait := s.gate.Enter()
+	if asking == nil {
+		return retry{refreshDue: d, wait: wait}
+	}
+	defer asking.GiveUp() // where it is left otherwise than by Leave
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	ours, atLeast, err := store.lease(begin, d.key, time.Now(), s.leaseTime())
-	if err != nil || !ours {
-		return later // what the other one writes comes before
+	lease, wait := s.leased(begin, store, d.key)
+	if lease == nil {
+		return retry{refreshDue: d, wait: wait} // what another one writes comes before
 	}
-	last := atLeast
+	last := lease.atLeast
 	defer func() {
 		if next.unstored == nil {
-			s.release(store, d.key, last)
+			s.release(store, lease, last)
+		} else {
+			next.lease = lease
 		}
 	}()
 	e, revision, err := store.get(begin, d.key)
 	if errors.Is(err, errGone) || errors.Is(err, errForeign) {
 		return retry{}
 	}
-	if err != nil || revision < atLeast {
+	if err != nil || revision < lease.atLeast {
 		return later
 	}
 	last = revision
 	if e.accessEnds() != d.ends {
 		return retry{} // another handler has done it just now
 	}
-	ok, wait := s.gate.Enter()
-	if !ok {
-		return retry{refreshDue: d, wait: wait}
-	}
-	defer s.gate.GiveUp() // where it is left otherwise than by Leave
 	if ctx.Err() != nil {
 		return retry{}
 	}
-	next, last = s.refreshEntry(store, d, e, revision)
+	next, last = s.refreshEntry(store, d, e, revision, asking)
 	return next
+}
+
+// leased takes the right to refresh a session. Without it, it tells when to try again. While the bucket takes no leases,
+// one session at a time goes to see whether it does again.
+func (s *source) leased(ctx context.Context, store *store, key string) (l *lease, wait time.Duration) {
+	taking, wait := s.leases.Enter()
+	if taking == nil {
+		return nil, wait
+	}
+	defer taking.GiveUp() // where it is left otherwise than by Leave
+	l, err := store.lease(ctx, key, time.Now(), s.leaseTime())
+	if err != nil {
+		s.metrics.refreshFailures.Inc()
+		taking.Fail(err)
+		s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
+		return nil, retryRefresh
+	}
+	if _, opened := taking.Leave("", nil); opened {
+		s.unable.Store(nil)
+		s.logged.Info("refreshed again", "tokens are refreshed again", "source", s.cfg.Name)
+	}
+	return l, retryRefresh
+}
+
+// unable is why tokens are not refreshed, since the buckets cannot be used.
+type unable struct {
+	cause error
+	at    time.Time // when that was so last
+}
+
+// unableTime is how long that is taken for so, when it was not tried since. It is tried more often.
+const unableTime = time.Minute
+
+// cannotRefresh tells that the buckets cannot be used for refreshes. With the end of ctx that would be no wonder.
+func (s *source) cannotRefresh(ctx context.Context, err error) {
+	if errors.Is(ctx.Err(), context.Canceled) || s.running.Err() != nil {
+		return
+	}
+	s.unable.Store(&unable{err, time.Now()})
+	s.logged.Error("cannot refresh", "login: tokens cannot be refreshed, trying again", "source", s.cfg.Name, "error", err)
 }
 
 // leaseTime is longer than a refresh takes.
 func (s *source) leaseTime() time.Duration { return 2*s.cfg.RequestTime + 2*storeTime }
 
-func (s *source) release(store *store, key string, revision uint64) {
+func (s *source) release(store *store, l *lease, revision uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
 	defer cancel()
-	store.release(ctx, key, revision)
+	store.release(ctx, l, revision)
 }
 
-// refreshEntry sends the refresh token, and stores what comes. It returns the revision of the session then. From here on the old token may be good for
-// nothing, so this goes on when the source is closed, within bounds.
-func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64) (retry, uint64) {
+// refreshEntry sends the refresh token, and stores what comes. It returns the revision of the session then. From here on
+// the old token may be good for nothing, so this goes on when the source is closed, within bounds.
+func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64, asking *openid.Request) (retry, uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
-	s.report(s.gate.Leave(d.key, err))(err)
+	s.report(asking.Leave(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
 		return s.endRefused(store, d, revision, err), revision

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"stamp/server/callout/session/internal/openid"
@@ -16,7 +17,7 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	asked, cancel := context.WithCancel(s.finishing)
 	cancel() // the keys that are there have to do
 	renewed, err := s.renewed(asked, e, tokens)
-	if err != nil {
+	if err != nil && !errors.Is(err, errPerson) {
 		if revision, err = s.keepRefreshToken(store, d, e, revision, tokens.Refresh); err != nil {
 			return s.failedRefresh(d, err), revision
 		}
@@ -102,17 +103,18 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	if !s.cfg.UserInfo {
 		return revision
 	}
-	if ok, _ := s.info.Enter(); !ok {
+	asking, _ := s.info.Enter()
+	if asking == nil {
 		return revision
 	}
-	defer s.info.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // where it is left otherwise than by Leave
 	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if s.running.Err() != nil {
 		return revision
 	}
-	s.info.Leave(key, err)
+	asking.Leave(key, err)
 	if err != nil {
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
@@ -122,12 +124,11 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
-	claims, dropped := joined(e.Claims, withUserInfo(t.Claims, more))
-	s.reportDropped(dropped)
-	if reflect.DeepEqual(claims, e.Claims) {
+	claims, names := e.Claims, e.FromUserInfo
+	s.reportDropped(e.takeUserInfo(t.Claims, more))
+	if reflect.DeepEqual(claims, e.Claims) && slices.Equal(names, e.FromUserInfo) {
 		return revision
 	}
-	e.Claims = claims
 	next, err := s.save(store, key, e, revision)
 	if err != nil {
 		s.logged.Warn("userinfo store", "claims of the userinfo endpoint are not stored", "source", s.cfg.Name, "error", err)
@@ -231,7 +232,7 @@ func (s *source) storeLater(store *store, r retry) retry {
 			s.pause(maxStorePause)
 			continue
 		}
-		s.release(store, r.key, revision)
+		s.release(store, r.lease, revision)
 		if err != nil {
 			return s.failedRefresh(r.refreshDue, err)
 		}

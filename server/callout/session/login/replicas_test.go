@@ -61,7 +61,7 @@ func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
 		t.Fatal(err)
 	}
 	sessions = &replicated{KeyValue: opened.sessions}
-	st = &store{cfg: opened.cfg, sessions: sessions, index: &replicated{KeyValue: opened.index}}
+	st = &store{cfg: opened.cfg, sessions: sessions, index: &replicated{KeyValue: opened.index}, indexed: opened.indexed}
 	s.source.store.Store(st)
 	return st, sessions
 }
@@ -139,7 +139,8 @@ func TestRefusedRefreshOfWhatHasChanged(t *testing.T) {
 		t.Fatalf("the first refresh is to be tried again in %s", wait)
 	}
 	// A handler that was stopped for longer than its lease lasts.
-	next, _ := s.source.refreshEntry(st, refreshDue{key: key, ends: e.accessEnds()}, e, revision)
+	asking, _ := s.gate.Enter()
+	next, _ := s.source.refreshEntry(st, refreshDue{key: key, ends: e.accessEnds()}, e, revision, asking)
 	if next.wait != 0 {
 		t.Errorf("the late one is to be tried again in %s", next.wait)
 	}

@@ -29,10 +29,13 @@ type source struct {
 	logged *limited.Log // for what somebody else can cause, as often as they like
 
 	gate       openid.Gate        // in front of refreshes
+	leases     openid.Gate        // in front of the leases for them
 	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
 	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
-	exchanging chan struct{}      // a place in it is the right to exchange a code
+	asking     *loginTurns        // of logins at the provider
 	loggingOut singleflight.Group // by the tenant and the id of a logout token
+
+	toldEarly atomic.Bool // that refresh_before is too much
 
 	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
 
@@ -50,7 +53,8 @@ type source struct {
 	mu  sync.Mutex
 	web *server // nil: nothing is served
 
-	failed atomic.Pointer[error] // why the pages are no longer served
+	failed atomic.Pointer[error]  // why the pages are no longer served
+	unable atomic.Pointer[unable] // why tokens cannot be refreshed; nil: nothing is known
 }
 
 // Open begins to serve. Buckets and provider are looked for in the background: until they are there, logging in fails.
@@ -67,7 +71,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
 		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
-		exchanging: make(chan struct{}, exchanges),
+		asking: newLoginTurns(),
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {
 		stop()
@@ -91,7 +95,8 @@ func (s *source) Live() bool { return s.kv.Live() }
 // Unwatched is the bucket's.
 func (s *source) Unwatched() error { return s.kv.Unwatched() }
 
-// Able returns why sessions cannot be told, or pages not be served any more; nil where neither is known.
+// Able returns why sessions cannot be told, pages not be served any more, or tokens not be refreshed for want of a bucket;
+// nil where none of that is known.
 func (s *source) Able() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
@@ -100,7 +105,13 @@ func (s *source) Able() error {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w; %s-index is needed too, and both are made again if the user of the handler may make them", err, s.cfg.Bucket)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if u := s.unable.Load(); u != nil && time.Since(u.at) < unableTime {
+		return fmt.Errorf("tokens cannot be refreshed: %w", u.cause)
+	}
+	return nil
 }
 
 // closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
@@ -149,6 +160,7 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		opened, err := openStore(ctx, s.js, s.cfg)
 		if err == nil {
 			s.store.Store(opened)
+			s.tellEndless(opened)
 		}
 		return opened, err
 	})
@@ -158,6 +170,14 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		return opened, result.Err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+}
+
+// tellEndless says that buckets which somebody else has made keep what has ended. They may be older than a TTL would let
+// their entries be, so none is given to them.
+func (s *source) tellEndless(store *store) {
+	for _, bucket := range store.endless {
+		s.logged.Warn("endless", "login: a bucket has no TTL: what sessions leave stays in it for ever; give it the TTL that the handler would", "source", s.cfg.Name, "bucket", bucket, "ttl", s.cfg.ttl())
 	}
 }
 
@@ -195,7 +215,7 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		s.metrics.replays.Inc()
 		s.logged.Warn("ticket replayed", "a ticket is replayed", "source", s.cfg.Name, "server", r.ServerName, "client", r.ClientID, "host", r.Host)
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
-	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany):
+	case errors.Is(err, errTicketUnknown), errors.Is(err, errTicketExpired), errors.Is(err, errTicketMany), errors.Is(err, errTicketLost):
 		return nil, fmt.Errorf("%w: %w", session.ErrUnknown, err)
 	case err != nil:
 		return nil, err

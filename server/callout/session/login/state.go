@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -28,11 +29,13 @@ type pending struct{ State, Nonce, Verifier string }
 const stateName = "state"
 
 func (k sourceKeys) sealState(l began) (string, error) {
-	text, err := json.Marshal(l)
-	if err != nil {
+	var text bytes.Buffer
+	json := json.NewEncoder(&text)
+	json.SetEscapeHTML(false) // which would take six bytes for one, in a URL
+	if err := json.Encode(l); err != nil {
 		return "", err
 	}
-	sealed, err := k.seal(stateName, text)
+	sealed, err := k.seal(stateName, text.Bytes())
 	return base64.RawURLEncoding.EncodeToString(sealed), err
 }
 

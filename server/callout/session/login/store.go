@@ -31,9 +31,12 @@ import (
 //	used.<session>                                    its tickets and passes that were used; encrypted
 //	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
+//	end.<sid, sub or alone>.<hash>                    when a logout token has ended what the name stands for
 type store struct {
 	cfg             *Config
 	sessions, index jetstream.KeyValue
+	indexed         *indexed
+	endless         []string // buckets without a TTL
 }
 
 // entry is a session as it is kept. Fields of the first group are what grants see.
@@ -53,6 +56,8 @@ type entry struct {
 	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
 	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
 	Failures       int    `json:"failures,omitempty"`        // of refreshes, in a row
+
+	FromUserInfo []string `json:"from_userinfo,omitempty"` // which claims came from the userinfo endpoint last
 }
 
 // visible is the entry as the session that grants see: the claims with the access token and
@@ -71,26 +76,29 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{cfg: c}
+	s := &store{cfg: c, indexed: newIndexed()}
 	var err error
-	// An entry outlives its session by a little, so that it never ends before.
-	if s.sessions, err = openBucket(ctx, js, c.Bucket, c.Lifetime+time.Hour); err != nil {
+	if s.sessions, err = s.openBucket(ctx, js, c.Bucket); err != nil {
 		return nil, err
 	}
-	s.index, err = openBucket(ctx, js, c.indexBucket(), c.Lifetime+time.Hour)
+	s.index, err = s.openBucket(ctx, js, c.indexBucket())
 	return s, err
 }
+
+// ttl is what the buckets have, or more. An entry outlives its session by a little, so that it never ends before.
+func (c *Config) ttl() time.Duration { return c.Lifetime + time.Hour }
 
 // buckets are the names of those that the store is in.
 func (s *store) buckets() [2]string { return [2]string{s.sessions.Bucket(), s.index.Bucket()} }
 
-func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl time.Duration) (jetstream.KeyValue, error) {
+func (s *store) openBucket(ctx context.Context, js jetstream.JetStream, name string) (jetstream.KeyValue, error) {
+	ttl := s.cfg.ttl()
 	bucket, err := js.KeyValue(ctx, name)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, TTL: ttl})
 	}
 	if err == nil {
-		err = keepLonger(ctx, js, bucket, ttl)
+		err = s.keepLonger(ctx, js, bucket, ttl)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", name, err)
@@ -100,8 +108,11 @@ func openBucket(ctx context.Context, js jetstream.JetStream, name string, ttl ti
 
 // keepLonger gives a bucket a longer TTL where its own is less than the sessions need: it was made with a
 // shorter lifetime, or by somebody else.
-func keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
+func (s *store) keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
 	status, err := bucket.Status(ctx)
+	if err == nil && status.TTL() == 0 {
+		s.endless = append(s.endless, bucket.Bucket())
+	}
 	if err != nil || status.TTL() == 0 || status.TTL() >= ttl {
 		return err
 	}
@@ -360,35 +371,53 @@ func (s *store) markCarriedOut(ctx context.Context, t logoutToken) error {
 	return plain(err)
 }
 
-// lease tells whether the session is ours to refresh, of all handlers, for a while. atLeast is the revision
-// of the session that the handler before has written: a replica of the bucket may be behind it, and would
-// give a refresh token that was used. What is read of a lease is certain when it can be updated.
-func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (ours bool, atLeast uint64, err error) {
-	name, until := "lease."+key, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
-	_, err = s.index.Create(ctx, name, until)
-	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return err == nil, 0, plain(err)
+// lease is the right to refresh a session, of all handlers, for a while. atLeast is the revision of the session that the
+// handler before has written: a replica of the bucket may be behind it, and would give a refresh token that was used.
+type lease struct {
+	name     string
+	revision uint64 // of the lease itself
+	atLeast  uint64
+}
+
+// lease takes the right to refresh a session; nil: another handler has it. What is read of a lease is certain when it
+// can be updated.
+func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (*lease, error) {
+	l, until := &lease{name: "lease." + key}, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
+	var err error
+	l.revision, err = s.index.Create(ctx, l.name, until)
+	if err == nil {
+		return l, nil
 	}
-	found, err := s.index.Get(ctx, name)
+	if !isConflict(err) {
+		return nil, plain(err)
+	}
+	found, err := s.index.Get(ctx, l.name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return false, 0, nil // it has just been given back
+		return nil, nil // it has just been given back
 	}
 	if err != nil {
-		return false, 0, plain(err)
+		return nil, plain(err)
 	}
 	ends, revision, _ := strings.Cut(string(found.Value()), " ")
 	if ends, err := strconv.ParseInt(ends, 10, 64); err == nil && now.Unix() < ends {
-		return false, 0, nil
+		return nil, nil
 	}
-	atLeast, _ = strconv.ParseUint(revision, 10, 64)
+	l.atLeast, _ = strconv.ParseUint(revision, 10, 64)
 	// Who had it has given it back, or is gone.
-	_, err = s.index.Update(ctx, name, until, found.Revision())
-	return err == nil, atLeast, nil
+	l.revision, err = s.index.Update(ctx, l.name, until, found.Revision())
+	if isConflict(err) {
+		return nil, nil // another one was faster
+	}
+	if err != nil {
+		return nil, plain(err)
+	}
+	return l, nil
 }
 
-// release gives a lease back, with the revision of the session. It ends by itself where that fails.
-func (s *store) release(ctx context.Context, key string, revision uint64) {
-	_, _ = s.index.Put(ctx, "lease."+key, strconv.AppendUint([]byte("0 "), revision, 10))
+// release gives a lease back, with the revision of the session. It ends by itself where that fails, and is left alone
+// where it has ended and another handler has taken it since.
+func (s *store) release(ctx context.Context, l *lease, revision uint64) {
+	_, _ = s.index.Update(ctx, l.name, strconv.AppendUint([]byte("0 "), revision, 10), l.revision)
 }
 
 // isConflict tells whether a write was refused because the entry has another revision than it says. A bucket without

@@ -25,6 +25,7 @@ type ticket struct {
 	ID      string `json:"id"`
 	Session string `json:"session"` // key
 	Expires int64  `json:"expires"` // Unix milliseconds
+	Made    int64  `json:"made"`    // the same; 0: older releases did not tell
 	Nkey    string `json:"nkey,omitempty"`
 }
 
@@ -35,18 +36,28 @@ var (
 	errTicketExpired = errors.New("ticket has expired")
 	errTicketKey     = errors.New("ticket is for another key, or the server's nonce is not signed with its own")
 	errTicketMany    = errors.New("too many tickets of the session were used at once")
+	errTicketLost    = errors.New("ticket is older than the bucket that would tell whether it was used")
 )
 
 func isTicket(credential string) bool { return strings.HasPrefix(credential, ticketPrefix) }
 
 // newTicket makes a ticket for a session, and for a key unless that is empty.
 func (k sourceKeys) newTicket(session, nkey string, life time.Duration) (string, error) {
-	text, err := json.Marshal(ticket{ID: newSecret(), Session: session, Nkey: nkey, Expires: time.Now().Add(life).UnixMilli()})
+	now := time.Now()
+	text, err := json.Marshal(ticket{ID: newSecret(), Session: session, Nkey: nkey, Expires: now.Add(life).UnixMilli(), Made: now.UnixMilli()})
 	if err != nil {
 		return "", err
 	}
 	sealed, err := k.seal(ticketName, text)
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(sealed), err
+}
+
+// made is when a ticket was made, or before, in Unix milliseconds.
+func (t ticket) made() int64 {
+	if t.Made > 0 {
+		return t.Made
+	}
+	return t.Expires - maxTicket.Milliseconds()
 }
 
 func (k sourceKeys) openTicket(credential string) (t ticket, ok bool) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"stamp/server/callout/session/internal/openid"
@@ -58,7 +59,7 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, n
 	if !s.cfg.UserInfo {
 		return e, e.fits()
 	}
-	release, err := s.mayExchange()
+	release, err := s.asking.take(ctx, l.Browser)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, n
 	if err != nil {
 		return nil, err
 	}
-	e.Claims = withUserInfo(claims, more)
+	e.takeUserInfo(claims, more)
 	return e, e.fits()
 }
 
@@ -130,6 +131,7 @@ func personal(claims map[string]any) map[string]any {
 // before are dropped.
 func (e *entry) take(claims map[string]any) (dropped bool) {
 	e.Claims, dropped = joined(e.Claims, personal(claims))
+	e.FromUserInfo = slices.DeleteFunc(slices.Clone(e.FromUserInfo), func(name string) bool { _, signed := claims[name]; return signed })
 	e.Subject, _ = claims["sub"].(string)
 	if sid, _ := claims["sid"].(string); e.SID == "" {
 		e.SID = sid // the index keeps the one of the login
@@ -159,16 +161,24 @@ func (e *entry) fits() error {
 	return nil
 }
 
-// withUserInfo returns the claims of an ID token with those of the userinfo endpoint. The former stay as they are: they
-// are signed.
-func withUserInfo(idToken, more map[string]any) map[string]any {
+// takeUserInfo puts the claims of the userinfo endpoint into the session, in place of those that it gave before: what it
+// does not say any more is withdrawn. Claims of the ID token stay as they are: they are signed.
+func (e *entry) takeUserInfo(idToken, more map[string]any) (dropped bool) {
+	before := maps.Clone(e.Claims)
+	for _, name := range e.FromUserInfo {
+		delete(before, name)
+	}
+	e.FromUserInfo = nil
 	all := personal(idToken)
 	for name, value := range more {
 		if _, signed := idToken[name]; !signed {
 			all[name] = value
+			e.FromUserInfo = append(e.FromUserInfo, name)
 		}
 	}
-	return all
+	slices.Sort(e.FromUserInfo)
+	e.Claims, dropped = joined(before, all)
+	return dropped
 }
 
 // renew puts the tokens of an answer into the session. Where the provider does not tell when the access

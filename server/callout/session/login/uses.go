@@ -18,6 +18,8 @@ type uses struct {
 	// Dropped is when the newest pass that was dropped was made. What of an older one is not in Passes may have been
 	// bound to a key, and is refused.
 	Dropped int64 `json:"dropped,omitempty"` // Unix milliseconds
+	// Since is when the bucket was made that this is in. What tickets were used for before is not known.
+	Since int64 `json:"since,omitempty"` // Unix milliseconds
 }
 
 // maxUses is more than a visitor has connections, or workers that are alive.
@@ -49,8 +51,11 @@ func (u *uses) ticket(t ticket, conn string, now time.Time) (changed bool, err e
 		}
 		return toEnd(u.Tickets, at), nil
 	}
-	if now.UnixMilli() >= t.Expires {
+	switch {
+	case now.UnixMilli() >= t.Expires:
 		return false, errTicketExpired
+	case t.made() <= u.Since:
+		return false, errTicketLost
 	}
 	if len(u.Tickets) >= maxUses {
 		spare := slices.IndexFunc(u.Tickets, func(k usedTicket) bool { return now.UnixMilli() >= k.Expires })
@@ -131,7 +136,8 @@ func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64
 	u = &uses{}
 	found, err := s.index.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return u, 0, nil
+		u.Since, err = s.indexMade(ctx)
+		return u, 0, err
 	}
 	if err != nil {
 		return nil, 0, plain(err)
@@ -144,6 +150,19 @@ func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64
 		return nil, 0, errSealed // its text may quote what it read
 	}
 	return u, found.Revision(), nil
+}
+
+// indexMade is when the bucket of the index was made, in Unix milliseconds.
+func (s *store) indexMade(ctx context.Context) (int64, error) {
+	status, err := s.index.Status(ctx)
+	if err != nil {
+		return 0, plain(err)
+	}
+	bucket, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, errIndexLost
+	}
+	return bucket.StreamInfo().Created.UnixMilli(), nil
 }
 
 // forget drops the uses of a session that has ended. They end with the bucket's TTL otherwise.

@@ -57,6 +57,10 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 		return nil, "", true
 	}
 	e, _, err = store.get(r.Context(), key)
+	if errors.Is(err, errSealed) { // so it is with all keys that there are, and stays so
+		s.logged.Warn("sealed", "login: a session cannot be decrypted, as its key is not in the configuration any more, or it was changed; its visitor has to log in again", "source", s.cfg.Name)
+		return nil, key, true
+	}
 	if err != nil && !errors.Is(err, errGone) && !errors.Is(err, errForeign) {
 		s.broken(w, "session", err)
 		return nil, "", false

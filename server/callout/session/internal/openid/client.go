@@ -65,7 +65,13 @@ func (c *Client) Check(n conf.Node, faults *conf.Faults) {
 	if c.ClientKey != "" && c.ClientSecret != "" {
 		faults.Add(n.Get("client_secret"), "client_secret: with client_key there is none")
 	}
+	if c.ClientAuth == authNone && c.ClientSecret != "" {
+		faults.Add(n.Get("client_secret"), "client_secret: with client_auth: %s there is none", authNone)
+	}
 	if c.ClientKey == "" {
+		if c.ClientKeyID != "" {
+			faults.Add(n.Get("client_key_id"), "client_key_id: there is no client_key that it could name")
+		}
 		return
 	}
 	at := n.Get("client_key")

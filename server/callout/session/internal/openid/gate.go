@@ -28,29 +28,49 @@ type Gate struct {
 	failed   []string // grants that were answered badly since one was answered well
 }
 
-// Enter tells whether a request may be made; Leave must follow then. If not, it tells how long to wait:
-// those that wait do not all come back at once.
-func (g *Gate) Enter() (ok bool, wait time.Duration) {
+// Request is one that a gate has let through. Leave or GiveUp ends it; what is called after that does nothing.
+type Request struct {
+	gate   *Gate
+	probes bool // it is the one that goes to see; its gate has trying
+	left   bool
+}
+
+// Enter returns a request that may be made, which has to be left. If none may be made it returns nil, and how long to
+// wait: those that wait do not all come back at once.
+func (g *Gate) Enter() (r *Request, wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.failures == 0 {
-		return true, 0
+		return &Request{gate: g}, 0
 	}
 	if left := time.Until(g.next); left > 0 || g.trying {
 		wait = max(left, firstRetry)
-		return false, wait + rand.N(wait/2)
+		return nil, wait + rand.N(wait/2)
 	}
 	g.trying = true
-	return true, 0
+	return &Request{gate: g, probes: true}, 0
+}
+
+// leave ends a request, and tells whether that was done before. The lock of the gate is held.
+func (r *Request) leave() (before bool) {
+	before = r.left
+	r.left = true
+	if r.probes && !before {
+		r.gate.trying = false
+	}
+	return before
 }
 
 // Leave tells what came of a request for a grant, which has a name; empty: it is one of which there may be
 // many made up, and what is answered to it says nothing of others. It returns whether the gate has just
 // closed or opened.
-func (g *Gate) Leave(grant string, err error) (closed, opened bool) {
+func (r *Request) Leave(grant string, err error) (closed, opened bool) {
+	g := r.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.trying = false
+	if r.leave() {
+		return false, false
+	}
 	unreached := web.Unreached(err)
 	if err == nil || judges(err) || !unreached && grant == "" {
 		opened, g.failures, g.failed = g.failures > 0, 0, nil
@@ -62,9 +82,22 @@ func (g *Gate) Leave(grant string, err error) (closed, opened bool) {
 	if !unreached && g.failures == 0 && !g.severalFail(grant) {
 		return false, false
 	}
+	return g.fail(err), false
+}
+
+// Fail is Leave for a failure that is not about a grant, but the same for all.
+func (r *Request) Fail(err error) (closed bool) {
+	g := r.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !r.leave() && !time.Now().Before(g.next) && g.fail(err)
+}
+
+// fail notes that the next request has to wait, and returns whether the gate has just closed. The lock is held.
+func (g *Gate) fail(err error) (closed bool) {
 	g.failures++
 	g.next = time.Now().Add(min(backoff(g.failures, err), maxShared))
-	return g.failures == 1, false
+	return g.failures == 1
 }
 
 // severalFail counts a grant among those that are answered badly, and tells whether they are many.
@@ -87,11 +120,11 @@ func RetryAfter(err error) time.Duration {
 // Unreached tells whether the error is that there was no connection to the provider.
 func Unreached(err error) bool { return web.Unreached(err) }
 
-// GiveUp lets another request try, whatever became of one: it may be called after Leave.
-func (g *Gate) GiveUp() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.trying = false
+// GiveUp ends a request of which nothing is known, unless it was left: another one may try.
+func (r *Request) GiveUp() {
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	r.leave()
 }
 
 // Wait tells how long it is until a request may be made; 0: one may be made now.

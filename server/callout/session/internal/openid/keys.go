@@ -2,9 +2,11 @@ package openid
 
 import (
 	"context"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -134,7 +136,16 @@ func parseKey(raw []byte) (key Key, ok bool) {
 	if issuer, ok := members["issuer"]; ok && json.Unmarshal(issuer, &key.Issuer) != nil {
 		return key, false
 	}
-	return key, (key.Use == "" || key.Use == "sig") && key.IsPublic() && key.Valid()
+	return key, (key.Use == "" || key.Use == "sig") && key.IsPublic() && key.Valid() && costsLittle(key.Key)
+}
+
+// maxRSA is how large an RSA key may be, in bits: the time of a check grows with the square of that.
+const maxRSA = 8192
+
+// costsLittle tells whether a check with a key takes a bounded time, whatever its numbers are.
+func costsLittle(key any) bool {
+	k, ok := key.(*rsa.PublicKey)
+	return !ok || k.N.BitLen() <= maxRSA && k.E > 2 && k.E <= math.MaxInt32 && k.E%2 == 1
 }
 
 // forSignatures tells whether a key says that it is for signatures, or says nothing of its use.

@@ -4,8 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/big"
 	"slices"
 	"testing"
 
@@ -55,6 +58,29 @@ func TestParseKeys(t *testing.T) {
 	for body, want := range map[string]bool{`{"keys":[]}`: true, `{"keys":[{"kty":"AKP"}]}`: true, `{}`: false, `[]`: false, `{"keys":null}`: false, `<html>`: false, ``: false} {
 		if _, _, err := parseKeys([]byte(body)); err == nil || errors.Is(err, errNoKeys) != want {
 			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+// RSA keys are taken up to a size with which a check costs little: a provider, or whoever can change what it says, must
+// not have us compute for seconds.
+func TestGiantKeys(t *testing.T) {
+	number := func(bits uint, low int64) string {
+		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		return base64.RawURLEncoding.EncodeToString(n.Add(n, big.NewInt(low)).Bytes())
+	}
+	for name, c := range map[string]struct {
+		n, e string
+		want int
+	}{
+		"2048": {number(2048, 1), "AQAB", 1}, "8192": {number(8192, 1), "AQAB", 1}, "8193": {number(8193, 1), "AQAB", 0},
+		"250000": {number(250000, 1), "AQAB", 0}, "exponent 3": {number(2048, 1), "Aw", 1}, "exponent 1": {number(2048, 1), "AQ", 0},
+		"even": {number(2048, 1), "AQAA", 0}, "largest exponent": {number(2048, 1), "f____w", 1}, "larger": {number(2048, 1), "gAAAAQ", 0},
+	} {
+		set := fmt.Sprintf(`{"keys": [{"kty": "RSA", "kid": "k", "use": "sig", "n": %q, "e": %q}]}`, c.n, c.e)
+		keys, odd, _ := parseKeys([]byte(set))
+		if len(keys) != c.want || odd != 1-c.want {
+			t.Errorf("%s: %d keys, %d odd", name, len(keys), odd)
 		}
 	}
 }

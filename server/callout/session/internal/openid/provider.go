@@ -112,11 +112,16 @@ func (p *Provider) refresh(ctx context.Context) error {
 	return err
 }
 
-// discovers tells whether the provider has to be asked where its endpoints are.
-func (p *Provider) discovers() bool {
-	e := p.cfg.Endpoints
-	return e.JWKS == "" || p.cfg.LogsIn && (e.Authorization == "" || e.Token == "")
+func (p *Provider) discovers() bool { return p.cfg.Discovers() }
+
+// Discovers tells whether the provider has to be asked where its endpoints are.
+func (c *Config) Discovers() bool {
+	e := c.Endpoints
+	return e.JWKS == "" || c.LogsIn && (e.Authorization == "" || e.Token == "")
 }
+
+// Known tells whether Document does not wait.
+func (p *Provider) Known() bool { return !p.discovers() || p.document.held().has }
 
 // Document returns the endpoints. It waits for the provider when nothing is known of it yet.
 func (p *Provider) Document(ctx context.Context) (*Document, error) {

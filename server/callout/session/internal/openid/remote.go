@@ -149,5 +149,5 @@ func (r *remote[T]) done(value T, err error) {
 		return
 	}
 	r.failures++
-	r.next = time.Now().Add(backoff(r.failures, err))
+	r.next = time.Now().Add(min(backoff(r.failures, err), maxShared)) // all wait for it
 }

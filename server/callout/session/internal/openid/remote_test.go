@@ -99,14 +99,17 @@ func TestGate(t *testing.T) {
 	away := &Unavailable{reason: fmt.Errorf("ask: %w", unreached)}
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
+		var first []*Request
 		for range 16 {
-			if ok, _ := g.Enter(); !ok {
+			r, _ := g.Enter()
+			if r == nil {
 				t.Fatal("closed without a failure")
 			}
+			first = append(first, r)
 		}
 		lines := 0
-		for range 16 {
-			if closed, _ := g.Leave("a", away); closed {
+		for _, r := range first {
+			if closed, _ := r.Leave("a", away); closed {
 				lines++
 			}
 		}
@@ -115,9 +118,9 @@ func TestGate(t *testing.T) {
 		}
 		asked := 0
 		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
-			if ok, wait := g.Enter(); ok {
+			if r, wait := g.Enter(); r != nil {
 				asked++
-				g.Leave("a", away)
+				r.Leave("a", away)
 			} else if wait <= 0 || wait > 2*lastRetry {
 				t.Fatalf("waits %s", wait)
 			}
@@ -126,16 +129,19 @@ func TestGate(t *testing.T) {
 			t.Errorf("%d requests in a minute", asked)
 		}
 		time.Sleep(lastRetry)
-		if ok, _ := g.Enter(); !ok {
+		r, _ := g.Enter()
+		if r == nil {
 			t.Fatal("nobody may ask")
 		}
-		if ok, _ := g.Enter(); ok {
+		late := first[0]
+		late.GiveUp() // those that have left, and those that come late, do not end what another one tries
+		if other, _ := g.Enter(); other != nil {
 			t.Error("two ask at once")
 		}
-		if _, opened := g.Leave("a", &Refusal{Code: "invalid_grant"}); !opened {
+		if _, opened := r.Leave("a", &Refusal{Code: "invalid_grant"}); !opened {
 			t.Error("an answer about one person does not open it")
 		}
-		if ok, _ := g.Enter(); !ok || g.Wait() != 0 {
+		if r, _ := g.Enter(); r == nil || g.Wait() != 0 {
 			t.Error("closed after an answer")
 		}
 	})
@@ -153,19 +159,26 @@ func TestGateCountsGrants(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var g Gate
+			leave := func(grant string, err error) (closed, opened bool) {
+				r, _ := g.Enter()
+				if r == nil {
+					t.Fatalf("%s: nobody may ask", name)
+				}
+				return r.Leave(grant, err)
+			}
 			for range 100 {
-				if closed, _ := g.Leave("a", err); closed {
+				if closed, _ := leave("a", err); closed {
 					t.Fatalf("%s: closed by one grant", name)
 				}
-				if closed, _ := g.Leave("", err); closed {
+				if closed, _ := leave("", err); closed {
 					t.Fatalf("%s: closed by a made-up grant", name)
 				}
 			}
-			g.Leave("a", err)
-			g.Leave("b", err)
-			g.Leave("d", nil)
+			leave("a", err)
+			leave("b", err)
+			leave("d", nil)
 			for i, grant := range []string{"a", "b", "a", "c"} {
-				if closed, _ := g.Leave(grant, err); closed != (i == 3) {
+				if closed, _ := leave(grant, err); closed != (i == 3) {
 					t.Errorf("%s: after %d: closed %t", name, i, closed)
 				}
 			}
@@ -173,10 +186,7 @@ func TestGateCountsGrants(t *testing.T) {
 				t.Errorf("%s: all wait %s", name, wait)
 			}
 			time.Sleep(maxShared)
-			if ok, _ := g.Enter(); !ok {
-				t.Errorf("%s: nobody may ask", name)
-			}
-			if _, opened := g.Leave("d", nil); !opened {
+			if _, opened := leave("d", nil); !opened {
 				t.Errorf("%s: closed after a success", name)
 			}
 		})
@@ -188,4 +198,25 @@ func TestRemoteSurvivesAPanic(t *testing.T) {
 	if err := r.refresh(t.Context()); !errors.Is(err, session.ErrFault) || strings.Contains(err.Error(), "4711") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A provider that is away for a moment, and asks for minutes, keeps those that wait no longer than others do.
+func TestRemoteBoundsRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := true
+		r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) {
+			if away {
+				return 0, failed(&web.Answer{Status: 503, Header: http.Header{"Retry-After": {"300"}}})
+			}
+			return 7, nil
+		}}
+		if r.refresh(t.Context()) == nil {
+			t.Fatal("no error")
+		}
+		away = false
+		time.Sleep(maxShared)
+		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
+			t.Errorf("after the recovery: %v", err)
+		}
+	})
 }

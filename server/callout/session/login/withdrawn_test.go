@@ -1,0 +1,161 @@
+package login
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/test/harness"
+)
+
+// What the userinfo endpoint does not say any more is dropped from the session. Claims that the ID token of a refresh
+// lacks are kept, since these may be left out.
+func TestWithdrawnUserInfo(t *testing.T) {
+	p := newProvider(t)
+	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
+	p.userinfo = map[string]any{"sub": "alice", "groups": []string{"admin"}, "team": "red"}
+	p.exchange = func(c map[string]any) { c["signed"] = "yes" }
+	s := startSite(t, p, startServer(t), newKey(), "userinfo: true")
+	b := newBrowser(t, s)
+	b.logIn()
+	p.set(func() {
+		p.userinfo = map[string]any{"sub": "alice", "team": "blue"}
+		p.exchange = func(map[string]any) {}
+	})
+	for _, team := range []any{"blue", nil, "red"} {
+		if wait := b.refreshNow(); wait != 0 {
+			t.Fatalf("again in %s", wait)
+		}
+		data := b.mustFind().Data
+		if data["team"] != team || data["groups"] != nil || data["signed"] != "yes" || data["sub"] != "alice" {
+			t.Errorf("the session has team %v, groups %v, signed %v", data["team"], data["groups"], data["signed"])
+		}
+		p.set(func() {
+			p.userinfo = map[string]any{"sub": "alice"}
+			if team == nil {
+				p.userinfo["team"] = "red"
+			}
+		})
+	}
+}
+
+// A claim of userinfo that comes in the ID token later is one of that from then on.
+func TestUserInfoThatIsSignedLater(t *testing.T) {
+	p := newProvider(t)
+	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
+	p.userinfo = map[string]any{"sub": "alice", "team": "red"}
+	s := startSite(t, p, startServer(t), newKey(), "userinfo: true")
+	b := newBrowser(t, s)
+	b.logIn()
+	p.set(func() { p.exchange = func(c map[string]any) { c["team"] = "signed" } })
+	for range 2 {
+		if wait := b.refreshNow(); wait != 0 || b.mustFind().Data["team"] != "signed" {
+			t.Errorf("again in %s, team %v", wait, b.mustFind().Data["team"])
+		}
+		p.set(func() {
+			p.exchange = nil
+			p.userinfo = map[string]any{"sub": "alice"}
+		})
+	}
+}
+
+// With a refresh_before that is not less than the life of a token, it is refreshed at half of its life, and the log says so.
+func TestRefreshBeforeIsTooMuch(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.life = 5 * time.Minute
+	s := startSite(t, p, nc, newKey(), `refresh_before: "5m"`)
+	b := newBrowser(t, s)
+	b.logIn()
+	eventually(t, "a line about it", func() bool { return strings.Contains(s.text(), "refresh_before") })
+	st, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := st.sessions.Get(t.Context(), hashed(b.cookie()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, wait, ok := s.dueIn(st, found); !ok || wait < 2*time.Minute {
+		t.Errorf("it is refreshed in %s", wait)
+	}
+	if n := strings.Count(s.text(), "refresh_before is not less"); n > 1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// A logout token of one tenant ends no session of another, whatever sid it has.
+func TestLogoutOfATenantWithTheSIDOfAnother(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	p.calls = p.URL + "/{tenantid}/v2.0"
+	of := func(tid, sub string) func(map[string]any) {
+		return func(c map[string]any) {
+			c["tid"], c["iss"], c["sid"], c["sub"] = tid, p.URL+"/"+tid+"/v2.0", "the-sid", sub
+		}
+	}
+	s := startSite(t, p, nc, newKey(), fmt.Sprintf("tenants: [t1, t2], discovery_url: %q", p.URL+"/.well-known/openid-configuration"))
+	b := newBrowser(t, s)
+	p.exchange = of("t1", "alice")
+	b.logIn()
+	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(of("t2", "mallory")))); code != 200 || s.ended(t, b) {
+		t.Errorf("status %d, ended: %t", code, s.ended(t, b))
+	}
+	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(of("t1", "alice")))); code != 200 || !s.ended(t, b) {
+		t.Errorf("its own: status %d, ended: %t", code, s.ended(t, b))
+	}
+}
+
+// The refresh token that comes with an ID token of another person is not stored before the session ends.
+func TestRefreshOfAnotherPerson(t *testing.T) {
+	p := newProvider(t)
+	s := startSite(t, p, startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	p.set(func() { p.exchange = func(c map[string]any) { c["sub"] = "mallory" } })
+	before, err := s.stateOf(t.Context(), "sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.refreshNow()
+	after, err := s.stateOf(t.Context(), "sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := after.last - before.last; n != 1 || !s.ended(t, b) {
+		t.Errorf("%d writes, ended: %t", n, s.ended(t, b))
+	}
+}
+
+// A bucket that was made beforehand without a TTL keeps what sessions leave for ever: the log says so.
+func TestBucketsWithoutTTL(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sessions", "sessions-index"} {
+		if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := startSite(t, p, nc, newKey(), "")
+	eventually(t, "a line for each", func() bool { return strings.Count(s.text(), "has no TTL") == 2 })
+}
+
+// Settings of which one has no use beside the other, or with which no login could succeed.
+func TestSettingsThatDoNotGoTogether(t *testing.T) {
+	p := newProvider(t)
+	for name, c := range map[string]struct{ more, want string }{
+		"userinfo without its endpoint": {fmt.Sprintf("userinfo: true, endpoints { authorization: %q, token: %q, jwks: %q }", p.URL+"/authorize", p.URL+"/token", p.URL+"/keys"), "userinfo"},
+		"secret of a public client":     {"client_auth: none", "client_secret"},
+		"id of no key":                  {"client_key_id: x", "client_key_id"},
+		"refreshed before it is given":  {`refresh_before: "5m", access_lifetime: "5m"`, "refresh_before"},
+	} {
+		_, err := parse(t, config(p, harness.FreeAddr(t), newKey(), c.more))
+		if err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
