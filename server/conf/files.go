@@ -18,7 +18,10 @@ const MaxFile = 64 << 20
 // ReadFile reads a file that a configuration names. A configuration is read at a reload too, where nothing may hold the
 // server up or fill its memory, so anything but a regular file of at most MaxFile bytes is an error: a named pipe, a device.
 func ReadFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	info, err := os.Stat(path) // before it is opened, which waits for a writer where it is a named pipe
+	if at := (*os.PathError)(nil); errors.As(err, &at) {
+		at.Op = "open" // what it is wanted for
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 	var faults conf.Faults
 	NewClient(conf.Node{}, &TLS{CA: key, Cert: cert, Key: cert}, 1, &faults)
-	for _, want := range []string{"has no certificate", "cert and key"} {
+	for _, want := range []string{"expected certificates in PEM", "cert and key"} {
 		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q: %v", want, err)
 		}
