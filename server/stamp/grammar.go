@@ -136,10 +136,12 @@ func checkText(value []byte) error {
 	if !utf8.Valid(value) {
 		return ErrUTF8
 	}
-	for _, r := range string(value) {
+	for len(value) > 0 { // a range over string(value) would copy it
+		r, size := utf8.DecodeRune(value)
 		if r != '\t' && field.BreaksText(r) {
 			return ErrControl
 		}
+		value = value[size:]
 	}
 	return nil
 }
