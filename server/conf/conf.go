@@ -8,13 +8,14 @@
 //	}
 //	var faults conf.Faults
 //	node.Decode(&cfg, &faults)
-//	return faults.Err() // server.conf:7:3: wait: expected a duration in quotes, such as "5m"; found a string
+//	return faults.Err() // server.conf:7:3: wait: expected a duration in quotes, such as "5m"; found a number
 package conf
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -42,6 +43,11 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s:%d:%d", file, p.Line, p.Column)
 }
 
+// compare orders places by file, line and column.
+func (p Place) compare(q Place) int {
+	return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
+
 // Fault is one fault of a configuration.
 type Fault struct {
 	Place Place
@@ -66,12 +72,7 @@ func (f *Faults) AddAt(p Place, format string, args ...any) {
 // Err returns all faults as one error, or nil if there are none. The error has one
 // line for each fault, in the order of the file.
 func (f *Faults) Err() error {
-	slices.SortStableFunc(f.list, func(a, b *Fault) int {
-		return cmp.Or(
-			cmp.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),
-			cmp.Compare(a.Place.Column, b.Place.Column),
-		)
-	})
+	slices.SortStableFunc(f.list, func(a, b *Fault) int { return a.Place.compare(b.Place) })
 	errs := make([]error, len(f.list))
 	for i, fault := range f.list {
 		errs[i] = fault
@@ -114,14 +115,27 @@ func ParseFile(file string) (Node, error) {
 	return Node{m, Place{File: file, Line: 1, Column: 1}}, nil
 }
 
-// parseError adds the file to an error of the parser. It also explains an error that
-// misleads: the parser takes [401, 404] for an array without an end.
+// parseError adds the file to an error of the parser, and a hint to an error that
+// does not say what to do.
 func parseError(file string, err error) error {
-	hint := ""
-	if strings.Contains(err.Error(), `array terminator "]"`) {
-		hint = "\nhint: put a space between a number and ], as in [401, 404 ]"
+	return fmt.Errorf("%s: %w%s", file, err, parseHint(err.Error()))
+}
+
+var missingVariable = regexp.MustCompile(`variable reference for '(.*)' on line \d+ can not be found`)
+
+// parseHint returns a hint for an error of the parser, or nothing. The parser takes
+// [401, 404] for an array without an end.
+func parseHint(text string) string {
+	if name := missingVariable.FindStringSubmatch(text); name != nil {
+		return "\nhint: set the environment variable " + name[1]
 	}
-	return fmt.Errorf("%s: %w%s", file, err, hint)
+	switch {
+	case !strings.Contains(text, `array terminator "]"`):
+		return ""
+	case strings.Contains(text, "but got '{'"):
+		return "\nhint: put a comma or a line break between the elements of a list"
+	}
+	return "\nhint: put a space between a number and ], as in [401, 404 ]"
 }
 
 // ParseString reads text in NATS configuration syntax.
@@ -140,15 +154,23 @@ func (n Node) IsZero() bool { return n.value == nil }
 func (n Node) Place() Place { return n.place }
 
 // Get returns the field of the block n with the given name. If there is none, it
-// returns an absent Node. The case of names is ignored.
+// returns an absent Node. The case of names is ignored, but the exact name goes first,
+// and of others the one that stands first in the file.
 func (n Node) Get(name string) Node {
 	m, _ := n.value.(map[string]any)
+	if v, ok := m[name]; ok {
+		return n.child(v)
+	}
+	var found []Node
 	for k, v := range m {
 		if strings.EqualFold(k, name) {
-			return n.child(v)
+			found = append(found, n.child(v))
 		}
 	}
-	return Node{}
+	if len(found) == 0 {
+		return Node{}
+	}
+	return slices.MinFunc(found, func(a, b Node) int { return a.place.compare(b.place) })
 }
 
 // Items returns the elements of the array n. A single value counts as an array of one.

@@ -70,10 +70,10 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 	}
 	for _, want := range []string{
 		"configuration:1:1: name: expected a string; found a number",
-		`configuration:2:1: unknown field "nmae"; expected one of kind, name,`,
+		`configuration:2:1: unknown field "nmae"; did you mean "name"?`,
 		"configuration:3:3: on: expected true or false; found a string",
 		"configuration:4:1: count: expected a number; found a block",
-		`configuration:5:1: wait: expected a duration in quotes, such as "5m"; found a string`,
+		`configuration:5:1: wait: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found a string without them`,
 		"list: expected a string; found a boolean",
 		`configuration:7:15: unknown field "more"; expected one of kind`,
 		`field "kind" is missing`,
@@ -111,10 +111,74 @@ func TestDurationsWithoutQuotes(t *testing.T) {
 	for text, want := range map[string]string{
 		"15m":     `configuration:2:1: wait: expected a duration in quotes, such as "15m"; found the number 15000000 (without quotes, m means million)`,
 		"1500000": `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found the number 1500000 (without quotes, m means million)`,
-		"-1":      `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found a number`,
+		"-1":      `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found the number -1`,
+		"-1.5":    `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found the number -1.5`,
 	} {
 		if _, err := decode(t, "kind: k\nwait: "+text+"\n"); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// A text in quotes that is not a duration gets the units, not the advice to use quotes.
+func TestDurationsInQuotes(t *testing.T) {
+	for text, found := range map[string]string{
+		`"5 minutes"`: "a string without them", `"1d"`: "a string without them", `5x`: "a string without them",
+		`"-5s"`: "a negative duration",
+	} {
+		want := `configuration:2:1: wait: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found ` + found
+		if _, err := decode(t, "kind: k\nwait: "+text+"\n"); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// Names of one block may differ in case only where its fields are free. The exact name counts, so
+// that a file has the same faults whenever it is read.
+func TestNamesThatDifferInCase(t *testing.T) {
+	for range 50 {
+		n, err := conf.ParseString("X-A: 1\nx-a: 2\nX-a: 3\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, line := range map[string]int{"X-A": 1, "x-a": 2, "X-a": 3, "x-A": 1} {
+			if got := n.Get(name).Place().Line; got != line {
+				t.Fatalf("%s is that of line %d, want %d", name, got, line)
+			}
+		}
+		const want = `configuration:2:1: duplicate field "kind": it is set at configuration:1:1 already`
+		if _, err := decode(t, "Kind: a\nkind: b\n"); err == nil || err.Error() != want {
+			t.Fatalf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestSuggestions(t *testing.T) {
+	for unknown, want := range map[string]string{
+		"secert": `did you mean "secret"?`, "Secrets": `did you mean "secret"?`, "secret_fil": `did you mean "secret_file"?`,
+		"count1": `did you mean "count"?`, "wiat": `did you mean "wait"?`, "naem": `did you mean "name"?`,
+		"onn": "expected one of kind, name, on,", "nothing": "secret, secret_file,",
+	} {
+		if _, err := decode(t, "kind: k\n"+unknown+": x\n"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", unknown, err, want)
+		}
+	}
+}
+
+// The parser's own errors name no file, and some do not say what to do.
+func TestHintsForTheParser(t *testing.T) {
+	for text, want := range map[string]string{
+		"list: [401, 404]\n":                   "hint: put a space between a number and ]",
+		"many: [{kind: a} {kind: b}]\n":        "hint: put a comma or a line break between the elements of a list",
+		"kind: $STAMP_NO_SUCH_VARIABLE_HERE\n": "hint: set the environment variable STAMP_NO_SUCH_VARIABLE_HERE",
+	} {
+		file := filepath.Join(t.TempDir(), "test.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := conf.ParseFile(file)
+		if err == nil || !strings.HasPrefix(err.Error(), file+": ") || !strings.Contains(err.Error(), "\n"+want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}
 }

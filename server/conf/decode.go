@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -60,9 +61,22 @@ func (n Node) Decode(dst any, faults *Faults) {
 			n.checkRequired(name, v.FieldByIndex(field.Index), present, faults)
 		}
 	}
-	for _, k := range sortedKeys(m) {
+	for _, k := range n.keysInOrder() {
 		if !seen[k] && !isVariable(m[k]) {
-			faults.Add(n.child(m[k]), "unknown field %q; expected one of %s", k, strings.Join(fieldNames(v.Type()), ", "))
+			faults.Add(n.child(m[k]), "unknown field %q; %s", k, suggest(k, fieldNames(v.Type())))
+		}
+	}
+}
+
+// AddUnlisted adds a fault for each field of the block n that is not listed, without
+// regard to case. format gets the field's name. Definitions of variables that are
+// used are no fields.
+func (n Node) AddUnlisted(listed []string, faults *Faults, format string) {
+	m, _ := n.value.(map[string]any)
+	for _, k := range n.keysInOrder() {
+		isListed := slices.ContainsFunc(listed, func(name string) bool { return strings.EqualFold(name, k) })
+		if !isListed && !isVariable(m[k]) {
+			faults.Add(n.child(m[k]), format, k)
 		}
 	}
 }
@@ -73,21 +87,31 @@ func (n Node) checkRequired(name string, v reflect.Value, present bool, faults *
 	case !present:
 		faults.Add(n, "field %q is missing", name)
 	case v.Kind() == reflect.String && v.Len() == 0:
-		at := n.Get(name)
-		if at.IsZero() {
-			at = n.Get(name + "_file")
-		}
-		faults.Add(at, "field %q is empty", name)
+		written, at := n.Written(name)
+		faults.Add(at, "field %q is empty", written)
 	}
+}
+
+// Written returns the name and the value of the field in which the secret is written:
+// name itself, or name_file.
+func (n Node) Written(name string) (string, Node) {
+	if at := n.Get(name); !at.IsZero() {
+		return name, at
+	}
+	if at := n.Get(name + "_file"); !at.IsZero() {
+		return name + "_file", at
+	}
+	return name, Node{}
 }
 
 // decodeField reads the field name of the block n into dst. It adds the keys that
 // it read to seen, and reports whether there were any.
 func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, faults *Faults) bool {
 	m := n.value.(map[string]any)
+	var first Node
 	present := false
-	for k, raw := range m {
-		item := n.child(raw)
+	for _, k := range n.keysInOrder() {
+		item := n.child(m[k])
 		switch {
 		case strings.EqualFold(k, name):
 			item.decodeValue(name, dst, faults)
@@ -97,7 +121,9 @@ func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, 
 			continue
 		}
 		if present {
-			faults.Add(item, "duplicate field %q", name)
+			faults.Add(item, "duplicate field %q: it is set at %s already", name, first.place)
+		} else {
+			first = item
 		}
 		seen[k], present = true, true
 	}
@@ -105,7 +131,10 @@ func (n Node) decodeField(name string, dst reflect.Value, seen map[string]bool, 
 }
 
 // Has reports whether the block has the field, or the path of a file with its value.
-func (n Node) Has(name string) bool { return !n.Get(name).IsZero() || !n.Get(name+"_file").IsZero() }
+func (n Node) Has(name string) bool {
+	_, at := n.Written(name)
+	return !at.IsZero()
+}
 
 // decodeFile reads a secret from the file whose path is n.
 func (n Node) decodeFile(name string, dst reflect.Value, faults *Faults) {
@@ -219,12 +248,29 @@ func (n Node) duration() (time.Duration, bool) {
 	return 0, false
 }
 
-// addDurationFault adds the fault of a value that is not a duration. If the value may
-// be minutes without quotes, such as 15m, which is the number 15000000, it says so.
+// addDurationFault adds the fault of a value that is not a duration.
 func (n Node) addDurationFault(name string, faults *Faults) {
-	number, ok := n.value.(int64)
-	if !ok || number < maxSeconds {
+	switch v := n.value.(type) {
+	case string:
+		found := "a string without them"
+		if d, err := time.ParseDuration(v); err == nil && d < 0 {
+			found = "a negative duration"
+		}
+		faults.Add(n, `%s: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found %s`, name, found)
+	case int64:
+		n.addNumberFault(name, v, faults)
+	case float64:
+		faults.Add(n, `%s: expected a duration in quotes, such as "5m"; found the number %v`, name, v)
+	default:
 		faults.Add(n, `%s: expected a duration in quotes, such as "5m"; found %s`, name, n.Kind())
+	}
+}
+
+// addNumberFault adds the fault of a number that is not a duration. If it may be
+// minutes without quotes, such as 15m, which is the number 15000000, it says so.
+func (n Node) addNumberFault(name string, number int64, faults *Faults) {
+	if number < maxSeconds {
+		faults.Add(n, `%s: expected a duration in quotes, such as "5m"; found the number %d`, name, number)
 		return
 	}
 	meant := "5m"
@@ -271,20 +317,58 @@ func parseTag(f reflect.StructField) (name string, options []string, ok bool) {
 	return parts[0], parts[1:], ok
 }
 
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+// keysInOrder returns the names of the fields of the block n in the order of the file,
+// so that faults are the same whenever a file is read.
+func (n Node) keysInOrder() []string {
+	m, _ := n.value.(map[string]any)
+	keys := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(keys, func(a, b string) int { return n.child(m[a]).place.compare(n.child(m[b]).place) })
 	return keys
+}
+
+// suggest says which field an unknown one may be meant to be: the nearest one, or all
+// if none is near.
+func suggest(unknown string, names []string) string {
+	for _, name := range names {
+		if isNear(strings.ToLower(unknown), name) {
+			return fmt.Sprintf("did you mean %q?", name)
+		}
+	}
+	return "expected one of " + strings.Join(names, ", ")
+}
+
+// isNear reports whether a becomes b by one change: a byte more, less or other, or two
+// neighbours exchanged.
+func isNear(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b) < 4 || len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	if i == len(a) || a[i+1:] == b[i+1:] {
+		return true
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
 // fieldNames returns the names of the fields that a struct of type t has.
 func fieldNames(t reflect.Type) (names []string) {
 	for _, field := range reflect.VisibleFields(t) {
-		if name, _, ok := parseTag(field); ok {
-			names = append(names, name)
+		name, _, ok := parseTag(field)
+		if !ok {
+			continue
+		}
+		names = append(names, name)
+		if field.Type == reflect.TypeFor[Secret]() {
+			names = append(names, name+"_file")
 		}
 	}
 	return names
