@@ -262,6 +262,7 @@ func TestInsideGlobalAccount(t *testing.T) {
 func TestInsideFaults(t *testing.T) {
 	const sources = `sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: ">"}]`
 	const accounts = "accounts { APP { users: [{user: u, password: u}] } }\n"
+	const issuer = "ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA"
 	tests := []struct {
 		name, conf string
 		want       []string
@@ -277,7 +278,11 @@ func TestInsideFaults(t *testing.T) {
 		{"cluster", accounts + `cluster { name: c, listen: "127.0.0.1:-1" }` + "\ncallout {" + sources + "}", []string{"same issuer and xkey"}},
 		{"account", "callout { sessions: [{kind: kv, bucket: b, account: NONE}], grants: [{account: APP, publish: \">\", subscribe: \">\"}] }",
 			[]string{`account "NONE"`}},
-		{"connect", accounts + "callout { connect {urls: [\"nats://x\"]}\n" + sources + "}", []string{"connect is for nats-callout"}},
+		{"connect", accounts + "callout { connect {urls: [\"nats://x\"]}\n" + sources + "}", []string{"server.conf:2:11: connect is for nats-callout only"}},
+		{"own auth_callout, no keys", "accounts { AUTH { users: [{user: u, password: u}] } }\n" + "authorization { auth_callout { issuer: " + issuer + ", account: AUTH, auth_users: [u] } }\ncallout {" + sources + "}", []string{
+			`field "issuer" is missing: auth_callout.issuer is ` + issuer + ", so set issuer_file in callout",
+			"both need the same xkey: set xkey_file in callout, and auth_callout.xkey to its public key",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

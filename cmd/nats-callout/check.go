@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"stamp/server/callout"
 	"stamp/server/conf"
@@ -12,12 +13,16 @@ import (
 // configuration are the flags that name one.
 type configuration struct {
 	Config   string `short:"c" required:"" placeholder:"FILE" help:"configuration file"`
-	Embedded bool   `help:"FILE is a nats-server configuration; only its callout block is checked"`
+	Embedded bool   `help:"FILE is a nats-server configuration with a callout block"`
 }
 
 func (c *configuration) load() (*callout.Config, error) {
 	if !c.Embedded {
-		return callout.Load(c.Config)
+		cfg, err := callout.Load(c.Config)
+		if err != nil && isServers(c.Config) {
+			return nil, hint(err, "if this is the configuration of a nats-server, use --embedded")
+		}
+		return cfg, err
 	}
 	n, err := conf.ParseFile(c.Config)
 	if err != nil {
@@ -34,6 +39,12 @@ func (c *configuration) load() (*callout.Config, error) {
 		return nil, err
 	}
 	return cfg, checkEmbedded(n, cfg)
+}
+
+// isServers reports whether a file has fields that a server's configuration has and that of nats-callout has not.
+func isServers(file string) bool {
+	n, err := conf.ParseFile(file)
+	return err == nil && slices.ContainsFunc([]string{"accounts", "authorization", "listen", "port", "websocket"}, n.Has)
 }
 
 // checkEmbedded compares the block with the rest of the server's configuration, as far as a server does that would

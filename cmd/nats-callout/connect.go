@@ -16,7 +16,7 @@ type connection struct {
 	Creds       string        `env:"NATS_CREDS" placeholder:"FILE" help:"credentials: user JWT and seed (${env})"`
 	Nkey        string        `env:"NATS_NKEY" placeholder:"FILE" help:"seed of a user nkey (${env})"`
 	User        string        `env:"NATS_USER" placeholder:"NAME" help:"user name (${env})"`
-	Password    source        `placeholder:"FROM" help:"password of the user: -, @FILE or env:NAME"`
+	Password    source        `placeholder:"FROM" help:"password of the user: -, @FILE or env:NAME (default: env:NATS_PASSWORD)"`
 	Token       source        `placeholder:"FROM" help:"token: -, @FILE or env:NAME"`
 	TLSCA       string        `name:"tlsca" env:"NATS_CA" placeholder:"FILE" help:"certificates of authorities to trust, in PEM (${env})"`
 	TLSCert     string        `name:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"the client's certificate, in PEM (${env})"`

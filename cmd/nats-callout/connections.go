@@ -14,14 +14,14 @@ import (
 )
 
 type connectionsCommand struct {
-	Renew connectionsRenew `cmd:"" help:"have the servers ask the callout about live connections again"`
+	Renew connectionsRenew `cmd:"" help:"renew live connections: the servers ask the callout about them again"`
 	Kick  connectionsKick  `cmd:"" help:"close live connections"`
 }
 
 type connectionsRenew struct {
 	connections
-	All  bool          `help:"those of all sessions; after keys were changed, for example"`
-	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; not done is an error (default: do not wait)"`
+	All  bool          `help:"all connections that have a session; after keys were changed, for example"`
+	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; the command fails if they are not done by then (default: do not wait)"`
 }
 
 // Help is shown by connections renew --help.
@@ -80,8 +80,8 @@ func (c *connectionsKick) Run(s *streams) error {
 // reaches.
 type connections struct {
 	connection
-	Session string `placeholder:"SOURCE/KEY" help:"those of a session: the name of its source and its key, as logs show them"`
-	Of      string `placeholder:"USER" help:"those of a user, by the name in monitoring"`
+	Session string `placeholder:"SOURCE/KEY" help:"connections of this session: the name of its source and its key, as logs show them"`
+	Of      string `placeholder:"USER" help:"connections of this user, by its name in monitoring"`
 	Account string `placeholder:"NAME" help:"only those in this account; with operators, its public key. Users of two accounts may have the same name"`
 }
 
@@ -137,7 +137,7 @@ func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, 
 		answers[a.Server.ID] = a
 	}
 	if len(answers) == 0 {
-		return nil, hint(errors.New("no server answers"), "the user must be one of the system account, and the servers Stamp")
+		return nil, hint(fmt.Errorf("no Stamp server answered in %s", c.Timeout), "log in as a user of the system account ($SYS by default); stock servers do not answer")
 	}
 	return answers, nil
 }

@@ -55,7 +55,7 @@ func (c *keysMake) Run(s *streams) error {
 		path := filepath.Join(c.Directory, key.file)
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return hint(fmt.Errorf("keys: %s is there already", path),
-				"a server that trusts the old key refuses everybody; use another directory, or move the file away")
+				"keys make replaces no keys, because servers that expect the old ones would refuse all connections; name another directory, or change the xkey with keys roll")
 		}
 	}
 	for i, key := range keyFiles {
@@ -124,7 +124,7 @@ func (c *keysShow) Run(s *streams) error {
 
 type keysRoll struct {
 	Directory string `arg:"" optional:"" default:"." help:"where xkey.nk is; default: the current one"`
-	Finish    bool   `help:"all servers have the new xkey: remove xkeys.nk"`
+	Finish    bool   `help:"remove xkeys.nk; do this when all servers have the new xkey"`
 }
 
 // Run makes a new xkey, and keeps the old one beside it until Finish. The old one is written first, so that it is

@@ -25,8 +25,8 @@ import (
 const program = "nats-callout"
 
 type commands struct {
-	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default command)"`
-	Check       checkCommand       `cmd:"" help:"tell what is wrong with a configuration, and what it allows that is seldom meant"`
+	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default: nats-callout -c FILE)"`
+	Check       checkCommand       `cmd:"" help:"check a configuration: report faults, and warn of settings that are allowed but risky"`
 	Try         tryCommand         `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
 	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs in the configurations"`
 	Session     sessionCommand     `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
@@ -96,6 +96,8 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
+	var a *advised
+	isAdvised := errors.As(err, &a)
 	if found := faults(err); len(found) > 0 {
 		for _, f := range found {
 			fmt.Fprintln(w, f)
@@ -105,8 +107,7 @@ func report(w io.Writer, err error) int {
 	if !errors.Is(err, errSaid) {
 		fmt.Fprintf(w, "%s: %v\n", program, err)
 	}
-	var a *advised
-	if !errors.As(err, &a) {
+	if !isAdvised {
 		return 1
 	}
 	if a.hint != "" {

@@ -28,7 +28,7 @@ type presented struct {
 	Password source `group:"credential" placeholder:"FROM" help:"password"`
 	Nkey     source `group:"credential" placeholder:"FROM" help:"seed of a user nkey, which signs the nonce"`
 	JWT      source `name:"jwt" group:"credential" placeholder:"FROM" help:"user JWT; with --nkey unless it is a bearer's"`
-	Creds    string `group:"credential" placeholder:"FILE" help:"user JWT and seed"`
+	Creds    string `group:"credential" placeholder:"FILE" help:"credential to try: user JWT and seed"`
 }
 
 func (p *presented) read(s *streams) (session.Credential, error) {
@@ -36,8 +36,11 @@ func (p *presented) read(s *streams) (session.Credential, error) {
 	if kinds > 1 {
 		return session.Credential{}, usage(errors.New("a connection has one credential: these flags exclude each other"), "")
 	}
-	if (p.User == "") != (p.Password == "") {
-		return session.Credential{}, usage(errors.New("--user and --password go together"), "")
+	switch {
+	case p.User != "" && p.Password == "":
+		return session.Credential{}, usage(errors.New("--password is missing: --user needs it"), "")
+	case p.User == "" && p.Password != "":
+		return session.Credential{}, usage(errors.New("--user is missing: --password needs it"), "")
 	}
 	var c session.Credential
 	var err error

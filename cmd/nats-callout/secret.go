@@ -25,6 +25,11 @@ const maxSecret = 1 << 20
 // arguments are shown by ps to every user of the machine, and kept by shells.
 type source string
 
+// isSource reports whether text says where a value is read from.
+func isSource(text source) bool {
+	return text == "-" || strings.HasPrefix(string(text), "@") || strings.HasPrefix(string(text), "env:")
+}
+
 // read returns the value, without a newline at its end. flag is for errors,
 // which do not hold the value.
 func (s *streams) read(from source, flag string) (string, error) {

@@ -18,7 +18,7 @@ import (
 type sessionCommand struct {
 	Create sessionCreate `cmd:"" help:"create a session, and print its id"`
 	List   sessionList   `cmd:"" help:"list the sessions, by the keys that logs show; no id and no value is shown"`
-	Show   sessionShow   `cmd:"" help:"show sessions, without its values unless --reveal is given"`
+	Show   sessionShow   `cmd:"" help:"show sessions, without their values unless --reveal is given"`
 	Revoke sessionRevoke `cmd:"" help:"end sessions; a handler that watches the bucket closes their connections"`
 }
 
@@ -27,8 +27,8 @@ type sessionCommand struct {
 type bucket struct {
 	connection
 	Bucket string `required:"" placeholder:"NAME" help:"key-value bucket"`
-	Key    string `placeholder:"TEMPLATE" help:"the field key of the kv source, if it is set: what the entry's key is made of"`
-	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"the field hash of the kv source, if it is set"`
+	Key    string `placeholder:"TEMPLATE" help:"the kv source's field key, if it has one; without it sessions are not found"`
+	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"the kv source's field hash, if it has one; without it sessions are not found"`
 	Domain string `placeholder:"NAME" help:"domain of the JetStream that has the bucket: that of the hub, for example, at a leaf site"`
 }
 
@@ -91,7 +91,8 @@ func (b *bucket) failed(err error) error {
 		{jetstream.ErrJetStreamNotEnabledForAccount, "the account of this user needs jetstream: enabled"},
 		{context.DeadlineExceeded, "may this user use the JetStream API?"},
 		{nats.ErrTimeout, "may this user use the JetStream API?"},
-		{jetstream.ErrInvalidBucketName, ""}, {nats.ErrNoResponders, ""}, {nats.ErrPermissionViolation, ""},
+		{nats.ErrNoResponders, "JetStream is not enabled for the account of this user, or --domain is missing"},
+		{jetstream.ErrInvalidBucketName, ""}, {nats.ErrPermissionViolation, ""},
 	} {
 		if errors.Is(err, known.err) {
 			return hint(fmt.Errorf("bucket %s: %w", b.Bucket, known.err), known.advice)
@@ -160,6 +161,9 @@ func (c *sessionCreate) Run(s *streams) error {
 func (c *sessionCreate) content(s *streams) ([]byte, error) {
 	text := c.Data
 	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		if !isSource(source(text)) {
+			return nil, usage(errors.New("--data: expected a JSON object, @FILE, env:NAME or - for standard input; found another text"), "")
+		}
 		var err error
 		if text, err = s.read(source(text), "--data"); err != nil {
 			return nil, err

@@ -161,7 +161,7 @@ type which struct {
 // not there.
 func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams) ([]string, error) {
 	if (len(c.Session) == 0) == (c.ID == "") {
-		return nil, usage(errors.New("either keys of sessions or --id is needed"), "")
+		return nil, usage(errors.New("name sessions by key (session list shows them), or one by --id"), "")
 	}
 	if c.ID != "" {
 		id, err := s.read(c.ID, "--id")

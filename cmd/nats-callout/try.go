@@ -18,7 +18,7 @@ type tryCommand struct {
 	configuration
 	presented
 	upgrade
-	NATS connection    `embed:"" prefix:"nats-" group:"connection of an embedded handler's kv source"`
+	NATS connection    `embed:"" prefix:"nats-" group:"login of kv and login sources, with --embedded; one for all of them"`
 	JSON bool          `help:"JSON instead of lines"`
 	Wait time.Duration `default:"5s" help:"how long to ask again while a source cannot answer yet (default: 5s)"`
 }

@@ -3,7 +3,7 @@
 // what a credential stands for, the first grant that matches (package grant) says what
 // a session gets, and the answer is a user JWT with a headers claim.
 //
-// Who cannot be told with certainty is refused. No error and no log line
+// If the handler cannot establish who is connecting, it refuses the connection. No error and no log line
 // holds a credential, or anything that a session holds.
 package callout
 
@@ -69,16 +69,21 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
+	var faults conf.Faults
 	if block := n.Get("callout"); !block.IsZero() {
+		const outside = "%q is outside the callout block, so nats-callout does not read it; move it into callout { }"
+		n.AddUnlisted([]string{"callout"}, &faults, outside)
 		n = block
 	}
-	var faults conf.Faults
 	cfg := Parse(n, &faults)
 	if CheckFIPS() != nil {
 		return nil, faults.Err()
 	}
-	if len(cfg.sources) == 0 {
+	switch sessions := n.Get("sessions"); {
+	case sessions.IsZero():
 		faults.Add(n, "field %q is missing", "sessions")
+	case len(sessions.Items()) == 0:
+		faults.Add(sessions, "sessions: the list is empty")
 	}
 	cfg.checkStandalone(n, &faults)
 	if err := faults.Err(); err != nil {

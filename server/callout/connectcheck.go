@@ -44,10 +44,11 @@ func (c *Connect) checkLogin(n conf.Node, faults *conf.Faults) {
 		faults.Add(n, "connect: expected one of creds, nkey, user and token; found %s", strings.Join(found, " and "))
 	}
 	if c.Password != "" && c.User == "" {
-		faults.Add(secretNode(n, "password"), "password: field %q is missing beside it", "user")
+		written, at := n.Written("password")
+		faults.Add(at, "%s: field %q is missing beside it", written, "user")
 	}
 	if c.Nkey != "" {
-		parseSeed(secretNode(n, "nkey"), "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
+		parseSeed(n, "nkey", c.Nkey, nkeys.PrefixByteUser, faults)
 	}
 	checkCreds(n.Get("creds"), "creds", c.Creds, faults)
 	checkCreds(n.Get("sentinel"), "sentinel", c.Sentinel, faults)

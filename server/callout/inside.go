@@ -28,7 +28,7 @@ type inAccount interface{ InAccount() string }
 func (c *Config) CheckInside() []error {
 	var errs []error
 	if c.Connect != nil {
-		errs = append(errs, errors.New("callout: connect is for nats-callout; a handler inside the server is connected"))
+		errs = append(errs, &conf.Fault{Place: c.block.Get("connect").Place(), Text: "connect is for nats-callout only: the handler inside the server uses connections of its own. Remove it"})
 	}
 	if len(c.SigningKeys) > 0 || c.IssuerAccount != "" {
 		errs = append(errs, errors.New("callout: signing_keys and issuer_account are for servers with operators, and so for nats-callout"))

@@ -36,10 +36,10 @@ type signingKey struct {
 func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 	k := &keys{issuerAccount: f.IssuerAccount}
 	if f.Issuer != "" {
-		k.issuer = parseSeed(secretNode(n, "issuer"), "issuer", f.Issuer, nkeys.PrefixByteAccount, faults)
+		k.issuer = parseSeed(n, "issuer", f.Issuer, nkeys.PrefixByteAccount, faults)
 	}
 	if f.XKey != "" {
-		k.xkey = parseSeed(secretNode(n, "xkey"), "xkey", f.XKey, nkeys.PrefixByteCurve, faults)
+		k.xkey = parseSeed(n, "xkey", f.XKey, nkeys.PrefixByteCurve, faults)
 	}
 	k.parseOlder(n, f, faults)
 	if f.IssuerAccount != "" && !nkeys.IsValidPublicAccountKey(f.IssuerAccount) {
@@ -59,7 +59,7 @@ const maxXKeys = 4
 
 // parseOlder reads the xkeys beside xkey: a list, or a file with one in a line.
 func (k *keys) parseOlder(n conf.Node, f *fields, faults *conf.Faults) {
-	at := secretNode(n, "xkeys")
+	_, at := n.Written("xkeys")
 	if at.IsZero() {
 		return
 	}
@@ -76,7 +76,7 @@ func (k *keys) parseOlder(n conf.Node, f *fields, faults *conf.Faults) {
 		return
 	}
 	for _, seed := range seeds {
-		if kp := parseSeed(at, "xkeys", conf.Secret(seed), nkeys.PrefixByteCurve, faults); kp != nil {
+		if kp := parseSeed(n, "xkeys", conf.Secret(seed), nkeys.PrefixByteCurve, faults); kp != nil {
 			k.older = append(k.older, kp)
 		}
 	}
@@ -120,7 +120,7 @@ func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
 	if block.Seed == "" {
 		return key
 	}
-	if key.key = parseSeed(secretNode(n, "seed"), "seed", block.Seed, nkeys.PrefixByteAccount, faults); key.key == nil {
+	if key.key = parseSeed(n, "seed", block.Seed, nkeys.PrefixByteAccount, faults); key.key == nil {
 		return key
 	}
 	if key.account == "" {
@@ -131,22 +131,20 @@ func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
 	return key
 }
 
-// secretNode is where a secret, or the path of its file, is written.
-func secretNode(n conf.Node, name string) conf.Node {
-	if at := n.Get(name); !at.IsZero() {
-		return at
-	}
-	return n.Get(name + "_file")
+// seedKinds are the kinds of seeds, by what a seed begins with.
+var seedKinds = map[nkeys.PrefixByte]string{
+	nkeys.PrefixByteAccount: "an account key (SA...)", nkeys.PrefixByteCurve: "a curve key (SX...)",
+	nkeys.PrefixByteUser: "a user key (SU...)", nkeys.PrefixByteOperator: "an operator key (SO...)",
 }
 
-func parseSeed(at conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte, faults *conf.Faults) nkeys.KeyPair {
-	kind := map[nkeys.PrefixByte]string{
-		nkeys.PrefixByteAccount: "an account key (SA...)", nkeys.PrefixByteCurve: "a curve key (SX...)",
-		nkeys.PrefixByteUser: "a user key (SU...)",
-	}[want]
+// parseSeed reads a seed, which the field name of the block n holds, or a file that the
+// field name_file names.
+func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte, faults *conf.Faults) nkeys.KeyPair {
+	written, at := n.Written(name)
+	kind := seedKinds[want]
 	prefix, _, err := nkeys.DecodeSeed([]byte(seed.Reveal()))
 	if err != nil || prefix != want {
-		faults.Add(at, "%s: not the seed of %s", name, kind)
+		faults.Add(at, "%s: not the seed of %s%s", written, kind, foundInstead(seed, prefix, err))
 		return nil
 	}
 	kp, err := nkeys.FromSeed([]byte(seed.Reveal()))
@@ -154,10 +152,21 @@ func parseSeed(at conf.Node, name string, seed conf.Secret, want nkeys.PrefixByt
 		kp, err = quick(kp)
 	}
 	if err != nil {
-		faults.Add(at, "%s: not the seed of %s", name, kind)
+		faults.Add(at, "%s: not the seed of %s", written, kind)
 		return nil
 	}
 	return kp
+}
+
+// foundInstead says which other key there is, if it is one. It does not show it.
+func foundInstead(seed conf.Secret, prefix nkeys.PrefixByte, err error) string {
+	switch kind, known := seedKinds[prefix]; {
+	case err == nil && known:
+		return "; found the seed of " + kind
+	case err != nil && nkeys.IsValidPublicKey(seed.Reveal()):
+		return "; found a public key"
+	}
+	return ""
 }
 
 // quick returns a pair that does the same as kp with less work.

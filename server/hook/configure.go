@@ -286,15 +286,28 @@ func authCallout(o *natsserver.Options, cfg *callout.Config) *natsserver.AuthCal
 // handler.
 func checkAuthCallout(ac *natsserver.AuthCallout, cfg *callout.Config) error {
 	issuer, xkey := cfg.PublicKeys()
-	var errs []error
-	if ac.Issuer != issuer {
-		errs = append(errs, errors.New("callout: issuer is not the seed of auth_callout.issuer"))
-	}
-	if ac.XKey != xkey {
-		errs = append(errs, errors.New("callout: xkey is not the seed of auth_callout.xkey"))
+	errs := []error{
+		checkAuthCalloutKey("issuer", ac.Issuer, issuer, cfg.Issuer != ""),
+		checkAuthCalloutKey("xkey", ac.XKey, xkey, cfg.XKey != ""),
 	}
 	if cfg.Account != "" && ac.Account != cfg.Account {
 		errs = append(errs, errors.New("callout: account and auth_callout.account differ"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkAuthCalloutKey compares a public key of an auth_callout block with the key of the handler. If the callout block
+// has none (isSet is false), the handler's was made by the server, and nobody has seen it.
+func checkAuthCalloutKey(field, written, handlers string, isSet bool) error {
+	switch {
+	case isSet && written == handlers:
+		return nil
+	case !isSet && written == "":
+		return fmt.Errorf("callout: with an auth_callout block of your own, both need the same %[1]s: set %[1]s_file in callout, and auth_callout.%[1]s to its public key\nhint: nats-callout keys make makes the keys, and keys show prints the blocks", field)
+	case !isSet:
+		return fmt.Errorf("callout: field %[1]q is missing: auth_callout.%[1]s is %[2]s, so set %[1]s_file in callout to a file with the seed of that key", field, written)
+	case written == "":
+		return fmt.Errorf("callout: auth_callout has no %[1]s, and callout has one: add auth_callout { %[1]s: %[2]s }", field, handlers)
+	}
+	return fmt.Errorf("callout: %[1]s is the seed of %[2]s; auth_callout.%[1]s is %[3]s", field, handlers, written)
 }
