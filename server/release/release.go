@@ -9,6 +9,6 @@ const (
 	// the version on the wire, because clients gate features on it.
 	Upstream = release.Upstream
 	// Version is our release, as the command line, the log and monitoring show
-	// it. The tag of an image has '-' where it has '+'.
+	// it. docs/releases.md has the other forms.
 	Version = Upstream + "+" + release.Stamp
 )
