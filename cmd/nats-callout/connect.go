@@ -49,9 +49,17 @@ func (c *connection) dial(s *streams) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(c.Server, options...)
 	if err != nil {
-		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), fmt.Sprintf("%s, %s, %s, %s and %s say where, and as whom", c.flag("server"), c.flag("creds"), c.flag("nkey"), c.flag("user"), c.flag("token")))
+		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), c.advice(err))
 	}
 	return nc, nil
+}
+
+// advice says what to do about a connection that failed.
+func (c *connection) advice(err error) string {
+	if !errors.Is(err, nats.ErrAuthorization) {
+		return "give the address of a server with " + c.flag("server") + " or NATS_URL"
+	}
+	return fmt.Sprintf("the server refused the login; give one with %s, %s, %s and %s, or %s", c.flag("creds"), c.flag("nkey"), c.flag("user"), c.flag("password"), c.flag("token"))
 }
 
 func (c *connection) login(s *streams) ([]nats.Option, error) {
