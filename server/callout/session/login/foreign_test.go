@@ -87,6 +87,7 @@ func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 	of := func(claims map[string]any) *entry { return &entry{Subject: "alice", Claims: claims} }
 	single := of(map[string]any{"iss": p.URL, "aud": []any{"app"}, "sub": "alice"})
 	inOne := of(map[string]any{"iss": p.URL + "/t1", "tid": "t1", "aud": "app", "sub": "alice"})
+	beside := of(map[string]any{"iss": p.URL, "aud": []any{"app", "other"}, "azp": "app", "sub": "alice"})
 	none := of(map[string]any{"sub": "alice"})
 	for name, c := range map[string]struct {
 		of   *entry
@@ -95,6 +96,8 @@ func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 	}{
 		"its own":                 {single, app, true},
 		"another client":          {single, other, false},
+		"its own, with others":    {beside, app, true},
+		"a client beside":         {beside, other, false},
 		"a provider of many":      {single, every, false},
 		"a tenant":                {inOne, one, true},
 		"any tenant":              {inOne, every, true},
@@ -112,5 +115,49 @@ func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 				t.Errorf("%v; want that it is taken: %t", err, c.ours)
 			}
 		})
+	}
+}
+
+// An ID token may have several clients of the provider in aud. The session is that of the one which the visitor has
+// logged in at, whether azp tells that or not.
+func TestSessionsOfAClientBeside(t *testing.T) {
+	nc, key, p := startServer(t), newKey(), newProvider(t)
+	p.auth = func(*http.Request) bool { return true }
+	theirs := startSite(t, p, nc, key, "")
+	ours := startSite(t, p, nc, key, "", "client_id: app", "client_id: other")
+	st, err := ours.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string]func(map[string]any){
+		"azp":    func(c map[string]any) { c["aud"], c["azp"] = []string{"app", "other"}, "app" },
+		"no azp": func(c map[string]any) { c["aud"] = []string{"app", "other"} },
+	} {
+		p.set(func() { p.exchange = edit })
+		b := newBrowser(t, theirs)
+		b.logIn()
+		found := b.mustFind()
+		if _, err := ours.find(t, session.Cookie, b.cookie()); !errors.Is(err, session.ErrUnknown) {
+			t.Errorf("%s: a session of the other client: %v; want that it is unknown", name, err)
+		}
+		asked := p.refreshes()
+		due := refreshDue{key: hashed(b.cookie()), ends: int64(found.Data["access_expires"].(float64))}
+		if ours.source.refresh(t.Context(), st, due); p.refreshes() != asked {
+			t.Errorf("%s: its refresh token was sent", name)
+		}
+		b.mustFind()
+	}
+}
+
+// What the userinfo endpoint says is no word on whose session it is.
+func TestPartyOfUserInfo(t *testing.T) {
+	p := newProvider(t)
+	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
+	p.userinfo = map[string]any{"sub": "alice", "azp": "other", "team": "red"}
+	s := startSite(t, p, startServer(t), newKey(), "userinfo: true")
+	b := newBrowser(t, s)
+	b.logIn()
+	if data := b.mustFind().Data; data["team"] != "red" || data["azp"] != nil {
+		t.Errorf("the session has team %v, azp %v", data["team"], data["azp"])
 	}
 }

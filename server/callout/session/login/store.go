@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/internal/stored"
 )
 
@@ -52,6 +51,7 @@ type entry struct {
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
 
+	Client         string `json:"client,omitempty"`          // that has it from the provider; empty in sessions of older releases
 	Tenant         string `json:"tenant,omitempty"`          // of the subject, where the issuer has many
 	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
 	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
@@ -171,7 +171,7 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 // decode decrypts an entry. Processes with other configurations may have the same bucket and key, by mistake or because
 // the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
 // tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
-// of all releases.
+// of all releases. Where the token is for several clients and has no azp, the entry says at which of them the login was.
 func (c *Config) decode(key string, sealed []byte) (*entry, error) {
 	text, err := c.keys.open(key, sealed)
 	if err != nil {
@@ -181,7 +181,7 @@ func (c *Config) decode(key string, sealed []byte) (*entry, error) {
 	if json.Unmarshal(text, &e) != nil {
 		return nil, errSealed // its text may quote what it read
 	}
-	if c.CheckIssuer(e.Claims) != nil || !openid.IsFor(e.Claims, c.ClientID) {
+	if c.checkParty(e.Claims) != nil || e.Client != "" && e.Client != c.ClientID {
 		return nil, errForeign
 	}
 	return &e, nil
