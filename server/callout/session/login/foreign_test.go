@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"stamp/server/callout/session"
 )
@@ -159,5 +160,97 @@ func TestPartyOfUserInfo(t *testing.T) {
 	b.logIn()
 	if data := b.mustFind().Data; data["team"] != "red" || data["azp"] != nil {
 		t.Errorf("the session has team %v, azp %v", data["team"], data["azp"])
+	}
+}
+
+// Subjects and sids are those of one provider and client. A logout token, or a logout that was noted, of another one that
+// shares the bucket ends nothing here, also where each has a key of its own.
+func TestLogoutOfAnotherProvider(t *testing.T) {
+	nc := startServer(t)
+	p, q := newProvider(t), newProvider(t)
+	theirs, ours := startSite(t, p, nc, newKey(), ""), startSite(t, q, nc, newKey(), "")
+	beside := startSite(t, p, nc, newKey(), "", "client_id: app", "client_id: other")
+	b := newBrowser(t, theirs)
+	b.logIn()
+	for name, c := range map[string]struct {
+		by     *site
+		signed string
+	}{
+		"another provider's": {ours, q.sign(q.key, logoutClaims(func(c map[string]any) { c["iat"] = time.Now().Unix() + 5 }))},
+		"another client's":   {beside, p.sign(p.key, logoutClaims(func(c map[string]any) { c["iat"], c["aud"] = time.Now().Unix()+5, "other" }))},
+	} {
+		if code := c.by.logOutBy(t, c.signed); code != http.StatusOK || theirs.ended(t, b) {
+			t.Fatalf("%s: %d, ended: %t", name, code, theirs.ended(t, b))
+		}
+	}
+	if to := newBrowser(t, theirs).logIn(); to != "/inbox" { // as if it was under way
+		t.Errorf("a login leads to %q", to)
+	}
+}
+
+// A session whose key was removed cannot be read any more. It ends by a logout all the same: the index says whose it is.
+func TestLogoutAfterTheKeyWasRemoved(t *testing.T) {
+	nc, p := startServer(t), newProvider(t)
+	before, now := startSite(t, p, nc, newKey(), ""), startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, before)
+	b.logIn()
+	if code := now.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))); code != http.StatusOK || !before.ended(t, b) {
+		t.Errorf("%d, ended: %t", code, before.ended(t, b))
+	}
+}
+
+// The index of older releases does not say whose a session is: it ends by a logout if it can be read, and is ours. Its next
+// refresh writes names that say it.
+func TestLogoutByTheOldIndex(t *testing.T) {
+	for _, name := range []string{"sub." + hashed("alice"), "sid." + hashed("provider-session")} {
+		nc, key, p := startServer(t), newKey(), newProvider(t)
+		s, other := startSite(t, p, nc, key, ""), startSite(t, p, nc, newKey(), "")
+		b := newBrowser(t, s)
+		b.logIn()
+		s.onlyIndexedBy(t, name+"."+hashed(b.cookie()))
+		if code := other.logOutBy(t, p.sign(p.key, logoutClaims(func(c map[string]any) { c["jti"] = "other" }))); code != http.StatusOK {
+			t.Fatal(code)
+		}
+		b.mustFind()
+		token := p.sign(p.key, logoutClaims(func(c map[string]any) {
+			if strings.HasPrefix(name, "sub.") {
+				delete(c, "sid")
+			}
+		}))
+		if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, b) {
+			t.Errorf("%s: %d, ended: %t", name, code, s.ended(t, b))
+		}
+	}
+	nc, p := startServer(t), newProvider(t)
+	s, other := startSite(t, p, nc, newKey(), ""), startSite(t, p, nc, newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	s.onlyIndexedBy(t, "sub."+hashed("alice")+"."+hashed(b.cookie()))
+	if wait := b.refreshNow(); wait != 0 {
+		t.Fatalf("again in %s", wait)
+	}
+	if code := other.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))); code != http.StatusOK || !s.ended(t, b) {
+		t.Errorf("after a refresh: %d, ended: %t", code, s.ended(t, b))
+	}
+}
+
+// onlyIndexedBy has the bucket beside the sessions hold one name and nothing else.
+func (s *site) onlyIndexedBy(t *testing.T, name string) {
+	t.Helper()
+	st, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := st.index.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if err := st.index.Purge(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := st.index.Put(t.Context(), name, nil); err != nil {
+		t.Fatal(err)
 	}
 }
