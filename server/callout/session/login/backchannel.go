@@ -50,7 +50,7 @@ func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err e
 	if _, has := claims["nonce"]; has {
 		return t, errHasNonce
 	}
-	if err := s.checkParty(claims); err != nil {
+	if err := s.cfg.checkParty(claims); err != nil {
 		return t, err
 	}
 	if _, err := s.cfg.CheckTimes(claims, true); err != nil {

@@ -22,35 +22,33 @@ type ended struct {
 
 // endsNames are what is ended by a logout token: the provider's session, and the subject's sessions, of which those with a
 // sid stay where the token has one.
-func (t logoutToken) endsNames() (names []string) {
+func (c *Config) endsNames(t logoutToken) (names []string) {
 	if t.sid != "" {
-		names = append(names, endName("sid", t.tenant, t.sid))
+		names = append(names, c.named("end.sid", t.tenant, t.sid))
 	}
 	switch {
 	case t.subject == "":
 	case t.sid != "":
-		names = append(names, endName("alone", t.tenant, t.subject))
+		names = append(names, c.named("end.alone", t.tenant, t.subject))
 	default:
-		names = append(names, endName("sub", t.tenant, t.subject))
+		names = append(names, c.named("end.sub", t.tenant, t.subject))
 	}
 	return names
 }
 
 // endedBy are the names of logouts that a session ends by.
-func (e *entry) endedBy() []string {
-	names := []string{endName("sub", e.Tenant, e.Subject)}
+func (c *Config) endedBy(e *entry) []string {
+	names := []string{c.named("end.sub", e.Tenant, e.Subject)}
 	if e.SID != "" {
-		return append(names, endName("sid", e.Tenant, e.SID))
+		return append(names, c.named("end.sid", e.Tenant, e.SID))
 	}
-	return append(names, endName("alone", e.Tenant, e.Subject))
+	return append(names, c.named("end.alone", e.Tenant, e.Subject))
 }
-
-func endName(what, tenant, name string) string { return "end." + what + "." + hashed(tenant+"\n"+name) }
 
 // noteEnd notes what a logout token ends.
 func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
 	text := fmt.Appendf(nil, "%d %d", t.issued.Unix(), time.Now().UnixMilli())
-	for _, name := range t.endsNames() {
+	for _, name := range s.cfg.endsNames(t) {
 		if _, err := s.index.Put(ctx, name, text); err != nil {
 			return plain(err)
 		}
@@ -60,7 +58,7 @@ func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
 
 // hasEnded tells whether the provider has ended a session while its login was under way, which began then.
 func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, error) {
-	for _, name := range e.endedBy() {
+	for _, name := range s.cfg.endedBy(e) {
 		found, err := s.index.Get(ctx, name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue

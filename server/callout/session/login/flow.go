@@ -20,6 +20,7 @@ import (
 const (
 	toName    = "to"
 	againName = "again" // see startOver
+	lastName  = "last"  // the same
 )
 
 // login begins a login.
@@ -33,7 +34,7 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
-	if !q.Has(againName) {
+	if !q.Has(againName) && !q.Has(lastName) {
 		s.begin(w, r, began{To: to})
 		return
 	}
@@ -41,6 +42,8 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 	case e != nil:
 		leadTo(w, to)
+	case q.Has(lastName):
+		s.refuse(w, errBegunAnew)
 	default:
 		s.begin(w, r, began{To: to, Again: true})
 	}
@@ -67,6 +70,9 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 	http.SetCookie(w, s.cookie(s.cfg.loginCookie(), browser, loginTime, http.SameSiteLaxMode))
 	http.Redirect(w, r, at, http.StatusSeeOther)
 }
+
+// errBegunAnew is the reason of a login that was begun anew and could not be ended either, with same_site: strict.
+const errBegunAnew = "a login that was begun anew could not be ended either: it was begun in another browser, without cookies, or too long ago, or its code was used already"
 
 // refuse is for logins that go wrong. The reason is logged, and not shown.
 func (s *source) refuse(w http.ResponseWriter, reason string) {
@@ -187,22 +193,35 @@ func (s *source) before(r *http.Request, l began) (keys []string) {
 }
 
 // startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to
-// a new login, once. A browser without cookies would go in circles.
+// a new login, once. A browser without cookies would go in circles. A strict cookie does not come along with a callback, so
+// that is for a page of ours to find out.
 func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reason string) {
 	e, _, ok := s.found(w, r)
+	strict := s.cfg.SameSite == sameSiteStrict
 	switch {
 	case !ok:
+		return
 	case e != nil:
 		leadTo(w, l.To)
-	case l.Again:
+		return
+	case l.Again && !strict:
 		s.refuse(w, reason)
-	case s.cfg.SameSite == sameSiteStrict:
-		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
-		leadOn(w, "login?"+url.Values{toName: {l.To}, againName: {""}}.Encode())
-	default:
-		s.logged.Debug("login anew", "login begun anew", "source", s.cfg.Name, "reason", reason)
-		s.begin(w, r, began{To: l.To, Again: true})
+		return
 	}
+	s.logged.Debug("login anew", "login cannot be ended; the browser is led to its page, or begins one anew, once", "source", s.cfg.Name, "reason", reason)
+	switch {
+	case !strict:
+		s.begin(w, r, began{To: l.To, Again: true})
+	case l.Again:
+		leadOn(w, loginAgain(lastName, l.To))
+	default:
+		leadOn(w, loginAgain(againName, l.To))
+	}
+}
+
+// loginAgain is the login page to a path, with a parameter that tells what a browser without a session is to do there.
+func loginAgain(name, to string) string {
+	return "login?" + url.Values{toName: {to}, name: {""}}.Encode()
 }
 
 // leadTo sends the browser to a path of the site, as it is: http.Redirect would write another one in its place where it

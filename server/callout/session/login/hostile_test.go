@@ -2,6 +2,7 @@ package login
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -789,7 +791,12 @@ func TestConnectionsOverTLS(t *testing.T) {
 			<-hold
 		}
 	})))
-	server.Config.ConnContext, server.Config.ConnState = c.add, c.changed
+	var came atomic.Int64
+	server.Config.ConnState = c.changed
+	server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		defer came.Add(1)
+		return c.add(ctx, conn)
+	}
 	server.StartTLS()
 	defer server.Close()
 	waiting := func() (known, waiting int) {
@@ -815,19 +822,20 @@ func TestConnectionsOverTLS(t *testing.T) {
 		t.Errorf("%d connections, %d wait", known, waiting)
 	}
 	// Many that say nothing leave the busy ones alone.
-	for range 5 {
+	const silent = 5
+	for range silent {
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
 	}
-	eventually(t, "the bound", func() bool { known, _ := waiting(); return known <= 2 })
+	eventually(t, "all connections to come", func() bool { return came.Load() == 2+silent })
+	if known, waiting := waiting(); known != 2 || waiting != 0 {
+		t.Errorf("later %d connections, %d wait", known, waiting)
+	}
 	close(hold)
 	work.Wait()
-	eventually(t, "the connection waits", func() bool { _, waiting := waiting(); return waiting > 0 })
-	c.closeIdle()
-	if known, _ := waiting(); known != 0 {
-		t.Errorf("%d connections at the end", known)
-	}
+	eventually(t, "the end of the requests", func() bool { _, waiting := waiting(); return waiting > 0 })
+	eventually(t, "the end of the connections", func() bool { c.closeIdle(); known, _ := waiting(); return known == 0 })
 }

@@ -90,10 +90,11 @@ func parse(t testing.TB, text string) (*Config, error) {
 	return c, faults.Err()
 }
 
-func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string) *site {
+// startSite starts a source, of the configuration with edits: pairs of what is replaced and by what.
+func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string, edits ...string) *site {
 	t.Helper()
 	address := harness.FreeAddr(t)
-	c, err := parse(t, config(p, address, key, more))
+	c, err := parse(t, strings.NewReplacer(edits...).Replace(config(p, address, key, more)))
 	if err != nil {
 		t.Fatal(err)
 	}

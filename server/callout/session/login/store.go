@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stamp/server/callout/session"
-	"stamp/server/callout/session/internal/openid"
 	"stamp/server/callout/session/internal/stored"
 )
 
@@ -52,6 +51,7 @@ type entry struct {
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
 
+	Client         string `json:"client,omitempty"`          // that has it from the provider; empty in sessions of older releases
 	Tenant         string `json:"tenant,omitempty"`          // of the subject, where the issuer has many
 	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
 	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
@@ -171,7 +171,7 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 // decode decrypts an entry. Processes with other configurations may have the same bucket and key, by mistake or because
 // the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
 // tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
-// of all releases.
+// of all releases. Where the token is for several clients and has no azp, the entry says at which of them the login was.
 func (c *Config) decode(key string, sealed []byte) (*entry, error) {
 	text, err := c.keys.open(key, sealed)
 	if err != nil {
@@ -181,7 +181,7 @@ func (c *Config) decode(key string, sealed []byte) (*entry, error) {
 	if json.Unmarshal(text, &e) != nil {
 		return nil, errSealed // its text may quote what it read
 	}
-	if c.CheckIssuer(e.Claims) != nil || !openid.IsFor(e.Claims, c.ClientID) {
+	if c.checkParty(e.Claims) != nil || e.Client != "" && e.Client != c.ClientID {
 		return nil, errForeign
 	}
 	return &e, nil
@@ -216,7 +216,7 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 
 // putIndex writes what the session is found by for back-channel logout.
 func (s *store) putIndex(ctx context.Context, key string, e *entry) error {
-	for _, name := range e.indexNames() {
+	for _, name := range s.cfg.indexNames(e) {
 		if _, err := s.index.Put(ctx, name+"."+key, nil); err != nil {
 			return plain(err)
 		}
@@ -272,45 +272,76 @@ func (s *store) endAt(ctx context.Context, key string, options ...jetstream.KVDe
 }
 
 // indexNames are what the sessions of a person, and of a session of the provider, are found by.
-func (e *entry) indexNames() []string {
-	names := []string{subjectName(e.Tenant, e.Subject)}
+func (c *Config) indexNames(e *entry) []string {
+	names := []string{c.named("sub", e.Tenant, e.Subject)}
 	if e.SID != "" {
-		names = append(names, sidName(e.SID))
+		names = append(names, c.named("sid", e.Tenant, e.SID))
 	}
 	return names
 }
 
-func subjectName(tenant, subject string) string {
+// named is a name of the index for what a tenant of the provider calls so. Others may call others so: the bucket may have
+// sessions of other providers and clients, by mistake, and those that no key of ours decrypts tell no other way whose they
+// are.
+func (c *Config) named(what, tenant, name string) string {
+	text, _ := json.Marshal([]string{c.Issuer, c.ClientID, tenant, name}) // strings have no errors
+	return what + "." + hashed(string(text))
+}
+
+// Names of the index of older releases, which do not tell the provider. A refresh writes those of now beside them.
+
+func oldSubjectName(tenant, subject string) string {
 	if tenant != "" {
 		subject = tenant + "\n" + subject
 	}
 	return "sub." + hashed(subject)
 }
 
-func sidName(sid string) string { return "sid." + hashed(sid) }
+func oldSIDName(sid string) string { return "sid." + hashed(sid) }
 
 // endsAtOnce is how many sessions are ended at once.
 const endsAtOnce = 16
 
-// endNamed ends the sessions that a logout token names, and returns how many there were: those of the
-// provider's session sid, and those of the subject that have no sid of their own; without a sid all of
-// the subject.
-func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
+// lookup is how sessions that a logout token names are found.
+type lookup struct {
+	name           string // of the index
+	tenant         string
+	onlyWithoutSID bool
+	old            bool // the name is one of older releases: it may be another provider's
+}
+
+// lookups are how the sessions that a logout token names are found: those of the provider's session sid, and those of the
+// subject that have no sid of their own; without a sid all of the subject.
+func (c *Config) lookups(t logoutToken) (all []lookup) {
 	if t.sid != "" {
-		if ended, err = s.endAll(ctx, sidName(t.sid), t.tenant, false); err != nil {
-			return ended, err
-		}
+		all = append(all,
+			lookup{name: c.named("sid", t.tenant, t.sid), tenant: t.tenant},
+			lookup{name: oldSIDName(t.sid), tenant: t.tenant, old: true})
 	}
 	if t.subject != "" {
-		n, err := s.endAll(ctx, subjectName(t.tenant, t.subject), t.tenant, t.sid != "")
-		return ended + n, err
+		alone := t.sid != ""
+		all = append(all,
+			lookup{name: c.named("sub", t.tenant, t.subject), tenant: t.tenant, onlyWithoutSID: alone},
+			lookup{name: oldSubjectName(t.tenant, t.subject), tenant: t.tenant, onlyWithoutSID: alone, old: true})
+	}
+	return all
+}
+
+// endNamed ends the sessions that a logout token names, and returns how many there were.
+func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
+	for _, by := range s.cfg.lookups(t) {
+		n, err := s.endAll(ctx, by)
+		ended += n
+		if err != nil {
+			return ended, err
+		}
 	}
 	return ended, nil
 }
 
-// endAll ends the sessions of a tenant under a name of the index, and returns how many there were.
-func (s *store) endAll(ctx context.Context, name, tenant string, onlyWithoutSID bool) (int, error) {
-	lister, err := s.index.ListKeysFiltered(ctx, name+".*")
+// endAll ends the sessions under a name of the index, and returns how many there were.
+func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
+	lister, err := s.index.ListKeysFiltered(ctx, by.name+".*")
 	if err != nil {
 		return 0, plain(err)
 	}
@@ -319,7 +350,7 @@ func (s *store) endAll(ctx context.Context, name, tenant string, onlyWithoutSID 
 	group.SetLimit(endsAtOnce)
 	for found := range lister.Keys() {
 		group.Go(func() error {
-			did, err := s.endFound(ctx, found, tenant, onlyWithoutSID)
+			did, err := s.endFound(ctx, found, by)
 			if did {
 				ended.Add(1)
 			}
@@ -333,16 +364,18 @@ func (s *store) endAll(ctx context.Context, name, tenant string, onlyWithoutSID 
 	return int(ended.Load()), err
 }
 
-// endFound ends the session of an entry of the index, if it is one of the tenant.
-func (s *store) endFound(ctx context.Context, found, tenant string, onlyWithoutSID bool) (did bool, err error) {
+// endFound ends the session of an entry of the index, if it is one that the logout token names. One that cannot be read is
+// where the name tells whose it is: its key may have been removed.
+func (s *store) endFound(ctx context.Context, found string, by lookup) (did bool, err error) {
 	key := found[strings.LastIndexByte(found, '.')+1:]
 	e, _, err := s.get(ctx, key)
+	unread := errors.Is(err, errGone) || errors.Is(err, errSealed)
 	switch {
-	case errors.Is(err, errForeign):
-		return false, nil // whose index has the same name for another person
-	case err == nil && (e.Tenant != tenant || onlyWithoutSID && e.SID != ""):
+	case errors.Is(err, errForeign), unread && by.old:
+		return false, nil // whose index may have the same name for another person
+	case err == nil && (e.Tenant != by.tenant || by.onlyWithoutSID && e.SID != ""):
 		return false, nil // another session of the provider
-	case err != nil && !errors.Is(err, errGone) && !errors.Is(err, errSealed):
+	case err != nil && !unread:
 		return false, err
 	}
 	lives := !errors.Is(err, errGone)

@@ -103,6 +103,24 @@ func TestStrictCallbackAgain(t *testing.T) {
 	}
 }
 
+// Of several logins that a browser has begun anew, one makes the session, and the others lead to their pages then, as with
+// a cookie that is not strict. Without a session the last one is refused.
+func TestStrictLoginsBegunAnew(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "same_site: strict")
+	b := strictBrowser(t, s)
+	one, two := b.begin("/login?again=&to=/one"), b.begin("/login?again=&to=/two")
+	for _, at := range []struct{ callback, page string }{{one, "/one"}, {two, "/two"}, {one, "/one"}} {
+		if to := b.followPages(at.callback); to != at.page {
+			t.Errorf("leads to %q, not %s", to, at.page)
+		}
+	}
+	b.mustFind()
+	failures := s.metrics.failures.Get()
+	if to := strictBrowser(t, s).followPages(one); to != "" || s.metrics.failures.Get() != failures+1 {
+		t.Errorf("without a session: leads to %q, %d failures", to, s.metrics.failures.Get()-failures)
+	}
+}
+
 // refreshing is where a page leads that the browser leaves by itself.
 var refreshing = regexp.MustCompile(`<meta http-equiv=refresh content="0;url=([^"]*)">`)
 

@@ -34,7 +34,7 @@ const (
 // newEntry makes the session of what the provider answered at a login, of which that is the nonce.
 func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, nonce string) (*entry, error) {
 	now := time.Now()
-	e := &entry{Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
+	e := &entry{Client: s.cfg.ClientID, Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
 	if tokens.ID == "" {
 		return nil, errNoIDToken
 	}
@@ -81,7 +81,7 @@ func (s *source) verify(ctx context.Context, raw string) (map[string]any, error)
 	if err := openid.CheckPerson(t.Claims); err != nil {
 		return nil, err
 	}
-	if err := s.checkParty(t.Claims); err != nil {
+	if err := s.cfg.checkParty(t.Claims); err != nil {
 		return nil, err
 	}
 	if _, err := s.cfg.CheckTimes(t.Claims, false); err != nil {
@@ -90,15 +90,18 @@ func (s *source) verify(ctx context.Context, raw string) (map[string]any, error)
 	return t.Claims, s.provider.VerifyOwn(ctx, t)
 }
 
+// partyClaim is the client that an ID token was issued to, where aud has several.
+const partyClaim = "azp"
+
 // checkParty tells whether a token is this provider's, and for this client.
-func (s *source) checkParty(claims map[string]any) error {
-	if err := s.cfg.CheckIssuer(claims); err != nil {
+func (c *Config) checkParty(claims map[string]any) error {
+	if err := c.CheckIssuer(claims); err != nil {
 		return err
 	}
-	if !openid.IsFor(claims, s.cfg.ClientID) {
+	if !openid.IsFor(claims, c.ClientID) {
 		return errAudience
 	}
-	if party := claims["azp"]; party != nil && party != s.cfg.ClientID {
+	if party := claims[partyClaim]; party != nil && party != c.ClientID {
 		return errParty
 	}
 	return nil
@@ -162,7 +165,8 @@ func (e *entry) fits() error {
 }
 
 // takeUserInfo puts the claims of the userinfo endpoint into the session, in place of those that it gave before: what it
-// does not say any more is withdrawn. Claims of the ID token stay as they are: they are signed.
+// does not say any more is withdrawn. Claims of the ID token stay as they are: they are signed. Whose the session is, ID
+// tokens alone tell.
 func (e *entry) takeUserInfo(idToken, more map[string]any) (dropped bool) {
 	before := maps.Clone(e.Claims)
 	for _, name := range e.FromUserInfo {
@@ -171,7 +175,7 @@ func (e *entry) takeUserInfo(idToken, more map[string]any) (dropped bool) {
 	e.FromUserInfo = nil
 	all := personal(idToken)
 	for name, value := range more {
-		if _, signed := idToken[name]; !signed {
+		if _, signed := idToken[name]; !signed && name != partyClaim {
 			all[name] = value
 			e.FromUserInfo = append(e.FromUserInfo, name)
 		}
