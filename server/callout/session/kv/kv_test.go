@@ -83,7 +83,7 @@ func TestParse(t *testing.T) {
 		{`kind: kv, bucket: b, key: "s:{{ credential }}"`, "key: not a valid key"},
 		{`kind: kv, bucket: b, key: ".{{ credential }}"`, "key: not a valid key"},
 		{`kind: kv, bucket: b, buckets: c`, `unknown field "buckets"`},
-		{`kind: kv, bucket: b, timeout: 0`, "timeout must be more than 0"},
+		{`kind: kv, bucket: b, timeout: 0`, "timeout: expected more than 0; found 0s"},
 	} {
 		n, err := conf.ParseString(c.text)
 		if err != nil {
