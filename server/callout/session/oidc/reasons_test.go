@@ -102,13 +102,13 @@ func TestTenants(t *testing.T) {
 func TestTenantsMustBeListed(t *testing.T) {
 	for fields, want := range map[string]string{
 		`issuer: "https://x/{tenantid}"`:                                              "needs tenants",
-		`issuer: "https://x", tenants: [a]`:                                           "has no {tenantid}",
+		`issuer: "https://x", tenants: [a]`:                                           "expected {tenantid} in issuer",
 		`issuer: "https://x/{tenantid}", tenants: ["a/b"]`:                            "tenants: expected ids",
-		`issuer: "https://x", provider_timeout: "1h"`:                                 "provider_timeout: between",
+		`issuer: "https://x", provider_timeout: "1h"`:                                 "provider_timeout: expected",
 		`issuer: "https://x", endpoints { jwks: "x" }`:                                "jwks: expected a URL",
 		`issuer: "https://x", discovery_url: "ftp://x"`:                               "discovery_url: expected a URL",
-		`issuer: "https://x", client_id: [""]`:                                        "client_id: must not be empty",
-		`issuer: "https://x", jwks_url: "https://x", endpoints { jwks: "https://x" }`: "endpoints has jwks",
+		`issuer: "https://x", client_id: [""]`:                                        "client_id: expected a text",
+		`issuer: "https://x", jwks_url: "https://x", endpoints { jwks: "https://x" }`: "expected jwks_url or jwks in endpoints",
 	} {
 		if err := faultsOf(t, fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)
