@@ -39,7 +39,7 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	_, err := find(t, s, token(t, jose.ES256, newKey(t, "k4711"), "JWT", p.claims()))
-	if err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), "may be a new one") || strings.Contains(err.Error(), "4711") {
+	if err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), "may be new") || strings.Contains(err.Error(), "4711") {
 		t.Errorf("a key that may be new: %v", err)
 	}
 }
@@ -65,7 +65,7 @@ func TestClientID(t *testing.T) {
 		}
 	}
 	_, err := find(t, s, token(t, jose.ES256, newKey(t, "k4711"), "JWT", p.claims()))
-	if err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), "may be a new one") || strings.Contains(err.Error(), "4711") {
+	if err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), "may be new") || strings.Contains(err.Error(), "4711") {
 		t.Errorf("a key that may be new: %v", err)
 	}
 }

@@ -24,7 +24,7 @@ func (p *Provider) askEndpoint(ctx context.Context, url func(*Document) string, 
 	if !seemsGone(answer, err) || !p.discovers() || p.document.refresh(ctx) != nil {
 		return answer, err
 	}
-	newest := p.document.held().value
+	newest := p.document.snapshot().value
 	if url(newest) == url(d) {
 		return answer, err
 	}

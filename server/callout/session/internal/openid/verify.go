@@ -77,7 +77,7 @@ func (c *Config) ParseToken(text string) (*Token, error) {
 // signature is certainly wrong; with another error, the keys are not available.
 func (p *Provider) Verify(ctx context.Context, t *Token) error {
 	header := t.signed.Signatures[0].Protected
-	keys, err := p.find(ctx, header.KeyID)
+	keys, err := p.findKeys(ctx, header.KeyID)
 	if err != nil {
 		return err
 	}
