@@ -54,7 +54,7 @@ var faultyStores = map[string]func(t *testing.T) faultyStore{
 			faulty: f, source: fmt.Sprintf("kind: http, url: \"http://%s/auth\", timeout: \"1s\"", f.Addr()),
 			faults: harness.HTTPFaults(), most: 4, credential: numbered,
 			reasons: map[string]string{
-				"": "ask the application: ", "503": "status 503", "429 with Retry-After": "status 429", "wrong type": "it is not JSON",
+				"": "ask the application: ", "503": "status 503", "429 with Retry-After": "status 429", "wrong type": "expected JSON, because the source has no fields",
 				"huge": "answer is longer than", "silent": "deadline exceeded",
 			},
 		}
@@ -70,7 +70,7 @@ var faultyStores = map[string]func(t *testing.T) faultyStore{
 			faulty: f, source: fmt.Sprintf("kind: introspection, url: \"http://%s/i\", auth: none, timeout: \"1s\"", f.Addr()),
 			faults: harness.HTTPFaults(), most: 4, credential: numbered,
 			reasons: map[string]string{
-				"": "ask the authorization server: ", "503": "status 503", "429 with Retry-After": "status 429", "wrong type": "not one of RFC 7662",
+				"": "ask the authorization server: ", "503": "status 503", "429 with Retry-After": "status 429", "wrong type": "not an introspection response",
 				"huge": "answer is longer than",
 			},
 		}

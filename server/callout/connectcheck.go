@@ -151,7 +151,7 @@ func (t *TLS) check(n conf.Node, faults *conf.Faults) {
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
-		faults.Add(n, "tls: cert and key go together")
+		faults.Add(n, "tls: expected both cert and key, or neither; found one")
 	} else if t.Cert != "" {
 		if _, err := conf.LoadKeyPair(t.Cert, t.Key); err != nil {
 			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)

@@ -36,10 +36,10 @@ func TestCookiesOfSources(t *testing.T) {
 	const request = "request { cookies: [sid] }"
 	const user = `users: [{user: a, password: "$2a$04$ZkGcLSqUqWLNGTGxOyLvGeVNFhZUmRxIVGGlAJ3GPPWDkRqRYxhvO"}]`
 	for _, c := range []struct{ request, source, want string }{
-		{request, "kind: anonymous, cookie: sid", "cookie: a source of kind anonymous takes no cookie"},
-		{request, "kind: users, cookie: sid, " + user, "cookie: a source of kind users takes no cookie"},
-		{request, "kind: nkey, cookie: sid, users: [{nkey: UA6KOMQ67XOE3FHE37W4OXADVXVYISBNLTBUT2LSY5VFKAIJ7CRDR2RZ}]", "cookie: a source of kind nkey takes no cookie"},
-		{request, "kind: jwt, cookie: sid, issuers: [AAMFN7VYNBIGFWQBNAADV42FJKUM3FUTMW37E4AOTDJNL63EE7ZS5WYO]", "cookie: a source of kind jwt takes no cookie"},
+		{request, "kind: anonymous, cookie: sid", "cookie: a source of kind anonymous accepts no cookies"},
+		{request, "kind: users, cookie: sid, " + user, "cookie: a source of kind users accepts no cookies"},
+		{request, "kind: nkey, cookie: sid, users: [{nkey: UA6KOMQ67XOE3FHE37W4OXADVXVYISBNLTBUT2LSY5VFKAIJ7CRDR2RZ}]", "cookie: a source of kind nkey accepts no cookies"},
+		{request, "kind: jwt, cookie: sid, issuers: [AAMFN7VYNBIGFWQBNAADV42FJKUM3FUTMW37E4AOTDJNL63EE7ZS5WYO]", "cookie: a source of kind jwt accepts no cookies"},
 		{request, "kind: kv, bucket: b, cookie: sid", ""},
 		{request, "kind: kv, bucket: b, cookie: SID", `cookie: "SID" is not in request`},
 		{"", "kind: kv, bucket: b, cookie: sid", `cookie: "sid" is not in request`},

@@ -142,7 +142,7 @@ func TestNamesThatCannotBe(t *testing.T) {
 		{`request { cookies: [""] }`, `request: cookies: "" cannot be a name`},
 		{`request { headers: ["User-Agent:"] }`, `request: headers: "User-Agent:" cannot be a name`},
 		{`request { headers: ["ä"] }`, `request: headers: "ä" cannot be a name`},
-		{`sessions: [{kind: kv, bucket: b, cookie: "a;b"}], grants: [{account: APP, publish: [], subscribe: []}]`, `cookie: "a;b" cannot be the name of a cookie`},
+		{`sessions: [{kind: kv, bucket: b, cookie: "a;b"}], grants: [{account: APP, publish: [], subscribe: []}]`, `cookie: expected the name of a cookie (a token of RFC 9110); found "a;b"`},
 	} {
 		n, err := conf.ParseString(c.text)
 		if err != nil {

@@ -6,17 +6,19 @@ import (
 	"stamp/server/conf"
 )
 
-// A user in the account that authorization requests are sent in could answer them, or read the answers of
-// others, if its permissions are wide. So no grant may put a user there.
+// Authorization requests are sent in the account of the callout. A user in that account
+// with wide permissions could answer the requests of others, or read the answers. So
+// no grant may put a user there.
 
 const (
 	inCallouts = "account %q is where authorization requests are sent, so this user could answer those of others; use another account"
 	needsList  = `account is a template, so it needs a list of the accounts that it may name, such as accounts: ["APP"]`
-	noTemplate = "accounts lists what a template in account may name, and this account is no template"
+	noTemplate = "accounts: expected a template in account, because accounts lists what the template may name; found an account without {{ }}"
 )
 
-// CheckLists adds the grants whose account is a template without a list of the accounts that it may
-// name. listed is such a list for all grants, or empty.
+// CheckLists adds a fault for each grant whose account is a template without a list of
+// the accounts that it may name. listed is a list for all grants without one of their
+// own; it may be empty.
 func (g *Grants) CheckLists(listed []string, faults *conf.Faults) {
 	for _, one := range g.list {
 		at := one.node.Get("accounts")
@@ -30,7 +32,7 @@ func (g *Grants) CheckLists(listed []string, faults *conf.Faults) {
 	}
 }
 
-// CheckKnown adds the grants that name an account which is not known.
+// CheckKnown adds a fault for each account that a grant names and that is not known.
 func (g *Grants) CheckKnown(known func(account string) bool, faults *conf.Faults) {
 	for _, one := range g.list {
 		at, names := one.node.Get("accounts"), one.accounts
@@ -45,8 +47,9 @@ func (g *Grants) CheckKnown(known func(account string) bool, faults *conf.Faults
 	}
 }
 
-// CheckCallouts adds the grants that can put a user into an account of callouts. forCallouts tells
-// whether an account is one; listed is as for CheckLists.
+// CheckCallouts adds a fault for each grant that can put a user into an account in which
+// authorization requests are sent. forCallouts reports whether an account is such a
+// one; listed is as for CheckLists.
 func (g *Grants) CheckCallouts(forCallouts func(account string) bool, listed []string, faults *conf.Faults) {
 	for _, one := range g.list {
 		if one.account == nil {
@@ -65,7 +68,8 @@ func (g *Grants) CheckCallouts(forCallouts func(account string) bool, listed []s
 	}
 }
 
-// Accounts are those that the grants can put users into, and whether a scoped signing key is to sign those users.
+// Accounts returns the accounts into which the grants can put users. The value is true
+// if a grant for the account is scoped, so that its users need a scoped signing key.
 // listed is as for CheckLists.
 func (g *Grants) Accounts(listed []string) map[string]bool {
 	scoped := map[string]bool{}

@@ -39,7 +39,7 @@ func TestGrantsIntoTheCalloutsAccount(t *testing.T) {
 		{"an empty list", `account: "{{ session.a }}", accounts: []`, nil, "account is a template, so it needs a list"},
 		{"a list", `account: "{{ session.a }}", accounts: [APP, B]`, nil, ""},
 		{"a list with the name", `account: "{{ session.a }}", accounts: [APP, AUTH]`, nil, `configuration:2:29: account "AUTH" is where`},
-		{"a list without a template", `account: APP, accounts: [APP]`, nil, "configuration:2:15: accounts lists what a template in account may name"},
+		{"a list without a template", `account: APP, accounts: [APP]`, nil, "configuration:2:15: accounts: expected a template in account"},
 		{"a signing key", `account: KEY`, []string{"APP", "KEY"}, `account "KEY" is where`},
 		{"a template over signing keys", `account: "{{ session.a }}"`, []string{"APP", "B"}, ""},
 		{"a template over all signing keys", `account: "{{ session.a }}"`, []string{"APP", "KEY"}, `account "KEY" is where`},

@@ -13,33 +13,34 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// expression is a condition, or what stands between {{ and }}.
+// expression is a compiled condition, or a compiled expression between {{ and }} in a
+// template.
 type expression struct {
 	source string
-	path   []string // of a variable, and fields below it: read without the machine. nil: program
+	path   []string // of an expression such as session.user.id, which needs no virtual machine; nil for others
 	node   ast.Node
 	*vm.Program
 	uses
 }
 
-// uses tells what an expression is made of.
+// uses says which data an expression reads.
 type uses struct {
-	session bool
-	request bool
-	secret  bool // the credential, or cookies
-	claimed bool // what a client says of itself, and nobody has verified
+	session    bool
+	request    bool
+	secret     bool // the credential, cookies, or headers with credentials
+	unverified bool // data that the client chooses and nobody has verified
 }
 
-// maxNodes is how long an expression may be.
+// maxNodes is the maximum size of an expression, in nodes of its syntax tree.
 const maxNodes = 1000
 
-// compile reads an expression. The error tells where in it the fault is.
+// compile compiles an expression. The error has the column of the fault.
 func compile(source string) (*expression, error) {
 	source = strings.TrimSpace(source)
 	if source == "" {
 		return nil, errors.New("expression is empty")
 	}
-	program, err := expr.Compile(source, options...)
+	program, err := expr.Compile(source, compileOptions...)
 	if err != nil {
 		return nil, compileError(err)
 	}
@@ -51,15 +52,16 @@ func compile(source string) (*expression, error) {
 	}
 	e.uses = c.uses()
 	e.path = pathOf(e.node)
-	// Once more, for faults are found and told in the expression as it was written.
-	if e.Program, err = expr.Compile(source, append(slices.Clip(options), strictly(c.json), metered())...); err != nil {
+	// The first compilation reports faults as the expression is written. The second one adds
+	// the calls of strict.go and meter.go.
+	if e.Program, err = expr.Compile(source, append(slices.Clip(compileOptions), withStrictness(c.json), withMeter())...); err != nil {
 		return nil, compileError(err)
 	}
 	return e, nil
 }
 
-// condition compiles an expression that is true or false.
-func condition(source string) (*expression, error) {
+// compileCondition compiles an expression whose value may be true or false.
+func compileCondition(source string) (*expression, error) {
 	e, err := compile(source)
 	if err != nil {
 		return nil, err
@@ -68,10 +70,11 @@ func condition(source string) (*expression, error) {
 	case t == nil, t.Kind() == reflect.Interface, t.Kind() == reflect.Bool:
 		return e, nil
 	default:
-		return nil, fmt.Errorf("is not a condition: its value is of type %s, not true or false", t)
+		return nil, fmt.Errorf("expected a condition, which is true or false; found an expression of type %s", t)
 	}
 }
 
+// compileError returns the error of the library in one line.
 func compileError(err error) error {
 	var at *file.Error
 	if !errors.As(err, &at) {
@@ -85,11 +88,11 @@ func compileError(err error) error {
 	return fmt.Errorf("%s (column %d)", text, at.Column+1)
 }
 
-// run returns the value, or why there is none. What the library says is not passed on:
-// its messages quote values.
+// run returns the value of the expression, or the reason why it has none. The reason
+// does not have the library's message, which quotes values.
 func (e *expression) run(m *machine) (any, string) {
 	if e.path != nil {
-		if v, ok := e.walk(m); ok {
+		if v, ok := e.readPath(m); ok {
 			return v, ""
 		}
 	}
@@ -101,11 +104,11 @@ func (e *expression) run(m *machine) (any, string) {
 	case errors.Is(err, errSteps):
 		return nil, fmt.Sprintf("%s takes more than %d steps for this session", e.source, maxSteps)
 	case errors.Is(err, errLate):
-		return nil, fmt.Sprintf("%s was not evaluated in %s; is the machine overloaded?", e.source, maxTime)
+		return nil, fmt.Sprintf("%s was not evaluated within %s; is the machine overloaded?", e.source, maxTime)
 	case errors.Is(err, errUndecodable):
 		return nil, fmt.Sprintf("%s reads a text that %s", e.source, undecodable)
 	case errors.Is(err, errNumber):
-		return nil, fmt.Sprintf("%s has a number that is not finite, not whole where it must be, or too large to be exact", e.source)
+		return nil, fmt.Sprintf("%s has a number that is not finite, is not whole where it must be, or is too large to be exact", e.source)
 	case errors.Is(err, errText):
 		return nil, fmt.Sprintf("%s makes a text of more than %d bytes", e.source, maxText)
 	}
@@ -120,9 +123,9 @@ func (e *expression) run(m *machine) (any, string) {
 	return nil, fmt.Sprintf("cannot evaluate %s at column %d: a field is absent, or of another type than needed", e.source, column)
 }
 
-// walk reads the path. It is not ok where something on the way is no map, or is
-// absent: the machine then tells what is wrong.
-func (e *expression) walk(m *machine) (any, bool) {
+// readPath returns the value at the path. ok is false if a value on the way is absent or
+// is not a map; then the machine must evaluate the expression, and reports the fault.
+func (e *expression) readPath(m *machine) (any, bool) {
 	v := m.variables[e.path[0]]
 	for _, name := range e.path[1:] {
 		fields, ok := v.(map[string]any)
@@ -134,13 +137,13 @@ func (e *expression) walk(m *machine) (any, bool) {
 	return v, true
 }
 
-// pathOf returns the path that an expression such as session.user.id is; nil for
-// any other.
+// pathOf returns the path of an expression such as session.user.id, and nil for any
+// other expression.
 func pathOf(n ast.Node) []string {
 	switch n := n.(type) {
 	case *ast.IdentifierNode:
 		if n.Value == "request" {
-			return nil // a struct
+			return nil // request is a struct, which readPath does not read
 		}
 		return []string{n.Value}
 	case *ast.MemberNode:
@@ -155,13 +158,14 @@ func pathOf(n ast.Node) []string {
 	return nil
 }
 
-// inspector looks at the nodes of an expression, the inner ones first.
+// inspector visits the nodes of an expression, the inner ones first, and collects what
+// the expression uses.
 type inspector struct {
-	found   uses
-	whole   int // uses of request as a whole
-	headers int // uses of request.headers as a whole
-	json    bool
-	fault   string
+	found         uses
+	wholeRequests int    // uses of request other than a field with a literal name
+	wholeHeaders  int    // uses of request.headers other than a header with a literal name that is not secret
+	json          bool   // the expression calls toJSON
+	fault         string // why the expression is refused; "": it is not
 }
 
 // Visit implements ast.Visitor.
@@ -177,55 +181,57 @@ func (c *inspector) Visit(n *ast.Node) {
 			c.found.secret = true
 		case "request":
 			c.found.request = true
-			c.whole++
+			c.wholeRequests++
 		}
 	case *ast.MemberNode:
 		c.member(n)
 	case *ast.BuiltinNode:
-		if !known[n.Name] { // those that take a predicate are parsed although they are disabled
+		if !allowedBuiltins[n.Name] { // the parser accepts disabled functions that take a predicate
 			c.fault = "unknown name " + n.Name
 		}
-		// Each character of a text is looked for in all of these.
-		if n.Name == "trim" && len(n.Arguments) > 1 && !constant(n.Arguments[1]) {
-			c.fault = "the characters that trim takes off must be written out"
+		// The cost of trim is the length of the text times the number of these characters.
+		if n.Name == "trim" && len(n.Arguments) > 1 && !isLiteral(n.Arguments[1]) {
+			c.fault = "the second argument of trim must be a literal string"
 		}
 	case *ast.CallNode:
 		if name, ok := n.Callee.(*ast.IdentifierNode); ok && name.Value == "toJSON" {
 			c.json = true
 		}
 	case *ast.BinaryNode:
-		// A pattern out of a session would be compiled anew each time, and may be of any size.
-		if _, constant := n.Right.(*ast.StringNode); n.Operator == "matches" && !constant {
-			c.fault = "the pattern after matches must be written out"
+		// A pattern from a session could be of any size, and would be compiled at each evaluation.
+		if _, literal := n.Right.(*ast.StringNode); n.Operator == "matches" && !literal {
+			c.fault = "the pattern after matches must be a literal string"
 		}
 	}
 }
 
+// member looks at the reading of a field. Its base was visited before, so that whole uses
+// that this field makes harmless have been counted.
 func (c *inspector) member(n *ast.MemberNode) {
 	base, ok := n.Node.(*ast.IdentifierNode)
 	name, constant := n.Property.(*ast.StringNode)
 	if ok && constant && base.Value == "request" {
-		c.whole--
+		c.wholeRequests--
 		switch name.Value {
 		case "cookies":
 			c.found.secret = true
 		case "headers":
-			c.headers++
-			c.found.claimed = true
+			c.wholeHeaders++
+			c.found.unverified = true
 		case "name", "lang", "mqtt_id":
-			c.found.claimed = true
+			c.found.unverified = true
 		}
 	} else if inner, ok := n.Node.(*ast.MemberNode); ok && constant && isHeaders(inner) && !secretHeaders[name.Value] {
-		c.headers--
+		c.wholeHeaders--
 	}
 }
 
 func (c *inspector) uses() uses {
 	u := c.found
-	if c.whole > 0 { // with its cookies
-		u.secret, u.claimed = true, true
+	if c.wholeRequests > 0 { // includes cookies and headers
+		u.secret, u.unverified = true, true
 	}
-	if c.headers > 0 {
+	if c.wholeHeaders > 0 {
 		u.secret = true
 	}
 	return u

@@ -105,15 +105,15 @@ func TestExpressionFaults(t *testing.T) {
 		`repeat("a", 9) == "a"`:                    "unknown name repeat",
 		`uniq(session.a) == 1`:                     "unknown name uniq",
 		`reduce([1], # + 1) == 1`:                  "unknown name reduce",
-		`session.role matches session.pattern`:     "the pattern after matches must be written out",
+		`session.role matches session.pattern`:     "the pattern after matches must be a literal string",
 		`session.role matches "("`:                 "error parsing regexp",
-		`"admin"`:                                  "is not a condition: its value is of type string",
-		`len(session.roles)`:                       "is not a condition: its value is of type int",
+		`"admin"`:                                  "expected a condition, which is true or false; found an expression of type string",
+		`len(session.roles)`:                       "expected a condition, which is true or false; found an expression of type int",
 		`source == 1`:                              "mismatched types",
 		strings.Repeat("(", 20) + "true":           "unexpected",
 		strings.Repeat("true and ", 1000) + "true": "exceeds maximum allowed nodes",
 	} {
-		_, err := condition(source)
+		_, err := compileCondition(source)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.60s: got %v, want %s", source, err, want)
 		}
@@ -157,19 +157,19 @@ func TestUses(t *testing.T) {
 		"credential":                       {secret: true},
 		"request.host":                     {request: true},
 		"request.cookies.x":                {request: true, secret: true},
-		"request.name":                     {request: true, claimed: true},
-		`request.headers["User-Agent"]`:    {request: true, claimed: true},
-		`request.headers["authorization"]`: {request: true, claimed: true, secret: true},
-		`request.headers[session.a]`:       {session: true, request: true, claimed: true, secret: true},
-		"toJSON(request)":                  {request: true, claimed: true, secret: true},
+		"request.name":                     {request: true, unverified: true},
+		`request.headers["User-Agent"]`:    {request: true, unverified: true},
+		`request.headers["authorization"]`: {request: true, unverified: true, secret: true},
+		`request.headers[session.a]`:       {session: true, request: true, unverified: true, secret: true},
+		"toJSON(request)":                  {request: true, unverified: true, secret: true},
 		`request["cookies"].x`:             {request: true, secret: true},
-		`let r = request; r.cookies.x`:     {request: true, claimed: true, secret: true},
+		`let r = request; r.cookies.x`:     {request: true, unverified: true, secret: true},
 		`session.a ?? (credential ?? "x")`: {session: true, secret: true},
 		`map(session.l, # + credential)`:   {session: true, secret: true},
 		`request?.cookies.x`:               {request: true, secret: true},
-		`[request][0].cookies.x`:           {request: true, claimed: true, secret: true},
-		`get(request.headers, "x")`:        {request: true, claimed: true, secret: true},
-		`toJSON(request.headers)`:          {request: true, claimed: true, secret: true},
+		`[request][0].cookies.x`:           {request: true, unverified: true, secret: true},
+		`get(request.headers, "x")`:        {request: true, unverified: true, secret: true},
+		`toJSON(request.headers)`:          {request: true, unverified: true, secret: true},
 	} {
 		e, err := compile(source)
 		if err != nil {

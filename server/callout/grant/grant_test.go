@@ -176,7 +176,7 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("%q: error %v", host, err)
 		}
 		if !want {
-			refusal(t, err, "networks", "elsewhere")
+			refusal(t, err, "networks", "none of them")
 		}
 	}
 }

@@ -9,20 +9,21 @@ import (
 	"stamp/server/conf"
 )
 
-// headers are what is stamped, and header_permissions.
+// headers are the fields headers and header_permissions of a grant.
 type headers struct {
-	list  []header
-	claim *claim.Claim // with sample values; nil: nothing is stamped or permitted
-	fixed bool         // claim is what every session gets
+	list  []header     // in the order of claim.Headers
+	claim *claim.Claim // with samples in place of expressions; nil: the grant has neither field
+	fixed bool         // there is no expression, so that all sessions get claim
 }
 
+// header has the templates of one header.
 type header struct {
 	values   []*template
 	subjects subjects
 }
 
-// parseHeaders reads the fields headers and header_permissions. Names, forms and
-// sizes are checked by package claim, with a letter where a template is.
+// parseHeaders reads the fields headers and header_permissions. Package claim checks
+// names, forms and sizes, with a sample letter in place of each expression.
 func parseHeaders(n, permissions conf.Node, faults *conf.Faults) headers {
 	parsed := map[string]header{}
 	sample := map[string]any{}
@@ -35,13 +36,13 @@ func parseHeaders(n, permissions conf.Node, faults *conf.Faults) headers {
 			values:   headerValues(name, value, faults),
 			subjects: headerSubjects(name, subjects, faults),
 		}
-		sample[name] = sampled(field.Plain())
+		sample[name] = withSamples(field.Plain())
 	}
 	var plain any = sample
 	if n.Fields() == nil {
-		plain = n.Plain() // nothing, or of a wrong form
+		plain = n.Plain() // absent, or of a wrong form, which package claim reports
 	}
-	c, err := claim.FromConfig(plain, listed(permissions.Plain()), claim.MaxLimits)
+	c, err := claim.FromConfig(plain, normalizePermissions(permissions.Plain()), claim.MaxLimits)
 	if err != nil {
 		claimFaults(err, n, permissions, faults)
 		return headers{}
@@ -49,8 +50,7 @@ func parseHeaders(n, permissions conf.Node, faults *conf.Faults) headers {
 	return compose(c, parsed)
 }
 
-// compose puts the headers into the order of the claim, which is that of their
-// names.
+// compose puts the parsed headers into the order of the claim, which sorts them by name.
 func compose(c *claim.Claim, parsed map[string]header) headers {
 	h := headers{claim: c, fixed: true}
 	if c == nil {
@@ -74,9 +74,9 @@ func headerValues(name string, n conf.Node, faults *conf.Faults) []*template {
 	for _, item := range n.Items() {
 		text, ok := item.Plain().(string)
 		if !ok {
-			continue // package claim says so
+			continue // package claim reports this
 		}
-		t, err := parseTemplate(text, isValue)
+		t, err := parseTemplate(text, checkValue)
 		if err != nil {
 			faults.Add(item, "headers: %s: %v", name, err)
 			continue
@@ -90,29 +90,29 @@ func headerSubjects(name string, n conf.Node, faults *conf.Faults) subjects {
 	return parseSubjects("headers: "+name+": subjects", n, false, faults)
 }
 
-// sampled replaces each text with a template in it by one without.
-func sampled(v any) any {
+// withSamples replaces each template in v by its sample.
+func withSamples(v any) any {
 	switch v := v.(type) {
 	case string:
-		if t, err := parseTemplate(v, isValue); err == nil {
+		if t, err := parseTemplate(v, checkValue); err == nil {
 			return t.sample()
 		}
-		return "x" // reported already
+		return "x" // the fault has been reported
 	case []any:
 		for i := range v {
-			v[i] = sampled(v[i])
+			v[i] = withSamples(v[i])
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = sampled(v[k])
+			v[k] = withSamples(v[k])
 		}
 	}
 	return v
 }
 
-// listed writes header_permissions in the one form that package claim knows:
-// {publish: {allow: [...]}}, from publish: [...] or publish: "...".
-func listed(v any) any {
+// normalizePermissions returns header_permissions in the form that package claim reads,
+// {publish: {allow: [...]}}. Grants may also have publish: [...] or publish: "...".
+func normalizePermissions(v any) any {
 	list := func(v any) any {
 		if text, ok := v.(string); ok {
 			return []any{text}
@@ -135,7 +135,8 @@ func listed(v any) any {
 	return fields
 }
 
-// claimFaults puts each fault of a claim where it belongs.
+// claimFaults adds each fault of a claim at the place of the header or field that has
+// it.
 func claimFaults(err error, n, permissions conf.Node, faults *conf.Faults) {
 	var all claim.Errors
 	if !errors.As(err, &all) {
@@ -143,12 +144,12 @@ func claimFaults(err error, n, permissions conf.Node, faults *conf.Faults) {
 		return
 	}
 	for _, fault := range all {
-		at, of := n, new(claim.Error)
+		at, claimErr := n, new(claim.Error)
 		switch {
 		case errors.Is(fault, claim.ErrPermissionsForm):
 			at = permissions
-		case errors.As(fault, &of) && of.Header != "":
-			if field := n.Get(of.Header); !field.IsZero() {
+		case errors.As(fault, &claimErr) && claimErr.Header != "":
+			if field := n.Get(claimErr.Header); !field.IsZero() {
 				at = field
 			}
 		case n.IsZero():
@@ -158,8 +159,9 @@ func claimFaults(err error, n, permissions conf.Node, faults *conf.Faults) {
 	}
 }
 
-// give returns the claim. When it cannot, it tells for which field.
-func (h *headers) give(m *machine) (c *claim.Claim, field, reason string) {
+// eval returns the claim of a session. If there is none, reason says why, and field is
+// the field with the fault.
+func (h *headers) eval(m *machine) (c *claim.Claim, field, reason string) {
 	if h.fixed {
 		return h.claim, "", ""
 	}
@@ -169,7 +171,7 @@ func (h *headers) give(m *machine) (c *claim.Claim, field, reason string) {
 	}
 	for i := range h.list {
 		name := h.claim.Headers[i].Name
-		one, reason := h.list[i].give(m)
+		one, reason := h.list[i].eval(m)
 		if reason != "" {
 			return nil, "headers: " + name, reason
 		}
@@ -177,14 +179,14 @@ func (h *headers) give(m *machine) (c *claim.Claim, field, reason string) {
 		c.Headers[i] = one
 	}
 	if n := c.BlockLen(); n > claim.MaxBlock {
-		return nil, "headers", fmt.Sprintf("%v: %d bytes, at most %d", claim.ErrBlockTooLarge, n, claim.MaxBlock)
+		return nil, "headers", fmt.Sprintf("%v: found %d bytes; at most %d are allowed", claim.ErrBlockTooLarge, n, claim.MaxBlock)
 	}
 	return c, "", ""
 }
 
-func (h *header) give(m *machine) (out claim.Header, reason string) {
+func (h *header) eval(m *machine) (out claim.Header, reason string) {
 	for _, t := range h.values {
-		values, reason := t.all(m)
+		values, reason := t.evalAll(m)
 		if reason != "" {
 			return out, reason
 		}
@@ -197,11 +199,11 @@ func (h *header) give(m *machine) (out claim.Header, reason string) {
 	if len(out.Values) == 0 {
 		return out, "is an empty list"
 	}
-	if out.Subjects, reason = h.subjects.give(m); reason != "" {
+	if out.Subjects, reason = h.subjects.eval(m); reason != "" {
 		return out, reason
 	}
 	if len(h.subjects.list) > 0 && len(out.Subjects) == 0 {
-		return out, "list of subjects is empty, which would be every subject"
+		return out, "the list of subjects is empty, which would mean every subject"
 	}
 	return out, ""
 }

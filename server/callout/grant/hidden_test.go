@@ -117,7 +117,7 @@ func TestListsOfOne(t *testing.T) {
 	if _, err := mustParse(t, one(`account: "{{ first(session.v) }}", accounts: [APP]`)).Match(data(t, `{"v":["APP"]}`), cookie(), now); err != nil {
 		t.Errorf("the first of a list: %v", err)
 	}
-	s, err := (&Subject{mustTemplate(t, "a.{{ session.v }}")}).Of(data(t, `{"v":["b"]}`))
+	s, err := (&Subject{mustTemplate(t, "a.{{ session.v }}")}).For(data(t, `{"v":["b"]}`))
 	if err == nil {
 		t.Errorf("a list is the subject %q", s)
 	}

@@ -15,20 +15,21 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// options of each expression. The optimizer is off: it turns `x in ["a", "b"]`
-// into a look-up that fails, or finds the empty string, where x is no string
-// (optimizer/in_array.go).
-var options = append([]expr.Option{
+// compileOptions are the library's options for all expressions. The optimizer is off: it
+// turns `x in ["a", "b"]` into a look-up that fails, or finds the empty string, if x is
+// not a string (optimizer/in_array.go).
+var compileOptions = append([]expr.Option{
 	expr.Env(variableTypes()),
-	expr.AsAny(), expr.Optimize(false), expr.MaxNodes(maxNodes), expr.Patch(canonical{}),
+	expr.AsAny(), expr.Optimize(false), expr.MaxNodes(maxNodes), expr.Patch(canonicalHeaders{}),
 	expr.Function("string", toString, new(func(any) string)),
 	expr.Function("toJSON", toJSON, new(func(any) string)),
 	expr.Function("join", join, new(func([]any, string) string), new(func([]string, string) string), new(func([]any) string), new(func([]string) string)),
 	expr.Function("replace", replace, new(func(string, string, string) string)),
 	expr.Function("toBase64", toBase64, new(func(string) string)),
-}, withoutOthers()...)
+}, disableOtherBuiltins()...)
 
-// ownFunctions are those that are not the library's.
+// ownFunctions are the functions of this package. They replace those of the library
+// with the same names.
 var ownFunctions = map[string]bool{"string": true, "toJSON": true, "join": true, "replace": true, "toBase64": true}
 
 func variableTypes() types.Map {
@@ -41,43 +42,44 @@ func variableTypes() types.Map {
 	return variables
 }
 
-// known are the functions of the library that are there. The others read the
-// clock, return a map's keys in any order, or may take a time or memory out of proportion to a
-// session; string, toJSON, join, replace and toBase64 are our own.
-var known = func() map[string]bool {
-	known := map[string]bool{}
+// allowedBuiltins are the functions of the library that expressions can call. The others
+// read the clock, return the keys of a map in random order, or take time or memory out
+// of proportion to the session, or are replaced by ownFunctions.
+var allowedBuiltins = func() map[string]bool {
+	allowed := map[string]bool{}
 	for _, name := range strings.Fields(`all none any one filter map find findIndex findLast findLastIndex count sum
 		len type abs ceil floor round int float trim trimPrefix trimSuffix upper lower split splitAfter indexOf
 		lastIndexOf hasPrefix hasSuffix max min fromJSON fromBase64 first last get take reverse concat sort sortBy`) {
-		known[name] = true
+		allowed[name] = true
 	}
-	return known
+	return allowed
 }()
 
-func withoutOthers() []expr.Option {
+func disableOtherBuiltins() []expr.Option {
 	var out []expr.Option
 	for _, f := range builtin.Builtins {
-		if !known[f.Name] {
+		if !allowedBuiltins[f.Name] {
 			out = append(out, expr.DisableBuiltin(f.Name))
 		}
 	}
 	return out
 }
 
-// maxText is how long a text may get in an expression, in bytes.
+// maxText is the maximum length of a string that an expression makes, in bytes.
 const maxText = 1 << 20
 
 var (
 	errText = errors.New("text is too long")
 	errType = errors.New("value is of another type than needed")
-	// errNumber is for what is not a number, not whole where it must be, or too large to be exact.
+	// errNumber is for NaN and infinity, for numbers that must be whole and are not, and for numbers
+	// that are too large to be exact.
 	errNumber = errors.New("number is not exact")
-	// errUndecodable: see undecodable.
+	// errUndecodable is for a text with U+FFFD; see undecodable.
 	errUndecodable = errors.New("text could not be decoded")
 )
 
-// toString writes a value as a template does. The library's own writes 1234567.0
-// as 1.234567e+06, and nil as a word.
+// toString converts a value to a string as templates do. The function of the library
+// converts 1234567.0 to 1.234567e+06 and nil to a word.
 func toString(args ...any) (any, error) {
 	text, reason := scalar(args[0])
 	if reason != "" {
@@ -86,8 +88,9 @@ func toString(args ...any) (any, error) {
 	return text, nil
 }
 
-// toJSON writes one line; the library's own indents. It refuses what is absent, which would be the word null, and what
-// could not be decoded (see undecodable), which would not be seen afterwards.
+// toJSON encodes a value as JSON in one line; the function of the library indents. It
+// fails for nil, which would become the word null, and for a text with U+FFFD (see
+// undecodable), which the rules of templates could not detect afterwards.
 func toJSON(args ...any) (any, error) {
 	if args[0] == nil {
 		return nil, errType
@@ -99,15 +102,15 @@ func toJSON(args ...any) (any, error) {
 		return nil, errType
 	}
 	text := strings.TrimSuffix(out.String(), "\n")
-	if !decoded(text) {
+	if !isFullyDecoded(text) {
 		return nil, errUndecodable
 	}
 	return text, nil
 }
 
-// decoded tells whether nothing in a JSON text of encoding/json stands for what could not be decoded. It writes U+FFFD
-// as it is, and \ufffd for bytes that are not UTF-8.
-func decoded(text string) bool {
+// isFullyDecoded reports whether a JSON text of encoding/json is without U+FFFD.
+// encoding/json writes this character unescaped, and \ufffd for bytes that are not UTF-8.
+func isFullyDecoded(text string) bool {
 	if strings.ContainsRune(text, utf8.RuneError) {
 		return false
 	}
@@ -119,7 +122,7 @@ func decoded(text string) bool {
 		if strings.HasPrefix(text[i:], `\ufffd`) {
 			return false
 		}
-		text = text[i+2:] // with what is escaped, which may be a backslash
+		text = text[i+2:] // also skips the escaped character, which may be a backslash
 	}
 }
 
@@ -158,7 +161,8 @@ func replace(args ...any) (any, error) {
 	return strings.ReplaceAll(text, old, by), nil
 }
 
-// toBase64 refuses what could not be decoded (see undecodable), which would not be seen afterwards.
+// toBase64 fails for a text with U+FFFD (see undecodable), which the rules of templates
+// could not detect afterwards.
 func toBase64(args ...any) (any, error) {
 	text, ok := args[0].(string)
 	if !ok {
@@ -170,11 +174,12 @@ func toBase64(args ...any) (any, error) {
 	return base64.StdEncoding.EncodeToString([]byte(text)), nil
 }
 
-// canonical writes names of request headers as http.CanonicalHeaderKey does.
-type canonical struct{}
+// canonicalHeaders changes the names of request headers in an expression to the form of
+// http.CanonicalHeaderKey.
+type canonicalHeaders struct{}
 
 // Visit implements ast.Visitor.
-func (canonical) Visit(n *ast.Node) {
+func (canonicalHeaders) Visit(n *ast.Node) {
 	m, ok := (*n).(*ast.MemberNode)
 	if !ok {
 		return

@@ -63,7 +63,7 @@ func TestFunctionsOfAbsent(t *testing.T) {
 // TestPatternsAreCharged: the steps of a match grow with the pattern and with the text.
 func TestPatternsAreCharged(t *testing.T) {
 	left := func(pattern string, length int) int {
-		e, err := condition(fmt.Sprintf("session.text matches %q", pattern))
+		e, err := compileCondition(fmt.Sprintf("session.text matches %q", pattern))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 // machine evaluates the expressions of the grants for one connection.
 type machine struct {
 	vm        vm.VM
-	variables map[string]any // beside those of the connection, the functions of the meter
+	variables map[string]any // of the connection, and the functions of meter.go and strict.go
 	meter     meter
 }
 
@@ -33,8 +33,8 @@ type requestVariables struct {
 	Cluster    string         `expr:"cluster"`
 }
 
-// memoryBudget is how many elements the lists and maps may have that one
-// expression makes.
+// memoryBudget is how many elements the lists and maps that an expression makes may have
+// in total.
 const memoryBudget = 10_000
 
 var machines = sync.Pool{New: func() any {
@@ -44,8 +44,8 @@ var machines = sync.Pool{New: func() any {
 	return m
 }}
 
-// newMachine returns a machine with the variables of a connection; that named
-// request only where it is used.
+// newMachine returns a machine with the variables of a connection. It sets the variable
+// request only if the parameter request is set. The caller releases the machine.
 func newMachine(s *session.Session, r *session.Request, request bool) *machine {
 	m := machines.Get().(*machine)
 	m.meter.begin()
@@ -59,8 +59,8 @@ func newMachine(s *session.Session, r *session.Request, request bool) *machine {
 	return m
 }
 
-// release gives the machine back. It keeps nothing of the session but what the
-// library's stack holds until its next use.
+// release makes the machine available to other connections. Until then, the stack of the
+// library may still hold values of the session.
 func (m *machine) release() {
 	for _, name := range []string{"session", "source", "credential", "request"} {
 		delete(m.variables, name)
@@ -74,7 +74,7 @@ func newRequest(r *session.Request) *requestVariables {
 		Credential: string(r.Credential.Kind), Server: r.ServerName, Cluster: r.Cluster,
 		Headers: make(map[string]any, len(r.Headers)), Cookies: make(map[string]any, len(r.Cookies)),
 	}
-	switch r.Credential.Kind { // beside a cookie or token anybody may write a user name
+	switch r.Credential.Kind { // with a cookie or token, nobody has verified the user name and nkey
 	case session.Password:
 		v.User = r.Credential.Username
 	case session.Nkey:

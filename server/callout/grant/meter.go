@@ -11,23 +11,25 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// The library bounds how many elements an expression makes, but neither its steps nor the text that it
-// makes or reads: one loop in another over the content of a session takes the square of its size. So
-// calls of a meter are put into each expression when it is compiled: around the body of each loop, and
-// around what operators and functions read and make whose cost depends on the size of a value.
+// The library bounds how many elements an expression makes. It bounds neither the steps
+// nor the length of strings: two nested loops over a session take the square of its
+// size. So compile puts calls of a meter into each expression: around the body of each
+// loop, and around the operands and results of operators and functions whose cost
+// depends on the size of a value.
 //
-// The unit of the meter is one step: an operation, an element of a list or map, or textStep bytes of text.
+// The meter counts steps. A step is an operation, an element of a list or map, or
+// textStep bytes of text.
 
 const (
-	// maxSteps is how many steps one evaluation of an expression may take. A session of the largest size
-	// can be read several times; the time is below a tenth of a second.
+	// maxSteps is how many steps one evaluation of an expression may take. That is enough to read a
+	// session of maximum size several times, and takes less than a tenth of a second.
 	maxSteps = 1 << 20
 	// textStep is how many bytes of text are one step.
 	textStep = 16
 )
 
-// maxTime is how long all expressions of the grants may take for one connection. It is far above what
-// maxSteps allows, unless the machine is overloaded.
+// maxTime is how long all expressions of the grants together may take for one
+// connection. Unless the machine is overloaded, maxSteps ends an expression long before.
 const maxTime = time.Second
 
 var (
@@ -37,22 +39,23 @@ var (
 
 // meter counts the steps of an expression.
 type meter struct {
-	left     int
-	calls    uint
-	deadline time.Time // zero: nothing has taken time yet
-	late     bool      // an expression was ended by the deadline
+	left     int       // steps that the expression may still take
+	calls    uint      // of spend, for this connection
+	deadline time.Time // zero until spend has read the clock once
+	late     bool      // the deadline has ended an expression
 }
 
-// begin is called for each connection.
+// begin prepares the meter for a connection.
 func (m *meter) begin() { m.calls, m.deadline, m.late = 0, time.Time{}, false }
 
-// spend is called before work of that many steps is done, or after it where its size shows only then.
-// It ends the evaluation when there are no steps left: the machine recovers the panic.
+// spend counts steps. It is called before the work, or after it if the size is only
+// known then. If no steps are left, it ends the evaluation with a panic, which the
+// virtual machine recovers.
 func (m *meter) spend(steps int) {
 	if m.left -= steps; m.left < 0 {
 		panic(errSteps)
 	}
-	if m.calls++; m.calls%1024 != 0 { // most expressions need not know the time
+	if m.calls++; m.calls%1024 != 0 { // most expressions end before the clock must be read
 		return
 	}
 	now := time.Now()
@@ -65,29 +68,29 @@ func (m *meter) spend(steps int) {
 	}
 }
 
-// Names of the meter's functions among the variables of an expression. No text of an expression is read
-// as such a name, because of the exclamation mark.
+// Names of the meter's functions among the variables of an expression. An expression
+// cannot call them itself, because of the exclamation mark. Each returns its first
+// argument after it has counted its cost:
 const (
-	meterStep   = "step!"   // of the body of a loop, which has that many nodes
-	meterFlat   = "flat!"   // of a value whose own length counts
-	meterScan   = "scan!"   // of a text, each byte of which is a step
-	meterWhole  = "whole!"  // of a value with all that is in it
-	meterSorted = "sorted!" // of a list that is sorted
-	// meterPattern is of a text that is matched with a pattern, each byte of which is so many steps.
-	meterPattern = "pattern!"
+	meterStep    = "step!"    // as many steps as the second argument says
+	meterShallow = "shallow!" // see shallowCost
+	meterBytes   = "bytes!"   // see byteCost
+	meterDeep    = "deep!"    // see deepCost
+	meterSort    = "sort!"    // see sortCost
+	meterPattern = "pattern!" // as many steps for each byte as the second argument says
 )
 
 var meterTypes = types.Map{
 	meterStep:    types.TypeOf(func(any, any) any { return nil }),
 	meterPattern: types.TypeOf(func(any, any) any { return nil }),
-	meterFlat:    meterType, meterScan: meterType, meterWhole: meterType, meterSorted: meterType,
+	meterShallow: meterType, meterBytes: meterType, meterDeep: meterType, meterSort: meterType,
 }
 
 var meterType = types.TypeOf(func(any) any { return nil })
 
-// functions returns the meter's functions.
+// functions returns the functions of the meter by their names.
 func (m *meter) functions() map[string]any {
-	of := func(cost func(v any) int) func(any) any {
+	charged := func(cost func(v any) int) func(any) any {
 		return func(v any) any {
 			m.spend(cost(v))
 			return v
@@ -101,15 +104,15 @@ func (m *meter) functions() map[string]any {
 		},
 		meterPattern: func(text, perByte any) any {
 			steps, _ := perByte.(int)
-			m.spend(scan(text) * steps)
+			m.spend(byteCost(text) * steps)
 			return text
 		},
-		meterFlat: of(flat), meterScan: of(scan), meterWhole: of(m.whole), meterSorted: of(m.sorted),
+		meterShallow: charged(shallowCost), meterBytes: charged(byteCost), meterDeep: charged(m.deepCost), meterSort: charged(m.sortCost),
 	}
 }
 
-// flat counts the length of a text, list or map.
-func flat(v any) int {
+// shallowCost is the cost of a value without the content of its elements.
+func shallowCost(v any) int {
 	switch v := v.(type) {
 	case string:
 		return 1 + len(v)/textStep
@@ -123,22 +126,24 @@ func flat(v any) int {
 	return 1
 }
 
-func scan(v any) int {
+// byteCost is the cost of a text with one step for each byte.
+func byteCost(v any) int {
 	if text, ok := v.(string); ok {
 		return 1 + len(text)
 	}
 	return 1
 }
 
-// whole counts a value with all that is in it. A value may contain another many times, so that its
-// whole size can be far larger than its memory: counting ends where no steps are left.
-func (m *meter) whole(v any) int {
+// deepCost is the cost of a value with all that it contains. A value may contain another
+// one many times, so the cost can be far larger than its memory. Counting ends when no
+// steps are left.
+func (m *meter) deepCost(v any) int {
 	steps := 0
-	m.count(v, &steps)
+	m.addDeepCost(v, &steps)
 	return steps
 }
 
-func (m *meter) count(v any, steps *int) {
+func (m *meter) addDeepCost(v any, steps *int) {
 	*steps++
 	if *steps > m.left {
 		return
@@ -148,7 +153,7 @@ func (m *meter) count(v any, steps *int) {
 		*steps += len(v) / textStep
 	case []any:
 		for i := 0; i < len(v) && *steps <= m.left; i++ {
-			m.count(v[i], steps)
+			m.addDeepCost(v[i], steps)
 		}
 	case []string:
 		for i := 0; i < len(v) && *steps <= m.left; i++ {
@@ -159,26 +164,27 @@ func (m *meter) count(v any, steps *int) {
 			if *steps += len(name) / textStep; *steps > m.left {
 				return
 			}
-			m.count(inner, steps)
+			m.addDeepCost(inner, steps)
 		}
 	case *requestVariables:
-		m.count(v.Headers, steps)
-		m.count(v.Cookies, steps)
+		m.addDeepCost(v.Headers, steps)
+		m.addDeepCost(v.Cookies, steps)
 	}
 }
 
-// list counts a list with all that is in it, and of a map the look-up of a key.
-func (m *meter) list(v any) int {
+// lookupCost is the cost of searching an element in a list or a key in a map.
+func (m *meter) lookupCost(v any) int {
 	if _, ok := v.(map[string]any); ok {
 		return 1
 	}
-	return m.whole(v)
+	return m.deepCost(v)
 }
 
-func (m *meter) sorted(v any) int { return m.whole(v) * bits.Len(uint(flat(v))) }
+// sortCost is the cost of sorting a list.
+func (m *meter) sortCost(v any) int { return m.deepCost(v) * bits.Len(uint(shallowCost(v))) }
 
-// metered compiles nothing by itself: it is the option that puts the meter into an expression.
-func metered() expr.Option { return expr.Patch(metering{}) }
+// withMeter is the option of the compiler that puts the meter into an expression.
+func withMeter() expr.Option { return expr.Patch(metering{}) }
 
 // metering puts the calls of the meter into an expression, the inner ones first.
 type metering struct{}
@@ -187,42 +193,43 @@ type metering struct{}
 func (metering) Visit(n *ast.Node) {
 	switch node := (*n).(type) {
 	case *ast.PredicateNode:
-		loop(node)
+		meterLoop(node)
 	case *ast.BuiltinNode:
-		builtinCall(n, node)
+		meterBuiltin(n, node)
 	case *ast.CallNode:
 		if name, ok := node.Callee.(*ast.IdentifierNode); ok && ownFunctions[name.Value] {
-			ownCall(n, node, name.Value)
+			meterOwnFunction(n, node, name.Value)
 		}
 	case *ast.BinaryNode:
-		binary(node)
+		meterBinary(node)
 	case *ast.MemberNode:
-		if !isRequest(node.Node) { // a name that is not written out: as long as a text may be
-			charge(&node.Property, meterFlat)
+		if !isRequest(node.Node) { // a name from a session may be long
+			wrapCall(&node.Property, meterShallow)
 		}
 	}
 }
 
-// charge puts a call of the meter around a node, unless its value is written out.
-func charge(n *ast.Node, by string) {
-	if !constant(*n) {
-		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: by}, Arguments: []ast.Node{*n}})
+// wrapCall puts a call of the named function around a node, unless the node is a literal.
+func wrapCall(n *ast.Node, function string) {
+	if !isLiteral(*n) {
+		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: function}, Arguments: []ast.Node{*n}})
 	}
 }
 
-// constant tells whether a node is a value that is written out, whose size is that of the expression.
-func constant(n ast.Node) bool {
+// isLiteral reports whether a node is a literal value, whose size the size of the
+// expression bounds.
+func isLiteral(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.NilNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.StringNode, *ast.ConstantNode:
 		return true
 	case *ast.UnaryNode:
-		return constant(n.Node)
+		return isLiteral(n.Node)
 	}
 	return false
 }
 
-// loop puts the meter around what is done for each element.
-func loop(n *ast.PredicateNode) {
+// meterLoop puts the meter around the body of a loop. Its cost is the number of nodes.
+func meterLoop(n *ast.PredicateNode) {
 	steps := &nodeCounter{}
 	ast.Walk(&n.Node, steps)
 	ast.Patch(&n.Node, &ast.CallNode{
@@ -236,46 +243,48 @@ type nodeCounter struct{ nodes int }
 // Visit implements ast.Visitor.
 func (c *nodeCounter) Visit(*ast.Node) { c.nodes++ }
 
-// ofConstantCost are the functions whose cost does not depend on the size of their arguments.
-var ofConstantCost = map[string]bool{
+// constantCost are the functions whose cost does not depend on the size of their
+// arguments.
+var constantCost = map[string]bool{
 	"first": true, "last": true, "take": true, "type": true, "abs": true, "ceil": true, "floor": true, "round": true,
 }
 
-// deep are those that look at what is in the elements of a list too.
-var deep = map[string]bool{"min": true, "max": true, "toJSON": true, "join": true}
+// readsElements are the functions that read the content of the elements of a list.
+var readsElements = map[string]bool{"min": true, "max": true, "toJSON": true, "join": true}
 
-// builtinCall puts the meter around the arguments of a function of the library, and around what it
-// returns. Loops make elements, which the library counts.
-func builtinCall(n *ast.Node, node *ast.BuiltinNode) {
+// meterBuiltin puts the meter around the arguments and the result of a function of the
+// library. The results of loops need no meter, because the library counts the elements.
+func meterBuiltin(n *ast.Node, node *ast.BuiltinNode) {
 	switch {
-	case ofConstantCost[node.Name]:
+	case constantCost[node.Name]:
 	case node.Name == "sort":
-		charge(&node.Arguments[0], meterSorted)
+		wrapCall(&node.Arguments[0], meterSort)
 	case node.Name == "sortBy":
-		charge(&node.Arguments[0], meterSorted)
-		// What the elements are sorted by is compared as often as a step has bytes.
+		wrapCall(&node.Arguments[0], meterSort)
+		// Each key takes part in several comparisons, so each of its bytes counts as a step.
 		if by, ok := node.Arguments[1].(*ast.PredicateNode); ok {
-			charge(&by.Node, meterScan)
+			wrapCall(&by.Node, meterBytes)
 		}
 	case node.Name == "get":
-		charge(&node.Arguments[1], meterFlat)
+		wrapCall(&node.Arguments[1], meterShallow)
 	case node.Name == "fromJSON":
-		charge(&node.Arguments[0], meterFlat)
-		charge(n, meterWhole)
+		wrapCall(&node.Arguments[0], meterShallow)
+		wrapCall(n, meterDeep)
 	case len(node.Arguments) > 1 && isPredicate(node.Arguments[1]):
 	default:
-		arguments(node.Arguments, node.Name)
-		charge(n, meterFlat)
+		meterArguments(node.Arguments, node.Name)
+		wrapCall(n, meterShallow)
 	}
 }
 
-func arguments(list []ast.Node, name string) {
-	by := meterFlat
-	if deep[name] {
-		by = meterWhole
+// meterArguments puts the meter around the arguments of the named function.
+func meterArguments(list []ast.Node, name string) {
+	function := meterShallow
+	if readsElements[name] {
+		function = meterDeep
 	}
 	for i := range list {
-		charge(&list[i], by)
+		wrapCall(&list[i], function)
 	}
 }
 
@@ -284,45 +293,46 @@ func isPredicate(n ast.Node) bool {
 	return ok
 }
 
-// ownCall is builtinCall for a function of ours.
-func ownCall(n *ast.Node, node *ast.CallNode, name string) {
-	arguments(node.Arguments, name)
-	charge(n, meterFlat)
+// meterOwnFunction is meterBuiltin for a function of this package.
+func meterOwnFunction(n *ast.Node, node *ast.CallNode, name string) {
+	meterArguments(node.Arguments, name)
+	wrapCall(n, meterShallow)
 }
 
-// binary puts the meter around the operands of an operator.
-func binary(n *ast.BinaryNode) {
+// meterBinary puts the meter around the operands of an operator.
+func meterBinary(n *ast.BinaryNode) {
 	switch n.Operator {
 	case "==", "!=":
-		if !constant(n.Right) { // else it is as long as what is written out
-			charge(&n.Left, meterWhole)
+		if !isLiteral(n.Right) { // a literal bounds the cost of the comparison
+			wrapCall(&n.Left, meterDeep)
 		}
-	case "in": // of a list that is written out; others are charged by within
-		charge(&n.Left, meterFlat)
+	case "in": // the right operand is a literal list; for other lists contains counts the cost
+		wrapCall(&n.Left, meterShallow)
 	case "matches":
-		matched(n)
+		meterMatches(n)
 	case "startsWith", "endsWith":
-		charge(&n.Right, meterFlat)
+		wrapCall(&n.Right, meterShallow)
 	case "+", "contains", "<", "<=", ">", ">=":
-		if n.Operator == "+" || n.Operator == "contains" || !constant(n.Right) && !constant(n.Left) {
-			charge(&n.Left, meterFlat)
-			charge(&n.Right, meterFlat)
+		if n.Operator == "+" || n.Operator == "contains" || !isLiteral(n.Right) && !isLiteral(n.Left) {
+			wrapCall(&n.Left, meterShallow)
+			wrapCall(&n.Right, meterShallow)
 		}
 	}
 }
 
-// instructions of a pattern are a step, for each byte of the text: package regexp follows all ways through the pattern
-// at once, so that each byte may take a time in proportion to the pattern.
-const instructions = 8
+// instructionsPerStep is how many instructions of a pattern are one step for each byte
+// of the text. Package regexp follows all alternatives of a pattern at once, so the time
+// for each byte may be in proportion to the size of the pattern.
+const instructionsPerStep = 8
 
-// matched puts the meter around the text that is matched.
-func matched(n *ast.BinaryNode) {
-	if constant(n.Left) {
+// meterMatches puts the meter around the text that is matched with a pattern.
+func meterMatches(n *ast.BinaryNode) {
+	if isLiteral(n.Left) {
 		return
 	}
 	steps := 1
-	if pattern, ok := n.Right.(*ast.StringNode); ok { // as the inspector has seen to
-		steps += patternSize(pattern.Value) / instructions
+	if pattern, ok := n.Right.(*ast.StringNode); ok { // always, because inspector refuses other patterns
+		steps += patternSize(pattern.Value) / instructionsPerStep
 	}
 	ast.Patch(&n.Left, &ast.CallNode{
 		Callee:    &ast.IdentifierNode{Value: meterPattern},
@@ -330,11 +340,11 @@ func matched(n *ast.BinaryNode) {
 	})
 }
 
-// patternSize is how many instructions a pattern has.
+// patternSize returns how many instructions a pattern has.
 func patternSize(pattern string) int {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return 0 // the compiler of expressions tells
+		return 0 // the compiler of expressions reports this
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {

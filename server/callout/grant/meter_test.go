@@ -123,10 +123,10 @@ func TestSortedTexts(t *testing.T) {
 	}
 }
 
-// TestTrimIsWrittenOut: trim looks for each character of a text in all that are to be trimmed.
-func TestTrimIsWrittenOut(t *testing.T) {
+// TestTrimNeedsALiteral: trim looks for each character of a text in all that are to be trimmed.
+func TestTrimNeedsALiteral(t *testing.T) {
 	for _, source := range []string{`trim(session.a, session.b)`, `session.a | trim(session.b)`} {
-		if _, err := compile(source); err == nil || !strings.Contains(err.Error(), "written out") {
+		if _, err := compile(source); err == nil || !strings.Contains(err.Error(), "a literal string") {
 			t.Errorf("%s: %v", source, err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestDeadline(t *testing.T) {
 	if !strings.Contains(reason, e.source) || !m.meter.late {
 		t.Fatalf("not ended by the deadline: %q", reason)
 	}
-	err = m.judged(&Refusal{Grant: "g", Field: "when", Reason: reason})
+	err = m.matchError(&Refusal{Grant: "g", Field: "when", Reason: reason})
 	var r *Refusal
 	if !errors.Is(err, ErrLate) || errors.As(err, &r) {
 		t.Errorf("got %v, which is a refusal; want %v", err, ErrLate)

@@ -10,12 +10,12 @@ import (
 	"stamp/server/conf"
 )
 
-// networks are where a connection may come from; none: anywhere. They are in the
-// JWT too, but the server does not look at them there for a callout's user
-// (upstream, auth_callout.go).
+// networks are the networks that a connection may come from; an empty list allows all.
+// The JWT has them too, but the server does not check them there for the users of a
+// callout (upstream, auth_callout.go).
 type networks struct {
 	list []netip.Prefix
-	src  jwt.CIDRList
+	src  jwt.CIDRList // list, for the JWT
 }
 
 func parseNetworks(texts []string, n conf.Node, faults *conf.Faults) networks {
@@ -30,15 +30,14 @@ func parseNetworks(texts []string, n conf.Node, faults *conf.Faults) networks {
 		out.src = append(out.src, p.String())
 	}
 	if len(texts) == 0 && !n.IsZero() {
-		faults.Add(n, "networks: the list is empty")
+		faults.Add(n, "networks: expected at least one network; found an empty list")
 	}
 	return out
 }
 
-var errNetwork = errors.New("not an IP address, nor a network such as 10.0.0.0/8")
+var errNetwork = errors.New("expected an IP address, or a network such as 10.0.0.0/8")
 
-// parsePrefix reads an address or a network. Those of IPv4 that are written as
-// IPv6 become IPv4.
+// parsePrefix reads an address or a network. IPv4 in the notation of IPv6 becomes IPv4.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -55,12 +54,12 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	if p != p.Masked() {
-		return p, fmt.Errorf("has bits set beyond its length; %s?", p.Masked())
+		return p, fmt.Errorf("expected no bits after the length of the prefix; did you mean %s?", p.Masked())
 	}
 	return p, nil
 }
 
-// contain tells whether host, an IP address, is in one of the networks.
+// contain reports whether the IP address host is in one of the networks.
 func (n *networks) contain(host string) bool {
 	if len(n.list) == 0 {
 		return true

@@ -12,48 +12,48 @@ import (
 	"stamp/server/conf"
 )
 
-// fields is a grant as it is written.
+// fields are the fields of a grant in the configuration.
 type fields struct {
-	Name              string        `conf:"name"`             // in logs and errors; default: its number, from 1
-	When              string        `conf:"when"`             // condition; default: always
+	Name              string        `conf:"name"`             // in logs and errors; default: the number of the grant, from 1
+	When              string        `conf:"when"`             // condition; default: the grant applies to all sessions
 	Account           string        `conf:"account,required"` // template
-	Accounts          []string      `conf:"accounts"`         // that the template may name
-	User              string        `conf:"user"`             // template of the name in monitoring
-	Scoped            bool          `conf:"scoped"`           // the signing key's scope says what is allowed
+	Accounts          []string      `conf:"accounts"`         // accounts that the template in Account may name
+	User              string        `conf:"user"`             // template of the user name, which monitoring shows; default: none
+	Scoped            bool          `conf:"scoped"`           // the scope of the signing key has the permissions; default: false
 	Publish           conf.Node     `conf:"publish"`
 	Subscribe         conf.Node     `conf:"subscribe"`
 	Response          conf.Node     `conf:"response_permissions"`
 	ConnectionTypes   []string      `conf:"connection_types"`
 	Networks          []string      `conf:"networks"`
 	Limits            limits        `conf:"limits"`
-	Expires           time.Duration `conf:"expires"`
+	Expires           time.Duration `conf:"expires"` // DefaultExpires
 	Tags              []conf.Node   `conf:"tags"`
 	Headers           conf.Node     `conf:"headers"`
 	HeaderPermissions conf.Node     `conf:"header_permissions"`
 }
 
+// limits are the limits of a user; default: jwt.NoLimit.
 type limits struct {
 	Subscriptions int64 `conf:"subscriptions"`
 	Payload       int64 `conf:"payload"` // bytes of one message
-	Data          int64 `conf:"data"`    // bytes in all
+	Data          int64 `conf:"data"`    // bytes in total
 }
 
-// Parse reads the array of grants. Nothing of it is to be used when there are
-// faults.
+// Parse reads the list of grants. If it adds faults, the result must not be used.
 func Parse(n conf.Node, faults *conf.Faults) *Grants {
 	g := &Grants{}
 	names := map[string]bool{}
 	for i, item := range n.Items() {
 		one := parseGrant(item, i+1, faults)
 		if names[one.name] {
-			faults.Add(item.Get("name"), "two grants have the name %q", one.name)
+			faults.Add(item.Get("name"), "name: duplicate name %q; another grant has it", one.name)
 		}
 		names[one.name] = true
 		g.list = append(g.list, one)
 		g.request = g.request || one.uses(func(u uses) bool { return u.request })
 	}
 	if len(g.list) == 0 {
-		faults.Add(n, "grants is empty: every connection would be refused")
+		faults.Add(n, "grants: expected at least one grant, because every connection would be refused without")
 	}
 	return g
 }
@@ -65,15 +65,15 @@ func parseGrant(n conf.Node, number int, faults *conf.Faults) *grant {
 	}
 	n.Decode(&f, faults)
 	g := &grant{name: f.Name, scoped: f.Scoped, expires: f.Expires, accounts: f.Accounts, node: n}
-	if isName(g.name, false) != "" {
-		faults.Add(n.Get("name"), "name must be a short printable text, and no template")
+	if checkName(g.name, false) != "" {
+		faults.Add(n.Get("name"), "name: expected a printable text of at most %d bytes without {{", maxToken)
 		g.name = fmt.Sprint(number)
 	}
 	checkDuration("expires", f.Expires, time.Second, n.Get("expires"), faults)
 	g.parseTexts(&f, n, faults)
 	g.networks = parseNetworks(f.Networks, n.Get("networks"), faults)
 	if f.Scoped {
-		onlyScoped(n, faults)
+		refuseWithScoped(n, faults)
 		return g
 	}
 	g.parsePermissions(&f, n, faults)
@@ -83,31 +83,32 @@ func parseGrant(n conf.Node, number int, faults *conf.Faults) *grant {
 	return g
 }
 
-// parseTexts reads the condition, and what names the user. With a scoped key, the
-// user's name and tags may become tokens of subjects.
+// parseTexts reads the condition, the account, the user name and the tags. In a scoped
+// grant, the user name and tags must be subject tokens, because the template of the
+// scope may put them into subjects.
 func (g *grant) parseTexts(f *fields, n conf.Node, faults *conf.Faults) {
 	if at := n.Get("when"); !at.IsZero() {
-		e, err := condition(f.When)
+		e, err := compileCondition(f.When)
 		if err != nil {
 			faults.Add(at, "when: %v", err)
 		}
 		g.when = e
 	}
-	names := isName
+	names := checkName
 	if f.Scoped {
-		names = func(v string, _ bool) string { return isToken(v, false) }
+		names = func(v string, _ bool) string { return checkToken(v, false) }
 	}
-	g.account = parseText("account", f.Account, n.Get("account"), isToken, faults)
+	g.account = parseNameTemplate("account", f.Account, n.Get("account"), checkToken, faults)
 	if at := n.Get("user"); !at.IsZero() {
-		g.user = parseText("user", f.User, at, names, faults)
+		g.user = parseNameTemplate("user", f.User, at, names, faults)
 	}
 	for _, item := range f.Tags {
 		text, ok := item.Plain().(string)
 		if !ok {
-			faults.Add(item, "tags: a tag must be a string")
+			faults.Add(item, "tags: expected a tag as a string")
 			continue
 		}
-		t := parseText("tags", text, item, names, faults)
+		t := parseNameTemplate("tags", text, item, names, faults)
 		if t != nil && forwarded.IsReserved(t.sample()) {
 			faults.Add(item, "tags: %q %s", text, reservedTag)
 		}
@@ -120,31 +121,32 @@ func (g *grant) parseTexts(f *fields, n conf.Node, faults *conf.Faults) {
 	g.tagsStatic = g.tagsStatic[:len(g.tagsStatic):len(g.tagsStatic)]
 }
 
-// parseText reads a template that is a name. It returns nil when there are
-// faults.
-func parseText(name, text string, at conf.Node, r rule, faults *conf.Faults) *template {
+// parseNameTemplate reads a template that gives a name. It returns nil if the template is
+// not valid.
+func parseNameTemplate(name, text string, at conf.Node, r rule, faults *conf.Faults) *template {
 	t, err := parseTemplate(text, r)
 	if err != nil {
 		faults.Add(at, "%s: %v", name, err)
 		return nil
 	}
-	if _, ok := at.Plain().(string); ok { // else it is reported already
-		if reason := isName(t.sample(), false); reason != "" {
+	if _, ok := at.Plain().(string); ok { // another type has been reported
+		if reason := checkName(t.sample(), false); reason != "" {
 			faults.Add(at, "%s %s", name, reason)
 		}
 	}
-	noSecret(name, t, at, faults)
+	refuseSecrets(name, t, at, faults)
 	return t
 }
 
-// onlyScoped reports fields that a scope leaves no room for (jwt/v2, UserScope:
-// a user's own permissions and limits are refused).
-func onlyScoped(n conf.Node, faults *conf.Faults) {
+// refuseWithScoped adds a fault for each field that a scoped grant cannot have. The
+// server refuses users of a scoped key that have permissions or limits of their own
+// (jwt/v2, UserScope).
+func refuseWithScoped(n conf.Node, faults *conf.Faults) {
 	for _, name := range []string{
 		"publish", "subscribe", "response_permissions", "connection_types", "limits", "headers", "header_permissions",
 	} {
 		if at := n.Get(name); !at.IsZero() {
-			faults.Add(at, "%s: in a scoped grant the scope of the signing key says this", name)
+			faults.Add(at, "%s: a scoped grant cannot have this field; set it in the scope of the signing key", name)
 		}
 	}
 }
@@ -164,11 +166,11 @@ func (g *grant) parsePermissions(f *fields, n conf.Node, faults *conf.Faults) {
 	g.response = parseResponse(f.Response, faults)
 }
 
-// Answers that response_permissions: true allows: upstream's own (const.go,
+// Defaults of response_permissions, as in upstream (const.go,
 // DEFAULT_ALLOW_RESPONSE_MAX_MSGS and DEFAULT_ALLOW_RESPONSE_EXPIRATION).
 const (
-	responseMax = 1
-	responseTTL = 2 * time.Minute
+	defaultResponseMax = 1
+	defaultResponseTTL = 2 * time.Minute
 )
 
 func parseResponse(n conf.Node, faults *conf.Faults) *jwt.ResponsePermission {
@@ -176,9 +178,9 @@ func parseResponse(n conf.Node, faults *conf.Faults) *jwt.ResponsePermission {
 		return nil
 	}
 	block := struct {
-		Max int           `conf:"max"` // messages for a request; -1: any number
-		TTL time.Duration `conf:"ttl"` // after the request
-	}{responseMax, responseTTL}
+		Max int           `conf:"max"` // answers to a request; -1: any number
+		TTL time.Duration `conf:"ttl"` // time after the request in which answers are allowed
+	}{defaultResponseMax, defaultResponseTTL}
 	switch on, ok := n.Plain().(bool); {
 	case ok && !on:
 		return nil
@@ -186,20 +188,20 @@ func parseResponse(n conf.Node, faults *conf.Faults) *jwt.ResponsePermission {
 		n.Decode(&block, faults)
 	}
 	if block.Max == 0 || block.Max < -1 {
-		faults.Add(n, "response_permissions: max must be 1 or more, or -1 for any number")
+		faults.Add(n, "response_permissions: max: expected 1 or more, or -1 for any number; found %d", block.Max)
 	}
 	checkDuration("response_permissions: ttl", block.TTL, time.Millisecond, n.Get("ttl"), faults)
 	return &jwt.ResponsePermission{MaxMsgs: block.Max, Expires: block.TTL}
 }
 
-// checkDuration refuses a duration that is too short.
+// checkDuration adds a fault if d is shorter than least.
 func checkDuration(name string, d, least time.Duration, n conf.Node, faults *conf.Faults) {
 	if d < least {
-		faults.Add(n, "%s must be %s or more", name, least)
+		faults.Add(n, "%s: expected %s or more; found %s", name, least, d)
 	}
 }
 
-// connectionTypes are upstream's (jwt/v2, user_claims.go).
+// connectionTypes are the connection types of upstream (jwt/v2, user_claims.go).
 var connectionTypes = []string{
 	jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS,
 	jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS, jwt.ConnectionTypeInProcess,
@@ -210,12 +212,12 @@ func parseTypes(texts []string, n conf.Node, faults *conf.Faults) jwt.StringList
 	for _, text := range texts {
 		upper := strings.ToUpper(text)
 		if !slices.Contains(connectionTypes, upper) {
-			faults.Add(n, "connection_types: %q is none of %s", text, strings.Join(connectionTypes, ", "))
+			faults.Add(n, "connection_types: expected one of %s; found %q", strings.Join(connectionTypes, ", "), text)
 		}
 		out.Add(upper)
 	}
 	if len(texts) == 0 && !n.IsZero() {
-		faults.Add(n, "connection_types: the list is empty")
+		faults.Add(n, "connection_types: expected at least one type; found an empty list")
 	}
 	return out[:len(out):len(out)]
 }
@@ -226,13 +228,13 @@ func (l limits) parse(n conf.Node, faults *conf.Faults) jwt.NatsLimits {
 		value int64
 	}{{"subscriptions", l.Subscriptions}, {"payload", l.Payload}, {"data", l.Data}} {
 		if one.value < 1 && one.value != jwt.NoLimit {
-			faults.Add(n.Get(one.name), "limits: %s must be 1 or more, or -1 for no limit", one.name)
+			faults.Add(n.Get(one.name), "limits: %s: expected 1 or more, or -1 for no limit; found %d", one.name, one.value)
 		}
 	}
 	return jwt.NatsLimits{Subs: l.Subscriptions, Data: l.Data, Payload: l.Payload}
 }
 
-// templates calls each for the templates of a grant, with the name of their field.
+// templates calls each for every template of the grant, with the name of its field.
 func (g *grant) templates(each func(field string, t *template)) {
 	call := func(field string, list ...*template) {
 		for _, t := range list {
@@ -254,7 +256,7 @@ func (g *grant) templates(each func(field string, t *template)) {
 	}
 }
 
-// uses tells whether an expression of the grant has a property.
+// uses reports whether the uses of any expression of the grant have a property.
 func (g *grant) uses(has func(uses) bool) bool {
 	found := g.when != nil && has(g.when.uses)
 	g.templates(func(_ string, t *template) { found = found || t.any(has) })

@@ -20,34 +20,34 @@ func TestFaults(t *testing.T) {
 		`user: "u-{{ request.cookies.sid }}"`: "user: credentials and cookies are secret",
 		`user: ""`:                            "user is empty",
 		`tags: ["{{ credential }}"]`:          "tags: credentials and cookies are secret",
-		`tags: [true]`:                        "tags: a tag must be a string",
+		`tags: [true]`:                        "tags: expected a tag as a string",
 		`publish: ["a.{{ credential }}"]`:     "publish: credentials and cookies are secret",
 		`headers {A {value: "x", subjects: ["a.{{ credential }}"]}}`: "subjects: credentials and cookies are secret",
 		`publish: ["a..b"]`:                             `configuration:3:12: publish: "a..b": not a valid subject`,
 		`publish: ["a.{{ source }}*"]`:                  "not a valid subject",
 		`publish: ["a.{{ source }}>"]`:                  "not a valid subject",
 		`publish: [">.a"]`:                              "not a valid subject",
-		`publish: ["a b"]`:                              "a queue name has no meaning here",
+		`publish: ["a b"]`:                              "expected a subject without a queue name",
 		`publish: ["a\tb"]`:                             "not a valid subject",
 		`publish: [""]`:                                 "not a valid subject",
-		`publish: [true]`:                               "publish: a subject must be a string",
+		`publish: [true]`:                               "publish: expected a subject as a string",
 		`publish {deny: ["a"]}`:                         `publish: "allow" is missing`,
 		`publish {allow: ["a"], alow: ["b"]}`:           `unknown field "alow"`,
 		`subscribe: ["a q r"]`:                          "not a valid subject",
 		`subscribe: ["a "]`:                             "not a valid subject",
-		`response_permissions: {max: 0}`:                "max must be 1 or more",
-		`response_permissions: {ttl: 0}`:                "ttl must be 1ms or more",
+		`response_permissions: {max: 0}`:                "max: expected 1 or more",
+		`response_permissions: {ttl: 0}`:                "ttl: expected 1ms or more",
 		`response_permissions: "yes"`:                   "expected a block",
-		`connection_types: [WEBSOKET]`:                  `"WEBSOKET" is none of STANDARD, WEBSOCKET`,
-		`connection_types: []`:                          "connection_types: the list is empty",
+		`connection_types: [WEBSOKET]`:                  `expected one of STANDARD, WEBSOCKET`,
+		`connection_types: []`:                          "connection_types: expected at least one type",
 		`networks: ["10.0.0.1/8"]`:                      "10.0.0.0/8?",
-		`networks: ["example.com"]`:                     "not an IP address",
-		`networks: ["fe80::1%eth0"]`:                    "not an IP address",
-		`networks: ["::ffff:10.0.0.0/8"]`:               "not an IP address",
-		`networks: []`:                                  "networks: the list is empty",
-		`limits {payload: 0}`:                           "limits: payload must be 1 or more",
+		`networks: ["example.com"]`:                     "expected an IP address",
+		`networks: ["fe80::1%eth0"]`:                    "expected an IP address",
+		`networks: ["::ffff:10.0.0.0/8"]`:               "expected an IP address",
+		`networks: []`:                                  "networks: expected at least one network",
+		`limits {payload: 0}`:                           "limits: payload: expected 1 or more",
 		`limits {subs: 5}`:                              `unknown field "subs"`,
-		`expires: 0`:                                    "expires must be 1s or more",
+		`expires: 0`:                                    "expires: expected 1s or more",
 		`expires: 15m`:                                  `such as "15m"; found the number 15000000`,
 		`headers {"Nats-Msg-Id": "x"}`:                  `configuration:3:11: header "Nats-Msg-Id": name is reserved`,
 		`headers {"A B": "x"}`:                          "not an RFC 9110 token",
@@ -64,9 +64,9 @@ func TestFaults(t *testing.T) {
 		`header_permissions {write: ["a"]}`:             "unknown key",
 		`header_permissions {publish: {deny: ["a"]}}`:   "unknown key",
 		`header_permissions: ["a"]`:                     "header_permissions: expected {publish",
-		`scoped: true, limits {payload: 5}`:             "limits: in a scoped grant",
-		`name: "{{ session.a }}"`:                       "name must be",
-		`name: ""`:                                      "name must be",
+		`scoped: true, limits {payload: 5}`:             "limits: a scoped grant cannot",
+		`name: "{{ session.a }}"`:                       "name: expected",
+		`name: ""`:                                      "name: expected",
 	} {
 		if !strings.HasPrefix(text, "name") {
 			text = "name: g\n\n" + text // third line
@@ -95,13 +95,13 @@ func TestFaultsAllAtOnce(t *testing.T) {
 	for _, want := range []string{
 		`field "account" is missing`, "unknown name nobody", "not a valid subject",
 		`field "subscribe" is missing; write subscribe: [] for nothing, subscribe: ">" for everything`,
-		`configuration:4:`, `two grants have the name "x"`,
+		`configuration:4:`, `duplicate name "x"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
 		}
 	}
-	if _, err := parse(t, "grants: []"); err == nil || !strings.Contains(err.Error(), "grants is empty") {
+	if _, err := parse(t, "grants: []"); err == nil || !strings.Contains(err.Error(), "expected at least one grant") {
 		t.Errorf("no grants: %v", err)
 	}
 }
@@ -148,8 +148,8 @@ func TestWarnings(t *testing.T) {
 		`subscribe: "_INBOX_x.>"`:                  "",
 		`subscribe {allow: ">", deny: "_INBOX.>"}`: "",
 		`account: "{{ session.tenant }}"`:          warnAccount,
-		`user: "{{ request.name }}"`:               warnClaimed,
-		`publish: ["a.{{ request.mqtt_id }}"]`:     warnClaimed,
+		`user: "{{ request.name }}"`:               warnUnverified,
+		`publish: ["a.{{ request.mqtt_id }}"]`:     warnUnverified,
 		`headers {A: "{{ request.name }}"}`:        "",
 		`publish: "a.{{ request.host }}"`:          "",
 	} {

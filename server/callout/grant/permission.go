@@ -9,17 +9,17 @@ import (
 	"stamp/server/conf"
 )
 
-// permission is publish or subscribe of a grant.
+// permission is the field publish or subscribe of a grant.
 type permission struct{ allow, deny subjects }
 
-// subjects are those of one list.
+// subjects is a list of subjects.
 type subjects struct {
 	list  []*template
-	fixed jwt.StringList // all of them, where no expression is in the list
+	fixed jwt.StringList // the list, if it has no expression; else nil
 }
 
-// parsePermission reads a subject, a list of them, or {allow, deny}. queue tells
-// whether a subject may have a queue name after it.
+// parsePermission reads a subject, a list of subjects, or {allow, deny}. If queue is set,
+// a queue name may follow a subject.
 func parsePermission(name string, n conf.Node, queue bool, faults *conf.Faults) permission {
 	block := struct {
 		Allow conf.Node `conf:"allow"`
@@ -44,7 +44,7 @@ func parseSubjects(name string, n conf.Node, queue bool, faults *conf.Faults) su
 	for _, item := range n.Items() {
 		text, ok := item.Plain().(string)
 		if !ok {
-			faults.Add(item, "%s: a subject must be a string", name)
+			faults.Add(item, "%s: expected a subject as a string", name)
 			continue
 		}
 		t, err := parseSubject(text, queue)
@@ -52,7 +52,7 @@ func parseSubjects(name string, n conf.Node, queue bool, faults *conf.Faults) su
 			faults.Add(item, "%s: %q: %v", name, text, err)
 			continue
 		}
-		noSecret(name, t, item, faults)
+		refuseSecrets(name, t, item, faults)
 		static = static && t.static()
 		s.list = append(s.list, t)
 		s.fixed = append(s.fixed, text)
@@ -60,13 +60,13 @@ func parseSubjects(name string, n conf.Node, queue bool, faults *conf.Faults) su
 	if !static {
 		s.fixed = nil
 	}
-	s.fixed = s.fixed[:len(s.fixed):len(s.fixed)] // shared: to append is to copy
+	s.fixed = s.fixed[:len(s.fixed):len(s.fixed)] // shared by all users: an append must copy
 	return s
 }
 
-// parseSubject reads a subject, maybe with a queue name after it.
+// parseSubject reads a subject. If queue is set, a queue name may follow it.
 func parseSubject(text string, queue bool) (*template, error) {
-	t, err := parseTemplate(text, isToken)
+	t, err := parseTemplate(text, checkToken)
 	if err != nil {
 		return nil, err
 	}
@@ -75,37 +75,38 @@ func parseSubject(text string, queue bool) (*template, error) {
 		return nil, errors.New("not a valid subject")
 	}
 	if found && !queue {
-		return nil, errors.New("a queue name has no meaning here")
+		return nil, errors.New("expected a subject without a queue name")
 	}
 	return t, nil
 }
 
-// validSubject is stricter than upstream's IsValidSubject (sublist.go), which
-// takes "a*" for a literal: whoever writes that means something else.
+// validSubject reports whether s is a subject. It is stricter than upstream's
+// IsValidSubject (sublist.go), which accepts "a*" as a literal token, although whoever
+// writes that means a wildcard.
 func validSubject(s string) bool {
 	tokens := strings.Split(s, ".")
 	for i, t := range tokens {
 		wildcard := t == "*" || t == ">" && i == len(tokens)-1
-		if !wildcard && isToken(t, false) != "" {
+		if !wildcard && checkToken(t, false) != "" {
 			return false
 		}
 	}
 	return true
 }
 
-// give returns the permission of a JWT. Upstream takes an empty list for everything
-// (accounts.go, buildPermissionsFromJwt), so that nothing must be denied by name. Answers
-// that response_permissions allow are allowed still (client.go,
+// eval returns the permission for the user JWT. An empty list would allow everything
+// (upstream, accounts.go, buildPermissionsFromJwt). So if nothing is allowed, eval
+// denies ">". The answers that response_permissions allows remain allowed (client.go,
 // pubAllowedFullCheck).
-func (p *permission) give(m *machine) (jwt.Permission, string) {
-	allow, reason := p.allow.give(m)
+func (p *permission) eval(m *machine) (jwt.Permission, string) {
+	allow, reason := p.allow.eval(m)
 	if reason != "" {
 		return jwt.Permission{}, reason
 	}
 	if len(allow) == 0 {
 		return jwt.Permission{Deny: denyAll}, ""
 	}
-	deny, reason := p.deny.give(m)
+	deny, reason := p.deny.eval(m)
 	if reason != "" {
 		return jwt.Permission{}, reason
 	}
@@ -114,13 +115,13 @@ func (p *permission) give(m *machine) (jwt.Permission, string) {
 
 var denyAll = jwt.StringList{">"}
 
-func (s *subjects) give(m *machine) (jwt.StringList, string) {
+func (s *subjects) eval(m *machine) (jwt.StringList, string) {
 	if len(s.fixed) == len(s.list) {
 		return s.fixed, ""
 	}
 	out := make(jwt.StringList, 0, len(s.list))
 	for _, t := range s.list {
-		values, reason := t.all(m)
+		values, reason := t.evalAll(m)
 		if reason != "" {
 			return nil, reason
 		}
@@ -131,9 +132,10 @@ func (s *subjects) give(m *machine) (jwt.StringList, string) {
 	return out, ""
 }
 
-// noSecret refuses what would show a credential in monitoring and logs.
-func noSecret(name string, t *template, n conf.Node, faults *conf.Faults) {
+// refuseSecrets adds a fault if the template uses a credential, because the field is
+// visible in monitoring and logs.
+func refuseSecrets(name string, t *template, n conf.Node, faults *conf.Faults) {
 	if t.any(func(u uses) bool { return u.secret }) {
-		faults.Add(n, "%s: credentials and cookies are secret, and this is shown in monitoring and logs", name)
+		faults.Add(n, "%s: credentials and cookies are secret, and this field is shown in monitoring and logs", name)
 	}
 }

@@ -13,37 +13,41 @@ import (
 	"github.com/expr-lang/expr/vm/runtime"
 )
 
-// The library takes values of other types than it needs in several places, and answers as if there were nothing: a text
-// is a list of bytes, none of which equals a role; the first element of an object is nil. Numbers run over, or are none
-// (NaN), to which nothing compares. A condition may be a negation, so each of these could give a grant. So calls of the
-// functions below are put into each expression: they refuse such a value where it is read or made.
+// The library accepts values of wrong types in several places, and treats them as if
+// they were empty: a text is a list of bytes, none of which equals a role; the first
+// element of an object is nil. Integers overflow, and comparisons with NaN are always
+// false. A condition may be a negation, so each of these could make it true by mistake.
+// So compile puts calls of the functions below into each expression. They end the
+// evaluation with a panic if such a value is read or made.
 
-// Names of these functions, which no text of an expression is read as.
+// Names of these functions. An expression cannot call them itself, because of the
+// exclamation mark. Those whose comment begins with "requires" return their argument.
 const (
-	there     = "there!"     // not absent
-	list      = "list!"      // a list
-	container = "container!" // a list, or an object
-	noText    = "noText!"    // not a text
-	numeric   = "numeric!"   // a number, or a list
-	key       = "key!"       // the key or index of an element, or what a text is searched for
-	decodable = "decodable!" // see undecodable
-	same      = "same!"      // a value that is compared with another one
-	whole     = "exact!"     // a number that is exact
-	finite    = "finite!"    // what a calculation gave
-	real      = "real!"      // an integer as a float, which does not run over
-	product   = "product!"   // a * b
-	within    = "within!"    // a in b
+	strictPresent      = "present!"      // requires a value that is not nil
+	strictList         = "list!"         // requires a list
+	strictListOrObject = "listOrObject!" // requires a list or an object
+	strictNotText      = "notText!"      // requires anything but a text
+	strictNumeric      = "numeric!"      // requires a number or a list
+	strictKey          = "key!"          // requires a valid key or index, or text to search for
+	strictDecodable    = "decodable!"    // requires a text without U+FFFD, see undecodable
+	strictComparable   = "comparable!"   // requires a value that can be compared exactly
+	strictExact        = "exact!"        // requires a number that is exact
+	strictFinite       = "finite!"       // requires a valid result of a calculation
+	strictFloat        = "float!"        // converts an integer to a float, which does not overflow
+	strictMultiply     = "multiply!"     // replaces a * b
+	strictIn           = "in!"           // replaces a in b
 )
 
 var strictTypes = types.Map{
-	there: meterType, list: meterType, container: meterType, noText: meterType, numeric: meterType, key: meterType, decodable: meterType,
-	same: meterType, whole: meterType, finite: meterType, real: meterType,
-	product: types.TypeOf(func(any, any) any { return nil }), within: types.TypeOf(func(any, any) any { return nil }),
+	strictPresent: meterType, strictList: meterType, strictListOrObject: meterType, strictNotText: meterType, strictNumeric: meterType, strictKey: meterType, strictDecodable: meterType,
+	strictComparable: meterType, strictExact: meterType, strictFinite: meterType, strictFloat: meterType,
+	strictMultiply: types.TypeOf(func(any, any) any { return nil }), strictIn: types.TypeOf(func(any, any) any { return nil }),
 }
 
-// strictFunctions returns the functions. Those that look at a whole value charge it to the meter first.
+// strictFunctions returns the functions by their names. Those that read a whole value
+// count its cost first.
 func (m *meter) strictFunctions() map[string]any {
-	of := func(fault func(v any) error) func(any) any {
+	checked := func(fault func(v any) error) func(any) any {
 		return func(v any) any {
 			if err := fault(v); err != nil {
 				panic(err)
@@ -52,66 +56,66 @@ func (m *meter) strictFunctions() map[string]any {
 		}
 	}
 	return map[string]any{
-		there: of(isThere), list: of(isListOf), container: of(isContainer), noText: of(isNoText), numeric: of(isNumeric), key: of(isKey),
-		decodable: of(isDecodable), whole: of(isExact), finite: of(isFinite),
-		same: func(v any) any {
-			m.spend(m.whole(v))
-			if err := isCertain(v); err != nil {
+		strictPresent: checked(requirePresent), strictList: checked(requireList), strictListOrObject: checked(requireListOrObject), strictNotText: checked(requireNotText), strictNumeric: checked(requireNumeric), strictKey: checked(requireKey),
+		strictDecodable: checked(requireDecodable), strictExact: checked(requireExact), strictFinite: checked(requireFinite),
+		strictComparable: func(v any) any {
+			m.spend(m.deepCost(v))
+			if err := requireComparable(v); err != nil {
 				panic(err)
 			}
 			return v
 		},
-		real: func(v any) any {
+		strictFloat: func(v any) any {
 			if n, ok := v.(int); ok {
 				return float64(n)
 			}
 			return v
 		},
-		product: multiply,
-		within:  m.within,
+		strictMultiply: multiply,
+		strictIn:       m.contains,
 	}
 }
 
-func isThere(v any) error {
+func requirePresent(v any) error {
 	if v == nil {
 		return errType
 	}
 	return nil
 }
 
-func isListOf(v any) error {
+func requireList(v any) error {
 	if kind := reflect.ValueOf(v).Kind(); kind != reflect.Slice && kind != reflect.Array {
 		return errType
 	}
 	return nil
 }
 
-func isContainer(v any) error {
+func requireListOrObject(v any) error {
 	if _, ok := v.(map[string]any); ok {
 		return nil
 	}
-	return isListOf(v)
+	return requireList(v)
 }
 
-// isNoText refuses a text where an element is read: that would be a byte.
-func isNoText(v any) error {
+// requireNotText refuses a text of which an element is read, because that would be a byte.
+func requireNotText(v any) error {
 	if _, ok := v.(string); ok {
 		return errType
 	}
 	return nil
 }
 
-func isNumeric(v any) error {
+func requireNumeric(v any) error {
 	switch v.(type) {
 	case int, float64:
 		return nil
 	}
-	return isListOf(v)
+	return requireList(v)
 }
 
-// isKey refuses what would be another key or index than was meant: an absent one would be the empty key, and of 1.9 the
-// library makes 1.
-func isKey(v any) error {
+// requireKey refuses values that the library would change to another key or index: nil to
+// the empty key, and 1.9 to 1.
+func requireKey(v any) error {
 	switch v := v.(type) {
 	case nil:
 		return errType
@@ -120,30 +124,31 @@ func isKey(v any) error {
 			return errNumber
 		}
 	}
-	return isCertain(v)
+	return requireComparable(v)
 }
 
-func isDecodable(v any) error {
+func requireDecodable(v any) error {
 	if text, ok := v.(string); ok && strings.ContainsRune(text, utf8.RuneError) {
 		return errUndecodable
 	}
 	return nil
 }
 
-// isExact tells of a number that may stand for another one than was written. NaN is none.
-func isExact(v any) error {
+// requireExact refuses NaN, and a number so large that the one in the JSON of the session
+// may have been another one.
+func requireExact(v any) error {
 	switch v := v.(type) {
 	case float64:
-		if !(math.Abs(v) < maxExact) {
+		if !(math.Abs(v) < maxExact) { // also true for NaN
 			return errNumber
 		}
 	case int:
-		return isFinite(v)
+		return requireFinite(v)
 	}
 	return nil
 }
 
-func isFinite(v any) error {
+func requireFinite(v any) error {
 	switch v := v.(type) {
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -157,32 +162,33 @@ func isFinite(v any) error {
 	return nil
 }
 
-// isCertain tells of a value that may equal another one although the two were written differently. If nothing in the
-// one is such, then what equals it is not, either: one side of a comparison is enough.
-func isCertain(v any) error {
+// requireComparable refuses a value that may equal another one although the two were
+// different in the JSON of the session. It is enough to check one side of a comparison:
+// a value that equals a checked value would pass the check too.
+func requireComparable(v any) error {
 	switch v := v.(type) {
 	case string:
-		return isDecodable(v)
+		return requireDecodable(v)
 	case int, float64:
-		return isExact(v)
+		return requireExact(v)
 	case []any:
 		for _, e := range v {
-			if err := isCertain(e); err != nil {
+			if err := requireComparable(e); err != nil {
 				return err
 			}
 		}
 	case []string:
 		for _, e := range v {
-			if err := isDecodable(e); err != nil {
+			if err := requireDecodable(e); err != nil {
 				return err
 			}
 		}
 	case map[string]any:
 		for name, e := range v {
-			if err := isDecodable(name); err != nil {
+			if err := requireDecodable(name); err != nil {
 				return err
 			}
-			if err := isCertain(e); err != nil {
+			if err := requireComparable(e); err != nil {
 				return err
 			}
 		}
@@ -190,7 +196,8 @@ func isCertain(v any) error {
 	return nil
 }
 
-// multiply is the product. That of two integers may run over.
+// multiply returns the product of two numbers. It refuses a product of integers that
+// would overflow.
 func multiply(a, b any) any {
 	x, ok1 := a.(int)
 	y, ok2 := b.(int)
@@ -198,21 +205,21 @@ func multiply(a, b any) any {
 		panic(errNumber)
 	}
 	out := runtime.Multiply(a, b)
-	if err := isFinite(out); err != nil {
+	if err := requireFinite(out); err != nil {
 		panic(err)
 	}
 	return out
 }
 
-// within tells whether a list has an element, or an object a field. The library finds what is absent under the empty
-// name.
-func (m *meter) within(needle, in any) any {
-	m.spend(m.list(in) + m.whole(needle))
+// contains reports whether a list has an element, or an object a field. The library would
+// look nil up as the field with the empty name.
+func (m *meter) contains(needle, in any) any {
+	m.spend(m.lookupCost(in) + m.deepCost(needle))
 	fields, isMap := in.(map[string]any)
 	if in == nil || isMap && needle == nil {
 		return false
 	}
-	if err := isCertain(needle); err != nil {
+	if err := requireComparable(needle); err != nil {
 		panic(err)
 	}
 	if isMap {
@@ -222,13 +229,14 @@ func (m *meter) within(needle, in any) any {
 	return runtime.In(needle, in)
 }
 
-// strictly is the option that puts the functions into an expression, before the meter.
-func strictly(writesJSON bool) expr.Option { return expr.Patch(strictness{writesJSON}) }
+// withStrictness is the option of the compiler that puts the functions into an
+// expression. It comes before withMeter.
+func withStrictness(writesJSON bool) expr.Option { return expr.Patch(strictness{writesJSON}) }
 
 // strictness puts calls of the functions into an expression.
 type strictness struct {
-	// writesJSON: the expression has toJSON in it, which would write the absent elements of a list or an object that the
-	// expression makes as null. What is null in a session itself may be written so.
+	// writesJSON is set if the expression calls toJSON. It would write nil as null. So the lists and
+	// objects that the expression makes must not have nil elements; those of the session may.
 	writesJSON bool
 }
 
@@ -239,20 +247,20 @@ func (s strictness) Visit(n *ast.Node) {
 		s.builtin(n, node)
 	case *ast.CallNode:
 		if name, ok := node.Callee.(*ast.IdentifierNode); ok && name.Value == "replace" && len(node.Arguments) > 1 {
-			charge(&node.Arguments[1], key)
+			wrapCall(&node.Arguments[1], strictKey)
 		}
 	case *ast.BinaryNode:
 		strictBinary(n, node)
 	case *ast.MemberNode:
 		if _, name := node.Property.(*ast.StringNode); name || isRequest(node.Node) {
-			return // no text has a field
+			return // reading a named field of a text is an error in the library too
 		}
-		charge(&node.Property, key)
-		charge(&node.Node, noText)
+		wrapCall(&node.Property, strictKey)
+		wrapCall(&node.Node, strictNotText)
 	case *ast.SliceNode:
 		for _, end := range []*ast.Node{&node.From, &node.To} {
 			if *end != nil {
-				charge(end, key)
+				wrapCall(end, strictKey)
 			}
 		}
 	case *ast.ArrayNode:
@@ -266,35 +274,36 @@ func (s strictness) Visit(n *ast.Node) {
 
 func (s strictness) element(n *ast.Node) {
 	if s.writesJSON {
-		charge(n, there)
+		wrapCall(n, strictPresent)
 	}
 }
 
-// searching are the functions whose second argument is searched for in the first, or finds an element of it.
-var searching = map[string]bool{
+// takesKey are the functions whose second argument is a key or index of the first, or is
+// searched for in it.
+var takesKey = map[string]bool{
 	"trimPrefix": true, "trimSuffix": true, "split": true, "splitAfter": true, "indexOf": true, "lastIndexOf": true,
 	"hasPrefix": true, "hasSuffix": true, "get": true, "take": true,
 }
 
 func (s strictness) builtin(n *ast.Node, node *ast.BuiltinNode) {
 	args := node.Arguments
-	if searching[node.Name] {
+	if takesKey[node.Name] {
 		for i := 1; i < len(args); i++ {
-			charge(&args[i], key)
+			wrapCall(&args[i], strictKey)
 		}
 	}
 	switch node.Name {
 	case "all", "none", "any", "one", "filter", "map", "find", "findIndex", "findLast", "findLastIndex", "count", "sum", "sortBy",
 		"first", "last", "sort":
-		charge(&args[0], list)
+		wrapCall(&args[0], strictList)
 	case "get":
-		charge(&args[0], container)
+		wrapCall(&args[0], strictListOrObject)
 	case "max", "min":
 		for i := range args {
-			charge(&args[i], numeric)
+			wrapCall(&args[i], strictNumeric)
 		}
 	case "int":
-		charge(&args[0], whole)
+		wrapCall(&args[0], strictExact)
 	}
 	switch node.Name {
 	case "map":
@@ -304,61 +313,61 @@ func (s strictness) builtin(n *ast.Node, node *ast.BuiltinNode) {
 	case "sum":
 		if len(args) > 1 {
 			if by, ok := args[1].(*ast.PredicateNode); ok {
-				charge(&by.Node, real)
+				wrapCall(&by.Node, strictFloat)
 			}
 		}
-		charge(n, finite)
+		wrapCall(n, strictFinite)
 	case "int", "float":
-		charge(n, finite)
+		wrapCall(n, strictFinite)
 	}
 }
 
 func strictBinary(n *ast.Node, node *ast.BinaryNode) {
 	switch node.Operator {
 	case "==", "!=":
-		compared(node)
+		checkComparison(node)
 	case "in":
-		if writtenOut(node.Right) {
+		if isLiteralList(node.Right) {
 			return
 		}
-		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: within}, Arguments: []ast.Node{node.Left, node.Right}})
+		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: strictIn}, Arguments: []ast.Node{node.Left, node.Right}})
 	case "startsWith", "endsWith", "contains":
-		charge(&node.Right, decodable)
+		wrapCall(&node.Right, strictDecodable)
 	case "*":
-		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: product}, Arguments: []ast.Node{node.Left, node.Right}})
+		ast.Patch(n, &ast.CallNode{Callee: &ast.IdentifierNode{Value: strictMultiply}, Arguments: []ast.Node{node.Left, node.Right}})
 	case "+", "-", "/", "**", "^":
-		charge(n, finite)
+		wrapCall(n, strictFinite)
 	}
 }
 
-// compared puts a check around one side of a comparison for equality. A value that is written out is what it is, unless it is
-// a number that is not exact.
-func compared(node *ast.BinaryNode) {
+// checkComparison puts a check around one side of a comparison for equality. Comparing
+// with a literal needs no check, unless the literal is a number that is not exact.
+func checkComparison(node *ast.BinaryNode) {
 	switch {
-	case !constant(node.Left) && !constant(node.Right):
-		charge(&node.Left, same)
-	case inexact(node.Right):
-		charge(&node.Left, whole)
-	case inexact(node.Left):
-		charge(&node.Right, whole)
+	case !isLiteral(node.Left) && !isLiteral(node.Right):
+		wrapCall(&node.Left, strictComparable)
+	case isInexact(node.Right):
+		wrapCall(&node.Left, strictExact)
+	case isInexact(node.Left):
+		wrapCall(&node.Right, strictExact)
 	}
 }
 
-// inexact tells whether a node is a number, written out, that is not exact.
-func inexact(n ast.Node) bool {
+// isInexact reports whether a node is a literal number that is not exact.
+func isInexact(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.IntegerNode:
-		return isExact(n.Value) != nil
+		return requireExact(n.Value) != nil
 	case *ast.FloatNode:
-		return isExact(n.Value) != nil
+		return requireExact(n.Value) != nil
 	case *ast.UnaryNode:
-		return inexact(n.Node)
+		return isInexact(n.Node)
 	}
 	return false
 }
 
-// writtenOut tells whether a list has only values that are written out, and are what they are.
-func writtenOut(n ast.Node) bool {
+// isLiteralList reports whether a node is a list of literals without inexact numbers.
+func isLiteralList(n ast.Node) bool {
 	list, ok := n.(*ast.ArrayNode)
-	return ok && !slices.ContainsFunc(list.Nodes, func(e ast.Node) bool { return !constant(e) || inexact(e) })
+	return ok && !slices.ContainsFunc(list.Nodes, func(e ast.Node) bool { return !isLiteral(e) || isInexact(e) })
 }

@@ -7,15 +7,15 @@ import (
 	"stamp/server/conf"
 )
 
-// Subject is a subject with templates, as the lists of a grant have them, for what has to fit
-// with those.
+// Subject is a subject with templates, as in the lists of a grant. Other settings that
+// must fit the permissions of a grant use it.
 type Subject struct{ template *template }
 
-// ParseSubject reads the subject in the field with that name. It returns nil when there are faults.
+// ParseSubject reads the subject in the field name. It returns nil if there are faults.
 func ParseSubject(name string, n conf.Node, faults *conf.Faults) *Subject {
 	text, ok := n.Plain().(string)
 	if !ok {
-		faults.Add(n, "%s: a subject must be a string", name)
+		faults.Add(n, "%s: expected a subject as a string", name)
 		return nil
 	}
 	t, err := parseSubject(text, false)
@@ -23,15 +23,15 @@ func ParseSubject(name string, n conf.Node, faults *conf.Faults) *Subject {
 		faults.Add(n, "%s: %q: %v", name, text, err)
 		return nil
 	}
-	noSecret(name, t, n, faults)
+	refuseSecrets(name, t, n, faults)
 	return &Subject{t}
 }
 
-// Of returns the subject for a session. The error holds no value of it.
-func (s *Subject) Of(of *session.Session) (string, error) {
+// For returns the subject for a session. The error holds no value of the session.
+func (s *Subject) For(of *session.Session) (string, error) {
 	m := newMachine(of, &session.Request{}, false)
 	defer m.release()
-	text, reason := s.template.one(m)
+	text, reason := s.template.evalOne(m)
 	if reason != "" {
 		return "", errors.New("subject: " + reason)
 	}

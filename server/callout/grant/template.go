@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// template is text with expressions between {{ and }} in it.
+// template is a text with expressions between {{ and }}.
 type template struct {
 	pieces []piece
-	rule   rule
-	fixed  []string // what it gives when no expression is in it
+	rule   rule     // for the values of the expressions
+	fixed  []string // the text, if the template has no expression; else nil
 }
 
-// piece is one part of a template: text, or an expression.
+// piece is a part of a template: a text, or an expression.
 type piece struct {
-	text string
-	*expression
+	text        string
+	*expression // nil: text
 }
 
-// rule tells why a value may not be put in a template's place; "" when it may.
-// first is set where the value begins the text.
+// rule returns why a value must not be put into the template, or "" if it may. first is
+// set if the text begins with the value.
 type rule func(value string, first bool) string
 
-// maxValues is how many texts one field of a grant may give, when lists are put
-// into its templates.
+// maxValues is how many texts one field of a grant may give, if expressions in it give
+// lists.
 const maxValues = 1000
 
 var (
@@ -32,7 +32,7 @@ var (
 	errClose = errors.New("}} without {{ before it")
 )
 
-// parseTemplate reads a template. The rule is for what its expressions give.
+// parseTemplate reads a template whose expressions give values that obey the rule.
 func parseTemplate(text string, r rule) (*template, error) {
 	t := &template{rule: r}
 	for rest := text; rest != ""; {
@@ -63,8 +63,8 @@ func parseTemplate(text string, r rule) (*template, error) {
 	return t, nil
 }
 
-// closing returns where the }} is that ends an expression; -1: nowhere. One in a
-// string, or of a map in a map, does not.
+// closing returns the index of the }} that ends an expression, or -1 if there is none. It
+// skips a }} in a string, and one that closes nested maps.
 func closing(text string) int {
 	depth, quote := 0, byte(0)
 	for i := 0; i < len(text); i++ {
@@ -89,7 +89,7 @@ func closing(text string) int {
 	return -1
 }
 
-// static tells whether there is no expression in the template.
+// static reports whether the template has no expression.
 func (t *template) static() bool {
 	for _, p := range t.pieces {
 		if p.expression != nil {
@@ -99,7 +99,7 @@ func (t *template) static() bool {
 	return true
 }
 
-// sample is the template with a letter for each expression.
+// sample returns the template with the letter x in place of each expression.
 func (t *template) sample() string {
 	var b strings.Builder
 	for _, p := range t.pieces {
@@ -111,7 +111,7 @@ func (t *template) sample() string {
 	return b.String()
 }
 
-// any tells whether an expression of the template has a property.
+// any reports whether the uses of any expression have a property.
 func (t *template) any(has func(uses) bool) bool {
 	for _, p := range t.pieces {
 		if p.expression != nil && has(p.uses) {
@@ -121,27 +121,28 @@ func (t *template) any(has func(uses) bool) bool {
 	return false
 }
 
-// one returns the text of a template that gives one. A list is refused, also one of a single element:
-// it would work until it had a second one.
-func (t *template) one(m *machine) (text, reason string) {
-	values, reason := t.texts(m, true)
+// evalOne returns the text of a template that must give one. An expression must not give
+// a list, not even one with a single element, because the field would fail once the
+// list has two.
+func (t *template) evalOne(m *machine) (text, reason string) {
+	values, reason := t.evalTexts(m, true)
 	if reason != "" {
 		return "", reason
 	}
 	return values[0], ""
 }
 
-// all returns the texts of a template: one, unless an expression gives a list;
-// then one for each of its elements, and with several such lists for each combination.
-func (t *template) all(m *machine) (texts []string, reason string) { return t.texts(m, false) }
+// evalAll returns the texts of a template. If an expression gives a list, there is a text
+// for each element; with several lists, for each combination of elements.
+func (t *template) evalAll(m *machine) (texts []string, reason string) { return t.evalTexts(m, false) }
 
-// texts is all, or with single refuses lists.
-func (t *template) texts(m *machine, single bool) (texts []string, reason string) {
+// evalTexts is evalOne if single is set, and evalAll otherwise.
+func (t *template) evalTexts(m *machine, single bool) (texts []string, reason string) {
 	if t.fixed != nil {
 		return t.fixed, ""
 	}
 	if len(t.pieces) == 1 {
-		return t.eval(m, 0, single)
+		return t.evalPiece(m, 0, single)
 	}
 	texts = []string{""}
 	for i, p := range t.pieces {
@@ -151,7 +152,7 @@ func (t *template) texts(m *machine, single bool) (texts []string, reason string
 			}
 			continue
 		}
-		values, reason := t.eval(m, i, single)
+		values, reason := t.evalPiece(m, i, single)
 		if reason != "" {
 			return nil, reason
 		}
@@ -179,7 +180,7 @@ func combine(texts, values []string) ([]string, string) {
 	return out, ""
 }
 
-// size is how long the texts are in all, in bytes.
+// size returns the total length of the texts in bytes.
 func size(texts []string) int {
 	n := 0
 	for _, text := range texts {
@@ -190,15 +191,16 @@ func size(texts []string) int {
 
 var tooMany = fmt.Sprintf("gives more than %d values", maxValues)
 
-// eval returns the values of one expression, each found fit to be there. With single, it is one.
-func (t *template) eval(m *machine, i int, single bool) ([]string, string) {
+// evalPiece returns the values of the expression in piece i, which obey the rule. If
+// single is set, there is exactly one.
+func (t *template) evalPiece(m *machine, i int, single bool) ([]string, string) {
 	e := t.pieces[i].expression
 	v, reason := e.run(m)
 	if reason != "" {
 		return nil, reason
 	}
 	if single && isList(v) {
-		return nil, e.source + " is a list, and one value is needed"
+		return nil, e.source + " is a list; expected one value"
 	}
 	values, reason := outputs(v)
 	if reason == "" && len(values) > maxValues {

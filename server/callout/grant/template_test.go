@@ -21,12 +21,12 @@ func TestClosing(t *testing.T) {
 
 func TestTemplateFaults(t *testing.T) {
 	for text, want := range map[string]error{"a {{ b": errOpen, "a }} b": errClose, "{{ source }} }}": errClose} {
-		if _, err := parseTemplate(text, isValue); err != want {
+		if _, err := parseTemplate(text, checkValue); err != want {
 			t.Errorf("%s: got %v, want %v", text, err, want)
 		}
 	}
 	for _, text := range []string{"{{}}", "{{ }}", "{{ a b }}", "{{ nobody }}"} {
-		if _, err := parseTemplate(text, isValue); err == nil {
+		if _, err := parseTemplate(text, checkValue); err == nil {
 			t.Errorf("%s: no fault", text)
 		}
 	}
@@ -88,17 +88,17 @@ func TestValues(t *testing.T) {
 		for _, k := range []struct {
 			kind, want string
 			rule       rule
-		}{{"header", c.header, isValue}, {"subject", c.subject, isToken}, {"name", c.named, isName}} {
+		}{{"header", c.header, checkValue}, {"subject", c.subject, checkToken}, {"name", c.named, checkName}} {
 			tmpl, err := parseTemplate("{{ session.v }}", k.rule)
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := &session.Session{Data: map[string]any{"v": c.value}}
 			m := newMachine(s, cookie(), false)
-			values, reason := tmpl.all(m)
+			values, reason := tmpl.evalAll(m)
 			if k.kind == "name" {
 				var text string
-				text, reason = tmpl.one(m)
+				text, reason = tmpl.evalOne(m)
 				values = []string{text}
 			}
 			m.release()

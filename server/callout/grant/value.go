@@ -11,12 +11,12 @@ import (
 	"stamp/server/field"
 )
 
-// maxExact is the first whole number from which a float64, which is what JSON's
-// numbers become, may stand for another one than was written.
+// maxExact is the smallest whole number for which a float64 is not exact: from here on
+// the number in the JSON of a session may have been another one.
 const maxExact = 1 << 53
 
-// outputs returns what an expression gives as texts: one, or those of a list. The
-// reason tells why it cannot, without the value.
+// outputs converts the value of an expression to texts: one, or one for each element of a
+// list. If it cannot, reason says why, without the value.
 func outputs(v any) (texts []string, reason string) {
 	switch v := v.(type) {
 	case []any:
@@ -37,7 +37,7 @@ func outputs(v any) (texts []string, reason string) {
 	return []string{text}, ""
 }
 
-// isList tells whether outputs takes the value for a list.
+// isList reports whether outputs treats the value as a list.
 func isList(v any) bool {
 	switch v.(type) {
 	case []any, []string:
@@ -46,7 +46,7 @@ func isList(v any) bool {
 	return false
 }
 
-// scalar writes a string, a whole number, or true or false.
+// scalar converts a string, a whole number or a boolean to a text.
 func scalar(v any) (text, reason string) {
 	switch v := v.(type) {
 	case string:
@@ -77,27 +77,27 @@ func scalar(v any) (text, reason string) {
 	return "", "is not a text, number or boolean"
 }
 
-// maxToken is how long a token made by an expression may be, in bytes.
+// maxToken is the maximum length in bytes of a token or name that an expression gives.
 const maxToken = 256
 
-// isToken is the rule for parts of subjects: nothing in them separates tokens,
-// is a wildcard, or cannot be seen. Where it begins the subject it is not for
-// the server's own ($SYS, $JS) or the inboxes' (_INBOX) names.
-func isToken(v string, first bool) string {
-	if reason := printable(v); reason != "" {
+// checkToken is the rule for parts of subjects. The value is one token: it has no dot, no
+// wildcard, no space and no invisible character. At the beginning of a subject it must
+// not begin like the server's own subjects ($SYS, $JS) or inboxes (_INBOX).
+func checkToken(v string, first bool) string {
+	if reason := checkPrintable(v); reason != "" {
 		return reason
 	}
 	if strings.ContainsAny(v, ".*> ") {
-		return "holds '.', '*', '>' or a space, and must be one token of a subject"
+		return "holds '.', '*', '>' or a space; expected one token of a subject"
 	}
 	if first && (v[0] == '$' || v[0] == '_') {
-		return "begins with '$' or '_', as names of the server's own do"
+		return "begins with '$' or '_', which are reserved for subjects of the server and inboxes"
 	}
 	return ""
 }
 
-// printable is the rule for names.
-func printable(v string, _ ...bool) string {
+// checkPrintable is the part of the rules for tokens and names that both have.
+func checkPrintable(v string, _ ...bool) string {
 	switch {
 	case v == "":
 		return "is empty"
@@ -113,18 +113,20 @@ func printable(v string, _ ...bool) string {
 		case r == utf8.RuneError:
 			return undecodable
 		case !visible(r):
-			return "holds a character that cannot be seen"
+			return "holds an invisible character"
 		}
 	}
 	return ""
 }
 
-// undecodable: JSON's decoders write U+FFFD for what they cannot decode, such as half of a surrogate
-// pair. It stands for many texts, so that two users could become one.
+// undecodable is the reason for refusing a text with U+FFFD. A JSON decoder writes this
+// character for anything that it cannot decode, such as half a surrogate pair. Different
+// texts become equal that way, so that two users could become one.
 const undecodable = "holds U+FFFD, which stands for a character that could not be decoded"
 
-// visible tells whether a character can be seen, or is the space. Letters that show nothing (U+115F,
-// U+3164) and the empty braille pattern are printable to package unicode.
+// visible reports whether a character is visible, or the space. The invisible letters
+// U+115F and U+3164 and the empty braille pattern are printable according to package
+// unicode.
 func visible(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= ' ' && r != 0x7f
@@ -133,12 +135,12 @@ func visible(r rune) bool {
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// reservedTag is why a tag is refused.
-const reservedTag = `begins with "stamp-", as the tags do by which the server knows the session of a connection`
+// reservedTag is the reason for refusing a tag.
+const reservedTag = `begins with "stamp-", which is reserved for tags that name the session of a connection`
 
-// isName is the rule for user names and tags.
-func isName(v string, _ bool) string {
-	if reason := printable(v); reason != "" {
+// checkName is the rule for user names and tags.
+func checkName(v string, _ bool) string {
+	if reason := checkPrintable(v); reason != "" {
 		return reason
 	}
 	if v[0] == ' ' || v[len(v)-1] == ' ' {
@@ -147,9 +149,9 @@ func isName(v string, _ bool) string {
 	return ""
 }
 
-// isValue is the rule for header values. Templates of the server begin with {{:
-// a session does not bring any.
-func isValue(v string, _ bool) string {
+// checkValue is the rule for header values. A session must not bring in {{, with which
+// templates of the server begin.
+func checkValue(v string, _ bool) string {
 	if v == "" {
 		return "is empty"
 	}
@@ -164,10 +166,10 @@ func isValue(v string, _ bool) string {
 		return "begins or ends with white space"
 	case strings.ContainsRune(v, utf8.RuneError):
 		return undecodable
-	case !strings.ContainsFunc(v, seen):
-		return "holds no character that can be seen"
+	case !strings.ContainsFunc(v, visibleNotSpace):
+		return "holds no visible character"
 	}
 	return ""
 }
 
-func seen(r rune) bool { return r != ' ' && visible(r) }
+func visibleNotSpace(r rune) bool { return r != ' ' && visible(r) }

@@ -8,7 +8,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-// Warnings are what is allowed, but seldom meant, each with its place.
+// Warnings returns a warning, with its place in the configuration, for each setting that
+// is allowed but is probably a mistake.
 func (g *Grants) Warnings() []string {
 	var out []string
 	for i, one := range g.list {
@@ -25,11 +26,11 @@ func (g *Grants) Warnings() []string {
 }
 
 const (
-	warnAlways  = "there is no condition, so the grants after it are never reached"
-	warnReplay  = "the JetStream API ($JS.API) replays stored messages, with their authors' headers, to subjects that the connection chooses; deny the API subjects that browsers do not need, or exclude browsers: set connection_types without WEBSOCKET"
-	warnInbox   = "the connection may subscribe to everybody's _INBOX, where the answers for others arrive; allow _INBOX.{{ session.user }}.> and set the client's inbox prefix, or exclude browsers: set connection_types without WEBSOCKET"
-	warnAccount = "account is taken from a session: whoever writes sessions chooses among those that are listed"
-	warnClaimed = "request.name, lang, mqtt_id and headers are what the client says of itself, and nobody has verified them"
+	warnAlways     = "this grant has no condition, so no connection can reach the grants after it"
+	warnReplay     = "the JetStream API ($JS.API) replays stored messages, with their authors' headers, to subjects that the connection chooses; deny the API subjects that browsers do not need, or exclude browsers: set connection_types without WEBSOCKET"
+	warnInbox      = "the connection may subscribe to everybody's _INBOX, where the answers for others arrive; allow _INBOX.{{ session.user }}.> and set the client's inbox prefix, or exclude browsers: set connection_types without WEBSOCKET"
+	warnAccount    = "account is taken from the session, so whoever writes sessions chooses among the listed accounts"
+	warnUnverified = "request.name, lang, mqtt_id and headers are chosen by the client, and nobody has verified them"
 )
 
 func (g *grant) warn(last bool, add func(field, text string)) {
@@ -39,11 +40,11 @@ func (g *grant) warn(last bool, add func(field, text string)) {
 	if g.account.any(func(u uses) bool { return u.session }) {
 		add("account", warnAccount)
 	}
-	claimed := map[string]bool{}
+	warned := map[string]bool{}
 	g.templates(func(field string, t *template) {
-		if field != "headers" && !claimed[field] && t.any(func(u uses) bool { return u.claimed }) {
-			claimed[field] = true
-			add(field, warnClaimed)
+		if field != "headers" && !warned[field] && t.any(func(u uses) bool { return u.unverified }) {
+			warned[field] = true
+			add(field, warnUnverified)
 		}
 	})
 	if g.scoped || !g.mayBeBrowser() {
@@ -57,9 +58,11 @@ func (g *grant) warn(last bool, add func(field, text string)) {
 	}
 }
 
-// replays are the JetStream requests whose answer is a stored message, on a reply or
-// deliver subject that the requester chooses; inboxes are where clients get their
-// answers unless told otherwise. Names in them are no template's sample.
+// replays are the JetStream requests with which a client has stored messages sent to a
+// reply or deliver subject that it chooses. inboxes are subjects on which clients
+// receive their answers by default. The names in both differ from the sample "x" that
+// stands for expressions, so that a template of the connection's own name does not
+// match.
 var (
 	replays = []string{
 		"$JS.API.DIRECT.GET.>", "$JS.API.STREAM.MSG.GET.*", "$JS.API.CONSUMER.CREATE.>",
@@ -72,22 +75,27 @@ func (g *grant) mayBeBrowser() bool {
 	return len(g.types) == 0 || slices.Contains(g.types, jwt.ConnectionTypeWebsocket)
 }
 
-// reaches tells whether the permission allows part of a pattern, and does not deny
-// all of it.
+// reaches reports whether the permission allows a subject that matches pattern, and does
+// not deny all such subjects.
 func (p *permission) reaches(pattern string) bool {
-	allowed := slices.ContainsFunc(p.allow.list, func(t *template) bool { return related(t.subject(), pattern, false) })
-	return allowed && !slices.ContainsFunc(p.deny.list, func(t *template) bool { return related(t.subject(), pattern, true) })
+	allowed := slices.ContainsFunc(p.allow.list, func(t *template) bool { return overlaps(t.subject(), pattern) })
+	return allowed && !slices.ContainsFunc(p.deny.list, func(t *template) bool { return covers(t.subject(), pattern) })
 }
 
-// subject is the sample without a queue name.
+// subject returns the sample without the queue name.
 func (t *template) subject() string {
 	subject, _, _ := strings.Cut(t.sample(), " ")
 	return subject
 }
 
-// related tells whether a subject is matched by both patterns; or, with all, whether
-// each that b matches is matched by a.
-func related(a, b string, all bool) bool {
+// overlaps reports whether a subject matches both patterns.
+func overlaps(a, b string) bool { return compare(a, b, false) }
+
+// covers reports whether each subject that matches b also matches a.
+func covers(a, b string) bool { return compare(a, b, true) }
+
+// compare is covers if all is set, and overlaps otherwise.
+func compare(a, b string, all bool) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i, t := range as {
 		switch {

@@ -25,12 +25,12 @@ func (c *cache) consistent(t *testing.T) {
 	for _, keys := range c.bySession {
 		n += len(keys)
 	}
-	for _, e := range c.known.Values() {
+	for _, e := range c.sessions.Values() {
 		bytes += e.bytes
 	}
-	if n != c.known.Len() || c.byTime.Len() != n || bytes != c.bytes || len(c.asking) != 0 {
+	if n != c.sessions.Len() || c.byTime.Len() != n || bytes != c.bytes || len(c.pending) != 0 {
 		t.Errorf("%d entries of %d bytes; index has %d, order %d, count is %d, under way %d",
-			c.known.Len(), bytes, n, c.byTime.Len(), c.bytes, len(c.asking))
+			c.sessions.Len(), bytes, n, c.byTime.Len(), c.bytes, len(c.pending))
 	}
 }
 
@@ -39,8 +39,8 @@ func TestCacheIndexHoldsNoMoreThanTheCache(t *testing.T) {
 	for i := range 1000 {
 		c.keepNow(i, &Session{Key: fmt.Sprint(i)}, time.Now())
 	}
-	if c.known.Len() != 10 {
-		t.Errorf("%d entries; want 10", c.known.Len())
+	if c.sessions.Len() != 10 {
+		t.Errorf("%d entries; want 10", c.sessions.Len())
 	}
 	c.consistent(t)
 	c.forgetAll()
@@ -60,7 +60,7 @@ func TestCacheBounds(t *testing.T) {
 				t.Fatalf("%d bytes of %d", c.bytes, c.maxBytes)
 			}
 		}
-		if n := c.known.Len(); n < 10 || n > 16 {
+		if n := c.sessions.Len(); n < 10 || n > 16 {
 			t.Errorf("%d entries of 64 KiB are in 1 MiB", n)
 		}
 		c.maxBytes = 1000
@@ -72,8 +72,8 @@ func TestCacheBounds(t *testing.T) {
 		for i := range 100 {
 			c.keepNow(i, &Session{Key: "one"}, now)
 		}
-		if c.known.Len() != maxOfSession {
-			t.Errorf("%d entries; want %d", c.known.Len(), maxOfSession)
+		if c.sessions.Len() != maxPerSession {
+			t.Errorf("%d entries; want %d", c.sessions.Len(), maxPerSession)
 		}
 		if _, ok := c.get(cacheKey{99}, now); !ok {
 			t.Error("the newest is not there")
@@ -86,8 +86,8 @@ func TestCacheBounds(t *testing.T) {
 			c.keepNow(i, &Session{Key: fmt.Sprint(i)}, now)
 		}
 		c.keepNow(100, &Session{Key: "later"}, now.Add(Defaults().Cache))
-		if c.known.Len() != 1 {
-			t.Errorf("%d entries; want 1", c.known.Len())
+		if c.sessions.Len() != 1 {
+			t.Errorf("%d entries; want 1", c.sessions.Len())
 		}
 		c.consistent(t)
 	})
@@ -162,7 +162,7 @@ func TestOlderAnswerIsNotKept(t *testing.T) {
 			if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrUnknown) {
 				t.Errorf("unknown ones are kept for %s: the older answer is used: %v", negative, err)
 			}
-			if len(l.cache.asking) != 0 {
+			if len(l.cache.pending) != 0 {
 				t.Error("a look-up that has ended is taken for one that is under way")
 			}
 		})

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Fault returns err with the place of the panic that a deferred function has just recovered: what the
-// panic says is not shown, because it may hold a credential.
+// Fault returns err with the function, file and line of the panic that the calling
+// deferred function has just recovered. The value of the panic is left out, because
+// it may hold a credential.
 func Fault(err error) error {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])

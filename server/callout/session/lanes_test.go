@@ -162,7 +162,7 @@ func TestStrangersDoNotPushOut(t *testing.T) {
 		if known, _ := l.Cached(request("right")); !known {
 			t.Error("the session was pushed out")
 		}
-		if n := l.cache.known.Len() + l.cache.unknown.Len(); n > 20 {
+		if n := l.cache.sessions.Len() + l.cache.unknown.Len(); n > 20 {
 			t.Errorf("%d entries; want at most 20", n)
 		}
 	})

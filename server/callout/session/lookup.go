@@ -11,29 +11,32 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Lookup asks one source, and keeps answers for a while. A session that a
-// source knows is used again for the time that the configuration says, an unknown
-// credential for a shorter one; a source that could not tell is asked anew. At any time a
-// credential is looked up once only: whoever asks for the same waits for that answer.
+// Lookup looks credentials up in one source. It caches sessions and unknown
+// credentials, each for its configured time. An error of the source is not cached.
+// Callers that ask for the same credential at the same time share one look-up.
 type Lookup struct {
 	source   Source
 	settings Settings
 	cache    *cache
-	watched  Watched // the source, when it is one; else nil
+	watched  Watched // the source if it implements Watched, else nil
 	flights  singleflight.Group
-	connects lane // for connections that are made
-	renewals lane // for live connections
+	connects lane // for new connections
+	renewals lane // for connections whose authorization is renewed
 
 	Stats Stats
 }
 
-// Stats counts. Hits and Misses are of the cache.
+// Stats counts look-ups by their result.
 type Stats struct {
-	Hits, Misses, Unknown, Failed, Busy atomic.Uint64
-	Asked, Nanoseconds                  atomic.Uint64 // look-ups of the source, and what they took
+	Hits, Misses       atomic.Uint64 // of the cache
+	Unknown            atomic.Uint64 // credentials that the source does not know
+	Failed             atomic.Uint64 // errors of the source
+	Busy               atomic.Uint64 // look-ups that got no turn in time
+	Asked, Nanoseconds atomic.Uint64 // look-ups in the source, and their total time
 }
 
-// NewLookup puts a cache and bounds in front of a source.
+// NewLookup returns a Lookup of the source, with the cache and the bounds of the
+// settings.
 func NewLookup(source Source, settings Settings) *Lookup {
 	watched, _ := source.(Watched)
 	return &Lookup{
@@ -42,24 +45,25 @@ func NewLookup(source Source, settings Settings) *Lookup {
 	}
 }
 
-// Watched is a source that is told by its store of each change. Cached answers of such a source are
-// used as long as it is.
+// Watched is a source whose store reports each change of a session. Live reports
+// whether it does so now. If not, cached answers may be stale and are not used.
 type Watched interface{ Live() bool }
 
-// lane is room for look-ups. Renewals have one of their own: a flood of connections, whose credentials
-// anybody can invent, must not make them late, because the server closes a connection that is not
-// renewed in time.
+// lane bounds how many look-ups run at once, and how many wait. Renewals have a lane
+// of their own. Otherwise a flood of connections with invented credentials could
+// delay them, and the server closes a connection that is not renewed in time.
 type lane struct {
-	turns   chan struct{} // a place in it is the right to ask the source
+	turns   chan struct{} // has an element for each look-up that runs
 	waiting *atomic.Int64
-	queue   int64 // how many may wait
+	queue   int64 // how many look-ups may wait
 }
 
 func newLane(turns, queue int) lane {
 	return lane{make(chan struct{}, turns), new(atomic.Int64), int64(queue)}
 }
 
-// enter waits for a turn, as long as not too many wait.
+// enter waits for a turn. It returns ErrBusy if too many look-ups wait already, or if
+// ctx ends first. After a turn the caller calls leave.
 func (l lane) enter(ctx context.Context) error {
 	select {
 	case l.turns <- struct{}{}:
@@ -75,7 +79,7 @@ func (l lane) enter(ctx context.Context) error {
 	case <-ctx.Done():
 		return ErrBusy
 	}
-	// Both may have happened. A call whose time is over would only keep the store busy.
+	// The turn may have come after the deadline. A look-up without time left would only load the store.
 	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
 		l.leave()
 		return ErrBusy
@@ -85,20 +89,21 @@ func (l lane) enter(ctx context.Context) error {
 
 func (l lane) leave() { <-l.turns }
 
-// Name is the source's in the configuration.
+// Name returns the name of the source in the configuration.
 func (l *Lookup) Name() string { return l.settings.Name }
 
 // Close closes the source.
 func (l *Lookup) Close() error { return l.source.Close() }
 
-// Forget drops what is cached of the session with that key.
+// Forget drops the cached answers for the session with this key.
 func (l *Lookup) Forget(key string) { l.cache.forget(key) }
 
-// ForgetAll drops all that is cached.
+// ForgetAll drops all cached answers.
 func (l *Lookup) ForgetAll() { l.cache.forgetAll() }
 
-// Able returns why the source cannot tell of any credential now, as far as it knows without asking anybody; nil when
-// it can, or does not know.
+// Able returns an error if the source knows that it can look up no credential now,
+// for instance because its bucket is missing. It sends no request. It returns nil if
+// the source works, or does not know.
 func (l *Lookup) Able() error {
 	source, ok := l.source.(interface{ Able() error })
 	if !ok {
@@ -110,7 +115,8 @@ func (l *Lookup) Able() error {
 	return nil
 }
 
-// Unwatched returns why the source is not told of sessions that change, though it is to be; nil when it is, or cannot be.
+// Unwatched returns why the source misses changes of its sessions. It returns nil if
+// the source sees them, and for sources that never do.
 func (l *Lookup) Unwatched() error {
 	source, ok := l.source.(interface{ Unwatched() error })
 	if !ok {
@@ -122,9 +128,9 @@ func (l *Lookup) Unwatched() error {
 	return nil
 }
 
-// Find returns the session of the request's credential, ErrUnknown when the
-// source does not know it or it is not of this source's form, and another error
-// when that is not certain.
+// Find returns the session of the request's credential. The error is ErrUnknown if
+// the source does not accept or does not know the credential. With any other error
+// it is not known whether the credential has a session.
 func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 	r = l.Request(r)
 	key, ok := l.source.Accepts(r)
@@ -132,18 +138,19 @@ func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 		return nil, ErrUnknown
 	}
 	if key == "" {
-		return l.take(ctx, r)
+		return l.findInTurn(ctx, r)
 	}
 	hash := cacheKey(sha256.Sum256([]byte(key)))
 	if s, ok := l.cached(hash, r); ok {
 		l.Stats.Hits.Add(1)
-		return found(s)
+		return sessionOrUnknown(s)
 	}
 	l.Stats.Misses.Add(1)
-	return l.share(ctx, hash, r)
+	return l.findShared(ctx, hash, r)
 }
 
-// cached is what the cache has for a request. A renewal is about what has changed since, and asks.
+// cached returns the cached answer for a request: a session, or nil for an unknown
+// credential. A renewal gets none, because it must see what has changed since.
 func (l *Lookup) cached(key cacheKey, r *Request) (*Session, bool) {
 	if r.Renewal || l.watched != nil && !l.watched.Live() {
 		return nil, false
@@ -151,8 +158,9 @@ func (l *Lookup) cached(key cacheKey, r *Request) (*Session, bool) {
 	return l.cache.get(key, time.Now())
 }
 
-// Cached tells what Find would answer without asking the source: that it
-// knows the credential, that it does not, or neither.
+// Cached reports what Find would answer without asking the source: known if the
+// cache has the session, unknown if the credential is cached as unknown or is not
+// accepted, and neither if Find would ask the source.
 func (l *Lookup) Cached(r *Request) (known, unknown bool) {
 	r = l.Request(r)
 	key, ok := l.source.Accepts(r)
@@ -163,17 +171,19 @@ func (l *Lookup) Cached(r *Request) (known, unknown bool) {
 	return ok && s != nil, ok && s == nil
 }
 
-// found is the answer that the cache has: no session is an unknown credential.
-func found(s *Session) (*Session, error) {
+// sessionOrUnknown returns a cached answer as Find does.
+func sessionOrUnknown(s *Session) (*Session, error) {
 	if s == nil {
 		return nil, ErrUnknown
 	}
 	return s, nil
 }
 
-// Request returns the request as the source gets it: with a forwarded cookie for
-// its credential, where the configuration says so, and with MQTT's password as a token, where the source takes no
-// passwords. Nothing else that the client presented is in it then, so that nobody takes that for verified.
+// Request returns the request as the source gets it. If the source is configured
+// with a cookie, that cookie replaces the credential. If the password of an MQTT
+// connection may be a token, and the source accepts only tokens, the token replaces
+// it. The new credential has no other field, so that no grant takes a user name that
+// the source has not verified.
 func (l *Lookup) Request(r *Request) *Request {
 	switch {
 	case l.settings.Cookie != "":
@@ -194,14 +204,16 @@ func (l *Lookup) accepts(r *Request) bool {
 	return ok
 }
 
-// withToken returns the request with the password as a token.
+// withToken returns the request with the password as a token in place of its
+// credential.
 func (r *Request) withToken() *Request {
 	with := *r
 	with.Credential = Credential{Kind: Token, Value: r.Credential.Password}
 	return &with
 }
 
-// withCookie returns the request with a cookie for its credential.
+// withCookie returns the request with the named cookie in place of its credential.
+// Without that cookie the credential is of kind None.
 func (r *Request) withCookie(name string) *Request {
 	with := *r
 	with.Credential = Credential{Kind: None}
@@ -211,26 +223,26 @@ func (r *Request) withCookie(name string) *Request {
 	return &with
 }
 
-// Ended tells whether the session's time is over.
+// Ended reports whether the session has expired.
 func (s *Session) Ended(now time.Time) bool { return !s.Expires.IsZero() && !now.Before(s.Expires) }
 
-// share joins the look-up of key that is under way, or begins one. It goes on
-// when who began it no longer waits: others may.
-func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
+// findShared joins the look-up of key that is under way, or begins one. The look-up
+// continues when ctx ends, because other callers may wait for it.
+func (l *Lookup) findShared(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
 	flight := string(key[:])
-	if r.Renewal { // it does not wait in the other lane
+	if r.Renewal { // a renewal must not wait for a look-up in the other lane
 		flight += "renewal"
 	}
 	ch := l.flights.DoChan(flight, func() (any, error) {
-		// One that ended between the look at the cache and here has the answer.
+		// Another look-up may have ended since Find read the cache.
 		if s, ok := l.cached(key, r); ok {
-			return found(s)
+			return sessionOrUnknown(s)
 		}
-		asked := l.cache.begin(key)
-		defer l.cache.end(key, asked)
-		s, err := l.take(context.WithoutCancel(ctx), r)
+		pending := l.cache.begin(key)
+		defer l.cache.end(key, pending)
+		s, err := l.findInTurn(context.WithoutCancel(ctx), r)
 		if err == nil || errors.Is(err, ErrUnknown) {
-			l.cache.put(key, s, asked, time.Now())
+			l.cache.put(key, s, pending, time.Now())
 		}
 		return s, err
 	})
@@ -243,25 +255,26 @@ func (l *Lookup) share(ctx context.Context, key cacheKey, r *Request) (*Session,
 	}
 }
 
-// take waits for a turn, and asks.
-func (l *Lookup) take(ctx context.Context, r *Request) (*Session, error) {
+// findInTurn waits for a turn in the request's lane, and asks the source.
+func (l *Lookup) findInTurn(ctx context.Context, r *Request) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.settings.Timeout)
 	defer cancel()
-	in := l.connects
+	turn := l.connects
 	if r.Renewal {
-		in = l.renewals
+		turn = l.renewals
 	}
-	if err := in.enter(ctx); err != nil {
+	if err := turn.enter(ctx); err != nil {
 		l.Stats.Busy.Add(1)
 		return nil, l.named(err)
 	}
-	defer in.leave()
-	return l.ask(ctx, r)
+	defer turn.leave()
+	return l.findCounted(ctx, r)
 }
 
-func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
+// findCounted asks the source, counts the result, and puts the source's name into it.
+func (l *Lookup) findCounted(ctx context.Context, r *Request) (*Session, error) {
 	began := time.Now()
-	s, err := l.find(ctx, r)
+	s, err := l.findRecovered(ctx, r)
 	l.Stats.Asked.Add(1)
 	l.Stats.Nanoseconds.Add(uint64(time.Since(began)))
 	switch {
@@ -280,11 +293,11 @@ func (l *Lookup) ask(ctx context.Context, r *Request) (*Session, error) {
 	return &named, nil
 }
 
-// find is the source's, which may be inside the server: a fault of ours there must
-// not end it.
-func (l *Lookup) find(ctx context.Context, r *Request) (s *Session, err error) {
+// findRecovered asks the source, and returns a panic as an error. The handler may run
+// inside the server, which a fault of a source must not end.
+func (l *Lookup) findRecovered(ctx context.Context, r *Request) (s *Session, err error) {
 	defer func() {
-		if recover() != nil { // what it says may hold a credential
+		if recover() != nil { // the value is dropped: it may hold a credential
 			s, err = nil, Fault(ErrFault)
 		}
 	}()

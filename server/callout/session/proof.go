@@ -6,12 +6,13 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Signed tells whether the holder of the credential's nkey signed the server's nonce, which
-// upstream's clients write in base64 of either kind (auth.go). Without a nonce nothing is proved:
-// the signature of an empty one would be good for ever.
+// Signed reports whether the credential's nkey signed the server's nonce. Clients
+// encode the signature in base64, URL-safe or standard, and the server accepts both
+// (upstream, auth.go). Without a nonce the result is false, because the signature of
+// an empty nonce could be replayed on any connection.
 func (c *Credential) Signed() bool { return c.SignedBy(c.Nkey) }
 
-// SignedBy tells the same of another public key.
+// SignedBy is Signed for the given public key.
 func (c *Credential) SignedBy(public string) bool {
 	if c.Nonce == "" || c.Signature == "" {
 		return false

@@ -1,7 +1,8 @@
-// Package session finds out what a credential stands for. Each kind of store or
-// issuer is a Source in a package below this one; what all of them need, a cache,
-// one look-up at a time for a credential, and a bound on how many run at once, is
-// Lookup's.
+// Package session defines what a session source is: it finds the session that
+// belongs to a client's credential. The packages below this one are the sources, one
+// for each kind of store or issuer. Lookup adds to each source a cache, a bound on
+// the look-ups that run at once, and one shared look-up for callers with the same
+// credential.
 package session
 
 import (
@@ -19,163 +20,180 @@ import (
 	"stamp/server/conf"
 )
 
-// Kind tells what sort of credential a client presented.
+// Kind is the kind of a credential.
 type Kind string
 
 const (
-	None     Kind = "none"     // nothing at all
-	Cookie   Kind = "cookie"   // a cookie of the websocket's upgrade request, says the server
-	Token    Kind = "token"    // auth_token of CONNECT; where the server does not tell, maybe a cookie
+	None     Kind = "none"     // the client presented nothing
+	Cookie   Kind = "cookie"   // a cookie of the websocket's upgrade request
+	Token    Kind = "token"    // auth_token of CONNECT, or a cookie if the server does not report which
 	Password Kind = "password" // user and pass of CONNECT
 	Nkey     Kind = "nkey"     // a public key, and a signature of the server's nonce
-	JWT      Kind = "jwt"      // a user JWT, and a signature of the server's nonce unless it is a bearer's
+	JWT      Kind = "jwt"      // a user JWT and, unless it is a bearer JWT, a signature of the server's nonce
 )
 
-// Credential is what a client presented. All of it but Username and Nkey is
+// Credential is what a client presented. All fields but Kind, Username and Nkey are
 // secret.
 type Credential struct {
 	Kind      Kind
 	Value     string // cookie, token, or user JWT
 	Username  string
 	Password  string
-	Nkey      string // public key; beside a cookie or token it is a proof more
-	Nonce     string // the server's
+	Nkey      string // public key; a client may present it in addition to a cookie or token
+	Nonce     string // sent by the server
 	Signature string // of the nonce
-	// MayBeToken tells that Password may be a token as well: MQTT's CONNECT has one field for both.
+	// MayBeToken is set if Password may be a token: MQTT's CONNECT has one field for both.
 	MayBeToken bool
 }
 
-// Transport is what a connection runs over, as far as the server tells.
+// Transport is the transport of a connection.
 type Transport string
 
 const (
-	UnknownTransport Transport = ""
-	TCP              Transport = "tcp" // or TLS, or in-process
+	UnknownTransport Transport = ""    // the server does not report it
+	TCP              Transport = "tcp" // also TLS and in-process connections
 	Websocket        Transport = "websocket"
 )
 
-// Request is one question of the server: who is this connection?
+// Request is an authorization request of the server for one connection.
 type Request struct {
 	Credential Credential
 
 	ServerID   string
 	ServerName string
 	Cluster    string
-	ClientID   uint64 // the server's number of the connection
-	Host       string // IP address that the server sees
-	Name       string // client name, as it calls itself
-	Lang       string
-	Kind       string // "Client", "Leafnode", ...: upstream's words
+	ClientID   uint64 // the server's id of the connection (CID)
+	Host       string // the client's IP address, as the server sees it
+	Name       string // client name; chosen by the client, not verified
+	Lang       string // language of the client library; not verified
+	Kind       string // "Client", "Leafnode", ..., as upstream names them
 	Type       string // "nats", "mqtt", "websocket"
 	MQTT       string // MQTT client id
-	Renewal    bool   // the connection lives, and is asked about again
+	Renewal    bool   // the connection is authorized already, and its authorization is renewed
 	Transport  Transport
 
-	// Headers and Cookies are those of the websocket's upgrade request that the
-	// server's configuration lists; names of headers as http.CanonicalHeaderKey writes
-	// them. Cookies that came twice are left out.
+	// Headers and Cookies are those of the websocket's upgrade request that the server's
+	// configuration lists. The names of headers are in the form of http.CanonicalHeaderKey.
+	// A cookie that the request has twice is left out.
 	Headers map[string][]string
 	Cookies map[string]string
 }
 
-// Session is what a credential stands for. It is shared: nobody changes it.
+// Session is the session of a credential. It is shared by connections and must not
+// be modified.
 type Session struct {
-	// Data is the content, as encoding/json decodes an object into a map.
+	// Data is the content of the session: a JSON object as encoding/json decodes it into a map.
 	Data map[string]any
-	// Expires is when the session ends; zero when the source does not tell.
+	// Expires is when the session ends. It is zero if the source does not know of an end.
 	Expires time.Time
-	// Source and Key name the session where it is kept: the name of the source, and a
-	// key that may be printed and compared, which is never the credential.
+	// Source is the name of the source. Key identifies the session in that source; it is
+	// never the credential, and may be printed.
 	Source, Key string
 }
 
-// Source tells what a credential stands for.
+// Source finds the sessions of credentials.
 type Source interface {
-	// Accepts tells whether the credential may be one of this source, by its form, and
-	// returns what a look-up depends on: equal keys get equal answers, within
-	// the time that answers are cached. An empty key is for a source whose answers must not be
-	// cached or shared, such as one that verifies a signature of this connection's nonce.
+	// Accepts reports whether the credential has a form that this source can look up. It
+	// also returns a key with all that the answer of Find depends on: two requests with
+	// equal keys get equal answers while answers are cached. With an empty key the answer
+	// is neither cached nor shared, for instance because Find verifies a signature of this
+	// connection's nonce.
 	Accepts(r *Request) (key string, ok bool)
 
-	// Find returns the session. The error is ErrUnknown, maybe wrapped, when the
-	// source is sure that it does not know the credential; any other one means that
-	// it cannot tell. No error holds any part of a credential or of a session.
+	// Find returns the session. The error is ErrUnknown, possibly wrapped, if the source is
+	// certain that it does not know the credential. With any other error it could not find
+	// out. No error holds any part of a credential or of a session.
 	Find(ctx context.Context, r *Request) (*Session, error)
 
-	// Close ends what New began.
+	// Close releases what Open acquired.
 	Close() error
 }
 
 // Errors of Find.
 var (
-	// ErrUnknown: no such session, or it has ended. The next source is asked.
+	// ErrUnknown: there is no such session, or it has ended. The handler asks the next source.
 	ErrUnknown = errors.New("unknown credential")
 	// ErrFault: the source panicked.
 	ErrFault = errors.New("fault in the session source; please report it")
-	// ErrBusy: too many look-ups wait already.
+	// ErrBusy: the look-up got no turn, because too many others run or wait.
 	ErrBusy = errors.New("overloaded: too many session look-ups are under way")
 )
 
-// Unknown is ErrUnknown with its reason, which holds nothing of the credential.
+// Unknown returns ErrUnknown with a reason, which must not hold any part of the
+// credential.
 func Unknown(reason string) error { return fmt.Errorf("%w: %s", ErrUnknown, reason) }
 
-// HasReason tells whether an error is ErrUnknown and says more than that.
+// HasReason reports whether err is ErrUnknown with a reason.
 func HasReason(err error) bool {
 	return errors.Is(err, ErrUnknown) && err.Error() != ErrUnknown.Error()
 }
 
-// Opener is the configuration of a source, read and found valid. Nothing
-// is contacted before Open.
+// Opener is the valid configuration of a source.
 type Opener interface {
+	// Open returns the source. No server is contacted before.
 	Open(ctx context.Context, env Env) (Source, error)
-	// Common returns the fields that every source has.
+	// Common returns the settings that all sources have.
 	Common() Settings
 }
 
-// Settings are the fields that every source has in the configuration.
+// Settings are the settings that all sources have.
 type Settings struct {
 	Kind          string        `conf:"kind,required"`
 	Name          string        `conf:"name"`           // in logs, metrics and conditions; default: Kind
-	Cookie        string        `conf:"cookie"`         // use this forwarded cookie instead of the credential
-	Timeout       time.Duration `conf:"timeout"`        // of one look-up
-	Cache         time.Duration `conf:"cache"`          // how long a found session is used again; 0: not
-	NegativeCache time.Duration `conf:"negative_cache"` // how long an unknown credential is; 0: not
-	CacheSize     int           `conf:"cache_size"`     // entries
-	Concurrency   int           `conf:"concurrency"`    // look-ups at once; a quarter of them is for renewals
-	Queue         int           `conf:"queue"`          // look-ups that wait for their turn; above: ErrBusy
+	Cookie        string        `conf:"cookie"`         // name of a forwarded cookie that replaces the credential; default: none does
+	Timeout       time.Duration `conf:"timeout"`        // of one look-up; DefaultTimeout
+	Cache         time.Duration `conf:"cache"`          // how long a session is cached; 0: not at all; DefaultCache
+	NegativeCache time.Duration `conf:"negative_cache"` // how long an unknown credential is cached; 0: not at all; DefaultNegativeCache
+	CacheSize     int           `conf:"cache_size"`     // entries of the cache; DefaultCacheSize
+	Concurrency   int           `conf:"concurrency"`    // look-ups that run at once, a quarter of them for renewals; DefaultConcurrency
+	Queue         int           `conf:"queue"`          // look-ups that may wait; further ones fail with ErrBusy; DefaultQueue
 }
 
-// Common implements part of Opener for those that embed Settings.
+// Common implements Opener for configurations that embed Settings.
 func (s Settings) Common() Settings { return s }
 
-// What a configuration may ask for at most: each of them takes memory, a look-up also a goroutine and often a
-// connection.
+// Defaults of Settings.
+const (
+	DefaultTimeout       = 2 * time.Second
+	DefaultCache         = 5 * time.Second
+	DefaultNegativeCache = time.Second
+	DefaultCacheSize     = 100_000
+	DefaultConcurrency   = 64
+	DefaultQueue         = 20_000
+)
+
+// Upper bounds of Settings. Each entry and each waiting look-up takes memory; each
+// look-up that runs takes a goroutine and often a connection.
 const (
 	maxCacheSize   = 1 << 24
 	maxConcurrency = 1 << 16
 	maxQueue       = 1 << 20
 )
 
-// Defaults are the settings of a source that the configuration says nothing of.
+// Defaults returns the default settings of a source.
 func Defaults() Settings {
 	return Settings{
-		Timeout: 2 * time.Second, Cache: 5 * time.Second, NegativeCache: time.Second,
-		CacheSize: 100_000, Concurrency: 64, Queue: 20_000,
+		Timeout: DefaultTimeout, Cache: DefaultCache, NegativeCache: DefaultNegativeCache,
+		CacheSize: DefaultCacheSize, Concurrency: DefaultConcurrency, Queue: DefaultQueue,
 	}
 }
 
-// connects and renewals share Concurrency: a quarter of it is for renewals, and at least one.
+// connects and renewals are how many look-ups of new connections and of renewals run
+// at once. Each is at least one.
 func (s *Settings) connects() int { return max(1, s.Concurrency-s.renewals()) }
 func (s *Settings) renewals() int { return max(1, s.Concurrency/4) }
 
-// Calls is how many look-ups there are at once at most, which is Concurrency unless that is one.
+// Calls returns how many look-ups run at once at most. That is Concurrency, or 2 if
+// Concurrency is 1.
 func (s *Settings) Calls() int { return s.connects() + s.renewals() }
 
-// withoutCookie are the kinds that take no cookie. With one in the place of the credential, whoever leaves it out would be
-// a guest to anonymous, whatever else the connection brings; the others would know nobody.
+// withoutCookie are the kinds of sources that cannot have the setting cookie. With it,
+// a client that leaves the cookie out would present no credential: an anonymous source
+// would give it a session, whatever else it presents. The other kinds accept no
+// cookies.
 var withoutCookie = []string{"anonymous", "users", "nkey", "jwt"}
 
-// Check adds what is wrong with the settings of the block n.
+// Check adds the faults of the settings in the block n.
 func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 	if s.Name == "" {
 		s.Name = s.Kind
@@ -185,41 +203,42 @@ func (s *Settings) Check(n conf.Node, faults *conf.Faults) {
 		value, most int
 	}{{"cache_size", s.CacheSize, maxCacheSize}, {"concurrency", s.Concurrency, maxConcurrency}, {"queue", s.Queue, maxQueue}} {
 		if number.value < 1 || number.value > number.most {
-			faults.Add(n.Get(number.name), "%s: expected 1 to %d, found %d", number.name, number.most, number.value)
+			faults.Add(n.Get(number.name), "%s: expected 1 to %d; found %d", number.name, number.most, number.value)
 		}
 	}
 	if s.Cookie != "" && !IsToken(s.Cookie) {
-		faults.Add(n.Get("cookie"), "cookie: %q cannot be the name of a cookie (RFC 6265)", s.Cookie)
+		faults.Add(n.Get("cookie"), "cookie: expected the name of a cookie (a token of RFC 9110); found %q", s.Cookie)
 	}
 	if s.Cookie != "" && slices.Contains(withoutCookie, s.Kind) {
-		faults.Add(n.Get("cookie"), "cookie: a source of kind %s takes no cookie", s.Kind)
+		faults.Add(n.Get("cookie"), "cookie: a source of kind %s accepts no cookies; remove the field", s.Kind)
 	}
 	if s.Timeout <= 0 {
-		faults.Add(n.Get("timeout"), "timeout must be more than 0")
+		faults.Add(n.Get("timeout"), "timeout: expected more than 0; found %s", s.Timeout)
 	}
 }
 
-// IsToken tells whether text is a token of HTTP (RFC 9110, section 5.6.2), which names of header fields and cookies
-// are. What is none matches nothing, silently.
+// IsToken reports whether text is a token of HTTP (RFC 9110, section 5.6.2), which
+// the names of header fields and cookies are. No request has a header field or cookie
+// with another name, so a setting with one would silently have no effect.
 func IsToken(text string) bool { return (&http.Cookie{Name: text}).Valid() == nil }
 
-// Env is what the sources get from the handler.
+// Env is what the handler provides to its sources.
 type Env struct {
 	Log *slog.Logger
-	// Connect returns a connection to NATS in an account: empty is the handler's own.
-	// It lives as long as the handler; sources do not close it.
+	// Connect returns a connection to NATS in the given account; "" is the account of the
+	// handler's own connection. The handler closes the connection when it ends, not the source.
 	Connect func(account string) (*nats.Conn, error)
-	Metrics *metrics.Set // nil: nobody wants them
-	// Cookies tells whether the configuration takes credentials of the kind Cookie.
+	Metrics *metrics.Set // nil: sources record none
+	// Cookies is set if the configuration accepts credentials of kind Cookie.
 	Cookies bool
-	// LookupsOnly is for who asks for a session and ends then: nothing is served, and nothing is changed in a store
-	// or at a provider.
+	// LookupsOnly is set for a process that only looks sessions up and then ends. Sources
+	// serve no pages, and change nothing in a store or at a provider.
 	LookupsOnly bool
-	// Changed is told the key of a session that its store changed or, when deleted,
-	// ended. It may be nil, and does not block.
-	// ago is how long ago that was by the store's clock, or less; 0: it is not known.
+	// Changed is called when the store has changed or deleted the session with this key. ago is
+	// a lower bound of the time since the change, by the store's clock; 0 if that is not known.
+	// Changed does not block. It may be nil.
 	Changed func(source, key string, deleted bool, ago time.Duration)
-	// Lost is told that a source may have missed changes, so that nothing that is cached of it counts
-	// any more. It may be nil, and does not block.
+	// Lost is called when a source may have missed changes, so that all its cached answers
+	// may be stale. It does not block. It may be nil.
 	Lost func(source string)
 }

@@ -1,5 +1,9 @@
-// Package anonymous gives a session to connections that present no credential at
-// all. It is for the last place in the list of sources, with a grant that allows little.
+// Package anonymous is a session source that gives one fixed session to all
+// connections that present no credential:
+//
+//	{kind: anonymous, data: {role: guest}}
+//
+// List it last, with a grant that allows little.
 package anonymous
 
 import (
@@ -13,18 +17,18 @@ import (
 // Config is the block of an anonymous source.
 type Config struct {
 	session.Settings
-	Data conf.Node `conf:"data"` // content of the session: a block
+	Data conf.Node `conf:"data"` // content of the session: a block; default: empty
 
 	session *session.Session
 }
 
-// Parse reads and checks the block of a source; nothing is contacted.
+// Parse reads and checks the block of a source.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{Settings: session.Defaults()}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	if !cfg.Data.IsZero() && cfg.Data.Fields() == nil {
-		faults.Add(cfg.Data, "data: expected a block")
+		faults.Add(cfg.Data, "data: expected a block of fields, such as {role: guest}")
 	}
 	cfg.session = &session.Session{Data: stored.FromConf(cfg.Data, nil), Key: "anonymous"}
 	return &cfg
@@ -37,13 +41,13 @@ func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
 
 type source struct{ session *session.Session }
 
-// Accepts takes connections without a credential. Their answer is not cached: it
-// is there already.
+// Accepts accepts connections without a credential. The key is empty, because there is
+// nothing to cache.
 func (source) Accepts(r *session.Request) (string, bool) {
 	return "", r.Credential.Kind == session.None
 }
 
-// Find returns the session that all of them share.
+// Find returns the session, which all these connections share.
 func (s source) Find(_ context.Context, r *session.Request) (*session.Session, error) {
 	if _, ok := s.Accepts(r); !ok {
 		return nil, session.ErrUnknown

@@ -1,6 +1,6 @@
-// Package http asks the application whose session a credential is, as nginx's
-// auth_request and Traefik's ForwardAuth do: the cookie goes to a URL of the
-// application, whose answer is the session.
+// Package http is a session source that asks the application, like auth_request of nginx
+// and ForwardAuth of Traefik. It sends the cookie or token to a URL of the application.
+// The answer is the session.
 package http
 
 import (
@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/stored"
 	"stamp/server/callout/session/internal/web"
 	"stamp/server/conf"
 	"stamp/server/field"
@@ -19,64 +20,68 @@ import (
 // Config is the block of an http source.
 type Config struct {
 	session.Settings
-	URL    conf.Secret `conf:"url,required"` // it may hold a password
-	Method string      `conf:"method"`       // GET
-	// Header is where the credential goes. In a Cookie, Field is its name; in another field,
-	// Scheme goes before it, such as Bearer.
-	Header string `conf:"header"`
-	Field  string `conf:"cookie_name"`
-	Scheme string `conf:"scheme"`
-	// Forward names header fields and cookies of the websocket's upgrade request that go
-	// along; the server must be told to forward them to the handler.
+	URL    conf.Secret `conf:"url,required"` // secret because it may hold a password
+	Method string      `conf:"method"`       // GET, HEAD or POST; default: GET
+	// Header is the name of the header field with the credential; default: Cookie. In the field
+	// Cookie, CookieName is the name of the cookie; default: DefaultCookieName. In another
+	// field, the authentication scheme Scheme, such as Bearer, comes before the credential.
+	Header     string `conf:"header"`
+	CookieName string `conf:"cookie_name"`
+	Scheme     string `conf:"scheme"`
+	// Forward names header fields and cookies of the websocket's upgrade request that are sent
+	// to the application too. The server must be configured to send them to the handler.
 	Forward struct {
 		Headers []string `conf:"headers"`
 		Cookies []string `conf:"cookies"`
 	} `conf:"forward"`
-	Headers map[string]conf.Node `conf:"headers"` // fixed ones; the values may be secrets
-	// Fields are header fields of the answer that become fields of the session, by the
-	// session's name for them.
+	Headers map[string]conf.Node `conf:"headers"` // further header fields with fixed values, which may be secrets
+	// Fields are header fields of the answer that become fields of the session. The keys are
+	// the names of the session's fields.
 	Fields  map[string]conf.Node `conf:"fields"`
-	Unknown []conf.Node          `conf:"unknown"` // status codes
-	Expires string               `conf:"expires"` // field of the session: Unix seconds or RFC 3339
-	// MaxCredential is how long a credential may be, in bytes. The application is not asked about longer
-	// ones, which are unknown.
+	Unknown []conf.Node          `conf:"unknown"` // status codes for unknown credentials; default: 401, 403, 404
+	Expires string               `conf:"expires"` // field of the session, or path, with its end; default: stored.DefaultExpiresField
+	// MaxCredential is the maximum length of a credential in bytes; default: DefaultMaxCredential.
+	// A longer credential is unknown, and the application is not asked about it.
 	MaxCredential int      `conf:"max_credential"`
-	Key           string   `conf:"key"` // field of the session that names it, where it is not the credential
+	Key           string   `conf:"key"` // field of the session that identifies it; default: the credential does
 	TLS           *web.TLS `conf:"tls"`
 
 	fixed   http.Header
-	host    string // instead of the URL's, when there is a fixed header Host
+	host    string // value of a fixed header Host, which replaces that of the URL
 	fields  map[string]string
 	unknown []int
 	client  *web.Client
 }
 
-// defaultMaxCredential has room for an access token with many claims, and fits into the header that servers
-// of applications read; mostMaxCredential is the most that the configuration may say.
 const (
-	defaultMaxCredential = 16 << 10
-	mostMaxCredential    = 1 << 20
+	// DefaultCookieName is the default of Config.CookieName.
+	DefaultCookieName = "session"
+	// DefaultMaxCredential is the default of Config.MaxCredential. It allows an access token with many
+	// claims, and fits into the header that most application servers accept.
+	DefaultMaxCredential = 16 << 10
+	// maxMaxCredential is the upper bound of Config.MaxCredential.
+	maxMaxCredential = 1 << 20
 )
 
-// Parse reads and checks the block of a source; nothing is contacted.
+// Parse reads and checks the block of a source.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
-		Settings: session.Defaults(), Method: http.MethodGet, Header: "Cookie", Field: "session", Expires: "expires",
-		MaxCredential: defaultMaxCredential,
+		Settings: session.Defaults(), Method: http.MethodGet, Header: "Cookie", CookieName: DefaultCookieName, Expires: stored.DefaultExpiresField,
+		MaxCredential: DefaultMaxCredential,
 		unknown:       []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound},
 	}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	web.CheckURL(n, "url", cfg.URL.Reveal(), faults)
-	if cfg.MaxCredential < 1 || cfg.MaxCredential > mostMaxCredential {
-		faults.Add(n.Get("max_credential"), "max_credential: expected a number of bytes from 1 to %d", mostMaxCredential)
+	if cfg.MaxCredential < 1 || cfg.MaxCredential > maxMaxCredential {
+		faults.Add(n.Get("max_credential"), "max_credential: expected a number of bytes from 1 to %d; found %d", maxMaxCredential, cfg.MaxCredential)
 	}
 	cfg.checkRequest(n, faults)
 	cfg.parseFixed(faults)
 	cfg.checkForward(n, faults)
 	cfg.parseFields(faults)
 	if cfg.Method == http.MethodHead && len(cfg.fields) == 0 {
-		faults.Add(n.Get("method"), "method: an answer to HEAD has no body, so that fields must be given")
+		faults.Add(n.Get("method"), "method: expected fields with HEAD, because an answer to HEAD has no body")
 	}
 	cfg.parseUnknown(n, faults)
 	cfg.client = web.NewClient(n.Get("tls"), cfg.TLS, cfg.Calls(), faults)
@@ -85,29 +90,30 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 
 func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
 	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodPost}, c.Method) {
-		faults.Add(n.Get("method"), "method: expected GET, HEAD or POST")
+		faults.Add(n.Get("method"), "method: expected GET, HEAD or POST; found %q", c.Method)
 	}
-	names := map[string]string{"header": c.Header, "cookie_name": c.Field}
+	names := map[string]string{"header": c.Header, "cookie_name": c.CookieName}
 	if c.Scheme != "" {
 		names["scheme"] = c.Scheme
 	}
 	for at, name := range names {
 		if !validName(name) {
-			faults.Add(n.Get(at), "%s: not a token", at)
+			faults.Add(n.Get(at), "%s: expected a token of RFC 9110; found %q", at, name)
 		}
 	}
 	if c.isCookie() && c.Scheme != "" {
-		faults.Add(n.Get("scheme"), "scheme is for a header field other than Cookie")
+		faults.Add(n.Get("scheme"), "scheme: expected a header field other than Cookie, because a cookie has no scheme")
 	}
 	if !canSend(c.Header) || strings.EqualFold(c.Header, "Host") {
-		faults.Add(n.Get("header"), "header: %q cannot carry a credential", c.Header)
+		faults.Add(n.Get("header"), "header: expected a header field that can carry a credential; found %q", c.Header)
 	}
 }
 
-// checkForward comes after parseFixed: a client must not add to a fixed header.
+// checkForward checks Forward. It is called after parseFixed, because a client must not
+// be able to add values to a fixed header.
 func (c *Config) checkForward(n conf.Node, faults *conf.Faults) {
 	if !c.isCookie() && len(c.Forward.Cookies) > 0 && slices.ContainsFunc(c.Forward.Headers, isCookieName) {
-		faults.Add(n.Get("forward"), "forward: the header Cookie and cookies do not go together")
+		faults.Add(n.Get("forward"), "forward: expected the header Cookie or single cookies; found both")
 	}
 	for _, name := range c.Forward.Headers {
 		if !validName(name) || !canSend(name) || strings.EqualFold(name, c.Header) ||
@@ -115,24 +121,26 @@ func (c *Config) checkForward(n conf.Node, faults *conf.Faults) {
 			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded", name)
 		}
 		if c.fixed.Values(name) != nil {
-			faults.Add(n.Get("forward"), "forward: %q is a fixed header", name)
+			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded, because headers has a fixed value for it", name)
 		}
 	}
 	for _, name := range c.Forward.Cookies {
-		if !validName(name) || c.isCookie() && name == c.Field {
+		if !validName(name) || c.isCookie() && name == c.CookieName {
 			faults.Add(n.Get("forward"), "forward: cookie %q cannot be forwarded", name)
 		}
 	}
 }
 
-// connectionFields are about a connection and not about what is asked (RFC 9110,
-// 7.6.1), or written by net/http. Who sends one of his choice could take another
-// header of ours off on the way, or change where the request ends.
+// connectionFields are the header fields that concern the connection (RFC 9110, section
+// 7.6.1) or that net/http writes. With such a field a client could have a proxy remove
+// other fields of the request, or change where the request ends.
 var connectionFields = []string{
 	"Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer",
 	"Transfer-Encoding", "Upgrade",
 }
 
+// canSend reports whether a request may have a header field that the configuration
+// names.
 func canSend(name string) bool {
 	return !slices.ContainsFunc(connectionFields, func(s string) bool { return strings.EqualFold(s, name) })
 }
@@ -141,18 +149,21 @@ func isCookieName(name string) bool { return strings.EqualFold(name, "Cookie") }
 
 func (c *Config) isCookie() bool { return isCookieName(c.Header) }
 
-// CookieOfConnections is the cookie that connections bring, if the application is asked by a cookie.
+// CookieOfConnections returns the name of the cookie that clients present. It is "" if
+// the credential is sent in another header field.
 func (c *Config) CookieOfConnections() string {
 	if c.isCookie() {
-		return c.Field
+		return c.CookieName
 	}
 	return ""
 }
 
-// validName and validValue are RFC 9110's rules for fields, the latter without
-// bytes above ASCII, which servers read differently: no credential and no fixed header has any.
+// validName reports whether name is a name of a header field (RFC 9110).
 func validName(name string) bool { return field.IsToken(name) }
 
+// validValue reports whether value is a value of a header field (RFC 9110) in ASCII.
+// Servers differ in how they read other bytes, so no credential and no fixed header may
+// have them.
 func validValue(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c >= 0x7f {
@@ -162,8 +173,9 @@ func validValue(value string) bool {
 	return true
 }
 
-// canForward tells whether a value of a forwarded header can be sent as it came: bytes above ASCII too, since the application
-// would have got them as they are from the client itself.
+// canForward reports whether the value of a forwarded header can be sent unchanged. Bytes
+// above ASCII are allowed, because the application would get the same ones from the
+// client directly.
 func canForward(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -173,7 +185,8 @@ func canForward(value string) bool {
 	return !strings.ContainsRune(value, utf8.RuneError)
 }
 
-// canForwardCookie is that for a cookie's value, which must not begin another cookie.
+// canForwardCookie reports whether the value of a forwarded cookie can be sent unchanged,
+// and does not begin another cookie.
 func canForwardCookie(value string) bool { return canForward(value) && !strings.Contains(value, ";") }
 
 func (c *Config) parseFixed(faults *conf.Faults) {
@@ -182,13 +195,13 @@ func (c *Config) parseFixed(faults *conf.Faults) {
 		value, ok := n.Plain().(string)
 		switch {
 		case !ok || !validName(name) || !validValue(value):
-			faults.Add(n, "headers: %q is not a header field with a text", name)
+			faults.Add(n, "headers: %q: expected a name of a header field, and a text in ASCII as its value", name)
 		case strings.EqualFold(name, c.Header):
-			faults.Add(n, "headers: %q is where the credential goes", name)
+			faults.Add(n, "headers: %q cannot have a fixed value, because it carries the credential", name)
 		case isCookieName(name) && len(c.Forward.Cookies) > 0:
-			faults.Add(n, "headers: Cookie is where the forwarded cookies go")
+			faults.Add(n, "headers: Cookie cannot have a fixed value, because it carries the forwarded cookies")
 		case !canSend(name):
-			faults.Add(n, "headers: %q is not ours to send", name)
+			faults.Add(n, "headers: %q cannot have a fixed value, because the HTTP client sets it", name)
 		case strings.EqualFold(name, "Host"):
 			c.host = value
 		default:
@@ -219,7 +232,7 @@ func (c *Config) parseUnknown(n conf.Node, faults *conf.Faults) {
 	for _, item := range c.Unknown {
 		code, ok := item.Plain().(int64)
 		if !ok || code < 400 || code > 499 {
-			faults.Add(item, "unknown: expected a status code from 400 to 499: others do not tell that a session is unknown")
+			faults.Add(item, "unknown: expected a status code from 400 to 499, because others do not mean that a session is unknown")
 			continue
 		}
 		c.unknown = append(c.unknown, int(code))
@@ -227,5 +240,5 @@ func (c *Config) parseUnknown(n conf.Node, faults *conf.Faults) {
 	c.Unknown = nil
 }
 
-// String names the source without its URL.
+// String returns the name of the source, without the URL, which is secret.
 func (c *Config) String() string { return fmt.Sprintf("http source %s", c.Name) }

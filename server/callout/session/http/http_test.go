@@ -244,16 +244,16 @@ func TestFaults(t *testing.T) {
 	for fields, want := range map[string]string{
 		"":                                             `field "url" is missing`,
 		`url: "ftp://u:hush@x"`:                        "expected a URL with http or https",
-		`url: "http://x#hush"`:                         "no fragment",
+		`url: "http://x#hush"`:                         "without a fragment",
 		`url: "http://x", method: PUT`:                 "method",
-		`url: "http://x", header: "a b"`:               "header: not a token",
-		`url: "http://x", scheme: Bearer`:              "scheme is for",
+		`url: "http://x", header: "a b"`:               "header: expected a token",
+		`url: "http://x", scheme: Bearer`:              "scheme: expected a header field other",
 		`url: "http://x", unknown: [ 500 ]`:            "from 400 to 499",
 		`url: "http://x", headers {A: "\n"}`:           "headers",
-		`url: "http://x", headers {cookie: hush}`:      "where the credential goes",
+		`url: "http://x", headers {cookie: hush}`:      "because it carries the credential",
 		`url: "http://x", fields {a: "b c"}`:           "fields",
 		`url: "http://x", tls {ca: "/nowhere"}`:        "tls: ca",
-		`url: "http://x", tls {cert: "/nowhere"}`:      "go together",
+		`url: "http://x", tls {cert: "/nowhere"}`:      "both cert and key",
 		`url: "http://x", forward {headers: [Cookie]}`: "cannot be forwarded",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: http\n"+fields); err == nil || !strings.Contains(err.Error(), want) {

@@ -16,8 +16,8 @@ import (
 
 type source struct{ cfg *Config }
 
-// Open returns the source. The application is asked when there is something to
-// ask.
+// Open returns the source. It does not connect to the application; the first look-up
+// does.
 func (c *Config) Open(context.Context, session.Env) (session.Source, error) { return source{c}, nil }
 
 // Close closes the connections to the application.
@@ -26,8 +26,8 @@ func (s source) Close() error {
 	return nil
 }
 
-// Accepts takes cookies and tokens that can be sent as one. The answer depends on
-// all that is sent.
+// Accepts accepts cookies and tokens that can be sent in the configured header field. The
+// key also has the forwarded headers and cookies, on which the answer may depend.
 func (s source) Accepts(r *session.Request) (string, bool) {
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token {
 		return "", false
@@ -56,8 +56,9 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 	return key.String(), true
 }
 
-// validCookie tells whether the text can be a cookie's value as browsers send it
-// (RFC 6265, cookie-octet, and what browsers send beyond it): nothing that would begin another cookie.
+// validCookie reports whether value can be the value of a cookie. It allows the
+// cookie-octets of RFC 6265 and the other characters that browsers send, but not those
+// that would begin another cookie.
 func validCookie(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c <= ' ' || c >= 0x7f || c == ';' {
@@ -67,14 +68,14 @@ func validCookie(value string) bool {
 	return true
 }
 
-// Find asks the application.
+// Find asks the application about the credential.
 func (s source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	if _, ok := s.Accepts(r); !ok {
 		return nil, session.ErrUnknown
 	}
 	request, err := http.NewRequestWithContext(ctx, s.cfg.Method, s.cfg.URL.Reveal(), nil)
 	if err != nil {
-		return nil, errors.New("url is not valid") // Parse has seen to that
+		return nil, errors.New("url is not valid") // cannot happen: Parse has checked it
 	}
 	if err := s.fill(request, r); err != nil {
 		return nil, err
@@ -89,11 +90,12 @@ func (s source) Find(ctx context.Context, r *session.Request) (*session.Session,
 	case slices.Contains(s.cfg.unknown, answer.Status):
 		return nil, session.ErrUnknown
 	}
-	return nil, fmt.Errorf("ask the application: status %d says neither that there is a session nor that there is none", answer.Status)
+	return nil, fmt.Errorf("ask the application: expected a status from 200 to 299 for a session, or one of unknown for none; found status %d", answer.Status)
 }
 
-// fill puts the credential, and what goes along with it, into a request. What cannot be sent is not left out: the
-// application would take it for absent.
+// fill adds the credential, the fixed headers and the forwarded headers and cookies to a
+// request. It fails if a forwarded one cannot be sent, because the application would
+// treat a missing one as absent.
 func (s source) fill(to *http.Request, r *session.Request) error {
 	to.Header.Set("Accept", "application/json")
 	for name, values := range s.cfg.fixed {
@@ -105,14 +107,14 @@ func (s source) fill(to *http.Request, r *session.Request) error {
 	for _, name := range s.cfg.Forward.Headers {
 		for _, v := range r.Headers[http.CanonicalHeaderKey(name)] {
 			if !canForward(v) {
-				return fmt.Errorf("forward: header %s has characters that cannot be sent", name)
+				return fmt.Errorf("forward: the header %s of the client has characters that cannot be sent", name)
 			}
 			to.Header.Add(name, v)
 		}
 	}
 	var cookies []string
 	if s.cfg.isCookie() {
-		cookies = append(cookies, s.cfg.Field+"="+r.Credential.Value)
+		cookies = append(cookies, s.cfg.CookieName+"="+r.Credential.Value)
 	} else {
 		to.Header.Set(s.cfg.Header, strings.TrimSpace(s.cfg.Scheme+" "+r.Credential.Value))
 	}
@@ -122,9 +124,9 @@ func (s source) fill(to *http.Request, r *session.Request) error {
 			continue
 		}
 		if !canForwardCookie(v) {
-			return fmt.Errorf("forward: cookie %s has characters that cannot be sent", name)
+			return fmt.Errorf("forward: the cookie %s of the client has characters that cannot be sent", name)
 		}
-		cookies = append(cookies, name+"="+v) // none has the credential's name: Parse has seen to that
+		cookies = append(cookies, name+"="+v) // Parse has checked that its name is not that of the credential
 	}
 	if len(cookies) > 0 {
 		to.Header.Set("Cookie", strings.Join(cookies, "; "))
@@ -132,8 +134,8 @@ func (s source) fill(to *http.Request, r *session.Request) error {
 	return nil
 }
 
-// read makes a session of an answer: its JSON object, and the header fields that
-// the configuration names, which go before fields of the object.
+// read returns the session in an answer. Its content is the JSON object of the body, with
+// the configured header fields, which replace fields of the object.
 func (s source) read(answer *web.Answer, r *session.Request) (*session.Session, error) {
 	data := map[string]any{}
 	if len(answer.Body) > 0 && isJSON(answer.Header) {
@@ -142,7 +144,7 @@ func (s source) read(answer *web.Answer, r *session.Request) (*session.Session, 
 			return nil, fmt.Errorf("answer of the application: %w", err)
 		}
 	} else if len(s.cfg.fields) == 0 {
-		return nil, errors.New("answer of the application: it is not JSON, and no header fields are configured")
+		return nil, errors.New("answer of the application: expected JSON, because the source has no fields; found another Content-Type or no body")
 	}
 	for field, name := range s.cfg.fields {
 		switch values := answer.Header.Values(name); len(values) {
@@ -151,7 +153,7 @@ func (s source) read(answer *web.Answer, r *session.Request) (*session.Session, 
 		case 1:
 			data[field] = values[0]
 		default:
-			return nil, fmt.Errorf("answer of the application: header field %s is there more than once", name)
+			return nil, fmt.Errorf("answer of the application: duplicate header field %s", name)
 		}
 	}
 	expires, err := stored.Expires(data, s.cfg.Expires)
@@ -162,16 +164,18 @@ func (s source) read(answer *web.Answer, r *session.Request) (*session.Session, 
 	if s.cfg.Key != "" {
 		id, ok := data[s.cfg.Key].(string)
 		if !ok || id == "" {
-			return nil, fmt.Errorf("answer of the application: field %q, which names the session, is not a text", s.cfg.Key)
+			return nil, fmt.Errorf("answer of the application: field %q: expected a text that identifies the session", s.cfg.Key)
 		}
-		if strings.ContainsRune(id, utf8.RuneError) { // it stands for many characters, so that two sessions could have one name
-			return nil, fmt.Errorf("answer of the application: field %q, which names the session, has a character that cannot be decoded", s.cfg.Key)
+		// U+FFFD replaces any bytes that cannot be decoded, so two sessions could get one key.
+		if strings.ContainsRune(id, utf8.RuneError) {
+			return nil, fmt.Errorf("answer of the application: field %q, which identifies the session, has a character that cannot be decoded", s.cfg.Key)
 		}
 		key = id
 	}
 	return &session.Session{Data: data, Expires: expires, Key: stored.SessionKey(key)}, nil
 }
 
+// isJSON reports whether the header of an answer says that its body is JSON.
 func isJSON(h http.Header) bool {
 	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))

@@ -192,7 +192,7 @@ func TestCredentialsOfAHeader(t *testing.T) {
 	s := config(t, "header: X-Session")
 	for value, want := range map[string]bool{
 		"abc": true, "a b": true, " abc": false, "abc ": false, "\tabc": false, "a\nb": false, "a\rb": false, "a\x00b": false,
-		"é": false, "a\x7f": false, "": false, strings.Repeat("x", defaultMaxCredential): true, strings.Repeat("x", defaultMaxCredential+1): false,
+		"é": false, "a\x7f": false, "": false, strings.Repeat("x", DefaultMaxCredential): true, strings.Repeat("x", DefaultMaxCredential+1): false,
 	} {
 		if _, ok := s.Accepts(cookie(value)); ok != want {
 			t.Errorf("%.10q: %t", value, ok)
@@ -222,14 +222,14 @@ func TestFaultsOfHeaders(t *testing.T) {
 		"forward {headers: [Content-Length]}":                     "cannot be forwarded",
 		"forward {headers: [host]}":                               "cannot be forwarded",
 		"forward {headers: [Accept-Encoding]}":                    "cannot be forwarded",
-		"forward {headers: [x-api-key]}, headers {X-Api-Key: k1}": "is a fixed header",
+		"forward {headers: [x-api-key]}, headers {X-Api-Key: k1}": "headers has a fixed value",
 		"forward {cookies: [session]}":                            "cannot be forwarded",
 		"forward {cookies: [\"a;b\"]}":                            "cannot be forwarded",
-		"headers {connection: close}":                             "not ours to send",
-		"headers {Content-Length: \"0\"}":                         "not ours to send",
-		"header: X-S, headers {Cookie: a}, forward {cookies: b}":  "where the forwarded cookies go",
-		"header: Host":       "cannot carry",
-		"header: Connection": "cannot carry",
+		"headers {connection: close}":                             "because the HTTP client sets it",
+		"headers {Content-Length: \"0\"}":                         "because the HTTP client sets it",
+		"header: X-S, headers {Cookie: a}, forward {cookies: b}":  "because it carries the forwarded cookies",
+		"header: Host":       "that can carry a credential",
+		"header: Connection": "that can carry a credential",
 		"method: HEAD":       "has no body",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: http, url: \"http://x\"\n"+fields); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,6 +1,6 @@
-// Package introspection asks an authorization server what a token is (RFC 7662):
-// its answer is the session. Unlike package oidc it sees at once that a token was
-// revoked, and takes tokens that nobody but the server can read.
+// Package introspection is a session source that asks an authorization server about a
+// token (RFC 7662). The answer is the session. Unlike package oidc, it notices that a
+// token was revoked, and accepts tokens that only the authorization server can read.
 package introspection
 
 import (
@@ -23,21 +23,22 @@ import (
 type Config struct {
 	session.Settings
 	URL          string      `conf:"url,required"`
-	ClientID     string      `conf:"client_id"` // without a secret when tls.cert says who we are (RFC 8705)
-	ClientSecret conf.Secret `conf:"client_secret"`
-	// Auth is how the handler says who it is: basic or post (RFC 6749, 2.3.1), bearer, with Token, or none.
+	ClientID     string      `conf:"client_id"`
+	ClientSecret conf.Secret `conf:"client_secret"` // not needed if tls.cert authenticates the handler (RFC 8705)
+	// Auth is how the handler authenticates to the authorization server: basic or post (RFC 6749,
+	// section 2.3.1), bearer with Token, or none. The default is basic.
 	Auth     string      `conf:"auth"`
 	Token    conf.Secret `conf:"token"`
-	Hint     string      `conf:"token_type_hint"` // such as access_token
-	Audience []string    `conf:"audience"`        // one of them must be the token's
-	Issuer   string      `conf:"issuer"`
-	Scopes   []string    `conf:"scopes"` // that the token must have
+	Hint     string      `conf:"token_type_hint"` // such as access_token; default: none is sent
+	Audience []string    `conf:"audience"`        // the token must have one of these; default: any
+	Issuer   string      `conf:"issuer"`          // of the token; default: any
+	Scopes   []string    `conf:"scopes"`          // the token must have all of these; default: none
 	TLS      *web.TLS    `conf:"tls"`
 
 	client *web.Client
 }
 
-// Parse reads and checks the block of a source; nothing is contacted.
+// Parse reads and checks the block of a source.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{Settings: session.Defaults(), Auth: "basic"}
 	n.Decode(&cfg, faults)
@@ -48,14 +49,15 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	return &cfg
 }
 
-// checkAuth adds what is wrong with how the handler says who it is. A server that answers whoever asks
-// (RFC 7662 forbids that, and Ory's Hydra does so on its port for administrators) must be named as one.
+// checkAuth adds the faults of the fields with which the handler authenticates. Auth
+// must be none explicitly for a server that answers without authentication, which RFC
+// 7662 forbids, and which Ory Hydra does on its port for administrators.
 func (c *Config) checkAuth(n conf.Node, faults *conf.Faults) {
 	hasCert := c.TLS != nil && c.TLS.Cert != ""
-	hasSecret := n.Has("client_secret") // also if its file cannot be read, which is a fault already
+	hasSecret := n.Has("client_secret") // also true if its file cannot be read, which has been reported
 	client := c.ClientID != "" || hasSecret
 	if c.Token != "" && c.Auth != "bearer" {
-		faults.Add(n, "token is for auth: bearer")
+		faults.Add(n, "token: expected auth: bearer, which sends the token; found auth: %s", c.Auth)
 	}
 	switch c.Auth {
 	case "basic", "post":
@@ -69,15 +71,15 @@ func (c *Config) checkAuth(n conf.Node, faults *conf.Faults) {
 		if !n.Has("token") {
 			faults.Add(n, `field "token" is missing: auth: bearer sends it`)
 		} else if c.Token != "" && !isToken(c.Token.Reveal()) {
-			faults.Add(n, "token: has characters that a Bearer token cannot have")
+			faults.Add(n, "token: expected visible ASCII characters without spaces, as a Bearer token has")
 		}
 		fallthrough
 	case "none":
 		if client {
-			faults.Add(n, "client_id and client_secret are for auth: basic or post; auth is %s", c.Auth)
+			faults.Add(n, "client_id and client_secret: expected auth: basic or post, which send them; found auth: %s", c.Auth)
 		}
 	default:
-		faults.Add(n.Get("auth"), "auth: expected basic, post, bearer or none")
+		faults.Add(n.Get("auth"), "auth: expected basic, post, bearer or none; found %q", c.Auth)
 	}
 }
 
@@ -92,10 +94,11 @@ func (s source) Close() error {
 	return nil
 }
 
-// maxToken is how long a token may be, in bytes.
+// maxToken is the maximum length of a token in bytes.
 const maxToken = 16 << 10
 
-// Accepts takes what can be a token: RFC 6749, A.12, without the space.
+// Accepts accepts cookies and tokens that can be an access token (RFC 6749, appendix
+// A.12, without the space).
 func (s source) Accepts(r *session.Request) (string, bool) {
 	token := r.Credential.Value
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || token == "" || len(token) > maxToken {
@@ -104,6 +107,7 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 	return token, isToken(token)
 }
 
+// isToken reports whether text consists of visible ASCII characters.
 func isToken(text string) bool {
 	for i := range len(text) {
 		if text[i] <= ' ' || text[i] >= 0x7f {
@@ -113,7 +117,7 @@ func isToken(text string) bool {
 	return true
 }
 
-// Find asks the authorization server.
+// Find asks the authorization server about the token.
 func (s source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	token, ok := s.Accepts(r)
 	if !ok {
@@ -128,8 +132,8 @@ func (s source) Find(ctx context.Context, r *session.Request) (*session.Session,
 		return nil, fmt.Errorf("ask the authorization server: %w", err)
 	}
 	if answer.Status != http.StatusOK {
-		// 401 is about us, not about the token.
-		return nil, fmt.Errorf("ask the authorization server: status %d", answer.Status)
+		// Status 401 means that the server refuses the handler, not the token.
+		return nil, fmt.Errorf("ask the authorization server: expected status 200; found status %d", answer.Status)
 	}
 	return s.read(answer.Body, token)
 }
@@ -141,19 +145,19 @@ func (s source) request(ctx context.Context, token string) (*http.Request, error
 	}
 	secret := s.cfg.ClientSecret.Reveal()
 	if s.cfg.ClientID != "" && (s.cfg.Auth == "post" || secret == "") {
-		form.Set("client_id", s.cfg.ClientID) // without a secret too: RFC 8705, 2
+		form.Set("client_id", s.cfg.ClientID) // also with a certificate instead of a secret (RFC 8705, section 2)
 	}
 	if s.cfg.Auth == "post" && secret != "" {
 		form.Set("client_secret", secret)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.cfg.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, errors.New("url is not valid") // Parse has seen to that
+		return nil, errors.New("url is not valid") // cannot happen: Parse has checked it
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	if s.cfg.Auth == "basic" && secret != "" {
-		// RFC 6749, 2.3.1: both are encoded before.
+		// Both are form-encoded before they are encoded in base64 (RFC 6749, section 2.3.1).
 		r.SetBasicAuth(url.QueryEscape(s.cfg.ClientID), url.QueryEscape(secret))
 	}
 	if s.cfg.Auth == "bearer" {
@@ -162,13 +166,13 @@ func (s source) request(ctx context.Context, token string) (*http.Request, error
 	return r, nil
 }
 
-// maxSkew is how far the server's clock may be ahead of ours: it says itself that
-// a token has begun, most often with one that it has just issued.
+// maxSkew is how far the clock of the authorization server may be ahead. A token that it
+// has just issued is valid from now by that clock.
 const maxSkew = 30 * time.Second
 
-var errAnswer = errors.New("answer of the authorization server is not one of RFC 7662")
+var errAnswer = errors.New("the answer of the authorization server is not an introspection response of RFC 7662")
 
-// read makes a session of an answer.
+// read returns the session in an answer.
 func (s source) read(body []byte, token string) (*session.Session, error) {
 	data, err := stored.Object(body)
 	if err != nil {
@@ -178,11 +182,11 @@ func (s source) read(body []byte, token string) (*session.Session, error) {
 	if !ok {
 		return nil, errAnswer
 	}
-	if !active || !s.meant(data) {
+	if !active || !s.isForHandler(data) {
 		return nil, session.ErrUnknown
 	}
 	if isRefreshToken(data) {
-		return nil, session.Unknown("it is a refresh token")
+		return nil, session.Unknown("expected an access token; found a refresh token")
 	}
 	expires, err := stored.Expires(data, "exp")
 	if err != nil {
@@ -198,14 +202,15 @@ func (s source) read(body []byte, token string) (*session.Session, error) {
 	return &session.Session{Data: data, Expires: expires, Key: stored.SessionKey(token)}, nil
 }
 
-// isRefreshToken tells what an authorization server says of a refresh token, which is active as well, for the server alone,
-// and lives much longer: Ory's Hydra has token_use, Keycloak typ.
+// isRefreshToken reports whether an answer is about a refresh token. Such a token is
+// active too, but is meant only for the authorization server and is valid for much
+// longer. Ory Hydra says so in token_use, Keycloak in typ.
 func isRefreshToken(data map[string]any) bool {
 	return data["token_use"] == "refresh_token" || data["typ"] == "Refresh" || data["typ"] == "Offline"
 }
 
-// meant tells whether the token is for us: its audience, issuer and scopes.
-func (s source) meant(data map[string]any) bool {
+// isForHandler reports whether the token has the configured audience, issuer and scopes.
+func (s source) isForHandler(data map[string]any) bool {
 	if s.cfg.Issuer != "" && data["iss"] != s.cfg.Issuer {
 		return false
 	}
@@ -218,7 +223,7 @@ func (s source) meant(data map[string]any) bool {
 	return !slices.ContainsFunc(s.cfg.Scopes, func(want string) bool { return !slices.Contains(scopes, want) })
 }
 
-// texts returns a string, or an array of them, as a list.
+// texts returns a string, or the strings of an array, as a list.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:

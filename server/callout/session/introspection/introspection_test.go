@@ -202,10 +202,10 @@ func TestFaults(t *testing.T) {
 		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic, post, bearer or none",
 		`url: "https://x", auth: bearer`:                                 `field "token" is missing`,
 		`url: "https://x", auth: bearer, token: "a b"`:                   "characters",
-		`url: "https://x", auth: bearer, token: t, client_id: a`:         "are for auth: basic or post",
-		`url: "https://x", auth: none, client_id: a, client_secret: b`:   "are for auth: basic or post",
-		`url: "https://x", auth: none, token: t`:                         "token is for auth: bearer",
-		`url: "https://x", client_id: a, client_secret: b, token: t`:     "token is for auth: bearer",
+		`url: "https://x", auth: bearer, token: t, client_id: a`:         "expected auth: basic or post",
+		`url: "https://x", auth: none, client_id: a, client_secret: b`:   "expected auth: basic or post",
+		`url: "https://x", auth: none, token: t`:                         "token: expected auth: bearer",
+		`url: "https://x", client_id: a, client_secret: b, token: t`:     "token: expected auth: bearer",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: introspection\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)

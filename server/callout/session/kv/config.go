@@ -1,22 +1,22 @@
-// Package kv finds sessions in a JetStream key-value bucket: the entry under the
-// credential's key is a JSON object, the content of the session. The
-// application writes it at login and deletes it at logout.
+// Package kv is a session source that reads a JetStream key-value bucket. The key of
+// an entry is made from the credential; its value is a JSON object, the content of the
+// session. The application writes the entry at login and deletes it at logout.
 //
-// A session ends when its entry is deleted or purged, when the entry's own or the
-// bucket's TTL is over, or at the time in its field "expires", whichever is first. The
-// bucket is watched, so that a change is known here within milliseconds.
+// A session ends when its entry is deleted or purged, when the TTL of the entry or of
+// the bucket is over, or at the time in its field "expires", whichever is first. The
+// source watches the bucket and sees a change within milliseconds.
 //
-// The connection needs these permissions to publish, for a bucket named b, and to
-// subscribe to its inbox:
+// For a bucket named b, the user of the handler needs permission to subscribe to its
+// inbox, and to publish to:
 //
 //	$JS.API.INFO
 //	$JS.API.STREAM.INFO.KV_b
-//	$JS.API.DIRECT.GET.KV_b.>      $JS.API.STREAM.MSG.GET.KV_b  where direct get is off
+//	$JS.API.DIRECT.GET.KV_b.>        ($JS.API.STREAM.MSG.GET.KV_b if the bucket has direct get disabled)
 //	$JS.API.CONSUMER.CREATE.KV_b.>
 //	$JS.API.CONSUMER.DELETE.KV_b.>
 //	$JS.API.CONSUMER.MSG.NEXT.KV_b.>
 //
-// With a domain d, $JS.d.API stands for $JS.API.
+// With a domain d, these subjects begin with $JS.d.API instead of $JS.API.
 package kv
 
 import (
@@ -39,40 +39,41 @@ import (
 type Config struct {
 	session.Settings
 	Bucket  string `conf:"bucket,required"`
-	Account string `conf:"account"` // whose bucket it is
+	Account string `conf:"account"` // that has the bucket; default: the account of the handler's connection
 	Place
-	Key string `conf:"key"` // of an entry: a text with {{ credential }} in it
-	// Hash is empty, or SHA256: the entry is under the hash of the credential, so that
-	// who can read the bucket cannot use what is in it.
+	Key string `conf:"key"` // template of an entry's key; default: stored.CredentialKey
+	// Hash is empty, or SHA256: then {{ credential }} in Key stands for the hash of the
+	// credential. Whoever can read the bucket then cannot learn credentials from its keys.
 	Hash    string `conf:"hash"`
-	Expires string `conf:"expires"` // field of the session, maybe a path: Unix seconds or RFC 3339
+	Expires string `conf:"expires"` // field of the session, or path, with its end; default: stored.DefaultExpiresField
 
 	template stored.Template
-	// decode makes the JSON object of an entry, which is read before its fields are; nil: it is one.
+	// decode, if not nil, makes the JSON object of a session from the value of an entry.
 	decode func(key string, content []byte) ([]byte, error)
 }
 
-// Place is where the JetStream is that has a bucket, when it is not that of the servers that the handler
-// is connected to: a leaf node reaches the JetStream of its hub by the hub's domain.
+// Place says which JetStream has the bucket, if it is not that of the servers that the
+// handler is connected to. A leaf node, for instance, reaches the JetStream of its hub
+// by the hub's domain. At most one of the fields is set.
 type Place struct {
 	Domain    string `conf:"domain"`
-	APIPrefix string `conf:"api_prefix"` // such as an import of $JS.API has; instead of domain
+	APIPrefix string `conf:"api_prefix"` // instead of $JS.API, for instance with an import of another account's API
 }
 
-// CheckPlace adds what is wrong with the fields in the block n.
+// CheckPlace adds the faults of the fields in the block n.
 func (p *Place) CheckPlace(n conf.Node, faults *conf.Faults) {
 	if p.Domain != "" && p.APIPrefix != "" {
-		faults.Add(n.Get("api_prefix"), "api_prefix: use it or domain")
+		faults.Add(n.Get("api_prefix"), "api_prefix: expected api_prefix or domain; found both")
 	}
 	if p.Domain != "" && !validToken(p.Domain) {
-		faults.Add(n.Get("domain"), "domain: expected the name of a JetStream domain, which has no spaces, dots and wildcards")
+		faults.Add(n.Get("domain"), "domain: expected the name of a JetStream domain, which has no spaces, dots or wildcards; found %q", p.Domain)
 	}
 	if p.APIPrefix != "" && slices.ContainsFunc(strings.Split(p.APIPrefix, "."), func(t string) bool { return !validToken(t) }) {
 		faults.Add(n.Get("api_prefix"), `api_prefix: expected a subject without wildcards, such as "$JS.hub.API"`)
 	}
 }
 
-// JetStream returns the API there.
+// JetStream returns the JetStream API at this place.
 func (p *Place) JetStream(nc *nats.Conn) (js jetstream.JetStream, err error) {
 	switch {
 	case p.Domain != "":
@@ -88,58 +89,61 @@ func (p *Place) JetStream(nc *nats.Conn) (js jetstream.JetStream, err error) {
 	return js, nil
 }
 
-// validToken tells whether text is one literal token of a subject.
+// validToken reports whether text is one literal token of a subject.
 func validToken(text string) bool {
 	return text != "" && !strings.ContainsAny(text, ".*> ") && stored.Printable(text)
 }
 
-// SHA256 is the value of hash for keys made of hex(sha256(credential)).
+// SHA256 is the value of Hash for keys with hex(sha256(credential)).
 const SHA256 = "sha256"
 
 var validBucket = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 
-// Parse reads and checks the block of a source; nothing is contacted.
+const badBucket = "bucket: expected a name of letters, digits, - and _; found %q"
+
+// Parse reads and checks the block of a source.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
-	cfg := Config{Settings: session.Defaults(), Key: stored.Whole, Expires: "expires"}
+	cfg := Config{Settings: session.Defaults(), Key: stored.CredentialKey, Expires: stored.DefaultExpiresField}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	cfg.CheckPlace(n, faults)
 	if cfg.Bucket != "" && !validBucket.MatchString(cfg.Bucket) {
-		faults.Add(n.Get("bucket"), "bucket: a name has letters, digits, - and _ only")
+		faults.Add(n.Get("bucket"), badBucket, cfg.Bucket)
 	}
 	if cfg.Hash != "" && cfg.Hash != SHA256 {
-		faults.Add(n.Get("hash"), "hash: unknown kind %q; known is %s", cfg.Hash, SHA256)
+		faults.Add(n.Get("hash"), "hash: expected %s; found %q", SHA256, cfg.Hash)
 	}
 	var err error
 	if cfg.template, err = stored.ParseTemplate(cfg.Key); err != nil {
 		faults.Add(n.Get("key"), "key: %v", err)
 	} else if !validKey(cfg.template.Key("x")) {
-		faults.Add(n.Get("key"), "key: not a valid key of a bucket: letters, digits, - / _ = and . inside only")
+		faults.Add(n.Get("key"), "key: expected letters, digits and - / _ = . without a dot at an end and without two dots in a row")
 	}
 	return &cfg
 }
 
-// Derived is a source for others that keep their sessions in a bucket, under the hashes of
-// credentials, in a form of their own that decode knows.
+// Derived returns the configuration of a source for another kind of source that keeps
+// its sessions in a bucket. The keys are hashes of credentials. decode makes the JSON
+// object of a session from the value of its entry.
 func Derived(at conf.Node, settings session.Settings, bucket, account string, place Place, decode func(key string, content []byte) ([]byte, error), faults *conf.Faults) *Config {
-	cfg := &Config{Settings: settings, Bucket: bucket, Account: account, Place: place, Hash: SHA256, Key: stored.Whole, Expires: "expires", decode: decode}
-	cfg.template, _ = stored.ParseTemplate(stored.Whole)
+	cfg := &Config{Settings: settings, Bucket: bucket, Account: account, Place: place, Hash: SHA256, Key: stored.CredentialKey, Expires: stored.DefaultExpiresField, decode: decode}
+	cfg.template, _ = stored.ParseTemplate(stored.CredentialKey)
 	if !validBucket.MatchString(bucket) {
-		faults.Add(at, "bucket: a name has letters, digits, - and _ only")
+		faults.Add(at, badBucket, bucket)
 	}
 	return cfg
 }
 
-// InAccount is the account whose bucket it is; empty: that of the handler's
+// InAccount returns the account that has the bucket; "" is the account of the handler's
 // own connection.
 func (c *Config) InAccount() string { return c.Account }
 
-// KeyOf returns the key of the entry for a credential, by the fields key and hash
-// of the configuration; an empty template is the credential itself. It is not ok when
-// the credential cannot be one, or template or hash are not valid.
+// KeyOf returns the key of the entry for a credential. template and hash are the
+// fields key and hash of the configuration, where an empty template means the default.
+// If the template, the hash or the resulting key is not valid, ok is false.
 func KeyOf(template, hash, credential string) (key string, ok bool) {
 	if template == "" {
-		template = stored.Whole
+		template = stored.CredentialKey
 	}
 	t, err := stored.ParseTemplate(template)
 	if err != nil {
@@ -161,20 +165,20 @@ func keyOf(t stored.Template, hash, credential string) (string, bool) {
 		return "", false
 	}
 	key := t.Key(credential)
-	// Both: "a.{{ credential }}.b" would turn a bad credential such as "*" or "." into
-	// something else.
+	// The credential is checked too: the template "a.{{ credential }}b" would make a valid
+	// key from the invalid credential ".".
 	if !validKey(credential) || !validKey(key) {
 		return "", false
 	}
 	return key, true
 }
 
-// SessionKey returns the printable name of the session whose entry has the key:
-// what session.Session.Key holds.
+// SessionKey returns the name of the session whose entry has the given key, which is
+// also in session.Session.Key.
 func SessionKey(key string) string { return stored.SessionKey(key) }
 
-// validKey tells whether key may be one of a bucket, by the rules of NATS
-// clients. It is a part of a subject, so wildcards and empty tokens must not pass.
+// validKey reports whether NATS clients accept the key of an entry. The key becomes
+// part of a subject, so it must not have wildcards or empty tokens.
 func validKey(key string) bool {
 	if key == "" || key[0] == '.' || key[len(key)-1] == '.' || strings.Contains(key, "..") {
 		return false

@@ -75,15 +75,15 @@ func TestParse(t *testing.T) {
 		{`kind: kv, bucket: sessions`, ""},
 		{`kind: kv, bucket: sessions, account: APP, key: "s.{{ credential }}", hash: sha256, expires: "cookie.expires"`, ""},
 		{`kind: kv`, `field "bucket" is missing`},
-		{`kind: kv, bucket: "a.b"`, "bucket: a name has letters"},
-		{`kind: kv, bucket: b, hash: md5`, "hash: unknown kind"},
-		{`kind: kv, bucket: b, key: "fixed"`, "key: must have {{ credential }}"},
-		{`kind: kv, bucket: b, key: "{{ credential }}{{ credential }}"`, "key: must have {{ credential }}"},
-		{`kind: kv, bucket: b, key: "{{ session.id }}"`, "key: must have {{ credential }}"},
-		{`kind: kv, bucket: b, key: "s:{{ credential }}"`, "key: not a valid key"},
-		{`kind: kv, bucket: b, key: ".{{ credential }}"`, "key: not a valid key"},
+		{`kind: kv, bucket: "a.b"`, "bucket: expected a name of letters, digits, - and _; found"},
+		{`kind: kv, bucket: b, hash: md5`, "hash: expected sha256"},
+		{`kind: kv, bucket: b, key: "fixed"`, "key: expected a text with {{ credential }} once"},
+		{`kind: kv, bucket: b, key: "{{ credential }}{{ credential }}"`, "key: expected a text with {{ credential }} once"},
+		{`kind: kv, bucket: b, key: "{{ session.id }}"`, "key: expected a text with {{ credential }} once"},
+		{`kind: kv, bucket: b, key: "s:{{ credential }}"`, "key: expected letters"},
+		{`kind: kv, bucket: b, key: ".{{ credential }}"`, "key: expected letters"},
 		{`kind: kv, bucket: b, buckets: c`, `unknown field "buckets"`},
-		{`kind: kv, bucket: b, timeout: 0`, "timeout must be more than 0"},
+		{`kind: kv, bucket: b, timeout: 0`, "timeout: expected more than 0; found 0s"},
 	} {
 		n, err := conf.ParseString(c.text)
 		if err != nil {

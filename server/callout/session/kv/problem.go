@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// problem is why a bucket cannot be read, and what to do about it.
+// problem is the error of a bucket that cannot be read. Its text says what to do.
 type problem struct {
 	text  string
 	cause error
@@ -18,7 +18,8 @@ type problem struct {
 func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.cause }
 
-// Able returns why the bucket cannot be read, and what to do; nil: it was found when it was last looked for.
+// Able returns why the bucket cannot be read, and what to do. It returns nil if the
+// last attempt to open the bucket succeeded.
 func (s *Source) Able() error {
 	if !s.nc.IsConnected() {
 		return s.failed(s.explain(nats.ErrDisconnected))
@@ -29,7 +30,7 @@ func (s *Source) Able() error {
 	return nil
 }
 
-// explain says what is wrong when the bucket cannot be opened.
+// explain returns the problem for an error of opening the bucket.
 func (s *Source) explain(err error) *problem {
 	p := &problem{cause: err}
 	account := "the account of the handler"
@@ -54,7 +55,7 @@ func (s *Source) explain(err error) *problem {
 	return p
 }
 
-// api is the prefix of the subjects of JetStream's API.
+// api returns the prefix of the subjects of the JetStream API.
 func (s *Source) api() string {
 	switch {
 	case s.cfg.Domain != "":

@@ -38,8 +38,8 @@ func TestReplicaWithoutTheEntry(t *testing.T) {
 	s, c := open(t, nc, cfg)
 	put(t, bucket, "a", `{}`)
 	c.wait(t, "a", false)
-	if _, err := find(t, s, "a"); !errors.Is(err, errBehind) {
-		t.Errorf("a replica without the entry: %v; want %v", err, errBehind)
+	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
+		t.Errorf("a replica without the entry: %v; want %v", err, errStale)
 	}
 	if _, err := find(t, s, "never"); !errors.Is(err, session.ErrUnknown) {
 		t.Errorf("an entry that never was: %v", err)

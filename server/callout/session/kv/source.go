@@ -15,61 +15,64 @@ import (
 	"stamp/server/callout/session/internal/stored"
 )
 
-// Source is an open bucket.
+// Source finds sessions in a bucket, and watches the bucket for changes.
 type Source struct {
 	cfg *Config
 	env session.Env
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
-	bucket atomic.Pointer[bucket] // nil: not found yet
-	// changed are the revisions of the last changes, by key of the session. A
-	// replica of the bucket may be behind them.
-	changed *lru.Cache[string, uint64]
-	// confirmed is when the watch was last seen to work, in nanoseconds since 1970; 0: there is none.
+	bucket atomic.Pointer[bucket] // nil until the bucket is found
+	// revisions are the revisions of the last changes, by key of the session. A replica
+	// of the bucket may return an older entry.
+	revisions *lru.Cache[string, uint64]
+	// confirmed is when the watch was last seen to work, in Unix nanoseconds; 0: there is no watch.
 	confirmed atomic.Int64
-	problem   atomic.Pointer[problem] // nil: the bucket was found
-	failures  atomic.Int32            // of rounds of the watch in turn, since it was last seen to work
-	unwatched atomic.Pointer[error]   // why there is no watch, where that has lasted
+	problem   atomic.Pointer[problem] // why the bucket cannot be read; nil: it was found
+	failures  atomic.Int32            // rounds of the watch that failed in a row, since it was last seen to work
+	unwatched atomic.Pointer[error]   // why the watch has failed several times in a row; nil: it has not
 
 	stop    context.CancelFunc
 	stopped chan struct{}
 }
 
-// bucket is where the entries are.
+// bucket is the stream of the bucket, and its state when it was last read.
 type bucket struct {
 	stream  jetstream.Stream
 	prefix  string // of the subjects of entries
 	maxAge  time.Duration
-	direct  bool // replicas are asked for entries
+	direct  bool // replicas answer requests for entries
 	created time.Time
-	// The revision of the last entry, and how many messages there were, when it was opened.
-	last, messages uint64
-	// clock is how far the server's clock is ahead of ours, or less; ours is behind where that is negative.
-	clock time.Duration
+	// lastRevision is the revision of the last entry, messages the number of messages.
+	lastRevision, messages uint64
+	// clockAhead is a lower bound of how far the server's clock is ahead of the handler's.
+	clockAhead time.Duration
 }
 
-// ago is how long ago the server says something was, or less: 0 where the clocks do not agree.
-func (b *bucket) ago(at time.Time) time.Duration { return max(time.Since(at)+b.clock, 0) }
+// ago returns a lower bound of the time since at, a time of the server's clock. It is 0
+// if at seems to be in the future.
+func (b *bucket) ago(at time.Time) time.Duration { return max(time.Since(at)+b.clockAhead, 0) }
 
-// rememberedChanges is how many changes are remembered: more than happen in the
-// time that a replica may be behind.
-const rememberedChanges = 65536
+// maxRevisions is how many revisions are kept: more than there are changes in the time
+// that a replica may lag behind.
+const maxRevisions = 65536
 
 var (
-	errBehind = errors.New("answer is older than a change that is known already")
-	errTTL    = errors.New("entry has a TTL that is not understood")
-	// errOpening: no answer has come yet since the source was opened.
+	errStale = errors.New("the server returned an entry that is older than a change that the handler has seen")
+	errTTL   = errors.New("the TTL of the entry is not valid")
+	// errOpening: the server has not answered yet since the source was opened.
 	errOpening = errors.New("not looked for yet")
 )
 
-// Open connects, and begins to watch the bucket. It waits for nothing: servers that start together answer requests to
-// JetStream only when all of them listen. Until the bucket is found, look-ups look for it themselves.
+// Open connects to NATS, and begins to watch the bucket. It does not wait for the
+// bucket, because servers that start together answer requests to JetStream only when
+// all of them listen. Until the watch has found the bucket, each look-up tries to open
+// it.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
 	return c.OpenKeys(ctx, env)
 }
 
-// OpenKeys is Open, for who has keys of entries too.
+// OpenKeys is Open for callers that also look sessions up by the keys of entries.
 func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error) {
 	nc, err := env.Connect(c.Account)
 	if err != nil {
@@ -79,12 +82,12 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := lru.New[string, uint64](rememberedChanges)
+	revisions, err := lru.New[string, uint64](maxRevisions)
 	if err != nil {
 		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Source{cfg: c, env: env, nc: nc, js: js, changed: changed, stop: stop, stopped: make(chan struct{})}
+	s := &Source{cfg: c, env: env, nc: nc, js: js, revisions: revisions, stop: stop, stopped: make(chan struct{})}
 	s.problem.Store(&problem{text: "the bucket is being looked for", cause: errOpening})
 	go s.watch(running)
 	return s, nil
@@ -97,7 +100,7 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Accepts takes cookies and tokens that a key can be made of.
+// Accepts accepts cookies and tokens from which a valid key can be made.
 func (s *Source) Accepts(r *session.Request) (string, bool) {
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token {
 		return "", false
@@ -105,7 +108,7 @@ func (s *Source) Accepts(r *session.Request) (string, bool) {
 	return keyOf(s.cfg.template, s.cfg.Hash, r.Credential.Value)
 }
 
-// Find reads the entry.
+// Find returns the session in the entry of the credential.
 func (s *Source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	key, ok := s.Accepts(r)
 	if !ok {
@@ -114,16 +117,16 @@ func (s *Source) Find(ctx context.Context, r *session.Request) (*session.Session
 	return s.FindKey(ctx, key)
 }
 
-// FindKey is Find for the key of an entry.
+// FindKey returns the session in the entry with this key.
 func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, error) {
 	b := s.bucket.Load()
 	if b == nil {
-		// The watch looks for it too, but only now and then.
+		// The watch tries to open it as well, but less often.
 		var err error
 		if b, err = s.open(ctx); err != nil {
 			return nil, s.failed(s.explain(err))
 		}
-		// So that the watch begins before what is found now.
+		// The watch then begins at the revision that b has, so that it misses no later change.
 		s.bucket.CompareAndSwap(nil, b)
 	}
 	name := SessionKey(key)
@@ -148,14 +151,14 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 	return found, nil
 }
 
-// Times of readings of an entry that is behind a change that is known.
+// How often, and after which pause, an entry is read again while it is stale.
 const (
-	behindTries = 10
-	behindPause = 10 * time.Millisecond
+	staleTries = 10
+	stalePause = 10 * time.Millisecond
 )
 
-// current reads an entry that is not behind the changes that are known: one may come while it is
-// read, and a replica may need a moment.
+// current reads an entry. It reads again while the answer is older than the last change
+// that the watch has seen: a replica may lag behind for a moment.
 func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jetstream.RawStreamMsg, error) {
 	for try := 1; ; try++ {
 		m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
@@ -163,7 +166,7 @@ func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jet
 		if err != nil && !missing {
 			return nil, withoutSubject(err)
 		}
-		newest, changed := s.changed.Get(name)
+		newest, changed := s.revisions.Get(name)
 		switch {
 		case missing && !changed:
 			return nil, jetstream.ErrMsgNotFound
@@ -178,21 +181,22 @@ func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jet
 		case !changed || m.Sequence >= newest:
 			return m, nil
 		}
-		if try == behindTries {
-			return nil, errBehind
+		if try == staleTries {
+			return nil, errStale
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errBehind
-		case <-time.After(behindPause):
+			return nil, errStale
+		case <-time.After(stalePause):
 		}
 	}
 }
 
-// gone asks the leader of the bucket whether it has no entry: a replica that does not have one may be behind, or a limit,
-// a purge, or the deletion of a message has removed it, which changes do not tell.
+// gone asks the leader of the bucket whether the entry is missing. A replica without the
+// entry may lag behind. The watch cannot tell, because it is not told of entries that a
+// limit, a purge or the deletion of a message removes.
 func (s *Source) gone(ctx context.Context, b *bucket, key string) (bool, error) {
-	// Not the stream of b, which others read: it keeps what it is told.
+	// A stream of its own, because Info stores its result in the stream, and b.stream is shared.
 	stream, err := s.js.Stream(ctx, "KV_"+s.cfg.Bucket)
 	if err != nil {
 		return false, withoutSubject(err)
@@ -205,8 +209,8 @@ func (s *Source) gone(ctx context.Context, b *bucket, key string) (bool, error) 
 	return info.State.Subjects[subject] == 0, nil
 }
 
-// Has tells whether there is an entry under a key, or the mark of one that was deleted. The leader of the bucket tells:
-// a replica may be behind.
+// Has reports whether the bucket has an entry with this key, or the delete marker of
+// one. It asks the leader of the bucket, because a replica may lag behind.
 func (s *Source) Has(ctx context.Context, key string) (bool, error) {
 	b := s.bucket.Load()
 	if b == nil {
@@ -226,22 +230,22 @@ func (s *Source) failed(err error) error {
 	return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, err)
 }
 
-// withoutSubject drops the text of an error that is not a known one: it might
-// name the subject, and with it the credential.
+// withoutSubject replaces an error that is not in its list by a fixed text: the text of
+// another error might name the subject, and with it the credential.
 func withoutSubject(err error) error {
-	for _, known := range []error{
+	for _, harmless := range []error{
 		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed,
 		nats.ErrConnectionDraining, nats.ErrDisconnected, nats.ErrPermissionViolation, jetstream.ErrStreamNotFound,
 		jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount,
 	} {
-		if errors.Is(err, known) {
-			return known
+		if errors.Is(err, harmless) {
+			return harmless
 		}
 	}
 	return errors.New("read entry: unexpected answer of the server")
 }
 
-// read makes a session of an entry.
+// read returns the session in an entry.
 func (s *Source) read(key string, m *jetstream.RawStreamMsg, b *bucket) (*session.Session, error) {
 	content := m.Data
 	if s.cfg.decode != nil {
@@ -271,11 +275,11 @@ func (s *Source) read(key string, m *jetstream.RawStreamMsg, b *bucket) (*sessio
 	return &session.Session{Data: data, Expires: expires}, nil
 }
 
-// Headers of an entry, and what the server itself leaves for one that is gone.
+// opHeader is the header with which clients mark an entry as deleted or purged.
 const opHeader = "KV-Operation"
 
-// deleted tells whether an entry is the mark of one that was deleted, purged, or
-// whose TTL is over.
+// deleted reports whether a message is the marker of an entry that was deleted or
+// purged, or whose TTL is over. For the latter the server writes a marker of its own.
 func deleted(h nats.Header) bool {
 	switch h.Get(opHeader) {
 	case "DEL", "PURGE":

@@ -25,7 +25,7 @@ const timeout = 20 * time.Second
 func mustTemplate(t testing.TB, text string) stored.Template {
 	t.Helper()
 	if text == "" {
-		text = stored.Whole
+		text = stored.CredentialKey
 	}
 	template, err := stored.ParseTemplate(text)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// entryTTL returns an entry's own TTL, 0 when it has none, as the server reads
-// it (parseMessageTTL in stream.go): "never", a duration, or seconds.
+// entryTTL returns the TTL in the header of an entry, or 0 if there is none. It reads
+// the header as the server does (parseMessageTTL in stream.go): "never", a duration, or
+// seconds.
 func entryTTL(h nats.Header) (time.Duration, error) {
 	text := h.Get(jetstream.MsgTTLHeader)
 	if text == "" || strings.EqualFold(text, "never") {

@@ -276,8 +276,8 @@ func TestBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.report("a", 2, true, 0)
-	if _, err := find(t, s, "a"); !errors.Is(err, errBehind) {
-		t.Errorf("found %v; want %v", err, errBehind)
+	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
+		t.Errorf("found %v; want %v", err, errStale)
 	}
 }
 
@@ -320,8 +320,8 @@ func TestAgesOfChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.clock > 0 || b.clock < -timeout {
-		t.Errorf("the clock of a server on the same machine is %s ahead", b.clock)
+	if b.clockAhead > 0 || b.clockAhead < -timeout {
+		t.Errorf("the clock of a server on the same machine is %s ahead", b.clockAhead)
 	}
 	at := entry.Created()
 	before := b.ago(at)
@@ -329,7 +329,7 @@ func TestAgesOfChanges(t *testing.T) {
 		t.Errorf("%s, and an hour before that %s", before, again)
 	}
 	for _, clock := range []time.Duration{-time.Hour, math.MinInt64} {
-		b.clock = clock
+		b.clockAhead = clock
 		if got := b.ago(at); got != 0 {
 			t.Errorf("ours is ahead by %s: %s", clock, got)
 		}

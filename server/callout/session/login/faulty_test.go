@@ -405,7 +405,7 @@ func TestOddKeys(t *testing.T) {
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
 		t.Errorf("sent to %s", to)
 	}
-	if n := strings.Count(s.text(), "passed over"); n != 1 {
+	if n := strings.Count(s.text(), "are skipped"); n != 1 {
 		t.Errorf("%d lines about it", n)
 	}
 }

@@ -394,7 +394,7 @@ func TestAnotherIssuer(t *testing.T) {
 	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadGateway {
 		t.Errorf("status %d", status)
 	}
-	if !strings.Contains(s.text(), "another name than issuer") {
+	if !strings.Contains(s.text(), "another issuer than the field issuer") {
 		t.Error("the log does not say why")
 	}
 }
@@ -889,7 +889,7 @@ func TestConfigFaults(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
 		"unknown":       {"bucket:", "bukket:", `unknown field "bukket"`},
 		"no bucket":     {"bucket: sessions,", "", `field "bucket" is missing`},
-		"bad bucket":    {"bucket: sessions", `bucket: "a b"`, "bucket: a name has"},
+		"bad bucket":    {"bucket: sessions", `bucket: "a b"`, "bucket: expected a name of letters"},
 		"plain http":    {"http://127.0.0.1:1/auth", "http://app.example/auth", "must be https"},
 		"cookie name":   {`"http://127.0.0.1:1/auth"`, `"https://app.example/auth", cookie_name: sid`, "must begin with __Host-"},
 		"listen":        {`listen: "127.0.0.1:1"`, "listen: here", "listen: expected an address"},

@@ -234,5 +234,5 @@ func (c *Config) inboxOf(e *entry, key string) (string, error) {
 	if c.Worker == nil || c.Worker.inbox == nil {
 		return "", nil
 	}
-	return c.Worker.inbox.Of(&session.Session{Data: e.visible(), Source: c.Name, Key: key})
+	return c.Worker.inbox.For(&session.Session{Data: e.visible(), Source: c.Name, Key: key})
 }

@@ -201,7 +201,7 @@ func TestFaults(t *testing.T) {
 		`audience: a`:                                         `field "issuer" is missing`,
 		`issuer: "https://x"`:                                 `field "audience" is missing`,
 		`issuer: x, audience: a`:                              "expected a URL",
-		`issuer: "https://x", audience: ""`:                   "must not be empty",
+		`issuer: "https://x", audience: ""`:                   "not empty",
 		`issuer: "https://x", audience: a, algorithms: HS256`: "HS256",
 		`issuer: "https://x", audience: a, algorithms: none`:  "none",
 		`issuer: "https://x", audience: a, clock_skew: "1h"`:  "clock_skew",

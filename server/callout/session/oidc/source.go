@@ -16,23 +16,23 @@ type source struct {
 	provider *openid.Provider
 }
 
-// maxToken is how long a token may be, in bytes.
+// maxToken is the maximum length of a token in bytes.
 const maxToken = 16 << 10
 
-// Open returns the source. It asks for the provider's keys in the background,
-// until Close: a provider that is down does not keep the handler from starting.
+// Open returns the source. It gets the provider's keys in the background until Close, so
+// the handler starts even if the provider is down.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
 	return source{c, c.Config.Open(ctx, env.Log.With("source", c.Name))}, nil
 }
 
-// Close ends the asking, and closes the connections to the provider.
+// Close ends the requests for keys, and closes the connections to the provider.
 func (s source) Close() error {
 	s.provider.Close()
 	return nil
 }
 
-// Accepts takes what looks like a signed token: three parts, of which the first
-// is a JSON object in base64url.
+// Accepts accepts what looks like a signed JWT: three parts, of which the first begins
+// like a JSON object in base64url.
 func (s source) Accepts(r *session.Request) (string, bool) {
 	token := r.Credential.Value
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token || len(token) > maxToken {
@@ -41,7 +41,7 @@ func (s source) Accepts(r *session.Request) (string, bool) {
 	return token, strings.Count(token, ".") == 2 && strings.HasPrefix(token, "ey")
 }
 
-// Find checks the token.
+// Find verifies the token.
 func (s source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	text, ok := s.Accepts(r)
 	if !ok {
@@ -60,8 +60,8 @@ func (s source) find(ctx context.Context, text string) (*session.Session, error)
 	if err != nil {
 		return nil, err
 	}
-	// What it says of itself is enough to refuse it: one of another provider, or one
-	// that is over, is no reason to ask for keys, and does not depend on whether they can be had.
+	// The claims are checked before the signature. A token of another provider or an expired
+	// one is refused without a request for keys, and also while there are no keys.
 	found, err := s.cfg.read(token)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s source) find(ctx context.Context, text string) (*session.Session, error)
 	return found, nil
 }
 
-// Reasons why a token is not taken.
+// Reasons why a token is refused.
 const (
 	errType     = openid.Invalid("typ is neither that of an ID token nor that of an access token")
 	errAudience = openid.Invalid("aud has none of the configured audience")
@@ -80,10 +80,9 @@ const (
 	errScope    = openid.Invalid("scope, or scp, lacks one of the configured scopes")
 )
 
-// read makes a session of a token's claims. The error is openid.Invalid: the token
-// is not one for us, or not now.
+// read returns the session of a token. Its error is an openid.Invalid.
 func (c *Config) read(t *openid.Token) (*session.Session, error) {
-	// The provider signs others with the same keys, such as logout tokens (RFC 8725, 3.11).
+	// The provider signs other tokens, such as logout tokens, with the same keys (RFC 8725, section 3.11).
 	if !slices.Contains([]string{"", "jwt", "at+jwt"}, t.Type) {
 		return nil, errType
 	}
@@ -93,7 +92,7 @@ func (c *Config) read(t *openid.Token) (*session.Session, error) {
 	if err := openid.CheckPerson(t.Claims); err != nil {
 		return nil, err
 	}
-	if err := c.checkFor(t.Claims); err != nil {
+	if err := c.checkRecipient(t.Claims); err != nil {
 		return nil, err
 	}
 	ends, err := c.CheckTimes(t.Claims, false)
@@ -104,15 +103,17 @@ func (c *Config) read(t *openid.Token) (*session.Session, error) {
 	subject, _ := t.Claims["sub"].(string)
 	return &session.Session{
 		Data: t.Claims,
-		// As the check reads it, so that a token is not found and over at once.
+		// CheckTimes accepts a token until then. With an earlier end, the session of an accepted token
+		// could have ended already.
 		Expires: ends.Add(c.ClockSkew),
-		// Of the person, not of the token: who logs out does so with all tokens.
+		// The key is that of the person, not of the token: a logout ends the sessions of all tokens.
 		Key: stored.SessionKey(issuer + "\n" + subject),
 	}, nil
 }
 
-// checkFor tells whether the token is for us.
-func (c *Config) checkFor(claims map[string]any) error {
+// checkRecipient checks that the token has the configured audience or client id, and the
+// configured scopes.
+func (c *Config) checkRecipient(claims map[string]any) error {
 	client, _ := claims["client_id"].(string)
 	switch {
 	case openid.IsFor(claims, c.Audience...), client != "" && slices.Contains(c.ClientID, client):

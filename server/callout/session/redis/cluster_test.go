@@ -53,7 +53,7 @@ func TestRights(t *testing.T) {
 	p := startRedis(t, "")
 	p.do(t, "", "ACL", "SETUSER", "reader", "on", ">s3cret", "~sess:*", "+get", "+ping")
 	for fields, want := range map[string]string{
-		`username: reader, password: s3cret`:    "NOPERM: the user needs get, hgetall, pttl and ping",
+		`username: reader, password: s3cret`:    "NOPERM: the user needs the commands get, hgetall, pttl and ping",
 		`username: reader, password: "s3cret2"`: "WRONGPASS: the user name or the password is wrong",
 	} {
 		_, err := find(t, open(t, fmt.Sprintf("url: %q, %s", p.url(), fields)), "a")
@@ -62,7 +62,7 @@ func TestRights(t *testing.T) {
 		}
 	}
 	p.do(t, "", "CONFIG", "SET", "requirepass", "s3cret")
-	if _, err := find(t, open(t, fmt.Sprintf("url: %q", p.url())), "a"); err == nil || !strings.Contains(err.Error(), "NOAUTH: the server wants a password") {
+	if _, err := find(t, open(t, fmt.Sprintf("url: %q", p.url())), "a"); err == nil || !strings.Contains(err.Error(), "NOAUTH: the server requires a password") {
 		t.Errorf("without a password: %v", err)
 	}
 }

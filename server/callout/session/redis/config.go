@@ -1,10 +1,11 @@
-// Package redis finds sessions in Redis, or what speaks its protocol: under the
-// credential's key is a JSON object in a string (connect-redis, which Express and Fastify use), a
-// hash of fields, or a hash as Spring Session writes it.
+// Package redis is a session source that reads Redis, or a server with the same
+// protocol. The key is made from the credential. The value is a string with a JSON
+// object (as connect-redis writes it for Express and Fastify), a hash whose fields are
+// those of the session, or a hash of Spring Session.
 //
-// A session ends when its key is deleted or its TTL is over. The user of Redis
-// needs the commands get, hgetall, pttl and ping, and read access to the keys. One server is
-// asked: a client of Redis Cluster or Sentinel this is not.
+// A session ends when its key is deleted or its TTL is over. The Redis user needs the
+// commands get, hgetall, pttl and ping, and read access to the keys. The source asks one
+// server; it supports neither Redis Cluster nor Sentinel.
 package redis
 
 import (
@@ -21,28 +22,28 @@ type Config struct {
 	// URL is redis://[user:password@]host[:port][/database], rediss:// for TLS, or
 	// unix:///path/of/socket[?db=database].
 	URL      conf.Secret `conf:"url,required"`
-	Username string      `conf:"username"`
-	Password conf.Secret `conf:"password"`
+	Username string      `conf:"username"` // default: that of the URL
+	Password conf.Secret `conf:"password"` // default: that of the URL
 	TLS      *TLS        `conf:"tls"`
 
-	Key string `conf:"key"` // a text with {{ credential }} in it
-	// Decode is how the credential is encoded: empty, "percent" (cookies of Express), or
-	// "base64" (cookies of Spring Session).
+	Key string `conf:"key"` // template of the key in Redis; default: DefaultKey
+	// Decode is how the credential is encoded: "" for not at all, "percent" (cookies of
+	// Express), or "base64" (cookies of Spring Session).
 	Decode       string  `conf:"decode"`
-	SignedCookie *Signed `conf:"signed_cookie"`
+	SignedCookie *Signed `conf:"signed_cookie"` // default: the credential is not signed
 
-	Form       string `conf:"form"`        // of the value: see Forms
-	JSONFields bool   `conf:"json_fields"` // fields of a hash that are JSON are decoded
-	Expires    string `conf:"expires"`     // field of the session, maybe a path: Unix seconds or RFC 3339
+	Form       string `conf:"form"`        // of the value: JSON, Hash, Spring or Auto; default: Auto
+	JSONFields bool   `conf:"json_fields"` // decode those fields of a hash that are JSON; default: false
+	Expires    string `conf:"expires"`     // field of the session, or path, with its end; default: stored.DefaultExpiresField
 
 	server   server
 	template stored.Template
 }
 
-// Signed is a credential that is signed as Express does, s:ID.HMAC, or as Fastify does, ID.HMAC.
+// Signed says how the credential is signed, and with which secrets.
 type Signed struct {
-	Format string `conf:"format"` // express, which is the default, or fastify
-	// Secret and Secrets are what it may be signed with: the newest, and older ones.
+	Format string `conf:"format"` // "express" for s:ID.HMAC, or "fastify" for ID.HMAC; default: express
+	// Secret and Secrets are the accepted secrets, usually the current one and older ones.
 	Secret  conf.Secret `conf:"secret"`
 	Secrets []string    `conf:"secrets"`
 
@@ -50,17 +51,20 @@ type Signed struct {
 	prefix string
 }
 
+// DefaultKey is the default of Config.Key, with the prefix that connect-redis writes.
+const DefaultKey = "sess:" + stored.CredentialKey
+
 // Forms of a value.
 const (
 	JSON   = "json"   // a string with a JSON object
-	Hash   = "hash"   // a hash: its fields are the session's
-	Spring = "spring" // a hash of Spring Session: its attributes are the session's fields
-	Auto   = "auto"   // json or hash, whichever it is
+	Hash   = "hash"   // a hash; its fields are those of the session
+	Spring = "spring" // a hash of Spring Session; its attributes are the fields of the session
+	Auto   = "auto"   // JSON or Hash, by the type of the value
 )
 
-// Parse reads and checks the block of a source; nothing is contacted.
+// Parse reads and checks the block of a source.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
-	cfg := Config{Settings: session.Defaults(), Key: "sess:" + stored.Whole, Form: Auto, Expires: "expires"}
+	cfg := Config{Settings: session.Defaults(), Key: DefaultKey, Form: Auto, Expires: stored.DefaultExpiresField}
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
 	cfg.checkServer(n, faults)
@@ -71,15 +75,15 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	switch cfg.Form {
 	case JSON, Hash, Spring, Auto:
 	default:
-		faults.Add(n.Get("form"), "form: unknown %q; expected one of json, hash, spring, auto", cfg.Form)
+		faults.Add(n.Get("form"), "form: expected one of json, hash, spring, auto; found %q", cfg.Form)
 	}
 	switch cfg.Decode {
 	case "", "percent", "base64":
 	default:
-		faults.Add(n.Get("decode"), "decode: unknown %q; expected one of percent, base64", cfg.Decode)
+		faults.Add(n.Get("decode"), "decode: expected one of percent, base64; found %q", cfg.Decode)
 	}
 	if cfg.JSONFields && cfg.Form == JSON {
-		faults.Add(n.Get("json_fields"), "json_fields is for hashes; form is json")
+		faults.Add(n.Get("json_fields"), "json_fields: expected form hash, spring or auto, because only hashes have fields; found form json")
 	}
 	if cfg.SignedCookie != nil {
 		cfg.SignedCookie.check(n.Get("signed_cookie"), faults)
@@ -93,7 +97,7 @@ func (s *Signed) check(n conf.Node, faults *conf.Faults) {
 		s.prefix = "s:"
 	case "fastify":
 	default:
-		faults.Add(n.Get("format"), "signed_cookie: unknown format %q; expected one of express, fastify", s.Format)
+		faults.Add(n.Get("format"), "signed_cookie: format: expected one of express, fastify; found %q", s.Format)
 	}
 	for _, secret := range append([]string{s.Secret.Reveal()}, s.Secrets...) {
 		if secret != "" {
@@ -102,14 +106,15 @@ func (s *Signed) check(n conf.Node, faults *conf.Faults) {
 	}
 	s.Secrets = nil
 	if len(s.keys) == 0 {
-		faults.Add(n, "signed_cookie: secret is missing")
+		faults.Add(n, "signed_cookie: expected secret or secrets")
 	}
 }
 
-// key returns the key for a credential. It is not ok when the credential cannot be
-// one: its signature is wrong, or it has characters that no session id has. A colon is
-// one of those: it separates the parts of keys, and would lead to other keys.
-func (c *Config) key(credential string) (string, bool) {
+// key returns the key in Redis for a credential. ok is false if the credential has a
+// wrong signature, or characters that no session id has. The colon is one of these,
+// because it separates the parts of keys: with it a client could choose other keys than
+// those of sessions.
+func (c *Config) key(credential string) (key string, ok bool) {
 	if len(credential) > stored.MaxCredential {
 		return "", false
 	}

@@ -11,15 +11,15 @@ import (
 	"stamp/server/callout/session/internal/stored"
 )
 
-// Errors of an entry that is not understood. They hold nothing of it.
+// Errors of an invalid value. They do not quote it.
 var (
-	errType   = errors.New("redis: the key has a value of another type than form says")
-	errAnswer = errors.New("redis: unexpected answer")
+	errType   = errors.New("redis: the value of the key is of another type than the field form says")
+	errAnswer = errors.New("redis: unexpected answer of the server")
 )
 
-// read makes a session of the server's answers.
+// read returns the session in the server's answers.
 func (c *Config) read(a answers, now time.Time) (*session.Session, error) {
-	if a.asked > 0 && a.other == a.asked {
+	if a.reads > 0 && a.wrongTypes == a.reads {
 		return nil, errType
 	}
 	if a.ttl == -2 || a.ttl == 0 || a.text == nil && len(a.fields) == 0 {
@@ -32,27 +32,28 @@ func (c *Config) read(a answers, now time.Time) (*session.Session, error) {
 	if a.ttl > 0 {
 		ttl = now.Add(time.Duration(min(a.ttl, maxTTL)) * time.Millisecond)
 	}
-	data, expires, err := c.content(a, c.expires(ttl))
+	data, expires, err := c.content(a, c.expiresField(ttl))
 	if err != nil {
 		return nil, err
 	}
 	return &session.Session{Data: data, Expires: stored.Earlier(expires, ttl)}, nil
 }
 
-// maxTTL keeps a duration from running over, in milliseconds.
+// maxTTL bounds a TTL, in milliseconds, so that a time.Duration cannot overflow.
 const maxTTL = int64(100*365*24*time.Hour) / int64(time.Millisecond)
 
-// expires is the field that says when a session ends. In the cookie that express-session keeps in a
-// session it is of the time when the session was last changed: with resave: false, a request that changes
-// nothing moves only the TTL of the key. So the TTL counts where there is one.
-func (c *Config) expires(ttl time.Time) string {
+// expiresField returns the field with the end of a session, or "" if only the TTL
+// counts. The field cookie.expires of express-session may be stale: with resave: false,
+// a request that does not change the session extends only the TTL. So if there is a
+// TTL, such a field is ignored.
+func (c *Config) expiresField(ttl time.Time) string {
 	if !ttl.IsZero() && strings.HasPrefix(c.Expires, "cookie.") {
 		return ""
 	}
 	return c.Expires
 }
 
-// content returns the fields of a session, and when the field field says that it ends.
+// content returns the content of a session, and the time in the field that has its end.
 func (c *Config) content(a answers, field string) (map[string]any, time.Time, error) {
 	if a.text != nil {
 		data, err := stored.Object(a.text)
@@ -76,7 +77,7 @@ func (c *Config) content(a answers, field string) (map[string]any, time.Time, er
 	return data, expires, err
 }
 
-// hash makes a map of the fields of a hash. Those that are not text are left out.
+// hash returns the fields of a hash. It leaves out those that are not UTF-8.
 func (c *Config) hash(fields [][]byte) map[string]any {
 	data := make(map[string]any, len(fields)/2)
 	for i := 0; i < len(fields); i += 2 {

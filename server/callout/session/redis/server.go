@@ -16,23 +16,25 @@ import (
 	"stamp/server/conf"
 )
 
-// TLS are the files of the connection to the server; all may be absent.
+// TLS are paths of PEM files, and the name in the server's certificate. All may be
+// empty.
 type TLS struct {
-	CA         string `conf:"ca"`   // PEM: who signs the server's certificate; default: the system's
-	Cert       string `conf:"cert"` // PEM: of this client
-	Key        string `conf:"key"`
-	ServerName string `conf:"server_name"` // in the server's certificate; default: the host
+	CA         string `conf:"ca"`          // certificates that sign the server's certificate; default: those of the system
+	Cert       string `conf:"cert"`        // certificate of this client; default: none
+	Key        string `conf:"key"`         // private key of Cert
+	ServerName string `conf:"server_name"` // default: the host of the URL
 }
 
-// server is where Redis is, and how to get in.
+// server is the address of the Redis server and the login.
 type server struct {
 	network, address   string
 	username, password string
 	database           int
-	tls                *tls.Config // nil: none
+	tls                *tls.Config // nil: connect without TLS
 }
 
-// checkServer reads the URL. No fault quotes any of it: it may hold a password.
+// checkServer reads the URL into c.server. No fault quotes the URL, because it may hold
+// a password.
 func (c *Config) checkServer(n conf.Node, faults *conf.Faults) {
 	if c.URL == "" {
 		return
@@ -50,24 +52,24 @@ func (c *Config) checkServer(n conf.Node, faults *conf.Faults) {
 		s.password = c.Password.Reveal()
 	}
 	if s.username != "" && s.password == "" {
-		faults.Add(at, "there is a user name, but no password")
+		faults.Add(at, "expected a password for the user name, in the url or in the field password")
 	}
 	switch {
 	case c.TLS == nil:
 	case s.tls == nil:
-		faults.Add(n.Get("tls"), "tls: the url must begin with rediss://")
+		faults.Add(n.Get("tls"), "tls: expected a url that begins with rediss://")
 	default:
-		c.TLS.apply(s.tls, n.Get("tls"), faults)
+		c.TLS.applyTo(s.tls, n.Get("tls"), faults)
 	}
 	c.server = s
 }
 
-var errURL = errors.New("must be redis://host, rediss://host or unix:///path")
+var errURL = errors.New("expected redis://host, rediss://host or unix:///path")
 
 func parseURL(text string) (server, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return server{}, errURL // the error of net/url quotes the text
+		return server{}, errURL // not err, which quotes the text
 	}
 	s := server{network: "tcp"}
 	if u.User != nil {
@@ -100,11 +102,12 @@ func parseURL(text string) (server, error) {
 	return s, err
 }
 
-// database reads the number of the database, in the path or the parameter db.
+// database returns the number of the database, which is the path of the URL or its
+// parameter db.
 func database(path string, query url.Values) (int, error) {
 	for name := range query {
 		if name != "db" {
-			return 0, errors.New("has an unknown parameter; known is db")
+			return 0, errors.New("found an unknown parameter; expected db")
 		}
 	}
 	text := strings.Trim(path, "/")
@@ -116,13 +119,13 @@ func database(path string, query url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return 0, errors.New("the database is not a number")
+		return 0, errors.New("expected a number as the database")
 	}
 	return n, nil
 }
 
-// apply reads the files.
-func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
+// applyTo reads the files into a configuration.
+func (t *TLS) applyTo(to *tls.Config, n conf.Node, faults *conf.Faults) {
 	if t.ServerName != "" {
 		to.ServerName = t.ServerName
 	}
@@ -142,18 +145,18 @@ func (t *TLS) apply(to *tls.Config, n conf.Node, faults *conf.Faults) {
 	to.Certificates = []tls.Certificate{pair}
 }
 
-// dial connects and logs in.
+// dial connects to the server, logs in and selects the database.
 func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	s := &c.server
-	var wire *bounded
+	var bounded *boundedConn
 	conn, err := redis.DialContext(ctx, s.network, s.address,
 		redis.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := s.open(ctx, network, address, c.Timeout)
 			if err != nil {
 				return nil, err
 			}
-			wire = &bounded{Conn: conn}
-			return wire, nil
+			bounded = &boundedConn{Conn: conn}
+			return bounded, nil
 		}),
 		redis.DialReadTimeout(c.Timeout), redis.DialWriteTimeout(c.Timeout),
 		redis.DialDatabase(s.database), redis.DialUsername(s.username), redis.DialPassword(s.password),
@@ -161,11 +164,12 @@ func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
 	}
-	return &inOrder{Conn: conn, wire: wire, read: s.commands()}, nil
+	return &orderedConn{Conn: conn, bounded: bounded, read: s.loginCommands()}, nil
 }
 
-// commands is how many the library sends, and reads the answers of, when it connects: AUTH and SELECT.
-func (s *server) commands() int {
+// loginCommands returns how many commands the library sends when it connects: AUTH and
+// SELECT, as far as they are needed. It reads the answers to them.
+func (s *server) loginCommands() int {
 	n := 0
 	if s.password != "" {
 		n++
@@ -176,7 +180,7 @@ func (s *server) commands() int {
 	return n
 }
 
-// open makes the connection, with TLS where the URL says so.
+// open connects, with TLS if the URL says so.
 func (s *server) open(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -194,21 +198,21 @@ func (s *server) open(ctx context.Context, network, address string, timeout time
 	return secure, nil
 }
 
-// elsewhere is what a server of a cluster says of a key that it does not have.
-const elsewhere = "the server is one of a cluster, and another one has the key; a redis source asks one server alone"
+// clusterHint explains the answer of a server of a cluster for a key that another one has.
+const clusterHint = "the server is one of a cluster, and another one has the key; a source of kind redis does not support clusters"
 
-// hints explain the codes of answers.
+// hints explain error codes of the server.
 var hints = map[string]string{
-	"MOVED":     elsewhere,
-	"ASK":       elsewhere,
-	"NOPERM":    "the user needs get, hgetall, pttl and ping, and the right to read the keys",
-	"NOAUTH":    "the server wants a password",
+	"MOVED":     clusterHint,
+	"ASK":       clusterHint,
+	"NOPERM":    "the user needs the commands get, hgetall, pttl and ping, and permission to read the keys",
+	"NOAUTH":    "the server requires a password",
 	"WRONGPASS": "the user name or the password is wrong",
-	"DENIED":    "the server is in protected mode, and wants a password of clients on other machines",
+	"DENIED":    "the server is in protected mode, which requires a password for connections from other machines",
 }
 
-// withoutText keeps of an answer of the server its code alone: the text behind it
-// may quote the command, and with it the credential.
+// withoutText reduces an error of the server to its code, with a hint. The rest of the
+// text may quote the command, and with it the credential.
 func withoutText(err error) error {
 	var answer redis.Error
 	if !errors.As(err, &answer) {

@@ -18,14 +18,13 @@ type source struct {
 	pool *redis.Pool
 }
 
-// Times of connections that are not in use.
+// Times of idle connections.
 const (
-	idleTimeout = 5 * time.Minute // then they are closed
-	idleTrusted = time.Second     // longer ones are tried before they are used
+	idleTimeout = 5 * time.Minute // an idle connection is closed after this time
+	idleTrusted = time.Second     // a connection that was idle for longer is pinged before it is used
 )
 
-// Open makes the pool of connections. Whether the server is there shows at the
-// first look-up.
+// Open returns the source. It does not connect to the server; the first look-up does.
 func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
 	return &source{cfg: c, pool: &redis.Pool{
 		DialContext: c.dial, MaxIdle: c.Calls(), MaxActive: c.Calls(), Wait: true, IdleTimeout: idleTimeout,
@@ -42,7 +41,7 @@ func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
 // Close closes the connections.
 func (s *source) Close() error { return s.pool.Close() }
 
-// Accepts takes cookies and tokens that a key can be made of.
+// Accepts accepts cookies and tokens from which a key can be made.
 func (s *source) Accepts(r *session.Request) (string, bool) {
 	if k := r.Credential.Kind; k != session.Cookie && k != session.Token {
 		return "", false
@@ -50,7 +49,7 @@ func (s *source) Accepts(r *session.Request) (string, bool) {
 	return s.cfg.key(r.Credential.Value)
 }
 
-// Find reads the key.
+// Find returns the session in the value of the credential's key.
 func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	key, ok := s.Accepts(r)
 	if !ok {
@@ -75,16 +74,17 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	return found, nil
 }
 
-// answers of the server to what was asked of a key.
+// answers are the answers of the server to the commands for one key.
 type answers struct {
-	text   []byte   // nil: no such key, or not asked
-	fields [][]byte // name, value, name, value; empty: no such key, or not asked
-	ttl    int64    // milliseconds; -1: none; -2: no such key
-	other  int      // how many said that the key is of another type
-	asked  int
+	text       []byte   // of GET; nil: no such key, or GET was not sent
+	fields     [][]byte // of HGETALL: name, value, name, value, ...; empty: no such key, or HGETALL was not sent
+	ttl        int64    // of PTTL, in milliseconds; -1: the key has no TTL; -2: no such key
+	reads      int      // answers to GET and HGETALL
+	wrongTypes int      // how many of these say that the value is of another type
 }
 
-// ask asks for the value, in the forms that it may have, and its TTL, in one go.
+// ask sends the commands for the value, in each form that it may have, and for its TTL.
+// It sends all of them before it reads the answers.
 func (s *source) ask(ctx context.Context, key string) (a answers, err error) {
 	conn, err := s.pool.GetContext(ctx)
 	if err != nil {
@@ -100,19 +100,20 @@ func (s *source) ask(ctx context.Context, key string) (a answers, err error) {
 	if err := conn.Flush(); err != nil {
 		return a, err
 	}
-	var first error
+	var firstErr error
 	for _, command := range commands {
 		reply, err := redis.ReceiveContext(conn, ctx)
-		if err = a.add(command, reply, err); err != nil && first == nil {
-			first = err
+		if err = a.add(command, reply, err); err != nil && firstErr == nil {
+			firstErr = err
 		}
 		if conn.Err() != nil {
-			return a, first
+			return a, firstErr
 		}
 	}
-	return a, first
+	return a, firstErr
 }
 
+// commands returns the commands that read a value and its TTL.
 func (c *Config) commands() []string {
 	switch c.Form {
 	case JSON:
@@ -123,6 +124,8 @@ func (c *Config) commands() []string {
 	return []string{"HGETALL", "PTTL"}
 }
 
+// add adds the answer to a command. A wrong type is not an error, because in form Auto
+// one of two commands gets it.
 func (a *answers) add(command string, reply any, err error) error {
 	var answer redis.Error
 	wrongType := errors.As(err, &answer) && strings.HasPrefix(string(answer), "WRONGTYPE")
@@ -135,10 +138,10 @@ func (a *answers) add(command string, reply any, err error) error {
 	case "HGETALL":
 		a.fields, err = redis.ByteSlices(reply, err)
 	}
-	a.asked++
+	a.reads++
 	switch {
 	case wrongType:
-		a.other++
+		a.wrongTypes++
 		return nil
 	case errors.Is(err, redis.ErrNil):
 		return nil

@@ -95,7 +95,7 @@ func TestTTL(t *testing.T) {
 func TestGoneInBetween(t *testing.T) {
 	cfg := &Config{Form: JSON}
 	for ttl, ok := range map[int64]bool{-2: false, 0: false, -1: true, 1: true, 1 << 62: true} {
-		found, err := cfg.read(answers{text: []byte(`{}`), ttl: ttl, asked: 1}, time.Now())
+		found, err := cfg.read(answers{text: []byte(`{}`), ttl: ttl, reads: 1}, time.Now())
 		if ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) {
 			t.Errorf("TTL %d: %+v, %v; want ok %v", ttl, found, err, ok)
 		}

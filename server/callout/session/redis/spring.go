@@ -17,27 +17,28 @@ import (
 const (
 	springCreated   = "creationTime"        // milliseconds since 1970
 	springAccessed  = "lastAccessedTime"    // milliseconds since 1970
-	springInactive  = "maxInactiveInterval" // seconds; negative: without end
-	springAttribute = "sessionAttr:"        // begins the names of attributes
+	springInactive  = "maxInactiveInterval" // seconds; negative: the session does not end
+	springAttribute = "sessionAttr:"        // prefix of the names of attributes
 )
 
-var errSpring = errors.New("redis: the times of the session are not understood; is it one of Spring Session?")
+var errSpring = errors.New("redis: expected creationTime, lastAccessedTime and maxInactiveInterval to be numbers; is the value one of Spring Session?")
 
-// spring makes a map of the attributes of a session of Spring Session, by its two
-// ways to write values: as Java serializes them, and in JSON, maybe with types
-// (GenericJackson2JsonRedisSerializer). Of Java's, strings, booleans and whole numbers are
-// understood; attributes that are not understood are left out.
+// spring returns the attributes and the end of a session of Spring Session. Spring
+// writes values in Java's serialization, or in JSON, which may have type information
+// (GenericJackson2JsonRedisSerializer). Of Java's serialization it reads strings,
+// booleans and whole numbers. Attributes with other values are left out.
 //
-// The key lives longer than the session (by 5 minutes, in the indexed repository),
-// so its end is told by its fields. A hash without them is what is left when a session was
-// deleted while a request wrote to it, and to Spring as to us there is no such session.
+// The key lives longer than the session, by 5 minutes in the indexed repository, so the
+// fields with times say when the session ends. A hash without these fields is left over
+// if a session is deleted while a request writes to it. Spring treats it as no session,
+// and so does this function.
 func spring(fields [][]byte, expires string) (map[string]any, time.Time, error) {
 	data := map[string]any{}
 	times := map[string]float64{}
 	for i := 0; i < len(fields); i += 2 {
 		name := string(fields[i])
 		value, ok := springValue(fields[i+1])
-		if attribute, is := strings.CutPrefix(name, springAttribute); is && ok {
+		if attribute, isAttribute := strings.CutPrefix(name, springAttribute); isAttribute && ok {
 			data[attribute] = value
 			continue
 		}
@@ -55,7 +56,7 @@ func spring(fields [][]byte, expires string) (map[string]any, time.Time, error) 
 	}
 	end, err := stored.Expires(data, expires)
 	accessed, inactive := times[springAccessed], times[springInactive]
-	if accessed < 0 || accessed > 1e15 || inactive > 1e15 { // it must not run over
+	if accessed < 0 || accessed > 1e15 || inactive > 1e15 { // the sum below must not overflow
 		return nil, time.Time{}, errSpring
 	}
 	if inactive >= 0 {
@@ -64,8 +65,9 @@ func spring(fields [][]byte, expires string) (map[string]any, time.Time, error) 
 	return data, end, err
 }
 
-// springValue decodes a value; it is not ok when it is not understood, or null.
-func springValue(raw []byte) (any, bool) {
+// springValue decodes a value. ok is false if the value is null, or of a form that
+// spring does not read.
+func springValue(raw []byte) (value any, ok bool) {
 	if text, ok := strings.CutPrefix(string(raw), "\xac\xed\x00\x05"); ok {
 		return javaValue(text)
 	}
@@ -81,7 +83,8 @@ func springValue(raw []byte) (any, bool) {
 // array of the two.
 var javaClass = regexp.MustCompile(`^java\.[a-z]+\.[A-Za-z.$]+$`)
 
-// untyped takes off the types that Jackson writes round numbers and collections.
+// untyped returns a JSON value without the type information that Jackson writes: the
+// list [class, value] around a number or list, and the field @class of an object.
 func untyped(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -106,8 +109,8 @@ func untyped(v any) any {
 	return v
 }
 
-// javaValue decodes what ObjectOutputStream writes for a String, Boolean,
-// Integer or Long, after its header.
+// javaValue decodes a String, Boolean, Integer or Long in Java's serialization
+// (ObjectOutputStream), without the header of the stream.
 func javaValue(text string) (any, bool) {
 	if rest, ok := strings.CutPrefix(text, "t"); ok { // TC_STRING
 		s, rest, ok := javaText(rest)
@@ -133,7 +136,7 @@ func javaValue(text string) (any, bool) {
 	}
 }
 
-// javaText reads a length of two bytes and so much text.
+// javaText reads a string with its length in two bytes in front.
 func javaText(s string) (text, rest string, ok bool) {
 	if len(s) < 2 {
 		return "", "", false
@@ -145,9 +148,10 @@ func javaText(s string) (text, rest string, ok bool) {
 	return s[:n], s[n:], true
 }
 
+// javaObject is the serialized form of a class with one field.
 type javaObject struct {
 	description string // of the class, after its name: version, flags, fields, superclass
-	size        int    // of the value behind it
+	size        int    // length in bytes of the value, which follows the description
 }
 
 const javaNumber = "xr\x00\x10java.lang.Number\x86\xac\x95\x1d\x0b\x94\xe0\x8b\x02\x00\x00xp"

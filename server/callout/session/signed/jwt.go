@@ -15,16 +15,17 @@ import (
 
 // JWTConfig is the block of a jwt source.
 //
-// What a user JWT says of its permissions and limits does not count: grants give
-// them. It counts for whom it is, when and from where. What the account's JWT says is not
-// known here: revocations, and the template of a scoped signing key.
+// The source checks the subject, times, networks and connection types of a user JWT.
+// It ignores the permissions and limits, which grants give instead. It does not have
+// the account JWT, so it knows neither revocations nor the template of a scoped
+// signing key.
 type JWTConfig struct {
 	session.Settings
 	// Issuers are public keys of accounts, or blocks {account, signing_keys}.
 	Issuers []conf.Node `conf:"issuers,required"`
-	Bearer  bool        `conf:"bearer"` // accept JWTs that say that no signature of the nonce is needed
+	Bearer  bool        `conf:"bearer"` // accept bearer JWTs, which need no signature of the nonce; default: true
 
-	accounts map[string]string // account of a key that signs
+	accounts map[string]string // public key of the account, by the key that signs for it
 }
 
 func parseJWT(n conf.Node, faults *conf.Faults) *JWTConfig {
@@ -50,7 +51,7 @@ func parseJWT(n conf.Node, faults *conf.Faults) *JWTConfig {
 		}
 	}
 	if len(cfg.Issuers) == 0 && !n.Get("issuers").IsZero() {
-		faults.Add(n.Get("issuers"), "issuers: there is none")
+		faults.Add(n.Get("issuers"), "issuers: expected at least one account; found an empty list")
 	}
 	cfg.Issuers = nil
 	return &cfg
@@ -58,12 +59,12 @@ func parseJWT(n conf.Node, faults *conf.Faults) *JWTConfig {
 
 func (c *JWTConfig) add(n conf.Node, key, account string, faults *conf.Faults) {
 	if !nkeys.IsValidPublicAccountKey(key) {
-		// It is not quoted: it might be a seed.
+		// The value is not quoted, because it might be a seed.
 		faults.Add(n, "issuers: expected the public key of an account, which begins with A")
 		return
 	}
 	if _, twice := c.accounts[key]; twice {
-		faults.Add(n, "issuers: %s is there twice", key)
+		faults.Add(n, "issuers: duplicate key %s", key)
 	}
 	c.accounts[key] = account
 }
@@ -75,16 +76,17 @@ func (c *JWTConfig) Open(context.Context, session.Env) (session.Source, error) {
 
 type jwtSource struct{ cfg *JWTConfig }
 
-// maxJWT is how long a user JWT may be, in bytes.
+// maxJWT is the maximum length of a user JWT in bytes.
 const maxJWT = 64 << 10
 
-// Accepts takes a user JWT. Its answer depends on the nonce, so it is not cached.
+// Accepts accepts user JWTs. The key is empty, because each connection signs another
+// nonce.
 func (jwtSource) Accepts(r *session.Request) (string, bool) {
 	return "", r.Credential.Kind == session.JWT && r.Credential.Value != "" && len(r.Credential.Value) <= maxJWT
 }
 
-// Find verifies the JWT and the signature of the nonce, and what upstream does
-// when a user connects with the JWT itself (auth.go).
+// Find verifies the JWT and the signature of the nonce. It makes the same checks as
+// upstream for a user who connects with the JWT itself (auth.go).
 func (s jwtSource) Find(_ context.Context, r *session.Request) (*session.Session, error) {
 	if _, ok := s.Accepts(r); !ok {
 		return nil, session.ErrUnknown
@@ -108,10 +110,10 @@ func (c *JWTConfig) find(r *session.Request, now time.Time) (*session.Session, e
 	if u.BearerToken && !c.Bearer || !u.BearerToken && !r.Credential.SignedBy(u.Subject) {
 		return nil, session.ErrUnknown
 	}
-	if !fromNetwork(u.Src, r.Host) || !ofType(u.AllowedConnectionTypes, r) {
+	if !isInNetworks(u.Src, r.Host) || !isAllowedType(u.AllowedConnectionTypes, r) {
 		return nil, session.ErrUnknown
 	}
-	ends, ok := inTimes(u.Times, u.Locale, now)
+	ends, ok := isInTimes(u.Times, u.Locale, now)
 	if !ok {
 		return nil, session.ErrUnknown
 	}
@@ -125,7 +127,7 @@ func (c *JWTConfig) find(r *session.Request, now time.Time) (*session.Session, e
 	return found, nil
 }
 
-// issued tells whether a listed key signed, for its account.
+// issued reports whether a listed key issued u, for the account that it signs for.
 func (c *JWTConfig) issued(u *jwt.UserClaims) bool {
 	account, ok := c.accounts[u.Issuer]
 	if !ok {
@@ -137,7 +139,7 @@ func (c *JWTConfig) issued(u *jwt.UserClaims) bool {
 	return account == u.IssuerAccount
 }
 
-// data is what a session of the JWT holds.
+// data returns the content of the session of u.
 func (c *JWTConfig) data(u *jwt.UserClaims) map[string]any {
 	tags := make([]any, 0, len(u.Tags))
 	for _, tag := range slices.Sorted(slices.Values(u.Tags)) {

@@ -11,9 +11,9 @@ import (
 	"stamp/server/callout/session"
 )
 
-// fromNetwork tells whether a host is in one of the networks; without networks
-// every host is.
-func fromNetwork(networks []string, host string) bool {
+// isInNetworks reports whether the IP address host is in one of the networks. An empty
+// list allows every address.
+func isInNetworks(networks []string, host string) bool {
 	if len(networks) == 0 {
 		return true
 	}
@@ -21,42 +21,44 @@ func fromNetwork(networks []string, host string) bool {
 	if err != nil {
 		return false
 	}
-	address = address.Unmap() // one with a zone is in no network
+	address = address.Unmap() // an address with a zone is in no network
 	return slices.ContainsFunc(networks, func(text string) bool {
 		network, err := netip.ParsePrefix(text)
 		return err == nil && network.Contains(address)
 	})
 }
 
-// ofType tells whether a connection is of one of the types; without types every
-// one is. Where the request does not tell which of two it is, both must be allowed.
-func ofType(allowed []string, r *session.Request) bool {
+// isAllowedType reports whether the type of the connection is allowed. An empty list
+// allows all types. If the request leaves open which of two types it is, both must be
+// allowed.
+func isAllowedType(allowed []string, r *session.Request) bool {
 	if len(allowed) == 0 {
 		return true
 	}
-	var is []string
+	var possible []string
 	switch {
 	case r.Kind == "Leafnode":
-		is = over(r.Transport, jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS)
+		possible = typesByTransport(r.Transport, jwt.ConnectionTypeLeafnode, jwt.ConnectionTypeLeafnodeWS)
 	case r.Type == "websocket":
-		is = []string{jwt.ConnectionTypeWebsocket}
+		possible = []string{jwt.ConnectionTypeWebsocket}
 	case r.Type == "mqtt":
-		is = over(r.Transport, jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS)
+		possible = typesByTransport(r.Transport, jwt.ConnectionTypeMqtt, jwt.ConnectionTypeMqttWS)
 	case r.Type == "nats" && r.Host == "":
-		is = []string{jwt.ConnectionTypeInProcess}
+		possible = []string{jwt.ConnectionTypeInProcess}
 	case r.Type == "nats":
-		is = []string{jwt.ConnectionTypeStandard}
+		possible = []string{jwt.ConnectionTypeStandard}
 	}
-	for _, t := range is {
+	for _, t := range possible {
 		if !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, t) }) {
 			return false
 		}
 	}
-	return len(is) > 0
+	return len(possible) > 0
 }
 
-// over is the type of a connection by its transport, or both if that is not known.
-func over(t session.Transport, tcp, websocket string) []string {
+// typesByTransport returns the connection type for the transport t, or both types if
+// t is not known.
+func typesByTransport(t session.Transport, tcp, websocket string) []string {
 	switch t {
 	case session.TCP:
 		return []string{tcp}
@@ -66,10 +68,10 @@ func over(t session.Transport, tcp, websocket string) []string {
 	return []string{tcp, websocket}
 }
 
-// inTimes tells whether now is in one of the times of day, and when the latest of
-// those ends: zero when there are none, and every time is right. A time that ends before it
-// begins goes over midnight.
-func inTimes(times []jwt.TimeRange, locale string, now time.Time) (ends time.Time, ok bool) {
+// isInTimes reports whether now is in one of the ranges of the day, and returns the
+// latest end of the ranges that now is in. An empty list allows every time, and ends
+// is zero. A range that ends before it starts includes midnight.
+func isInTimes(times []jwt.TimeRange, locale string, now time.Time) (ends time.Time, ok bool) {
 	if len(times) == 0 {
 		return time.Time{}, true
 	}
@@ -87,7 +89,7 @@ func inTimes(times []jwt.TimeRange, locale string, now time.Time) (ends time.Tim
 		if err != nil || errEnd != nil {
 			return time.Time{}, false
 		}
-		// A range of yesterday may still be under way, if it goes over midnight.
+		// A range that began yesterday may include midnight.
 		for day := -1; day <= 0; day++ {
 			from, to := onDay(start, now, day), onDay(end, now, day)
 			if to.Before(from) {
@@ -104,7 +106,7 @@ func inTimes(times []jwt.TimeRange, locale string, now time.Time) (ends time.Tim
 	return ends, ok
 }
 
-// onDay puts a time of day on the day of now, or one before or after it.
+// onDay returns the time of day of clock on the day that is days after that of now.
 func onDay(clock, now time.Time, days int) time.Time {
 	y, m, d := now.Date()
 	return time.Date(y, m, d+days, clock.Hour(), clock.Minute(), clock.Second(), 0, now.Location())

@@ -27,7 +27,7 @@ func TestFromNetwork(t *testing.T) {
 		{[]string{"0.0.0.0/0"}, "pipe", false},
 		{[]string{"bad"}, "10.1.2.3", false},
 	} {
-		if got := fromNetwork(c.networks, c.host); got != c.want {
+		if got := isInNetworks(c.networks, c.host); got != c.want {
 			t.Errorf("%v %s: %v; want %v", c.networks, c.host, got, c.want)
 		}
 	}
@@ -49,7 +49,7 @@ func TestOfTypeByTransport(t *testing.T) {
 		{"LEAFNODE_WS", session.Request{Kind: "Leafnode", Transport: session.Websocket}, true},
 		{"MQTT", session.Request{Kind: "Client", Type: "nats", Transport: session.TCP}, false},
 	} {
-		if got := ofType([]string{c.allowed}, &c.r); got != c.want {
+		if got := isAllowedType([]string{c.allowed}, &c.r); got != c.want {
 			t.Errorf("%s, %s %s over %q: %v", c.allowed, c.r.Kind, c.r.Type, c.r.Transport, got)
 		}
 	}
@@ -78,7 +78,7 @@ func TestOfType(t *testing.T) {
 		{[]string{"STANDARD"}, "Client", "", "h", false},
 		{[]string{"STANDARD"}, "Client", "new", "h", false},
 	} {
-		if got := ofType(c.allowed, &session.Request{Kind: c.kind, Type: c.typ, Host: c.where}); got != c.want {
+		if got := isAllowedType(c.allowed, &session.Request{Kind: c.kind, Type: c.typ, Host: c.where}); got != c.want {
 			t.Errorf("%v %s %s: %v; want %v", c.allowed, c.kind, c.typ, got, c.want)
 		}
 	}
@@ -111,7 +111,7 @@ func TestInTimes(t *testing.T) {
 		{[]jwt.TimeRange{{Start: "x", End: "17:00:00"}}, "UTC", at("12:00:00"), ""},
 		{[]jwt.TimeRange{{Start: "12:00:00", End: "12:00:00"}}, "UTC", at("12:00:00"), ""},
 	} {
-		ends, ok := inTimes(c.times, c.locale, c.now)
+		ends, ok := isInTimes(c.times, c.locale, c.now)
 		got := ""
 		if ok {
 			got = ends.UTC().Format(time.DateTime)
@@ -120,7 +120,7 @@ func TestInTimes(t *testing.T) {
 			t.Errorf("%v %s at %v: ends %q; want %q", c.times, c.locale, c.now, got, c.ends)
 		}
 	}
-	if ends, ok := inTimes(nil, "", at("12:00:00")); !ok || !ends.IsZero() {
+	if ends, ok := isInTimes(nil, "", at("12:00:00")); !ok || !ends.IsZero() {
 		t.Errorf("without times: %v, %v", ends, ok)
 	}
 }

@@ -1,9 +1,9 @@
-// Package signed knows who holds a key: services beside the handler that sign the
-// server's nonce. Kind nkey lists their public keys; kind jwt takes user JWTs that listed
-// accounts issued.
+// Package signed has the session sources for clients that sign the server's nonce with
+// their nkey. A source of kind nkey accepts listed public keys. A source of kind jwt
+// accepts user JWTs that listed accounts issued.
 //
-// The server sends a nonce only where it expects such clients: in operator mode
-// and when its configuration has users with nkeys.
+// The server sends a nonce only in operator mode, and if its configuration has users
+// with nkeys.
 package signed
 
 import (
@@ -23,7 +23,7 @@ const (
 	JWT  = "jwt"
 )
 
-// Parse reads and checks the block of a source, by its kind; nothing is contacted.
+// Parse reads and checks the block of a source of either kind.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	if kind, _ := n.Get("kind").Plain().(string); kind == JWT {
 		return parseJWT(n, faults)
@@ -34,9 +34,9 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 // NkeyConfig is the block of an nkey source.
 type NkeyConfig struct {
 	session.Settings
-	Users []conf.Node `conf:"users,required"` // {nkey, ...}: what else there is is the session's
+	Users []conf.Node `conf:"users,required"` // blocks of nkey and fields of the session
 
-	users map[string]*session.Session
+	users map[string]*session.Session // by public key
 }
 
 func parseNkeys(n conf.Node, faults *conf.Faults) *NkeyConfig {
@@ -51,10 +51,10 @@ func parseNkeys(n conf.Node, faults *conf.Faults) *NkeyConfig {
 		key, _ := item.Get("nkey").Plain().(string)
 		switch _, twice := cfg.users[key]; {
 		case !nkeys.IsValidPublicUserKey(key):
-			// It is not quoted: it might be a seed.
+			// The value is not quoted, because it might be a seed.
 			faults.Add(at, "nkey: expected the public key of a user, which begins with U")
 		case twice:
-			faults.Add(at, "nkey %s is there twice", key)
+			faults.Add(at, "nkey: duplicate key %s", key)
 		default:
 			data := stored.FromConf(item, func(field string) bool { return strings.EqualFold(field, "nkey") })
 			data["nkey"] = key
@@ -72,7 +72,8 @@ func (c *NkeyConfig) Open(context.Context, session.Env) (session.Source, error) 
 
 type nkeySource struct{ cfg *NkeyConfig }
 
-// Accepts takes an nkey. Its answer depends on the nonce, so it is not cached.
+// Accepts accepts nkeys. The key is empty, because each connection signs another
+// nonce.
 func (nkeySource) Accepts(r *session.Request) (string, bool) {
 	return "", r.Credential.Kind == session.Nkey
 }

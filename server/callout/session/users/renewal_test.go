@@ -41,12 +41,12 @@ func TestRenewalsCostNothing(t *testing.T) {
 	}
 	ask("alice", "pw", false, true, 1)    // a connection that is made
 	ask("bob", "pw", true, true, 1)       // the same password of another user
-	ask("alice", "wrong", true, false, 1) // what is wrong is not remembered
+	ask("alice", "wrong", true, false, 1) // a wrong password is not kept
 	ask("alice", "wrong", true, false, 1)
 	ask("alice", "pw", true, true, 0)
 	ask("eve", "pw", true, false, 1)
-	if len(s.passed) != 2 {
-		t.Errorf("%d passwords are remembered; want one for each user", len(s.passed))
+	if len(s.verified) != 2 {
+		t.Errorf("%d passwords are kept; want one for each user", len(s.verified))
 	}
 	// Another configuration of the users knows nothing of it.
 	other, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: alice, password: %q}]`, hash(t, "new", 4)))

@@ -1,9 +1,9 @@
-// Package users knows users and their bcrypt passwords, from the configuration or
-// a file in NATS syntax.
+// Package users is a session source of users and their bcrypt passwords, which are in
+// the configuration or in a file in NATS syntax.
 //
-// An unknown user takes the time of a wrong password, so that nobody can find out
-// who there is. That holds when all hashes have the same cost; else a user with a cheaper one
-// may be told by the time that it takes.
+// A look-up of an unknown user takes as long as one with a wrong password, so that
+// response times do not reveal which users exist. This holds only if all hashes have
+// the same cost.
 package users
 
 import (
@@ -27,29 +27,29 @@ import (
 // Config is the block of a users source.
 type Config struct {
 	session.Settings
-	File  string      `conf:"file"`  // has a field users, like this block; it is read at start and at reload
-	Users []conf.Node `conf:"users"` // {user, password, ...}: what else there is is the session's
+	File  string      `conf:"file"`  // path of a file with a field users; read at start and at reload
+	Users []conf.Node `conf:"users"` // blocks of user, password and fields of the session
 
-	users map[string]user
-	dummy []byte // hash, compared with for unknown users
-	cost  int    // of dummy: the highest of all
+	users     map[string]user
+	dummy     []byte // hash with which the passwords of unknown users are compared
+	dummyCost int    // bcrypt cost of dummy, the highest of all hashes
 }
 
 type user struct {
 	hash []byte
-	data map[string]any
+	data map[string]any // content of the session
 }
 
 const (
-	maxPassword = 72 // bytes; bcrypt does not look at those behind
-	maxCost     = 16 // takes about 5 seconds
+	maxPassword = 72 // bytes; bcrypt ignores further ones
+	maxCost     = 16 // a comparison with this cost takes about 5 seconds
 )
 
 // Parse reads and checks the block of a source, and its file.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{Settings: session.Defaults(), users: map[string]user{}}
-	// Comparing hashes is work for a CPU. Half of them are left for the server that the
-	// handler may be in: who guesses passwords must not stop it.
+	// Each comparison keeps a CPU busy. The handler may run inside the server, so half of
+	// the CPUs stay free: a client that guesses passwords must not stop the server.
 	cfg.Concurrency = max(1, runtime.GOMAXPROCS(0)/2)
 	n.Decode(&cfg, faults)
 	cfg.Check(n, faults)
@@ -60,7 +60,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		cfg.addFile(n.Get("file"), faults)
 	}
 	if len(cfg.Users) == 0 && cfg.File == "" {
-		faults.Add(n, "there are no users: fields %q and %q are missing", "users", "file")
+		faults.Add(n, "expected users or file: there are no users without them")
 	}
 	cfg.Users = nil
 	return &cfg
@@ -83,7 +83,7 @@ func (c *Config) addFile(at conf.Node, faults *conf.Faults) {
 
 func (c *Config) add(n conf.Node, faults *conf.Faults) {
 	if n.Fields() == nil {
-		faults.Add(n, "users: expected blocks of user, password and what the session holds")
+		faults.Add(n, "users: expected blocks {user, password, ...}, where further fields are those of the session")
 		return
 	}
 	name, _ := n.Get("user").Plain().(string)
@@ -95,11 +95,11 @@ func (c *Config) add(n conf.Node, faults *conf.Faults) {
 		return n
 	}
 	if name == "" || !stored.Printable(name) {
-		faults.Add(at("user"), "user: expected a name")
+		faults.Add(at("user"), "user: expected a printable name")
 		return
 	}
 	if _, twice := c.users[name]; twice {
-		faults.Add(at("user"), "user %q is there twice", name)
+		faults.Add(at("user"), "user: duplicate user %q", name)
 	}
 	if hash == "" {
 		faults.Add(at("password"), "password of user %q: expected a bcrypt hash as a string", name)
@@ -109,12 +109,12 @@ func (c *Config) add(n conf.Node, faults *conf.Faults) {
 		faults.Add(at("password"), "password of user %q is not a bcrypt hash: %s; make one with htpasswd -nBC 11 USER", name, fault)
 		return
 	}
-	cost, _ := bcrypt.Cost([]byte(hash)) // hashFault has read it
+	cost, _ := bcrypt.Cost([]byte(hash)) // no error: hashFault has read the cost
 	if cost > maxCost {
-		faults.Add(at("password"), "password of user %q: the cost of the hash is %d; above %d a login takes too long", name, cost, maxCost)
+		faults.Add(at("password"), "password of user %q: expected a hash with a cost of at most %d, because a login takes too long with more; found %d", name, maxCost, cost)
 	}
-	if c.dummy == nil || cost > c.cost {
-		c.dummy, c.cost = []byte(hash), cost
+	if c.dummy == nil || cost > c.dummyCost {
+		c.dummy, c.dummyCost = []byte(hash), cost
 	}
 	data := stored.FromConf(n, func(field string) bool {
 		return strings.EqualFold(field, "password") || strings.EqualFold(field, "user")
@@ -130,55 +130,56 @@ type source struct {
 	cfg     *Config
 	compare func(hash, password []byte) error
 
-	// passed has, by user, a MAC of the password that was compared last and was right. The users of a
-	// source do not change, so a renewal with that password needs no comparison: thousands of connections
-	// renew in minutes, and a CPU compares some tens of passwords in a second. The server has the password
-	// of a live connection in memory too.
-	key    []byte
-	mu     sync.Mutex
-	passed map[string][sha256.Size]byte
+	// verified has by user name a MAC of the last password that was right. The users of a source do
+	// not change, so a renewal with the same password needs no comparison. Thousands of connections
+	// may renew within minutes, and a CPU compares only some tens of passwords a second. Only MACs
+	// are kept; the server itself keeps the passwords of live connections in memory.
+	macKey   []byte
+	mu       sync.Mutex // guards verified
+	verified map[string][sha256.Size]byte
 }
 
 func newSource(c *Config) *source {
 	key := make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // it never fails
-	return &source{cfg: c, compare: bcrypt.CompareHashAndPassword, key: key, passed: map[string][sha256.Size]byte{}}
+	_, _ = rand.Read(key) // never fails
+	return &source{cfg: c, compare: bcrypt.CompareHashAndPassword, macKey: key, verified: map[string][sha256.Size]byte{}}
 }
 
 func (s *source) mac(password string) (sum [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, s.key)
+	mac := hmac.New(sha256.New, s.macKey)
 	mac.Write([]byte(password))
 	mac.Sum(sum[:0])
 	return sum
 }
 
-// remembered tells whether the password of a renewal is the one that was right before.
-func (s *source) remembered(r *session.Request) bool {
+// isVerified reports whether r is a renewal with the user's last verified password.
+func (s *source) isVerified(r *session.Request) bool {
 	if !r.Renewal {
 		return false
 	}
 	sum := s.mac(r.Credential.Password)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last, ok := s.passed[r.Credential.Username]
+	last, ok := s.verified[r.Credential.Username]
 	return ok && hmac.Equal(sum[:], last[:])
 }
 
-// remember notes a password that is right. There is one for each user of the configuration.
-func (s *source) remember(c *session.Credential) {
+// setVerified notes that the password of c is right. c is of a configured user, so
+// there are at most as many entries as users.
+func (s *source) setVerified(c *session.Credential) {
 	sum := s.mac(c.Password)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passed[c.Username] = sum
+	s.verified[c.Username] = sum
 }
 
-// Accepts takes a user with a password.
+// Accepts accepts a user name with a password.
 func (*source) Accepts(r *session.Request) (string, bool) {
 	c := &r.Credential
 	if c.Kind != session.Password || c.Username == "" || c.Password == "" || len(c.Password) > maxPassword || len(c.Username) > stored.MaxCredential {
 		return "", false
 	}
-	// The length keeps two pairs from making the same key.
+	// The length in front ensures that no two pairs have the same key.
 	return strconv.Itoa(len(c.Username)) + ":" + c.Username + c.Password, true
 }
 
@@ -190,15 +191,15 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("compare password: %w", err)
 	}
-	u, known := s.cfg.users[r.Credential.Username]
-	if !known {
+	u, exists := s.cfg.users[r.Credential.Username]
+	if !exists {
 		u.hash = s.cfg.dummy
 	}
-	if !known || !s.remembered(r) {
-		if err := s.compare(u.hash, []byte(r.Credential.Password)); err != nil || !known {
+	if !exists || !s.isVerified(r) {
+		if err := s.compare(u.hash, []byte(r.Credential.Password)); err != nil || !exists {
 			return nil, session.ErrUnknown
 		}
-		s.remember(&r.Credential)
+		s.setVerified(&r.Credential)
 	}
 	return &session.Session{Data: u.data, Key: r.Credential.Username}, nil
 }

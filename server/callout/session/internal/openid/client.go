@@ -30,18 +30,20 @@ import (
 	"stamp/server/conf"
 )
 
-// Client is how a relying party shows at the token endpoint who it is (OpenID Connect Core 1.0, section 9).
+// Client says how the handler authenticates as a client at the token endpoint (OpenID
+// Connect Core 1.0, section 9). Without ClientSecret and ClientKey it is a public client,
+// which only PKCE protects.
 type Client struct {
 	ClientID     string      `conf:"client_id,required"`
-	ClientSecret conf.Secret `conf:"client_secret"` // none, and no key: a public client, by PKCE alone
-	ClientKey    conf.Secret `conf:"client_key"`    // private, for private_key_jwt: PEM or JWK
-	ClientKeyID  string      `conf:"client_key_id"` // of the key, as the provider knows it
-	ClientAuth   string      `conf:"client_auth"`   // empty: what the provider's document says
+	ClientSecret conf.Secret `conf:"client_secret"`
+	ClientKey    conf.Secret `conf:"client_key"`    // private key for private_key_jwt, as PEM or JWK
+	ClientKeyID  string      `conf:"client_key_id"` // key id of ClientKey at the provider; default: that of the JWK
+	ClientAuth   string      `conf:"client_auth"`   // authentication method; default: see Client.auth
 
 	signer jose.Signer
 }
 
-// Values of client_auth, as OpenID Connect calls them.
+// Values of client_auth, as in OpenID Connect.
 const (
 	authBasic = "client_secret_basic"
 	authPost  = "client_secret_post"
@@ -49,28 +51,28 @@ const (
 	authNone  = "none"
 )
 
-// Check adds what is wrong with the fields of the block n.
+// Check adds the faults of the fields in the block n.
 func (c *Client) Check(n conf.Node, faults *conf.Faults) {
 	switch c.ClientAuth {
 	case "", authBasic, authPost, authKey, authNone:
 	default:
-		faults.Add(n.Get("client_auth"), "client_auth: expected %s, %s, %s or %s", authBasic, authPost, authKey, authNone)
+		faults.Add(n.Get("client_auth"), "client_auth: expected %s, %s, %s or %s; found %q", authBasic, authPost, authKey, authNone, c.ClientAuth)
 	}
 	if (c.ClientAuth == authBasic || c.ClientAuth == authPost) && c.ClientSecret == "" {
 		faults.Add(n.Get("client_auth"), "client_auth: %s needs client_secret", c.ClientAuth)
 	}
 	if (c.ClientAuth == authKey) != (c.ClientKey != "") && c.ClientAuth != "" {
-		faults.Add(n.Get("client_auth"), "client_auth: %s and client_key go together", authKey)
+		faults.Add(n.Get("client_auth"), "client_auth: expected %s with client_key, and client_key with %s", authKey, authKey)
 	}
 	if c.ClientKey != "" && c.ClientSecret != "" {
-		faults.Add(n.Get("client_secret"), "client_secret: with client_key there is none")
+		faults.Add(n.Get("client_secret"), "client_secret: expected client_secret or client_key; found both")
 	}
 	if c.ClientAuth == authNone && c.ClientSecret != "" {
-		faults.Add(n.Get("client_secret"), "client_secret: with client_auth: %s there is none", authNone)
+		faults.Add(n.Get("client_secret"), "client_secret: expected none with client_auth: %s", authNone)
 	}
 	if c.ClientKey == "" {
 		if c.ClientKeyID != "" {
-			faults.Add(n.Get("client_key_id"), "client_key_id: there is no client_key that it could name")
+			faults.Add(n.Get("client_key_id"), "client_key_id: expected a client_key, whose id this is")
 		}
 		return
 	}
@@ -92,7 +94,7 @@ func newSigner(text, id string) (jose.Signer, error) {
 	rest := []byte(text)
 	if block, _ := pem.Decode(rest); block == nil {
 		if json.Unmarshal(rest, &key) != nil {
-			return nil, errClientKey // its text may quote the key
+			return nil, errClientKey // not the error of encoding/json, whose text may quote the key
 		}
 		rest = nil
 	}
@@ -103,7 +105,7 @@ func newSigner(text, id string) (jose.Signer, error) {
 			options = options.WithHeader("x5t#S256", base64.RawURLEncoding.EncodeToString(sum[:]))
 			continue
 		}
-		if block.Type == "EC PARAMETERS" { // OpenSSL writes the curve before the key, which names it too
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes the curve in front of the key, which has it too
 			continue
 		}
 		var err error
@@ -161,8 +163,8 @@ func algorithmOf(key any) jose.SignatureAlgorithm {
 	return ""
 }
 
-// auth is how the client shows who it is. A provider that says what it takes is believed; to try all ways
-// would hide why one is refused.
+// auth returns the authentication method. The client does not try several methods,
+// because that would hide why the provider refuses one.
 func (c *Client) auth(d *Document) string {
 	switch {
 	case c.ClientAuth != "":
@@ -177,10 +179,10 @@ func (c *Client) auth(d *Document) string {
 	return authBasic
 }
 
-// assertionLife is how long the token of private_key_jwt is good.
+// assertionLife is how long the token of private_key_jwt is valid.
 const assertionLife = time.Minute
 
-// assertion is the token of private_key_jwt (RFC 7523, section 3).
+// assertion returns the token of private_key_jwt (RFC 7523, section 3) for an endpoint.
 func (c *Client) assertion(endpoint string) (string, error) {
 	now := time.Now()
 	claims, err := json.Marshal(map[string]any{
@@ -196,28 +198,30 @@ func (c *Client) assertion(endpoint string) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// NewSecret is 256 bits that nobody can guess.
+// NewSecret returns 256 random bits in base64url.
 func NewSecret() string {
 	b := make([]byte, 32)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Login is what a request for authorization is made of.
+// Login has the parameters of an authorization request.
 type Login struct {
 	State, Nonce, Verifier string
 	RedirectURI            string
 	Scopes                 []string
-	More                   map[string]string // parameters of the configuration
+	More                   map[string]string // further parameters from the configuration
 }
 
-// Own are the parameters of a request for authorization that Login has.
+// Own are the parameters that the configuration cannot set, because Client.URL sets them
+// or they would replace the others.
 var Own = []string{
 	"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
 	"response_mode", "request", "request_uri",
 }
 
-// URL is where the browser is sent (OpenID Connect Core 1.0, section 3.1.2.1, and RFC 7636).
+// URL returns the URL of an authorization request, to which the browser is redirected
+// (OpenID Connect Core 1.0, section 3.1.2.1, and RFC 7636).
 func (c *Client) URL(d *Document, l Login) (string, error) {
 	u, err := url.Parse(d.Authorization)
 	if err != nil || u.Host == "" {
@@ -240,15 +244,15 @@ func (c *Client) URL(d *Document, l Login) (string, error) {
 	return u.String(), nil
 }
 
-// Tokens are what a token endpoint answered. Any of them may be missing.
+// Tokens are the tokens in an answer of the token endpoint. Any of them may be missing.
 type Tokens struct {
 	Access, Refresh, ID string
-	Expires             time.Time // of the access token; zero: the provider does not tell
+	Expires             time.Time // of the access token; zero: not known
 }
 
-// Refusal is an error that the token endpoint answered (RFC 6749, section 5.2). Code is one of those that
-// are known; empty for others, which may repeat the request, and where something in front of the provider
-// has answered.
+// Refusal is an error response of the token endpoint (RFC 6749, section 5.2). Code is ""
+// if the error code is unknown, because its text might quote the request, or if the
+// answer has none, as one of a proxy in front of the provider.
 type Refusal struct {
 	Code   string
 	Status int
@@ -261,11 +265,12 @@ func (e *Refusal) Error() string {
 	return "the provider answers " + e.Code
 }
 
-// Codes of refusals. Those of the first list are about the person's grant: it is over, and a new login is
-// needed (RFC 6749, section 5.2; OpenID Connect Core 1.0, section 3.1.2.6). Those of the second are about
-// the client, and so the same for everybody until somebody mends it. Those of the last pass by themselves.
+// Error codes of refusals (RFC 6749, section 5.2; OpenID Connect Core 1.0, section
+// 3.1.2.6). grantCodes mean that the grant has ended and a new login is needed.
+// clientCodes concern the client, so all requests fail until its configuration is
+// corrected. passingCodes are temporary.
 var (
-	overCodes = []string{
+	grantCodes = []string{
 		"invalid_grant", "interaction_required", "login_required", "consent_required", "account_selection_required",
 	}
 	clientCodes  = []string{"invalid_client", "unauthorized_client"}
@@ -273,34 +278,36 @@ var (
 	passingCodes = []string{"temporarily_unavailable", "server_error", "slow_down"}
 )
 
-// GrantIsOver tells whether the error says that a refresh token will never be good again.
+// GrantIsOver reports whether the error means that the refresh token will never be valid
+// again.
 func GrantIsOver(err error) bool {
 	var r *Refusal
-	return errors.As(err, &r) && slices.Contains(overCodes, r.Code)
+	return errors.As(err, &r) && slices.Contains(grantCodes, r.Code)
 }
 
-// judges tells whether the error says that the provider works, and has judged the grant or the request.
-func judges(err error) bool {
+// concernsRequest reports whether the error means that the provider works, and has refused
+// only this grant or request.
+func concernsRequest(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) && r.Code != "" && !slices.Contains(clientCodes, r.Code)
 }
 
-// Exchange gets the tokens of a login (RFC 6749, section 4.1.3).
+// Exchange exchanges the code of a login for tokens (RFC 6749, section 4.1.3).
 func (p *Provider) Exchange(ctx context.Context, c *Client, code, verifier, redirectURI string) (*Tokens, error) {
 	return p.token(ctx, c, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {redirectURI},
 	})
 }
 
-// Refresh gets new tokens (RFC 6749, section 6). The refresh token may be over when the request was sent:
-// ctx should not end before the answer is there.
+// Refresh exchanges a refresh token for new tokens (RFC 6749, section 6). The request may
+// invalidate the refresh token, so ctx should not end before the answer arrives.
 func (p *Provider) Refresh(ctx context.Context, c *Client, refreshToken string) (*Tokens, error) {
 	return p.token(ctx, c, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}})
 }
 
 func (p *Provider) token(ctx context.Context, c *Client, form url.Values) (*Tokens, error) {
 	answer, err := p.askEndpoint(ctx, func(d *Document) string { return d.Token }, func(ctx context.Context, d *Document) (*web.Answer, error) {
-		return p.askToken(ctx, d, c, form)
+		return p.postToken(ctx, d, c, form)
 	})
 	if err != nil {
 		return nil, err
@@ -308,8 +315,8 @@ func (p *Provider) token(ctx context.Context, c *Client, form url.Values) (*Toke
 	return readTokens(answer)
 }
 
-// askToken sends a form to the token endpoint, and shows there who the client is.
-func (p *Provider) askToken(ctx context.Context, d *Document, c *Client, form url.Values) (*web.Answer, error) {
+// postToken sends a form to the token endpoint with the authentication of the client.
+func (p *Provider) postToken(ctx context.Context, d *Document, c *Client, form url.Values) (*web.Answer, error) {
 	if d.Token == "" {
 		return nil, unavailable("the provider's document has no token_endpoint")
 	}
@@ -329,9 +336,9 @@ func (p *Provider) askToken(ctx context.Context, d *Document, c *Client, form ur
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		form.Set("client_assertion", assertion)
 	}
-	answer, err := p.do(ctx, http.MethodPost, d.Token, form, func(r *http.Request) {
+	answer, err := p.send(ctx, http.MethodPost, d.Token, form, func(r *http.Request) {
 		if auth == authBasic {
-			// Both are encoded before (RFC 6749, section 2.3.1).
+			// Both are form-encoded before they are encoded in base64 (RFC 6749, section 2.3.1).
 			r.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.ClientSecret.Reveal()))
 		}
 	})
@@ -349,7 +356,7 @@ func readTokens(answer *web.Answer) (*Tokens, error) {
 	case answer.Status >= 500 || answer.Status == http.StatusTooManyRequests || isRefusal && slices.Contains(passingCodes, code):
 		return nil, fmt.Errorf("ask the token endpoint: %w", failed(answer))
 	case isRefusal:
-		if !slices.Contains(slices.Concat(overCodes, clientCodes, otherCodes), code) {
+		if !slices.Contains(slices.Concat(grantCodes, clientCodes, otherCodes), code) {
 			code = ""
 		}
 		return nil, &Refusal{code, answer.Status}
@@ -371,8 +378,9 @@ func readTokens(answer *web.Answer) (*Tokens, error) {
 // maxLife bounds expires_in, so that no sum overflows.
 const maxLife = 10 * 365 * 24 * time.Hour
 
-// expiry is when an access token ends: as the answer says, in a number or a text, or else as the token
-// itself does when it is a JWT (RFC 9068). Nothing is trusted for that: it is when to refresh.
+// expiry returns when an access token expires: by expires_in, a number or a text, or else
+// by the token itself if it is a JWT (RFC 9068). The signature need not be verified,
+// because the time is only used to decide when to refresh.
 func expiry(expiresIn any, accessToken string, now time.Time) time.Time {
 	seconds, ok := expiresIn.(float64)
 	if text, isText := expiresIn.(string); isText {

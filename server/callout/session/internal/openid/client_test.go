@@ -144,7 +144,7 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 		"Error":                {200, `{"Error":"invalid_grant"}`, false, false, false},
 	} {
 		_, err := readTokens(&web.Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)})
-		if GrantIsOver(err) != c.over || away(err) != c.away || judges(err) != c.judged || err != nil && strings.Contains(err.Error(), "4711") {
+		if GrantIsOver(err) != c.over || away(err) != c.away || concernsRequest(err) != c.judged || err != nil && strings.Contains(err.Error(), "4711") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -192,13 +192,13 @@ func TestKeysAreReadFromWhatIsUsed(t *testing.T) {
 	}
 	for _, more := range []string{`"x5c":[""]`, `"x5c":7`, `"x5t":"%%"`, `"x5u":"::"`, `"x5t#S256":"a"`} {
 		body := fmt.Sprintf(`{"keys":[{%s,%s]}`, more, raw[1:])
-		if keys, odd, err := parseKeys([]byte(body)); err != nil || len(keys) != 1 || odd != 0 {
-			t.Errorf("%s: %d keys, %d odd, %v", more, len(keys), odd, err)
+		if keys, skipped, err := parseKeys([]byte(body)); err != nil || len(keys) != 1 || skipped != 0 {
+			t.Errorf("%s: %d keys, %d skipped, %v", more, len(keys), skipped, err)
 		}
 	}
 	many := strings.Repeat(string(raw)+",", 2*maxKeys) + string(raw)
-	if keys, odd, err := parseKeys([]byte(`{"keys":[` + many + `]}`)); err != nil || len(keys) != maxKeys || odd != maxKeys+1 {
-		t.Errorf("%d keys, %d odd, %v", len(keys), odd, err)
+	if keys, skipped, err := parseKeys([]byte(`{"keys":[` + many + `]}`)); err != nil || len(keys) != maxKeys || skipped != maxKeys+1 {
+		t.Errorf("%d keys, %d skipped, %v", len(keys), skipped, err)
 	}
 }
 

@@ -1,7 +1,9 @@
-// Package openid is what the session sources that trust an OpenID provider share: where the provider
-// is, its keys, the checks of its tokens, and the requests to its token endpoint. Nothing here holds a
-// lock while it waits for the provider, every request has a time-out and a bound on what is read, and a
-// provider that does not answer is asked less and less often.
+// Package openid is the client of an OpenID provider. Several session sources share it.
+// It gets the discovery document and the keys, checks tokens, and sends requests to the
+// token endpoint.
+//
+// No lock is held during a request. Each request has a time-out and a maximum length of
+// the answer. While a provider does not answer, requests become less frequent.
 package openid
 
 import (
@@ -16,27 +18,27 @@ import (
 	"stamp/server/conf"
 )
 
-// Config are the fields of a source's block that are about the provider.
+// Config are the fields of a source that concern the provider.
 type Config struct {
-	Issuer       string        `conf:"issuer,required"` // as the tokens have it
-	Tenants      []string      `conf:"tenants"`         // that {tenantid} in issuer may stand for; "*": any
-	DiscoveryURL string        `conf:"discovery_url"`   // of the discovery document; default: below issuer
-	Endpoints    Endpoints     `conf:"endpoints"`       // instead of those of the discovery document
-	Algorithms   []string      `conf:"algorithms"`
-	ClockSkew    time.Duration `conf:"clock_skew"`
-	RequestTime  time.Duration `conf:"provider_timeout"` // of one request to the provider
+	Issuer       string        `conf:"issuer,required"`  // as in the claim iss of tokens
+	Tenants      []string      `conf:"tenants"`          // values of {tenantid} in Issuer, or "*" for any; default: Issuer has no {tenantid}
+	DiscoveryURL string        `conf:"discovery_url"`    // of the discovery document; default: Issuer with /.well-known/openid-configuration
+	Endpoints    Endpoints     `conf:"endpoints"`        // default: those of the discovery document
+	Algorithms   []string      `conf:"algorithms"`       // accepted for signatures; default: all in algorithms
+	ClockSkew    time.Duration `conf:"clock_skew"`       // how far clocks may differ; DefaultClockSkew
+	RequestTime  time.Duration `conf:"provider_timeout"` // time-out of one request to the provider; DefaultRequestTime
 	TLS          *web.TLS      `conf:"tls"`
 
 	// Set by the source:
-	KeysRefresh time.Duration // how old keys may be
-	LogsIn      bool          // the endpoints authorization and token are needed
-	Waiting     int           // how many tokens may wait for a key that is not known yet
+	KeysRefresh time.Duration // how old keys may be; DefaultKeysRefresh
+	LogsIn      bool          // the endpoints authorization and token are required
+	Waiting     int           // how many tokens may wait for a key that is not known yet; DefaultWaiting
 
 	algorithms []jose.SignatureAlgorithm
 	client     *web.Client
 }
 
-// Endpoints are URLs of the provider.
+// Endpoints are URLs of the provider. An empty one is taken from the discovery document.
 type Endpoints struct {
 	Authorization string `conf:"authorization"`
 	Token         string `conf:"token"`
@@ -45,7 +47,8 @@ type Endpoints struct {
 	EndSession    string `conf:"end_session"`
 }
 
-// each returns the endpoints by their names in the configuration and in a discovery document.
+// each returns the endpoints with their names in the configuration and in a discovery
+// document.
 func (e *Endpoints) each() []endpoint {
 	return []endpoint{
 		{"authorization", "authorization_endpoint", &e.Authorization}, {"token", "token_endpoint", &e.Token},
@@ -58,15 +61,15 @@ type endpoint struct {
 	url          *string
 }
 
-// tenantID is the part of a multi-tenant issuer that differs between tenants, as Microsoft Entra ID
-// writes it; the claim tid of a token tells what it stands for.
+// tenantID is the placeholder of the tenant in the issuer of a multi-tenant provider, in
+// the notation of Microsoft Entra ID. The claim tid of a token has the tenant.
 const tenantID = "{tenantid}"
 
-// anyTenant is the tenant for all.
+// anyTenant in Tenants means all tenants.
 const anyTenant = "*"
 
-// algorithms that may be configured: those whose key is public. Whoever can check a token of the others
-// can make one.
+// algorithms are the accepted signature algorithms, all of which have a public key. With
+// the others, whoever can verify a token can also make one.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
@@ -75,16 +78,23 @@ const (
 	maxSkew        = 5 * time.Minute
 	minRequestTime = time.Second
 	maxRequestTime = 30 * time.Second
-	// connections to the provider at once.
-	connections = 64
+	maxConnections = 64 // to the provider at once
 )
 
-// Defaults are the fields that the configuration does not have.
+// Defaults of Config.
+const (
+	DefaultClockSkew   = 30 * time.Second
+	DefaultRequestTime = 8 * time.Second
+	DefaultKeysRefresh = time.Hour
+	DefaultWaiting     = 32
+)
+
+// Defaults returns the default configuration.
 func Defaults() Config {
-	return Config{ClockSkew: 30 * time.Second, RequestTime: 8 * time.Second, KeysRefresh: time.Hour, Waiting: 32}
+	return Config{ClockSkew: DefaultClockSkew, RequestTime: DefaultRequestTime, KeysRefresh: DefaultKeysRefresh, Waiting: DefaultWaiting}
 }
 
-// Check adds what is wrong with the fields of the block n.
+// Check adds the faults of the fields in the block n.
 func (c *Config) Check(n conf.Node, faults *conf.Faults) {
 	web.CheckURL(n, "issuer", c.Issuer, faults)
 	web.CheckURL(n, "discovery_url", c.DiscoveryURL, faults)
@@ -94,17 +104,17 @@ func (c *Config) Check(n conf.Node, faults *conf.Faults) {
 	multi := strings.Contains(c.Issuer, tenantID)
 	switch {
 	case multi && len(c.Tenants) == 0:
-		faults.Add(n.Get("issuer"), "issuer: %s needs tenants: the list of the tenants whose users may come, or [\"*\"] for every tenant there is", tenantID)
+		faults.Add(n.Get("issuer"), "issuer: %s needs tenants: a list of the tenants whose users are accepted, or [\"*\"] for all tenants", tenantID)
 	case !multi && len(c.Tenants) > 0:
-		faults.Add(n.Get("tenants"), "tenants: issuer has no %s", tenantID)
+		faults.Add(n.Get("tenants"), "tenants: expected %s in issuer, which tenants lists the values of", tenantID)
 	case slices.ContainsFunc(c.Tenants, func(t string) bool { return t != anyTenant && !isTenant(t) }):
-		faults.Add(n.Get("tenants"), "tenants: expected ids of letters, digits and -, as the claim tid has them")
+		faults.Add(n.Get("tenants"), "tenants: expected ids of letters, digits and -, as in the claim tid of tokens")
 	}
 	if c.ClockSkew < 0 || c.ClockSkew > maxSkew {
-		faults.Add(n.Get("clock_skew"), "clock_skew: at most %s", maxSkew)
+		faults.Add(n.Get("clock_skew"), "clock_skew: expected 0 to %s; found %s", maxSkew, c.ClockSkew)
 	}
 	if c.RequestTime < minRequestTime || c.RequestTime > maxRequestTime {
-		faults.Add(n.Get("provider_timeout"), "provider_timeout: between %s and %s", minRequestTime, maxRequestTime)
+		faults.Add(n.Get("provider_timeout"), "provider_timeout: expected %s to %s; found %s", minRequestTime, maxRequestTime, c.RequestTime)
 	}
 	c.algorithms = algorithms
 	if len(c.Algorithms) > 0 {
@@ -112,14 +122,15 @@ func (c *Config) Check(n conf.Node, faults *conf.Faults) {
 	}
 	for _, name := range c.Algorithms {
 		if !slices.Contains(algorithms, jose.SignatureAlgorithm(name)) {
-			faults.Add(n.Get("algorithms"), "algorithms: %q is not one of %s", name, known())
+			faults.Add(n.Get("algorithms"), "algorithms: expected some of %s; found %q", algorithmNames(), name)
 		}
 		c.algorithms = append(c.algorithms, jose.SignatureAlgorithm(name))
 	}
-	c.client = web.NewClient(n.Get("tls"), c.TLS, connections, faults)
+	c.client = web.NewClient(n.Get("tls"), c.TLS, maxConnections, faults)
 }
 
-func known() string {
+// algorithmNames returns the names of the accepted algorithms, separated by commas.
+func algorithmNames() string {
 	var names []string
 	for _, a := range algorithms {
 		names = append(names, string(a))
@@ -127,8 +138,8 @@ func known() string {
 	return strings.Join(names, ", ")
 }
 
-// documentURL is where the discovery document is (OpenID Connect Discovery 1.0, section 4). That of a
-// multi-tenant issuer is the one for all tenants.
+// documentURL returns the URL of the discovery document (OpenID Connect Discovery 1.0,
+// section 4). A multi-tenant issuer has one document for all tenants.
 func (c *Config) documentURL() string {
 	if c.DiscoveryURL != "" {
 		return c.DiscoveryURL
@@ -137,10 +148,11 @@ func (c *Config) documentURL() string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-// HTTP is the client of all requests, for tests.
+// HTTP returns the client of all requests, for tests.
 func (c *Config) HTTP() *web.Client { return c.client }
 
-// isTenant tells whether a text can stand for {tenantid}: nothing that would lead to another path or host.
+// isTenant reports whether a text can replace {tenantid}. It has no characters that would
+// change the path or host of the issuer.
 func isTenant(text string) bool {
 	if text == "" || len(text) > 64 {
 		return false
@@ -155,7 +167,7 @@ func isTenant(text string) bool {
 	return true
 }
 
-// isHTTPS tells whether a URL is https.
+// isHTTPS reports whether a URL has the scheme https.
 func isHTTPS(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Scheme == "https"

@@ -8,34 +8,36 @@ import (
 	"stamp/server/callout/session/internal/web"
 )
 
-// asking makes a request to an endpoint of a document.
-type asking func(context.Context, *Document) (*web.Answer, error)
+// request sends a request to an endpoint of a document.
+type request func(context.Context, *Document) (*web.Answer, error)
 
-// askEndpoint makes a request to an endpoint of the provider. Where that seems to have gone, the document is looked at
-// again, as often as that may be asked for, and the request is made where it says that the endpoint is now. The one
-// before has done nothing there.
-func (p *Provider) askEndpoint(ctx context.Context, of func(*Document) string, ask asking) (*web.Answer, error) {
+// askEndpoint sends a request to an endpoint of the provider. url returns the URL of the
+// endpoint in a document. If the endpoint seems to be gone, askEndpoint gets the
+// document again, unless it was requested too recently. If the endpoint has moved, the
+// request is sent to the new URL. That is safe, because the first request had no effect.
+func (p *Provider) askEndpoint(ctx context.Context, url func(*Document) string, send request) (*web.Answer, error) {
 	d, err := p.Document(ctx)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := ask(ctx, d)
+	answer, err := send(ctx, d)
 	if !seemsGone(answer, err) || !p.discovers() || p.document.refresh(ctx) != nil {
 		return answer, err
 	}
-	now := p.document.held().value
-	if of(now) == of(d) {
+	newest := p.document.snapshot().value
+	if url(newest) == url(d) {
 		return answer, err
 	}
 	p.log.Info("an endpoint of the OpenID provider has moved")
-	return ask(ctx, now)
+	return send(ctx, newest)
 }
 
-// goneStatuses are what a server answers where an endpoint is no more, or was moved.
+// goneStatuses are the statuses that mean that an endpoint does not exist or has moved.
 var goneStatuses = []int{
 	http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusMovedPermanently, http.StatusPermanentRedirect,
 }
 
+// seemsGone reports whether the result of a request means that the endpoint is gone.
 func seemsGone(answer *web.Answer, err error) bool {
 	return err != nil && Unreached(err) || err == nil && slices.Contains(goneStatuses, answer.Status)
 }

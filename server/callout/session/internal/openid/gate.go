@@ -10,33 +10,37 @@ import (
 	"stamp/server/callout/session/internal/web"
 )
 
-// several is how many grants in a row the provider has to answer badly before that counts as the same for
-// all: what it has against one must not keep the others from it.
-const several = 3
+// manyGrants is for how many grants in a row requests must fail until the gate closes.
+// The failures of fewer grants may concern only these.
+const manyGrants = 3
 
-// maxShared bounds for how long all wait because of answers, which are about one grant each. Who got
-// one waits as long as it says.
-const maxShared = 30 * time.Second
+// maxSharedWait is the longest time for which the gate holds requests back. The answers
+// that close it are about single grants, which wait themselves as long as the provider
+// says.
+const maxSharedWait = 30 * time.Second
 
-// Gate is in front of requests to a token endpoint, of which there may be many: while the provider cannot be
-// reached, or answers nobody well, one request at a time goes to see whether it does again.
+// Gate limits the requests to a token endpoint. It is open while the provider works. If
+// the provider cannot be reached or fails for all grants, the gate closes: it then lets
+// one request at a time through, until one succeeds.
 type Gate struct {
 	mu       sync.Mutex
-	failures int // in a row, since it is closed
-	next     time.Time
-	trying   bool     // a request is under way that began after a failure
-	failed   []string // grants that were answered badly since one was answered well
+	failures int       // in a row, since the gate closed; 0: it is open
+	next     time.Time // earliest time of the next request while the gate is closed
+	trying   bool      // a request is under way although the gate is closed
+	failed   []string  // grants whose requests failed since the last success
 }
 
-// Request is one that a gate has let through. Leave or GiveUp ends it; what is called after that does nothing.
+// Request is a request that a gate has let through. Leave, Fail or GiveUp ends it. Later
+// calls have no effect.
 type Request struct {
 	gate   *Gate
-	probes bool // it is the one that goes to see; its gate has trying
-	left   bool
+	probes bool // the gate was closed and has set trying
+	left   bool // the request has ended
 }
 
-// Enter returns a request that may be made, which has to be left. If none may be made it returns nil, and how long to
-// wait: those that wait do not all come back at once.
+// Enter returns a request that may be sent, which the caller must end. If none may be
+// sent, it returns nil and how long to wait. The wait has a random part, so that callers
+// do not return all at once.
 func (g *Gate) Enter() (r *Request, wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -51,8 +55,9 @@ func (g *Gate) Enter() (r *Request, wait time.Duration) {
 	return &Request{gate: g, probes: true}, 0
 }
 
-// leave ends a request, and tells whether that was done before. The lock of the gate is held.
-func (r *Request) leave() (before bool) {
+// end ends a request, and returns whether it had ended before. The caller holds the lock
+// of the gate.
+func (r *Request) end() (before bool) {
 	before = r.left
 	r.left = true
 	if r.probes && !before {
@@ -61,54 +66,57 @@ func (r *Request) leave() (before bool) {
 	return before
 }
 
-// Leave tells what came of a request for a grant, which has a name; empty: it is one of which there may be
-// many made up, and what is answered to it says nothing of others. It returns whether the gate has just
-// closed or opened.
+// Leave ends a request with its result. grant is the name of the grant; it is "" if anybody
+// can invent such requests, so that an answer to one says nothing about others. Leave
+// returns whether it has closed or opened the gate.
 func (r *Request) Leave(grant string, err error) (closed, opened bool) {
 	g := r.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.leave() {
+	if r.end() {
 		return false, false
 	}
 	unreached := web.Unreached(err)
-	if err == nil || judges(err) || !unreached && grant == "" {
+	if err == nil || concernsRequest(err) || !unreached && grant == "" {
 		opened, g.failures, g.failed = g.failures > 0, 0, nil
 		return false, opened
 	}
 	if time.Now().Before(g.next) {
-		return false, false // one of those that were under way when the first one failed
+		return false, false // the request was under way when the gate closed
 	}
-	if !unreached && g.failures == 0 && !g.severalFail(grant) {
+	if !unreached && g.failures == 0 && !g.countFailedGrant(grant) {
 		return false, false
 	}
-	return g.fail(err), false
+	return g.recordFailure(err), false
 }
 
-// Fail is Leave for a failure that is not about a grant, but the same for all.
+// Fail is Leave for a failure that concerns all grants.
 func (r *Request) Fail(err error) (closed bool) {
 	g := r.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return !r.leave() && !time.Now().Before(g.next) && g.fail(err)
+	return !r.end() && !time.Now().Before(g.next) && g.recordFailure(err)
 }
 
-// fail notes that the next request has to wait, and returns whether the gate has just closed. The lock is held.
-func (g *Gate) fail(err error) (closed bool) {
+// recordFailure counts a failure, after which the next request has to wait. It returns
+// whether this has closed the gate. The caller holds the lock.
+func (g *Gate) recordFailure(err error) (closed bool) {
 	g.failures++
-	g.next = time.Now().Add(min(backoff(g.failures, err), maxShared))
+	g.next = time.Now().Add(min(backoff(g.failures, err), maxSharedWait))
 	return g.failures == 1
 }
 
-// severalFail counts a grant among those that are answered badly, and tells whether they are many.
-func (g *Gate) severalFail(grant string) bool {
-	if !slices.Contains(g.failed, grant) && len(g.failed) < several {
+// countFailedGrant adds a grant to those that have failed, and returns whether these are
+// manyGrants.
+func (g *Gate) countFailedGrant(grant string) bool {
+	if !slices.Contains(g.failed, grant) && len(g.failed) < manyGrants {
 		g.failed = append(g.failed, grant)
 	}
-	return len(g.failed) == several
+	return len(g.failed) == manyGrants
 }
 
-// RetryAfter is how long the provider wishes that a request is not made again, of whose error this is.
+// RetryAfter returns how long the provider asks to wait before the request with this error
+// is sent again; 0 if it does not say.
 func RetryAfter(err error) time.Duration {
 	var u *Unavailable
 	if errors.As(err, &u) {
@@ -117,17 +125,18 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// Unreached tells whether the error is that there was no connection to the provider.
+// Unreached reports whether the error is that no connection to the provider could be made.
 func Unreached(err error) bool { return web.Unreached(err) }
 
-// GiveUp ends a request of which nothing is known, unless it was left: another one may try.
+// GiveUp ends a request without a result, so that another one may be sent. It has no
+// effect after Leave.
 func (r *Request) GiveUp() {
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()
-	r.leave()
+	r.end()
 }
 
-// Wait tells how long it is until a request may be made; 0: one may be made now.
+// Wait returns how long to wait until a request may be sent; 0: one may be sent now.
 func (g *Gate) Wait() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()

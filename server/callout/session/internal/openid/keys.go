@@ -13,25 +13,25 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// staleKeys is how long keys are used when the provider does not answer.
-const staleKeys = 24 * time.Hour
+// maxKeyAge is how long keys are used while the provider does not answer.
+const maxKeyAge = 24 * time.Hour
 
-// maxKeys is how many keys of a set are used: a token that names none is tried with each.
+// maxKeys is how many keys of a set are used. The signature of a token without a key id
+// is verified with each of them.
 const maxKeys = 64
 
 var errManyWait = unavailable("too many tokens wait for the provider's keys")
 
-var errNoKeys = errors.New("the provider has no key that signs with an algorithm known here")
+var errNoKeys = errors.New("the provider has no key for a supported signature algorithm")
 
-// Key is a key of the provider. Issuer is the only one whose tokens it may sign; empty: that of the
-// configuration. Providers with many tenants say so in the member issuer of the key.
+// Key is a key of the provider.
 type Key struct {
 	jose.JSONWebKey
-	Issuer string
+	Issuer string // issuer of the tokens that the key may sign; "": the configured one. Providers with many tenants set it.
 }
 
-// tooEarly is the error of a token with a key that was not among the provider's when they were last asked for, which
-// is too short a time ago to ask again: it may be a new one.
+// tooEarly is the error of a token with an unknown key. The key may be a new one, but the
+// keys were fetched too recently to fetch them again.
 type tooEarly struct {
 	*Unavailable
 	until time.Time
@@ -39,22 +39,23 @@ type tooEarly struct {
 
 func newTooEarly(until time.Time) *tooEarly {
 	return &tooEarly{&Unavailable{
-		reason: errors.New("the token's key may be a new one of the provider, whose keys were asked for just now"), RetryAfter: time.Until(until),
+		reason: errors.New("the token's key is unknown and may be new, but the provider's keys were requested too recently to request them again"), RetryAfter: time.Until(until),
 	}, until}
 }
 
-// Unwrap is for errors.As.
+// Unwrap implements the interface of errors.As.
 func (e *tooEarly) Unwrap() error { return e.Unavailable }
 
-// find returns the keys that a token with that key id may be signed with; an empty id is any. None is
-// an answer too: the provider, which was asked since, has no such key.
-func (p *Provider) find(ctx context.Context, id string) ([]Key, error) {
+// findKeys returns the keys with a key id, or all keys if id is "". It returns no key and
+// no error if the provider certainly has none with that id: its keys were fetched after
+// the call began.
+func (p *Provider) findKeys(ctx context.Context, id string) ([]Key, error) {
 	began := time.Now()
 	have := p.heldKeys(id)
 	if len(have.keys) > 0 && (have.fresh || have.failing && have.usable) {
 		return have.keys, nil
 	}
-	// Made-up tokens must not take all look-ups while the provider is slow.
+	// Invented tokens must not occupy all look-ups while the provider is slow.
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > int64(p.cfg.Waiting) {
 		return nil, errManyWait
@@ -67,24 +68,24 @@ func (p *Provider) find(ctx context.Context, id string) ([]Key, error) {
 	case err != nil:
 		return nil, err
 	}
-	if held := p.keys.held(); held.age > time.Since(began) {
+	if held := p.keys.snapshot(); held.age > time.Since(began) {
 		return nil, newTooEarly(held.next)
 	}
 	return nil, nil
 }
 
-// heldKeys are keys, and how far they are to be trusted.
+// heldKeys are stored keys and their state.
 type heldKeys struct {
 	keys    []Key
-	fresh   bool // not old yet
-	usable  bool // old maybe, but good while the provider is away
-	failing bool // newer ones were asked for, and did not come: follow goes on with that
+	fresh   bool // the keys need not be fetched again
+	usable  bool // the keys may be used while the provider does not answer
+	failing bool // the last request for keys failed; Provider.follow sends further ones
 }
 
 func (p *Provider) heldKeys(id string) heldKeys {
-	held := p.keys.held()
+	held := p.keys.snapshot()
 	h := heldKeys{
-		fresh: held.age < p.cfg.KeysRefresh, usable: held.age < max(staleKeys, p.cfg.KeysRefresh), failing: held.failure != nil,
+		fresh: held.age < p.cfg.KeysRefresh, usable: held.age < max(maxKeyAge, p.cfg.KeysRefresh), failing: held.failure != nil,
 	}
 	for _, key := range held.value {
 		if id == "" || key.KeyID == id {
@@ -94,10 +95,10 @@ func (p *Provider) heldKeys(id string) heldKeys {
 	return h
 }
 
-// parseKeys returns the keys of a set that signatures can be checked with, and how many are odd: not
-// understood, though they are for signatures. One that is not understood does not spoil the others
-// (RFC 7517, section 5): providers have keys for encryption, and of kinds newer than this.
-func parseKeys(body []byte) (keys []Key, odd int, err error) {
+// parseKeys returns the keys of a set that can verify signatures. skipped is how many
+// keys for signatures it leaves out, because they are invalid or too many. It ignores
+// keys of unknown kinds and keys for encryption, as RFC 7517, section 5, says.
+func parseKeys(body []byte) (keys []Key, skipped int, err error) {
 	var list []json.RawMessage
 	if members := object(body); members == nil || members["keys"] == nil || json.Unmarshal(members["keys"], &list) != nil || list == nil {
 		return nil, 0, unavailable("get the provider's keys: the answer is not a set of keys")
@@ -107,26 +108,26 @@ func parseKeys(body []byte) (keys []Key, odd int, err error) {
 		switch {
 		case ok && len(keys) < maxKeys:
 			keys = append(keys, key)
-		case forSignatures(raw):
-			odd++
+		case mayBeForSignatures(raw):
+			skipped++
 		}
 	}
 	if len(keys) == 0 {
-		return nil, odd, errNoKeys
+		return nil, skipped, errNoKeys
 	}
-	return keys, odd, nil
+	return keys, skipped, nil
 }
 
-// certificates are the members of a key that are about its certificate. It is not used here, and one
-// that cannot be read must not spoil the key.
-var certificates = []string{"x5c", "x5t", "x5t#S256", "x5u"}
+// certificateMembers are the members of a key with its certificate. They are removed,
+// because the certificate is not used and a faulty one must not make the key invalid.
+var certificateMembers = []string{"x5c", "x5t", "x5t#S256", "x5u"}
 
 func parseKey(raw []byte) (key Key, ok bool) {
 	members := object(raw)
 	if members == nil {
 		return key, false
 	}
-	for _, name := range certificates {
+	for _, name := range certificateMembers {
 		delete(members, name)
 	}
 	text, err := json.Marshal(members)
@@ -136,20 +137,22 @@ func parseKey(raw []byte) (key Key, ok bool) {
 	if issuer, ok := members["issuer"]; ok && json.Unmarshal(issuer, &key.Issuer) != nil {
 		return key, false
 	}
-	return key, (key.Use == "" || key.Use == "sig") && key.IsPublic() && key.Valid() && costsLittle(key.Key)
+	return key, (key.Use == "" || key.Use == "sig") && key.IsPublic() && key.Valid() && hasBoundedCost(key.Key)
 }
 
-// maxRSA is how large an RSA key may be, in bits: the time of a check grows with the square of that.
+// maxRSA is the maximum size of an RSA key in bits. The time of a verification grows with
+// its square.
 const maxRSA = 8192
 
-// costsLittle tells whether a check with a key takes a bounded time, whatever its numbers are.
-func costsLittle(key any) bool {
+// hasBoundedCost reports whether a verification with the key takes a bounded time.
+func hasBoundedCost(key any) bool {
 	k, ok := key.(*rsa.PublicKey)
 	return !ok || k.N.BitLen() <= maxRSA && k.E > 2 && k.E <= math.MaxInt32 && k.E%2 == 1
 }
 
-// forSignatures tells whether a key says that it is for signatures, or says nothing of its use.
-func forSignatures(raw []byte) bool {
+// mayBeForSignatures reports whether the use of a key is signatures, or is missing or
+// invalid.
+func mayBeForSignatures(raw []byte) bool {
 	members := object(raw)
 	if members == nil {
 		return true
@@ -158,17 +161,18 @@ func forSignatures(raw []byte) bool {
 	return members["use"] == nil || json.Unmarshal(members["use"], &use) != nil || use == "" || use == "sig"
 }
 
-// oddKeys remembers what was reported, so that there is one line and not one each hour.
-type oddKeys struct {
+// skippedKeys logs how many keys are skipped. It does so only if the number has changed,
+// and not each time the keys are fetched.
+type skippedKeys struct {
 	mu       sync.Mutex
-	reported int
+	reported int // last number
 }
 
-func (o *oddKeys) report(log *slog.Logger, odd int) {
+func (o *skippedKeys) report(log *slog.Logger, skipped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if odd != o.reported && odd > 0 {
-		log.Warn("keys of the OpenID provider that cannot be read, or are too many, are passed over", "keys", odd)
+	if skipped != o.reported && skipped > 0 {
+		log.Warn("keys of the OpenID provider are skipped, because they cannot be read or are too many", "keys", skipped)
 	}
-	o.reported = odd
+	o.reported = skipped
 }

@@ -32,7 +32,7 @@ func TestParseKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	odd := []json.RawMessage{
+	skipped := []json.RawMessage{
 		[]byte(`{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA","kid":"a"}`), []byte(`{"kty":"OKP","crv":"X25519","x":"AA"}`),
 		[]byte(`{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}`), []byte(`{"kty":"oct","k":"c2VjcmV0"}`), []byte(`{}`), []byte(`1`), []byte(`null`), private,
 	}
@@ -40,12 +40,12 @@ func TestParseKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	odd = append(odd, encryption)
+	skipped = append(skipped, encryption)
 	good, err := json.Marshal(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, set := range [][]json.RawMessage{append(slices.Clone(odd), good), append([]json.RawMessage{good}, odd...)} {
+	for _, set := range [][]json.RawMessage{append(slices.Clone(skipped), good), append([]json.RawMessage{good}, skipped...)} {
 		body, err := json.Marshal(map[string]any{"keys": set})
 		if err != nil {
 			t.Fatal(err)
@@ -78,9 +78,9 @@ func TestGiantKeys(t *testing.T) {
 		"even": {number(2048, 1), "AQAA", 0}, "largest exponent": {number(2048, 1), "f____w", 1}, "larger": {number(2048, 1), "gAAAAQ", 0},
 	} {
 		set := fmt.Sprintf(`{"keys": [{"kty": "RSA", "kid": "k", "use": "sig", "n": %q, "e": %q}]}`, c.n, c.e)
-		keys, odd, _ := parseKeys([]byte(set))
-		if len(keys) != c.want || odd != 1-c.want {
-			t.Errorf("%s: %d keys, %d odd", name, len(keys), odd)
+		keys, skipped, _ := parseKeys([]byte(set))
+		if len(keys) != c.want || skipped != 1-c.want {
+			t.Errorf("%s: %d keys, %d skipped", name, len(keys), skipped)
 		}
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"stamp/server/callout/session/internal/web"
 )
 
-// Provider is an OpenID provider as far as it is known. Its document and keys are asked for in the
-// background until Close: a provider that is away for a while keeps nobody from starting, and no
-// connection waits for one whose keys are known.
+// Provider holds the discovery document and the keys of an OpenID provider. It fetches
+// them in the background until Close. So the handler starts even if the provider is
+// down, and connections do not wait for the provider while its keys are known.
 type Provider struct {
 	cfg      *Config
 	log      *slog.Logger
@@ -29,38 +29,40 @@ type Provider struct {
 	stop     context.CancelFunc
 	work     sync.WaitGroup
 
-	odd     oddKeys
+	skipped skippedKeys
 	waiting atomic.Int64 // tokens that wait for a key
 }
 
-// Document is what a discovery document says (OpenID Connect Discovery 1.0, section 3), with the
-// endpoints of the configuration in place of its own.
+// Document is the discovery document (OpenID Connect Discovery 1.0, section 3). The
+// endpoints of the configuration replace those of the provider.
 type Document struct {
 	Endpoints
-	TokenName   string   // what the provider calls its token endpoint
-	AuthMethods []string // of the token endpoint
+	TokenName   string   // token endpoint as the provider names it, also if the configuration replaces it
+	AuthMethods []string // that the token endpoint accepts
 }
 
-// Open begins to ask the provider. log has the name of the source.
+// Open returns the provider and begins to fetch the document and the keys. log has the
+// name of the source.
 func (c *Config) Open(ctx context.Context, log *slog.Logger) *Provider {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p := &Provider{cfg: c, log: log, stop: stop}
-	p.document.timeout, p.document.ask = c.RequestTime, p.askDocument
-	p.keys.timeout, p.keys.ask = c.RequestTime, p.askKeys
-	// The provider has no key: those that were there are withdrawn.
-	p.keys.keep = func(err error) bool { return errors.Is(err, errNoKeys) }
+	p.document.timeout, p.document.fetch = c.RequestTime, p.fetchDocument
+	p.keys.timeout, p.keys.fetch = c.RequestTime, p.fetchKeys
+	// If the provider has no usable key, the earlier keys have been withdrawn.
+	p.keys.isResult = func(err error) bool { return errors.Is(err, errNoKeys) }
 	p.work.Go(func() { p.follow(ctx) })
 	return p
 }
 
-// Close ends the asking, and closes the connections that are idle. It waits for no request.
+// Close ends the fetching and closes idle connections. It does not wait for requests.
 func (p *Provider) Close() {
 	p.stop()
 	p.work.Wait()
 	p.cfg.client.Close()
 }
 
-// follow asks for document and keys until they are there, and then before they are old.
+// follow fetches the document and the keys until it has them, and again before they are
+// too old.
 func (p *Provider) follow(ctx context.Context) {
 	failing := false
 	for {
@@ -68,7 +70,7 @@ func (p *Provider) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		// Not all processes that have begun at once ask at once.
+		// The random part keeps processes that started together from sending requests together.
 		wait := p.cfg.KeysRefresh/2 + rand.N(p.cfg.KeysRefresh/4)
 		switch {
 		case err != nil:
@@ -90,19 +92,20 @@ func (p *Provider) follow(ctx context.Context) {
 	}
 }
 
-// nextTry is when what is missing may be asked for again.
+// nextTry returns when the next request for the document or the keys may be sent,
+// whichever is missing.
 func (p *Provider) nextTry() time.Time {
-	if document := p.document.held(); p.discovers() && document.failure != nil {
+	if document := p.document.snapshot(); p.discovers() && document.failure != nil {
 		return document.next
 	}
-	return p.keys.held().next
+	return p.keys.snapshot().next
 }
 
-// refresh asks for the document, and then for the keys: they may have moved.
+// refresh fetches the document, and then the keys, whose URL may have changed.
 func (p *Provider) refresh(ctx context.Context) error {
 	var err error
 	if p.discovers() {
-		if err = p.document.refresh(ctx); err != nil && !p.document.held().has {
+		if err = p.document.refresh(ctx); err != nil && !p.document.snapshot().has {
 			return err
 		}
 	}
@@ -114,37 +117,38 @@ func (p *Provider) refresh(ctx context.Context) error {
 
 func (p *Provider) discovers() bool { return p.cfg.Discovers() }
 
-// Discovers tells whether the provider has to be asked where its endpoints are.
+// Discovers reports whether the discovery document is needed, because the configuration
+// lacks an endpoint.
 func (c *Config) Discovers() bool {
 	e := c.Endpoints
 	return e.JWKS == "" || c.LogsIn && (e.Authorization == "" || e.Token == "")
 }
 
-// Known tells whether Document does not wait.
-func (p *Provider) Known() bool { return !p.discovers() || p.document.held().has }
+// Known reports whether the endpoints are known, so that Document does not wait.
+func (p *Provider) Known() bool { return !p.discovers() || p.document.snapshot().has }
 
-// Document returns the endpoints. It waits for the provider when nothing is known of it yet.
+// Document returns the endpoints. If they are not known yet, it waits for the provider.
 func (p *Provider) Document(ctx context.Context) (*Document, error) {
 	if !p.discovers() {
 		return &Document{Endpoints: p.cfg.Endpoints, TokenName: p.cfg.Endpoints.Token}, nil
 	}
-	if held := p.document.held(); held.has {
+	if held := p.document.snapshot(); held.has {
 		return held.value, nil
 	}
 	if err := p.document.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return p.document.held().value, nil
+	return p.document.snapshot().value, nil
 }
 
-// do sends a request to the provider, with a time-out for all of it. Its error says nothing of what was
-// sent or answered.
-func (p *Provider) do(ctx context.Context, method, at string, form url.Values, edit func(*http.Request)) (*web.Answer, error) {
+// send sends a request to the provider, with a time-out for the request and the answer.
+// Its error holds no part of either.
+func (p *Provider) send(ctx context.Context, method, at string, form url.Values, edit func(*http.Request)) (*web.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.RequestTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, at, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, unavailable("address is not a URL")
+		return nil, unavailable("the address is not a URL")
 	}
 	r.Header.Set("Accept", "application/json")
 	if form != nil {
@@ -160,8 +164,8 @@ func (p *Provider) do(ctx context.Context, method, at string, form url.Values, e
 	return answer, nil
 }
 
-// bodyOf is the body of an answer whose status is that of success.
-func bodyOf(answer *web.Answer, err error) ([]byte, error) {
+// successBody returns the body of an answer with status 200, and an error otherwise.
+func successBody(answer *web.Answer, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +175,9 @@ func bodyOf(answer *web.Answer, err error) ([]byte, error) {
 	return answer.Body, nil
 }
 
-func (p *Provider) askDocument(ctx context.Context) (*Document, error) {
+func (p *Provider) fetchDocument(ctx context.Context) (*Document, error) {
 	at := p.cfg.documentURL()
-	body, err := bodyOf(p.do(ctx, http.MethodGet, at, nil, nil))
+	body, err := successBody(p.send(ctx, http.MethodGet, at, nil, nil))
 	if err != nil {
 		return nil, fmt.Errorf("discover the provider: %w", err)
 	}
@@ -184,29 +188,29 @@ func (p *Provider) askDocument(ctx context.Context) (*Document, error) {
 	return d, nil
 }
 
-// readDocument reads the discovery document that is at a URL.
+// readDocument reads the discovery document from the URL at.
 func (c *Config) readDocument(body []byte, at string) (*Document, error) {
 	data, err := stored.Object(body)
 	if err != nil {
 		return nil, errors.New("the answer is not a discovery document")
 	}
 	if data["issuer"] != c.Issuer {
-		return nil, errors.New("it calls itself by another name than issuer")
+		return nil, errors.New("the document has another issuer than the field issuer")
 	}
 	d := &Document{Endpoints: c.Endpoints, AuthMethods: texts(data["token_endpoint_auth_methods_supported"])}
 	for _, e := range d.each() {
 		if *e.url != "" {
-			continue // the configuration's
+			continue // set in the configuration
 		}
 		text, _ := data[e.member].(string)
 		needed := e.name == "jwks" || c.LogsIn && (e.name == "authorization" || e.name == "token")
 		switch {
-		case mayBeAsked(text, at):
+		case isSafeEndpoint(text, at):
 			*e.url = text
 		case needed && text == "":
-			return nil, fmt.Errorf("its document has no %s", e.member)
+			return nil, fmt.Errorf("the document has no %s", e.member)
 		case needed:
-			return nil, fmt.Errorf("%s of its document is not at an https address, as the document is", e.member)
+			return nil, fmt.Errorf("%s in the document: expected a URL with https, like that of the document", e.member)
 		}
 	}
 	if d.TokenName, _ = data["token_endpoint"].(string); d.TokenName == "" {
@@ -215,32 +219,34 @@ func (c *Config) readDocument(body []byte, at string) (*Document, error) {
 	return d, nil
 }
 
-// mayBeAsked tells whether an endpoint of a document may be asked. Whoever can change its answers on their
-// way can be anybody, so it is https where the document is.
-func mayBeAsked(endpoint, document string) bool {
+// isSafeEndpoint reports whether an endpoint of a document can be used. Whoever can tamper
+// with its answers could impersonate any user, so if the document has an https URL, the
+// endpoint must have one too.
+func isSafeEndpoint(endpoint, document string) bool {
 	u, err := url.Parse(endpoint)
 	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && !isHTTPS(document))
 }
 
-func (p *Provider) askKeys(ctx context.Context) ([]Key, error) {
-	body, err := bodyOf(p.askEndpoint(ctx, func(d *Document) string { return d.JWKS }, func(ctx context.Context, d *Document) (*web.Answer, error) {
-		return p.do(ctx, http.MethodGet, d.JWKS, nil, nil)
+func (p *Provider) fetchKeys(ctx context.Context) ([]Key, error) {
+	body, err := successBody(p.askEndpoint(ctx, func(d *Document) string { return d.JWKS }, func(ctx context.Context, d *Document) (*web.Answer, error) {
+		return p.send(ctx, http.MethodGet, d.JWKS, nil, nil)
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("get the provider's keys: %w", err)
 	}
-	keys, odd, err := parseKeys(body)
-	p.odd.report(p.log, odd)
+	keys, skipped, err := parseKeys(body)
+	p.skipped.report(p.log, skipped)
 	return keys, err
 }
 
-// UserInfo asks for the claims of a person (OpenID Connect Core 1.0, section 5.3).
+// UserInfo returns the claims of a person from the userinfo endpoint (OpenID Connect Core
+// 1.0, section 5.3).
 func (p *Provider) UserInfo(ctx context.Context, accessToken, subject string) (map[string]any, error) {
-	body, err := bodyOf(p.askEndpoint(ctx, func(d *Document) string { return d.UserInfo }, func(ctx context.Context, d *Document) (*web.Answer, error) {
+	body, err := successBody(p.askEndpoint(ctx, func(d *Document) string { return d.UserInfo }, func(ctx context.Context, d *Document) (*web.Answer, error) {
 		if d.UserInfo == "" {
 			return nil, unavailable("the provider has no userinfo endpoint")
 		}
-		return p.do(ctx, http.MethodGet, d.UserInfo, nil, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+accessToken) })
+		return p.send(ctx, http.MethodGet, d.UserInfo, nil, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+accessToken) })
 	}))
 	if err != nil {
 		return nil, fmt.Errorf("get userinfo: %w", err)
@@ -249,14 +255,15 @@ func (p *Provider) UserInfo(ctx context.Context, accessToken, subject string) (m
 	if err != nil {
 		return nil, unavailable("get userinfo: the answer is not a JSON object")
 	}
-	// It may be another person's (section 5.3.2).
+	// The answer could be about another person (section 5.3.2).
 	if claims["sub"] != subject {
-		return nil, errors.New("get userinfo: the answer is another person's")
+		return nil, errors.New("get userinfo: the answer is about another person")
 	}
 	return claims, nil
 }
 
-// object is a JSON object with exact names of members; nil when it is none.
+// object decodes a JSON object into a map, so that only exact names match. It returns nil
+// if text is not an object.
 func object(text []byte) map[string]json.RawMessage {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(text, &members) != nil {
@@ -265,9 +272,10 @@ func object(text []byte) map[string]json.RawMessage {
 	return members
 }
 
-// Ready tells whether tokens of the provider can be checked now: 0. If not, it tells how long to wait.
+// Ready returns 0 if tokens of the provider can be verified now, and otherwise how long
+// to wait before the next try. It sends a request if the keys are not known.
 func (p *Provider) Ready(ctx context.Context) (wait time.Duration) {
-	if _, err := p.find(ctx, ""); err == nil {
+	if _, err := p.findKeys(ctx, ""); err == nil {
 		return 0
 	}
 	return max(time.Until(p.nextTry()), 0) + firstRetry/2 + rand.N(firstRetry)

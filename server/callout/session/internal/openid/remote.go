@@ -17,37 +17,37 @@ import (
 
 // Times of requests.
 const (
-	// pause is between two requests for the same thing, whoever wants it: whoever makes tokens up must
-	// not make us hammer the provider.
+	// pause is the minimum time between two requests for the document or the keys. Invented tokens
+	// must not cause more requests.
 	pause = 10 * time.Second
-	// firstRetry is after a request that failed; it doubles, up to lastRetry, so that all is well within
-	// seconds of the provider's recovery.
+	// firstRetry is the wait after the first failure. It doubles with each further one, up to
+	// lastRetry, so that sources work again within seconds after the provider has recovered.
 	firstRetry = time.Second
 	lastRetry  = 10 * time.Second
-	// maxRetryAfter bounds what a provider may ask for.
+	// maxRetryAfter bounds the header Retry-After of the provider.
 	maxRetryAfter = 5 * time.Minute
 )
 
-// Unavailable is the error of a provider that does not answer, or not as it should: the same may
-// succeed later.
+// Unavailable is the error of a provider that does not answer, or whose answer is not
+// valid. The same request may succeed later.
 type Unavailable struct {
 	reason     error
-	RetryAfter time.Duration // as the provider wishes; 0: it says nothing
+	RetryAfter time.Duration // from the header of the answer; 0: there is none
 }
 
 func (e *Unavailable) Error() string { return e.reason.Error() }
 
-// Unwrap is for errors.Is.
+// Unwrap implements the interface of errors.Is.
 func (e *Unavailable) Unwrap() error { return e.reason }
 
 func unavailable(text string) error { return &Unavailable{reason: errors.New(text)} }
 
-// failed is the error of an answer whose status is not the one of success.
+// failed returns the error for an answer with a status other than success.
 func failed(answer *web.Answer) error {
 	return &Unavailable{reason: errors.New("status " + strconv.Itoa(answer.Status)), RetryAfter: retryAfter(answer.Header, time.Now())}
 }
 
-// retryAfter reads the header of that name (RFC 9110, section 10.2.3).
+// retryAfter returns the wait in the header Retry-After (RFC 9110, section 10.2.3).
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	wait := time.Duration(0)
@@ -59,8 +59,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(wait, 0), maxRetryAfter)
 }
 
-// backoff is how long to wait after a number of failures in a row, the last of which is err. It differs
-// between processes, which do not all ask at once then.
+// backoff returns how long to wait after a number of failures in a row, the last of which
+// is err. It has a random part, so that several processes do not retry at once.
 func backoff(failures int, err error) time.Duration {
 	wait := min(firstRetry<<min(max(failures-1, 0), 10), lastRetry)
 	wait -= rand.N(wait / 4)
@@ -71,24 +71,25 @@ func backoff(failures int, err error) time.Duration {
 	return wait
 }
 
-// remote is something of the provider that is asked for again and again, by one request at a time. No
-// lock is held meanwhile: whoever wants it waits as long as he wishes.
+// remote holds a document of the provider, which is fetched again from time to time. At
+// most one request runs at once. No lock is held during the request, so callers can stop
+// waiting.
 type remote[T any] struct {
-	ask     func(context.Context) (T, error)
-	keep    func(error) bool // tells whether an error is an answer too; nil: none is
-	timeout time.Duration
-	flight  singleflight.Group
+	fetch    func(context.Context) (T, error)
+	isResult func(error) bool // reports whether an error means that the empty value is the current one; nil: no error does
+	timeout  time.Duration
+	flight   singleflight.Group
 
 	mu       sync.Mutex
 	value    T
-	has      bool
-	fetched  time.Time // when the value came
-	next     time.Time // no request before
+	has      bool      // there is a value
+	fetched  time.Time // when the value arrived
+	next     time.Time // earliest time of the next request
 	failures int       // in a row
-	failure  error     // of the last request; nil: it went well
+	failure  error     // of the last request; nil: it succeeded
 }
 
-// snapshot is what is held.
+// snapshot is the state of a remote at one time.
 type snapshot[T any] struct {
 	value   T
 	has     bool
@@ -97,14 +98,14 @@ type snapshot[T any] struct {
 	next    time.Time
 }
 
-func (r *remote[T]) held() snapshot[T] {
+func (r *remote[T]) snapshot() snapshot[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return snapshot[T]{r.value, r.has, time.Since(r.fetched), r.failure, r.next}
 }
 
-// refresh asks, unless it is too early for that: then it returns what came of the last request. It joins
-// a request that is under way, which goes on when ctx ends.
+// refresh sends a request, or joins the one that is under way. If it is too early for a
+// request, it returns the error of the last one. The request continues when ctx ends.
 func (r *remote[T]) refresh(ctx context.Context) error {
 	ch := r.flight.DoChan("", func() (any, error) {
 		r.mu.Lock()
@@ -115,8 +116,8 @@ func (r *remote[T]) refresh(ctx context.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
 		defer cancel()
-		value, err := r.answer(ctx)
-		r.done(value, err)
+		value, err := r.fetchRecovered(ctx)
+		r.store(value, err)
 		return nil, err
 	})
 	select {
@@ -127,21 +128,23 @@ func (r *remote[T]) refresh(ctx context.Context) error {
 	}
 }
 
-// answer is ask. This may be inside the server, which a fault in reading an answer must not end.
-func (r *remote[T]) answer(ctx context.Context) (value T, err error) {
+// fetchRecovered calls fetch, and returns a panic as an error. The handler may run
+// inside the server, which a fault in reading an answer must not end.
+func (r *remote[T]) fetchRecovered(ctx context.Context) (value T, err error) {
 	defer func() {
 		if recover() != nil {
 			err = session.Fault(session.ErrFault)
 		}
 	}()
-	return r.ask(ctx)
+	return r.fetch(ctx)
 }
 
-func (r *remote[T]) done(value T, err error) {
+// store stores the result of a request.
+func (r *remote[T]) store(value T, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failure = err
-	if err == nil || r.keep != nil && r.keep(err) {
+	if err == nil || r.isResult != nil && r.isResult(err) {
 		r.value, r.has, r.fetched = value, true, time.Now()
 	}
 	if err == nil {
@@ -149,5 +152,5 @@ func (r *remote[T]) done(value T, err error) {
 		return
 	}
 	r.failures++
-	r.next = time.Now().Add(min(backoff(r.failures, err), maxShared)) // all wait for it
+	r.next = time.Now().Add(min(backoff(r.failures, err), maxSharedWait)) // all callers wait until then
 }

@@ -49,7 +49,7 @@ func TestRemoteAsksAtAFixedRate(t *testing.T) {
 		for _, callers := range []int{100, 200, 400} {
 			synctest.Test(t, func(t *testing.T) {
 				asked := 0
-				r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) {
+				r := &remote[int]{timeout: time.Second, fetch: func(context.Context) (int, error) {
 					asked++
 					if fails {
 						return 0, errors.New("x")
@@ -73,7 +73,7 @@ func TestRemoteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
 		hangs.Store(true)
-		r := &remote[int]{timeout: 8 * time.Second, ask: func(ctx context.Context) (int, error) {
+		r := &remote[int]{timeout: 8 * time.Second, fetch: func(ctx context.Context) (int, error) {
 			if hangs.Load() {
 				<-ctx.Done()
 				return 0, ctx.Err()
@@ -88,7 +88,7 @@ func TestRemoteThatHangs(t *testing.T) {
 		}
 		hangs.Store(false)
 		time.Sleep(8*time.Second + lastRetry)
-		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
+		if err := r.refresh(t.Context()); err != nil || r.snapshot().value != 7 {
 			t.Errorf("after the recovery: %v", err)
 		}
 	})
@@ -182,10 +182,10 @@ func TestGateCountsGrants(t *testing.T) {
 					t.Errorf("%s: after %d: closed %t", name, i, closed)
 				}
 			}
-			if wait := g.Wait(); wait <= 0 || wait > maxShared+firstRetry {
+			if wait := g.Wait(); wait <= 0 || wait > maxSharedWait+firstRetry {
 				t.Errorf("%s: all wait %s", name, wait)
 			}
-			time.Sleep(maxShared)
+			time.Sleep(maxSharedWait)
 			if _, opened := leave("d", nil); !opened {
 				t.Errorf("%s: closed after a success", name)
 			}
@@ -194,7 +194,7 @@ func TestGateCountsGrants(t *testing.T) {
 }
 
 func TestRemoteSurvivesAPanic(t *testing.T) {
-	r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) { panic("answer-4711") }}
+	r := &remote[int]{timeout: time.Second, fetch: func(context.Context) (int, error) { panic("answer-4711") }}
 	if err := r.refresh(t.Context()); !errors.Is(err, session.ErrFault) || strings.Contains(err.Error(), "4711") {
 		t.Errorf("got %v", err)
 	}
@@ -204,7 +204,7 @@ func TestRemoteSurvivesAPanic(t *testing.T) {
 func TestRemoteBoundsRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := true
-		r := &remote[int]{timeout: time.Second, ask: func(context.Context) (int, error) {
+		r := &remote[int]{timeout: time.Second, fetch: func(context.Context) (int, error) {
 			if away {
 				return 0, failed(&web.Answer{Status: 503, Header: http.Header{"Retry-After": {"300"}}})
 			}
@@ -214,8 +214,8 @@ func TestRemoteBoundsRetryAfter(t *testing.T) {
 			t.Fatal("no error")
 		}
 		away = false
-		time.Sleep(maxShared)
-		if err := r.refresh(t.Context()); err != nil || r.held().value != 7 {
+		time.Sleep(maxSharedWait)
+		if err := r.refresh(t.Context()); err != nil || r.snapshot().value != 7 {
 			t.Errorf("after the recovery: %v", err)
 		}
 	})

@@ -14,16 +14,17 @@ import (
 	"stamp/server/callout/session/internal/web"
 )
 
-// maxParsed is how long a token of the provider may be, in bytes: as long as its answers.
+// maxParsed is the maximum length of a token in bytes. The provider's answers, which
+// contain tokens, have the same maximum.
 const maxParsed = web.MaxBody
 
-// Invalid is the error of a token that is not one for us, or not now. Its text says why, and holds
-// nothing of the token.
+// Invalid is the error of a token that is certainly not valid. Its text is the reason,
+// and holds no part of the token.
 type Invalid string
 
 func (e Invalid) Error() string { return string(e) }
 
-// Reasons why a token is not taken.
+// Reasons why a token is refused.
 const (
 	errNotJWT    = Invalid("the token is not a signed JWT, or its algorithm is not among algorithms")
 	errClaims    = Invalid("the claims are not a JSON object")
@@ -39,18 +40,19 @@ const (
 	errEvent     = Invalid("the token has the claim events, as logout tokens have")
 )
 
-// Token is a token whose signature was not checked yet.
+// Token is a parsed token. Its signature is not verified: see Provider.Verify.
 type Token struct {
 	signed *jose.JSONWebSignature
-	Type   string // the header typ, in lower case, without "application/"
+	Type   string // the header typ in lower case, without "application/"
 	Claims map[string]any
 }
 
-// ParseToken reads a token. Nothing but the algorithms that are configured is taken: never "none", and never
-// one whose key would be the provider's public key.
+// ParseToken reads a token. It accepts only the configured algorithms: never "none", and
+// never a symmetric one, for which a public key could be used as the secret.
 //
-// Claims are found by their exact names. encoding/json would take Aud for aud, and at many providers
-// people may add claims of their own choice to their tokens.
+// Claims are in a map, so that only exact names match. Decoded into a struct,
+// encoding/json would also accept Aud as aud, and at many providers users can add claims
+// of their own to their tokens.
 func (c *Config) ParseToken(text string) (*Token, error) {
 	if len(text) > maxParsed {
 		return nil, errNotJWT
@@ -71,10 +73,11 @@ func (c *Config) ParseToken(text string) (*Token, error) {
 	return &Token{signed, strings.TrimPrefix(strings.ToLower(name), "application/"), claims}, nil
 }
 
-// Verify tells whether the signature is the provider's. The error is Invalid when that is certain.
+// Verify verifies the signature with the provider's keys. The error is an Invalid if the
+// signature is certainly wrong; with another error, the keys are not available.
 func (p *Provider) Verify(ctx context.Context, t *Token) error {
 	header := t.signed.Signatures[0].Protected
-	keys, err := p.find(ctx, header.KeyID)
+	keys, err := p.findKeys(ctx, header.KeyID)
 	if err != nil {
 		return err
 	}
@@ -92,8 +95,9 @@ func (p *Provider) Verify(ctx context.Context, t *Token) error {
 	return errSignature
 }
 
-// VerifyOwn is Verify for a token that the provider itself has just given: as it cannot be had again, it waits until
-// the keys may be asked for again.
+// VerifyOwn is Verify for a token that the provider has just issued to the handler. Such
+// a token cannot be requested again, so VerifyOwn waits if the keys were requested too
+// recently.
 func (p *Provider) VerifyOwn(ctx context.Context, t *Token) error {
 	for try := 1; ; try++ {
 		err := p.Verify(ctx, t)
@@ -111,11 +115,12 @@ func (p *Provider) VerifyOwn(ctx context.Context, t *Token) error {
 	}
 }
 
-// maxTries bounds VerifyOwn, where others have the keys asked for again and again before it does.
+// maxTries bounds the waiting of VerifyOwn. After each wait, another caller may have
+// requested the keys first.
 const maxTries = 3
 
-// signsFor tells whether a key may sign tokens with the issuer of these claims. Entra's key sets have
-// keys for all tenants, and keys for one.
+// signsFor reports whether the key may sign tokens with the issuer of these claims.
+// Entra's key sets have keys for all tenants and keys for one tenant.
 func (k Key) signsFor(claims map[string]any) bool {
 	if k.Issuer == "" {
 		return true
@@ -126,7 +131,7 @@ func (k Key) signsFor(claims map[string]any) bool {
 
 const googleIssuer = "https://accounts.google.com"
 
-// CheckIssuer tells whether the token says that it is this provider's, of a tenant that is listed.
+// CheckIssuer checks that the token is one of this provider, and of a listed tenant.
 func (c *Config) CheckIssuer(claims map[string]any) error {
 	issuer := c.Issuer
 	if len(c.Tenants) > 0 {
@@ -136,15 +141,15 @@ func (c *Config) CheckIssuer(claims map[string]any) error {
 		}
 		issuer = strings.ReplaceAll(issuer, tenantID, tenant)
 	}
-	// Google's ID tokens may have its name without the scheme.
+	// The issuer in Google's ID tokens may lack the scheme.
 	if claims["iss"] == issuer || issuer == googleIssuer && claims["iss"] == strings.TrimPrefix(googleIssuer, "https://") {
 		return nil
 	}
 	return errIssuer
 }
 
-// CheckTimes tells whether a token is good now, and returns when it ends by the provider's clock; zero
-// when it says nothing, which is an error unless the end may be missing.
+// CheckTimes checks that a token is valid now. It returns the expiry by the provider's
+// clock. If mayLackEnd is set, the claim exp may be missing, and the expiry is zero.
 func (c *Config) CheckTimes(claims map[string]any, mayLackEnd bool) (ends time.Time, err error) {
 	now, skew := time.Now(), c.ClockSkew
 	ends, ok := Date(claims, "exp")
@@ -165,8 +170,8 @@ func (c *Config) CheckTimes(claims map[string]any, mayLackEnd bool) (ends time.T
 	return ends, nil
 }
 
-// CheckPerson tells whether the token is about a person: it has a subject, and is no logout token, which
-// providers sign with the same keys (RFC 8725, section 3.11).
+// CheckPerson checks that the token identifies a person: it has a subject and is not a
+// logout token, which providers sign with the same keys (RFC 8725, section 3.11).
 func CheckPerson(claims map[string]any) error {
 	if subject, _ := claims["sub"].(string); subject == "" {
 		return errSubject
@@ -177,17 +182,18 @@ func CheckPerson(claims map[string]any) error {
 	return nil
 }
 
-// IsFor tells whether the claim aud has one of the names.
+// IsFor reports whether the claim aud has one of the names.
 func IsFor(claims map[string]any, names ...string) bool {
 	audience := texts(claims["aud"])
 	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(audience, name) })
 }
 
-// maxDate is in the year 5138, in Unix seconds; a number above it counts milliseconds.
+// maxDate is the highest time that is accepted, in Unix seconds; it is in the year 5138.
+// A higher number is most likely in milliseconds.
 const maxDate = 1e11
 
-// Date returns a claim that is a time (RFC 7519, NumericDate): zero when it is absent or null, not ok
-// when it is something else.
+// Date returns a claim that is a time (RFC 7519, NumericDate). The time is zero if the
+// claim is absent or null. ok is false if it has another type or is out of range.
 func Date(claims map[string]any, name string) (t time.Time, ok bool) {
 	value := claims[name]
 	if value == nil {
@@ -200,7 +206,8 @@ func Date(claims map[string]any, name string) (t time.Time, ok bool) {
 	return time.Unix(int64(math.Floor(seconds)), 0), true
 }
 
-// texts returns a string, or an array of them, as a list; nil when it is anything else.
+// texts returns a string, or an array of strings, as a list. It returns nil for any other
+// value.
 func texts(v any) []string {
 	switch v := v.(type) {
 	case string:
@@ -219,7 +226,8 @@ func texts(v any) []string {
 	return nil
 }
 
-// HasScopes tells whether a token has all of these scopes, in scope (RFC 9068: a text) or scp.
+// HasScopes reports whether a token has all wanted scopes. They are in the claim scope,
+// which is a text (RFC 9068), or scp.
 func HasScopes(claims map[string]any, wanted []string) bool {
 	var have []string
 	for _, name := range []string{"scope", "scp"} {

@@ -10,34 +10,38 @@ import (
 	"time"
 )
 
-// Errors of content that is not understood. They hold nothing of it.
+// Errors of invalid content. They do not quote it.
 var (
-	ErrTooLong   = fmt.Errorf("session is longer than %d bytes", MaxContent)
-	ErrNotObject = errors.New("session is not a JSON object")
+	ErrTooLong   = fmt.Errorf("content of the session is longer than %d bytes", MaxContent)
+	ErrNotObject = errors.New("content of the session is not a JSON object")
 )
 
-// Object decodes a JSON object.
+// DefaultExpiresField is the field of a session that has its end, unless the
+// configuration names another one.
+const DefaultExpiresField = "expires"
+
+// Object decodes content, which must be a JSON object.
 func Object(content []byte) (map[string]any, error) {
 	if len(content) > MaxContent {
 		return nil, ErrTooLong
 	}
 	var data map[string]any
-	// The error of encoding/json may quote the content.
+	// The error of encoding/json is dropped, because it may quote the content.
 	if json.Unmarshal(content, &data) != nil || data == nil {
 		return nil, ErrNotObject
 	}
 	return data, nil
 }
 
-// Expires returns when a session ends by one of its fields: Unix seconds, as a
-// number or decimal digits, or a time as RFC 3339 writes it. A field that is absent, null or false
-// says nothing: the time is zero. The field may be a path, such as cookie.expires.
+// Expires returns the time in a field of the session: Unix seconds, as a number or as
+// a string of digits, or a string in the format of RFC 3339. field may be a path such
+// as cookie.expires. If the field is absent, null or false, the time is zero.
 func Expires(data map[string]any, field string) (time.Time, error) {
 	value := lookup(data, field)
 	switch v := value.(type) {
 	case nil:
 		return time.Time{}, nil
-	case bool: // express-session writes false for a cookie without an end
+	case bool: // express-session writes false for a cookie without an expiry
 		if !v {
 			return time.Time{}, nil
 		}
@@ -51,22 +55,24 @@ func Expires(data map[string]any, field string) (time.Time, error) {
 			return seconds(float64(n), field)
 		}
 	}
-	return time.Time{}, fmt.Errorf("field %q of the session is not a time: neither Unix seconds nor RFC 3339", field)
+	return time.Time{}, fmt.Errorf("field %q of the session: expected a time in Unix seconds or RFC 3339", field)
 }
 
-// maxSeconds is in the year 5138; a number above it counts milliseconds, and a
-// session that ends then would in truth never end.
+// maxSeconds is the highest time that is accepted, in Unix seconds; it is in the year
+// 5138. A higher number is most likely in milliseconds, and a session with it would
+// practically never end.
 const maxSeconds = 1e11
 
 func seconds(v float64, field string) (time.Time, error) {
 	if math.Abs(v) > maxSeconds {
-		return time.Time{}, fmt.Errorf("field %q of the session is no time in Unix seconds; is it in milliseconds?", field)
+		return time.Time{}, fmt.Errorf("field %q of the session: expected a time in Unix seconds; found a number that is too large; is it in milliseconds?", field)
 	}
 	whole, part := math.Modf(v)
 	return notZero(time.Unix(int64(whole), int64(part*1e9))), nil
 }
 
-// notZero keeps a time that happens to be Go's zero from being "does not end".
+// notZero replaces Go's zero time, which would mean that the session does not end, by
+// another time in the past.
 func notZero(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Unix(0, 0)
@@ -74,6 +80,7 @@ func notZero(t time.Time) time.Time {
 	return t
 }
 
+// lookup returns the value of a field, which may be a path; nil if it is absent.
 func lookup(data map[string]any, field string) any {
 	if field == "" {
 		return nil
@@ -89,7 +96,7 @@ func lookup(data map[string]any, field string) any {
 	return lookup(inner, rest)
 }
 
-// Earlier returns the earlier of two ends, where zero is none.
+// Earlier returns the earlier of two ends of a session. A zero time means no end.
 func Earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -1,5 +1,6 @@
-// Package stored has what the sources that read sessions from a store share: how
-// the key of an entry is made of a credential, and when the session in it ends.
+// Package stored is shared by the sources that read sessions from a store. It makes
+// the key of an entry from a credential, decodes the content, and finds when the
+// session ends.
 package stored
 
 import (
@@ -10,23 +11,24 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCredential is how long a credential may be, in bytes. Longer ones are no
-// session ids, and are not looked up.
+// MaxCredential is the maximum length of a credential in bytes. Session ids are
+// shorter, so a longer credential is not looked up.
 const MaxCredential = 1024
 
-// MaxContent is how long the content of a session may be, in bytes: what is
-// cached is held in memory, for each of many sessions.
+// MaxContent is the maximum length of a session's content in bytes. The cache holds
+// many sessions in memory.
 const MaxContent = 256 << 10
 
-// Template makes the key of an entry: a text with one {{ credential }} in it.
+// Template makes the key of an entry from a credential. It is a text with one
+// {{ credential }}.
 type Template struct{ before, after string }
 
-// Whole is the template of a key that is the credential.
-const Whole = "{{ credential }}"
+// CredentialKey is the template of entries whose key is the credential itself.
+const CredentialKey = "{{ credential }}"
 
-var errTemplate = errors.New(`must have {{ credential }} in it once, and nothing else between {{ and }}`)
+var errTemplate = errors.New(`expected a text with {{ credential }} once, and no other {{ or }}`)
 
-// ParseTemplate reads a template. {{ .credential }} is understood too.
+// ParseTemplate reads a template. {{ .credential }} means the same as {{ credential }}.
 func ParseTemplate(text string) (Template, error) {
 	before, rest, ok := strings.Cut(text, "{{")
 	name, after, closed := strings.Cut(rest, "}}")
@@ -39,7 +41,7 @@ func ParseTemplate(text string) (Template, error) {
 			return Template{}, errTemplate
 		}
 		if !Printable(literal) {
-			return Template{}, errors.New("has control characters or invalid UTF-8 in it")
+			return Template{}, errors.New("found control characters or invalid UTF-8")
 		}
 	}
 	return Template{before, after}, nil
@@ -48,7 +50,7 @@ func ParseTemplate(text string) (Template, error) {
 // Key returns the key for a credential.
 func (t Template) Key(credential string) string { return t.before + credential + t.after }
 
-// Printable tells whether text is valid UTF-8 without control characters.
+// Printable reports whether text is valid UTF-8 without control characters.
 func Printable(text string) bool {
 	if !utf8.ValidString(text) {
 		return false
@@ -61,8 +63,8 @@ func Printable(text string) bool {
 	return true
 }
 
-// SessionKey names the entry with that key where it is seen: in logs, and to
-// find the session's connections. It cannot be turned back into the key.
+// SessionKey returns the name of the session whose entry has the given key. Logs and
+// tags show this name. It is a hash, from which the key cannot be computed.
 func SessionKey(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:16])

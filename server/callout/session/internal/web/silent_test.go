@@ -102,7 +102,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		t.Fatalf("before: %v", err)
 	}
 	p.silence()
-	for deadline := time.Now().Add(5 * silence); ; {
+	for deadline := time.Now().Add(5 * pingTimeout); ; {
 		if _, err := ask(); err == nil {
 			return
 		}

@@ -1,5 +1,6 @@
-// Package web is the HTTP client of the session sources that ask over HTTP. Its
-// errors hold no credential, no query or user of a URL, and nothing of an answer.
+// Package web is the HTTP client of the session sources. It bounds the length of answers,
+// follows no redirects, and returns errors that hold no credential, no query or user of
+// a URL, and no part of an answer.
 package web
 
 import (
@@ -16,60 +17,59 @@ import (
 	"stamp/server/conf"
 )
 
-// TLS are paths of PEM files, and the name that the server's certificate must be
-// for, when it is not that of the URL.
+// TLS are paths of PEM files, and the name in the server's certificate. All may be
+// empty.
 type TLS struct {
-	CA         string `conf:"ca"`
-	Cert       string `conf:"cert"`
-	Key        string `conf:"key"`
-	ServerName string `conf:"server_name"`
+	CA         string `conf:"ca"`          // certificates that sign the server's certificate; default: those of the system
+	Cert       string `conf:"cert"`        // certificate of this client; default: none
+	Key        string `conf:"key"`         // private key of Cert
+	ServerName string `conf:"server_name"` // default: the host of the URL
 }
 
-// MaxBody is how long an answer may be, in bytes.
+// MaxBody is the maximum length of an answer's body in bytes.
 const MaxBody = 64 << 10
 
-// maxHeader is how long an answer's header may be, in bytes.
+// maxHeader is the maximum length of an answer's header in bytes.
 const maxHeader = 64 << 10
 
-// silence is how long a connection of HTTP/2 may say nothing while an answer is waited for, before it is
-// pinged, and how long the answer to that may take.
-const silence = 3 * time.Second
+// pingTimeout is after how long without data an HTTP/2 connection with a pending request
+// is pinged, and how long the answer to the ping may take.
+const pingTimeout = 3 * time.Second
 
-// Client asks one server.
+// Client sends requests to one server.
 type Client struct{ http *http.Client }
 
-// NewClient makes a client for that many requests at once. What is wrong with the
-// files of t is added to faults; n is its block.
+// NewClient returns a client for the given number of concurrent requests. n is the block
+// of t; faults of the files of t are added to faults.
 func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Client {
 	transport := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		// As many stay open as are used at once, so that none is made anew under load.
+		// As many connections stay open as are used at once, so that none is made under load.
 		MaxIdleConns: concurrency, MaxIdleConnsPerHost: concurrency, MaxConnsPerHost: concurrency,
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 5 * time.Second,
 		MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 		TLSClientConfig: t.Config(n, faults),
-		// All requests may share one connection of HTTP/2, and would wait for ever for one that is dead.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence, WriteByteTimeout: 2 * silence},
+		// All requests may share one HTTP/2 connection. If it is dead, only a ping shows this.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout, WriteByteTimeout: 2 * pingTimeout},
 	}
 	return &Client{&http.Client{
 		Transport: limited{transport},
-		// An answer that sends us elsewhere says nothing of the session, and must not
-		// get the credential there.
+		// A redirect is no answer about the session, and its target must not get the credential.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// limited bounds what is read of an answer, whoever reads it; of a compressed one
-// what comes out.
+// limited is a transport that bounds the length of an answer's body, after
+// decompression.
 type limited struct{ *http.Transport }
 
-// RoundTrip refuses an answer that is none: after status 101 another protocol is spoken, which nobody asked for,
-// and net/http leaves the connection to whoever reads it, without an end in time.
+// RoundTrip sends a request. It fails for status 101 (Switching Protocols), which no
+// request asks for: net/http would leave the connection open without any time-out.
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := l.Transport.RoundTrip(r)
 	if err != nil {
-		l.givenUp(err)
+		l.closeIdleAfter(err)
 		return nil, err
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
@@ -79,25 +79,26 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-var errSwitched = errors.New("the server switches protocols, which it was not asked to do")
+var errSwitched = errors.New("found status 101 (Switching Protocols), which the request did not ask for")
 
-// givenUp is told of a request that has failed. Where it had no answer in time, the server may have been replaced
-// by another one at the same address: its connections stay silent, each would cost a request, and a new one works. So
-// those that are idle are closed.
-func (l limited) givenUp(err error) {
+// closeIdleAfter closes idle connections if err is a time-out. The server may have been
+// replaced by another one at the same address. The old connections then never answer,
+// and each would cost a request, while a new connection works.
+func (l limited) closeIdleAfter(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		l.CloseIdleConnections()
 	}
 }
 
-// HTTP is the client itself, for libraries that want one. What they read of an
-// answer is bounded too; their errors are to go through Clean.
+// HTTP returns the client for libraries that need an http.Client. Their answers are
+// bounded too. The caller must pass their errors through Clean.
 func (c *Client) HTTP() *http.Client { return c.http }
 
-// Close closes the connections that are idle.
+// Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Config is nil for no TLS of its own. What is wrong with the files is added to faults.
+// Config returns the configuration with the content of the files. It is nil, for Go's
+// defaults, if t is nil. n is the block of t; faults of the files are added to faults.
 func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
 	if t == nil {
 		return nil
@@ -110,7 +111,7 @@ func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
-		faults.Add(n, "tls: cert and key go together")
+		faults.Add(n, "tls: expected both cert and key, or neither; found one")
 	} else if t.Cert != "" {
 		pair, err := conf.LoadKeyPair(t.Cert, t.Key)
 		if err != nil {
@@ -121,30 +122,30 @@ func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
 	return cfg
 }
 
-// CheckURL adds what is wrong with a URL. Nothing of it is quoted: it may hold a
+// CheckURL adds the faults of a URL. It does not quote the URL, which may hold a
 // password.
 func CheckURL(n conf.Node, name, text string, faults *conf.Faults) {
 	u, err := url.Parse(text)
 	switch {
-	case text == "": // a required field says so
+	case text == "": // reported if the field is required
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		faults.Add(n.Get(name), "%s: expected a URL with http or https", name)
 	case u.Fragment != "":
-		faults.Add(n.Get(name), "%s: a URL to ask has no fragment", name)
+		faults.Add(n.Get(name), "%s: expected a URL without a fragment (#)", name)
 	}
 }
 
-// Answer is what a server said.
+// Answer is the answer of a server.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// ErrTooLong: the answer's body is longer than MaxBody.
+// ErrTooLong means that the body of the answer is longer than MaxBody.
 var ErrTooLong = fmt.Errorf("answer is longer than %d bytes", MaxBody)
 
-// Do sends a request, and reads the answer whole.
+// Do sends a request and reads the whole answer.
 func (c *Client) Do(r *http.Request) (*Answer, error) {
 	answer, err := c.http.Do(r)
 	if err != nil {
@@ -153,27 +154,29 @@ func (c *Client) Do(r *http.Request) (*Answer, error) {
 	body, err := readAll(r.Context(), answer.Body)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			c.http.CloseIdleConnections() // see givenUp
+			c.http.CloseIdleConnections() // see closeIdleAfter
 		}
 		return nil, Clean(err)
 	}
 	return &Answer{answer.StatusCode, answer.Header, body}, nil
 }
 
-// unreached is the error of a request that was not sent, for want of a connection.
+// unreached is the error of a request that was not sent, because no connection could be
+// made.
 type unreached struct{ error }
 
 func (e *unreached) Unwrap() error { return e.error }
 
-// Unreached tells whether there was no connection to the server: that has nothing to do with the request.
-// One that gets no answer in time may be the only one.
+// Unreached reports whether no connection to the server could be made. Such an error does
+// not depend on the request, unlike a missing answer.
 func Unreached(err error) bool {
 	var u *unreached
 	return errors.As(err, &u)
 }
 
-// readAll reads a body to its end, or to that of ctx: that of the transport should end there too, but whoever asks
-// has a turn among few, and waits for no body that does not.
+// readAll reads a body until its end or the end of ctx. The transport should end the body
+// when ctx ends. If it does not, readAll still returns, because the caller occupies one
+// of few turns.
 func readAll(ctx context.Context, body io.ReadCloser) ([]byte, error) {
 	type result struct {
 		body []byte
@@ -182,20 +185,20 @@ func readAll(ctx context.Context, body io.ReadCloser) ([]byte, error) {
 	done := make(chan result, 1)
 	go func() {
 		read, err := io.ReadAll(body)
-		_ = body.Close() // it is read to its end, or given up
+		_ = body.Close() // the body has been read, or cannot be
 		done <- result{read, err}
 	}()
 	select {
 	case r := <-done:
 		return r.body, r.err
 	case <-ctx.Done():
-		go func() { _ = body.Close() }() // which may wait for what reads
+		go func() { _ = body.Close() }() // Close may wait for the reader
 		return nil, context.Cause(ctx)
 	}
 }
 
-// Clean returns what is safe to show of an error of net/http: its kind, not
-// the URL that it is about.
+// Clean replaces an error of net/http by one that is safe to show: without the URL and
+// without any part of the answer.
 func Clean(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -211,13 +214,13 @@ func Clean(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &cert):
-		return &unreached{errors.New("certificate of the server is not valid for us")}
+		return &unreached{errors.New("the server's certificate is not valid, or not signed by a trusted authority")}
 	case errors.As(err, &dns):
-		return &unreached{errors.New("name of the server cannot be resolved")}
+		return &unreached{errors.New("the host name of the server cannot be resolved")}
 	case errors.As(err, &op) && op.Op == "dial":
 		return &unreached{fmt.Errorf("%s: %w", op.Op, op.Err)}
 	case errors.As(err, &op):
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
-	return errors.New("server does not answer as HTTP servers do")
+	return errors.New("the server's answer is not valid HTTP")
 }

@@ -171,9 +171,9 @@ func TestErrors(t *testing.T) {
 	encrypted.StartTLS()
 	defer encrypted.Close()
 	for url, want := range map[string]string{
-		hangUp: "does not answer as HTTP", nonsense: "does not answer as HTTP", short: "does not answer as HTTP", long: "does not answer as HTTP",
+		hangUp: "answer is not valid HTTP", nonsense: "answer is not valid HTTP", short: "answer is not valid HTTP", long: "answer is not valid HTTP",
 		closed.URL: "connection refused", encrypted.URL: "certificate", "http://nowhere.invalid": "resolve",
-		strings.Replace(hangUp, "http", "https", 1): "does not answer as HTTP",
+		strings.Replace(hangUp, "http", "https", 1): "answer is not valid HTTP",
 	} {
 		if _, err := get(t, client(t, nil, 1), url); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q: %v", want, err)
@@ -267,7 +267,7 @@ func TestCheckURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"http://x": "", "https://u:" + secret + "@x:1/p?q=1": "", "": "",
 		secret: "expected a URL", "ftp://" + secret: "expected a URL", "http://": "expected a URL", "https:" + secret: "expected a URL",
-		"http://x/%zz" + secret: "expected a URL", "http://" + secret + "\n": "expected a URL", "http://x#" + secret: "no fragment",
+		"http://x/%zz" + secret: "expected a URL", "http://" + secret + "\n": "expected a URL", "http://x#" + secret: "without a fragment",
 	} {
 		var faults conf.Faults
 		CheckURL(conf.Node{}, "url", url, &faults)

@@ -95,7 +95,7 @@ func TestAnswersOfOtherCommands(t *testing.T) {
 		"PING": {"pong"}, "GET": {"text", "nothing"}, "HGETALL": {"list"}, "PTTL": {"number"}, "OTHER": {},
 	} {
 		for name, reply := range replies {
-			c := &inOrder{Conn: well{}, wire: &bounded{replies: 1}}
+			c := &orderedConn{Conn: well{}, bounded: &boundedConn{replies: 1}}
 			_, err := c.checked(command, reply, nil)
 			want := false
 			for _, g := range good {
@@ -105,7 +105,7 @@ func TestAnswersOfOtherCommands(t *testing.T) {
 				t.Errorf("%s answered by %s: %v, then %v", command, name, err, c.Err())
 			}
 		}
-		c := &inOrder{Conn: well{}, wire: &bounded{replies: 1}}
+		c := &orderedConn{Conn: well{}, bounded: &boundedConn{replies: 1}}
 		if _, err := c.checked(command, nil, redis.Error("WRONGTYPE x")); err == nil || c.Err() != nil {
 			t.Errorf("%s: an error of the server: %v, then %v", command, err, c.Err())
 		}

@@ -6,8 +6,9 @@ import (
 	"stamp/server/conf"
 )
 
-// FromConf returns the fields of a block as encoding/json would decode them, but
-// for those that skip tells; an absent block has none.
+// FromConf returns the fields of a configuration block with the types that
+// encoding/json decodes. It leaves out the fields for which skip, if not nil, returns
+// true. For an absent block the result is empty.
 func FromConf(n conf.Node, skip func(name string) bool) map[string]any {
 	data := map[string]any{}
 	for name, field := range n.Fields() {

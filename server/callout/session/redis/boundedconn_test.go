@@ -33,7 +33,7 @@ func (c *chunks) SetWriteDeadline(time.Time) error { return nil }
 
 // pass returns what comes through.
 func pass(text string, size int) (string, error) {
-	b := &bounded{Conn: &chunks{text: strings.NewReader(text), size: size}}
+	b := &boundedConn{Conn: &chunks{text: strings.NewReader(text), size: size}}
 	_, _ = b.Write(nil)
 	out, err := io.ReadAll(b)
 	return string(out), err
@@ -59,7 +59,7 @@ func TestBounded(t *testing.T) {
 		"hash of many":        {"*500000000\r\n", stored.ErrTooLong},
 		"looks like a length": {"$12\r\n$300000000\r\n\r\n", nil},
 		"error":               {"-WRONGTYPE Operation against a key\r\n", nil},
-		"endless line":        {"+" + strings.Repeat("x", 2*maxSaid), stored.ErrTooLong},
+		"endless line":        {"+" + strings.Repeat("x", 2*maxMessage), stored.ErrTooLong},
 		"zeros before it":     {"$" + strings.Repeat("0", 40) + "1000000000000000000\r\n", errAnswer},
 		"zeros of an array":   {"*" + strings.Repeat("0", 40) + "1000000000000000000\r\n", errAnswer},
 		"zeros of a number":   {":" + strings.Repeat("0", 40) + "1\r\n", errAnswer},
@@ -112,9 +112,9 @@ func FuzzAllocated(f *testing.F) {
 	f.Add([]byte("*" + strings.Repeat("0", 40) + "100000000\r\n"))
 	f.Add([]byte(strings.Repeat("*1\r\n", 200_000)))
 	f.Add([]byte("*200000\r\n" + strings.Repeat("$0\r\n\r\n", 200_000)))
-	f.Add([]byte(strings.Repeat("-"+strings.Repeat("x", maxSaid-2)+"\r\n", 4)))
+	f.Add([]byte(strings.Repeat("-"+strings.Repeat("x", maxMessage-2)+"\r\n", 4)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		conn := redigo.NewConn(&bounded{Conn: &chunks{text: bytes.NewReader(text), size: 4096}}, 0, 0)
+		conn := redigo.NewConn(&boundedConn{Conn: &chunks{text: bytes.NewReader(text), size: 4096}}, 0, 0)
 		_ = conn.Send("GET", "x")
 		_ = conn.Flush()
 		var before, after runtime.MemStats
