@@ -1,5 +1,9 @@
-// Package stdlog keeps what other servers send out of the standard log. Package net/http writes to that what comes behind an
-// answer on an idle connection, as it is: that may be a session, or tokens.
+// Package stdlog keeps secrets of other HTTP servers out of the standard log.
+//
+// If an HTTP server sends data on an idle connection, package net/http prints the
+// beginning of that data in the standard log. The data can be a second response to
+// an earlier request, with a session or tokens in it. Guard removes it from such
+// lines and lets all other lines pass.
 package stdlog
 
 import (
@@ -10,36 +14,38 @@ import (
 	"time"
 )
 
-// Guard is to be called before anything is asked over HTTP.
-func Guard() { log.SetOutput(&writer{to: log.Writer()}) }
+// Guard filters the standard log from now on. Call it before the first HTTP request
+// is sent.
+func Guard() { log.SetOutput(&filter{out: log.Writer()}) }
 
 var (
-	unsolicited = []byte("Unsolicited response received on idle HTTP channel")
-	explained   = []byte(": an HTTP server that is asked sends more than its answer; the connection is closed\n")
+	unsolicited = []byte("Unsolicited response received on idle HTTP channel") // as in net/http, transport.go
+	explanation = []byte(": an HTTP server sent data that does not belong to a response; the connection is closed\n")
 )
 
-// pause is how long after such a line others are left out: there may be one for each request.
+// pause is the shortest time between two lines about unsolicited data. A faulty
+// server can cause one for each request.
 const pause = 10 * time.Second
 
-// writer passes lines on; the log writes each by one call.
-type writer struct {
-	to io.Writer
+// filter writes lines to out. Package log writes each line with one call.
+type filter struct {
+	out io.Writer
 
 	mu   sync.Mutex
-	last time.Time
+	last time.Time // when a line about unsolicited data was written
 }
 
 // Write implements io.Writer.
-func (w *writer) Write(line []byte) (int, error) {
+func (f *filter) Write(line []byte) (int, error) {
 	begin, _, found := bytes.Cut(line, unsolicited)
 	if !found {
-		return w.to.Write(line)
+		return f.out.Write(line)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now := time.Now(); now.Sub(w.last) >= pause {
-		w.last = now
-		if _, err := w.to.Write(bytes.Join([][]byte{begin, unsolicited, explained}, nil)); err != nil {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := time.Now(); now.Sub(f.last) >= pause {
+		f.last = now
+		if _, err := f.out.Write(bytes.Join([][]byte{begin, unsolicited, explanation}, nil)); err != nil {
 			return 0, err
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-func TestWriter(t *testing.T) {
+func TestFilter(t *testing.T) {
 	var out bytes.Buffer
-	l := log.New(&writer{to: &out}, "", log.LstdFlags)
+	l := log.New(&filter{out: &out}, "", log.LstdFlags)
 	for range 3 {
 		l.Printf("Unsolicited response received on idle HTTP channel starting with %q; err=%v", "S3CRET", nil)
 	}

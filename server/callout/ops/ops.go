@@ -1,9 +1,9 @@
-// Package ops is what an operator sees of a running handler: an HTTP endpoint with
-// metrics, liveness and readiness, and structured logs.
+// Package ops shows an operator the state of a running callout handler: an HTTP
+// endpoint with metrics, liveness and readiness, and structured logs.
 //
-// The endpoint has no authentication, so nothing that it answers is secret: names of
-// the configuration, counts, and reasons that errors give, which hold no credential by
-// the rules of their packages. It belongs on an address that only operators reach.
+// The endpoint has no authentication, so its answers contain no secrets: only names
+// from the configuration, counts, and error texts, in which no package puts a
+// credential. It should listen on an address that only operators can reach.
 package ops
 
 import (
@@ -25,44 +25,43 @@ import (
 
 // Limits of the endpoint. Its requests are small and have no body.
 const (
-	readTimeout = 5 * time.Second
-	// readyTimeout is how long readiness may take to find out.
-	readyTimeout = 10 * time.Second
+	readTimeout  = 5 * time.Second
+	readyTimeout = 10 * time.Second // for Options.Ready
 	writeTimeout = readyTimeout + 20*time.Second
 	idleTimeout  = 2 * time.Minute
 	maxHeader    = 16 << 10 // bytes
 )
 
-// Options are what the endpoint shows.
+// Options say what the endpoint shows.
 type Options struct {
 	Metrics *metrics.Set
-	// Ready tells whether the handler works: nil, or why it does not. The error is
-	// shown to whoever asks.
+	// Ready returns nil if the handler can answer callouts, or an error that says why
+	// it cannot. The endpoint shows the error to anyone.
 	Ready func(context.Context) error
 	Log   *slog.Logger
 }
 
-// Handler answers these paths:
+// Handler serves these paths:
 //
 //	/metrics  metrics of the handler, the process and Go's runtime, in Prometheus' text format
 //	/healthz  200 while the process runs
-//	/readyz   200 when Ready says so, else 503 with the reason
+//	/readyz   200 if Options.Ready returns nil, else 503 with the error
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		header(w, "text/plain; version=0.0.4; charset=utf-8")
-		writeBuild(w)
+		setHeaders(w, "text/plain; version=0.0.4; charset=utf-8")
+		writeBuildInfo(w)
 		o.Metrics.WritePrometheus(w)
 		metrics.WriteProcessMetrics(w)
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		header(w, "text/plain; charset=utf-8")
+		setHeaders(w, "text/plain; charset=utf-8")
 		io.WriteString(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
-		header(w, "text/plain; charset=utf-8")
+		setHeaders(w, "text/plain; charset=utf-8")
 		if err := o.Ready(ctx); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintf(w, "not ready: %v\n", err)
@@ -73,13 +72,13 @@ func Handler(o Options) http.Handler {
 	return gzhttp.GzipHandler(mux)
 }
 
-func header(w http.ResponseWriter, contentType string) {
+func setHeaders(w http.ResponseWriter, contentType string) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 }
 
-func writeBuild(w io.Writer) {
+func writeBuildInfo(w io.Writer) {
 	metrics.WriteGaugeUint64(w, fmt.Sprintf("stamp_callout_build_info{version=%q}", release.Version), 1)
 }
 
@@ -91,7 +90,7 @@ type Server struct {
 	done     sync.WaitGroup
 }
 
-// Listen begins to answer on a TCP address, such as "127.0.0.1:8223".
+// Listen starts the endpoint on a TCP address, such as "127.0.0.1:8223".
 func Listen(address string, o Options) (*Server, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -111,11 +110,12 @@ func Listen(address string, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Address is where the endpoint listens, with the port that it got.
+// Address returns the address that the endpoint listens on. If the port was
+// configured as 0, it is the one that the system chose.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
-// Close stops listening, and waits for the requests that are under way until
-// ctx ends; those are cut off then.
+// Close stops listening and waits for requests in progress. When ctx ends, it closes
+// their connections and returns an error.
 func (s *Server) Close(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
 	if err != nil {
