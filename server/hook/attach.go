@@ -228,7 +228,7 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 		u.told, u.ours = cfg.Request.Pick(r), true
 		if isMQTT(r) {
 			// Upstream puts the cookie into the CONNECT of NATS alone.
-			u.told.PickToken(r, o.Websocket.TokenCookie)
+			u.told.AddTokenCookie(r, o.Websocket.TokenCookie)
 		}
 	}
 	u.told.Websocket = true
@@ -248,7 +248,7 @@ func (u *upgrade) RefusesDuplicates() bool { return u.ours }
 
 // Duplicate implements natsserver.ConnRecord.
 func (u *upgrade) Duplicate(r *http.Request, cookie string) bool {
-	return forwarded.HasTwice(r, cookie)
+	return forwarded.HasDuplicateCookie(r, cookie)
 }
 
 // CalloutTags implements natsserver.ConnRecord. A renewal is told to every handler; the rest to

@@ -7,23 +7,24 @@ import (
 	"strings"
 )
 
-// OnlyCookie returns the cookie, unless there is none or more than one of that
-// name.
-//
-// The cookies are read here, because net/http leaves out those whose value has quotes, backslashes or bytes beyond ASCII,
-// silently, and browsers send them.
-func OnlyCookie(r *http.Request, name string) (string, bool) {
+// This file reads cookies without net/http, which silently drops a cookie whose value
+// contains quotes, backslashes or bytes outside ASCII. Browsers send such cookies.
+
+// singleCookie returns the value of the cookie of this name. ok is false if the request
+// contains no such cookie, or more than one.
+func singleCookie(r *http.Request, name string) (value string, ok bool) {
 	value, n := countCookie(r, name)
 	return value, n == 1
 }
 
-// HasTwice tells whether a request holds a cookie more than once.
-func HasTwice(r *http.Request, name string) bool {
+// HasDuplicateCookie reports whether a request contains more than one cookie of this
+// name.
+func HasDuplicateCookie(r *http.Request, name string) bool {
 	_, n := countCookie(r, name)
 	return n > 1
 }
 
-// countCookie returns how often a request holds a cookie, and its last value.
+// countCookie returns the number of cookies of this name, and the value of the last.
 func countCookie(r *http.Request, name string) (last string, n int) {
 	for cookie, value := range cookies(r) {
 		if cookie == name {
@@ -34,7 +35,8 @@ func countCookie(r *http.Request, name string) (last string, n int) {
 	return last, n
 }
 
-// CookieNames are the names of the cookies of a request, in their order, each once.
+// CookieNames returns the names of a request's cookies in their order, without
+// duplicates.
 func CookieNames(r *http.Request) []string {
 	var names []string
 	for name := range cookies(r) {
@@ -45,8 +47,8 @@ func CookieNames(r *http.Request) []string {
 	return names
 }
 
-// cookies are the names and values of the cookies of a request, as RFC 6265, section 5.4 puts them together.
-// As by net/http, quotes around a value are no part of it.
+// cookies yields the names and values of a request's cookies, in the format of RFC 6265,
+// section 5.4. Like net/http it removes quotes around a value.
 func cookies(r *http.Request) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for _, line := range r.Header["Cookie"] {

@@ -1,8 +1,12 @@
-// Package forwarded holds what the server tells a callout handler about a
-// connection beyond upstream's request (ADR-26): where the credential was found, and
-// those headers and cookies of the websocket's upgrade request that the
-// configuration lists. The claims of an authorization request have no field for
-// that, so it travels in a tag, which is signed and encrypted like the rest.
+// Package forwarded defines what the server and a callout handler tell each other
+// beyond NATS' authorization request and answer (ADR-26).
+//
+// The claims of an authorization request have no field for the headers and cookies
+// of a websocket's upgrade request. The server sends them to the handler in a tag,
+// which is signed and encrypted like the rest of the request; see Request. The
+// handler answers with tags that name the session and a key by which the user can be
+// revoked; see SessionTag and UserKeyTag. Handlers and operators ask the servers to
+// renew or close connections; see Renew.
 package forwarded
 
 import (
@@ -14,64 +18,73 @@ import (
 	"unicode/utf8"
 )
 
-// prefix of the tag. The rest is base64url of JSON.
-const prefix = "stamp-request:"
+// requestPrefix begins the tag of a Request. The rest is JSON as base64url.
+const requestPrefix = "stamp-request:"
 
-// Request is what is told of a connection.
+// Request is what the server tells the handler about a connection.
 type Request struct {
-	// FromCookie tells that the credential is the value of the cookie that the
-	// server's websocket block names, and not of the client's CONNECT.
+	// FromCookie is set if the credential is the value of the cookie that the
+	// server's websocket block names, and not a field of the client's CONNECT.
 	FromCookie bool `json:"from_cookie,omitempty"`
-	// Renewal tells that the connection lives, and is asked about again. A refusal closes it;
-	// without an answer the server asks again.
+	// Renewal is set if the connection is already authenticated and is being renewed.
+	// If the handler refuses, the server closes the connection. Without an answer the
+	// server asks again.
 	Renewal bool `json:"renewal,omitempty"`
-	// Websocket tells that the connection is by a websocket, which the request itself says of NATS alone.
+	// Websocket is set if the client connected over a websocket. The authorization
+	// request itself says that only for clients that use the NATS protocol.
 	Websocket bool `json:"websocket,omitempty"`
-	// TokenCookie is the value of the cookie that the server's websocket block names, where CONNECT has no field that
-	// it could fill: in MQTT.
+	// TokenCookie is the value of the cookie that the server's websocket block names,
+	// if the client uses MQTT, whose CONNECT has no field that the server could put it
+	// into.
 	TokenCookie string              `json:"token_cookie,omitempty"`
 	Headers     map[string][]string `json:"headers,omitempty"`
 	Cookies     map[string]string   `json:"cookies,omitempty"`
-	// TooLong names the headers and cookies that the list names and the bounds leave out. They were sent, so a
-	// handler must not take them for absent.
+	// TooLong names the listed headers and cookies that were left out because they
+	// exceed MaxField or MaxAll. The client sent them, so the handler must not treat
+	// them as absent.
 	TooLong []string `json:"too_long,omitempty"`
-	// NotText names those whose value is not UTF-8, or has U+FFFD in it. JSON, which carries
-	// the rest, would turn such bytes into U+FFFD, and with that two values into one. They were sent as well.
+	// NotText names the listed headers and cookies that were left out because they are
+	// not UTF-8, or contain U+FFFD. JSON replaces bytes that are not UTF-8 by U+FFFD, so
+	// two different values could become equal. The handler must not treat these as
+	// absent either.
 	NotText []string `json:"not_text,omitempty"`
 }
 
-// What is forwarded is kept as long as the connection lives, and an authorization request is of 1 MiB at most. So what
-// is longer is left out. Lengths are those of RFC 9113, section 6.5.2: a line's name and value, and 32 bytes.
+// The server keeps a Request as long as the connection lives, and an authorization
+// request must fit into 1 MiB. Headers and cookies that would exceed these limits are
+// left out. The size of a header or cookie is that of RFC 9113, section 6.5.2: the
+// length of its name, the length of its value, and 32 bytes.
 const (
-	MaxField = 8 << 10  // bytes of one header or cookie
-	MaxAll   = 32 << 10 // bytes of all together
-	perLine  = 32
+	MaxField  = 8 << 10  // bytes of one header, with all its lines, or of one cookie
+	MaxAll    = 32 << 10 // bytes of all headers and cookies of a request
+	lineExtra = 32       // bytes that are added to each line of a header, and to a cookie
 )
 
-// List names what is forwarded.
+// List names the headers and cookies that the server forwards.
 type List struct {
-	Headers []string `conf:"headers"` // field names, in any case
-	Cookies []string `conf:"cookies"` // names, as they are
+	Headers []string `conf:"headers"` // header names; case does not matter
+	Cookies []string `conf:"cookies"` // cookie names; case matters
 }
 
-// Pick returns what of an upgrade request the list names. A cookie that came
-// more than once is left out: a page of a sibling domain can set a second one with
-// the name of ours (cookie tossing), and nothing tells which is which. A header or a
-// cookie above the bounds, or one that is not text, is left out as a whole, never cut or changed, and named.
+// Pick returns the headers and cookies of an upgrade request that l names.
+//
+// A header or cookie that exceeds the limits, or is not text, is left out as a whole
+// and named in the result; it is never cut or changed.
+//
+// A cookie that the request contains more than once is left out and not named: a page
+// of a sibling domain can set a second cookie with the name of ours (cookie tossing),
+// and the server cannot tell which one is ours.
 func (l List) Pick(r *http.Request) Request {
-	var out Request
+	var picked Request
 	room := MaxAll
-	fits := func(name string, values ...string) bool {
-		if slices.ContainsFunc(values, undecodable) {
-			out.NotText = append(out.NotText, name)
+	take := func(name string, values ...string) bool {
+		if !areText(values) {
+			picked.NotText = append(picked.NotText, name)
 			return false
 		}
-		size := 0
-		for _, v := range values {
-			size += len(name) + len(v) + perLine
-		}
+		size := fieldSize(name, values)
 		if size > MaxField || size > room {
-			out.TooLong = append(out.TooLong, name)
+			picked.TooLong = append(picked.TooLong, name)
 			return false
 		}
 		room -= size
@@ -80,68 +93,80 @@ func (l List) Pick(r *http.Request) Request {
 	for _, name := range l.Headers {
 		name = http.CanonicalHeaderKey(name)
 		values := r.Header.Values(name)
-		if len(values) == 0 || !fits(name, values...) {
+		if len(values) == 0 || !take(name, values...) {
 			continue
 		}
-		if out.Headers == nil {
-			out.Headers = map[string][]string{}
+		if picked.Headers == nil {
+			picked.Headers = map[string][]string{}
 		}
-		out.Headers[name] = cloned(values)
+		picked.Headers[name] = cloned(values)
 	}
 	for _, name := range l.Cookies {
-		value, ok := OnlyCookie(r, name)
-		if !ok || !fits(name, value) {
+		value, ok := singleCookie(r, name)
+		if !ok || !take(name, value) {
 			continue
 		}
-		if out.Cookies == nil {
-			out.Cookies = map[string]string{}
+		if picked.Cookies == nil {
+			picked.Cookies = map[string]string{}
 		}
-		out.Cookies[name] = strings.Clone(value)
+		picked.Cookies[name] = strings.Clone(value)
 	}
-	return out
+	return picked
 }
 
-// PickToken adds the cookie of that name, the credential of a connection whose CONNECT has no field for it. One that came
-// twice does not count, and one above the bound or that is not text is named.
-func (r *Request) PickToken(from *http.Request, name string) {
-	value, ok := OnlyCookie(from, name)
+// AddTokenCookie sets TokenCookie to the cookie of this name. The rules of Pick apply:
+// a cookie that is too long or not text is named, and one that the request contains
+// more than once is left out.
+func (r *Request) AddTokenCookie(upgrade *http.Request, name string) {
+	value, ok := singleCookie(upgrade, name)
+	values := []string{value}
 	switch {
 	case name == "" || !ok:
-	case undecodable(value):
+	case !areText(values):
 		r.NotText = append(r.NotText, name)
-	case len(name)+len(value)+perLine > MaxField:
+	case fieldSize(name, values) > MaxField:
 		r.TooLong = append(r.TooLong, name)
 	default:
 		r.TokenCookie = strings.Clone(value)
 	}
 }
 
-// cloned are values that do not hold the request's memory.
+// cloned returns copies of values. A Request lives longer than the HTTP request, whose
+// buffer it must not keep in memory.
 func cloned(values []string) []string {
-	out := make([]string, len(values))
+	copies := make([]string, len(values))
 	for i, v := range values {
-		out[i] = strings.Clone(v)
+		copies[i] = strings.Clone(v)
 	}
-	return out
+	return copies
 }
 
-// undecodable tells whether a value of a header or cookie is not UTF-8, or has a character that stands for what could not
-// be decoded. Of control characters net/http lets only the tab through.
-func undecodable(value string) bool { return strings.ContainsRune(value, utf8.RuneError) }
+// areText reports whether all values are UTF-8 without U+FFFD. The tab is the only
+// control character that net/http lets pass.
+func areText(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return strings.ContainsRune(v, utf8.RuneError) })
+}
 
-// Tag is r as a tag of an authorization request.
+// fieldSize returns the size of a header with these lines, or of a cookie, in bytes.
+func fieldSize(name string, values []string) (size int) {
+	for _, v := range values {
+		size += len(name) + len(v) + lineExtra
+	}
+	return size
+}
+
+// Tag returns r as a tag of an authorization request.
 func (r Request) Tag() string {
-	// Strings and maps of strings can always be written.
-	text, _ := json.Marshal(r)
-	return prefix + base64.RawURLEncoding.EncodeToString(text)
+	text, _ := json.Marshal(r) // no field has a type that can fail
+	return requestPrefix + base64.RawURLEncoding.EncodeToString(text)
 }
 
-// FromTags finds what a server told. ok is false when it told nothing, as a
-// server that is not ours does.
+// FromTags returns the Request in the tags of an authorization request. ok is false if
+// there is none, as in a request of a stock server, or if it cannot be decoded.
 func FromTags(tags []string) (r Request, ok bool) {
 	for _, tag := range tags {
-		text, found := strings.CutPrefix(tag, prefix)
-		if !found {
+		text, isRequest := strings.CutPrefix(tag, requestPrefix)
+		if !isRequest {
 			continue
 		}
 		data, err := base64.RawURLEncoding.DecodeString(text)

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-func upgrade(header http.Header) *http.Request { return &http.Request{Header: header} }
+func upgradeRequest(header http.Header) *http.Request { return &http.Request{Header: header} }
 
 func TestPick(t *testing.T) {
 	list := List{Headers: []string{"user-agent", "X-Gone", "x-many"}, Cookies: []string{"a", "b", "twice", "gone"}}
-	r := upgrade(http.Header{
+	r := upgradeRequest(http.Header{
 		"User-Agent": {"Mozilla"}, "X-Many": {"1", "2"}, "Authorization": {"secret"},
 		"Cookie": {`a=1; twice=x; other=o`, `twice=y; b="quoted"`},
 	})
@@ -29,8 +29,8 @@ func TestPick(t *testing.T) {
 	}
 }
 
-// What browsers and proxies send beyond ASCII is told as it came, and what JSON could not carry unchanged is named: it must
-// not pass for absent, nor two values for one.
+// Values outside ASCII are forwarded unchanged. A value that JSON would change is left out and named: the handler must not
+// take it for absent, and two such values must not become equal.
 func TestPickBeyondASCII(t *testing.T) {
 	list := List{Headers: []string{"A", "B"}, Cookies: []string{"s", "t"}}
 	for _, tt := range []struct {
@@ -45,32 +45,32 @@ func TestPickBeyondASCII(t *testing.T) {
 		{header: http.Header{"Cookie": {"s=Zürich; t=a b,c"}}, want: Request{Cookies: map[string]string{"s": "Zürich", "t": "a b,c"}}},
 		{header: http.Header{"Cookie": {`s={"a":"\\"}; t=""`}}, want: Request{Cookies: map[string]string{"s": `{"a":"\\"}`, "t": ""}}},
 		{header: http.Header{"Cookie": {"s=\xff; t=1"}}, want: Request{Cookies: map[string]string{"t": "1"}}, notText: []string{"s"}},
-		// Twice is twice, whatever the values are.
+		// A duplicate is left out even if one of its values is not text.
 		{header: http.Header{"Cookie": {"s=1; t=1", "s=\xff"}}, want: Request{Cookies: map[string]string{"t": "1"}}},
 		{header: http.Header{"Cookie": {`s=1; t=1; s="é"`}}, want: Request{Cookies: map[string]string{"t": "1"}}},
 	} {
 		tt.want.NotText = tt.notText
-		got := list.Pick(upgrade(tt.header))
+		got := list.Pick(upgradeRequest(tt.header))
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%q: got %+v; want %+v", tt.header, got, tt.want)
 		}
-		if told, ok := FromTags([]string{got.Tag()}); !ok || !reflect.DeepEqual(told, got) {
-			t.Errorf("%q: told as %+v", tt.header, told)
+		if decoded, ok := FromTags([]string{got.Tag()}); !ok || !reflect.DeepEqual(decoded, got) {
+			t.Errorf("%q: decoded as %+v", tt.header, decoded)
 		}
 	}
 }
 
 func TestCookieNames(t *testing.T) {
-	r := upgrade(http.Header{"Cookie": {"a=1; b=é;a=2", "; =x; c"}})
+	r := upgradeRequest(http.Header{"Cookie": {"a=1; b=é;a=2", "; =x; c"}})
 	if got := CookieNames(r); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("got %q", got)
 	}
 }
 
-// A header or cookie above the bounds is left out as a whole, and named; the rest is as it came.
+// A header or cookie that exceeds the limits is left out as a whole and named. The others are forwarded unchanged.
 func TestPickIsBounded(t *testing.T) {
 	list := List{Headers: []string{"a", "B", "C", "D", "E"}, Cookies: []string{"s", "t"}}
-	fitting := func(name string) string { return strings.Repeat("v", MaxField-perLine-len(name)) }
+	fitting := func(name string) string { return strings.Repeat("v", MaxField-lineExtra-len(name)) }
 	for name, tt := range map[string]struct {
 		header  http.Header
 		tooLong []string
@@ -79,48 +79,48 @@ func TestPickIsBounded(t *testing.T) {
 		"header fits":               {http.Header{"A": {fitting("A")}}, nil, 1},
 		"header is too long":        {http.Header{"A": {fitting("A") + "v"}, "B": {"b"}}, []string{"A"}, 1},
 		"two lines are too long":    {http.Header{"A": {fitting("A"), ""}}, []string{"A"}, 0},
-		"empty lines are too many":  {http.Header{"A": make([]string, MaxField/perLine)}, []string{"A"}, 0},
+		"empty lines are too many":  {http.Header{"A": make([]string, MaxField/lineExtra)}, []string{"A"}, 0},
 		"cookie fits":               {http.Header{"Cookie": {"s=" + fitting("s")}}, nil, 1},
 		"cookie is too long":        {http.Header{"Cookie": {"s=" + fitting("s") + "v; t=x"}}, []string{"s"}, 1},
 		"what is not listed counts": {http.Header{"X": {strings.Repeat("v", MaxAll)}, "A": {"a"}}, nil, 1},
 		"all together fit":          {http.Header{"A": {fitting("A")}, "B": {fitting("B")}, "C": {fitting("C")}, "D": {fitting("D")}}, nil, 4},
 		"all together are too long": {http.Header{"A": {fitting("A")}, "B": {fitting("B")}, "C": {fitting("C")}, "D": {fitting("D")}, "E": {""}, "Cookie": {"s=1"}}, []string{"E", "s"}, 4},
 	} {
-		got := list.Pick(upgrade(tt.header))
+		got := list.Pick(upgradeRequest(tt.header))
 		if !slices.Equal(got.TooLong, tt.tooLong) || len(got.Headers)+len(got.Cookies) != tt.kept {
 			t.Errorf("%s: too long %q, %d are kept", name, got.TooLong, len(got.Headers)+len(got.Cookies))
 		}
 		for name, values := range got.Headers {
 			if !slices.Equal(values, tt.header[name]) {
-				t.Errorf("%s: header %s is another one", name, name)
+				t.Errorf("%s: a header has changed", name)
 			}
 		}
 		if again, ok := FromTags([]string{got.Tag()}); !ok || !slices.Equal(again.TooLong, tt.tooLong) {
-			t.Errorf("%s: what is too long is not told", name)
+			t.Errorf("%s: the tag does not name what is too long", name)
 		}
 	}
-	// JSON writes these characters in six bytes each; the tag is encoded once more in a request of 1 MiB.
-	dear := http.Header{}
+	// JSON encodes each of these characters in six bytes, and the request, of at most 1 MiB, encodes the tag once more.
+	escaped := http.Header{}
 	for _, name := range []string{"A", "B", "C", "D"} {
-		dear.Set(name, strings.Repeat("<", len(fitting(name))))
+		escaped.Set(name, strings.Repeat("<", len(fitting(name))))
 	}
-	if n := len(list.Pick(upgrade(dear)).Tag()); n > 512<<10 {
+	if n := len(list.Pick(upgradeRequest(escaped)).Tag()); n > 512<<10 {
 		t.Errorf("a tag of %d bytes", n)
 	}
 }
 
-// What is kept of a request does not hold the rest of it.
-func TestPickHoldsNothingElse(t *testing.T) {
+// What Pick returns does not keep the rest of the HTTP request in memory.
+func TestPickKeepsNothingElse(t *testing.T) {
 	list := List{Cookies: []string{"s"}, Headers: []string{"A"}}
 	var kept []Request
 	for range 100 {
-		kept = append(kept, list.Pick(upgrade(http.Header{"Cookie": {"x=" + strings.Repeat("v", 100<<10) + "; s=1"}, "A": {strings.Repeat("v", 100<<10)[:10]}})))
+		kept = append(kept, list.Pick(upgradeRequest(http.Header{"Cookie": {"x=" + strings.Repeat("v", 100<<10) + "; s=1"}, "A": {strings.Repeat("v", 100<<10)[:10]}})))
 	}
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.HeapAlloc > 8<<20 {
-		t.Errorf("%d bytes are held", m.HeapAlloc)
+		t.Errorf("%d bytes are in use", m.HeapAlloc)
 	}
 	runtime.KeepAlive(kept)
 }
@@ -137,9 +137,9 @@ func TestTag(t *testing.T) {
 	}
 }
 
-// A server that is not ours tells nothing: that must not look like "not a cookie".
+// A stock server sends no Request. FromTags must say so, and not return a Request whose credential is from no cookie.
 func TestNoTag(t *testing.T) {
-	for _, tags := range [][]string{nil, {"a", "b"}, {prefix}, {prefix + "!"}, {prefix + "e30x"}, {"x" + Request{}.Tag()}} {
+	for _, tags := range [][]string{nil, {"a", "b"}, {requestPrefix}, {requestPrefix + "!"}, {requestPrefix + "e30x"}, {"x" + Request{}.Tag()}} {
 		if got, ok := FromTags(tags); ok || !reflect.DeepEqual(got, Request{}) {
 			t.Errorf("%q: %+v, %t", tags, got, ok)
 		}
@@ -151,13 +151,13 @@ func FuzzFromTags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tag string) {
 		if r, ok := FromTags([]string{tag}); ok {
 			if again, ok := FromTags([]string{r.Tag()}); !ok || !reflect.DeepEqual(again, r) {
-				t.Error("it does not survive a second time")
+				t.Error("the tag of the decoded request is decoded differently")
 			}
 		}
 	})
 }
 
-func TestPickToken(t *testing.T) {
+func TestAddTokenCookie(t *testing.T) {
 	long := strings.Repeat("x", MaxField)
 	for _, tt := range []struct {
 		cookies, name string
@@ -172,7 +172,7 @@ func TestPickToken(t *testing.T) {
 		{"sid=s; sid=\xff", "sid", Request{}},
 	} {
 		var got Request
-		got.PickToken(upgrade(http.Header{"Cookie": {tt.cookies}}), tt.name)
+		got.AddTokenCookie(upgradeRequest(http.Header{"Cookie": {tt.cookies}}), tt.name)
 		if !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%q of a header of %d bytes: too long: %q", tt.name, len(tt.cookies), got.TooLong)
 		}

@@ -2,18 +2,20 @@ package forwarded
 
 import "strings"
 
-// sessionPrefix is that of the tag of a user JWT that names the session. A connection whose
-// user JWT has it is renewed before the JWT ends.
+// sessionPrefix begins the tag of a user JWT that names its session. If a user JWT has
+// this tag, the server renews the connection before the JWT expires.
 const sessionPrefix = "stamp-session:"
 
-// SessionName is the name of a session over all handlers and servers: of its source, and its key
-// there, which may be printed. The key may be empty.
+// SessionName returns the name that a session has in all handlers and servers: the name
+// of its source, and its key in that source. The key may be empty. Names appear in logs,
+// so the key must not be secret.
 func SessionName(source, key string) string { return source + "/" + key }
 
-// SessionTag is the tag of a user JWT for a session.
+// SessionTag returns the tag of a user JWT for a session.
 func SessionTag(name string) string { return sessionPrefix + name }
 
-// SessionOf finds the name of the session in the tags of a user JWT, as FoldSession gives it.
+// SessionOf returns the name of the session in the tags of a user JWT, folded as by
+// FoldSession.
 func SessionOf(tags []string) (name string, ok bool) {
 	for _, tag := range tags {
 		tag = FoldSession(tag)
@@ -24,18 +26,19 @@ func SessionOf(tags []string) (name string, ok bool) {
 	return "", false
 }
 
-// FoldSession returns the form in which names of sessions are compared. Tags that are set by
-// jwt.TagList's Add, as most services do, are in lower case and without outer white space; a
-// name that a request has is as the service wrote it.
+// FoldSession returns the form of a session's name that is equal for all its spellings:
+// in lower case, without white space around it. The Add method of jwt.TagList, which most
+// services use, changes tags in this way, while requests contain the name as the service
+// spells it.
 func FoldSession(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
-// reservedPrefix begins all tags of ours.
+// reservedPrefix begins all tags of this package.
 const reservedPrefix = "stamp-"
 
-// IsReserved tells whether a tag is one of ours, in whatever letters, so that nobody else may set it:
-// with a tag that names a session, a connection would be renewed and closed with that session, and not
-// with its own.
+// IsReserved reports whether a tag begins with the prefix of this package's tags, in
+// lower or upper case. A grant must not set such a tag: if it could name another session,
+// the connection would be renewed and closed with that session instead of its own.
 func IsReserved(tag string) bool {
-	tag = strings.ReplaceAll(FoldSession(tag), "\u017f", "s") // the long s: only case folding makes an s of it
+	tag = strings.ReplaceAll(FoldSession(tag), "\u017f", "s") // ToLower keeps the long s, but strings.EqualFold takes it for an s
 	return strings.HasPrefix(tag, reservedPrefix)
 }

@@ -6,14 +6,16 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// userKeyPrefix is that of the tag of a user JWT with the key by which an account can revoke its user. The subject of the
-// JWT cannot be it: the server makes a new one for each connection.
+// userKeyPrefix begins the tag of a user JWT with the public user key by which an account
+// can revoke the user. The subject of the JWT cannot serve for that, because the server
+// creates a new one for each connection.
 const userKeyPrefix = "stamp-user-key:"
 
-// UserKeyTag is the tag of a user JWT for a public user key.
+// UserKeyTag returns the tag of a user JWT for a public user key.
 func UserKeyTag(key string) string { return userKeyPrefix + key }
 
-// UserKeyOf finds the key in the tags of a user JWT. Like names of sessions, it may be in lower case.
+// UserKeyOf returns the public user key in the tags of a user JWT. Tags may be in lower
+// case; see FoldSession. ok is false if there is no such tag, or no valid key in it.
 func UserKeyOf(tags []string) (key string, ok bool) {
 	for _, tag := range tags {
 		prefix := tag[:min(len(tag), len(userKeyPrefix))]
