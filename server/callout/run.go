@@ -133,7 +133,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 	if err = d.wait(ctx, r.nc); err != nil {
 		return r, err
 	}
-	if r.system, err = cfg.Connect.dialSystem(r.life, p.options.Log, p.announcer.Returned); err != nil {
+	if r.system, err = cfg.Connect.dialSystem(r.life, p.options.Log, p.announcer.RepeatAll); err != nil {
 		return r, err
 	}
 	if o.Replaces != nil && r.system != nil {

@@ -41,7 +41,7 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 	p.announcer = announce.New(p.announce)
 	defer p.announcer.Close()
 	c := &Connect{System: &Connect{URLs: []string{s.ClientURL()}}}
-	nc, err := c.dialSystem(t.Context(), p.options.Log, p.announcer.Returned)
+	nc, err := c.dialSystem(t.Context(), p.options.Log, p.announcer.RepeatAll)
 	if err != nil {
 		t.Fatal(err)
 	}

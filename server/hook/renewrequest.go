@@ -160,6 +160,6 @@ func (h *Hook) announcer(s *natsserver.Server) *announce.Announcer {
 // returned is told that another server is connected, maybe again.
 func (h *Hook) returned() {
 	if a := h.announced.Load(); a != nil {
-		a.Returned()
+		a.RepeatAll()
 	}
 }

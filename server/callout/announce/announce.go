@@ -1,10 +1,11 @@
-// Package announce tells all servers of sessions that have changed or ended. A message reaches the servers that are
-// there when it is sent. A cluster may be cut off then, so each change is said again: a few times soon after, and
-// once more to every server that comes back later.
+// Package announce tells all servers that a session has changed or ended. A message
+// reaches only the servers that are connected when it is sent. A part of a cluster may be
+// cut off at that time, so an Announcer repeats each change: a few times in the first two
+// minutes, and again whenever a server returns within the next hour.
 //
-// Saying it again does no harm. A request says how long ago the change was, and is for the connections alone that
-// were authenticated before: a session that was begun anew under the same name is not
-// closed.
+// Repeating a change does no harm. The message says how long ago the change was, and
+// servers do not close connections that were authenticated after it. So a new session with
+// the same name stays connected.
 package announce
 
 import (
@@ -16,186 +17,201 @@ import (
 )
 
 const (
-	// keepFor is how long a change is kept for servers that come back. A connection that was cut off for longer
-	// has been renewed, or has ended, by the expiry of its user JWT.
+	// keepFor is how long a change is kept for servers that return. A connection of a
+	// server that was cut off for longer was renewed meanwhile, or closed, because its user
+	// JWT expired.
 	keepFor = time.Hour
-	// maxKept is how many changes are kept, the newest.
+	// maxKept is how many changes of each kind are kept, the newest ones.
 	maxKept = 65536
-	// batch is how many changes go into one message, of some 100 bytes each.
-	batch = 256
-	// atLeast is the pause between two messages of repetitions, so that changes share one.
-	atLeast = 250 * time.Millisecond
+	// batchSize is how many changes are repeated in one message. Each takes about 100 bytes.
+	batchSize = 256
+	// minWait is the shortest time until changes are repeated. Changes in this time share a
+	// message.
+	minWait = 250 * time.Millisecond
 	// maxServers is how many servers are remembered.
 	maxServers = 4096
-	// away is how long a server must not have been heard of to have been away. Servers report every 10 seconds.
-	away = 25 * time.Second
+	// awayAfter is when a server is taken to have been away: it was not heard of for this
+	// long. Servers send a heartbeat every 10 seconds.
+	awayAfter = 25 * time.Second
 )
 
-// again is when a change is said again, for messages that were lost on a connection that just broke.
-var again = [...]time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 90 * time.Second}
+// repeatAfter lists how long after a change it is repeated, in case a message was lost
+// because a connection had just broken.
+var repeatAfter = [...]time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 90 * time.Second}
 
-// afterReturn is when all changes are said again after a server came back. It may take a moment until what is sent
-// reaches it, and others may come back with it.
-var afterReturn = [...]time.Duration{time.Second, 10 * time.Second}
+// repeatAllAfter lists how long after the return of a server all changes are repeated. At
+// once is too early: messages may not reach the server yet, and other servers may return at
+// the same time.
+var repeatAllAfter = [...]time.Duration{time.Second, 10 * time.Second}
 
-// Announcer tells servers. Its methods may be called at the same time.
+// Announcer announces changes of sessions, and repeats them. Its methods may be called
+// concurrently.
 type Announcer struct {
 	send func(forwarded.Renew) error
 
 	mu sync.Mutex
-	// Apart, so that a session that is written again and again does not crowd out the ends of others.
-	ended, changed changes
+	// Ends and other changes are kept apart, so that a session that changes often does not
+	// displace the ends of others.
+	ended, changed history
 	timer          *time.Timer
 	closed         bool
 
-	returned []time.Time          // when all is to be said again
-	servers  map[string]time.Time // when they were heard of last, by id
+	repeatAllAt []time.Time          // ascending
+	heardAt     map[string]time.Time // when each server was last heard of, by server id
 }
 
-// changes are those of one kind.
-type changes struct {
-	kick  bool
-	kept  []change        // in the order in which they were told
-	first int             // number of kept[0]: changes are numbered
-	last  map[string]int  // number of the newest change of each session: an older one need not be said again
-	next  [len(again)]int // number of the change that is said again next, for each time
+// history holds the changes of one kind. Each change has a number, one more than the change
+// before it.
+type history struct {
+	kick        bool                  // the kind: sessions have ended
+	changes     []change              // in the order in which they were announced
+	firstNumber int                   // of changes[0]
+	newest      map[string]int        // number of the newest change of each session; older ones are not repeated
+	next        [len(repeatAfter)]int // for each entry of repeatAfter: number of the change to be repeated next
 }
 
+// change is a change of one session.
 type change struct {
-	session string
-	told    time.Time
-	at      time.Time // when it was
+	session   string
+	announced time.Time
+	at        time.Time // when the session changed
 }
 
-// New returns an Announcer. send sends one request to all servers that can be reached, and does not wait.
+// New returns an Announcer. send sends a request to all servers that can be reached. It must
+// not block.
 func New(send func(forwarded.Renew) error) *Announcer {
 	return &Announcer{
-		send: send, servers: map[string]time.Time{},
-		ended: changes{kick: true, last: map[string]int{}}, changed: changes{last: map[string]int{}},
+		send: send, heardAt: map[string]time.Time{},
+		ended: history{kick: true, newest: map[string]int{}}, changed: history{newest: map[string]int{}},
 	}
 }
 
-// Tell tells of a session that has changed, or has ended, and how long ago where that is known. After an error it is said again nevertheless.
+// Tell sends q to all servers. If q is about a session, which has changed or (with q.Kick)
+// has ended, Tell also keeps it to be repeated, even if it returns an error.
 func (a *Announcer) Tell(q forwarded.Renew) error {
 	if q.Session != "" {
 		now := time.Now()
-		a.keep(q.Session, q.Kick, now, now.Add(-q.Ago))
+		a.keep(change{q.Session, now, now.Add(-q.Ago)}, q.Kick)
 	}
 	return a.send(q)
 }
 
-func (a *Announcer) keep(session string, ended bool, now, at time.Time) {
+func (a *Announcer) keep(c change, ended bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return
 	}
-	to := &a.changed
+	h := &a.changed
 	if ended {
-		to = &a.ended
+		h = &a.ended
 	}
-	to.forget(now)
-	to.last[session] = to.first + len(to.kept)
-	to.kept = append(to.kept, change{session, now, at})
-	a.wake(now)
+	h.forget(c.announced)
+	h.newest[c.session] = h.firstNumber + len(h.changes)
+	h.changes = append(h.changes, c)
+	a.setTimer(c.announced)
 }
 
-// forget drops what is too old, and the oldest where there are too many.
-func (c *changes) forget(now time.Time) {
+// forget drops changes that are older than keepFor, and the oldest ones if there are too
+// many for one more.
+func (h *history) forget(now time.Time) {
 	n := 0
-	for n < len(c.kept) && (len(c.kept)-n >= maxKept || now.Sub(c.kept[n].told) > keepFor) {
-		if session := c.kept[n].session; c.last[session] == c.first+n {
-			delete(c.last, session)
+	for n < len(h.changes) && (len(h.changes)-n >= maxKept || now.Sub(h.changes[n].announced) > keepFor) {
+		if session := h.changes[n].session; h.newest[session] == h.firstNumber+n {
+			delete(h.newest, session)
 		}
 		n++
 	}
 	if n == 0 {
 		return
 	}
-	clear(c.kept[:n])
-	c.kept = c.kept[n:]
-	c.first += n
-	for i := range c.next {
-		c.next[i] = max(c.next[i], c.first)
+	clear(h.changes[:n])
+	h.changes = h.changes[n:]
+	h.firstNumber += n
+	for i := range h.next {
+		h.next[i] = max(h.next[i], h.firstNumber)
 	}
 }
 
-// due is when one of them is to be said again.
-func (c *changes) due() (first time.Time, ok bool) {
-	for i, number := range c.next {
-		if at := number - c.first; at < len(c.kept) {
-			if t := c.kept[at].told.Add(again[i]); !ok || t.Before(first) {
-				first, ok = t, true
+// repeatAt returns when the next change is to be repeated. ok is false if there is none.
+func (h *history) repeatAt() (earliest time.Time, ok bool) {
+	for i, number := range h.next {
+		if index := number - h.firstNumber; index < len(h.changes) {
+			if at := h.changes[index].announced.Add(repeatAfter[i]); !ok || at.Before(earliest) {
+				earliest, ok = at, true
 			}
 		}
 	}
-	return first, ok
+	return earliest, ok
 }
 
-// take returns what is to be said again now; all is for servers that have come back.
-func (c *changes) take(now time.Time, all bool) (said []forwarded.Renew) {
-	c.forget(now)
-	say := func(number int) {
-		if one := c.kept[number-c.first]; c.last[one.session] == number {
-			said = append(said, forwarded.Renew{Session: one.session, Kick: c.kick, Ago: now.Sub(one.at)})
+// takeDue returns the changes that are to be repeated now, all of them if a server has
+// returned, and counts them as repeated.
+func (h *history) takeDue(now time.Time, all bool) (requests []forwarded.Renew) {
+	h.forget(now)
+	add := func(number int) {
+		if c := h.changes[number-h.firstNumber]; h.newest[c.session] == number {
+			requests = append(requests, forwarded.Renew{Session: c.session, Kick: h.kick, Ago: now.Sub(c.at)})
 		}
 	}
-	end := c.first + len(c.kept)
-	for i := range c.next {
-		for ; c.next[i] < end && now.Sub(c.kept[c.next[i]-c.first].told) >= again[i]; c.next[i]++ {
+	end := h.firstNumber + len(h.changes)
+	for i := range h.next {
+		for ; h.next[i] < end && now.Sub(h.changes[h.next[i]-h.firstNumber].announced) >= repeatAfter[i]; h.next[i]++ {
 			if !all {
-				say(c.next[i])
+				add(h.next[i])
 			}
 		}
 	}
-	for number := c.first; all && number < end; number++ {
-		say(number)
+	for number := h.firstNumber; all && number < end; number++ {
+		add(number)
 	}
-	return said
+	return requests
 }
 
-// Heard notes that there is a server of that id. One that is new, or was away, is told what it may have missed.
+// Heard notes a sign of life of the server with this id. If the server is new or was away,
+// it may have missed changes, so all are repeated.
 func (a *Announcer) Heard(id string) {
 	a.mu.Lock()
-	last, known := a.servers[id]
+	last, known := a.heardAt[id]
 	now := time.Now()
-	if !known && len(a.servers) >= maxServers {
-		clear(a.servers) // ids of servers that were started again pile up
+	if !known && len(a.heardAt) >= maxServers {
+		clear(a.heardAt) // a server gets a new id at each start, and old ids are never removed
 	}
-	a.servers[id] = now
+	a.heardAt[id] = now
 	a.mu.Unlock()
-	if !known || now.Sub(last) > away {
-		a.Returned()
+	if !known || now.Sub(last) > awayAfter {
+		a.RepeatAll()
 	}
 }
 
-// Returned says all changes again, soon: a server has come back, or we have.
-func (a *Announcer) Returned() {
+// RepeatAll schedules the repetition of all changes, because a server has returned, or
+// because this process was cut off.
+func (a *Announcer) RepeatAll() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
-	if a.closed || len(a.ended.kept)+len(a.changed.kept) == 0 {
+	if a.closed || len(a.ended.changes)+len(a.changed.changes) == 0 {
 		return
 	}
-	for _, after := range afterReturn {
+	for _, after := range repeatAllAfter {
 		at := now.Add(after)
-		// Those that come back together are told together.
-		if slices.ContainsFunc(a.returned, func(other time.Time) bool { return other.Sub(at).Abs() < time.Second }) {
+		// One repetition is enough for servers that return within a second.
+		if slices.ContainsFunc(a.repeatAllAt, func(other time.Time) bool { return other.Sub(at).Abs() < time.Second }) {
 			continue
 		}
-		a.returned = append(a.returned, at)
+		a.repeatAllAt = append(a.repeatAllAt, at)
 	}
-	slices.SortFunc(a.returned, time.Time.Compare)
-	a.wake(now)
+	slices.SortFunc(a.repeatAllAt, time.Time.Compare)
+	a.setTimer(now)
 }
 
-// wake sets the timer for what is due first. The lock is held.
-func (a *Announcer) wake(now time.Time) {
-	at, ok := a.due()
+// setTimer sets the timer for the next repetition. The lock is held.
+func (a *Announcer) setTimer(now time.Time) {
+	at, ok := a.repeatAt()
 	if !ok || a.closed {
 		return
 	}
-	wait := max(at.Sub(now), atLeast)
+	wait := max(at.Sub(now), minWait)
 	if a.timer == nil {
 		a.timer = time.AfterFunc(wait, a.repeat)
 		return
@@ -203,33 +219,34 @@ func (a *Announcer) wake(now time.Time) {
 	a.timer.Reset(wait)
 }
 
-// due is when something is to be said again. The lock is held.
-func (a *Announcer) due() (first time.Time, ok bool) {
-	first, ok = a.ended.due()
-	if at, changed := a.changed.due(); changed && (!ok || at.Before(first)) {
-		first, ok = at, true
+// repeatAt returns when the next repetition is due. ok is false if there is none. The lock
+// is held.
+func (a *Announcer) repeatAt() (earliest time.Time, ok bool) {
+	earliest, ok = a.ended.repeatAt()
+	if at, changed := a.changed.repeatAt(); changed && (!ok || at.Before(earliest)) {
+		earliest, ok = at, true
 	}
-	if len(a.returned) > 0 && (!ok || a.returned[0].Before(first)) {
-		first, ok = a.returned[0], true
+	if len(a.repeatAllAt) > 0 && (!ok || a.repeatAllAt[0].Before(earliest)) {
+		earliest, ok = a.repeatAllAt[0], true
 	}
-	return first, ok
+	return earliest, ok
 }
 
-// repeat says what is due.
+// repeat sends the changes whose repetition is due.
 func (a *Announcer) repeat() {
 	a.mu.Lock()
 	now := time.Now()
 	all := false
-	for len(a.returned) > 0 && !a.returned[0].After(now) {
-		a.returned, all = a.returned[1:], true
+	for len(a.repeatAllAt) > 0 && !a.repeatAllAt[0].After(now) {
+		a.repeatAllAt, all = a.repeatAllAt[1:], true
 	}
-	said := append(a.ended.take(now, all), a.changed.take(now, all)...)
-	a.wake(now)
+	requests := append(a.ended.takeDue(now, all), a.changed.takeDue(now, all)...)
+	a.setTimer(now)
 	a.mu.Unlock()
-	for len(said) > 0 {
-		n := min(batch, len(said))
-		_ = a.send(forwarded.Renew{Again: said[:n]}) // it is said again, and a connection that is away is logged
-		said = said[n:]
+	for batch := range slices.Chunk(requests, batchSize) {
+		// An error needs no handling: the changes are repeated again, and whoever owns the
+		// connection logs that it is broken.
+		_ = a.send(forwarded.Renew{Again: batch})
 	}
 }
 

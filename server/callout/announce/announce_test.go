@@ -12,28 +12,28 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// heard is what a server is told.
-type heard struct {
-	mu   sync.Mutex
-	list []forwarded.Renew // each message by itself
-	fail bool
+// recorder records the messages that an Announcer sends.
+type recorder struct {
+	mu       sync.Mutex
+	messages []forwarded.Renew
+	fail     bool
 }
 
-func (h *heard) send(q forwarded.Renew) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.fail {
-		return errors.New("away")
+func (r *recorder) send(q forwarded.Renew) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail {
+		return errors.New("cut off")
 	}
-	h.list = append(h.list, q)
+	r.messages = append(r.messages, q)
 	return nil
 }
 
-// of are the sessions of the messages so far, which are forgotten.
-func (h *heard) of() (sessions []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, q := range h.list {
+// takeSessions returns the sessions of the messages so far, and forgets these messages.
+func (r *recorder) takeSessions() (sessions []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, q := range r.messages {
 		if q.Session != "" {
 			sessions = append(sessions, q.Session)
 		}
@@ -41,75 +41,74 @@ func (h *heard) of() (sessions []string) {
 			sessions = append(sessions, one.Session)
 		}
 	}
-	h.list = nil
+	r.messages = nil
 	return sessions
 }
 
-// sizes is how much an Announcer keeps.
+// sizes returns how many ended sessions, changed sessions, distinct ended sessions and times of repetitions an Announcer keeps.
 func sizes(a *Announcer) (ended, changed, sessions, rounds int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.ended.kept), len(a.changed.kept), len(a.ended.last), len(a.returned)
+	return len(a.ended.changes), len(a.changed.changes), len(a.ended.newest), len(a.repeatAllAt)
 }
 
-// A change is said again a few times, with its age, and then no more.
+// A change is repeated a few times, with its age, and then no more.
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{}
-		a := New(h.send)
+		r := &recorder{}
+		a := New(r.send)
 		defer a.Close()
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(keepFor / 2)
 		synctest.Wait()
-		if len(h.list) != 1+len(again) {
-			t.Fatalf("said %d times, want %d", len(h.list), 1+len(again))
+		if len(r.messages) != 1+len(repeatAfter) {
+			t.Fatalf("sent %d times, want %d", len(r.messages), 1+len(repeatAfter))
 		}
-		for i, q := range h.list[1:] {
+		for i, q := range r.messages[1:] {
 			one := q.Again[0]
-			if len(q.Again) != 1 || one.Session != "kv/a" || !one.Kick || one.Ago < again[i] || one.Ago > again[i]+time.Second {
+			if len(q.Again) != 1 || one.Session != "kv/a" || !one.Kick || one.Ago < repeatAfter[i] || one.Ago > repeatAfter[i]+time.Second {
 				t.Errorf("repetition %d: %+v", i, q)
 			}
 		}
 	})
 }
 
-// The end of a session that is heard of late bears its age from the first message on.
-func TestAnEndThatIsHeardOfLate(t *testing.T) {
+// If a handler learns of the end of a session late, the first message has the age of the end, too.
+func TestLateEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{}
-		a := New(h.send)
+		r := &recorder{}
+		a := New(r.send)
 		defer a.Close()
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true, Ago: 2 * keepFor}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(keepFor / 2)
 		synctest.Wait()
-		if len(h.list) != 1+len(again) || h.list[0].Ago != 2*keepFor {
-			t.Fatalf("said %d times, want %d: %+v", len(h.list), 1+len(again), h.list)
+		if len(r.messages) != 1+len(repeatAfter) || r.messages[0].Ago != 2*keepFor {
+			t.Fatalf("sent %d times, want %d: %+v", len(r.messages), 1+len(repeatAfter), r.messages)
 		}
-		for i, q := range h.list[1:] {
-			if one := q.Again[0]; one.Ago < 2*keepFor+again[i] {
+		for i, q := range r.messages[1:] {
+			if one := q.Again[0]; one.Ago < 2*keepFor+repeatAfter[i] {
 				t.Errorf("repetition %d: %s ago", i, one.Ago)
 			}
 		}
 	})
 }
 
-// A server that comes back after most of an hour is told what it has missed. Of several changes of a session it is
-// told the newest of each kind.
-func TestReturned(t *testing.T) {
+// A server that returns after most of an hour gets the changes that it missed: for each session, the newest of each kind.
+func TestServerReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{}
-		a := New(h.send)
+		r := &recorder{}
+		a := New(r.send)
 		defer a.Close()
 		heartbeats := func(ids ...string) {
 			for range 3 {
 				for _, id := range ids {
 					a.Heard(id)
 				}
-				time.Sleep(away / 3)
+				time.Sleep(awayAfter / 3)
 			}
 		}
 		heartbeats("here", "cut")
@@ -121,25 +120,25 @@ func TestReturned(t *testing.T) {
 			heartbeats("here")
 		}
 		synctest.Wait()
-		h.of()
+		r.takeSessions()
 		heartbeats("here")
-		if got := h.of(); got != nil {
-			t.Errorf("nobody came back, and it is said again: %q", got)
+		if got := r.takeSessions(); got != nil {
+			t.Errorf("no server returned, and changes were repeated: %q", got)
 		}
 		a.Heard("cut")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := h.of(); !slices.Equal(got, []string{"kv/a", "kv/b"}) {
-			t.Errorf("told %q", got)
+		if got := r.takeSessions(); !slices.Equal(got, []string{"kv/a", "kv/b"}) {
+			t.Errorf("repeated %q", got)
 		}
 	})
 }
 
-// A session that is written all the time does not crowd out the end of another one.
-func TestAHotSession(t *testing.T) {
+// A session that changes all the time does not displace the end of another one.
+func TestHotSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{}
-		a := New(h.send)
+		r := &recorder{}
+		a := New(r.send)
 		defer a.Close()
 		_ = a.Tell(forwarded.Renew{Session: "kv/ended", Kick: true})
 		for range 2 * maxKept {
@@ -147,69 +146,69 @@ func TestAHotSession(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		h.of()
-		a.Returned()
+		r.takeSessions()
+		a.RepeatAll()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if got := h.of(); !slices.Equal(got, []string{"kv/ended", "kv/hot"}) {
-			t.Errorf("told %q", got)
+		if got := r.takeSessions(); !slices.Equal(got, []string{"kv/ended", "kv/hot"}) {
+			t.Errorf("repeated %q", got)
 		}
 	})
 }
 
-// What cannot be said is said again.
+// A change whose first message cannot be sent is repeated nevertheless.
 func TestFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{fail: true}
-		a := New(h.send)
+		r := &recorder{fail: true}
+		a := New(r.send)
 		defer a.Close()
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err == nil {
 			t.Error("no error")
 		}
-		h.mu.Lock()
-		h.fail = false
-		h.mu.Unlock()
+		r.mu.Lock()
+		r.fail = false
+		r.mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := h.of(); len(got) == 0 {
-			t.Error("it is never said")
+		if got := r.takeSessions(); len(got) == 0 {
+			t.Error("the change is never repeated")
 		}
 	})
 }
 
-// What is kept is bounded, and a change costs the same however many are kept.
+// The number of changes that are kept is bounded, and so is the number of repetitions.
 func TestCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &heard{}
-		a := New(h.send)
+		r := &recorder{}
+		a := New(r.send)
 		defer a.Close()
 		for i := range 3 * maxKept {
 			_ = a.Tell(forwarded.Renew{Session: fmt.Sprint("kv/", i), Kick: true})
 		}
 		synctest.Wait()
 		if ended, _, sessions, _ := sizes(a); ended != maxKept || sessions != maxKept {
-			t.Errorf("%d are kept, of %d sessions", ended, sessions)
+			t.Errorf("%d changes of %d sessions are kept", ended, sessions)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if got, most := len(h.of()), 3*maxKept+len(again)*maxKept; got > most {
-			t.Errorf("said %d times, at most %d", got, most)
+		if got, most := len(r.takeSessions()), 3*maxKept+len(repeatAfter)*maxKept; got > most {
+			t.Errorf("sent %d changes, want at most %d", got, most)
 		}
-		for range 1000 { // servers that are started again and again
-			a.Returned()
+		for range 1000 { // servers that restart again and again
+			a.RepeatAll()
 		}
 		synctest.Wait()
 		if _, _, _, rounds := sizes(a); rounds > 11 {
-			t.Errorf("%d rounds are to come", rounds)
+			t.Errorf("%d repetitions are scheduled", rounds)
 		}
 		time.Sleep(2 * keepFor)
 		synctest.Wait()
-		h.of()
+		r.takeSessions()
 		_ = a.Tell(forwarded.Renew{Session: "kv/last"})
 		_ = a.Tell(forwarded.Renew{Session: "kv/last", Kick: true})
 		synctest.Wait()
 		if ended, changed, _, _ := sizes(a); ended != 1 || changed != 1 {
-			t.Errorf("%d and %d are kept after hours", ended, changed)
+			t.Errorf("%d ends and %d changes are kept after hours, want 1 and 1", ended, changed)
 		}
 	})
 }
