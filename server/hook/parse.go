@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"errors"
 	"reflect"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -79,22 +78,6 @@ func (parser) ParseBlock(name string, block any) (natsserver.ConfigValue, error)
 		return nil, err
 	}
 	return headersBlock{r}, nil
-}
-
-// Configured implements natsserver.ConfigParser: a server whose handler is inside gets the auth
-// callout, the account and the users that it needs.
-func (parser) Configured(o *natsserver.Options) error {
-	if err := configureHeaders(o); err != nil {
-		return err
-	}
-	cfg := calloutConfig(o)
-	switch {
-	case cfg == nil:
-		return nil
-	case !cfg.Serves():
-		return checkGuests(o, cfg)
-	}
-	return errors.Join(checkGuests(o, cfg), configureCallout(o, cfg))
 }
 
 // RedactJWT implements natsserver.ConfigParser.

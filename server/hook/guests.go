@@ -1,12 +1,18 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/callout"
 )
+
+// checkGuests refuses a no_auth_user that would take connections which the handler knows.
+func checkGuests(o *natsserver.Options, cfg *callout.Config) error {
+	return errors.Join(cfg.CheckGuests(o.NoAuthUser, o.Websocket.NoAuthUser, o.MQTT.NoAuthUser), checkMQTTGuests(o, cfg))
+}
 
 // checkMQTTGuests refuses a no_auth_user that would take pages which use MQTT over a websocket. The server makes a guest of
 // whoever presents nothing in CONNECT, before it asks the handler, and a cookie is not a part of MQTT's CONNECT.

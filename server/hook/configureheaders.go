@@ -1,0 +1,61 @@
+package hook
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/server/policy"
+)
+
+// configureHeaders checks what the headers block says of accounts, and whether all users could connect with it.
+func configureHeaders(o *natsserver.Options) error {
+	r := rulesOf(o.ExtensionBlock("headers"))
+	if o.CheckConfig {
+		for _, text := range r.Warnings() {
+			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
+		}
+	}
+	operator := isOperatorMode(o)
+	known := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
+	users := configuredUsers(o)
+	if o.NoHeaderSupport && (r.StampsAll() || slices.ContainsFunc(users, policy.User.Stamped)) {
+		return errNoHeaders
+	}
+	if len(users) == 0 && !operator {
+		users = []policy.User{{Account: globalAccount}}
+	}
+	return errors.Join(r.CheckAccounts(known, operator), r.CheckUsers(users, maxPayload(o)))
+}
+
+var errNoHeaders = errors.New("no_header_support is set, so nobody could connect who has headers\nhint: take it out, or the headers of users and headers.all")
+
+// configuredUsers are the users of the configuration, as policy knows them.
+func configuredUsers(o *natsserver.Options) []policy.User {
+	var users []policy.User
+	add := func(name string, account *natsserver.Account, headers natsserver.ConfigValue) {
+		u := policy.User{Name: name, Account: globalAccount}
+		if account != nil {
+			u.Account = account.Name
+		}
+		u.System = u.Account == cmp.Or(o.SystemAccount, natsserver.DEFAULT_SYSTEM_ACCOUNT)
+		if h, ok := headers.(userHeaders); ok {
+			u.Claim = h.Claim
+		}
+		users = append(users, u)
+	}
+	for _, u := range o.Users {
+		add(u.Username, u.Account, u.Headers)
+	}
+	for _, u := range o.Nkeys {
+		add(u.Nkey, u.Account, u.Headers)
+	}
+	for _, u := range o.LeafNode.Users {
+		add(u.Username, u.Account, u.Headers)
+	}
+	return users
+}
