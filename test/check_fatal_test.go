@@ -36,9 +36,9 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 		{accounts + "no_header_support: true\n" + guestCallout, "no_header_support is set"},
 		{accounts + "no_system_account: true\n" + guestCallout, "no_system_account is set"},
 		{accounts + "max_payload: 500\n" + guestCallout, "max_payload: 500 is too small for the answer to any callout"},
-		{accounts + "max_subscriptions: 2\n" + guestCallout, "max_subscriptions: 2, and a connection of the handler needs more"},
+		{accounts + "max_subscriptions: 2\n" + guestCallout, "max_subscriptions: 2, but a connection of the handler needs more"},
 		{accounts + "prof_port: 8291\n" + `callout { http: "127.0.0.1:8291", sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `the server's prof_port too`},
-		{`accounts { APP { users: [] }, CALLOUT { limits { max_payload: 100 } } }` + "\n" + guestCallout, `account "CALLOUT" has max_payload: 100 is too small`},
+		{`accounts { APP { users: [] }, CALLOUT { limits { max_payload: 100 } } }` + "\n" + guestCallout, `account "CALLOUT": max_payload: 100 is too small`},
 		{`accounts { APP { users: [] }, CALLOUT { limits { max_subscriptions: 0 } } }` + "\n" + guestCallout, `account "CALLOUT" has max_subscriptions: 0`},
 		{`accounts { APP { limits { max_subscriptions: 1 }, users: [] } }
 		callout { sessions: [{kind: kv, bucket: b, account: APP}], grants: [{account: APP, publish: ">", subscribe: []}] }`, `account "APP" has max_subscriptions: 1`},

@@ -77,7 +77,7 @@ func TestProvenanceOverALeafnodeWithoutPermission(t *testing.T) {
 	if len(m.Header) != 0 {
 		t.Errorf("headers %v", m.Header)
 	}
-	hub.WaitLog(t, `\[WRN\] lid:\d+ - Headers from the leafnode "site", user "plain" of account "APP", taken off: .*Session.*header_permissions\.publish of the user`)
+	hub.WaitLog(t, `\[WRN\] lid:\d+ - Removed headers that came from the leafnode "site", user "plain" of account "APP": .*Session.*header_permissions\.publish of the user`)
 	if strings.Contains(hub.Text(), "forgery") {
 		t.Error("the log calls it a forgery")
 	}

@@ -187,7 +187,7 @@ func TestProtectedAccounts(t *testing.T) {
 			t.Errorf("%s: got %q, expected %q", user, got, lines)
 		}
 	}
-	s.WaitLog(t, `Headers left out, which headers.protected binds to other accounts than "OTHER": "X-User"`)
+	s.WaitLog(t, `Headers left out, because headers.protected binds them to other accounts than "OTHER": "X-User"`)
 }
 
 // headers.all says who published a message, on every kind of connection.
@@ -289,7 +289,7 @@ func TestForgeryIsNews(t *testing.T) {
 		pub.Hpub("t.x", block("x: y", "session: forged-value"), "payload")
 		sub.Msg()
 	}
-	line := s.WaitLog(t, `\[WRN\].*Header forgery by user "plain" of account "APP": lines taken off that are not its to write: \["session"\]`)
+	line := s.WaitLog(t, `\[WRN\].*Header forgery by user "plain" of account "APP": removed headers that this user may not publish: \["session"\]`)
 	var e struct {
 		Type   string
 		Server struct{ Name, ID string }
@@ -319,7 +319,7 @@ func TestForgeryIsNews(t *testing.T) {
 	several := harness.Client(t, s, password("plain"))
 	several.Hpub("t.x", block("session: x", "Session: y", "SESSION: z"), "payload")
 	sub.Msg()
-	s.WaitLog(t, `lines taken off that are not its to write: \["session" "Session" "SESSION"\]`)
+	s.WaitLog(t, `removed headers that this user may not publish: \["session" "Session" "SESSION"\]`)
 	// The same for a refused block, from another connection.
 	bad := harness.Client(t, s, password("stamped"))
 	bad.Hpub("t.x", "NATS/1.0\r\nno colon\r\n\r\n", "")

@@ -107,8 +107,8 @@ func TestMisspelledTemplateIsLogged(t *testing.T) {
 	for i := range 3 {
 		harness.Client(t, s, acc.UserBy(t, key, fmt.Sprint("user", i), nil, harness.Scoped).Credential)
 	}
-	s.WaitLog(t, `JWT of account "`+acc.ID()+`" has keys that are not read .*"headers", "Header_s"`)
-	if n := strings.Count(s.Text(), "keys that are not read"); n != 1 || strings.Contains(s.Text(), "SECRET") {
+	s.WaitLog(t, `JWT of account "`+acc.ID()+`" has unknown keys, which are ignored; .*"headers", "Header_s"`)
+	if n := strings.Count(s.Text(), "unknown keys, which are ignored"); n != 1 || strings.Contains(s.Text(), "SECRET") {
 		t.Errorf("%d warnings", n)
 	}
 }

@@ -14,42 +14,45 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// A tool that does not know the fields headers and header_permissions of a scope's template drops them when
-// it writes the account JWT again, as nsc does. The users of the scope's signing key then go on without
-// their headers, so an update that loses these fields is reported, and refused if the configuration says so.
+// A tool that does not know the fields headers and header_permissions of a scope's template drops
+// them when it writes a new account JWT; nsc is such a tool. The users of the scope's signing key
+// would lose their headers. So an update without these fields is reported, and it is refused if
+// headers.keep_template_headers is set.
 
-// lostSubject is where the templates that an account lost are published, in the system account.
+// lostSubject is the subject of Lost events about an account. They are published in the system
+// account.
 const lostSubject = "$SYS.ACCOUNT.%s.HEADERS.LOST"
 
 // LostType is the type of Lost.
 const LostType = "io.stamp.server.advisory.v1.template_headers_lost"
 
-// Lost is the event that an account update dropped the headers or header permissions of scopes'
-// templates, or tried to.
+// Lost is the event that an account update dropped the headers or header permissions of scope
+// templates or, if Refused is set, would have dropped them.
 type Lost struct {
 	natsserver.TypedEvent
 	Server    natsserver.ServerInfo `json:"server"`
 	Account   string                `json:"account"`
 	Refused   bool                  `json:"refused,omitempty"`
-	Templates []LostTemplate        `json:"templates"` // at most lostShown
-	Count     int                   `json:"count"`     // of templates
+	Templates []LostTemplate        `json:"templates"` // at most maxShownTemplates
+	Count     int                   `json:"count"`     // number of all such templates
 }
 
-// LostTemplate is the template of a scope.
+// LostTemplate is the template of a scope from which an update drops fields.
 type LostTemplate struct {
 	SigningKey        string `json:"signing_key"`
 	Role              string `json:"role,omitempty"`
-	Headers           bool   `json:"headers,omitempty"`            // are lost
-	HeaderPermissions bool   `json:"header_permissions,omitempty"` // are lost
+	Headers           bool   `json:"headers,omitempty"`            // the update drops headers
+	HeaderPermissions bool   `json:"header_permissions,omitempty"` // the update drops header_permissions
 }
 
-// lostShown is how many templates an event names.
-const lostShown = 32
+// maxShownTemplates is how many templates an event names.
+const maxShownTemplates = 32
 
 var errTemplatesLost = errors.New("headers.keep_template_headers is set, and the update drops headers of a template")
 
-// AccountUpdate implements natsserver.Extension. An update passes here when the JWT is stored and again when it
-// comes into force. The second time is not reported, unless another account's update came between.
+// AccountUpdate implements natsserver.Extension. The server calls it twice for an update: when it
+// stores the JWT, and when the JWT comes into force. The second call does not report it again,
+// unless an update of another account was reported between the two.
 func (h *Hook) AccountUpdate(s *natsserver.Server, account, oldJWT, newJWT string) error {
 	lost := lostTemplates(oldJWT, newJWT)
 	refused := len(lost) > 0 && rulesOf(s.HeadersBlock()).KeepsTemplateHeaders()
@@ -59,7 +62,7 @@ func (h *Hook) AccountUpdate(s *natsserver.Server, account, oldJWT, newJWT strin
 	if len(lost) == 0 {
 		return nil
 	}
-	if !h.reported.markReported(newJWT) {
+	if h.lostReported.markReported(newJWT) {
 		h.reportLost(s, account, lost, refused)
 	}
 	if refused {
@@ -73,42 +76,42 @@ type lastReported struct {
 	digest atomic.Pointer[[sha256.Size]byte]
 }
 
-// markReported notes the token, and tells whether it was the one reported last.
-func (l *lastReported) markReported(token string) bool {
-	next := sha256.Sum256([]byte(token))
-	last := l.digest.Swap(&next)
-	return last != nil && *last == next
+// markReported marks a JWT as reported, and returns whether it is another one than last time.
+func (l *lastReported) markReported(token string) (first bool) {
+	digest := sha256.Sum256([]byte(token))
+	last := l.digest.Swap(&digest)
+	return last == nil || *last != digest
 }
 
 func (h *Hook) reportLost(s *natsserver.Server, account string, lost []LostTemplate, refused bool) {
-	what := "users of these keys lose them"
+	consequence := "users of these keys lose them"
 	if refused {
-		what = "the update is refused"
+		consequence = "the update is refused"
 	}
 	s.Warnf("Account %q: an update drops the headers or header_permissions from the templates of %d scoped signing keys, the first is %s: %s; nsc drops fields that it does not know",
-		account, len(lost), lost[0].SigningKey, what)
-	e := Lost{Account: account, Refused: refused, Templates: lost[:min(len(lost), lostShown)], Count: len(lost)}
+		account, len(lost), lost[0].SigningKey, consequence)
+	e := Lost{Account: account, Refused: refused, Templates: lost[:min(len(lost), maxShownTemplates)], Count: len(lost)}
 	e.TypedEvent = natsserver.TypedEvent{Type: LostType, ID: nuid.Next(), Time: time.Now().UTC()}
 	s.PublishEvent(fmt.Sprintf(lostSubject, account), &e.Server, &e)
 }
 
-// lostTemplates returns the templates of oldJWT that newJWT has too, but without the headers or without the
-// header permissions. The cost is linear in the JWTs.
+// lostTemplates returns the scope templates that are in both JWTs and whose headers or
+// header_permissions are only in oldJWT. Its cost is linear in the size of the JWTs.
 func lostTemplates(oldJWT, newJWT string) []LostTemplate {
 	if oldJWT == "" || oldJWT == newJWT {
 		return nil
 	}
-	after := map[string]template{}
+	newTemplates := map[string]template{}
 	for _, s := range scopesOf(newJWT) {
-		after[s.Key] = s.Template
+		newTemplates[s.Key] = s.Template
 	}
 	var lost []LostTemplate
 	for _, s := range scopesOf(oldJWT) {
-		now, kept := after[s.Key]
+		now, kept := newTemplates[s.Key]
 		l := LostTemplate{
 			SigningKey: s.Key, Role: s.Role,
-			Headers:           filled(s.Template.Headers) && !written(now.Headers),
-			HeaderPermissions: filled(s.Template.Permissions) && !written(now.Permissions),
+			Headers:           isFilled(s.Template.Headers) && !isPresent(now.Headers),
+			HeaderPermissions: isFilled(s.Template.Permissions) && !isPresent(now.Permissions),
 		}
 		if kept && (l.Headers || l.HeaderPermissions) {
 			lost = append(lost, l)
@@ -129,23 +132,15 @@ type template struct {
 	Permissions json.RawMessage `json:"header_permissions"`
 }
 
-// scopesOf returns the scopes in a JWT whose signature was verified. Of one that cannot be read there are
-// none: the server refuses it.
+// scopesOf returns the scopes in an account JWT whose signature was verified. If the JWT cannot
+// be decoded it returns none; the server refuses such a JWT.
 func scopesOf(token string) []scope {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil
-	}
 	var claims struct {
 		NATS struct {
 			Keys []json.RawMessage `json:"signing_keys"`
 		} `json:"nats"`
 	}
-	if json.Unmarshal(payload, &claims) != nil {
+	if !decodeClaims(token, &claims) {
 		return nil
 	}
 	var scopes []scope
@@ -158,10 +153,22 @@ func scopesOf(token string) []scope {
 	return scopes
 }
 
-// written tells whether a JWT has a field. One that is an empty object was emptied on purpose.
-func written(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
+// decodeClaims decodes the claims of a JWT without verifying its signature, and returns whether
+// that succeeded.
+func decodeClaims(token string, claims any) bool {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return err == nil && json.Unmarshal(payload, claims) == nil
+}
 
-// filled tells whether a field says something.
-func filled(field json.RawMessage) bool {
-	return written(field) && strings.Trim(string(field), "{} \t\r\n") != ""
+// isPresent reports whether a JWT has a field. If the field is an empty object, somebody has
+// emptied it on purpose.
+func isPresent(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
+
+// isFilled reports whether a JWT has a field that is not an empty object.
+func isFilled(field json.RawMessage) bool {
+	return isPresent(field) && strings.Trim(string(field), "{} \t\r\n") != ""
 }

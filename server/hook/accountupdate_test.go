@@ -10,7 +10,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// accountJWT is an account's JWT with these signing keys; its signature is not looked at.
+// accountJWT returns an account JWT with these signing keys. It has no valid signature.
 func accountJWT(keys ...string) string {
 	payload := `{"sub":"AX","nats":{"signing_keys":[` + strings.Join(keys, ",") + `]}}`
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".e30"
@@ -80,7 +80,7 @@ func TestAccountUpdate(t *testing.T) {
 	}
 }
 
-// parsedServer is a server with a configuration file, that was never started.
+// parsedServer returns a server with this configuration, which is never started.
 func parsedServer(t *testing.T, text string) *natsserver.Server {
 	t.Helper()
 	Install()

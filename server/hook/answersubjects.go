@@ -6,12 +6,14 @@ import (
 	"strings"
 )
 
-var errRequest = errors.New("a request for a consumer or a snapshot that cannot be read")
+var errRequest = errors.New("a request to create a consumer or a snapshot: expected one JSON object")
 
-// AnswerSubjects implements natsserver.Extension: a push consumer has the subject in its configuration, and a
-// snapshot of a stream goes to one (upstream, jetstream_api.go, CreateConsumerRequest and
-// JSApiStreamSnapshotRequest). The payload is read as the server reads it; one that it would read in part
-// only is refused.
+// AnswerSubjects implements natsserver.Extension. A request can name the subject of what the
+// server will send: the configuration of a push consumer does, and a request for a snapshot of
+// a stream (upstream, jetstream_api.go, CreateConsumerRequest and JSApiStreamSnapshotRequest).
+//
+// The payload is decoded as the server decodes it. A payload of which the server would decode
+// only a part is refused.
 func (h *Hook) AnswerSubjects(subject string, payload []byte) ([]string, error) {
 	var request struct {
 		DeliverSubject string `json:"deliver_subject"`

@@ -12,10 +12,10 @@ import (
 
 // Attach implements natsserver.Extension.
 func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error) {
-	described := describe(info, rulesOf(info.Headers))
-	grant, att, err := h.attachment(info, described, info.Headers)
+	conn := policyConn(info, rulesOf(info.Headers))
+	grant, att, err := h.attachment(info, conn, info.Headers)
 	if err == nil {
-		err = h.renewable(info, grant)
+		err = h.scheduleRenewal(info, grant)
 	}
 	if err != nil {
 		h.counters.refusedConnections.Add(1)
@@ -25,65 +25,72 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 		h.counters.stampedConnections.Add(1)
 	}
 	if info.Kept {
-		// Without the claims, which are large: what is described is all that counts.
-		rest := *info
-		rest.UserJWT, rest.UserClaims, rest.AccountJWT = "", nil, ""
-		described := described
-		described.AccountJWT = "" // Again gets the one of then
-		att.Again = func(account natsserver.AttachedAccount) (natsserver.Attachment, error) {
-			rest := rest
-			rest.AttachedAccount = account
-			described := inAccount(described, &rest)
-			_, att, err := h.attachment(&rest, described, rest.Server.HeadersBlock())
-			return att, err
-		}
+		att.Again = h.attachAgain(*info, conn)
 	}
 	return att, nil
 }
 
-// attachment is what a connection gets by a headers block.
-func (h *Hook) attachment(info *natsserver.AttachInfo, described policy.Conn, block natsserver.ConfigValue) (*policy.Grant, natsserver.Attachment, error) {
+// attachAgain returns the Again of an attachment. The function is kept as long as the
+// connection lives, so it must not hold the claims, which are large: what conn says of them
+// is enough.
+func (h *Hook) attachAgain(info natsserver.AttachInfo, conn policy.Conn) func(natsserver.AttachedAccount) (natsserver.Attachment, error) {
+	info.UserJWT, info.UserClaims, info.AccountJWT = "", nil, ""
+	conn.AccountJWT = ""
+	return func(account natsserver.AttachedAccount) (natsserver.Attachment, error) {
+		info := info
+		info.AttachedAccount = account
+		_, att, err := h.attachment(&info, withAccount(conn, &info), info.Server.HeadersBlock())
+		return att, err
+	}
+}
+
+// attachment returns what a connection gets with a headers block.
+func (h *Hook) attachment(info *natsserver.AttachInfo, conn policy.Conn, block natsserver.ConfigValue) (*policy.Grant, natsserver.Attachment, error) {
 	if keys.isOwn(info.User) {
-		// The handler inside is a part of the server.
+		// This is a connection of the callout handler, which is a part of the server.
 		return &policy.Grant{}, natsserver.Attachment{Private: true}, nil
 	}
-	grant, err := rulesOf(block).GrantFor(described)
+	grant, err := rulesOf(block).GrantFor(conn)
 	if err != nil {
 		return nil, natsserver.Attachment{}, err
 	}
-	h.notice(info, grant)
+	h.warnAboutClaim(info, grant)
 	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {
-		att.Rewriter = &conn{stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, count: h.counters.shard(info.CID), forgery: h.forgery.of(info)}
+		att.Rewriter = &rewriter{
+			stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names,
+			count: h.counters.shard(info.CID), forgeries: newForgeryReporter(&h.forgeries, info),
+		}
 	}
 	if grant.Seal != nil {
-		att.Filter = h.readers.of(h, grant.Seal)
+		att.Filter = h.sealFilters.get(grant.Seal, &h.counters)
 	}
 	return grant, att, nil
 }
 
-// renewable schedules the renewal of a connection that an auth callout let in, if the callout was our
-// handler or its answer has a claim. Any other connection ends when its user JWT expires, as in stock.
-func (h *Hook) renewable(info *natsserver.AttachInfo, grant *policy.Grant) error {
+// scheduleRenewal schedules the renewal of a connection that an auth callout authenticated,
+// if the callout handler is ours or its answer has a headers claim. Any other connection is
+// closed when its user JWT expires, as in a stock server.
+func (h *Hook) scheduleRenewal(info *natsserver.AttachInfo, grant *policy.Grant) error {
 	if info.Asked.IsZero() || info.UserClaims == nil {
 		return nil
 	}
-	if err := h.userKeys.attach(info); err != nil {
+	if err := h.userKeys.add(info); err != nil {
 		return err
 	}
 	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
 		return nil
 	}
-	return h.renewer(info.Server).attach(info)
+	return h.renewer(info.Server).add(info)
 }
 
-// describe tells policy what it needs to know of a connection.
-func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
-	kept, _ := info.Record.(*upgrade)
-	if kept == nil {
-		kept = &upgrade{}
+// policyConn describes a connection to package policy.
+func policyConn(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
+	record, _ := info.Record.(*upgrade)
+	if record == nil {
+		record = noUpgrade
 	}
-	c := policy.Conn{
+	conn := policy.Conn{
 		MQTT:      info.Type == "mqtt",
 		Leafnode:  info.Kind == natsserver.LEAF,
 		Solicited: info.Solicited,
@@ -91,27 +98,27 @@ func describe(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 		Scoped:    info.Scoped,
 		Vars: policy.Vars{
 			Name: info.User, Subject: info.User,
-			ClientIP: r.ClientIP(info.Host, kept.forwardedFor), ClientID: strconv.FormatUint(info.CID, 10),
+			ClientIP: r.ClientIP(info.Host, record.forwardedFor), ClientID: strconv.FormatUint(info.CID, 10),
 			ConnectionType: info.Type, ServerName: info.Server.Name(), ServerID: info.Server.ID(),
 			TLSSubject: info.TLSSubject,
 		},
 	}
 	if u, ok := info.UserHeaders.(userHeaders); ok {
-		c.User = u.Claim
+		conn.User = u.Claim
 	}
 	if info.Kind == natsserver.LEAF {
-		c.Vars.ConnectionType = "leafnode"
+		conn.Vars.ConnectionType = "leafnode"
 	}
 	if uc := info.UserClaims; uc != nil {
-		c.SigningKey = uc.Issuer
-		c.Vars.Name, c.Vars.Subject, c.Vars.Tags = uc.Name, uc.Subject, uc.Tags
+		conn.SigningKey = uc.Issuer
+		conn.Vars.Name, conn.Vars.Subject, conn.Vars.Tags = uc.Name, uc.Subject, uc.Tags
 	}
-	return inAccount(c, info)
+	return withAccount(conn, info)
 }
 
-// inAccount is c with what is known of its account.
-func inAccount(c policy.Conn, info *natsserver.AttachInfo) policy.Conn {
-	c.System, c.Account, c.AccountJWT = info.System, info.Account, info.AccountJWT
-	c.Vars.AccountName, c.Vars.AccountSubject, c.Vars.AccountTags = cmp.Or(info.AccountName, info.Account), info.Account, info.AccountTags
-	return c
+// withAccount returns conn in the account of info.
+func withAccount(conn policy.Conn, info *natsserver.AttachInfo) policy.Conn {
+	conn.System, conn.Account, conn.AccountJWT = info.System, info.Account, info.AccountJWT
+	conn.Vars.AccountName, conn.Vars.AccountSubject, conn.Vars.AccountTags = cmp.Or(info.AccountName, info.Account), info.Account, info.AccountTags
+	return conn
 }

@@ -17,193 +17,201 @@ import (
 	"stamp/server/callout/session"
 )
 
-// calloutHook is the handler inside the server.
+// calloutHook runs the callout handler inside the server, and replaces it when a reload changes the
+// callout block.
 type calloutHook struct {
 	metrics *metrics.Set
 	renew   func(*natsserver.Server, forwarded.Renew)
 
-	serves atomic.Pointer[inside] // inside, for who cannot wait for mu
+	current atomic.Pointer[insideHandler] // same as inside, for callers that must not wait for mu
 
-	mu      sync.Mutex // held while a handler starts
-	server  *natsserver.Server
-	inside  *inside        // nil: no handler serves
-	stopped bool           // the server ends, and no handler is started any more
-	ending  sync.WaitGroup // handlers that were replaced and have not ended; it grows with the lock held, until stopped
-	ops     *ops.Server
-	opsAt   string // as configured
+	mu         sync.Mutex // held while a handler starts
+	server     *natsserver.Server
+	inside     *insideHandler // nil: no handler runs
+	stopped    bool           // the server shuts down, so no handler may be started
+	replaced   sync.WaitGroup // handlers that were replaced and have not stopped yet; Add needs mu, and stopped unset
+	ops        *ops.Server    // nil: no endpoint is open
+	opsAddress string         // the address of ops in the configuration
 }
 
-// Start implements natsserver.Extension: it starts the handler inside s, when
-// the configuration has one.
+// Start implements natsserver.Extension. It starts the handler inside s if the configuration has
+// one.
 func (h *Hook) Start(s *natsserver.Server) error {
 	h.callout.mu.Lock()
 	defer h.callout.mu.Unlock()
 	h.callout.server, h.callout.stopped = s, false
-	if o := s.RunningOptions(); calloutConfig(o) == nil && cookieWithoutOrigin(o, nil) {
-		s.Warnf("The websocket reads a credential from a cookie, so a page of any origin can connect as its visitor; set websocket.allowed_origins or same_origin")
+	if o := s.RunningOptions(); calloutConfig(o) == nil && acceptsCookiesOfAnyOrigin(o, nil) {
+		s.Warnf("The websocket accepts a credential from a cookie, and its origins are not restricted, so a page of any origin can connect as its visitor; set websocket.allowed_origins or websocket.same_origin")
 	}
-	h.warn(s, rulesOf(s.HeadersBlock()))
-	_, err := h.callout.swap()
+	h.warnAboutRules(s, rulesOf(s.HeadersBlock()))
+	_, err := h.callout.swapLocked()
 	return err
 }
 
-// Reloaded implements natsserver.Extension. If the callout block has changed, a new handler is started
-// in the background, because its start waits for others. Then the connections
-// about which the handler may now decide differently are renewed.
+// Reloaded implements natsserver.Extension. If the callout block has changed, it starts a new handler
+// in the background, because the start waits for other processes. Then it renews the connections
+// about which the handler may now decide differently.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
-	h.warn(s, rulesOf(s.HeadersBlock()))
+	h.warnAboutRules(s, rulesOf(s.HeadersBlock()))
 	if r.Callout {
-		beside(s, func() { h.replaceHandler(s) })
+		inBackground(s, func() { h.replaceHandler(s) })
 		return
 	}
-	beside(s, h.callout.openOps)
+	inBackground(s, h.callout.retryOps)
 	if r.Inputs {
-		h.renewer(s).askAll(s.StaleCallouts())
+		h.renewer(s).renewAllNow(s.StaleCallouts())
 	}
 }
 
-// beside does what a reload does not wait for.
-func beside(s *natsserver.Server, do func()) {
+// inBackground runs the part of a reload that the reload does not wait for.
+func inBackground(s *natsserver.Server, work func()) {
 	go func() {
 		defer func() {
 			if recover() != nil {
 				s.Errorf("Reload: %v", session.Fault(errReplace))
 			}
 		}()
-		do()
+		work()
 	}()
 }
 
 var errReplace = errors.New("fault while the callout handler was replaced, please report it; the previous one keeps running")
 
-var errStopped = errors.New("the server ends")
+var errStopped = errors.New("the server is shutting down")
 
+// replaceHandler replaces the handler by one with the server's new configuration.
 func (h *Hook) replaceHandler(s *natsserver.Server) {
 	c := &h.callout
-	old, kept, err := c.replace()
+	old, kept, err := c.swap()
 	if old != nil {
-		defer c.ending.Done()
+		defer c.replaced.Done()
 	}
 	if err != nil {
 		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
 		return
 	}
 	if old != nil {
-		old.leave(kept)
+		old.stopAccepting(kept)
 	}
 	s.Noticef("Reloaded: callout handler")
-	h.renewer(s).askAll(s.StaleCallouts())
+	h.renewer(s).renewAllNow(s.StaleCallouts())
 	if old != nil {
-		h.callout.watchUntilAble()
-		old.stop(kept)
+		c.waitForSources()
+		old.drain(kept)
 	}
 }
 
-// watchUntilAble waits until the sources of the handler that serves are there, for a while, and not when the server ends:
-// until then, those of the one before are told of sessions that change.
-func (c *calloutHook) watchUntilAble() {
-	next := c.serves.Load()
-	if next == nil {
+// waitForSources waits until the sources of the current handler are ready, but at most
+// handlerTimeout, and not when the server shuts down. Until then the sources of the handler before
+// must keep watching for changes of sessions.
+func (c *calloutHook) waitForSources() {
+	current := c.current.Load()
+	if current == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(next.ended, insideWait)
+	ctx, cancel := context.WithTimeout(current.running, handlerTimeout)
 	defer cancel()
-	next.handler.UntilAble(ctx)
+	current.handler.UntilAble(ctx)
 }
 
-// replace is swap, which takes the lock, and the connections that the handler which serves now has.
-func (c *calloutHook) replace() (old *inside, kept map[string]*nats.Conn, err error) {
+// swap takes the lock and calls swapLocked. It also returns the connections of the handler that now
+// runs. If it returns an old handler, the caller must call c.replaced.Done when that has stopped.
+func (c *calloutHook) swap() (old *insideHandler, kept map[string]*nats.Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
 		return nil, nil, errStopped
 	}
-	if old, err = c.swap(); old != nil {
-		c.ending.Add(1)
+	if old, err = c.swapLocked(); old != nil {
+		c.replaced.Add(1)
 	}
 	return old, c.inside.connections(), err
 }
 
 // Stale implements natsserver.Extension.
-func (h *Hook) Stale(s *natsserver.Server, cid uint64) { h.renewer(s).ask(cid) }
+func (h *Hook) Stale(s *natsserver.Server, cid uint64) { h.renewer(s).renewNow(cid) }
 
-// swap puts a handler with the server's configuration in the place of the one that
-// serves: the new one first, so that every callout finds one. It returns the one to be stopped, if
-// any. After an error the old one goes on. The lock is held.
-func (c *calloutHook) swap() (old *inside, err error) {
+// swapLocked starts a handler with the server's configuration, and returns the handler that it
+// replaces, which the caller must stop. It returns nil if the configuration of the handler has not
+// changed. The new handler starts before the old one stops, so that every callout finds one. After
+// an error the old handler keeps running. The lock is held.
+func (c *calloutHook) swapLocked() (old *insideHandler, err error) {
 	old = c.inside
 	cfg := calloutConfig(c.server.RunningOptions())
 	if cfg == nil || !cfg.Serves() {
 		c.inside = nil
-		c.serveOps("")
+		c.moveOps("")
 	} else if old == nil || !old.cfg.Equal(cfg) {
 		next, err := startInside(c.server, cfg, c, old)
 		if err != nil {
 			return nil, err
 		}
 		c.inside = next
-		c.serveOps(cfg.HTTP)
+		c.moveOps(cfg.HTTP)
 	}
 	if old == c.inside {
 		return nil, nil
 	}
-	c.serves.Store(c.inside)
+	c.current.Store(c.inside)
 	return old, nil
 }
 
-var errNoHandler = errors.New("no callout handler serves: the callout block of the server's configuration has no sessions")
+var errNoHandler = errors.New("no callout handler runs: the callout block of the server's configuration has no sessions")
 
-// serveOps has the operators' endpoint listen at an address; empty: nowhere. One that cannot be opened leaves the old one
-// where it is, and is tried again at the next reload. The lock is held.
-func (c *calloutHook) serveOps(at string) {
-	if at == c.opsAt {
+// moveOps opens the operators' endpoint at an address and closes the one before. An empty address
+// means none. If the new one cannot be opened, the one before stays open, and the next reload tries
+// again. The lock is held.
+func (c *calloutHook) moveOps(address string) {
+	if address == c.opsAddress {
 		return
 	}
 	var next *ops.Server
-	if at != "" {
+	if address != "" {
 		var err error
-		if next, err = ops.Listen(at, ops.Options{Metrics: c.metrics, Ready: c.ready, Log: slog.New(serverLog{server: c.server})}); err != nil {
-			c.server.Errorf("Callout handler: %v%s", err, c.opsStays())
+		if next, err = ops.Listen(address, ops.Options{Metrics: c.metrics, Ready: c.ready, Log: slog.New(serverLog{server: c.server})}); err != nil {
+			c.server.Errorf("Callout handler: %v%s", err, c.opsStillOpen())
 			return
 		}
 		c.server.Noticef("Callout handler shows metrics on http://%s", next.Address())
 	}
 	before := c.ops
-	c.ops, c.opsAt = next, at
+	c.ops, c.opsAddress = next, address
 	if before == nil {
 		return
 	}
-	// Beside: somebody may be reading, or waiting for readiness.
+	// In the background, because Close waits for requests in progress.
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), insideWait)
+		ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 		defer cancel()
-		_ = before.Close(ctx) // what it had to say was said
+		_ = before.Close(ctx) // an error means only that a request was cut off
 	}()
 }
 
-// openOps opens an endpoint that could not be opened before.
-func (c *calloutHook) openOps() {
+// retryOps opens the operators' endpoint if that failed earlier.
+func (c *calloutHook) retryOps() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inside != nil && !c.stopped {
-		c.serveOps(c.inside.cfg.HTTP)
+		c.moveOps(c.inside.cfg.HTTP)
 	}
 }
 
-// opsStays says where metrics are still shown, if anywhere.
-func (c *calloutHook) opsStays() string {
+// opsStillOpen returns the end of an error text that says where metrics are still shown, or an empty
+// text if no endpoint is open.
+func (c *calloutHook) opsStillOpen() string {
 	if c.ops == nil {
 		return ""
 	}
 	return "; metrics are still shown on http://" + c.ops.Address() + ", and a reload tries again"
 }
 
+// ready implements ops.Options.Ready.
 func (c *calloutHook) ready(ctx context.Context) error {
-	in := c.serves.Load()
+	in := c.current.Load()
 	if in == nil {
 		return errNoHandler
 	}
-	// The probe is in-process, and always has a place.
+	// The handler's probe does not find this out: max_connections does not count in-process connections.
 	if most := in.server.RunningOptions().MaxConn; most > 0 && in.server.NumClients() >= most {
 		return callout.ErrServerFull
 	}

@@ -11,49 +11,52 @@ import (
 	"stamp/server/callout"
 )
 
-// The handler inside has connections of its own, to which the limits of the server and of accounts apply as to any other.
-// Limits with which no callout could succeed are refused, since nobody would get in who needs one.
+// The callout handler inside the server has connections of its own. The limits of the server and
+// of accounts apply to them as to any other connection. Limits with which no callout could succeed
+// are refused, because no client that needs a callout could connect.
 
 const (
-	// minPayload is more than the answer to a callout has at least, in bytes: a user JWT in a response.
+	// minPayload, in bytes, is a bit more than the smallest answer to a callout, which contains
+	// a user JWT.
 	minPayload = 2048
-	// minSubscriptions and subscriptionsOfSource are what a connection of the handler needs, twice that while a reload
-	// puts one handler in the place of another.
-	minSubscriptions      = 8
-	subscriptionsOfSource = 4
+	// A connection of the handler needs minSubscriptions, and subscriptionsPerSource for each
+	// session source that uses it. During a reload two handlers share the connection, so these
+	// are twice what one handler needs.
+	minSubscriptions       = 8
+	subscriptionsPerSource = 4
 )
 
-// checkLimits adds the limits that the handler's own connections would not work with.
+// checkLimits refuses limits with which the handler's own connections would not work.
 func checkLimits(o *natsserver.Options, cfg *callout.Config) error {
 	var errs []error
-	payload := func(what string, limit int) {
+	checkPayload := func(what string, limit int) {
 		if limit >= 0 && limit < minPayload {
-			errs = append(errs, fmt.Errorf("callout: %s: %d is too small for the answer to any callout\nhint: at least %d", what, limit, minPayload))
+			errs = append(errs, fmt.Errorf("callout: %s: %d is too small for the answer to any callout\nhint: set it to at least %d", what, limit, minPayload))
 		}
 	}
-	payload("max_payload", maxPayload(o))
-	most := 0
+	checkPayload("max_payload", maxPayload(o))
+	mostNeeded := 0
 	sources := cfg.SourcesIn()
 	for _, name := range slices.Sorted(maps.Keys(sources)) {
-		needed := minSubscriptions + subscriptionsOfSource*sources[name]
-		most = max(most, needed)
+		needed := minSubscriptions + subscriptionsPerSource*sources[name]
+		mostNeeded = max(mostNeeded, needed)
 		account := findAccount(o, name)
 		if account == nil {
 			continue
 		}
-		subscriptions, size := account.ConfiguredLimits()
+		subscriptions, payload := account.ConfiguredLimits()
 		if name == cfg.Account {
-			payload(fmt.Sprintf("account %q has max_payload", name), int(size))
+			checkPayload(fmt.Sprintf("account %q: max_payload", name), int(payload))
 		}
 		if account.MaxActiveConnections() == 0 {
-			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, and the handler has a connection there\nhint: at least 1", name))
+			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, but the handler needs a connection there\nhint: set it to at least 1", name))
 		}
 		if subscriptions >= 0 && int(subscriptions) < needed {
-			errs = append(errs, fmt.Errorf("callout: account %q has max_subscriptions: %d, and the connection of the handler there needs more\nhint: at least %d", name, subscriptions, needed))
+			errs = append(errs, fmt.Errorf("callout: account %q has max_subscriptions: %d, but the connection of the handler there needs more\nhint: set it to at least %d", name, subscriptions, needed))
 		}
 	}
-	if o.MaxSubs > 0 && o.MaxSubs < most {
-		errs = append(errs, fmt.Errorf("callout: max_subscriptions: %d, and a connection of the handler needs more\nhint: at least %d", o.MaxSubs, most))
+	if o.MaxSubs > 0 && o.MaxSubs < mostNeeded {
+		errs = append(errs, fmt.Errorf("callout: max_subscriptions: %d, but a connection of the handler needs more\nhint: set it to at least %d", o.MaxSubs, mostNeeded))
 	}
 	return errors.Join(errs...)
 }

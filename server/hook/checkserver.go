@@ -13,26 +13,26 @@ import (
 	"stamp/server/callout"
 )
 
-// Faults of a server whose handler is inside.
+// Faults of a server that runs the callout handler inside.
 var (
-	errOperator        = errors.New("callout: not inside a server with operators\nhint: run nats-callout as a process of its own")
-	errToken           = errors.New("callout: authorization.token cannot be used beside the handler, which gets all tokens\nhint: make it a user with a password")
-	errCluster         = errors.New("callout: servers of a cluster need the same issuer and xkey\nhint: nats-callout keys make")
-	errTimeout         = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: at least %g", minAuthTimeout.Seconds())
-	errLine            = errors.New("callout: max_control_line is too small for the handler's own connection\nhint: at least 1024")
-	errNoHeaderSupport = errors.New("callout: no_header_support is set, and a callout has the server's key in a header\nhint: take it out")
-	errNoSystem        = errors.New("callout: no_system_account is set, and the server asks the handler by way of the system account\nhint: take it out")
-	errOrigin          = errors.New("callout: the websocket takes a credential from a cookie without an allow-list of origins, so any page could use it\nhint: set websocket.allowed_origins or same_origin")
+	errOperator        = errors.New("callout: a server in operator mode cannot run the handler inside\nhint: run nats-callout as a separate process")
+	errToken           = errors.New("callout: a token in authorization, websocket or mqtt cannot be used, because the handler gets all tokens\nhint: replace the token by a user with a password")
+	errCluster         = errors.New("callout: issuer or xkey is missing; all servers of a cluster need the same ones\nhint: create them with nats-callout keys make")
+	errTimeout         = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: set it to at least %g", minAuthTimeout.Seconds())
+	errControlLine     = fmt.Errorf("callout: max_control_line is too small for the handler's own connection\nhint: set it to at least %d", minControlLine)
+	errNoHeaderSupport = errors.New("callout: no_header_support is set, but the server sends its key to the handler in a header\nhint: remove no_header_support")
+	errNoSystem        = errors.New("callout: no_system_account is set, but the server asks the handler through the system account\nhint: remove no_system_account")
+	errOrigin          = errors.New("callout: the websocket accepts a credential from a cookie, but its origins are not restricted, so any page could use the cookie of a visitor\nhint: set websocket.allowed_origins or websocket.same_origin")
 )
 
-// minAuthTimeout is less than a callout takes that is answered from a cache, on a machine with other work.
+// minAuthTimeout is the shortest authorization.timeout. On a busy machine even a callout that is
+// answered from a cache takes longer.
 const minAuthTimeout = 100 * time.Millisecond
 
-// minControlLine is more than the CONNECT of the handler has, in bytes.
+// minControlLine is the smallest max_control_line, in bytes. The CONNECT of the handler is shorter.
 const minControlLine = 1024
 
-// checkServer tells what of the server's configuration does not go with a
-// handler inside.
+// checkServer refuses settings of the server with which a handler inside cannot work.
 func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	var errs []error
 	if len(o.TrustedOperators)+len(o.TrustedKeys) > 0 {
@@ -54,24 +54,24 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 		errs = append(errs, errNoSystem)
 	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
-		errs = append(errs, errLine)
+		errs = append(errs, errControlLine)
 	}
-	if own := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= own {
-		errs = append(errs, fmt.Errorf("callout: max_connections: %d lets nobody in: the handler itself has %d of them\nhint: at least %d", o.MaxConn, own, own+1))
+	if needed := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= needed {
+		errs = append(errs, fmt.Errorf("callout: max_connections: %d leaves no connection for clients: the handler itself needs %d\nhint: set it to at least %d", o.MaxConn, needed, needed+1))
 	}
-	if cookieWithoutOrigin(o, cfg) {
+	if acceptsCookiesOfAnyOrigin(o, cfg) {
 		errs = append(errs, errOrigin)
 	}
-	errs = append(errs, cfg.CheckListens(listens(o)))
+	errs = append(errs, cfg.CheckListens(listenAddresses(o)))
 	return errors.Join(append(errs, cfg.CheckInside()...)...)
 }
 
-// listens are the addresses that the server listens on, by the names of their blocks.
-func listens(o *natsserver.Options) map[string]string {
-	all := map[string]string{}
+// listenAddresses returns the addresses that the server listens on, by the name of the setting.
+func listenAddresses(o *natsserver.Options) map[string]string {
+	addresses := map[string]string{}
 	add := func(name, host string, port int) {
 		if port > 0 {
-			all[name] = net.JoinHostPort(host, strconv.Itoa(port))
+			addresses[name] = net.JoinHostPort(host, strconv.Itoa(port))
 		}
 	}
 	if !o.DontListen {
@@ -85,12 +85,13 @@ func listens(o *natsserver.Options) map[string]string {
 	add("leafnodes.listen", o.LeafNode.Host, o.LeafNode.Port)
 	add("cluster.listen", o.Cluster.Host, o.Cluster.Port)
 	add("gateway.listen", o.Gateway.Host, o.Gateway.Port)
-	return all
+	return addresses
 }
 
-// cookieWithoutOrigin tells whether a page of any origin may use a visitor's
-// cookies.
-func cookieWithoutOrigin(o *natsserver.Options, cfg *callout.Config) bool {
+// acceptsCookiesOfAnyOrigin reports whether the websocket accepts credentials from cookies and
+// connections from pages of any origin, which could then use the cookies of their visitors. cfg is
+// the callout block, or nil.
+func acceptsCookiesOfAnyOrigin(o *natsserver.Options, cfg *callout.Config) bool {
 	w := &o.Websocket
 	cookies := w.TokenCookie != "" || w.JWTCookie != "" || w.UsernameCookie != "" || w.PasswordCookie != ""
 	if cfg != nil && len(cfg.Request.Cookies) > 0 {

@@ -7,8 +7,9 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// Configured implements natsserver.ConfigParser: a server whose handler is inside gets the auth
-// callout, the account and the users that it needs.
+// Configured implements natsserver.ConfigParser. It checks the blocks headers and callout against
+// the rest of the configuration. If the callout handler runs inside the server, it adds the
+// auth_callout block, the account and the users that the handler needs.
 func (parser) Configured(o *natsserver.Options) error {
 	if err := configureHeaders(o); err != nil {
 		return err
@@ -23,7 +24,7 @@ func (parser) Configured(o *natsserver.Options) error {
 	return errors.Join(checkGuests(o, cfg), configureCallout(o, cfg))
 }
 
-// maxPayload is that of the server, in bytes.
+// maxPayload returns the server's max_payload, in bytes.
 func maxPayload(o *natsserver.Options) int {
 	return cmp.Or(int(o.MaxPayload), natsserver.MAX_PAYLOAD_SIZE)
 }
@@ -41,9 +42,10 @@ func findAccount(o *natsserver.Options, name string) *natsserver.Account {
 	return nil
 }
 
-// isBuiltIn tells whether the server itself has an account of that name.
+// isBuiltIn reports whether every server has an account of this name without configuration.
 func isBuiltIn(name string) bool {
 	return name == globalAccount || name == natsserver.DEFAULT_SYSTEM_ACCOUNT
 }
 
+// globalAccount is the account of users without an account.
 const globalAccount = "$G"

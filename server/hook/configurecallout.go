@@ -13,8 +13,8 @@ import (
 	"stamp/server/callout"
 )
 
-// configureCallout completes the options of a server whose handler is inside. All
-// that is wrong is reported at once.
+// configureCallout completes the options of a server that runs the callout handler inside: it adds
+// the auth_callout block, the handler's account and its users. The error names all faults.
 func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	issuer, xkey, err := keys.handlerKeys()
 	if err != nil {
@@ -24,17 +24,17 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 		return err
 	}
 	if err := cfg.Complete(issuer, xkey); err != nil {
-		return fmt.Errorf("callout: made keys: %w", err)
+		return fmt.Errorf("callout: generated keys: %w", err)
 	}
 	if o.AuthCallout == nil {
-		o.SetExtensionCallout(authCallout(o, cfg))
+		o.SetExtensionCallout(defaultAuthCallout(o, cfg))
 	} else if err := checkAuthCallout(o.AuthCallout, cfg); err != nil {
 		return err
 	}
 	if cfg.Account == "" {
 		cfg.Account = o.AuthCallout.Account
 	}
-	known := func(name string) bool {
+	exists := func(name string) bool {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
 	if o.CheckConfig {
@@ -42,14 +42,15 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
 		}
 	}
-	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(known), checkLimits(o, cfg))
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(exists), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		o.AddExtensionAccount(cfg.Account)
 	}
 	return errors.Join(err, addUsers(o, cfg))
 }
 
-// calloutWarnings are what the callout block allows, but is seldom meant.
+// calloutWarnings returns warnings about settings of the callout block that are allowed but seldom
+// intended.
 func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	warnings := slices.Clone(cfg.Warnings())
 	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
@@ -63,10 +64,10 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	return warnings
 }
 
-// authTimeout is how long the server waits for the answer to a callout.
+// authTimeout returns how long the server waits for the answer to a callout.
 func authTimeout(o *natsserver.Options) time.Duration {
 	switch {
-	case o.AuthTimeout != 0: // below 0, every callout is too late
+	case o.AuthTimeout != 0: // if it is negative, every callout fails
 		return time.Duration(o.AuthTimeout * float64(time.Second))
 	case o.TLSConfig != nil: // upstream, getDefaultAuthTimeout
 		return time.Duration((cmp.Or(o.TLSTimeout, natsserver.TLS_TIMEOUT.Seconds()) + 1) * float64(time.Second))
@@ -74,8 +75,8 @@ func authTimeout(o *natsserver.Options) time.Duration {
 	return natsserver.AUTH_TIMEOUT
 }
 
-// addUsers adds the handler's own users: one in its account, and one in each account
-// that a session source names.
+// addUsers adds the handler's own users: one in the handler's account, and one in each account that
+// a session source uses.
 func addUsers(o *natsserver.Options, cfg *callout.Config) error {
 	var errs []error
 	for _, name := range cfg.Accounts() {
@@ -93,9 +94,9 @@ func addUsers(o *natsserver.Options, cfg *callout.Config) error {
 	return errors.Join(errs...)
 }
 
-// authCallout is the auth_callout block that nobody wrote. The users of the
-// configuration log in as they did before.
-func authCallout(o *natsserver.Options, cfg *callout.Config) *natsserver.AuthCallout {
+// defaultAuthCallout returns the auth_callout block for a configuration without one. Users of the
+// configuration file are authenticated without a callout, as before.
+func defaultAuthCallout(o *natsserver.Options, cfg *callout.Config) *natsserver.AuthCallout {
 	issuer, xkey := cfg.PublicKeys()
 	ac := &natsserver.AuthCallout{Issuer: issuer, XKey: xkey, Account: cfg.Account}
 	if ac.Account == "" {
@@ -115,7 +116,7 @@ func authCallout(o *natsserver.Options, cfg *callout.Config) *natsserver.AuthCal
 	return ac
 }
 
-// checkAuthCallout compares the auth_callout block that somebody wrote with the
+// checkAuthCallout refuses an auth_callout block of the configuration file that does not fit the
 // handler.
 func checkAuthCallout(ac *natsserver.AuthCallout, cfg *callout.Config) error {
 	issuer, xkey := cfg.PublicKeys()
@@ -124,7 +125,7 @@ func checkAuthCallout(ac *natsserver.AuthCallout, cfg *callout.Config) error {
 		checkAuthCalloutKey("xkey", ac.XKey, xkey, cfg.XKey != ""),
 	}
 	if cfg.Account != "" && ac.Account != cfg.Account {
-		errs = append(errs, errors.New("callout: account and auth_callout.account differ"))
+		errs = append(errs, fmt.Errorf("callout: account is %q, but auth_callout.account is %q; they must be the same", cfg.Account, ac.Account))
 	}
 	return errors.Join(errs...)
 }

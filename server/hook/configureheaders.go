@@ -12,7 +12,8 @@ import (
 	"stamp/server/policy"
 )
 
-// configureHeaders checks what the headers block says of accounts, and whether all users could connect with it.
+// configureHeaders refuses a headers block that names unknown accounts, or with which a configured
+// user could not connect.
 func configureHeaders(o *natsserver.Options) error {
 	r := rulesOf(o.ExtensionBlock("headers"))
 	if o.CheckConfig {
@@ -21,7 +22,7 @@ func configureHeaders(o *natsserver.Options) error {
 		}
 	}
 	operator := isOperatorMode(o)
-	known := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
+	exists := func(name string) bool { return isBuiltIn(name) || findAccount(o, name) != nil }
 	users := configuredUsers(o)
 	if o.NoHeaderSupport && (r.StampsAll() || slices.ContainsFunc(users, policy.User.Stamped)) {
 		return errNoHeaders
@@ -29,12 +30,12 @@ func configureHeaders(o *natsserver.Options) error {
 	if len(users) == 0 && !operator {
 		users = []policy.User{{Account: globalAccount}}
 	}
-	return errors.Join(r.CheckAccounts(known, operator), r.CheckUsers(users, maxPayload(o)))
+	return errors.Join(r.CheckAccounts(exists, operator), r.CheckUsers(users, maxPayload(o)))
 }
 
-var errNoHeaders = errors.New("no_header_support is set, so nobody could connect who has headers\nhint: take it out, or the headers of users and headers.all")
+var errNoHeaders = errors.New("no_header_support is set, so users with headers could not connect\nhint: remove no_header_support, or the headers of users and headers.all")
 
-// configuredUsers are the users of the configuration, as policy knows them.
+// configuredUsers returns the users of the configuration file for package policy.
 func configuredUsers(o *natsserver.Options) []policy.User {
 	var users []policy.User
 	add := func(name string, account *natsserver.Account, headers natsserver.ConfigValue) {

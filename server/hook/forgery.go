@@ -13,29 +13,32 @@ import (
 	"stamp/server/stamp"
 )
 
-// forgerySubject is where an account's forgeries are published, in the system account.
+// forgerySubject is the subject of Forgery events about the connections of an account. They
+// are published in the system account.
 const forgerySubject = "$SYS.ACCOUNT.%s.HEADERS.FORGERY"
 
 // ForgeryType is the type of Forgery.
 const ForgeryType = "io.stamp.server.advisory.v1.header_forgery"
 
-// Forgery is the event that a connection published lines that are the server's to write,
-// which were taken off, or a header block that was refused. It holds names, never values.
+// Forgery is the event that a connection published headers that only the server may write,
+// which were removed, or a header block that was refused. It contains names but no values.
 type Forgery struct {
 	natsserver.TypedEvent
 	Server natsserver.ServerInfo `json:"server"`
 	Client ForgeryClient         `json:"client"`
-	// Headers are names of the lines that were taken off, as the client spelled them; at most forgeryNames.
+	// Headers are the names of headers that were removed, as the client spelled them; at most
+	// forgeryNames.
 	Headers []string `json:"headers,omitempty"`
-	// Lines is how many lines were taken off.
+	// Lines is the number of header lines that were removed.
 	Lines uint64 `json:"lines,omitempty"`
-	// Error is why the last block that was refused was.
+	// Error says why the last header block that was refused was refused.
 	Error string `json:"error,omitempty"`
-	// Count is how many messages it tells of.
+	// Count is the number of messages that this event reports.
 	Count uint64 `json:"count"`
 }
 
-// ForgeryClient is who did it. Name is what the client calls itself.
+// ForgeryClient is the connection that published the messages. Name is the name that the
+// client gave itself.
 type ForgeryClient struct {
 	ID      uint64 `json:"id"`
 	Kind    string `json:"kind"`
@@ -48,53 +51,53 @@ type ForgeryClient struct {
 // leafnodeKind is the kind of a leafnode connection in events.
 const leafnodeKind = "Leafnode"
 
-// A connection that forges is reported at once, and then at most once in forgeryEvery
-// with what it did since; at most forgeryNames headers are named. All connections
-// together are reported forgeryBurst times in forgeryEvery.
+// The first forgery of a connection is reported at once. After that, each connection gets at
+// most one report in forgeryInterval, which sums up what it did since the last one. All
+// connections together get at most forgeryBurst reports in forgeryInterval.
 const (
-	forgeryEvery = 10 * time.Second
-	forgeryNames = 16
-	forgeryBurst = 100
-	maxName      = 64 // bytes that are shown of a name
+	forgeryInterval = 10 * time.Second
+	forgeryBurst    = 100
+	forgeryNames    = 16 // headers that a report names
+	maxShownName    = 64 // bytes of a name that a report or warning shows
 )
 
-// forgery limits the reports of all connections.
-type forgery struct {
+// forgeryLimit limits the reports of all connections.
+type forgeryLimit struct {
 	mu    sync.Mutex
-	since time.Time
-	sent  int
+	since time.Time // the beginning of the interval
+	sent  int       // reports in the interval
 }
 
-func (f *forgery) allow(now time.Time) bool {
+// admit counts a report, and returns whether it may be sent.
+func (f *forgeryLimit) admit(now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now.Sub(f.since) >= forgeryEvery {
+	if now.Sub(f.since) >= forgeryInterval {
 		f.since, f.sent = now, 0
 	}
 	f.sent++
 	return f.sent <= forgeryBurst
 }
 
-// forger is what is known of one connection. It is used by the connection's read loop,
-// and by the one that ends a MQTT connection. Few connections forge, so that there is no more of
-// the others than is needed for a report.
-type forger struct {
-	server *natsserver.Server
-	client ForgeryClient
-	limit  *forgery
-	// solicited tells that this server made the leafnode connection.
-	solicited bool
-	deeds     atomic.Pointer[deeds]
+// forgeryReporter reports the forgeries of one connection. The connection's read loop uses it
+// and, for an MQTT connection, the goroutine that closes the connection and publishes its will.
+// Few connections forge headers, so the others have no unreportedForgery.
+type forgeryReporter struct {
+	server     *natsserver.Server
+	client     ForgeryClient
+	limit      *forgeryLimit
+	solicited  bool // a leafnode connection that this server made
+	unreported atomic.Pointer[unreportedForgery]
 }
 
-// deeds are what a forger did.
-type deeds struct {
-	mu      sync.Mutex
-	last    time.Time
-	pending Forgery
+// unreportedForgery sums up what a connection did since its last report.
+type unreportedForgery struct {
+	mu         sync.Mutex
+	reportedAt time.Time // time of the last report
+	event      Forgery
 }
 
-func (f *forgery) of(info *natsserver.AttachInfo) forger {
+func newForgeryReporter(limit *forgeryLimit, info *natsserver.AttachInfo) forgeryReporter {
 	kind := "Client"
 	if info.Kind == natsserver.LEAF {
 		kind = leafnodeKind
@@ -103,71 +106,75 @@ func (f *forgery) of(info *natsserver.AttachInfo) forger {
 	if uc := info.UserClaims; uc != nil && uc.Name != "" {
 		user = uc.Name
 	}
-	return forger{server: info.Server, limit: f, solicited: info.Solicited, client: ForgeryClient{
+	return forgeryReporter{server: info.Server, limit: limit, solicited: info.Solicited, client: ForgeryClient{
 		ID: info.CID, Kind: kind, Host: info.Host, Name: info.Name, User: user, Account: info.Account,
 	}}
 }
 
-func (f *forger) known() *deeds {
-	if d := f.deeds.Load(); d != nil {
-		return d
+// getUnreported returns what is not reported yet. The first call creates it.
+func (f *forgeryReporter) getUnreported() *unreportedForgery {
+	if u := f.unreported.Load(); u != nil {
+		return u
 	}
-	f.deeds.CompareAndSwap(nil, &deeds{})
-	return f.deeds.Load()
+	f.unreported.CompareAndSwap(nil, &unreportedForgery{})
+	return f.unreported.Load()
 }
 
-func (f *forger) stripped(r *stamp.Report) {
-	d := f.known()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pending.Lines += uint64(r.Stripped)
+// linesStripped notes a message from which header lines were removed.
+func (f *forgeryReporter) linesStripped(r *stamp.Report) {
+	u := f.getUnreported()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.event.Lines += uint64(r.Stripped)
 	for _, name := range r.Names() {
-		if h := d.pending.Headers; len(h) < forgeryNames {
-			if shown := string(name[:min(len(name), maxName)]); !slices.Contains(h, shown) {
-				d.pending.Headers = append(h, shown)
+		if headers := u.event.Headers; len(headers) < forgeryNames {
+			if shown := string(name[:min(len(name), maxShownName)]); !slices.Contains(headers, shown) {
+				u.event.Headers = append(headers, shown)
 			}
 		}
 	}
-	f.report(d)
+	f.countAndReport(u)
 }
 
-func (f *forger) refused(err error) {
-	d := f.known()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pending.Error = err.Error()
-	f.report(d)
+// blockRefused notes a message whose header block was refused.
+func (f *forgeryReporter) blockRefused(err error) {
+	u := f.getUnreported()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.event.Error = err.Error()
+	f.countAndReport(u)
 }
 
-// report reports what is pending, when that may be done now. The lock of d is held.
-func (f *forger) report(d *deeds) {
-	d.pending.Count++
+// countAndReport counts a message, and sends a report if the limits permit one now. The lock
+// of u is held.
+func (f *forgeryReporter) countAndReport(u *unreportedForgery) {
+	u.event.Count++
 	now := time.Now()
-	if now.Sub(d.last) < forgeryEvery || !f.limit.allow(now) {
+	if now.Sub(u.reportedAt) < forgeryInterval || !f.limit.admit(now) {
 		return
 	}
-	d.last = now
-	e := d.pending
-	d.pending = Forgery{}
+	u.reportedAt = now
+	e := u.event
+	u.event = Forgery{}
 	e.Client = f.client
 	e.TypedEvent = natsserver.TypedEvent{Type: ForgeryType, ID: nuid.Next(), Time: now.UTC()}
 	f.server.Warnf("%s", f.warning(&e))
 	f.server.PublishEvent(fmt.Sprintf(forgerySubject, f.client.Account), &e.Server, &e)
 }
 
-// warning is an event as the log shows it. What comes from a leafnode was mostly stamped by the server there, and not
-// forged by anybody: then the warning says which setting takes it.
-func (f *forger) warning(e *Forgery) string {
+// warning returns the log line for an event. Headers from a leafnode are seldom forged: mostly
+// the server there has stamped them. So the warning says which setting permits them.
+func (f *forgeryReporter) warning(e *Forgery) string {
 	c := &f.client
 	switch {
 	case len(e.Headers) == 0:
 		return fmt.Sprintf("cid:%d - Header forgery by user %q of account %q: header block refused: %s (%d messages)", c.ID, c.User, c.Account, e.Error, e.Count)
 	case c.Kind != leafnodeKind:
-		return fmt.Sprintf("cid:%d - Header forgery by user %q of account %q: lines taken off that are not its to write: %q (%d messages)", c.ID, c.User, c.Account, e.Headers, e.Count)
+		return fmt.Sprintf("cid:%d - Header forgery by user %q of account %q: removed headers that this user may not publish: %q (%d messages)", c.ID, c.User, c.Account, e.Headers, e.Count)
 	case f.solicited:
-		return fmt.Sprintf("lid:%d - Headers from the leafnode's hub at %s, in account %q, taken off: %q (%d messages); to take what the hub's servers stamp, permit the names by header_permissions.publish of the remote",
+		return fmt.Sprintf("lid:%d - Removed headers that came from the leafnode's hub at %s in account %q: %q (%d messages); to accept the headers that the hub stamps, permit their names with header_permissions.publish of the remote",
 			c.ID, c.Host, c.Account, e.Headers, e.Count)
 	}
-	return fmt.Sprintf("lid:%d - Headers from the leafnode %q, user %q of account %q, taken off: %q (%d messages); if the server there stamps and you trust it, permit the names by header_permissions.publish of the user",
-		c.ID, c.Name[:min(len(c.Name), maxName)], c.User, c.Account, e.Headers, e.Count)
+	return fmt.Sprintf("lid:%d - Removed headers that came from the leafnode %q, user %q of account %q: %q (%d messages); if the server there stamps and you trust it, permit their names with header_permissions.publish of the user",
+		c.ID, c.Name[:min(len(c.Name), maxShownName)], c.User, c.Account, e.Headers, e.Count)
 }

@@ -16,10 +16,11 @@ type keyring struct {
 	own          map[string]bool          // public keys of users
 }
 
-// keys are of the process, so that a reload, which reads the configuration anew, changes nothing.
+// keys lives as long as the process, so that keys stay the same when a reload parses the
+// configuration again.
 var keys = keyring{users: map[string]nkeys.KeyPair{}, own: map[string]bool{}}
 
-// handlerKeys returns the issuer and the xkey, which it makes at its first call.
+// handlerKeys returns the issuer and the xkey. The first call creates them.
 func (k *keyring) handlerKeys() (issuer, xkey nkeys.KeyPair, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -30,12 +31,13 @@ func (k *keyring) handlerKeys() (issuer, xkey nkeys.KeyPair, err error) {
 		k.issuer, err = nkeys.CreateAccount()
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("callout: make keys: %w", err)
+		return nil, nil, fmt.Errorf("callout: create keys: %w", err)
 	}
 	return k.issuer, k.xkey, nil
 }
 
-// user returns the key of the handler's user in an account.
+// user returns the key of the handler's user in an account. The first call for an account
+// creates it.
 func (k *keyring) user(account string) (nkeys.KeyPair, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -44,20 +46,20 @@ func (k *keyring) user(account string) (nkeys.KeyPair, error) {
 	}
 	kp, err := nkeys.CreateUser()
 	if err != nil {
-		return nil, fmt.Errorf("callout: make keys: %w", err)
+		return nil, fmt.Errorf("callout: create keys: %w", err)
 	}
 	k.users[account], k.own[public(kp)] = kp, true
 	return kp, nil
 }
 
-// isOwn tells whether a user is the handler's.
+// isOwn reports whether user is the public key of a user of the handler.
 func (k *keyring) isOwn(user string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.own[user]
 }
 
-// public returns the public key of a pair that was made or read, and so has one.
+// public returns the public key of a pair that was created or parsed, which cannot fail.
 func public(kp nkeys.KeyPair) string {
 	key, err := kp.PublicKey()
 	if err != nil {

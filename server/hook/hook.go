@@ -1,6 +1,10 @@
-// Package hook puts the headers claim into the patched server. It is the only
-// importer of the symbols that the patches add, so it does not compile against a
-// stock nats-server.
+// Package hook connects Stamp's packages to the patched nats-server. It implements the
+// interfaces that the patches add to package server: Extension for one server, and
+// ConfigParser for the configuration blocks. For each connection the server asks a Hook
+// which headers to stamp and which to withhold, and which callout handler to use.
+//
+// No other package uses the symbols that the patches add, so only this one does not
+// compile against a stock nats-server.
 package hook
 
 import (
@@ -15,25 +19,25 @@ import (
 	"stamp/server/release"
 )
 
-// Hook implements the server's extension point. There is one for each server.
+// Hook implements natsserver.Extension. Each server has a Hook of its own.
 type Hook struct {
-	counters counters
-	readers  readers
-	forgery  forgery
-	// Warnings about claims.
-	leftOut, lookalikes, accountLookalikes notices
+	counters    counters
+	sealFilters sealFilters
+	forgeries   forgeryLimit
+	// Warnings about the claims of connections.
+	leftOut, lookalikes, accountLookalikes warningLimit
 
-	warned   atomic.Pointer[policy.Rules]
-	peers    peers
-	reported lastReported // of account updates that lose headers
-	callout  calloutHook
+	warnedAbout  atomic.Pointer[policy.Rules] // the headers block whose warnings were logged last
+	peers        peers
+	lostReported lastReported // the last account update that was reported for losing headers
+	callout      calloutHook
 
-	renewing sync.Once
-	renewals *renewer
-	userKeys userKeys
+	renewerOnce sync.Once
+	theRenewer  *renewer
+	userKeys    userKeys
 
-	announcing sync.Once
-	announced  atomic.Pointer[announce.Announcer] // nil: nothing was announced
+	announcerOnce sync.Once
+	theAnnouncer  atomic.Pointer[announce.Announcer] // nil before the first announcement
 }
 
 var _ natsserver.Extension = (*Hook)(nil)
@@ -45,11 +49,11 @@ func New() *Hook {
 	return h
 }
 
-// Install has this process read our configuration blocks. It must be called before a
+// Install makes this process parse the blocks headers and callout. Call it before a
 // configuration is read.
 func Install() { natsserver.SetConfigParser(parser{}) }
 
-// Extend makes a server that is created with these options stamp.
+// Extend adds a new Hook to the options of a server that will be created.
 func Extend(o *natsserver.Options) { o.CustomInterceptor = natsserver.NewExtension(New()) }
 
 // ScopeChanged implements natsserver.Extension.
@@ -60,11 +64,11 @@ func (h *Hook) ScopeChanged(before, after, signingKey string) bool {
 // Release implements natsserver.Extension.
 func (h *Hook) Release() string { return release.Version }
 
-// renewer returns what renews the connections of the hook's server.
+// renewer returns the renewer of the hook's server. The first call creates it.
 func (h *Hook) renewer(s *natsserver.Server) *renewer {
-	h.renewing.Do(func() {
-		h.renewals = newRenewer(&h.counters)
-		h.renewals.renew, h.renewals.sessions = s.RenewConnection, newSessions(s)
+	h.renewerOnce.Do(func() {
+		h.theRenewer = newRenewer(&h.counters)
+		h.theRenewer.renew, h.theRenewer.sessions = s.RenewConnection, newSessions(s.HasConnection)
 	})
-	return h.renewals
+	return h.theRenewer
 }

@@ -16,7 +16,7 @@ import (
 	"stamp/server/release"
 )
 
-// inert is a server that was never started.
+// inert returns a server that is never started.
 func inert(t *testing.T) *natsserver.Server {
 	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{ServerName: "inert", NoLog: true, NoSigs: true})
@@ -206,7 +206,7 @@ func TestReplies(t *testing.T) {
 func TestPeersAreNamedOnce(t *testing.T) {
 	h := New()
 	s := inert(t)
-	if !h.peers.report("A") || h.peers.report("A") || !h.peers.report("B") {
+	if !h.peers.markReported("A") || h.peers.markReported("A") || !h.peers.markReported("B") {
 		t.Error("not once each")
 	}
 	strict := parsed(t, `headers { require_stamping_peers: true }`)

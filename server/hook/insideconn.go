@@ -13,8 +13,36 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// connected waits until nc is connected.
-func connected(ctx context.Context, nc *nats.Conn) error {
+// connect returns the handler's connection in an account. An empty account is the handler's own.
+// The first call for an account opens the connection.
+func (in *insideHandler) connect(account string) (*nats.Conn, error) {
+	if account == "" {
+		account = in.cfg.Account
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if nc := in.conns[account]; nc != nil {
+		return nc, nil
+	}
+	kp, err := keys.user(account)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect("", nats.InProcessServer(userGate{in.server, public(kp)}), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
+		// During a reload the server may create the account after this call.
+		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay((&reconnectDelay{}).next),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			in.limited.Error("connection", "Callout handler: connection", "account", account, "error", err)
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("connect in account %q: %w", account, err)
+	}
+	in.conns[account] = nc
+	return nc, nil
+}
+
+// waitConnected waits until nc is connected.
+func waitConnected(ctx context.Context, nc *nats.Conn) error {
 	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer nc.RemoveStatusListener(status)
 	for !nc.IsConnected() {
@@ -30,72 +58,53 @@ func connected(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
-// connect returns the connection in an account; empty is the handler's own.
-func (in *inside) connect(account string) (*nats.Conn, error) {
-	if account == "" {
-		account = in.cfg.Account
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if nc := in.conns[account]; nc != nil {
-		return nc, nil
-	}
-	kp, err := keys.user(account)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(door{in.server, public(kp)}), nats.Nkey(public(kp), kp.Sign), nats.Name("callout handler"),
-		// At a reload, the account may come into being after this.
-		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay((&redialer{}).pause),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			in.logged.Error("connection", "Callout handler: connection", "account", account, "error", err)
-		}))
-	if err != nil {
-		return nil, fmt.Errorf("connect in account %q: %w", account, err)
-	}
-	in.conns[account] = nc
-	return nc, nil
+// probe opens a connection as a client would, to find out whether callouts succeed.
+func (in *insideHandler) probe(token string) (*nats.Conn, error) {
+	return nats.Connect("", nats.InProcessServer(in.server), nats.Name("stamp-probe"), nats.Token(token), nats.NoReconnect())
 }
 
-// redialer says how long a connection waits before it tries again. Each attempt may be some lines in the server's log,
-// also one that succeeds and ends at once, so that attempts are counted until there was none for a while.
-type redialer struct {
+// reconnectDelay determines how long a connection waits before it reconnects. The delay doubles with
+// each attempt, because each attempt may write some lines to the server's log. A connection that
+// succeeds and is closed at once would do so too, so success does not reset the delay; only
+// reconnectQuiet without an attempt does.
+type reconnectDelay struct {
 	attempts int
-	last     time.Time
+	last     time.Time // when the last attempt was due
 }
 
-// Times between attempts. redialQuiet is more than the longest wait.
 const (
-	redialFirst = 50 * time.Millisecond
-	redialMost  = 6 // times that it is doubled
-	redialQuiet = 10 * time.Second
+	reconnectFirst   = 100 * time.Millisecond // delay before the first attempt
+	reconnectDoubles = 5                      // how often the delay doubles at most, to 3.2 seconds
+	reconnectQuiet   = 10 * time.Second       // longer than the longest delay
 )
 
-// pause is for one goroutine at a time.
-func (r *redialer) pause(int) time.Duration {
+// next counts an attempt, and returns the delay before it. It must not be called concurrently.
+func (d *reconnectDelay) next(int) time.Duration {
 	now := time.Now()
-	if r.attempts++; now.Sub(r.last) > redialQuiet {
-		r.attempts = 1
+	if now.Sub(d.last) > reconnectQuiet {
+		d.attempts = 0
 	}
-	wait := redialFirst << min(r.attempts, redialMost)
-	r.last = now.Add(wait)
-	return wait
+	delay := reconnectFirst << min(d.attempts, reconnectDoubles)
+	d.attempts++
+	d.last = now.Add(delay)
+	return delay
 }
 
-// door is the server while it knows the handler's user. After a reload that takes the account away, the
-// connection is tried again until the handler is stopped; the server would log an error each time.
-type door struct {
+// userGate opens in-process connections only while the server has the handler's user. A reload can
+// remove the account and the user; the connection then tries to reconnect until the handler stops,
+// and the server would log an error each time.
+type userGate struct {
 	*natsserver.Server
-	user string
+	user string // public key
 }
 
-var errNoUser = errors.New("the callout handler has no user in this account any more")
+var errNoUser = errors.New("the callout handler no longer has a user in this account")
 
 // InProcessConn implements nats.InProcessConnProvider.
-func (d door) InProcessConn() (net.Conn, error) {
-	known := func(u *natsserver.NkeyUser) bool { return u.Nkey == d.user }
-	if !slices.ContainsFunc(d.RunningOptions().Nkeys, known) {
+func (g userGate) InProcessConn() (net.Conn, error) {
+	isUser := func(u *natsserver.NkeyUser) bool { return u.Nkey == g.user }
+	if !slices.ContainsFunc(g.RunningOptions().Nkeys, isUser) {
 		return nil, errNoUser
 	}
-	return d.Server.InProcessConn()
+	return g.Server.InProcessConn()
 }

@@ -10,13 +10,13 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// serverLog writes structured records into the server's log, a line each.
+// serverLog is a slog.Handler that writes each record as a line to the server's log.
 type serverLog struct {
 	server     *natsserver.Server
 	attributes []slog.Attr
 }
 
-// Enabled implements slog.Handler. The server's own flags decide on debug.
+// Enabled implements slog.Handler. Debug records are logged if the server's debug option is set.
 func (l serverLog) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo || l.server.RunningOptions().Debug
 }
@@ -54,5 +54,5 @@ func (l serverLog) WithAttrs(attributes []slog.Attr) slog.Handler {
 	return l
 }
 
-// WithGroup implements slog.Handler. The handler's packages use no groups.
+// WithGroup implements slog.Handler. It ignores the group: the callout handler uses none.
 func (l serverLog) WithGroup(string) slog.Handler { return l }

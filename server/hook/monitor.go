@@ -12,28 +12,30 @@ import (
 	"stamp/server/release"
 )
 
-// Varz is the object `headers` in varz. Counts are since the start of the server.
+// Varz is the object headers of the monitoring endpoint /varz. All numbers count since the
+// start of the server.
 type Varz struct {
 	Release            string `json:"release"`
 	Stamping           bool   `json:"stamping"`
-	StampedConnections uint64 `json:"stamped_connections"` // that had headers when they were authenticated
+	StampedConnections uint64 `json:"stamped_connections"` // connections that were authenticated with headers
 	StampedMessages    uint64 `json:"stamped_messages"`
-	StampedBytes       uint64 `json:"stamped_bytes"`       // of header blocks, as they left
-	StrippedLines      uint64 `json:"stripped_lines"`      // of stamped or protected names
-	SealedLines        uint64 `json:"sealed_lines"`        // withheld, counted for each receiver
-	RefusedConnections uint64 `json:"refused_connections"` // for their headers claim
-	RefusedMessages    uint64 `json:"refused_messages"`    // for their header block
-	Renewals           uint64 `json:"renewals"`            // of connections, by an auth callout
-	RefusedRenewals    uint64 `json:"refused_renewals"`    // whose connections were closed
-	UnansweredRenewals uint64 `json:"unanswered_renewals"` // that are tried again until the user JWT ends
+	StampedBytes       uint64 `json:"stamped_bytes"`       // header blocks of stamped messages
+	StrippedLines      uint64 `json:"stripped_lines"`      // header lines that clients sent with stamped or protected names
+	SealedLines        uint64 `json:"sealed_lines"`        // header lines that were withheld, counted for each receiver
+	RefusedConnections uint64 `json:"refused_connections"` // connections that were refused for their headers claim, a revoked user key or an ended session
+	RefusedMessages    uint64 `json:"refused_messages"`    // messages that were refused for their header block
+	Renewals           uint64 `json:"renewals"`            // of connections, that an auth callout granted
+	RefusedRenewals    uint64 `json:"refused_renewals"`    // that an auth callout refused, so that the connection was closed
+	UnansweredRenewals uint64 `json:"unanswered_renewals"` // that got no answer; they are tried again until the user JWT expires
 }
 
-// counters are those of Varz. What the read loops of many connections count is spread
-// over shards, so that they do not wait for one cache line.
+// counters are the counters behind Varz. The read loops of many connections count messages at
+// the same time, so these counters are spread over shards: otherwise all cores would contend
+// for one cache line.
 type counters struct {
 	stampedConnections, refusedConnections        atomic.Uint64
 	renewals, refusedRenewals, unansweredRenewals atomic.Uint64
-	givenUpRenewals                               atomic.Uint64 // that somebody asked for
+	givenUpRenewals                               atomic.Uint64 // requested renewals that got no answer until the server gave up
 
 	shards [counterShards]shard
 }
@@ -43,9 +45,10 @@ const counterShards = 32
 type shard struct {
 	stamped, bytes, stripped, refused, sealed atomic.Uint64
 
-	_ [24]byte // to 64 bytes, a cache line
+	_ [24]byte // pads the shard to 64 bytes, a cache line
 }
 
+// shard returns the shard of a connection.
 func (c *counters) shard(cid uint64) *shard { return &c.shards[cid%counterShards] }
 
 // Varz implements natsserver.Extension.
@@ -78,8 +81,9 @@ func (h *Hook) HideMessage(hdr, payload []byte) (shownHdr, shownPayload []byte) 
 	return shownHdr, claim.RedactText(redact.TracePayload(payload))
 }
 
-// HideValue implements natsserver.Extension. A sealed name is shown nowhere. What a client sent itself holds
-// no stamped value; elsewhere, a name that nobody can have stamped holds no secret.
+// HideValue implements natsserver.Extension. The values of sealed headers are always hidden. In
+// what a client sent (sent is set) no value was stamped, so other headers are shown. Elsewhere
+// a value may be stamped, so it is shown only if the name is reserved and cannot be stamped.
 func (h *Hook) HideValue(block natsserver.ConfigValue, name string, sent bool) bool {
 	return rulesOf(block).Seals(name) || !sent && !errors.Is(field.CheckName(name), field.ErrNameReserved)
 }

@@ -11,12 +11,13 @@ import (
 	"stamp/server/policy"
 )
 
-// parser reads our part of each configuration of the process.
+// parser parses the parts of a configuration that are ours: the blocks headers and callout, and
+// the headers of users. The process has one.
 type parser struct{}
 
 var _ natsserver.ConfigParser = parser{}
 
-// Values of a configuration, as the server keeps them.
+// What the parser returns, and the server keeps in its options.
 type (
 	userHeaders  struct{ *claim.Claim }
 	headersBlock struct{ *policy.Rules }
@@ -38,20 +39,22 @@ func (b calloutBlock) Equal(other natsserver.ConfigValue) bool {
 	return ok && b.Config.Equal(o.Config)
 }
 
-// rulesOf returns the rules of a headers block, which may be nil.
+// rulesOf returns the rules of a headers block. They are nil if block is nil, and nil rules are
+// valid: they are those of a configuration without the block.
 func rulesOf(block natsserver.ConfigValue) *policy.Rules {
 	b, _ := block.(headersBlock)
 	return b.Rules
 }
 
-// calloutConfig returns the callout block of a server's options, or nil.
+// calloutConfig returns the callout block of a server's options, or nil if there is none.
 func calloutConfig(o *natsserver.Options) *callout.Config {
 	b, _ := o.ExtensionBlock("callout").(calloutBlock)
 	return b.Config
 }
 
-// ParseUser implements natsserver.ConfigParser. The limits of the server may stand below the user
-// in the file: they are checked in Attach.
+// ParseUser implements natsserver.ConfigParser. It checks against the largest limits that can be
+// configured, because the headers block with the limits may follow later in the file. Attach
+// checks against the configured limits.
 func (parser) ParseUser(headers, permissions any) (natsserver.ConfigValue, error) {
 	cl, err := claim.FromConfig(headers, permissions, claim.MaxLimits)
 	if err != nil || cl == nil {

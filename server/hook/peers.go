@@ -10,26 +10,26 @@ import (
 
 var errPeer = errors.New("headers.require_stamping_peers is set, and the server does not stamp")
 
-// peers remembers who was reported, so that a peer with many connections, or one that
-// connects again and again, is named once.
+// peers remembers which servers without Stamp were reported, so that a server is reported
+// once, even if it has many connections or reconnects often.
 type peers struct {
-	mu    sync.Mutex
-	named map[string]bool // by id
+	mu       sync.Mutex
+	reported map[string]bool // by server id
 }
 
 // Peer implements natsserver.Extension.
 func (h *Hook) Peer(p *natsserver.ConnPeer) error {
-	h.returned()
+	h.peerConnected()
 	if p.Release != "" {
 		return nil
 	}
 	require := rulesOf(p.Headers).RequiresStampingPeers()
-	if h.peers.report(p.ID) {
-		what := "its clients can forge stamped headers, and read sealed ones"
+	if h.peers.markReported(p.ID) {
+		consequence := "its clients can forge stamped headers, and read sealed ones"
 		if require {
-			what = "it is refused"
+			consequence = "it is refused"
 		}
-		p.Server.Warnf("%s connection with server %q (%s), which does not stamp: %s", p.Kind, p.Name, p.ID, what)
+		p.Server.Warnf("%s connection with server %q (%s), which does not stamp: %s", p.Kind, p.Name, p.ID, consequence)
 	}
 	if require {
 		return fmt.Errorf("%s connection with server %q refused: %w", p.Kind, p.Name, errPeer)
@@ -37,19 +37,19 @@ func (h *Hook) Peer(p *natsserver.ConnPeer) error {
 	return nil
 }
 
-// maxPeers is how many are remembered. Servers that are started again have new ids.
+// maxPeers is how many servers are remembered. A server gets a new id at each start.
 const maxPeers = 4096
 
-// report tells whether a peer is to be named, and remembers it.
-func (p *peers) report(id string) bool {
+// markReported marks a server as reported, and returns whether it is the first time.
+func (p *peers) markReported(id string) (first bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.named[id] {
+	if p.reported[id] {
 		return false
 	}
-	if p.named == nil || len(p.named) >= maxPeers {
-		p.named = map[string]bool{}
+	if p.reported == nil || len(p.reported) >= maxPeers {
+		p.reported = map[string]bool{}
 	}
-	p.named[id] = true
+	p.reported[id] = true
 	return true
 }

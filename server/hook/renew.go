@@ -12,274 +12,283 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// Renewals begin when between renewFrom and renewFrom+renewSpread of the life of a user JWT is
-// over, each connection's at a time of its own, so that those that connected in one second do not
-// renew in one. At most renewAtOnce callouts for renewals are under way, and beside them renewSlow that have waited for
-// longer than slowAfter: a handler that cannot tell gives no answer, and must not keep others from theirs.
+// A renewal begins at a random time between renewFrom and renewFrom+renewSpread of the life of the
+// user JWT, so that connections that connected in the same second are not renewed in the same
+// second.
+//
+// At most maxFast callouts for renewals run at a time. A callout that takes longer than slowAfter no
+// longer counts for that: a handler that cannot reach its store gives no answer, and such a callout
+// must not delay other renewals. At most maxSlow of these run at a time.
 const (
 	renewFrom   = 0.8
 	renewSpread = 0.1
-	renewAtOnce = 64
-	renewSlow   = 4096
+	maxFast     = 64
+	maxSlow     = 4096
 	slowAfter   = 100 * time.Millisecond
 )
 
-// Without an answer, a renewal is tried again: after a time that doubles between these, and
-// until the user JWT ends, or for askedFor where somebody asked for it.
+// A renewal that gets no answer is tried again. The pause doubles from firstRetry to maxRetry. The
+// server gives up when the user JWT expires or, if the renewal was requested and the expiry is not
+// known, after requestedFor.
 const (
-	retryFirst = 500 * time.Millisecond
-	retryMax   = 30 * time.Second
-	askedFor   = time.Minute
+	firstRetry   = 500 * time.Millisecond
+	maxRetry     = 30 * time.Second
+	requestedFor = time.Minute
 )
 
-// renewer has the connections of one server renewed.
+// renewer renews the connections of one server.
 type renewer struct {
 	renew    func(cid uint64) error
 	counters *counters
 	sessions *sessions
 
-	mu     sync.Mutex
-	due    queue
-	items  map[uint64]*item // in due
-	active map[uint64]*item // under way
-	slow   int              // of these, those that have waited for longer than slowAfter
-	timer  *time.Timer
-	lived  int // how many were alive when due was last swept
+	mu           sync.Mutex
+	queue        renewalQueue
+	queued       map[uint64]*renewal // those in queue, by connection id
+	running      map[uint64]*renewal // by connection id
+	slow         int                 // those in running that are marked as slow
+	timer        *time.Timer         // for the first in queue
+	aliveAtSweep int                 // length of queue after the last dropGone
 }
 
-// item is a renewal that is due some time.
-type item struct {
-	cid   uint64
-	at    time.Time
-	ends  time.Time // of the user JWT; zero: not known
-	until time.Time // it is tried again before
-	wait  time.Duration
-	index int  // in the queue
-	timed bool // because the user JWT is about to end; nobody asked
-	again bool // asked for while it was under way
-	slow  bool // has waited for longer than slowAfter
+// renewal is the next renewal of a connection.
+type renewal struct {
+	cid      uint64
+	due      time.Time
+	expires  time.Time     // when the user JWT expires; zero if not known
+	giveUpAt time.Time     // no retry after that
+	pause    time.Duration // before the next retry
+	index    int           // in the queue
+	routine  bool          // the user JWT is about to expire; nobody requested the renewal
+	repeat   bool          // another renewal was requested while this one was running
+	slow     bool          // it has been running for longer than slowAfter
 }
 
 func newRenewer(c *counters) *renewer {
-	return &renewer{counters: c, items: map[uint64]*item{}, active: map[uint64]*item{}}
+	return &renewer{counters: c, queued: map[uint64]*renewal{}, running: map[uint64]*renewal{}}
 }
 
 var errSessionEnded = errors.New("its session has ended")
 
-// attach notes what a callout has said of a connection. An error refuses the connection: its
-// session ended while the answer was on its way.
-func (r *renewer) attach(info *natsserver.AttachInfo) error {
+// add adds a connection that an auth callout authenticated or renewed. It returns an error, which
+// refuses the connection, if the session ended while the answer was on its way.
+func (r *renewer) add(info *natsserver.AttachInfo) error {
 	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
-		switch since, ok := r.sessions.add(name, info.Account, info.CID, info.Asked); {
-		case ok && since.kick:
+		switch missed, ok := r.sessions.add(name, info.Account, info.CID, info.Asked); {
+		case ok && missed.kick:
 			return errSessionEnded
 		case ok:
-			defer r.ask(info.CID)
+			defer r.renewNow(info.CID)
 		}
 	}
-	if end := info.UserClaims.Expires; end > 0 {
-		r.schedule(info.CID, time.Unix(end, 0), time.Now())
+	if expires := info.UserClaims.Expires; expires > 0 {
+		r.schedule(info.CID, time.Unix(expires, 0), time.Now())
 	}
 	return nil
 }
 
-// schedule has a connection renewed before ends. When an answer brought no more time though the
-// time was nearly over, the credential has no more, and nothing is to be asked.
-func (r *renewer) schedule(cid uint64, ends, now time.Time) {
+// schedule schedules the renewal of a connection whose user JWT expires at a time. It does nothing
+// if a routine renewal has just brought no later time: then the credential itself expires, and
+// another renewal would bring no more.
+func (r *renewer) schedule(cid uint64, expires, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a := r.active[cid]; a != nil && a.timed && !ends.After(a.ends) {
+	if current := r.running[cid]; current != nil && current.routine && !expires.After(current.expires) {
 		return
 	}
-	life := float64(ends.Sub(now))
-	at := now.Add(time.Duration(life * (renewFrom + renewSpread*rand.Float64())))
-	r.put(&item{cid: cid, at: at, ends: ends, until: ends, wait: retryFirst, timed: true})
+	life := float64(expires.Sub(now))
+	due := now.Add(time.Duration(life * (renewFrom + renewSpread*rand.Float64())))
+	r.enqueue(&renewal{cid: cid, due: due, expires: expires, giveUpAt: expires, pause: firstRetry, routine: true})
 }
 
-// ask has a connection renewed at once.
-func (r *renewer) ask(cid uint64) {
+// renewNow renews a connection as soon as the limits permit. If a renewal is running, it is
+// repeated, because its answer may already be stale.
+func (r *renewer) renewNow(cid uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if a := r.active[cid]; a != nil {
-		a.again = true
+	if current := r.running[cid]; current != nil {
+		current.repeat = true
 		return
 	}
-	next := &item{cid: cid, at: now, until: now.Add(askedFor), wait: retryFirst}
-	if known := r.items[cid]; known != nil {
-		next.ends, next.until = known.ends, known.until
+	next := &renewal{cid: cid, due: now, giveUpAt: now.Add(requestedFor), pause: firstRetry}
+	if scheduled := r.queued[cid]; scheduled != nil {
+		next.expires, next.giveUpAt = scheduled.expires, scheduled.giveUpAt
 	}
-	r.put(next)
+	r.enqueue(next)
 }
 
-// askAll has connections renewed that let nobody wait: as many at once as may be.
-func (r *renewer) askAll(cids []uint64) {
+// renewAllNow renews connections as soon as the limits permit.
+func (r *renewer) renewAllNow(cids []uint64) {
 	for _, cid := range cids {
-		r.ask(cid)
+		r.renewNow(cid)
 	}
 }
 
-// put puts an item in the place of the connection's other one. The lock is held.
-func (r *renewer) put(next *item) {
-	if known := r.items[next.cid]; known != nil {
-		heap.Remove(&r.due, known.index)
+// enqueue puts a renewal into the queue. It replaces the renewal of the same connection that is in
+// the queue. The lock is held.
+func (r *renewer) enqueue(next *renewal) {
+	if scheduled := r.queued[next.cid]; scheduled != nil {
+		heap.Remove(&r.queue, scheduled.index)
 	}
-	r.sweep()
-	r.items[next.cid] = next
-	heap.Push(&r.due, next)
-	r.wake()
+	r.dropGone()
+	r.queued[next.cid] = next
+	heap.Push(&r.queue, next)
+	r.setTimer()
 }
 
-// wake has the timer set for what is due first, unless as many are under way as may be. The
-// lock is held.
-func (r *renewer) wake() {
-	if len(r.due) == 0 || r.full() {
+// setTimer sets the timer for the first renewal in the queue, unless no more may run now. The lock
+// is held.
+func (r *renewer) setTimer() {
+	if len(r.queue) == 0 || r.isFull() {
 		return
 	}
-	wait := time.Until(r.due[0].at)
+	wait := time.Until(r.queue[0].due)
 	if r.timer == nil {
-		r.timer = time.AfterFunc(wait, r.begin)
+		r.timer = time.AfterFunc(wait, r.startDue)
 		return
 	}
 	r.timer.Reset(wait)
 }
 
-// begin begins what is due.
-func (r *renewer) begin() {
+// startDue starts the renewals that are due.
+func (r *renewer) startDue() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for len(r.due) > 0 && !r.full() && !r.due[0].at.After(now) {
-		next := heap.Pop(&r.due).(*item)
-		delete(r.items, next.cid)
-		r.active[next.cid] = next
+	for len(r.queue) > 0 && !r.isFull() && !r.queue[0].due.After(now) {
+		next := heap.Pop(&r.queue).(*renewal)
+		delete(r.queued, next.cid)
+		r.running[next.cid] = next
 		go r.run(next)
 	}
-	r.wake()
+	r.setTimer()
 }
 
-// full tells whether as many callouts are under way as may be. The lock is held.
-func (r *renewer) full() bool { return len(r.active)-r.slow >= renewAtOnce }
+// isFull reports whether no more renewals may start. The lock is held.
+func (r *renewer) isFull() bool { return len(r.running)-r.slow >= maxFast }
 
-// giveWay lets another renewal begin beside one that waits for long.
-func (r *renewer) giveWay(i *item) {
+// markSlow marks a renewal as slow if it is still running, so that another one may start. If there
+// are too many slow ones, it tries again later.
+func (r *renewer) markSlow(current *renewal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.active[i.cid] != i:
-	case r.slow < renewSlow:
-		i.slow = true
+	case r.running[current.cid] != current:
+	case r.slow < maxSlow:
+		current.slow = true
 		r.slow++
-		r.wake()
+		r.setTimer()
 	default:
-		time.AfterFunc(slowAfter, func() { r.giveWay(i) })
+		time.AfterFunc(slowAfter, func() { r.markSlow(current) })
 	}
 }
 
-func (r *renewer) run(i *item) {
-	waits := time.AfterFunc(slowAfter, func() { r.giveWay(i) })
-	err := r.renew(i.cid)
-	waits.Stop()
+func (r *renewer) run(current *renewal) {
+	slowTimer := time.AfterFunc(slowAfter, func() { r.markSlow(current) })
+	err := r.renew(current.cid)
+	slowTimer.Stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.active, i.cid)
-	if i.slow {
-		i.slow = false
+	delete(r.running, current.cid)
+	if current.slow {
+		current.slow = false
 		r.slow--
 	}
-	defer r.wake()
+	defer r.setTimer()
 	switch {
 	case err == nil:
 		r.counters.renewals.Add(1)
-		if i.again {
+		if current.repeat {
 			now := time.Now()
-			r.put(&item{cid: i.cid, at: now, ends: i.ends, until: now.Add(askedFor), wait: retryFirst})
+			r.enqueue(&renewal{cid: current.cid, due: now, expires: current.expires, giveUpAt: now.Add(requestedFor), pause: firstRetry})
 		}
 	case errors.Is(err, natsserver.ErrRenewNoAnswer):
 		r.counters.unansweredRenewals.Add(1)
-		r.retry(i, time.Now())
+		r.retry(current, time.Now())
 	case errors.Is(err, natsserver.ErrRenewRefused):
 		r.counters.refusedRenewals.Add(1)
 	}
 }
 
-// retry has an item tried again. The lock is held.
-func (r *renewer) retry(i *item, now time.Time) {
-	wait := i.wait/2 + rand.N(i.wait)
-	if left := i.until.Sub(now); wait > left/2 {
+// retry schedules a renewal that got no answer again, or gives up. The lock is held.
+func (r *renewer) retry(last *renewal, now time.Time) {
+	wait := last.pause/2 + rand.N(last.pause)
+	if left := last.giveUpAt.Sub(now); wait > left/2 {
 		wait = left / 2
 	}
-	if wait < retryFirst/10 { // it ends
-		if !i.timed {
+	if wait < firstRetry/10 { // too little time is left
+		if !last.routine {
 			r.counters.givenUpRenewals.Add(1)
 		}
 		return
 	}
-	if _, newer := r.items[i.cid]; newer {
+	if _, newer := r.queued[last.cid]; newer {
 		return
 	}
-	i.at, i.wait = now.Add(wait), min(2*i.wait, retryMax)
-	r.put(i)
+	last.due, last.pause = now.Add(wait), min(2*last.pause, maxRetry)
+	r.enqueue(last)
 }
 
-// sweep drops connections that are gone, when there may be many. The lock is held.
-func (r *renewer) sweep() {
-	if len(r.due) < 2*r.lived+1024 || r.sessions == nil {
+// dropGone drops the renewals of connections that are closed, if their number may have become large.
+// The lock is held.
+func (r *renewer) dropGone() {
+	if len(r.queue) < 2*r.aliveAtSweep+1024 || r.sessions == nil {
 		return
 	}
-	kept := r.due[:0]
-	for _, i := range r.due {
-		if r.sessions.alive(i.cid) {
-			kept = append(kept, i)
+	kept := r.queue[:0]
+	for _, next := range r.queue {
+		if r.sessions.isOpen(next.cid) {
+			kept = append(kept, next)
 		} else {
-			delete(r.items, i.cid)
+			delete(r.queued, next.cid)
 		}
 	}
-	clear(r.due[len(kept):])
-	r.due, r.lived = kept, len(kept)
-	for at, i := range r.due {
-		i.index = at
+	clear(r.queue[len(kept):])
+	r.queue, r.aliveAtSweep = kept, len(kept)
+	for index, next := range r.queue {
+		next.index = index
 	}
-	heap.Init(&r.due)
+	heap.Init(&r.queue)
 }
 
-// queue is a heap: the first is due first.
-type queue []*item
+// renewalQueue is a heap of renewals. The one that is due first is at index 0.
+type renewalQueue []*renewal
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q queue) Swap(i, j int) {
+func (q renewalQueue) Len() int           { return len(q) }
+func (q renewalQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q renewalQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
 }
 
 // Push implements heap.Interface.
-func (q *queue) Push(x any) {
-	i := x.(*item)
-	i.index = len(*q)
-	*q = append(*q, i)
+func (q *renewalQueue) Push(x any) {
+	next := x.(*renewal)
+	next.index = len(*q)
+	*q = append(*q, next)
 }
 
 // Pop implements heap.Interface.
-func (q *queue) Pop() any {
+func (q *renewalQueue) Pop() any {
 	last := len(*q) - 1
-	i := (*q)[last]
+	popped := (*q)[last]
 	(*q)[last] = nil
 	*q = (*q)[:last]
-	return i
+	return popped
 }
 
-// pending is how many renewals that somebody asked for are not done.
-func (r *renewer) pending() (n int) {
+// countPending returns the number of requested renewals that are not done.
+func (r *renewer) countPending() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, i := range r.active {
-		if !i.timed || i.again {
+	for _, current := range r.running {
+		if !current.routine || current.repeat {
 			n++
 		}
 	}
-	for _, i := range r.due {
-		if !i.timed {
+	for _, next := range r.queue {
+		if !next.routine {
 			n++
 		}
 	}

@@ -15,46 +15,46 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// renewed is a renewer whose callouts are a function, and what it asked.
-type renewed struct {
+// recordedRenewer is a renewer whose callouts a function answers, with a record of the callouts.
+type recordedRenewer struct {
 	*renewer
-	mu   sync.Mutex
-	at   []time.Duration // since the start, each time that a callout began
-	busy int
-	most int
+	mu          sync.Mutex
+	at          []time.Duration // since the start, when each callout began
+	runningNow  int
+	mostRunning int
 }
 
-func testRenewer(answer func(r *renewed, cid uint64) error) *renewed {
+func testRenewer(answer func(r *recordedRenewer, cid uint64) error) *recordedRenewer {
 	started := time.Now()
-	r := &renewed{renewer: newRenewer(&counters{})}
+	r := &recordedRenewer{renewer: newRenewer(&counters{})}
 	r.renew = func(cid uint64) error {
 		r.mu.Lock()
 		r.at = append(r.at, time.Since(started))
-		r.busy++
-		r.most = max(r.most, r.busy)
+		r.runningNow++
+		r.mostRunning = max(r.mostRunning, r.runningNow)
 		r.mu.Unlock()
 		err := answer(r, cid)
 		r.mu.Lock()
-		r.busy--
+		r.runningNow--
 		r.mu.Unlock()
 		return err
 	}
 	return r
 }
 
-// asked is how often, so far.
-func (r *renewed) asked() int {
+// callouts returns the number of callouts so far.
+func (r *recordedRenewer) callouts() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.at)
 }
 
-// Connections that connect in one second do not renew in one, at most renewAtOnce callouts are
-// under way, and each renews when 80 to 90 per cent of its life are over.
+// Connections that connected in the same second are not renewed in the same second. At most maxFast callouts run at a time,
+// and each connection is renewed after 80 to 90 per cent of the life of its user JWT.
 func TestRenewalsAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const connections, life = 10_000, 15 * time.Minute
-		r := testRenewer(func(*renewed, uint64) error { time.Sleep(20 * time.Millisecond); return nil })
+		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(20 * time.Millisecond); return nil })
 		now := time.Now()
 		for cid := range uint64(connections) {
 			r.schedule(cid, now.Add(life), now)
@@ -72,36 +72,36 @@ func TestRenewalsAreSpread(t *testing.T) {
 		for _, n := range perSecond {
 			worst = max(worst, n)
 		}
-		t.Logf("%d renewals within %d seconds; at most %d in one, %d at once", len(r.at), len(perSecond), worst, r.most)
-		if len(r.at) != connections || worst > 3*connections/90 || r.most > renewAtOnce {
-			t.Errorf("%d renewals, at most %d in a second, %d at once", len(r.at), worst, r.most)
+		t.Logf("%d renewals within %d seconds; at most %d in one, %d at once", len(r.at), len(perSecond), worst, r.mostRunning)
+		if len(r.at) != connections || worst > 3*connections/90 || r.mostRunning > maxFast {
+			t.Errorf("%d renewals, at most %d in a second, %d at once", len(r.at), worst, r.mostRunning)
 		}
 	})
 }
 
-// A life that is too short to spread over is held up by the bound.
+// If the life of user JWTs is too short to spread the renewals, the limit holds nevertheless.
 func TestRenewalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testRenewer(func(*renewed, uint64) error { time.Sleep(10 * time.Millisecond); return nil })
+		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(10 * time.Millisecond); return nil })
 		now := time.Now()
 		for cid := range uint64(5000) {
 			r.schedule(cid, now.Add(10*time.Second), now)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if len(r.at) != 5000 || r.most != renewAtOnce {
-			t.Errorf("%d renewals, %d at once", len(r.at), r.most)
+		if len(r.at) != 5000 || r.mostRunning != maxFast {
+			t.Errorf("%d renewals, %d at once", len(r.at), r.mostRunning)
 		}
 	})
 }
 
-// Renewals that get no answer take nobody's turn: the others are renewed in time. Those that wait are bounded too.
+// Renewals that get no answer do not delay others. Their number is limited too.
 func TestRenewalsWithoutAnAnswerGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silent, answered, life, patience = 2000, 1000, time.Minute, 2 * time.Second
 		inTime := map[uint64]bool{}
 		var began time.Time
-		r := testRenewer(func(r *renewed, cid uint64) error {
+		r := testRenewer(func(r *recordedRenewer, cid uint64) error {
 			if cid < silent {
 				time.Sleep(patience)
 				return natsserver.ErrRenewNoAnswer
@@ -117,8 +117,8 @@ func TestRenewalsWithoutAnAnswerGiveWay(t *testing.T) {
 		}
 		time.Sleep(2 * life)
 		synctest.Wait()
-		if len(inTime) != answered || r.most > renewAtOnce+renewSlow || r.slow != 0 {
-			t.Errorf("%d of %d were renewed, %d at once, %d still slow", len(inTime), answered, r.most, r.slow)
+		if len(inTime) != answered || r.mostRunning > maxFast+maxSlow || r.slow != 0 {
+			t.Errorf("%d of %d were renewed, %d at once, %d still slow", len(inTime), answered, r.mostRunning, r.slow)
 		}
 		for cid, ok := range inTime {
 			if !ok {
@@ -128,11 +128,11 @@ func TestRenewalsWithoutAnAnswerGiveWay(t *testing.T) {
 	})
 }
 
-// Without an answer it is tried again until the user JWT ends, less and less often.
+// A renewal without an answer is tried again until the user JWT expires, less and less often.
 func TestRenewalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := true
-		r := testRenewer(func(*renewed, uint64) error {
+		r := testRenewer(func(*recordedRenewer, uint64) error {
 			if down {
 				return fmt.Errorf("%w: nobody is there", natsserver.ErrRenewNoAnswer)
 			}
@@ -142,32 +142,32 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		r.schedule(1, now.Add(10*time.Minute), now)
 		time.Sleep(10*time.Minute - time.Second)
 		synctest.Wait()
-		n := r.asked()
+		n := r.callouts()
 		if n < 5 || n > 30 {
 			t.Errorf("%d tries", n)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if more := r.asked() - n; more > 5 {
+		if more := r.callouts() - n; more > 5 {
 			t.Errorf("%d tries more after the end", more)
 		}
-		down, n = false, r.asked()
+		down, n = false, r.callouts()
 		now = time.Now()
 		r.schedule(1, now.Add(time.Minute), now)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if r.asked() != n+1 {
-			t.Errorf("%d tries with an answer", r.asked()-n)
+		if r.callouts() != n+1 {
+			t.Errorf("%d tries with an answer", r.callouts()-n)
 		}
 	})
 }
 
-// An answer that brings no more time, as that of a credential which itself ends, is the last.
+// A renewal whose answer brings no later expiry is the last one: the credential itself expires.
 func TestRenewalWithoutMoreTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started := time.Now()
 		ends, more := started.Add(10*time.Minute), 0
-		r := testRenewer(func(r *renewed, cid uint64) error {
+		r := testRenewer(func(r *recordedRenewer, cid uint64) error {
 			if more > 0 {
 				ends = ends.Add(10 * time.Minute)
 				more--
@@ -179,70 +179,70 @@ func TestRenewalWithoutMoreTime(t *testing.T) {
 		r.schedule(1, ends, started)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if r.asked() != 3 {
-			t.Errorf("asked %d times: %v", r.asked(), r.at)
+		if r.callouts() != 3 {
+			t.Errorf("asked %d times: %v", r.callouts(), r.at)
 		}
 	})
 }
 
-// Who asks is served at once, and once; also while a renewal is under way.
+// A requested renewal runs at once, and once for several requests. If one is running already, it is repeated.
 func TestRenewalOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testRenewer(func(*renewed, uint64) error { time.Sleep(time.Second); return nil })
+		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(time.Second); return nil })
 		now := time.Now()
 		r.schedule(1, now.Add(time.Hour), now)
-		r.ask(1)
-		r.ask(1)
+		r.renewNow(1)
+		r.renewNow(1)
 		synctest.Wait()
-		if r.asked() != 1 {
-			t.Errorf("asked %d times at once", r.asked())
+		if r.callouts() != 1 {
+			t.Errorf("asked %d times at once", r.callouts())
 		}
-		r.ask(1) // the answer that is on its way may be the old one
+		r.renewNow(1) // the answer to the running callout may be stale
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if r.asked() != 2 {
-			t.Errorf("asked %d times in all", r.asked())
+		if r.callouts() != 2 {
+			t.Errorf("asked %d times in all", r.callouts())
 		}
-		gone := testRenewer(func(*renewed, uint64) error { return natsserver.ErrRenewNoConnection })
-		gone.ask(7)
+		gone := testRenewer(func(*recordedRenewer, uint64) error { return natsserver.ErrRenewNoConnection })
+		gone.renewNow(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if gone.asked() != 1 || len(gone.items)+len(gone.active) != 0 {
-			t.Errorf("asked %d times about a connection that is gone", gone.asked())
+		if gone.callouts() != 1 || len(gone.queued)+len(gone.running) != 0 {
+			t.Errorf("asked %d times about a connection that is gone", gone.callouts())
 		}
-		closed := testRenewer(func(*renewed, uint64) error { return natsserver.ErrRenewRefused })
-		closed.ask(7)
+		closed := testRenewer(func(*recordedRenewer, uint64) error { return natsserver.ErrRenewRefused })
+		closed.renewNow(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if closed.asked() != 1 || closed.counters.refusedRenewals.Load() != 1 {
-			t.Errorf("asked %d times about a connection that was refused", closed.asked())
+		if closed.callouts() != 1 || closed.counters.refusedRenewals.Load() != 1 {
+			t.Errorf("asked %d times about a connection that was refused", closed.callouts())
 		}
 	})
 }
 
-// One that is asked for just after the connect brings no more time, since user JWTs end at whole
-// seconds. The connection is renewed later all the same.
+// A renewal that is requested just after the connect brings no later expiry, because user JWTs expire at whole seconds. The
+// connection is renewed again later all the same.
 func TestRenewalOnDemandWithoutMoreTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := time.Now().Add(time.Hour)
-		r := testRenewer(func(r *renewed, cid uint64) error {
+		r := testRenewer(func(r *recordedRenewer, cid uint64) error {
 			r.schedule(cid, ends, time.Now())
 			return nil
 		})
 		r.schedule(1, ends, time.Now())
-		r.ask(1)
+		r.renewNow(1)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if r.asked() != 2 || r.at[1] < 40*time.Minute {
+		if r.callouts() != 2 || r.at[1] < 40*time.Minute {
 			t.Errorf("asked after %v", r.at)
 		}
 	})
 }
 
-// Connections that are gone are forgotten before their renewal is due.
-func TestRenewalsOfTheGone(t *testing.T) {
+// Closed connections are dropped before their renewal is due.
+func TestRenewalsOfClosedConnections(t *testing.T) {
 	open := map[uint64]bool{}
-	r := testRenewer(func(*renewed, uint64) error { return nil })
+	r := testRenewer(func(*recordedRenewer, uint64) error { return nil })
 	r.sessions = newTestSessions(open)
 	now := time.Now()
 	for cid := range uint64(100_000) {
@@ -252,45 +252,45 @@ func TestRenewalsOfTheGone(t *testing.T) {
 			delete(open, cid-100)
 		}
 	}
-	if n := len(r.due); n > 2000 || n != len(r.items) {
-		t.Errorf("%d renewals are due, of 100 connections", n)
+	if n := len(r.queue); n > 2000 || n != len(r.queued) {
+		t.Errorf("%d renewals are queued for 100 connections", n)
 	}
-	for at, i := range r.due {
-		if i.index != at {
-			t.Fatal("an item does not know its place")
+	for index, next := range r.queue {
+		if next.index != index {
+			t.Fatal("a renewal has a wrong index")
 		}
 	}
 	r.timer.Stop()
 }
 
-// What was asked for a session while the callout was under way counts for the answer.
+// A request about a session that comes while a callout is running applies to the answer of the callout.
 func TestRequestsDuringACallout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := testRenewer(func(*renewed, uint64) error { return nil })
+		r := testRenewer(func(*recordedRenewer, uint64) error { return nil })
 		r.sessions = newTestSessions(map[uint64]bool{1: true})
 		claims := &jwt.UserClaims{}
 		claims.Tags = jwt.TagList{forwarded.SessionTag("kv/a")}
 		info := &natsserver.AttachInfo{CID: 1, UserClaims: claims, Asked: time.Now()}
-		attach := func() error { return r.attach(info) }
-		if err := attach(); err != nil {
+		add := func() error { return r.add(info) }
+		if err := add(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		r.sessions.of("kv/a", "", false, 0)
-		if err := attach(); err != nil {
+		r.sessions.request("kv/a", "", false, 0)
+		if err := add(); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if r.asked() != 1 {
-			t.Errorf("changed since: asked %d times", r.asked())
+		if r.callouts() != 1 {
+			t.Errorf("changed since: asked %d times", r.callouts())
 		}
-		r.sessions.of("kv/a", "", true, 0)
-		if err := attach(); !errors.Is(err, errSessionEnded) {
+		r.sessions.request("kv/a", "", true, 0)
+		if err := add(); !errors.Is(err, errSessionEnded) {
 			t.Errorf("ended since: %v", err)
 		}
 		time.Sleep(time.Second)
 		info.Asked = time.Now()
-		if err := attach(); err != nil {
+		if err := add(); err != nil {
 			t.Errorf("asked after the end: %v", err)
 		}
 	})

@@ -14,20 +14,21 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// Requests to renew connections, or to close them: from users of the system account, from handlers, and from other servers.
+// This file answers requests to renew connections, or to close them. They come from users of the
+// system account, from callout handlers, and from other servers.
 
 var (
-	errRenew        = errors.New(`expected a JSON object with one of "cid", "session", "user", "all" and "pending", and maybe "account" and "kick"`)
-	errRenewAccount = errors.New(`account: expected the public key of an account, which operator mode needs`)
+	errRenew        = errors.New(`expected a JSON object with exactly one of "cid", "session", "user", "all" and "pending", and optionally "account" and "kick"`)
+	errRenewAccount = errors.New(`account: expected the public key of an account, because the server is in operator mode`)
+	errSession      = fmt.Errorf("session: expected at most %d bytes", maxSession)
 )
 
-// maxAgain bounds the requests that one message says again.
+// maxAgain is how many repeated requests one message may contain.
 const maxAgain = 10_000
 
-// maxSession bounds the name of a session, in bytes: names are kept for a minute. No source has longer ones.
+// maxSession is the longest name of a session in a request, in bytes. Names are kept for a minute,
+// and the names that session sources give are shorter.
 const maxSession = 16 << 10
-
-var errSession = fmt.Errorf("session: longer than %d bytes", maxSession)
 
 // Renew implements natsserver.Extension.
 func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
@@ -40,15 +41,15 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	return h.renewHere(s, q)
 }
 
-// renewHere is Renew for the connections of s.
+// renewHere carries out a request for the connections of s.
 func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*forwarded.Renewed, error) {
 	if len(q.Again) == 0 {
 		return h.renewOne(s, q)
 	}
-	if ways(q) > 0 || len(q.Again) > maxAgain {
+	if countSelectors(q) > 0 || len(q.Again) > maxAgain {
 		return nil, errRenew
 	}
-	all := &forwarded.Renewed{}
+	sum := &forwarded.Renewed{}
 	for _, one := range q.Again {
 		if one.Session == "" || len(one.Again) > 0 {
 			return nil, errRenew
@@ -57,15 +58,16 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*forwarded.Re
 		if err != nil {
 			return nil, err
 		}
-		all.Connections += done.Connections
+		sum.Connections += done.Connections
 	}
-	return all, nil
+	return sum, nil
 }
 
+// renewOne carries out a request without Again.
 func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Renewed, error) {
 	r := h.renewer(s)
 	done := &forwarded.Renewed{Refused: h.counters.refusedRenewals.Load(), GivenUp: h.counters.givenUpRenewals.Load()}
-	cids, err := r.choose(s, q)
+	cids, err := r.selectConns(s, q)
 	if err != nil {
 		return nil, err
 	}
@@ -73,15 +75,16 @@ func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Ren
 		if q.Kick {
 			s.CloseConnection(cid)
 		} else {
-			r.ask(cid)
+			r.renewNow(cid)
 		}
 	}
-	done.Connections, done.Pending = len(cids), r.pending()
+	done.Connections, done.Pending = len(cids), r.countPending()
 	return done, nil
 }
 
-// ways is how many fields of a request say which connections it is for.
-func ways(q forwarded.Renew) (n int) {
+// countSelectors returns how many fields of a request select connections. Pending, which selects
+// none, counts as one.
+func countSelectors(q forwarded.Renew) (n int) {
 	for _, set := range []bool{q.CID > 0, q.Session != "", q.User != "", q.All, q.Pending} {
 		if set {
 			n++
@@ -90,12 +93,13 @@ func ways(q forwarded.Renew) (n int) {
 	return n
 }
 
-// choose returns the connections that a request is for.
-func (r *renewer) choose(s *natsserver.Server, q forwarded.Renew) ([]uint64, error) {
+// selectConns returns the connections to which a request applies. For a session it also stores the
+// request, and renews the connections that may belong to an ended session.
+func (r *renewer) selectConns(s *natsserver.Server, q forwarded.Renew) ([]uint64, error) {
 	switch {
 	case len(q.Session) > maxSession:
 		return nil, errSession
-	case ways(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "":
+	case countSelectors(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "":
 		return nil, errRenew
 	}
 	if q.Account != "" && isOperatorMode(s.RunningOptions()) && !nkeys.IsValidPublicAccountKey(q.Account) {
@@ -108,26 +112,27 @@ func (r *renewer) choose(s *natsserver.Server, q forwarded.Renew) ([]uint64, err
 		}
 		return []uint64{q.CID}, nil
 	case q.Session != "":
-		cids, since := r.sessions.of(q.Session, q.Account, q.Kick, q.Ago)
-		r.askAll(since)
+		cids, unsure := r.sessions.request(q.Session, q.Account, q.Kick, q.Ago)
+		r.renewAllNow(unsure)
 		return cids, nil
 	case q.User != "":
-		return inAccountOnly(s, s.ConnectionsOf(q.User), q.Account), nil
+		return onlyInAccount(s, s.ConnectionsOf(q.User), q.Account), nil
 	case q.All:
-		return inAccountOnly(s, s.StaleCallouts(), q.Account), nil
+		return onlyInAccount(s, s.StaleCallouts(), q.Account), nil
 	}
 	return nil, nil
 }
 
-// inAccountOnly returns those of the connections that are in an account; empty: all.
-func inAccountOnly(s *natsserver.Server, cids []uint64, account string) []uint64 {
+// onlyInAccount returns those of the connections that are in an account, or all if account is empty.
+func onlyInAccount(s *natsserver.Server, cids []uint64, account string) []uint64 {
 	if account == "" {
 		return cids
 	}
 	return slices.DeleteFunc(cids, func(cid uint64) bool { return accountOf(s, cid) != account })
 }
 
-// accountOf is the name of a connection's account, in operator mode its public key; empty when it is gone.
+// accountOf returns the name of a connection's account or, in operator mode, its public key. It
+// returns an empty text if the connection is closed.
 func accountOf(s *natsserver.Server, cid uint64) string {
 	c := s.GetClient(cid)
 	if c == nil {
@@ -139,27 +144,29 @@ func accountOf(s *natsserver.Server, cid uint64) string {
 	return ""
 }
 
-// renewAll is Renew on s, and on all other servers that its system account reaches, now or when they come back.
+// renewAll carries out a request on s and on all other servers that its system account reaches, on
+// those that are cut off when they return.
 func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
-	// A session that has no connection here may have some there.
-	_, _ = h.renewHere(s, q)
-	_ = h.announcer(s).Tell(q) // RenewAll queues the message
+	_, _ = h.renewHere(s, q)   // after an error here, the request may still succeed on other servers
+	_ = h.announcer(s).Tell(q) // never fails, because RenewAll only queues the message
 }
 
-// announcer returns what tells the other servers.
+// announcer returns the announcer that sends requests to the other servers. The first call creates
+// it.
 func (h *Hook) announcer(s *natsserver.Server) *announce.Announcer {
-	h.announcing.Do(func() {
-		h.announced.Store(announce.New(func(q forwarded.Renew) error {
+	h.announcerOnce.Do(func() {
+		h.theAnnouncer.Store(announce.New(func(q forwarded.Renew) error {
 			s.RenewAll(&q)
 			return nil
 		}))
 	})
-	return h.announced.Load()
+	return h.theAnnouncer.Load()
 }
 
-// returned is told that another server is connected, maybe again.
-func (h *Hook) returned() {
-	if a := h.announced.Load(); a != nil {
+// peerConnected is called when another server connects. It may have been cut off, so requests are
+// repeated for it.
+func (h *Hook) peerConnected() {
+	if a := h.theAnnouncer.Load(); a != nil {
 		a.RepeatAll()
 	}
 }

@@ -8,59 +8,61 @@ import (
 	"stamp/server/stamp"
 )
 
-// conn is what one connection publishes with.
-type conn struct {
+// rewriter rewrites the messages that one connection publishes: it removes headers that
+// only the server may write, and adds the connection's stamp.
+type rewriter struct {
 	stamp     *stamp.Stamp
-	unstamped []string // beginnings of subjects on which nothing is added
+	unstamped []string // prefixes of subjects whose messages get no stamp
 	names     []string
 	count     *shard
-	forgery   forger
+	forgeries forgeryReporter
 }
 
-var _ natsserver.ExtendedRewriter = (*conn)(nil)
+var _ natsserver.ExtendedRewriter = (*rewriter)(nil)
 
-// Subjects on which nothing is added to a message, by what they begin with. Servers talk to each other
-// there: a header would break what they say, or stop it where it grows above a limit. Lines that are the
-// server's to write are removed there as everywhere. A message without the stamp is nobody's, so that
-// whoever gives a subject of his own such a name gains nothing.
+// Prefixes of subjects on which servers talk to each other. Messages on these get no stamp:
+// a header would make them unreadable, or too long for a limit. Headers that only the server
+// may write are removed there as everywhere. A message without a stamp claims no identity,
+// so a client gains nothing if it chooses a subject with such a prefix.
 var (
-	// always: a snapshot of a stream is written to the stream's files as it comes, header and all, and ends
-	// with an empty message (upstream, jetstream_api.go, processStreamRestore); raft's messages are bytes of
-	// its own, and have no header block (raft.go).
-	always = []string{"$JS.SNAPSHOT.RESTORE.", "$NRG."}
-	// overLeafnodes: what a mirror or a source gets from a stream on the other side (stream.go,
-	// setupMirrorConsumer). A stored message that fits the limits must fit them here too, or it is asked for
-	// again and again.
-	overLeafnodes = append(slices.Clip(always), "$JS.M.", "$JS.S.")
-	// ofSystem: answers, and what servers behind a leafnode tell the system account, which reads some of it
-	// without looking for a header.
-	ofSystem = []string{"$", "_INBOX.", "_R_", "_GR_"}
+	// unstampedAlways: a server writes the chunks of a stream's snapshot to files as they
+	// come, with any header, and an empty message ends the snapshot (upstream,
+	// jetstream_api.go, processStreamRestore). Raft messages are binary, without a header
+	// block (raft.go).
+	unstampedAlways = []string{"$JS.SNAPSHOT.RESTORE.", "$NRG."}
+	// unstampedFromLeafnodes: what a mirror or source gets from a stream on the other side of
+	// a leafnode connection (stream.go, setupMirrorConsumer). A stored message that fits the
+	// limits there must fit them here, too, or the mirror would request it again and again.
+	unstampedFromLeafnodes = append(slices.Clip(unstampedAlways), "$JS.M.", "$JS.S.")
+	// unstampedInSystem: in the system account, answers, and what servers behind a leafnode
+	// publish. The server reads some of it without looking for a header.
+	unstampedInSystem = []string{"$", "_INBOX.", "_R_", "_GR_"}
 )
 
-// unstampedSubjects are those of one connection.
+// unstampedSubjects returns the prefixes of subjects on which a connection is not stamped.
 func unstampedSubjects(info *natsserver.AttachInfo) []string {
 	switch {
 	case info.System:
-		return ofSystem
+		return unstampedInSystem
 	case info.Kind == natsserver.LEAF:
-		return overLeafnodes
+		return unstampedFromLeafnodes
 	}
-	return always
+	return unstampedAlways
 }
 
-// adds tells whether lines are put on a message.
-func (c *conn) adds(m *natsserver.PublishedMessage) bool {
-	if m.Fixed || !c.stamp.Adds() {
+// adds reports whether a message gets the stamp.
+func (w *rewriter) adds(m *natsserver.PublishedMessage) bool {
+	if m.Fixed || !w.stamp.Adds() {
 		return false
 	}
-	return !slices.ContainsFunc(c.unstamped, func(begin string) bool {
-		return len(m.Subject) >= len(begin) && string(m.Subject[:len(begin)]) == begin
+	return !slices.ContainsFunc(w.unstamped, func(prefix string) bool {
+		return len(m.Subject) >= len(prefix) && string(m.Subject[:len(prefix)]) == prefix
 	})
 }
 
 // Rewrite implements natsserver.Rewriter.
-func (c *conn) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, error) {
-	adds := c.adds(m)
+func (w *rewriter) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, error) {
+	adds := w.adds(m)
 	if !adds && len(m.Header) == 0 {
 		return dst, nil
 	}
@@ -68,31 +70,31 @@ func (c *conn) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, erro
 	var out []byte
 	var err error
 	if adds {
-		out, err = c.stamp.AppendReport(dst, m.Subject, m.Header, &report)
+		out, err = w.stamp.AppendReport(dst, m.Subject, m.Header, &report)
 	} else {
-		out, err = c.stamp.Strip(dst, m.Header, &report)
+		out, err = w.stamp.Strip(dst, m.Header, &report)
 	}
 	switch {
 	case err != nil:
-		c.count.refused.Add(1)
-		c.forgery.refused(err)
+		w.count.refused.Add(1)
+		w.forgeries.blockRefused(err)
 		return out, err
 	case report.Stripped > 0:
-		c.count.stripped.Add(uint64(report.Stripped))
-		c.forgery.stripped(&report)
+		w.count.stripped.Add(uint64(report.Stripped))
+		w.forgeries.linesStripped(&report)
 	}
 	if adds {
-		c.count.stamped.Add(1)
-		c.count.bytes.Add(uint64(len(out) - len(dst)))
+		w.count.stamped.Add(1)
+		w.count.bytes.Add(uint64(len(out) - len(dst)))
 	}
 	return out, nil
 }
 
 // Growth implements natsserver.Rewriter.
-func (c *conn) Growth() int { return c.stamp.MaxLen() }
+func (w *rewriter) Growth() int { return w.stamp.MaxLen() }
 
 // Names implements natsserver.ExtendedRewriter.
-func (c *conn) Names() []string { return c.names }
+func (w *rewriter) Names() []string { return w.names }
 
 // Strips implements natsserver.ExtendedRewriter.
-func (c *conn) Strips(name string) bool { return c.stamp.Strips(name) }
+func (w *rewriter) Strips(name string) bool { return w.stamp.Strips(name) }

@@ -9,46 +9,48 @@ import (
 	"stamp/server/stamp"
 )
 
-// reader is what connections with the same seal are delivered with.
-type reader struct {
+// sealFilter removes sealed headers from messages that are delivered to connections without
+// permission to read them.
+type sealFilter struct {
 	seal  *stamp.Seal
 	count *shard
 }
 
-var _ natsserver.DeliveryFilter = (*reader)(nil)
+var _ natsserver.DeliveryFilter = (*sealFilter)(nil)
 
-// readers has one reader for each seal, since the server compares them to cut a
-// message once.
-type readers struct {
-	mu   sync.Mutex
-	byID map[*stamp.Seal]*reader
+// sealFilters holds one filter for each seal. The server compares filters, so that it cuts a
+// message only once for all connections with the same seal.
+type sealFilters struct {
+	mu     sync.Mutex
+	bySeal map[*stamp.Seal]*sealFilter
 }
 
-// maxReaders is how many are kept. Above it, all are dropped: connections that have one
-// keep it.
-const maxReaders = 1024
+// maxSealFilters is how many filters are kept. If there are more seals, all filters are
+// dropped here; connections keep the ones that they have.
+const maxSealFilters = 1024
 
-func (r *readers) of(h *Hook, seal *stamp.Seal) *reader {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known := r.byID[seal]; known != nil {
-		return known
+// get returns the filter for a seal. The first call for a seal creates it.
+func (f *sealFilters) get(seal *stamp.Seal, c *counters) *sealFilter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if filter := f.bySeal[seal]; filter != nil {
+		return filter
 	}
-	if r.byID == nil || len(r.byID) >= maxReaders {
-		r.byID = map[*stamp.Seal]*reader{}
+	if f.bySeal == nil || len(f.bySeal) >= maxSealFilters {
+		f.bySeal = map[*stamp.Seal]*sealFilter{}
 	}
-	next := &reader{seal, h.counters.shard(uint64(len(r.byID)))}
-	r.byID[seal] = next
-	return next
+	filter := &sealFilter{seal, c.shard(uint64(len(f.bySeal)))}
+	f.bySeal[seal] = filter
+	return filter
 }
 
 // Cut implements natsserver.DeliveryFilter.
-func (r *reader) Cut(dst, hdr []byte) ([]byte, int) { return r.seal.Cut(dst, hdr) }
+func (f *sealFilter) Cut(dst, hdr []byte) ([]byte, int) { return f.seal.Cut(dst, hdr) }
 
 // CutPayload implements natsserver.DeliveryFilter.
-func (r *reader) CutPayload(payload []byte) ([]byte, int) {
-	return redact.StoredAnswer(r.seal, payload)
+func (f *sealFilter) CutPayload(payload []byte) ([]byte, int) {
+	return redact.StoredAnswer(f.seal, payload)
 }
 
 // Withheld implements natsserver.DeliveryFilter.
-func (r *reader) Withheld(lines int) { r.count.sealed.Add(uint64(lines)) }
+func (f *sealFilter) Withheld(lines int) { f.count.sealed.Add(uint64(lines)) }

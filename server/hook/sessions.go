@@ -4,162 +4,163 @@ import (
 	"sync"
 	"time"
 
-	natsserver "github.com/nats-io/nats-server/v2/server"
-
 	"stamp/server/callout/forwarded"
 )
 
-// sessions knows which connections of a server belong to a session, so that they can be renewed
+// sessions knows which connections of a server belong to which session, so that they can be renewed
 // and closed with it.
 //
-// Connections that are gone are not reported to it. Each add looks at a few of all connections in
-// turn and drops those that are gone, so that an add takes the same time however many
-// connections there are, and the connections that are gone never outnumber the others for long.
+// The server does not report to it that a connection was closed. Instead, each add checks a few
+// connections, in turn, and drops those that are closed. So an add takes the same time however many
+// connections there are, and closed connections do not outnumber the others for long.
 type sessions struct {
-	alive func(cid uint64) bool
+	isOpen func(cid uint64) bool
 
-	mu   sync.Mutex
-	cids map[string]map[uint64]member // by the session's name, folded
-	all  []looked                     // of cids; the first was not looked at for longest
-	// asked is what was asked for lately: a callout may be under way whose answer was given
-	// before.
-	asked  map[sessionIn]request
-	recent []recentRequest // in their order
+	mu       sync.Mutex
+	conns    map[string]map[uint64]sessionConn // by the session's folded name, and connection id
+	checked  []checkedConn                     // all conns; the first was checked the longest ago
+	requests map[requestKey]sessionRequest     // of the last forgetAfter: a callout that is answered now may have been asked before
+	recent   []recentRequest                   // the requests in the order in which they came
 }
 
-// sessionIn is a session in one account, or in all when that is empty.
-type sessionIn struct{ session, account string }
+// requestKey is what a request is about: a session in one account, or in all if account is empty.
+type requestKey struct{ session, account string }
 
-// member is a connection of a session.
-type member struct {
+// sessionConn is a connection of a session.
+type sessionConn struct {
 	account string
-	asked   time.Time // when its callout was
+	asked   time.Time // when its auth callout was asked
 }
 
-// looked is one that was looked at.
-type looked struct {
+// checkedConn is when a connection was last seen to be open.
+type checkedConn struct {
 	session string
 	cid     uint64
-	at      time.Time // when we saw whether it is still there
+	at      time.Time
 }
 
-// request is one to renew a session, or to close its connections.
-type request struct {
-	at   time.Time // of the change
-	told time.Time // when we heard of it
-	kick bool
+// sessionRequest is a request to renew the connections of a session, or to close them.
+type sessionRequest struct {
+	changedAt time.Time // when the session changed or ended
+	heardAt   time.Time // when this server got the request
+	kick      bool      // the session has ended
 }
 
-// recentRequest is when a session was asked about.
+// recentRequest is when this server got a request.
 type recentRequest struct {
-	about sessionIn
-	at    time.Time
+	key     requestKey
+	heardAt time.Time
 }
 
 const (
-	// forgetAfter is how long requests are kept. It is longer than a callout can take. A connection
-	// is dropped no sooner after it was added: a leafnode is added before the server lists it.
+	// forgetAfter is how long requests are kept, which is longer than a callout can take. It is
+	// also the least time for which a connection is kept: a leafnode connection is added before
+	// the server lists it as open.
 	forgetAfter = time.Minute
-	// looks is how many connections or requests are looked at each time.
-	looks = 2
+	// checksPerCall is how many connections, or requests, each call checks.
+	checksPerCall = 2
 )
 
-func newSessions(s *natsserver.Server) *sessions { return newSessionsOf(s.HasConnection) }
-
-func newSessionsOf(alive func(cid uint64) bool) *sessions {
-	return &sessions{alive: alive, cids: map[string]map[uint64]member{}, asked: map[sessionIn]request{}}
+func newSessions(isOpen func(cid uint64) bool) *sessions {
+	return &sessions{isOpen: isOpen, conns: map[string]map[uint64]sessionConn{}, requests: map[requestKey]sessionRequest{}}
 }
 
-// add notes a connection whose callout was asked at that time, and returns what was asked for
-// its session since: to close it, if the session ended since, and else to renew it. A callout between the end of a
-// session and when we heard of it may have been answered by who had not heard of it either.
-func (t *sessions) add(session, account string, cid uint64, at time.Time) (since request, ok bool) {
+// add adds a connection whose auth callout was asked at the time asked. ok is set if the answer may
+// be stale: a request about the session, which add returns as missed, came after that time. Its kick
+// is set if the session ended after that time, so that the connection must be closed. Otherwise the
+// connection must be renewed. That includes a callout that was asked after the session ended but
+// before this server got the request: the handler may not have known of the end either.
+func (t *sessions) add(session, account string, cid uint64, asked time.Time) (missed sessionRequest, ok bool) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	t.dropGone(now)
+	t.dropClosed(now)
 	for _, in := range []string{"", account} {
-		if r := t.asked[sessionIn{session, in}]; r.told.After(at) {
-			ended := r.kick && r.at.After(at)
-			if !ok || ended || r.at.After(since.at) && !since.kick {
-				since = r
-				since.kick = ended
+		if r := t.requests[requestKey{session, in}]; r.heardAt.After(asked) {
+			ended := r.kick && r.changedAt.After(asked)
+			if !ok || ended || r.changedAt.After(missed.changedAt) && !missed.kick {
+				missed = r
+				missed.kick = ended
 			}
 			ok = true
 		}
 	}
-	of := t.cids[session]
-	if of == nil {
-		of = map[uint64]member{}
-		t.cids[session] = of
+	conns := t.conns[session]
+	if conns == nil {
+		conns = map[uint64]sessionConn{}
+		t.conns[session] = conns
 	}
-	if _, known := of[cid]; !known {
-		t.all = append(t.all, looked{session, cid, now})
+	if _, exists := conns[cid]; !exists {
+		t.checked = append(t.checked, checkedConn{session, cid, now})
 	}
-	of[cid] = member{account, at}
-	return since, ok
+	conns[cid] = sessionConn{account, asked}
+	return missed, ok
 }
 
-// of notes the request, and returns the connections that it is for: those in an account, or all when that is empty. ago is
-// how long ago the session changed: connections whose callout was asked since know of it. Where it ended they may not,
-// and are returned apart: they are of one that was begun anew, or of who asked a handler that had not heard of the end.
-func (t *sessions) of(session, account string, kick bool, ago time.Duration) (cids, since []uint64) {
+// request stores a request about a session in an account (empty: in all), which changed, or ended if
+// kick is set, the time ago before now. It returns the connections to which the request applies:
+// those whose callout was asked before the change.
+//
+// If the session has ended, unsure are the connections whose callout was asked after that, which must
+// be renewed: either they belong to a new session with the same name, or they were granted by a
+// handler that did not know of the end.
+func (t *sessions) request(session, account string, kick bool, ago time.Duration) (cids, unsure []uint64) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	changed := now.Add(-ago)
+	changedAt := now.Add(-ago)
 	t.forgetRequests(now)
-	about := sessionIn{session, account}
-	if ago < forgetAfter && !t.asked[about].at.After(changed) {
-		t.asked[about] = request{changed, now, kick}
-		t.recent = append(t.recent, recentRequest{about, now})
+	key := requestKey{session, account}
+	if ago < forgetAfter && !t.requests[key].changedAt.After(changedAt) {
+		t.requests[key] = sessionRequest{changedAt, now, kick}
+		t.recent = append(t.recent, recentRequest{key, now})
 	}
-	for cid, m := range t.cids[session] {
-		before := ago == 0 || m.asked.Before(changed)
+	for cid, conn := range t.conns[session] {
+		askedBefore := ago == 0 || conn.asked.Before(changedAt)
 		switch {
-		case account != "" && m.account != account, !before && !kick, !t.alive(cid):
-		case before:
+		case account != "" && conn.account != account, !askedBefore && !kick, !t.isOpen(cid):
+		case askedBefore:
 			cids = append(cids, cid)
 		default:
-			since = append(since, cid)
+			unsure = append(unsure, cid)
 		}
 	}
-	return cids, since
+	return cids, unsure
 }
 
-// dropGone looks at those connections that were not looked at for longest, and drops those that are
-// gone. The lock is held.
-func (t *sessions) dropGone(now time.Time) {
-	for range min(looks, len(t.all)) {
-		m := t.all[0]
-		if now.Sub(m.at) < forgetAfter {
+// dropClosed checks the connections whose last check is the longest ago, and drops those that are
+// closed. The lock is held.
+func (t *sessions) dropClosed(now time.Time) {
+	for range min(checksPerCall, len(t.checked)) {
+		c := t.checked[0]
+		if now.Sub(c.at) < forgetAfter {
 			return
 		}
-		t.all = t.all[1:]
-		if t.alive(m.cid) {
-			m.at = now
-			t.all = append(t.all, m)
+		t.checked = t.checked[1:]
+		if t.isOpen(c.cid) {
+			c.at = now
+			t.checked = append(t.checked, c)
 			continue
 		}
-		delete(t.cids[m.session], m.cid)
-		if len(t.cids[m.session]) == 0 {
-			delete(t.cids, m.session)
+		delete(t.conns[c.session], c.cid)
+		if len(t.conns[c.session]) == 0 {
+			delete(t.conns, c.session)
 		}
 	}
 }
 
 // forgetRequests drops a few of the oldest requests, if they are old enough. The lock is held.
 func (t *sessions) forgetRequests(now time.Time) {
-	for range min(looks, len(t.recent)) {
+	for range min(checksPerCall, len(t.recent)) {
 		oldest := t.recent[0]
-		if now.Sub(oldest.at) < forgetAfter {
+		if now.Sub(oldest.heardAt) < forgetAfter {
 			return
 		}
 		t.recent = t.recent[1:]
-		if t.asked[oldest.about].told.Equal(oldest.at) { // else there was one since
-			delete(t.asked, oldest.about)
+		if t.requests[oldest.key].heardAt.Equal(oldest.heardAt) { // otherwise a newer request has replaced it
+			delete(t.requests, oldest.key)
 		}
 	}
 }

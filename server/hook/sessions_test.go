@@ -15,18 +15,18 @@ import (
 )
 
 func newTestSessions(open map[uint64]bool) *sessions {
-	return newSessionsOf(func(cid uint64) bool { return open[cid] })
+	return newSessions(func(cid uint64) bool { return open[cid] })
 }
 
-// closes is the connections that a request is for.
-func closes(s *sessions, session, account string, kick bool, ago time.Duration) []uint64 {
-	cids, _ := s.of(session, account, kick, ago)
+// selected returns the connections that a request selects.
+func selected(s *sessions, session, account string, kick bool, ago time.Duration) []uint64 {
+	cids, _ := s.request(session, account, kick, ago)
 	return cids
 }
 
-// The end of a session that is heard of late closes what was let in before it. What was let in since is asked about again:
-// it may be of a session that was begun anew, or of a handler that had not heard of the end.
-func TestSessionsWhoseEndIsHeardOfLate(t *testing.T) {
+// If a server hears of the end of a session late, it closes the connections that were authenticated before the end. It renews
+// those that were authenticated after it: they may belong to a new session, or a handler may not have known of the end.
+func TestSessionsLateEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
 		s.add("kv/a", "", 1, time.Now())
@@ -36,12 +36,12 @@ func TestSessionsWhoseEndIsHeardOfLate(t *testing.T) {
 		s.add("kv/a", "", 2, time.Now())
 		asked := time.Now()
 		time.Sleep(time.Second)
-		if cids, since := s.of("kv/a", "", true, time.Since(ended)); !slices.Equal(cids, []uint64{1}) || !slices.Equal(since, []uint64{2}) {
-			t.Errorf("%v are closed, want 1, and %v renewed, want 2", cids, since)
+		if cids, unsure := s.request("kv/a", "", true, time.Since(ended)); !slices.Equal(cids, []uint64{1}) || !slices.Equal(unsure, []uint64{2}) {
+			t.Errorf("%v are closed, want 1, and %v renewed, want 2", cids, unsure)
 		}
 		for at, kick := range map[time.Time]bool{asked: false, ended.Add(-time.Millisecond): true} {
-			if since, ok := s.add("kv/a", "", 3, at); !ok || since.kick != kick {
-				t.Errorf("a callout that was under way: %t, closed %t, want %t", ok, since.kick, kick)
+			if missed, ok := s.add("kv/a", "", 3, at); !ok || missed.kick != kick {
+				t.Errorf("a callout that was under way: %t, closed %t, want %t", ok, missed.kick, kick)
 			}
 		}
 		if _, ok := s.add("kv/a", "", 3, time.Now().Add(time.Nanosecond)); ok {
@@ -58,17 +58,17 @@ func TestSessionsInAccounts(t *testing.T) {
 		s.add("kv/a", "ONE", 1, began)
 		s.add("kv/a", "TWO", 2, began)
 		time.Sleep(time.Second)
-		if got := closes(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := selected(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("in one account: %v", got)
 		}
 		// Callouts that were asked before that, in both accounts.
-		if since, ok := s.add("kv/a", "ONE", 3, began); !ok || !since.kick {
-			t.Error("the session has ended in its account since, and nobody says so")
+		if missed, ok := s.add("kv/a", "ONE", 3, began); !ok || !missed.kick {
+			t.Error("the session has ended in its account since, but add does not report it")
 		}
 		if _, ok := s.add("kv/a", "TWO", 3, began); ok {
 			t.Error("the session has ended in another account, and is refused")
 		}
-		if got := slices.Sorted(slices.Values(closes(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
+		if got := slices.Sorted(slices.Values(selected(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
 			t.Errorf("in all accounts: %v", got)
 		}
 	})
@@ -86,15 +86,15 @@ func TestSessions(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		delete(open, 2)
-		if got := closes(s, "other/a", "", true, 0); len(got) != 0 {
+		if got := selected(s, "other/a", "", true, 0); len(got) != 0 {
 			t.Errorf("of another source: %v", got)
 		}
-		if got := closes(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := selected(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
 		}
 		// A callout that was asked before the end, and one that was after.
-		if since, ok := s.add("kv/a", "", 4, began); !ok || !since.kick {
-			t.Error("the session has ended since, and nobody says so")
+		if missed, ok := s.add("kv/a", "", 4, began); !ok || !missed.kick {
+			t.Error("the session has ended since, but add does not report it")
 		}
 		time.Sleep(time.Second)
 		if _, ok := s.add("kv/a", "", 4, time.Now()); ok {
@@ -105,20 +105,20 @@ func TestSessions(t *testing.T) {
 		time.Sleep(2 * forgetAfter)
 		for range 4 {
 			s.add("kv/a", "", 4, time.Now())
-			closes(s, "kv/a", "", false, 0)
+			selected(s, "kv/a", "", false, 0)
 		}
-		if len(s.cids) != 1 || len(s.all) != 2 {
-			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.cids), len(s.all))
+		if len(s.conns) != 1 || len(s.checked) != 2 {
+			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.conns), len(s.checked))
 		}
-		if got := slices.Collect(maps.Keys(s.asked)); !slices.Equal(got, []sessionIn{{"kv/a", ""}}) {
+		if got := slices.Collect(maps.Keys(s.requests)); !slices.Equal(got, []requestKey{{"kv/a", ""}}) {
 			t.Errorf("requests for %q are kept; the others are old", got)
 		}
 	})
 }
 
-// A request that is said again is for the connections alone that were asked about before the session changed, and
-// does not take the place of a later one.
-func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
+// A repeated request selects only connections whose callout was asked before the session changed, and does not replace a
+// later request.
+func TestSessionsRepeatedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
 		s.add("kv/a", "", 1, time.Now())
@@ -129,30 +129,30 @@ func TestSessionsWhenARequestIsSaidAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		s.add("kv/a", "", 3, time.Now()) // of one that was begun anew
 		s.add("kv/a", "", 2, time.Now()) // which a renewal found anew
-		if got := closes(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
+		if got := selected(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
 		// A callout that was asked before the end is still refused.
-		if since, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || !since.kick {
-			t.Error("the session has ended since, and nobody says so")
+		if missed, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || !missed.kick {
+			t.Error("the session has ended since, but add does not report it")
 		}
 		time.Sleep(time.Second)
-		closes(s, "kv/a", "", false, 0)
-		closes(s, "kv/a", "", true, ago())
-		if since, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || since.kick {
+		selected(s, "kv/a", "", false, 0)
+		selected(s, "kv/a", "", true, ago())
+		if missed, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || missed.kick {
 			t.Error("an older request takes the place of a newer one")
 		}
 		// What no callout can have missed is not kept.
-		closes(s, "kv/b", "", true, 2*forgetAfter)
-		if _, ok := s.asked[sessionIn{"kv/b", ""}]; ok {
+		selected(s, "kv/b", "", true, 2*forgetAfter)
+		if _, ok := s.requests[requestKey{"kv/b", ""}]; ok {
 			t.Error("a request of long ago is kept")
 		}
 	})
 }
 
-// A connection that the server does not list yet, as a leafnode's just after its authentication, belongs
-// to its session when another one of that session comes.
-func TestSessionsKeepWhatIsJustComing(t *testing.T) {
+// A connection that the server does not list yet, such as a leafnode connection just after its authentication, is not
+// dropped when other connections of the session are added.
+func TestSessionsKeepNewConnections(t *testing.T) {
 	open := map[uint64]bool{}
 	s := newTestSessions(open)
 	for cid := range uint64(8) {
@@ -161,7 +161,7 @@ func TestSessionsKeepWhatIsJustComing(t *testing.T) {
 	for cid := range uint64(8) {
 		open[cid] = true
 	}
-	if got := closes(s, "kv/a", "", true, 0); len(got) != 8 {
+	if got := selected(s, "kv/a", "", true, 0); len(got) != 8 {
 		t.Errorf("connections %v, want all 8", got)
 	}
 }
@@ -171,7 +171,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 	for _, one := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			steps, gone := 0, map[uint64]bool{}
-			s := newSessionsOf(func(cid uint64) bool { steps++; return !gone[cid] })
+			s := newSessions(func(cid uint64) bool { steps++; return !gone[cid] })
 			cid, at := uint64(0), time.Now()
 			add := func(n int) {
 				for range n {
@@ -182,7 +182,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 						name = fmt.Sprint("kv/", cid)
 					}
 					s.add(name, "", cid, at)
-					if steps > looks {
+					if steps > checksPerCall {
 						t.Fatalf("one session: %t: %d steps for a connection beside %d", one, steps, cid-1)
 					}
 				}
@@ -196,8 +196,8 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 				gone[id+1] = true
 			}
 			add(16_000)
-			if len(s.all) > 16_000 {
-				t.Errorf("one session: %t: %d connections are kept, 16000 are there", one, len(s.all))
+			if len(s.checked) > 16_000 {
+				t.Errorf("one session: %t: %d connections are kept, 16000 are there", one, len(s.checked))
 			}
 		})
 	}
@@ -221,11 +221,11 @@ func TestSessionNamesAreFolded(t *testing.T) {
 			s := newTestSessions(map[uint64]bool{1: true})
 			s.add(found, "", 1, time.Now())
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
-				if got := closes(s, asked, "", true, 0); len(got) != 1 {
+				if got := selected(s, asked, "", true, 0); len(got) != 1 {
 					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
 				}
 			}
-			if got := closes(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
+			if got := selected(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
 				t.Errorf("tags %q: found by another name", tags)
 			}
 		}

@@ -8,29 +8,31 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 )
 
-// stopWait is how long the server's end waits for handlers. Each bounds what it waits for by as much.
-const stopWait = 8 * time.Second
+// shutdownTimeout is how long the server's shutdown waits for handlers. Each session source also
+// limits to this time what it waits for.
+const shutdownTimeout = 8 * time.Second
 
-// Stop is called when the server begins to end, while its accounts, JetStream and the handler's connections
-// are there. The handler takes no callouts from now on, and ends what must not be given up half-way: a
-// token request whose refresh token is good once. Those that were replaced before, and may still be about that,
-// are waited for, and one that is being started is ended when it has.
+// Stop implements natsserver.Extension. The server calls it when its shutdown begins, while its
+// accounts, JetStream and the handler's connections still work. The handler accepts no more callouts
+// and completes what must not be interrupted, such as a token request whose refresh token can be
+// used only once. Stop also waits for handlers that were replaced earlier and may still do so, and
+// for a handler that is being started, which it then stops.
 func (h *Hook) Stop(*natsserver.Server) {
 	c := &h.callout
-	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	var work sync.WaitGroup
-	serving := c.serves.Load()
-	work.Go(func() { serving.end() })
+	current := c.current.Load()
+	work.Go(func() { current.shutDown() })
 	work.Go(func() {
 		if !c.lock(ctx) {
-			return // one is still being started, and has begun nothing yet
+			return // a handler is still being started, so it has no requests in progress
 		}
 		in := c.inside
 		c.inside, c.stopped = nil, true
 		c.mu.Unlock()
-		in.end()
-		c.ending.Wait()
+		in.shutDown()
+		c.replaced.Wait()
 	})
 	done := make(chan struct{})
 	go func() {
@@ -43,7 +45,7 @@ func (h *Hook) Stop(*natsserver.Server) {
 	}
 }
 
-// lock takes the lock, if it is free before ctx ends.
+// lock takes the lock, or returns false when ctx ends.
 func (c *calloutHook) lock(ctx context.Context) bool {
 	const pause = 5 * time.Millisecond
 	for !c.mu.TryLock() {
@@ -56,15 +58,12 @@ func (c *calloutHook) lock(ctx context.Context) bool {
 	return true
 }
 
-// end takes no callouts from now on, and ends the sources.
-func (in *inside) end() {
+// shutDown makes the handler accept no more callouts, and closes its sources.
+func (in *insideHandler) shutDown() {
 	if in == nil || in.handler == nil {
 		return
 	}
-	in.finish()
+	in.endRun()
 	in.handler.Leave()
-	in.close()
+	in.closeSources()
 }
-
-// close ends the sources, once: a handler may be replaced while the server ends. Whoever else calls it waits, too.
-func (in *inside) close() { in.closing.Do(in.handler.Close) }

@@ -10,14 +10,18 @@ import (
 	"stamp/server/policy"
 )
 
-// upgrade is what is kept of a websocket's upgrade request.
+// upgrade is the part of a websocket's upgrade request that is kept as long as the
+// connection lives.
 type upgrade struct {
-	told         forwarded.Request
-	ours         bool   // the configuration has a callout block
-	forwardedFor string // the end of X-Forwarded-For, empty without one
+	forwarded       forwarded.Request // what the callout handler gets
+	hasCalloutBlock bool              // in the server's configuration
+	forwardedFor    string            // the end of X-Forwarded-For, or empty
 }
 
 var _ natsserver.ConnRecord = (*upgrade)(nil)
+
+// noUpgrade is the record of a connection that is no websocket.
+var noUpgrade = &upgrade{}
 
 // Upgrade implements natsserver.Extension.
 func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRecord {
@@ -26,40 +30,37 @@ func (h *Hook) Upgrade(o *natsserver.Options, r *http.Request) natsserver.ConnRe
 	}
 	u := &upgrade{forwardedFor: policy.JoinForwardedFor(r.Header.Values("X-Forwarded-For"))}
 	if cfg := calloutConfig(o); cfg != nil {
-		u.told, u.ours = cfg.Request.Pick(r), true
+		u.forwarded, u.hasCalloutBlock = cfg.Request.Pick(r), true
 		if isMQTT(r) {
-			// Upstream puts the cookie into the CONNECT of NATS alone.
-			u.told.AddTokenCookie(r, o.Websocket.TokenCookie)
+			// Upstream copies the cookie into CONNECT for the NATS protocol only.
+			u.forwarded.AddTokenCookie(r, o.Websocket.TokenCookie)
 		}
 	}
-	u.told.Websocket = true
+	u.forwarded.Websocket = true
 	return u
 }
 
-// isMQTT tells whether the websocket is to carry MQTT (websocket.go, wsUpgrade).
+// isMQTT reports whether the websocket will carry MQTT (upstream, websocket.go, wsUpgrade).
 func isMQTT(r *http.Request) bool {
 	return r.URL != nil && strings.HasSuffix(r.URL.EscapedPath(), "/mqtt")
 }
 
-// noUpgrade is kept of a connection that is no websocket.
-var noUpgrade = &upgrade{}
-
 // RefusesDuplicates implements natsserver.ConnRecord.
-func (u *upgrade) RefusesDuplicates() bool { return u.ours }
+func (u *upgrade) RefusesDuplicates() bool { return u.hasCalloutBlock }
 
 // Duplicate implements natsserver.ConnRecord.
 func (u *upgrade) Duplicate(r *http.Request, cookie string) bool {
 	return forwarded.HasDuplicateCookie(r, cookie)
 }
 
-// CalloutTags implements natsserver.ConnRecord. A renewal is told to every handler; the rest to
-// ours, which the configuration has a block for.
+// CalloutTags implements natsserver.ConnRecord. Every handler learns that a callout is a
+// renewal. Without a callout block, a handler learns nothing else.
 func (u *upgrade) CalloutTags(o *natsserver.Options, fromCookie, renewal bool) (tags []string, ours bool) {
 	ours = calloutConfig(o) != nil
 	if !ours && !renewal {
 		return nil, false
 	}
-	told := u.told
-	told.FromCookie, told.Renewal = fromCookie, renewal
-	return []string{told.Tag()}, ours
+	request := u.forwarded
+	request.FromCookie, request.Renewal = fromCookie, renewal
+	return []string{request.Tag()}, ours
 }

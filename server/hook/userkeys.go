@@ -1,12 +1,9 @@
 package hook
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/jwt/v2"
@@ -15,48 +12,54 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// The server makes a new user key for each connection that an auth callout lets in, so the revocations of an account could
-// name all of these connections (`*`) or none. Our handler can give a user a key that stays the same, in a tag. Revocations of
-// that key are enforced here: when the connection is authenticated or renewed, and when the account is updated.
+// The server creates a new user key for each connection that an auth callout authenticates, so an
+// account could revoke all such users (`*`) or none. Our callout handler can give a user a constant
+// key, in a tag of the user JWT. This file enforces revocations of that key when a connection is
+// authenticated or renewed, and when the account is updated.
 
 var errRevoked = errors.New("its user key is revoked in the account")
 
-// userKeys are the connections with such a key, and what their accounts have revoked.
+// userKeys holds the connections whose users have a constant key, and the revocations of their
+// accounts.
 type userKeys struct {
-	mu       sync.Mutex
-	conns    map[uint64]keyed
-	lived    int // how many were alive when conns was last swept
-	accounts map[string]revocations
+	mu           sync.Mutex
+	conns        map[uint64]keyedConn // by connection id
+	aliveAtSweep int                  // number of conns after the last dropGone
+	accounts     map[string]revocations
 }
 
-// keyed is one connection.
-type keyed struct {
+// keyedConn is a connection whose user has a constant key.
+type keyedConn struct {
 	account, key string
-	issued       int64 // its user JWT, in Unix seconds
+	issued       int64 // when its user JWT was issued, in Unix seconds
 }
 
-// revocations of an account: user JWTs that were issued until a time do not count.
+// revocations are those in one account JWT.
 type revocations struct {
-	token  string // the account JWT
-	issued int64
-	until  map[string]int64
+	token  string           // the account JWT
+	issued int64            // in Unix seconds
+	until  map[string]int64 // by user key: user JWTs that were issued at or before this time are revoked
 }
 
-func (r revocations) cover(k keyed) bool {
-	for _, key := range []string{jwt.All, k.key} {
-		if until, ok := r.until[key]; ok && until >= k.issued {
+// revoke reports whether r revokes the user of a connection.
+func (r revocations) revoke(c keyedConn) bool {
+	for _, key := range []string{jwt.All, c.key} {
+		if until, ok := r.until[key]; ok && until >= c.issued {
 			return true
 		}
 	}
 	return false
 }
 
-// attach notes a connection. An error refuses it. What the account revokes is looked at after an update has noted it, or the
-// update finds the connection: one of the two sees the other.
-func (u *userKeys) attach(info *natsserver.AttachInfo) error {
+// add adds a connection that was authenticated or renewed. It returns an error if the user is
+// revoked.
+//
+// No revocation is missed in a race with update, because both hold the lock: either add sees the
+// revocations of the update, or the update sees the connection.
+func (u *userKeys) add(info *natsserver.AttachInfo) error {
 	key, ok := forwarded.UserKeyOf(info.UserClaims.Tags)
 	if ok {
-		u.sweep(info.Server.HasConnection)
+		u.dropGone(info.Server.HasConnection)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -64,27 +67,28 @@ func (u *userKeys) attach(info *natsserver.AttachInfo) error {
 	if !ok || info.AccountJWT == "" {
 		return nil
 	}
-	k := keyed{info.Account, key, info.UserClaims.IssuedAt}
-	if u.note(info.Account, info.AccountJWT, true).cover(k) {
+	conn := keyedConn{info.Account, key, info.UserClaims.IssuedAt}
+	if u.storeRevocations(info.Account, info.AccountJWT, true).revoke(conn) {
 		return errRevoked
 	}
 	if u.conns == nil {
-		u.conns = map[uint64]keyed{}
+		u.conns = map[uint64]keyedConn{}
 	}
-	u.conns[info.CID] = k
+	u.conns[info.CID] = conn
 	return nil
 }
 
-// update notes the new JWT of an account, and returns the connections that it revokes.
+// update stores the revocations in the new JWT of an account. It removes and returns the
+// connections whose users are revoked.
 func (u *userKeys) update(account, token string) (cids []uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	r := u.note(account, token, false)
+	r := u.storeRevocations(account, token, false)
 	if len(r.until) == 0 {
 		return nil
 	}
-	for cid, k := range u.conns {
-		if k.account == account && r.cover(k) {
+	for cid, conn := range u.conns {
+		if conn.account == account && r.revoke(conn) {
 			cids = append(cids, cid)
 			delete(u.conns, cid)
 		}
@@ -92,17 +96,18 @@ func (u *userKeys) update(account, token string) (cids []uint64) {
 	return cids
 }
 
-// note returns the revocations of the newest JWT that is known of an account. An account without connections and without
-// revocations is not kept. inForce tells that the account has the JWT; one that is about to replace it may be known
-// already. The lock is held.
-func (u *userKeys) note(account, token string, inForce bool) revocations {
-	known, ok := u.accounts[account]
-	if ok && known.token == token {
-		return known
+// storeRevocations stores the revocations in a JWT of an account if the JWT is newer than the
+// stored one, and returns the newest ones. inForce is set if the server uses this JWT now; the
+// stored JWT may be the one that will replace it. An account without connections and without
+// revocations is not stored. The lock is held.
+func (u *userKeys) storeRevocations(account, token string, inForce bool) revocations {
+	stored, ok := u.accounts[account]
+	if ok && stored.token == token {
+		return stored
 	}
 	next := parseRevocations(token)
-	if ok && (next.issued < known.issued || inForce && next.issued == known.issued) {
-		return known
+	if ok && (next.issued < stored.issued || inForce && next.issued == stored.issued) {
+		return stored
 	}
 	if ok || inForce || len(next.until) > 0 {
 		if u.accounts == nil {
@@ -113,16 +118,17 @@ func (u *userKeys) note(account, token string, inForce bool) revocations {
 	return next
 }
 
-// sweep drops connections that are gone, when there may be many. alive takes locks of the server, which may be held where
-// an account is updated, so it is not asked under ours.
-func (u *userKeys) sweep(alive func(cid uint64) bool) {
+// dropGone drops connections that are closed, if their number may have become large. alive takes
+// locks of the server, and the server may hold these when it calls update, so alive must not be
+// called while u's lock is held.
+func (u *userKeys) dropGone(alive func(cid uint64) bool) {
 	u.mu.Lock()
-	if len(u.conns) < 2*u.lived+1024 {
+	if len(u.conns) < 2*u.aliveAtSweep+1024 {
 		u.mu.Unlock()
 		return
 	}
 	cids := slices.Collect(maps.Keys(u.conns))
-	u.lived = len(cids) // so that nobody else sweeps meanwhile
+	u.aliveAtSweep = len(cids) // so that no other call does the same meanwhile
 	u.mu.Unlock()
 	gone := slices.DeleteFunc(cids, alive)
 	u.mu.Lock()
@@ -130,39 +136,32 @@ func (u *userKeys) sweep(alive func(cid uint64) bool) {
 	for _, cid := range gone {
 		delete(u.conns, cid)
 	}
-	u.lived = len(u.conns)
+	u.aliveAtSweep = len(u.conns)
 }
 
-// parseRevocations reads an account JWT whose signature was verified. One that cannot be read has none: the server refuses it.
+// parseRevocations returns the revocations in an account JWT whose signature was verified. If the
+// JWT cannot be decoded it returns none; the server refuses such a JWT.
 func parseRevocations(token string) revocations {
 	r := revocations{token: token}
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return r
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return r
-	}
 	var claims struct {
 		Issued int64 `json:"iat"`
 		NATS   struct {
 			Revocations map[string]int64 `json:"revocations"`
 		} `json:"nats"`
 	}
-	if json.Unmarshal(payload, &claims) == nil {
+	if decodeClaims(token, &claims) {
 		r.issued, r.until = claims.Issued, claims.NATS.Revocations
 	}
 	return r
 }
 
-// closeRevoked closes the connections that an account update revokes.
+// closeRevoked closes the connections whose users an account update revokes.
 func (h *Hook) closeRevoked(s *natsserver.Server, account, token string) {
 	cids := h.userKeys.update(account, token)
 	if len(cids) == 0 {
 		return
 	}
-	// The server is in the middle of the update.
+	// In the background, because the server holds locks during the update.
 	go func() {
 		for _, cid := range cids {
 			s.CloseConnection(cid)

@@ -18,13 +18,13 @@ const (
 	keyTwo = "UDW2Z5MSIZZIGO2M5QLFF6JGZF2B7NSLJBBJBKVICDECSS7CCVGWHRRV"
 )
 
-// revokingJWT is an account JWT that was issued at a time, with revocations. Its signature is nobody's: the server verifies it.
+// revokingJWT is an account JWT that was issued at a time, with revocations. It has no valid signature, which the server would verify.
 func revokingJWT(issued int64, revoked string) string {
 	payload := fmt.Sprintf(`{"iat":%d,"nats":{"revocations":%s}}`, issued, revoked)
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".x"
 }
 
-func keyedConn(t *testing.T, cid uint64, account, key, token string, issued int64) *natsserver.AttachInfo {
+func keyedInfo(t *testing.T, cid uint64, account, key, token string, issued int64) *natsserver.AttachInfo {
 	t.Helper()
 	uc := &jwt.UserClaims{}
 	uc.IssuedAt = issued
@@ -44,7 +44,7 @@ func TestUserKeysAreRevoked(t *testing.T) {
 		account, key string
 		issued       int64
 	}{1: {"A", keyOne, 11}, 2: {"A", keyTwo, 11}, 3: {"A", keyOne, 21}, 4: {"B", keyOne, 11}, 5: {"A", "", 11}} {
-		if err := u.attach(keyedConn(t, cid, c.account, c.key, first, c.issued)); err != nil {
+		if err := u.add(keyedInfo(t, cid, c.account, c.key, first, c.issued)); err != nil {
 			t.Errorf("%d: %v", cid, err)
 		}
 	}
@@ -57,23 +57,23 @@ func TestUserKeysAreRevoked(t *testing.T) {
 	}
 	// A callout that was answered before the revocation, while the account still has the JWT of before.
 	for _, token := range []string{first, second, revokingJWT(20, `{}`)} {
-		if err := u.attach(keyedConn(t, 6, "A", keyOne, token, 20)); !errors.Is(err, errRevoked) {
+		if err := u.add(keyedInfo(t, 6, "A", keyOne, token, 20)); !errors.Is(err, errRevoked) {
 			t.Errorf("a revoked user gets in: %v", err)
 		}
 	}
-	if err := u.attach(keyedConn(t, 6, "A", keyOne, second, 21)); err != nil {
-		t.Errorf("who came after that: %v", err)
+	if err := u.add(keyedInfo(t, 6, "A", keyOne, second, 21)); err != nil {
+		t.Errorf("a user JWT that was issued after the revocation: %v", err)
 	}
 	// Until a time to come, and everybody.
 	if got := u.update("A", revokingJWT(30, `{"*":100}`)); len(got) != 3 {
 		t.Errorf("closed %v, not all", got)
 	}
-	if err := u.attach(keyedConn(t, 7, "A", keyTwo, second, 50)); !errors.Is(err, errRevoked) {
+	if err := u.add(keyedInfo(t, 7, "A", keyTwo, second, 50)); !errors.Is(err, errRevoked) {
 		t.Errorf("a user of a revoked account gets in: %v", err)
 	}
 	// A revocation that is taken back, and a JWT that cannot be read.
 	u.update("A", revokingJWT(40, `{}`))
-	if err := u.attach(keyedConn(t, 7, "A", keyTwo, revokingJWT(40, `{}`), 50)); err != nil {
+	if err := u.add(keyedInfo(t, 7, "A", keyTwo, revokingJWT(40, `{}`), 50)); err != nil {
 		t.Error(err)
 	}
 	for _, token := range []string{"", "x", "a.b.c", "a.!.c", revokingJWT(50, `7`)} {
@@ -86,7 +86,7 @@ func TestUserKeysKeepNoMoreThanIsThere(t *testing.T) {
 	var u userKeys
 	for i := range 5000 {
 		u.update(fmt.Sprint("account ", i), revokingJWT(10, `{}`))
-		if err := u.attach(keyedConn(t, uint64(i+1), "A", keyOne, revokingJWT(10, `{}`), 11)); err != nil { // the server knows none of them
+		if err := u.add(keyedInfo(t, uint64(i+1), "A", keyOne, revokingJWT(10, `{}`), 11)); err != nil { // the server knows none of them
 			t.Fatal(err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"stamp/server/policy"
 )
 
-// lines keeps what a server logs.
+// lines is a server's logger that keeps the warnings.
 type lines struct{ warnings []string }
 
 func (l *lines) Noticef(string, ...any) {}
@@ -45,24 +45,24 @@ func TestWarningsAboutClaimsAreLimited(t *testing.T) {
 		t.Errorf("%d warnings, %q", len(log.warnings), log.warnings[:min(3, len(log.warnings))])
 	}
 	for range 20 {
-		h.notice(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: "B"}}, &policy.Grant{Lookalikes: []string{`"header"`}})
+		h.warnAboutClaim(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: "B"}}, &policy.Grant{Lookalikes: []string{`"header"`}})
 	}
 	if len(log.warnings) != 3 || !strings.Contains(log.warnings[2], `"header"`) {
 		t.Errorf("warnings %q", log.warnings[2:])
 	}
 	for range 20 {
 		for _, account := range []string{"B", "C"} {
-			h.notice(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: account}}, &policy.Grant{AccountLookalikes: []string{`"Header_s"`}})
+			h.warnAboutClaim(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: account}}, &policy.Grant{AccountLookalikes: []string{`"Header_s"`}})
 		}
 	}
 	if len(log.warnings) != 5 || !strings.Contains(log.warnings[3], `account "B"`) || !strings.Contains(log.warnings[4], `account "C"`) || !strings.Contains(log.warnings[4], `"Header_s"`) {
 		t.Errorf("warnings %q", log.warnings[3:])
 	}
-	var n notices
-	for i := range 2 * maxNotices {
-		n.allow(fmt.Sprint(i), time.Now())
+	var n warningLimit
+	for i := range 2 * maxWarnedAccounts {
+		n.admit(fmt.Sprint(i), time.Now())
 	}
-	if len(n.last) > maxNotices {
-		t.Errorf("%d accounts are remembered", len(n.last))
+	if len(n.warned) > maxWarnedAccounts {
+		t.Errorf("%d accounts are remembered", len(n.warned))
 	}
 }
