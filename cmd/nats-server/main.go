@@ -1,5 +1,6 @@
-// Command nats-server is NATS' server with Stamp in it: it takes the place of
-// upstream's binary, with the same flags, configuration and exit codes.
+// Command nats-server is nats-server with Stamp. It replaces upstream's binary: flags, exit
+// codes and configuration are the same, and the configuration may also contain the blocks
+// headers and callout.
 package main
 
 import (
@@ -16,7 +17,7 @@ import (
 
 func main() {
 	stdlog.Guard()
-	// The parser takes part in reading the configuration, so it is installed first.
+	// First, because command.Main reads the configuration.
 	hook.Install()
 	command.Main(command.Overrides{
 		Version:    printVersion,
