@@ -16,8 +16,7 @@ import (
 // Faults of a server that runs the callout handler inside.
 var (
 	errOperator        = errors.New("callout: a server in operator mode cannot run the handler inside\nhint: run nats-callout as a separate process")
-	errToken           = errors.New("callout: a token in authorization, websocket or mqtt cannot be used, because the handler gets all tokens\nhint: replace the token by a user with a password")
-	errCluster         = errors.New("callout: issuer or xkey is missing; all servers of a cluster need the same ones\nhint: create them with nats-callout keys make")
+	errCluster         = errors.New("callout: issuer or xkey is missing; all servers of a cluster need the same issuer and xkey\nhint: create them with nats-callout keys make")
 	errTimeout         = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: set it to at least %g", minAuthTimeout.Seconds())
 	errControlLine     = fmt.Errorf("callout: max_control_line is too small for the handler's own connection\nhint: set it to at least %d", minControlLine)
 	errNoHeaderSupport = errors.New("callout: no_header_support is set, but the server sends its key to the handler in a header\nhint: remove no_header_support")
@@ -38,8 +37,12 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if len(o.TrustedOperators)+len(o.TrustedKeys) > 0 {
 		errs = append(errs, errOperator)
 	}
-	if o.Authorization != "" || o.Websocket.Token != "" || o.MQTT.Token != "" {
-		errs = append(errs, errToken)
+	for _, token := range []struct{ setting, value string }{
+		{"authorization.token", o.Authorization}, {"websocket.authorization.token", o.Websocket.Token}, {"mqtt.authorization.token", o.MQTT.Token},
+	} {
+		if token.value != "" {
+			errs = append(errs, fmt.Errorf("callout: %s cannot be used, because the handler gets all tokens\nhint: replace the token by a user with a password", token.setting))
+		}
 	}
 	if (o.Cluster.Port != 0 || o.Gateway.Name != "") && (cfg.Issuer == "" || cfg.XKey == "") {
 		errs = append(errs, errCluster)
