@@ -95,7 +95,7 @@ func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 // the handler knows. The server makes a guest of whoever presents nothing in CONNECT, before it asks the handler; a
 // cookie that is only forwarded, and without operators a user JWT, are nothing to it.
 func (c *Config) CheckGuests(server, websocket, mqtt string) error {
-	const hint = "hint: take no_auth_user out, and let guests in by a session source of kind anonymous"
+	const hint = "hint: remove no_auth_user, and admit guests with a session source of kind anonymous"
 	var errs []error
 	for _, guest := range []struct{ block, user string }{{"", server}, {"websocket.", websocket}, {"mqtt.", mqtt}} {
 		if taken := c.takenByGuests(guest.block == "mqtt."); guest.user != "" && taken != "" {

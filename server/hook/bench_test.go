@@ -10,7 +10,7 @@ import (
 	"stamp/server/claim"
 )
 
-// What a connection costs the hook, of an authentication of about half a millisecond.
+// BenchmarkAttach measures the hook's share of an authentication, which takes about half a millisecond.
 func BenchmarkAttach(b *testing.B) {
 	s, err := natsserver.NewServer(&natsserver.Options{ServerName: "inert", NoLog: true, NoSigs: true})
 	if err != nil {

@@ -26,7 +26,7 @@ func inert(t *testing.T) *natsserver.Server {
 	return s
 }
 
-// parsed is a headers block as the server's options have it.
+// parsed returns a headers block as the server's options contain it.
 func parsed(t *testing.T, text string) natsserver.ConfigValue {
 	t.Helper()
 	n, err := conf.ParseString(text)
@@ -50,12 +50,12 @@ func user(t *testing.T, headers, permissions any) natsserver.ConfigValue {
 	return u
 }
 
-// rewrite is the header block of a message that was sent with hdr.
+// rewrite returns the header block of a message that a client sent with the block hdr.
 func rewrite(att natsserver.Attachment, hdr string) ([]byte, error) {
 	return att.Rewriter.Rewrite(nil, &natsserver.PublishedMessage{Subject: []byte("foo"), Header: []byte(hdr)})
 }
 
-// hidden is a header block as the trace log shows it.
+// hidden returns a header block as the trace log shows it.
 func hidden(h *Hook, hdr string) string {
 	shown, _ := h.HideMessage([]byte(hdr), nil)
 	return string(shown)
@@ -84,11 +84,11 @@ func TestAttach(t *testing.T) {
 		t.Errorf("names %q", att.Rewriter.Names())
 	}
 	if _, err := rewrite(att, "nonsense"); err == nil {
-		t.Error("a malformed block was taken")
+		t.Error("a malformed block was accepted")
 	}
 	_, err = h.Attach(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{System: true}, UserHeaders: stamped})
 	if err == nil {
-		t.Error("a user of the system account was taken")
+		t.Error("a user of the system account was accepted")
 	}
 	got := *h.Varz().(*Varz)
 	want := Varz{
@@ -117,7 +117,7 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	}
 	other, err := h.Attach(&natsserver.AttachInfo{Server: s, Headers: options})
 	if err != nil || other.Filter != att.Filter {
-		t.Errorf("connections that may see the same have different readers, error %v", err)
+		t.Errorf("connections with the same seal have different filters, error %v", err)
 	}
 	if !att.CheckReplies {
 		t.Error("replies are not checked")
@@ -125,7 +125,7 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	trusted := user(t, nil, map[string]any{"publish": map[string]any{"allow": []any{"*"}}, "subscribe": map[string]any{"allow": []any{"*"}}})
 	att, err = h.Attach(&natsserver.AttachInfo{Server: s, Headers: options, UserHeaders: trusted})
 	if err != nil || att.Filter != nil {
-		t.Errorf("a permitted reader is cut, error %v", err)
+		t.Errorf("a connection that may read sealed headers has a filter, error %v", err)
 	}
 	out, err = rewrite(att, "NATS/1.0\r\nP: y\r\n\r\n")
 	if err != nil || string(out) != "NATS/1.0\r\nP: y\r\n\r\n" {
@@ -133,9 +133,8 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	}
 }
 
-// A user JWT's own templates are text; the user that the server verified is what
-// templates of the configuration tell.
-func TestAttachTellsWhoItIs(t *testing.T) {
+// Templates of the configuration get the user that the server verified, and not the name that the client gave itself.
+func TestTemplatesGetTheVerifiedUser(t *testing.T) {
 	h := New()
 	s := inert(t)
 	options := parsed(t, `headers { all: {U: "{{name()}}", T: "{{connection-type()}}"} }`)
@@ -144,7 +143,7 @@ func TestAttachTellsWhoItIs(t *testing.T) {
 		info *natsserver.AttachInfo
 		want string
 	}{
-		{"nobody", &natsserver.AttachInfo{Name: "says alice", Type: "nats"}, "T: nats"},
+		{"no user", &natsserver.AttachInfo{Name: "alice, says the client", Type: "nats"}, "T: nats"},
 		{"configured", &natsserver.AttachInfo{User: "alice", Type: "websocket"}, "U: alice|T: websocket"},
 		{"JWT", &natsserver.AttachInfo{User: "UX", UserClaims: &jwt.UserClaims{ClaimsData: jwt.ClaimsData{Name: "bob"}}, Kind: natsserver.LEAF}, "U: bob|T: leafnode"},
 	} {
@@ -203,11 +202,11 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-func TestPeersAreNamedOnce(t *testing.T) {
+func TestPeersAreReportedOnce(t *testing.T) {
 	h := New()
 	s := inert(t)
 	if !h.peers.markReported("A") || h.peers.markReported("A") || !h.peers.markReported("B") {
-		t.Error("not once each")
+		t.Error("a server is not reported exactly once")
 	}
 	strict := parsed(t, `headers { require_stamping_peers: true }`)
 	for _, test := range []struct {
@@ -236,16 +235,16 @@ func TestRedact(t *testing.T) {
 	}
 	options := parsed(t, `headers { sealed: [Session, traceparent] }`)
 	if !h.HideValue(options, "traceparent", false) {
-		t.Error("a sealed name that is reserved is shown by the second server")
+		t.Error("the value of a sealed reserved name is shown")
 	}
 	for name, want := range map[string]bool{"Session": true, "session": true, "Color": false, "Nats-Trace-Dest": false} {
 		if h.HideValue(options, name, true) != want || h.HideValue(nil, name, true) {
-			t.Errorf("%q as it was sent: %v", name, !want)
+			t.Errorf("%q in what a client sent: hidden: %v", name, !want)
 		}
 	}
 }
 
-// The limits of the block hold for users, wherever in the file it stands.
+// The limits of the headers block apply to users, even if the block follows after them in the file.
 func TestOptionsReachUsers(t *testing.T) {
 	h := New()
 	options := parsed(t, `headers { max_headers: 1 }`)
@@ -269,8 +268,9 @@ func TestParseUser(t *testing.T) {
 	}
 }
 
-// Where servers talk to each other nothing is added, and lines that are the server's to write are removed.
-func TestNothingIsAddedWhereServersTalk(t *testing.T) {
+// Messages on subjects on which servers talk to each other get no stamp, but headers that only the server may write are
+// removed there, too.
+func TestUnstampedSubjects(t *testing.T) {
 	s := inert(t)
 	options := parsed(t, `headers { all: {A: x} }`)
 	systemInfo := natsserver.AttachInfo{AttachedAccount: natsserver.AttachedAccount{System: true}}

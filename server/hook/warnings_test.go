@@ -23,7 +23,7 @@ func (l *lines) Warnf(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// Whoever holds the key of an account cannot fill the log with what its claims say.
+// Whoever holds the key of an account cannot fill the log with warnings about claims.
 func TestWarningsAboutClaimsAreLimited(t *testing.T) {
 	s := inert(t)
 	log := &lines{}
