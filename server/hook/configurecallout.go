@@ -14,7 +14,8 @@ import (
 )
 
 // configureCallout completes the options of a server that runs the callout handler inside: it adds
-// the auth_callout block, the handler's account and its users. The error names all faults.
+// the auth_callout block, the handler's account and its users. Each step reports all the faults that
+// it finds.
 func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	issuer, xkey, err := keys.handlerKeys()
 	if err != nil {

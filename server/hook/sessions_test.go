@@ -41,16 +41,16 @@ func TestSessionsLateEnd(t *testing.T) {
 		}
 		for at, kick := range map[time.Time]bool{asked: false, ended.Add(-time.Millisecond): true} {
 			if missed, ok := s.add("kv/a", "", 3, at); !ok || missed.kick != kick {
-				t.Errorf("a callout that was under way: %t, closed %t, want %t", ok, missed.kick, kick)
+				t.Errorf("a callout that was running: stale %t, ended %t, want ended %t", ok, missed.kick, kick)
 			}
 		}
 		if _, ok := s.add("kv/a", "", 3, time.Now().Add(time.Nanosecond)); ok {
-			t.Error("one that was asked since is renewed")
+			t.Error("a callout that was asked after the request is reported as stale")
 		}
 	})
 }
 
-// Tenants may have sources, and so sessions, of the same name.
+// A request about a session in one account does not apply to a session of the same name in another account.
 func TestSessionsInAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
@@ -66,7 +66,7 @@ func TestSessionsInAccounts(t *testing.T) {
 			t.Error("the session has ended in its account since, but add does not report it")
 		}
 		if _, ok := s.add("kv/a", "TWO", 3, began); ok {
-			t.Error("the session has ended in another account, and is refused")
+			t.Error("the end of a session in another account is reported")
 		}
 		if got := slices.Sorted(slices.Values(selected(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
 			t.Errorf("in all accounts: %v", got)
@@ -81,7 +81,7 @@ func TestSessions(t *testing.T) {
 		began := time.Now()
 		for cid, name := range map[uint64]string{1: "kv/a", 2: "kv/a", 3: "kv/b"} {
 			if _, ok := s.add(name, "", cid, began); ok {
-				t.Errorf("%s: something was asked for", name)
+				t.Errorf("%s: reported as stale without a request", name)
 			}
 		}
 		time.Sleep(time.Second)
@@ -98,7 +98,7 @@ func TestSessions(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if _, ok := s.add("kv/a", "", 4, time.Now()); ok {
-			t.Error("a session that is there again has ended")
+			t.Error("the new session is reported as ended")
 		}
 		// What is gone is dropped by what comes later.
 		delete(open, 3)
@@ -127,8 +127,8 @@ func TestSessionsRepeatedRequest(t *testing.T) {
 		ended := time.Now()
 		ago := func() time.Duration { return time.Since(ended) }
 		time.Sleep(time.Second)
-		s.add("kv/a", "", 3, time.Now()) // of one that was begun anew
-		s.add("kv/a", "", 2, time.Now()) // which a renewal found anew
+		s.add("kv/a", "", 3, time.Now()) // of a new session with the same name
+		s.add("kv/a", "", 2, time.Now()) // renewed: the new session was found
 		if got := selected(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
@@ -140,12 +140,12 @@ func TestSessionsRepeatedRequest(t *testing.T) {
 		selected(s, "kv/a", "", false, 0)
 		selected(s, "kv/a", "", true, ago())
 		if missed, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || missed.kick {
-			t.Error("an older request takes the place of a newer one")
+			t.Error("an older request has replaced a newer one")
 		}
 		// What no callout can have missed is not kept.
 		selected(s, "kv/b", "", true, 2*forgetAfter)
 		if _, ok := s.requests[requestKey{"kv/b", ""}]; ok {
-			t.Error("a request of long ago is kept")
+			t.Error("an old request is kept")
 		}
 	})
 }
@@ -166,7 +166,7 @@ func TestSessionsKeepNewConnections(t *testing.T) {
 	}
 }
 
-// The cost of a connection does not depend on how many others its session, or the server, has.
+// The cost of adding a connection does not depend on how many others its session, or the server, has.
 func TestSessionsCostOfAConnection(t *testing.T) {
 	for _, one := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -191,20 +191,20 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 				add(n)
 				time.Sleep(2 * forgetAfter)
 			}
-			// All of them go, and as many come: what is gone does not pile up.
+			// All connections close and as many are added: the closed ones do not accumulate.
 			for id := range cid {
 				gone[id+1] = true
 			}
 			add(16_000)
 			if len(s.checked) > 16_000 {
-				t.Errorf("one session: %t: %d connections are kept, 16000 are there", one, len(s.checked))
+				t.Errorf("one session: %t: %d connections are kept, 16000 are open", one, len(s.checked))
 			}
 		})
 	}
 }
 
-// However a service writes a session's name, into the tag or into a request, its connections are found:
-// jwt.TagList's Add writes tags in lower case.
+// Connections are found in whatever case a service writes a session's name in the tag and in the request: the Add method of
+// jwt.TagList changes tags to lower case.
 func TestSessionNamesAreFolded(t *testing.T) {
 	for _, name := range []string{"theirs/Alice-42", "theirs/alice-42", "THEIRS/ALICE-42", " theirs/Alice-42 "} {
 		for _, write := range map[string]func(*jwt.TagList, string){

@@ -58,7 +58,7 @@ func TestUserKeysAreRevoked(t *testing.T) {
 	// A callout that was answered before the revocation, while the account still has the JWT of before.
 	for _, token := range []string{first, second, revokingJWT(20, `{}`)} {
 		if err := u.add(keyedInfo(t, 6, "A", keyOne, token, 20)); !errors.Is(err, errRevoked) {
-			t.Errorf("a revoked user gets in: %v", err)
+			t.Errorf("a revoked user is accepted: %v", err)
 		}
 	}
 	if err := u.add(keyedInfo(t, 6, "A", keyOne, second, 21)); err != nil {
@@ -69,7 +69,7 @@ func TestUserKeysAreRevoked(t *testing.T) {
 		t.Errorf("closed %v, not all", got)
 	}
 	if err := u.add(keyedInfo(t, 7, "A", keyTwo, second, 50)); !errors.Is(err, errRevoked) {
-		t.Errorf("a user of a revoked account gets in: %v", err)
+		t.Errorf("a user is accepted although all users of the account are revoked: %v", err)
 	}
 	// A revocation that is taken back, and a JWT that cannot be read.
 	u.update("A", revokingJWT(40, `{}`))
@@ -81,8 +81,8 @@ func TestUserKeysAreRevoked(t *testing.T) {
 	}
 }
 
-// Accounts that have nothing to do with it are not kept, nor are connections that are gone.
-func TestUserKeysKeepNoMoreThanIsThere(t *testing.T) {
+// Accounts without connections and without revocations are not kept, nor are closed connections.
+func TestUserKeysAreDropped(t *testing.T) {
 	var u userKeys
 	for i := range 5000 {
 		u.update(fmt.Sprint("account ", i), revokingJWT(10, `{}`))
@@ -100,7 +100,7 @@ func FuzzParseRevocations(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) { parseRevocations(token) })
 }
 
-// unstarted is one server for all.
+// unstarted returns a server that is never started, the same one for all tests.
 var unstarted = func() func(t *testing.T) *natsserver.Server {
 	var s *natsserver.Server
 	return func(t *testing.T) *natsserver.Server {
