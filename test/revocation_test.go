@@ -72,5 +72,5 @@ func TestRevocationOfACalloutsUser(t *testing.T) {
 		expectRefused(t, s, cred("alice"))
 		harness.Client(t, s, cred("bob")).Flush()
 	}
-	servers[0].WaitLog(t, "its user key is revoked in the account")
+	servers[0].WaitLog(t, "the user key is revoked in the account")
 }

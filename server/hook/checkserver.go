@@ -17,18 +17,17 @@ import (
 var (
 	errOperator        = errors.New("callout: a server in operator mode cannot run the handler inside\nhint: run nats-callout as a separate process")
 	errCluster         = errors.New("callout: issuer or xkey is missing; all servers of a cluster need the same issuer and xkey\nhint: create them with nats-callout keys make")
-	errTimeout         = fmt.Errorf("callout: authorization.timeout is too short for any callout\nhint: set it to at least %g", minAuthTimeout.Seconds())
-	errControlLine     = fmt.Errorf("callout: max_control_line is too small for the handler's own connection\nhint: set it to at least %d", minControlLine)
 	errNoHeaderSupport = errors.New("callout: no_header_support is set, but the server sends its key to the handler in a header\nhint: remove no_header_support")
 	errNoSystem        = errors.New("callout: no_system_account is set, but the server asks the handler through the system account\nhint: remove no_system_account")
 	errOrigin          = errors.New("callout: the websocket accepts a credential from a cookie, but its origins are not restricted, so any page could use the cookie of a visitor\nhint: set websocket.allowed_origins or websocket.same_origin")
 )
 
-// minAuthTimeout is the shortest authorization.timeout. On a busy machine even a callout that is
+// minAuthTimeout is the shortest authorization.timeout that is allowed. On a busy machine even a
+// callout that is
 // answered from a cache takes longer.
 const minAuthTimeout = 100 * time.Millisecond
 
-// minControlLine is the smallest max_control_line, in bytes. The CONNECT of the handler is shorter.
+// minControlLine is the smallest max_control_line that is allowed, in bytes. The CONNECT of the handler is shorter.
 const minControlLine = 1024
 
 // checkServer refuses settings of the server with which a handler inside cannot work.
@@ -47,8 +46,8 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 	if (o.Cluster.Port != 0 || o.Gateway.Name != "") && (cfg.Issuer == "" || cfg.XKey == "") {
 		errs = append(errs, errCluster)
 	}
-	if authTimeout(o) < minAuthTimeout {
-		errs = append(errs, errTimeout)
+	if timeout := authTimeout(o); timeout < minAuthTimeout {
+		errs = append(errs, fmt.Errorf("callout: authorization.timeout is too short for any callout: %g seconds\nhint: set it to at least %g", timeout.Seconds(), minAuthTimeout.Seconds()))
 	}
 	if o.NoHeaderSupport {
 		errs = append(errs, errNoHeaderSupport)
@@ -57,7 +56,7 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 		errs = append(errs, errNoSystem)
 	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
-		errs = append(errs, errControlLine)
+		errs = append(errs, fmt.Errorf("callout: max_control_line: %d is too small for the handler's own connection\nhint: set it to at least %d", o.MaxControlLine, minControlLine))
 	}
 	if needed := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= needed {
 		errs = append(errs, fmt.Errorf("callout: max_connections: %d leaves no connection for clients: the handler itself needs %d\nhint: set it to at least %d", o.MaxConn, needed, needed+1))

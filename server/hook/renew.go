@@ -68,7 +68,7 @@ func newRenewer(c *counters) *renewer {
 	return &renewer{counters: c, queued: map[uint64]*renewal{}, running: map[uint64]*renewal{}}
 }
 
-var errSessionEnded = errors.New("its session has ended")
+var errSessionEnded = errors.New("the connection's session has ended")
 
 // add adds a connection that an auth callout authenticated or renewed. It returns an error, which
 // refuses the connection, if the session ended while the answer was on its way.

@@ -17,7 +17,7 @@ import (
 // key, in a tag of the user JWT. This file enforces revocations of that key when a connection is
 // authenticated or renewed, and when the account is updated.
 
-var errRevoked = errors.New("its user key is revoked in the account")
+var errRevoked = errors.New("the user key is revoked in the account")
 
 // userKeys holds the connections whose users have a constant key, and the revocations of their
 // accounts.
