@@ -281,7 +281,7 @@ func TestInsideFaults(t *testing.T) {
 		{"connect", accounts + "callout { connect {urls: [\"nats://x\"]}\n" + sources + "}", []string{"server.conf:2:11: connect is for nats-callout only"}},
 		{"own auth_callout, no keys", "accounts { AUTH { users: [{user: u, password: u}] } }\n" + "authorization { auth_callout { issuer: " + issuer + ", account: AUTH, auth_users: [u] } }\ncallout {" + sources + "}", []string{
 			`field "issuer" is missing: auth_callout.issuer is ` + issuer + ", so set issuer_file in callout",
-			"both need the same xkey: set xkey_file in callout, and auth_callout.xkey to its public key",
+			"an auth_callout block needs the same xkey as the callout block: set xkey_file in callout, and auth_callout.xkey to its public key",
 		}},
 	}
 	for _, tt := range tests {

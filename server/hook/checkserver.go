@@ -23,11 +23,11 @@ var (
 )
 
 // minAuthTimeout is the shortest authorization.timeout that is allowed. On a busy machine even a
-// callout that is
-// answered from a cache takes longer.
+// callout that is answered from a cache takes longer.
 const minAuthTimeout = 100 * time.Millisecond
 
-// minControlLine is the smallest max_control_line that is allowed, in bytes. The CONNECT of the handler is shorter.
+// minControlLine is the smallest max_control_line that is allowed, in bytes. The CONNECT of the
+// handler is shorter.
 const minControlLine = 1024
 
 // checkServer refuses settings of the server with which a handler inside cannot work.

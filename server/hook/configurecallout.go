@@ -131,18 +131,19 @@ func checkAuthCallout(ac *natsserver.AuthCallout, cfg *callout.Config) error {
 	return errors.Join(errs...)
 }
 
-// checkAuthCalloutKey compares a public key of an auth_callout block with the key of the handler. If the callout block
-// has none (isSet is false), the handler's was made by the server, and nobody has seen it.
-func checkAuthCalloutKey(field, written, handlers string, isSet bool) error {
+// checkAuthCalloutKey returns an error unless a public key of the auth_callout block (configured) is
+// the one of the handler. isSet says whether the callout block contains the handler's key. If not, the
+// server has generated it, so the configuration cannot contain its public key.
+func checkAuthCalloutKey(field, configured, handlers string, isSet bool) error {
 	switch {
-	case isSet && written == handlers:
+	case isSet && configured == handlers:
 		return nil
-	case !isSet && written == "":
-		return fmt.Errorf("callout: with an auth_callout block of your own, both need the same %[1]s: set %[1]s_file in callout, and auth_callout.%[1]s to its public key\nhint: nats-callout keys make makes the keys, and keys show prints the blocks", field)
+	case !isSet && configured == "":
+		return fmt.Errorf("callout: an auth_callout block needs the same %[1]s as the callout block: set %[1]s_file in callout, and auth_callout.%[1]s to its public key\nhint: nats-callout keys make creates the keys, and nats-callout keys show prints the blocks", field)
 	case !isSet:
-		return fmt.Errorf("callout: field %[1]q is missing: auth_callout.%[1]s is %[2]s, so set %[1]s_file in callout to a file with the seed of that key", field, written)
-	case written == "":
-		return fmt.Errorf("callout: auth_callout has no %[1]s, and callout has one: add auth_callout { %[1]s: %[2]s }", field, handlers)
+		return fmt.Errorf("callout: field %[1]q is missing: auth_callout.%[1]s is %[2]s, so set %[1]s_file in callout to a file with the seed of that key", field, configured)
+	case configured == "":
+		return fmt.Errorf("callout: auth_callout has no %[1]s, but callout has one: add auth_callout { %[1]s: %[2]s }", field, handlers)
 	}
-	return fmt.Errorf("callout: %[1]s is the seed of %[2]s; auth_callout.%[1]s is %[3]s", field, handlers, written)
+	return fmt.Errorf("callout: %[1]s is the seed of %[2]s; auth_callout.%[1]s is %[3]s", field, handlers, configured)
 }
