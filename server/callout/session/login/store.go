@@ -453,10 +453,22 @@ func (s *store) release(ctx context.Context, l *lease, revision uint64) {
 	_, _ = s.index.Update(ctx, l.name, strconv.AppendUint([]byte("0 "), revision, 10), l.revision)
 }
 
-// isConflict tells whether a write was refused because the entry has another revision than it says. A bucket without
-// replicas and one with them have a code each for that.
+// errConflict refuses a write because the entry has another revision than the write says.
+var errConflict = errors.New("the entry has another revision")
+
+// Codes of the server for that: of a stream without replicas, and of one with them. Older releases of the client, with
+// whose tests this is built too, have no error for both.
+const (
+	errCodeLastSequence           jetstream.ErrorCode = 10071
+	errCodeLastSequenceReplicated jetstream.ErrorCode = 10164
+)
+
 func isConflict(err error) bool {
-	return errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.Is(err, jetstream.ErrKeyExists)
+	if errors.Is(err, errConflict) || errors.Is(err, jetstream.ErrKeyExists) {
+		return true
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == errCodeLastSequence || api.ErrorCode == errCodeLastSequenceReplicated)
 }
 
 // errCodeTooLarge is the server's, of a message that is larger than its stream takes.
@@ -469,11 +481,14 @@ func plain(err error) error {
 		return nil
 	}
 	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyRevisionMismatch, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
+		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
 	} {
 		if errors.Is(err, known) {
 			return known
 		}
+	}
+	if isConflict(err) {
+		return errConflict
 	}
 	var api *jetstream.APIError
 	isAPI := errors.As(err, &api)
