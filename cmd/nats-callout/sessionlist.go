@@ -78,6 +78,10 @@ type outline struct {
 	Fault   string     `json:"fault,omitempty"`
 }
 
+// notObject is the fault of an entry that is not shown even with --reveal.
+const notObject = "not a JSON object"
+
+// summary returns what is shown of an entry in a bucket with this TTL.
 func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
 	o := outline{Key: kv.SessionKey(e.Key()), Written: e.Created().UTC().Truncate(time.Second)}
 	if ttl > 0 {
@@ -91,26 +95,19 @@ func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
 		o.Sealed = true
 		return o
 	case err != nil || data == nil:
-		o.Fault = "not a JSON object"
+		o.Fault = notObject
 		return o
 	}
 	o.Fields = slices.Sorted(maps.Keys(data))
-	if end, ok := endOf(data[endField]); ok && (o.Ends == nil || end.Before(*o.Ends)) {
+	end, err := kv.Expires(data, endField)
+	if err != nil {
+		o.Fault = err.Error() // does not hold the value
+	}
+	if !end.IsZero() && (o.Ends == nil || end.Before(*o.Ends)) {
+		end = end.UTC().Truncate(time.Second)
 		o.Ends = &end
 	}
 	return o
-}
-
-// endOf reads a time as the kv source does: Unix seconds, or RFC 3339.
-func endOf(v any) (time.Time, bool) {
-	switch v := v.(type) {
-	case float64:
-		return time.Unix(int64(v), 0).UTC(), true
-	case string:
-		t, err := time.Parse(time.RFC3339, v)
-		return t.UTC(), err == nil
-	}
-	return time.Time{}, false
 }
 
 func (o outline) String() string {
@@ -231,7 +228,7 @@ func (c *sessionShow) Run(s *streams) error {
 		about := summary(entry, store.ttl)
 		fmt.Fprintln(s.out, about)
 		// JSON that is valid has no control characters in its strings.
-		if c.Reveal && about.Fault == "" && !about.Sealed {
+		if c.Reveal && about.Fault != notObject && !about.Sealed {
 			fmt.Fprintf(s.out, "%s\n", bytes.TrimSpace(entry.Value()))
 		}
 	}

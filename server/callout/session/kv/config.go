@@ -26,6 +26,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -171,6 +172,12 @@ func keyOf(t stored.Template, hash, credential string) (string, bool) {
 		return "", false
 	}
 	return key, true
+}
+
+// Expires returns the end of a session in one of its fields, as the source reads it; zero
+// if the field has none. The error does not quote the value.
+func Expires(data map[string]any, field string) (time.Time, error) {
+	return stored.Expires(data, field)
 }
 
 // SessionKey returns the name of the session whose entry has the given key, which is
