@@ -58,7 +58,7 @@ func TestMoreParametersOfAuthorization(t *testing.T) {
 		"authorization: x":                 "expected a block",
 		"access_lifetime: 1s":              "access_lifetime: between",
 		"client_auth: basic":               "client_auth: expected",
-		"client_key: x":                    "with client_key there is none",
+		"client_key: x":                    "expected client_secret or client_key",
 	} {
 		if _, err := parse(t, config(p, "127.0.0.1:1", newKey(), fields)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", fields, err)
