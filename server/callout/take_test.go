@@ -82,14 +82,13 @@ func TestTake(t *testing.T) {
 // servers too.
 func TestTakeWhereItIsNotFor(t *testing.T) {
 	g := newGroup(t)
+	g.base.OnlyFrom = []string{"s"}
 	s, _ := g.add(t, "g")
 	m, _ := calloutOf(t, s.cfg.keys)
 	take := func(server string) bool { return s.Take(server, "c", "inbox", m.Header.Get(xkeyHeader), m.Data) }
-	s.cfg.OnlyFrom = []string{"s"}
 	if take("other") || !take("s") {
 		t.Error("only_from is not followed")
 	}
-	s.cfg.OnlyFrom = nil
 	own := s.served[0]
 	own.waiting.Add(maxWaiting)
 	if take("s") {
