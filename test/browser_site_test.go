@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
@@ -498,6 +499,16 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 			_ = m.Respond([]byte(strconv.Itoa(n)))
 		}
 		_ = m.Respond(nil)
+	}))
+	// The block of headers and the body that it is told, to the asker or to another subject: the client writes no bad ones.
+	raw := harness.Client(s.t, s.server, harness.Password("backend", "backend"))
+	must(nc.Subscribe("api.raw", func(m *nats.Msg) {
+		var want struct{ Block, Body, To string }
+		_ = json.Unmarshal(m.Data, &want)
+		raw.Hpub(cmp.Or(want.To, m.Reply), want.Block, want.Body)
+		if want.To != "" {
+			_ = m.Respond(nil)
+		}
 	}))
 	must(nc.Subscribe("shared.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }))
 }

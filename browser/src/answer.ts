@@ -136,12 +136,12 @@ function outcomeOf({ status: line = 0, description: statusText, headers: lines }
   return unreadable(`the answer's header Status is none: ${JSON.stringify(headers.get("status"))}`);
 }
 
-/** The status in a text like "404" or "404 Not Found"; behind one of success there is nothing but words. */
+/** The status in a text like "404" or "404 Not Found"; behind one of success there are words, and no other status. */
 function statusOf(text: string): { status: number; statusText: string } | undefined {
   const found = /^\s*([2-5]\d\d)(?!\d)(.*)$/s.exec(text);
   if (!found) return undefined;
   const status = Number(found[1]), rest = found[2]!;
-  return status >= 400 || /^(\s|$)/.test(rest) ? { status, statusText: rest.trim() } : undefined;
+  return status >= 400 || /^(?!\s+\d{3}(?!\d))(\s|$)/.test(rest) ? { status, statusText: rest.trim() } : undefined;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -8,8 +8,9 @@ export interface StateChange {
   reason: string;
 }
 
-/** What the server has refused, and nobody waits for. */
+/** What the server has refused, and nobody waits for; or a message that came and cannot be read. */
 export interface Refusal {
+  /** denied or unreadable. */
   code: Code;
   message: string;
   operation: "publish" | "subscription";

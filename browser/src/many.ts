@@ -3,10 +3,10 @@ import type { Msg, MsgHdrs, NatsConnection, QueuedIterator } from "@nats-io/nats
 import type { Enough } from "./messages.ts";
 import { afterWaking, duration } from "./waking.ts";
 
-/** Sends a request, and gives each answer away until there are enough. */
+/** Sends a request, and gives each answer away until there are enough of those that can be read. */
 export async function requestMany(
   nc: NatsConnection, request: { subject: string; data: Uint8Array; headers: MsgHdrs }, { timeout, max, stall, sentinel }: Enough,
-  signal: AbortSignal, deliver: (msg: Msg) => void,
+  signal: AbortSignal, deliver: (msg: Msg) => boolean,
 ): Promise<void> {
   // The client's own time would pass while the process is frozen, when answers may wait behind its timer.
   const answers = await nc.requestMany(request.subject, request.data, { strategy: "timer", maxWait: duration(Infinity), headers: request.headers }) as QueuedIterator<Msg>;
@@ -18,8 +18,7 @@ export async function requestMany(
     for await (const msg of answers) {
       stalled();
       if (sentinel && msg.data.length === 0) break;
-      deliver(msg);
-      if (++count === max) break;
+      if (deliver(msg) && ++count === max) break;
       if (stall !== undefined) stalled = afterWaking(stall, stop);
     }
   } finally {

@@ -94,10 +94,9 @@ export class Message {
     return this.headers.description;
   }
 
-  /** The error that a NATS micro service answers with, in its headers Nats-Service-Error and Nats-Service-Error-Code. */
+  /** What request() rejects with where this is its answer, and what fetch() has in error: what a service says went wrong. */
   get error(): StampError | undefined {
-    const failed = this.headers.has("Nats-Service-Error", "insensitive") || this.headers.has("Nats-Service-Error-Code", "insensitive");
-    return failed ? answerOf(this.#wire).error : undefined;
+    return answerOf(this.#wire).error;
   }
 
   text(): string {

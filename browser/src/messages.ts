@@ -82,4 +82,4 @@ export type Reply = { id: number; value: unknown } | { id: number; error: { code
 export type Event =
   | { event: "state"; state: State; reason: string }
   | { event: "message"; subscription: number; message: Wire }
-  | { event: "error"; message: string; operation: "publish" | "subscription"; subject: string; subscription?: number };
+  | { event: "error"; code: Code; message: string; operation: "publish" | "subscription"; subject: string; subscription?: number };

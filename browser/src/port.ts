@@ -1,9 +1,10 @@
 // The worker's side of the port: all that a page can ask for.
-import { errors, headers, type Msg, type MsgHdrs, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
+import { errors, type Msg, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
+import { Block, readBlocksHere, writtenHeaders } from "./blocks.ts";
 import { Connection } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
 import { requestMany } from "./many.ts";
-import type { Asked, Event, HeaderMap, Reply, Session, Started, State, Wire } from "./messages.ts";
+import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { duration, within } from "./waking.ts";
@@ -14,6 +15,8 @@ export interface Neighbours {
 }
 
 type Request = Asked & { op: "request" };
+
+readBlocksHere();
 
 export class Server {
   readonly #port: MessagePort;
@@ -33,7 +36,7 @@ export class Server {
     this.#connection = new Connection(
       site,
       (state: State, reason: string) => this.#tell({ event: "state", state, reason }),
-      ({ message, operation, subject }) => this.#tell({ event: "error", message, operation, subject }),
+      ({ message, operation, subject }) => this.#tell({ event: "error", code: "denied", message, operation, subject }),
     );
     port.onmessage = ({ data }) => void this.#answer(data);
   }
@@ -46,6 +49,19 @@ export class Server {
 
   #tell(event: Event): void {
     this.#port.postMessage(event);
+  }
+
+  /** Gives a message to the page, and whether it can be read: one that cannot is told of, and is nobody else's fault. */
+  #deliver(subscription: number, msg: Msg): boolean {
+    let message: Wire;
+    try {
+      message = wire(msg, this.#hidden);
+    } catch (err) {
+      this.#tell({ event: "error", ...told(err), operation: "subscription", subject: msg.subject, subscription });
+      return false;
+    }
+    this.#tell({ event: "message", subscription, message });
+    return true;
   }
 
   async #answer(asked: Asked): Promise<void> {
@@ -80,8 +96,7 @@ export class Server {
       case "subscribe": {
         const { subject, queue, max, subscription } = asked;
         checkNames({ subject, queue });
-        const deliver = (err: Error | null, msg: Msg) =>
-          this.#tell(err ? { event: "error", message: err.message, operation: "subscription", subject, subscription } : { event: "message", subscription, message: wire(msg, this.#hidden) });
+        const deliver = (err: Error | null, msg: Msg) => (err ? this.#tell({ event: "error", code: "denied", message: err.message, operation: "subscription", subject, subscription }) : this.#deliver(subscription, msg));
         return this.#connection.subscribe(subscription, { subject, queue, max, deliver }, this.#patience.current);
       }
       case "unsubscribe":
@@ -136,7 +151,7 @@ export class Server {
     checkNames({ subject, reply });
     const nc = await this.#connection.ready(this.#patience.current);
     try {
-      nc.publish(subject, data, { headers: written(headers), reply });
+      nc.publish(subject, data, { headers: writtenHeaders(headers), reply });
     } catch (err) {
       const { code, message } = told(err);
       throw new StampError(code, `a message to ${subject} cannot be published: ${message}`);
@@ -149,7 +164,7 @@ export class Server {
       if (signal.aborted) return;
       const { subject, data, receiver, enough } = asked;
       try {
-        await requestMany(nc, { subject, data, headers: written(asked.headers) }, enough, signal, (msg) => this.#tell({ event: "message", subscription: receiver, message: wire(msg, this.#hidden) }));
+        await requestMany(nc, { subject, data, headers: writtenHeaders(asked.headers) }, enough, signal, (msg) => this.#deliver(receiver, msg));
       } catch (err) {
         if (told(err).code === "denied") this.#connection.claim(causeOf(err));
         throw err;
@@ -182,7 +197,7 @@ export class Server {
  * process was frozen, and drop an answer that waits behind its timer: so the client is asked for answers without an end.
  */
 async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: Error): Promise<Msg> {
-  const answers = await nc.requestMany(subject, data, { headers: written(headers), strategy: "count", maxMessages: 1, maxWait: duration(Infinity) }) as QueuedIterator<Msg>;
+  const answers = await nc.requestMany(subject, data, { headers: writtenHeaders(headers), strategy: "count", maxMessages: 1, maxWait: duration(Infinity) }) as QueuedIterator<Msg>;
   const stop = () => answers.stop();
   signal.addEventListener("abort", stop);
   try {
@@ -216,25 +231,12 @@ function known({ authenticated, expires, claims }: Visitor): Session {
   return authenticated ? { authenticated, expires, claims } : { authenticated };
 }
 
-function written(map: HeaderMap): MsgHdrs {
-  const h = headers();
-  for (const [name, values] of Object.entries(map)) {
-    for (const value of Array.isArray(values) ? values : [values]) {
-      try {
-        h.append(name, value);
-      } catch {
-        throw new StampError("invalid", `header ${JSON.stringify(name)} cannot be sent: its name or value is not allowed`);
-      }
-    }
-  }
-  return h;
-}
-
 const hiddenNames = (more: string[] = []) => new Set(["authorization", "set-cookie", ...more.map((name) => String(name).toLowerCase())]);
 
-/** A message for the page: of what came in one frame with it, and of hidden headers, there is nothing in it. */
+/** A message for the page: of what came in one frame with it, and of hidden headers, there is nothing in it. Throws where it cannot be read. */
 function wire(msg: Msg, hidden: Set<string>): Wire {
   const { subject, reply, data, headers } = msg;
+  if (headers instanceof Block && headers.unreadable !== "") throw new StampError("unreadable", headers.unreadable);
   return {
     subject, reply: reply || undefined, status: headers?.code || undefined, description: headers?.description,
     headers: [...headers ?? []].filter(([name]) => !hidden.has(name.toLowerCase())), data: data.slice(),

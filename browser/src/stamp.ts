@@ -76,6 +76,8 @@ export interface WhenOptions {
 interface Receiver {
   receive(msg: Message): void;
   fail(err: Error): void;
+  /** A message has come that cannot be read. */
+  missed?(): void;
   drain?(): Promise<void>;
 }
 
@@ -88,7 +90,7 @@ const defaultScript = "/auth/worker.js";
  * one with.
  *
  * Events: "state" ({detail: {state, reason}}) and "error" ({detail: {message, code, operation, subject}}), for what
- * the server refuses of what nobody waits for.
+ * the server refuses of what nobody waits for, and for messages that cannot be read.
  */
 export class Stamp extends EventTarget {
   readonly #options: Options;
@@ -243,8 +245,8 @@ export class Stamp extends EventTarget {
   }
 
   /**
-   * Sends a request. Rejects with StampError, or the signal's reason. The error of a NATS micro service is a StampError too,
-   * of the code "service", with the service's answer.
+   * Sends a request. Rejects with StampError, or the signal's reason. The error of a service is a StampError too, the one that
+   * fetch() has, with the service's answer.
    */
   request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
     return this.#track(this.#requestOne(subject, payload, options));
@@ -435,13 +437,14 @@ export class Stamp extends EventTarget {
         this.#receivers.get(data.subscription)?.receive(new Message(data.message));
         break;
       case "error": {
-        const { subscription, message, operation, subject } = data;
-        if (subscription === undefined) {
-          this.dispatchEvent(new CustomEvent<Refusal>("error", { detail: { code: "denied", message, operation, subject } }));
-        } else {
-          this.#receivers.get(subscription)?.fail(new StampError("denied", message));
+        const { subscription, code, message, operation, subject } = data;
+        if (subscription !== undefined && code === "denied") {
+          this.#receivers.get(subscription)?.fail(new StampError(code, message));
           this.#receivers.delete(subscription);
+          break;
         }
+        if (subscription !== undefined) this.#receivers.get(subscription)?.missed?.();
+        this.dispatchEvent(new CustomEvent<Refusal>("error", { detail: { code, message, operation, subject } }));
       }
     }
   }

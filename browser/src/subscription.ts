@@ -37,6 +37,7 @@ export class Subscription implements AsyncIterable<Message> {
   readonly #stream: Stream<Message>;
   readonly #options: SubscribeOptions;
   #received = 0;
+  #missed = 0;
   #ended = false;
   #settle!: (err: Error | undefined) => void;
   #cancel = (): void => {}; // of its time
@@ -75,13 +76,25 @@ export class Subscription implements AsyncIterable<Message> {
     if (this.#ended) return;
     this.#cancel();
     this.#received++;
-    const last = this.#received === this.#options.max;
+    const last = this.#complete;
     try {
       if (this.#deliver) this.#deliver(msg);
       else this.#stream.push(msg);
     } finally { // whatever the page's function throws
       if (last) this.#end();
     }
+  }
+
+  /** A message has come that cannot be read. The server counts it too. Not for pages. */
+  missed(): void {
+    if (this.#ended) return;
+    this.#cancel();
+    this.#missed++;
+    if (this.#complete) this.#end();
+  }
+
+  get #complete(): boolean {
+    return this.#received + this.#missed === this.#options.max;
   }
 
   /** The server, or the session, has ended it. Not for pages. */

@@ -3,6 +3,8 @@ import { test } from "node:test";
 import { answerOf, failure, type Answer } from "../src/answer.ts";
 import { decode, encode } from "../src/body.ts";
 import { StampError } from "../src/errors.ts";
+import { Message } from "../src/message.ts";
+import type { Wire } from "../src/messages.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -187,4 +189,24 @@ test("an error of an answer can be shown, logged and sent on", () => {
   assert.equal(got.error, got.error, "it is one error");
   assert.doesNotThrow(() => JSON.stringify(got), "it does not hold itself");
   assert.deepEqual([got.error!.name, got.error!.answer], ["StampError", got]);
+});
+
+test("a status behind one of success is none", () => {
+  for (const status of ["200 404", "200  404 Not Found", "204 500"]) {
+    const { status: read, ok, error } = answerOf({ subject: "a", headers: [["Status", [status]]], data: bytes("") });
+    assert.deepEqual([read, ok, error?.code], [502, false, "unreadable"], status);
+  }
+  assert.equal(answerOf({ subject: "a", headers: [["Status", ["200 2 of 3 are done"]]], data: bytes("") }).statusText, "2 of 3 are done");
+});
+
+test("a message has the error that fetch() has of it", () => {
+  const cases: [number | undefined, [string, string[]][]][] = [
+    [undefined, [["Status", ["404 Not Found"]]]], [undefined, [["status", ["500 Oops"]]]], [undefined, [["Status", ["600"]]]], [408, []], [404, []],
+    [undefined, [["Nats-Service-Error-Code", ["409"]]]], [undefined, []], [200, []], [undefined, [["Status", ["201"]]]],
+  ];
+  for (const [status, headers] of cases) {
+    const wire = { subject: "a", status, headers, data: bytes("") } as Wire;
+    const { error } = new Message(wire), of = answerOf(wire).error;
+    assert.deepEqual([error?.code, error?.status, error?.message], [of?.code, of?.status, of?.message], JSON.stringify(wire));
+  }
 });

@@ -243,3 +243,38 @@ test("answers of several come until there are enough", async (t) => {
   await many(4, { timeout: 5 });
   assert.deepEqual(texts(4), ["a", "bc", ""]);
 });
+
+test("a block that cannot be read spoils its own message alone", async (t) => {
+  const bad = ["NATS/1.0\r\nX Y: 1\r\n\r\n", "NATS/1.0\r\nX: a\nb\r\n\r\n", "NATS/1.0 -404 Not Found\r\n\r\n"];
+  const frame = (to: string, sid: string, block: string, body: string) => `HMSG ${to} ${sid} ${block.length} ${block.length + body.length}\r\n${block}${body}\r\n`;
+  const sids = new Map<string, string>();
+  Scripted.servers = [(line) => {
+    const [verb, subject, reply, last] = line.split(" ");
+    if (verb === "SUB") sids.set(subject!, reply!);
+    if (verb !== "HPUB") return willing(line);
+    const mux = [...sids].find(([subject]) => subject.endsWith("*"))![1];
+    const [kind, which, body = ""] = subject!.split(".");
+    const block = which === "good" ? "NATS/1.0\r\n\r\n" : bad[Number(which)]!;
+    if (kind === "ask") return frame(reply!, mux, block, body);
+    if (kind === "many") return frame(reply!, mux, block, body) + frame(reply!, mux, "NATS/1.0\r\n\r\n", "after");
+    return frame("news", sids.get("news")!, block, body) + frame("news", sids.get("news")!, "NATS/1.0\r\n\r\n", "after") + frame(last === undefined ? "none" : reply!, mux, "NATS/1.0\r\n\r\n", "");
+  }];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 1_000 } });
+  await s.ask({ op: "subscribe", subject: "news", subscription: 7 });
+  for (const which of bad.keys()) {
+    for (const body of ["", ".body"]) {
+      const { error } = await s.ask(request(`ask.${which}${body}`));
+      assert.equal(error?.code, "unreadable", bad[which]! + body);
+      assert.ok((await s.ask(request("ask.good.a"))).value, "the next one is read");
+      for (const op of ["many", "news"]) {
+        s.events.length = 0;
+        if (op === "many") await s.ask({ op: "requestMany", subject: `many.${which}${body}`, headers: { A: "b" }, data: new Uint8Array(0), receiver: 8, enough: { timeout: 20_000, max: 1 } });
+        else await s.ask(request(`news.${which}${body}`));
+        await s.ask({ op: "session" });
+        const told = s.events as { event: string; code?: string; subscription?: number; message: unknown }[];
+        assert.deepEqual(told.map(({ event, code, subscription }) => [event, code, subscription]), [["error", "unreadable", op === "many" ? 8 : 7], ["message", undefined, op === "many" ? 8 : 7]], `${op} ${bad[which]!}${body}`);
+      }
+    }
+  }
+});

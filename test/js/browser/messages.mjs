@@ -1,6 +1,6 @@
 // Messages, subscriptions and the state of the connection, as a page has them.
 import assert from "node:assert/strict";
-import { alice, until, Visitor } from "./visitor.mjs";
+import { alice, bob, until, Visitor } from "./visitor.mjs";
 
 export const checks = {
   async "when() waits for a state, and ends when it cannot come"(env) {
@@ -302,6 +302,62 @@ export const checks = {
     assert.deepEqual(got[0], { code: "denied", operation: "publish", subject: "secret.x" });
     assert.match(got[1], /Publish to "secret.x"/i);
     assert.deepEqual(got[2].map((text) => text.replace(/published:.*/, "published")), ["too-large", "a message to shared.large cannot be published"]);
+  },
+
+  async "a message whose headers cannot be read spoils no other one"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start({ timeout: 5_000 });
+    const got = await v.run(async () => {
+      const out = [], heard = [], codes = [];
+      s.addEventListener("error", ({ detail }) => codes.push(`${detail.code} ${detail.subject}`));
+      const sub = await s.subscribe("shared.raw", (msg) => heard.push(msg.text()));
+      for (const block of ["NATS/1.0\r\nX Y: 1\r\n\r\n", "NATS/1.0\r\nX: a\nb\r\n\r\n", "NATS/1.0 -404 Not Found\r\n\r\n"]) {
+        for (const body of ["", "body"]) {
+          const res = await s.fetch("/api/raw", { body: { block, body } });
+          out.push(res.status, res.error?.code, await s.request("api.raw", JSON.stringify({ block, body })).catch((err) => err.code));
+          await s.request("api.raw", JSON.stringify({ block, body, to: "shared.raw" }));
+        }
+      }
+      await s.publish("shared.raw", "after");
+      await s.flush();
+      await sub.drain();
+      return [out, heard, codes, s.state];
+    });
+    assert.deepEqual(got, [Array.from({ length: 6 }, () => [502, "unreadable", "unreadable"]).flat(), ["after"], Array.from({ length: 6 }, () => "unreadable shared.raw"), "connected"]);
+  },
+
+  async "request() rejects with the error that fetch() has"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start({ timeout: 5_000 });
+    const got = await v.run(async () => {
+      const out = [];
+      for (const block of ["NATS/1.0\r\nStatus: 404 Gone\r\n\r\n", "NATS/1.0\r\nStatus: 600\r\n\r\n", "NATS/1.0 408 Request Timeout\r\n\r\n", "NATS/1.0\r\nStatus: 200 404\r\n\r\n"]) {
+        const { error } = await s.fetch("/api/raw", { body: { block, body: "b" } });
+        out.push([error?.code, error?.status, error?.message], await s.request("api.raw", JSON.stringify({ block, body: "b" })).then(() => "resolves", (err) => [err.code, err.status, err.message]));
+      }
+      return out;
+    });
+    for (let i = 0; i < got.length; i += 2) assert.deepEqual(got[i + 1], got[i]);
+    assert.deepEqual(got.map(([code]) => code), ["service", "service", "unreadable", "unreadable", "service", "service", "unreadable", "unreadable"]);
+  },
+
+  async "many headers are no burden: those of another visitor's message neither"(env) {
+    const v = await Visitor.open(env, alice), w = await Visitor.open(env, bob);
+    await v.start({ timeout: 20_000 });
+    await w.start({ timeout: 20_000 });
+    await v.run(async () => {
+      window.names = [];
+      await s.subscribe("shared.headers", (msg) => names.push(msg.headers.size()));
+    });
+    assert.equal(await w.run(async () => {
+      await s.publish("shared.headers", "", { headers: Object.fromEntries(Array.from({ length: 40_000 }, (_, i) => [`X${i}`, "v"])) });
+      await s.flush();
+      return s.state;
+    }), "connected");
+    await until(v.page, () => names.length > 0);
+    const [count, status, state] = await v.run(async () => [names[0], (await s.fetch("/api/seen")).status, s.state]);
+    assert.ok(count >= 40_000, `${count} headers`);
+    assert.deepEqual([status, state], [200, "connected"]);
   },
 
   async "the error of a service rejects request(), with the service's answer"(env) {

@@ -1,0 +1,63 @@
+// Blocks of headers, in the worker. The client's own way reads them inside its parser of the protocol, which does not
+// come back from what it throws there, and looks through all names before for each line.
+import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
+import { StampError } from "./errors.ts";
+import type { HeaderMap } from "./messages.ts";
+
+/** The headers of a message that has come. */
+export class Block extends MsgHdrsImpl {
+  /** Why the block cannot be read; "" where it can. */
+  unreadable = "";
+
+  add(name: string, value: string): void {
+    const before = this.headers.get(name);
+    if (before) before.push(value);
+    else this.headers.set(name, [value]);
+  }
+}
+
+/** The characters of a name: printable ASCII without the colon. */
+const namePattern = /^[!-9;-~]+$/;
+
+/** Reads a block. It throws nothing: of one that cannot be read, there is nothing but the reason. */
+export function readBlock(data: Uint8Array): Block {
+  const block = new Block();
+  const [first, ...lines] = new TextDecoder().decode(data).split("\r\n");
+  const status = /^NATS\/1\.0(?:[ \t]+(?:(\d{1,9})(?:[ \t]+([^\r\n]*))?)?)?$/.exec(first!);
+  if (!status) return unreadable(`its first line is none: ${JSON.stringify(first!.slice(0, 100))}`);
+  block._code = Number(status[1] ?? 0);
+  block._description = status[2]?.trim() ?? "";
+  for (const line of lines) {
+    if (line === "") continue;
+    const colon = line.indexOf(":"), name = line.slice(0, Math.max(colon, 0));
+    if (!namePattern.test(name)) return unreadable("a line of its headers does not begin with a name and a colon");
+    if (/[\r\n]/.test(line)) return unreadable(`its header ${name.slice(0, 100)} holds a lone line break`);
+    block.add(name, line.slice(colon + 1).trim());
+  }
+  return block;
+}
+
+function unreadable(why: string): Block {
+  const block = new Block();
+  block.unreadable = `the message cannot be read: ${why}`;
+  return block;
+}
+
+/** Has the client read blocks by the function above. */
+export function readBlocksHere(): void {
+  MsgHdrsImpl.decode = readBlock;
+}
+
+/** Headers as the client sends them. */
+export function writtenHeaders(map: HeaderMap): MsgHdrsImpl {
+  const block = new Block();
+  for (const [name, values] of Object.entries(map)) {
+    for (const value of [values].flat()) {
+      if (!namePattern.test(name) || typeof value !== "string" || /[\r\n]/.test(value)) {
+        throw new StampError("invalid", `header ${JSON.stringify(name)} cannot be sent: its name or value is not allowed`);
+      }
+      block.add(name, value.trim());
+    }
+  }
+  return block;
+}
