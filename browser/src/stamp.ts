@@ -10,7 +10,7 @@ import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Sta
 import { originOfPage, subjectOf, urlOf } from "./resource.ts";
 import { Stream } from "./stream.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
-import { afterWaking } from "./waking.ts";
+import { afterWaking, within } from "./waking.ts";
 
 export interface Options extends Limits {
   /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
@@ -81,6 +81,9 @@ interface Receiver {
   drain?(): Promise<void>;
 }
 
+/** What ends a request. */
+type Bounds = Pick<RequestOptions, "signal" | "timeout">;
+
 const noBody = new Uint8Array(0);
 
 const defaultScript = "/auth/worker.js";
@@ -104,6 +107,9 @@ export class Stamp extends EventTarget {
   #told: Started | undefined; // by start(), the last time that it succeeded
   #ended: Error | undefined; // why there will be no connection before the next start()
   #draining: Promise<void> | undefined;
+  #again: Promise<Started> | undefined; // start() that waits for drain()
+  #run = 0;
+  #life = new AbortController(); // of this run; its reason is why it is over
   #calls: Calls;
   #number = 0; // of the newest receiver
   #sent: Promise<void> = Promise.resolve(); // all requests of before
@@ -126,10 +132,19 @@ export class Stamp extends EventTarget {
   }
 
   /**
+   * Another number after each start(), close() and drain(). For the hooks: what was told in another run may have been for
+   * another visitor.
+   */
+  get run(): number {
+    return this.#run;
+  }
+
+  /**
    * Starts the worker, which connects where the visitor is signed in, and tells whether that is so.
    * After a sign-in without a new page it is called again: the worker's credentials come with it.
    */
   start(): Promise<Started> {
+    if (this.#draining) return this.#again ??= this.#startAfter(this.#draining);
     if (this.#starting && this.started) return this.#starting;
     this.#stop(new StampError("closed", "closed"));
     this.#ended = undefined;
@@ -138,6 +153,16 @@ export class Stamp extends EventTarget {
       if (this.#starting === starting) this.#end(err);
     });
     return starting;
+  }
+
+  /** Starts when drain() is over, unless close() was called meanwhile. */
+  #startAfter(draining: Promise<void>): Promise<Started> {
+    const again: Promise<Started> = draining.catch(() => {}).then(() => {
+      if (this.#again !== again) throw new StampError("closed", "closed");
+      this.#again = undefined;
+      return this.start();
+    });
+    return again;
   }
 
   async #start(): Promise<Started> {
@@ -217,7 +242,7 @@ export class Stamp extends EventTarget {
    * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
   async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
-    const whole = resource instanceof Request ? { ...optionsOf(resource), ...options } : options ?? {};
+    const whole = resource instanceof Request ? { ...optionsOf(resource), ...definite(options) } : options ?? {};
     const answer = await this.#track(this.#fetch(resource instanceof Request ? resource.url : resource, whole));
     if (options?.throws && answer.error) throw answer.error;
     return answer;
@@ -230,6 +255,7 @@ export class Stamp extends EventTarget {
     take(headers, "method");
     take(headers, "query");
     checkHeaders(headers);
+    checkNumbers({ timeout: options.timeout });
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
     try {
@@ -237,7 +263,7 @@ export class Stamp extends EventTarget {
       return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
         if (type !== undefined) headers["Content-Type"] = type;
         return this.#request(subject, headers, data, options);
-      }));
+      }, options));
     } catch (err) {
       if (err instanceof StampError) return failure(err);
       throw err;
@@ -255,7 +281,8 @@ export class Stamp extends EventTarget {
   async #requestOne(subject: string, payload: Uint8Array | string | undefined, options: RequestOptions): Promise<Message> {
     this.#checkOpen();
     const headers = headerMap(options.headers), data = bytes(payload);
-    const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options)));
+    checkNumbers({ timeout: options.timeout });
+    const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options), options));
     const { error } = message;
     if (error) throw error;
     return message;
@@ -342,7 +369,7 @@ export class Stamp extends EventTarget {
 
   /**
    * Ends the worker when what was begun is over: subscriptions have the messages that were on their way, requests
-   * their answers, and the server has what was published. Nothing new is taken meanwhile. start() begins anew.
+   * their answers, and the server has what was published. Nothing new is sent meanwhile; start() waits, and begins anew.
    */
   drain(): Promise<void> {
     if (!this.#worker) return Promise.resolve();
@@ -355,7 +382,7 @@ export class Stamp extends EventTarget {
       while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
       if (this.#worker === worker && this.#state === "connected") await this.flush();
     } finally {
-      if (this.#worker === worker) this.close();
+      if (this.#worker === worker) this.#end(new StampError("closed", "closed"));
     }
   }
 
@@ -366,6 +393,7 @@ export class Stamp extends EventTarget {
 
   /** Ends the worker and its connection. start() begins anew. */
   close(): void {
+    this.#again = undefined;
     this.#end(new StampError("closed", "closed"));
   }
 
@@ -377,6 +405,12 @@ export class Stamp extends EventTarget {
   }
 
   #stop(why: Error): void {
+    this.#run++;
+    if (this.#starting) { // what was asked before the first start() waits for that
+      this.#life.abort(why);
+      this.#life = new AbortController();
+      this.#sent = Promise.resolve();
+    }
     this.#worker?.terminate();
     this.#port?.close();
     this.#worker = this.#port = this.#starting = undefined;
@@ -472,22 +506,26 @@ export class Stamp extends EventTarget {
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
-  async #inOrder<T>(ready: Promise<T>, send: (made: T) => Promise<Wire>): Promise<Wire> {
-    if (!this.#options.ordered) return send(await ready);
+  async #inOrder<T>(ready: Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
+    if (!this.#options.ordered) return send(await this.#inTime(ready, limits));
     const before = this.#sent;
     let sent = () => {};
     this.#sent = new Promise((resolve) => { sent = resolve; });
     try {
-      const [made] = await Promise.all([ready, before]);
+      const [made] = await this.#inTime(Promise.all([ready, before]), limits);
       return send(made); // not awaited: the next one may be sent, and waits in the worker
     } finally {
       void before.then(sent); // ready may have failed before that
     }
   }
 
-  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: { signal?: AbortSignal | null | undefined; timeout?: number | undefined }): Promise<Wire> {
-    checkNumbers({ timeout });
-    signal?.throwIfAborted();
+  /** What a request needs before it is sent: its body, which may not end, and its turn. close() is the end of both. */
+  #inTime<T>(ready: Promise<T>, { signal, timeout = this.#options.timeout ?? 20_000 }: Bounds): Promise<T> {
+    const late = () => new StampError("timeout", `timed out after ${timeout} ms: the body of this request, or of one before it, does not end`);
+    return unlessAborted(unlessAborted(within(timeout, ready, late), this.#life.signal), signal);
+  }
+
+  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: Bounds): Promise<Wire> {
     const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
     return unlessAborted(reply, signal, () => void this.#ask({ op: "abort", call: id }).catch(() => {}));
   }
@@ -497,6 +535,11 @@ export class Stamp extends EventTarget {
 function optionsOf(request: Request): FetchOptions {
   const { method, headers, signal } = request;
   return { method, headers, signal, body: method === "GET" || method === "HEAD" ? undefined : request };
+}
+
+/** Options without those that are undefined, which say nothing, as with fetch(). */
+function definite(options: FetchOptions | null | undefined): FetchOptions {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
 }
 
 /** The error of a worker whose script does not come or cannot be run. The browser does not say why. */
@@ -516,9 +559,13 @@ function serviceWorker(): string | undefined {
 }
 
 /** What is awaited, or the signal's reason; aborted is called with that. */
-async function unlessAborted<T>(reply: Promise<T>, signal: AbortSignal | null | undefined, aborted: () => void): Promise<T> {
+async function unlessAborted<T>(reply: Promise<T>, signal: AbortSignal | null | undefined, aborted = () => {}): Promise<T> {
   if (!signal) return reply;
   reply.catch(() => {}); // it may come when nobody waits any more
+  if (signal.aborted) {
+    aborted();
+    throw signal.reason;
+  }
   let abort = () => {};
   const gone = new Promise<never>((_, reject) => {
     abort = () => {

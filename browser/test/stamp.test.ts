@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import type { Asked } from "../src/messages.ts";
+
+/** The workers that were made; each does what its page asks, but for what is held back. */
+const workers: FakeWorker[] = [];
+
+/** A worker whose service sends each request back. */
+class FakeWorker {
+  onerror = () => {};
+  readonly asked: Asked[] = [];
+  readonly silent = new Set<string>(); // operations that get no reply
+  port!: MessagePort;
+
+  constructor() {
+    workers.push(this);
+  }
+
+  postMessage(_: null, [port]: MessagePort[]): void {
+    this.port = port!;
+    this.port.onmessage = ({ data }) => this.#answer(data);
+  }
+
+  #answer(asked: Asked): void {
+    this.asked.push(asked);
+    if (asked.op === "start") this.port.postMessage({ event: "state", state: "connected", reason: "" });
+    if (this.silent.has(asked.op)) return;
+    const value = asked.op === "request" ? { subject: "a", headers: Object.entries(asked.headers).map(([name, value]) => [name, [value].flat()]), data: asked.data } : { authenticated: true, key: true };
+    this.port.postMessage({ id: asked.id, value });
+  }
+
+  terminate(): void {
+    this.port.close();
+  }
+}
+
+Object.assign(globalThis, { Worker: FakeWorker, location: new URL("http://localhost/") });
+const { Stamp } = await import("../src/stamp.ts");
+
+async function started(t: TestContext, options = {}) {
+  const s = new Stamp({ timeout: 1_000, ...options });
+  t.after(() => s.close());
+  await s.start();
+  return { s, worker: workers.at(-1)! };
+}
+
+/** A request whose body does not end. */
+const endless = () => new Request("http://localhost/a", { method: "POST", body: new ReadableStream({}), duplex: "half" } as RequestInit);
+
+test("a body that does not end is a time-out, is aborted, and is over with close()", { timeout: 20_000 }, async (t) => {
+  for (const ordered of [false, true]) {
+    const { s, worker } = await started(t, { ordered });
+    const late = await s.fetch(endless(), { timeout: 30 });
+    assert.deepEqual([late.status, late.error?.code], [504, "timeout"]);
+    const reason = new Error("gone");
+    await assert.rejects(s.fetch(endless(), { signal: AbortSignal.abort(reason) }), reason);
+    const controller = new AbortController(), aborted = s.fetch(endless(), { signal: controller.signal });
+    controller.abort(reason);
+    await assert.rejects(aborted, reason);
+    const closed = s.fetch(endless(), { timeout: Infinity });
+    s.close();
+    assert.equal((await closed).error?.code, "closed");
+    await s.start();
+    assert.equal((await s.fetch("/b")).status, 200, "nothing is left in the way");
+    assert.ok(!worker.asked.some(({ op }) => op === "request"), "nothing of them was sent");
+  }
+});
+
+test("who waits for a body of before is in time too", { timeout: 20_000 }, async (t) => {
+  const { s, worker } = await started(t, { ordered: true });
+  const held = new AbortController(), first = s.fetch(endless(), { timeout: Infinity, signal: held.signal });
+  first.catch(() => {});
+  assert.equal((await s.fetch("/b", { timeout: 30 })).error?.code, "timeout");
+  await assert.rejects(s.request("b", "", { timeout: 30 }), { code: "timeout" });
+  const reason = new Error("gone"), signal = AbortSignal.timeout(20);
+  await assert.rejects(s.fetch("/b", { signal }), { name: "TimeoutError" });
+  await assert.rejects(s.request("b", "", { signal: AbortSignal.abort(reason) }), reason);
+  held.abort(reason);
+  await assert.rejects(first, reason);
+  assert.equal((await s.fetch("/c")).status, 200);
+  assert.deepEqual(worker.asked.filter(({ op }) => op === "request").map((asked) => (asked as { subject: string }).subject), ["c"]);
+});
+
+test("start() while drain() goes on waits for it, and begins anew", { timeout: 20_000 }, async (t) => {
+  const { s, worker } = await started(t);
+  const slow = new Promise<void>((resolve) => {
+    const { port } = worker, usual = port.onmessage!;
+    port.onmessage = (event) => (event.data.op === "request" ? setTimeout(() => (usual.call(port, event), resolve()), 50) : usual.call(port, event));
+  });
+  const asked = s.fetch("/a"), drained = s.drain(), again = [s.start(), s.start()];
+  assert.equal(again[0], again[1]);
+  await Promise.all([slow, drained]);
+  assert.equal((await asked).status, 200);
+  await again[0];
+  assert.notEqual(workers.at(-1), worker);
+  assert.deepEqual([s.started, s.state, (await s.fetch("/b")).status], [true, "connected", 200]);
+
+  const over = s.drain(), never = s.start();
+  s.close();
+  await assert.rejects(never, { code: "closed" });
+  await over;
+  assert.deepEqual([s.started, s.state], [false, "closed"], "close() has the last word");
+});
+
+test("options that are undefined take nothing from a Request", async (t) => {
+  const { s } = await started(t);
+  const whole = () => new Request("http://localhost/a", { method: "PUT", headers: { "X-A": "1" }, body: "b" });
+  const { headers, text } = await s.fetch(whole(), { method: undefined, headers: undefined, body: undefined, signal: undefined, timeout: undefined }).then(async (answer) => ({ headers: answer.headers, text: await answer.text() }));
+  assert.deepEqual([headers.get("Method"), headers.get("X-A"), text], ["PUT", "1", "b"]);
+  const reason = new Error("gone");
+  await assert.rejects(s.fetch(new Request("http://localhost/a", { signal: AbortSignal.abort(reason) }), { signal: undefined }), reason);
+});
