@@ -42,6 +42,7 @@ export class Connection {
   #run = 0; // number of the loop that may act; another one has been stopped
   #waiting: (() => void)[] = []; // for another state
   #hurry = () => {};
+  #losses = new Set<() => void>(); // what is to be told when the newest connection is lost
 
   constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: InstanceType<typeof errors.PermissionViolationError>) => void, checks = usualChecks) {
     this.#site = site;
@@ -227,7 +228,11 @@ export class Connection {
     for (const s of this.#subscriptions.values()) this.#make(nc, s);
     void this.#watch(nc);
     const timer = setInterval(() => void this.check(), this.#checks.every);
-    void nc.closed().then(() => clearInterval(timer));
+    const losses = this.#losses = new Set();
+    void nc.closed().then(() => {
+      clearInterval(timer);
+      for (const lost of losses) lost();
+    });
     this.#set("connected");
   }
 
@@ -269,7 +274,7 @@ export class Connection {
    * Subscribes, on this connection and those after it, and returns when the server knows: that of the next
    * connection, when this one is lost meanwhile.
    */
-  async subscribe(id: number, s: Subscribed, milliseconds: number): Promise<void> {
+  async subscribe(id: number, s: Subscribed, milliseconds: number, signal?: AbortSignal): Promise<void> {
     let refused: Error | null = null, agreed = false;
     const { deliver } = s;
     const kept: Kept = {
@@ -286,10 +291,12 @@ export class Connection {
       },
     };
     const began = performance.now(), nc = await this.ready(milliseconds);
+    checkWanted(signal);
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
       await within(Math.max(1, milliseconds - (performance.now() - began)), this.#flushed(), () => this.#late(milliseconds, "timeout"));
+      checkWanted(signal);
     } catch (err) {
       this.unsubscribe(id);
       throw err;
@@ -302,9 +309,18 @@ export class Connection {
   async #flushed(): Promise<void> {
     for (let flushed = false; !flushed;) {
       const nc = await this.#open();
-      const closed = nc.closed().then(() => false);
-      flushed = await Promise.race([nc.flush().then(() => true, () => closed), closed]);
+      flushed = await this.#unlessLost(nc.flush().then(() => true));
     }
+  }
+
+  /** What is awaited, or false when the connection is lost before. The promise of its end would keep all that ever waited for it. */
+  #unlessLost(what: Promise<boolean>): Promise<boolean> {
+    const losses = this.#losses;
+    return new Promise((resolve) => {
+      const lost = () => resolve(false);
+      losses.add(lost);
+      void what.then(resolve, lost).finally(() => losses.delete(lost));
+    });
   }
 
   /** Waits until the server has read all that was sent before. */
@@ -317,11 +333,16 @@ export class Connection {
     const made = this.#subscriptions.get(id)?.made, nc = this.#nc;
     this.#subscriptions.delete(id);
     if (!made || !nc || made.isClosed()) return;
-    await within(milliseconds, Promise.race([made.drain(), nc.closed()]), () => this.#late(milliseconds, "timeout"));
+    await within(milliseconds, this.#unlessLost(made.drain().then(() => true)), () => this.#late(milliseconds, "timeout"));
   }
 
   unsubscribe(id: number): void {
     this.#subscriptions.get(id)?.made?.unsubscribe();
     this.#subscriptions.delete(id);
   }
+}
+
+/** Throws where the page does not wait for a subscription any more. */
+function checkWanted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new StampError("closed", "aborted");
 }

@@ -51,6 +51,11 @@ export class Server {
     this.#port.postMessage(event);
   }
 
+  /** As long as any that the client makes for answers. */
+  get #inbox(): string {
+    return (this.#visitor.inbox ?? "_INBOX") + "x".repeat(2 * 23);
+  }
+
   /** Gives a message to the page, and whether it can be read: one that cannot is told of, and is nobody else's fault. */
   #deliver(subscription: number, msg: Msg): boolean {
     let message: Wire;
@@ -97,7 +102,7 @@ export class Server {
         const { subject, queue, max, subscription } = asked;
         checkNames({ subject, queue });
         const deliver = (err: Error | null, msg: Msg) => (err ? this.#tell({ event: "error", code: "denied", message: err.message, operation: "subscription", subject, subscription }) : this.#deliver(subscription, msg));
-        return this.#connection.subscribe(subscription, { subject, queue, max, deliver }, this.#patience.current);
+        return this.#abortable(asked, (signal) => this.#connection.subscribe(subscription, { subject, queue, max, deliver }, this.#patience.current, signal));
       }
       case "unsubscribe":
         if (asked.drain) return this.#connection.drain(asked.subscription, this.#patience.current);
@@ -132,12 +137,12 @@ export class Server {
     return told;
   }
 
-  #request(asked: Request): Promise<Wire> {
+  async #request(asked: Request): Promise<Wire> {
+    checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, (signal) => this.#queue.run(() => this.#send(asked, signal), signal));
   }
 
-  async #abortable<T>({ id, subject }: { id: number; subject: string }, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    checkNames({ subject });
+  async #abortable<T>({ id }: { id: number }, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const abort = new AbortController();
     this.#aborts.set(id, abort);
     try {
@@ -158,7 +163,8 @@ export class Server {
     }
   }
 
-  #requestMany(asked: Asked & { op: "requestMany" }): Promise<void> {
+  async #requestMany(asked: Asked & { op: "requestMany" }): Promise<void> {
+    checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, async (signal) => {
       const nc = await this.#connection.ready(this.#patience.current);
       if (signal.aborted) return;
@@ -213,17 +219,23 @@ async function first(answers: AsyncIterable<Msg>): Promise<Msg> {
   throw new StampError("closed", "aborted");
 }
 
+/** What the server takes of a line, in bytes, and what numbers and spaces beside the names need of it at most. */
+const longestLine = 4096, besideNames = 26;
+
 /**
- * Refuses what would be more than a word in a line of the protocol. The client checks subjects of
- * messages alone, and a page could write lines of its own with the others.
+ * Refuses what would be more than a word in a line of the protocol, and names that make it longer than the server takes: it would
+ * end the connection. The client checks subjects of messages alone, and a page could write lines of its own with the others.
  */
-function checkNames({ subject, ...others }: { subject: string; reply?: string | undefined; queue?: string | undefined }): void {
-  for (const [what, name] of Object.entries({ subject, ...others })) {
+function checkNames(names: { subject: string; reply?: string | undefined; queue?: string | undefined; inbox?: string }): void {
+  let length = besideNames;
+  for (const [what, name] of Object.entries(names)) {
     if (name === undefined && what !== "subject") continue;
     if (typeof name !== "string" || !/^[^\s\u0000-\u001f\u007f]+$/.test(name)) {
       throw new StampError("invalid", `the ${what} is empty, or holds a space or a control character`);
     }
+    length += new TextEncoder().encode(name).length;
   }
+  if (length > longestLine) throw new StampError("too-large", `the ${Object.keys(names).join(" and ")} are longer than the ${longestLine} bytes of a line that the server takes`);
 }
 
 /** The part of a visitor that the page may have. */

@@ -356,11 +356,11 @@ export class Stamp extends EventTarget {
     const subscription = new Subscription({ unsubscribe }, subject, deliver, options);
     void subscription.closed.then(() => this.#receivers.delete(receiver));
     this.#receivers.set(receiver, subscription);
-    const made = this.#ask({ op: "subscribe", subject, subscription: receiver, queue: options.queue, max: options.max });
+    const { id, reply } = this.#called({ op: "subscribe", subject, subscription: receiver, queue: options.queue, max: options.max });
     try {
-      await unlessAborted(made, options.signal, () => void made.then(() => unsubscribe(false)).catch(() => {}));
-    } catch (err) {
-      this.#receivers.delete(receiver);
+      await unlessAborted(reply, options.signal, () => void this.#ask({ op: "abort", call: id }).catch(() => {}));
+    } catch (err) { // a worker that hangs may make it yet
+      void unsubscribe(false).catch(() => {});
       throw err;
     }
     subscription.begin();

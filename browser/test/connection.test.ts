@@ -83,3 +83,17 @@ test("a connection that is closed while it is made, without a word, is tried aga
   assert.ok(states.some((state) => state.startsWith("lost")), states.join());
   assert.ok(!states.some((state) => state.startsWith("signed-out")), states.join());
 });
+
+test("calls leave nothing with the connection", async (t) => {
+  const connection = connect(t, willing);
+  const nc = await connection.ready(20_000), lost = nc.closed(), { then } = lost;
+  let waiting = 0;
+  Object.assign(lost, { then(...args: Parameters<typeof then>) { waiting++; return then.apply(lost, args); } });
+  Object.assign(nc, { closed: () => lost });
+  for (let id = 1; id <= 20; id++) {
+    await connection.flush(20_000);
+    await connection.subscribe(id, subscribed, 20_000);
+    await connection.drain(id, 20_000);
+  }
+  assert.equal(waiting, 0);
+});

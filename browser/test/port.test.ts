@@ -278,3 +278,40 @@ test("a block that cannot be read spoils its own message alone", async (t) => {
     }
   }
 });
+
+test("a line of the protocol that is too long is not sent, and does not end the connection", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => {
+    lines.push(line);
+    if (line.slice(line.indexOf(" ") + 1).length > 4096) return undefined; // as the server does
+    return answering("")(line);
+  }];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 1_000 } });
+  const data = new Uint8Array(0), headers = { A: "b" };
+  for (const name of ["a".repeat(5_000), "a".repeat(4_090), "ä".repeat(2_100)]) {
+    for (const call of [
+      request(name), { op: "publish", subject: name, headers, data }, { op: "publish", subject: "a", reply: name, headers, data },
+      { op: "requestMany", subject: name, headers, data, receiver: 5, enough: { timeout: 1_000 } },
+      { op: "subscribe", subject: name, subscription: 6 }, { op: "subscribe", subject: "a", queue: name, subscription: 7 },
+      { op: "publish", subject: name.slice(0, name.length / 2), reply: name.slice(name.length / 2), headers, data },
+    ]) assert.equal((await s.ask(call)).error?.code, "too-large", call.op);
+  }
+  assert.ok((await s.ask(request("a".repeat(4_000)))).value, "what fits is sent");
+  assert.ok("value" in await s.ask({ op: "subscribe", subject: "a".repeat(4_060), subscription: 8 }));
+  assert.ok(lines.every((line) => line.length < 4_150));
+  assert.deepEqual(s.events.map(({ state }) => state), ["connecting", "connected"]);
+});
+
+test("a subscription that the page does not want any more when it is made is not kept", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => (lines.push(line), willing(line))];
+  const s = serve(t, { now: alice });
+  const made = s.ask({ op: "start", limits: {} }).then(() => {}), sub = s.ask({ op: "subscribe", subject: "a", subscription: 7 }); // its call is the second
+  await s.ask({ op: "abort", call: 2 });
+  await made;
+  assert.equal((await sub).error?.code, "closed");
+  await s.ask({ op: "flush" });
+  const at = lines.findIndex((line) => line.startsWith("SUB a"));
+  assert.ok(at < 0 || lines.includes(`UNSUB ${lines[at]!.split(" ")[2]}`), lines.join());
+});
