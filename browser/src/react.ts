@@ -16,16 +16,18 @@ export interface StampStatus {
 
 /** Starts the connection, and renders again when its state changes. */
 export function useStamp(stamp: Stamp): StampStatus {
-  const state = useConnection(stamp);
-  const [known, setKnown] = useState<{ started?: Started; error?: Error }>({});
-  const follow = useCallback(() => unlessGone((shown) => stamp.start().then(
-    (started) => shown(() => setKnown({ started })),
-    (error: Error) => shown(() => setKnown({ error })),
-  )), [stamp]);
+  const { state, run } = useConnection(stamp);
+  const [known, setKnown] = useKnown<{ started?: Started; error?: Error }>(stamp, run, state === "signed-out");
+  const follow = useCallback(() => unlessGone((shown) => {
+    const started = stamp.start(), { run } = stamp;
+    return started.then(
+      (started) => shown(() => setKnown(run, { started })),
+      (error: Error) => shown(() => setKnown(stamp.run, { error })), // the run is over by that
+    );
+  }), [stamp, setKnown]);
   // Whether a visitor who has signed out is to be asked for again is for the page to say, by start().
   useEffect(() => (stamp.state === "signed-out" ? undefined : follow()), [stamp, follow]);
-  useEffect(() => (stamp.started ? follow() : undefined), [stamp, state, follow]);
-  useForgetting(state === "signed-out", setKnown);
+  useEffect(() => (stamp.started ? follow() : undefined), [stamp, state, run, follow]);
   const { started, error } = known;
   const authenticated = state === "signed-out" ? false : started?.authenticated;
   return { state, authenticated, claims: authenticated ? started?.claims : undefined, error };
@@ -50,19 +52,18 @@ export interface RequestStatus<T> {
  * compared as JSON. null sends none. What is under way when the component goes away is aborted.
  */
 export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
-  const { open, over } = useOpen(stamp);
+  const { open, over, run } = useOpen(stamp);
   const [round, setRound] = useState(0);
-  const [known, setKnown] = useState<{ key?: string; round?: number; answer?: Answer<T>; error?: Error }>({});
+  const [known, setKnown] = useKnown<{ key?: string; round?: number; answer?: Answer<T>; error?: Error }>(stamp, run, over);
   const key = JSON.stringify([resource, options]);
   useEffect(() => {
     if (resource === null || !open) return;
     return unlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
-      (answer) => shown(() => setKnown({ key, round, answer })),
-      (error: Error) => shown(() => setKnown({ key, round, error })),
+      (answer) => shown(() => setKnown(run, { key, round, answer })),
+      (error: Error) => shown(() => setKnown(run, { key, round, error })),
     ));
-  }, [stamp, key, round, open]);
-  useForgetting(over, setKnown);
-  const { answer, error } = known.key === key && !over ? known : {};
+  }, [stamp, key, round, open, run]);
+  const { answer, error } = known.key === key ? known : {};
   const done = known.key === key && known.round === round;
   return {
     answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error, loading: resource !== null && !done && !over,
@@ -80,41 +81,56 @@ export interface SubscriptionStatus {
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
 export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | undefined } = {}): SubscriptionStatus {
-  const { open, over } = useOpen(stamp);
-  const [known, setKnown] = useState<{ subject?: string; message?: Message; error?: Error }>({});
+  const { open, over, run } = useOpen(stamp);
+  const [known, setKnown] = useKnown<{ subject?: string; message?: Message; error?: Error }>(stamp, run, over);
   const latest = useRef(deliver);
   useEffect(() => { latest.current = deliver; });
   useEffect(() => {
     if (subject === null || !open) return;
     return unlessGone((shown, signal) => {
-      const failed = (error: Error) => shown(() => setKnown({ subject, error }));
-      const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown({ subject, message }));
+      const failed = (error: Error) => shown(() => setKnown(run, { subject, error }));
+      const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { subject, message }));
       return stamp.subscribe(subject, (message) => shown(() => receive(message)), { queue, signal, failed }).catch(failed);
     });
-  }, [stamp, subject, queue, open]);
-  useForgetting(over, setKnown);
-  const { message, error } = known.subject === subject && !over ? known : {};
+  }, [stamp, subject, queue, open, run]);
+  const { message, error } = known.subject === subject ? known : {};
   return { message, error };
 }
 
-/** The state of the connection. */
-function useConnection(stamp: Stamp): State {
+/** The state of the connection, and the run that it is in. */
+function useConnection(stamp: Stamp): { state: State; run: number } {
   const listen = useCallback((changed: () => void) => {
     stamp.addEventListener("state", changed);
     return () => stamp.removeEventListener("state", changed);
   }, [stamp]);
-  return useSyncExternalStore(listen, () => stamp.state, () => "closed"); // the last one is where a server renders the page
+  const state = useSyncExternalStore<State>(listen, () => stamp.state, () => "closed"); // the last one is where a server renders the page
+  const run = useSyncExternalStore(listen, () => stamp.run, () => 0);
+  return { state, run };
 }
 
 /** Whether there is a connection or one is being made, and whether there will be none without a new sign-in. */
-function useOpen(stamp: Stamp): { open: boolean; over: boolean } {
-  const state = useConnection(stamp), over = state === "signed-out";
-  return { open: state !== "closed" && !over, over };
+function useOpen(stamp: Stamp): { open: boolean; over: boolean; run: number } {
+  const { state, run } = useConnection(stamp), over = state === "signed-out";
+  return { open: state !== "closed" && !over, over, run };
 }
 
-/** Forgets what a visitor was told who has signed out: the next one may be another. */
-function useForgetting(over: boolean, set: (none: object) => void): void {
-  useEffect(() => { if (over) set({}); }, [over, set]);
+interface Kept<T> {
+  stamp?: Stamp;
+  run?: number;
+  known: T;
+}
+
+/**
+ * What a Stamp has told in a run. In another run, of another Stamp, or when the visitor has signed out, it is not known any
+ * more, from the first moment on: the next visitor may be another.
+ */
+function useKnown<T extends object>(stamp: Stamp, run: number, over: boolean): [known: Partial<T>, set: (run: number, known: T) => void] {
+  const [kept, setKept] = useState<Kept<Partial<T>>>({ known: {} });
+  const holds = kept.stamp === stamp && kept.run === run && !over;
+  useEffect(() => { // nor does memory hold it
+    if (!holds) setKept((kept) => (kept.stamp === undefined || kept.stamp === stamp && kept.run === stamp.run && !over ? kept : { known: {} }));
+  }, [stamp, run, over, holds]);
+  return [holds ? kept.known : {}, useCallback((run, known) => setKept({ stamp, run, known }), [stamp])];
 }
 
 /** Begins what an effect waits for, and returns what ends it: its signal is aborted, and nothing is shown any more. */

@@ -87,4 +87,43 @@ export const checks = {
     await known("connected", true, "id1", "id1", null, false);
     assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "nor is it seen for a moment");
   },
+
+  async "what was known goes with the run that it was told in"(env) {
+    const hooks = {
+      async "close() and start()"(v) {
+        await v.run(() => { renders.length = 0; s.close(); return s.start(); });
+      },
+      async "a listener that starts again"(v) {
+        await v.run(() => {
+          renders.length = 0;
+          let once = false;
+          s.addEventListener("state", ({ detail }) => { if (detail.state === "signed-out" && !once) once = void s.start() ?? true; });
+          void s.logout();
+        });
+      },
+      async "another Stamp"(v) {
+        await v.run(() => { renders.length = 0; use(new Stamp()); });
+      },
+    };
+    for (const [name, change] of Object.entries(hooks)) {
+      const v = await Visitor.open(env, alice);
+      await v.page.goto(`${env.origin}/react/kept.html`);
+      const known = (...values) => shows(v.page, "known", JSON.stringify(values.map((value) => value ?? null)));
+      await known("connected", true, "id2", "id2", null, false);
+      if (name !== "a listener that starts again") await v.signIn(bob, await v.tab());
+      await change(v);
+      if (name === "a listener that starts again") await until(v.page, () => /false,null,null/.test(document.getElementById("known").textContent));
+      else await known("connected", true, "id1", "id1", null, false);
+      const wrong = await v.run(() => renders.filter((text) => /id2/.test(text) && !/^\["(connected|lost)",true,"id2","id2"/.test(text)));
+      assert.deepEqual(wrong, [], name);
+    }
+  },
+
+  async "close() leaves nothing that a visitor was told"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.page.goto(`${env.origin}/react/kept.html`);
+    await shows(v.page, "known", JSON.stringify(["connected", true, "id2", "id2", null, false]));
+    await v.run(() => s.close());
+    await until(v.page, () => /^\["closed",null,null,null,null/.test(document.getElementById("known").textContent));
+  },
 };
