@@ -522,7 +522,7 @@ export class Stamp extends EventTarget {
   /** What a request needs before it is sent: its body, which may not end, and its turn. close() is the end of both. */
   #inTime<T>(ready: Promise<T>, { signal, timeout = this.#options.timeout ?? 20_000 }: Bounds): Promise<T> {
     const late = () => new StampError("timeout", `timed out after ${timeout} ms: the body of this request, or of one before it, does not end`);
-    return unlessAborted(unlessAborted(within(timeout, ready, late), this.#life.signal), signal);
+    return within(timeout, unlessAborted(unlessAborted(ready, this.#life.signal), signal), late);
   }
 
   async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: Bounds): Promise<Wire> {
