@@ -188,6 +188,8 @@ func (o openIDPages) tries(t *testing.T) (v *visitor, status int) {
 		return nil
 	}
 	v.Timeout = 30 * time.Second
+	// A connection that was opened before a reload may lead to the old pages for a while.
+	v.Transport = &http.Transport{DisableKeepAlives: true}
 	answer, err := v.Get(o.url() + "/login")
 	if err != nil {
 		return v, 0 // the pages are being handed over
