@@ -2,7 +2,7 @@
 import { answerHeaders, type AnswerHeaders } from "./answer_headers.ts";
 import { decode } from "./body.ts";
 import { StampError, type Code } from "./errors.ts";
-import type { Wire } from "./messages.ts";
+import type { Bytes, Wire } from "./messages.ts";
 
 /** What an answer is made of. */
 interface Parts {
@@ -10,7 +10,7 @@ interface Parts {
   statusText?: string;
   headers: AnswerHeaders;
   body: unknown;
-  data: Uint8Array;
+  data: Bytes;
   error?: { code: Code; message: string };
 }
 
@@ -60,7 +60,7 @@ export class Answer<T = any> {
     return JSON.parse(await this.text());
   }
 
-  async bytes(): Promise<Uint8Array> {
+  async bytes(): Promise<Bytes> {
     return this.#parts.data.slice();
   }
 

@@ -1,7 +1,7 @@
 // A message, as the page gets it.
 import { answerOf } from "./answer.ts";
 import type { StampError } from "./errors.ts";
-import type { Wire } from "./messages.ts";
+import type { Bytes, Wire } from "./messages.ts";
 
 /** How names of headers are compared: as they are, as Go writes them ("X-User-Id"), or in any case. */
 export type Match = "exact" | "canonical" | "insensitive";
@@ -74,7 +74,7 @@ export class Message {
   readonly subject: string;
   readonly reply: string | undefined;
   readonly headers: MessageHeaders;
-  readonly data: Uint8Array;
+  readonly data: Bytes;
   readonly #wire: Wire;
 
   constructor(wire: Wire) {

@@ -67,6 +67,9 @@ export type Call =
 
 export type Asked = Call & { id: number };
 
+/** Bytes with a buffer of their own: from TypeScript 5.7 on Uint8Array<ArrayBuffer>, which Blob and fetch() want. */
+export type Bytes = ReturnType<Uint8Array["slice"]>;
+
 /** A message as it crosses the port. status is that of the first line, "NATS/1.0 503". */
 export interface Wire {
   subject: string;
@@ -74,7 +77,7 @@ export interface Wire {
   status?: number;
   description?: string;
   headers: [string, string[]][];
-  data: Uint8Array;
+  data: Bytes;
 }
 
 export type Reply = { id: number; value: unknown } | { id: number; error: { code: Code; message: string } };

@@ -9,7 +9,7 @@ export const concurrencyOf = ({ ordered, concurrency = 16 }: Limits) => (ordered
 /** Lets a number of tasks run at once; the others wait in their order. */
 export class Queue {
   readonly #limit: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>(); // in their order
   #running = 0;
 
   constructor(limit: number) {
@@ -37,17 +37,20 @@ export class Queue {
         this.#running++;
         resolve();
       };
-      this.#waiting.push(begin);
+      this.#waiting.add(begin);
       aborted(signal).catch((err) => {
-        const at = this.#waiting.indexOf(begin);
-        if (at >= 0) this.#waiting.splice(at, 1);
+        this.#waiting.delete(begin);
         reject(err);
       });
     });
   }
 
   #next(): void {
-    if (this.#running < this.#limit) this.#waiting.shift()?.();
+    for (const begin of this.#waiting) {
+      if (this.#running >= this.#limit) return;
+      this.#waiting.delete(begin);
+      begin();
+    }
   }
 }
 

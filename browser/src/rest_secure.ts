@@ -18,7 +18,7 @@ export interface RestSecureOptions {
   /** response: a header of answers that the page does not get. request: the server stamps its own. */
   authHeader?: { request?: string; response?: string };
   /** URL of the worker's script. Default: "/auth/worker.js". */
-  worker?: string | URL | { toString(): string };
+  worker?: string | URL | { toString(): string } | undefined;
   /** Not used: the worker is ours. */
   QOper8?: unknown;
   qOptions?: unknown;

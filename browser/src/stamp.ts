@@ -14,7 +14,7 @@ import { afterWaking, within } from "./waking.ts";
 
 export interface Options extends Limits {
   /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
-  worker?: string | URL | { toString(): string };
+  worker?: string | URL | { toString(): string } | undefined;
   /** The page where visitors sign in. Default: what start() tells, and until it has told, "login" beside the worker's script. */
   login?: string | URL;
   /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
@@ -34,7 +34,7 @@ export interface FetchOptions extends Omit<RequestInit, "method" | "headers" | "
   /** Milliseconds, for this request alone. */
   timeout?: number | undefined;
   /** Rejects with a StampError where the answer would have one; its answer is in it. Default: false. */
-  throws?: boolean;
+  throws?: boolean | undefined;
 }
 
 /** Headers of a message: of the page's own, or those of a message that has come. */

@@ -63,3 +63,23 @@ test("patience is short for a while after a time-out, and not for ever", () => {
   quick.lost(500);
   assert.equal(quick.current, 500, "never longer than before");
 });
+
+// Counted: each abort takes its own place out, and looks at no other.
+test("many that wait and are aborted cost a look each", async () => {
+  const queue = new Queue(1), first = held();
+  const running = queue.run(() => first.promise, never);
+  const looks = { n: 0 };
+  const all = new AbortController();
+  const { indexOf } = Array.prototype;
+  Array.prototype.indexOf = function (...args: [unknown, number?]) { looks.n += this.length; return indexOf.apply(this, args); };
+  try {
+    const waiting = Array.from({ length: 500 }, () => queue.run(async () => {}, all.signal));
+    all.abort();
+    await Promise.allSettled(waiting);
+  } finally {
+    Array.prototype.indexOf = indexOf;
+  }
+  assert.ok(looks.n < 5_000, `${looks.n} looks`);
+  first.resolve();
+  await running;
+});

@@ -55,6 +55,11 @@ await s.subscribe("x", { max: "3" });
 async function api(path: string | URL, init?: RequestInit): Promise<Answer> {
   return s.fetch(path, init);
 }
+// Bytes go where the browser's own functions want them.
+async function bytesOf(msg: Message, answer: Answer): Promise<unknown[]> {
+  return [new Blob([msg.data]), new Blob([await answer.bytes()]), await crypto.subtle.digest("SHA-256", msg.data), new Response(msg.data)];
+}
+await bytesOf(reply, await api("/x"));
 await api("/x", { method: "POST", credentials: "include", signal: null, headers: [["A", "b"]], body: new URLSearchParams() });
 
 const r = new REST_Secure({ endpoint: "x" });
