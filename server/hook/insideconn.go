@@ -32,7 +32,9 @@ func (in *insideHandler) connect(account string) (*nats.Conn, error) {
 		// During a reload the server may create the account after this call.
 		nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.CustomReconnectDelay((&reconnectDelay{}).next),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			in.limited.Error("connection", "Callout handler: connection", "account", account, "error", err)
+			if in.server.Running() { // a server that ends closes the connection, which is no fault
+				in.limited.Error("connection", "Callout handler: connection", "account", account, "error", err)
+			}
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("connect in account %q: %w", account, err)
