@@ -25,7 +25,7 @@ func TestExpansionIsBounded(t *testing.T) {
 	}
 	before := allocated(500)
 	for n := 1000; n <= 8000; n *= 2 {
-		if now := allocated(n); now > before {
+		if now := allocated(n); now > before+before/50 { // the runtime's own allocations are counted too
 			t.Errorf("a name of %d bytes allocates %d bytes, one of half of it %d", n, now, before)
 		} else {
 			before = now
