@@ -218,14 +218,14 @@ func (s *subscription) answerOthers() (err error) {
 func (s *subscription) stopAnswering() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mute()
+	unsubscribe(&s.able)
 }
 
-// mute is stopAnswering with the lock held.
-func (s *subscription) mute() {
-	if s.able != nil {
-		_ = s.able.Unsubscribe() // it is gone already where the connection is
-		s.able = nil
+// unsubscribe ends a subscription, if there is one, and forgets it. The lock of whose it is must be held.
+func unsubscribe(sub **nats.Subscription) {
+	if *sub != nil {
+		_ = (*sub).Unsubscribe() // it is gone already where the connection is
+		*sub = nil
 	}
 }
 
@@ -288,8 +288,8 @@ func (s *subscription) end() {
 		return
 	}
 	s.ending = true
-	s.mute() // at once: the handler that takes its place may ask
-	s.deafen()
+	unsubscribe(&s.able) // at once: the handler that takes its place may ask
+	unsubscribe(&s.ear)
 	s.unsubscribe()
 	go func() {
 		s.subs.Wait()

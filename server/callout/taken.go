@@ -143,15 +143,7 @@ func (h *Handler) overhear(a *arrival) {
 func (s *subscription) stopListening() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.deafen()
-}
-
-// deafen is stopListening with the lock held.
-func (s *subscription) deafen() {
-	if s.ear != nil {
-		_ = s.ear.Unsubscribe() // it is gone already where the connection is
-		s.ear = nil
-	}
+	unsubscribe(&s.ear)
 }
 
 // probeAgain makes a probe, if the last one is some seconds ago: it is a request that the handler sees where there are no
