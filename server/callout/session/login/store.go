@@ -10,12 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -402,101 +400,4 @@ func (s *store) carriedOut(ctx context.Context, t logoutToken) (bool, error) {
 func (s *store) markCarriedOut(ctx context.Context, t logoutToken) error {
 	_, err := s.index.Put(ctx, s.doneName(t), nil)
 	return plain(err)
-}
-
-// lease is the right to refresh a session, of all handlers, for a while. atLeast is the revision of the session that the
-// handler before has written: a replica of the bucket may be behind it, and would give a refresh token that was used.
-type lease struct {
-	name     string
-	revision uint64 // of the lease itself
-	atLeast  uint64
-}
-
-// lease takes the right to refresh a session; nil: another handler has it. What is read of a lease is certain when it
-// can be updated.
-func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (*lease, error) {
-	l, until := &lease{name: "lease." + key}, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
-	var err error
-	l.revision, err = s.index.Create(ctx, l.name, until)
-	if err == nil {
-		return l, nil
-	}
-	if !isConflict(err) {
-		return nil, plain(err)
-	}
-	found, err := s.index.Get(ctx, l.name)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil // it has just been given back
-	}
-	if err != nil {
-		return nil, plain(err)
-	}
-	ends, revision, _ := strings.Cut(string(found.Value()), " ")
-	if ends, err := strconv.ParseInt(ends, 10, 64); err == nil && now.Unix() < ends {
-		return nil, nil
-	}
-	l.atLeast, _ = strconv.ParseUint(revision, 10, 64)
-	// Who had it has given it back, or is gone.
-	l.revision, err = s.index.Update(ctx, l.name, until, found.Revision())
-	if isConflict(err) {
-		return nil, nil // another one was faster
-	}
-	if err != nil {
-		return nil, plain(err)
-	}
-	return l, nil
-}
-
-// release gives a lease back, with the revision of the session. It ends by itself where that fails, and is left alone
-// where it has ended and another handler has taken it since.
-func (s *store) release(ctx context.Context, l *lease, revision uint64) {
-	_, _ = s.index.Update(ctx, l.name, strconv.AppendUint([]byte("0 "), revision, 10), l.revision)
-}
-
-// errConflict refuses a write because the entry has another revision than the write says.
-var errConflict = errors.New("the entry has another revision")
-
-// Codes of the server for that: of a stream without replicas, and of one with them. Older releases of the client, with
-// whose tests this is built too, have no error for both.
-const (
-	errCodeLastSequence           jetstream.ErrorCode = 10071
-	errCodeLastSequenceReplicated jetstream.ErrorCode = 10164
-)
-
-func isConflict(err error) bool {
-	if errors.Is(err, errConflict) || errors.Is(err, jetstream.ErrKeyExists) {
-		return true
-	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == errCodeLastSequence || api.ErrorCode == errCodeLastSequenceReplicated)
-}
-
-// errCodeTooLarge is the server's, of a message that is larger than its stream takes.
-const errCodeTooLarge jetstream.ErrorCode = 10054
-
-// plain drops the text of errors that may name a key: it is the hash of a secret, and so no
-// secret, but says nothing to a reader either.
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	for _, known := range []error{
-		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
-	} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	if isConflict(err) {
-		return errConflict
-	}
-	var api *jetstream.APIError
-	isAPI := errors.As(err, &api)
-	if errors.Is(err, nats.ErrMaxPayload) || isAPI && api.ErrorCode == errCodeTooLarge {
-		return errTooLarge
-	}
-	if isAPI {
-		return fmt.Errorf("bucket: the server refuses it (code %d)", api.ErrorCode)
-	}
-	return errors.New("bucket: unexpected answer of the server")
 }
