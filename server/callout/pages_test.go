@@ -11,6 +11,18 @@ import (
 	"stamp/server/conf"
 )
 
+// parseWithFaults reads a block with a grant beside, and returns what is wrong with it.
+func parseWithFaults(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	n, err := conf.ParseString(text + "\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	cfg := Parse(n, &faults)
+	return cfg, faults.Err()
+}
+
 // Two that are to listen on one address are refused before anything starts.
 func TestAddressesThatCollide(t *testing.T) {
 	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -23,13 +35,7 @@ func TestAddressesThatCollide(t *testing.T) {
 		{`sessions: [` + login("one", "localhost:8090") + ", " + login("two", ":8090") + `]`, "listen: the address of session source one too"},
 		{`http: "127.0.0.1:8090", sessions: [` + login("one", "127.0.0.1:8090") + `]`, "listen: the address of http too"},
 	} {
-		n, err := conf.ParseString(c.text + "\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		Parse(n, &faults)
-		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		if _, err := parseWithFaults(t, c.text); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v", c.want, err)
 		}
 	}
@@ -54,13 +60,7 @@ func TestLoginsThatClash(t *testing.T) {
 		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://a.example:8443/y", "bucket: b"), cookie},
 		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://a.example/y", `bucket: b, cookie_name: "__Host-b"`), ""},
 	} {
-		n, err := conf.ParseString("account: AUTH, sessions: [" + c.one + ", " + c.two + "]\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		Parse(n, &faults)
-		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		if _, err := parseWithFaults(t, "account: AUTH, sessions: ["+c.one+", "+c.two+"]"); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v", c.want, err)
 		}
 	}
@@ -77,18 +77,12 @@ func TestCredentialsOfLogins(t *testing.T) {
 		{"[cookie]", `worker { file: "pages_test.go", websocket: "wss://app.example" }`, "credential: the tickets of session source login come as tokens", ""},
 		{"[token]", `worker { file: "pages_test.go", websocket: "wss://app.example" }`, "", ""},
 	} {
-		text := fmt.Sprintf(`sessions: [{kind: login, listen: "127.0.0.1:8090", public_url: "https://app.example", issuer: "https://login.example", client_id: app, bucket: b, key: %q, %s}]
-			grants: [{account: APP, publish: [], subscribe: []}]`, key, c.more)
+		text := fmt.Sprintf(`sessions: [{kind: login, listen: "127.0.0.1:8090", public_url: "https://app.example", issuer: "https://login.example", client_id: app, bucket: b, key: %q, %s}]`, key, c.more)
 		if c.credential != "" {
 			text += "\ncredential: " + c.credential
 		}
-		n, err := conf.ParseString(text + "\n")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var faults conf.Faults
-		cfg := Parse(n, &faults)
-		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		cfg, err := parseWithFaults(t, text)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s, %s: %v", c.credential, c.more, err)
 		}
 		if told := strings.Join(cfg.Warnings(), "\n"); (told == "") != (c.warns == "") || !strings.Contains(told, c.warns) {

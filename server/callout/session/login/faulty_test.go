@@ -517,15 +517,7 @@ func TestNoRefreshOfWhatIsBehind(t *testing.T) {
 	s := startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, s)
 	b.logIn()
-	st, err := s.opened(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := hashed(b.cookie())
-	e, revision, err := st.get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, key, e, revision := b.stored()
 	due := refreshDue{key: key, ends: e.accessEnds()}
 	first, err := st.lease(t.Context(), key, time.Now(), time.Minute)
 	if first == nil || err != nil {

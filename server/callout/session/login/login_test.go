@@ -151,6 +151,20 @@ func eventually(t testing.TB, what string, done func() bool) {
 	}
 }
 
+// stored returns the browser's session as it is kept: the store, the key, the entry and its revision.
+func (b *browser) stored() (st *store, key string, e *entry, revision uint64) {
+	b.t.Helper()
+	st, err := b.site.opened(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	key = hashed(b.cookie())
+	if e, revision, err = st.get(b.t.Context(), key); err != nil {
+		b.t.Fatal(err)
+	}
+	return st, key, e, revision
+}
+
 // browser has cookies, and follows redirects up to the site's own pages.
 type browser struct {
 	t *testing.T
@@ -718,15 +732,7 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	s := startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, s)
 	b.logIn()
-	st, err := s.opened(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := hashed(b.cookie())
-	e, revision, err := st.get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, key, e, revision := b.stored()
 	b.ask("POST", "/logout", b.origin())
 	if _, err := st.update(t.Context(), key, e, revision); err == nil {
 		t.Error("the entry is written again")

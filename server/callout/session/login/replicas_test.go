@@ -126,15 +126,7 @@ func TestRefusedRefreshOfWhatHasChanged(t *testing.T) {
 	s := startSite(t, p, startServer(t), newKey(), "")
 	b := newBrowser(t, s)
 	b.logIn()
-	st, err := s.opened(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := hashed(b.cookie())
-	e, revision, err := st.get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	st, key, e, revision := b.stored()
 	if wait := b.refreshNow(); wait != 0 {
 		t.Fatalf("the first refresh is to be tried again in %s", wait)
 	}
