@@ -22,9 +22,10 @@ require (
 	golang.org/x/crypto v0.58.0
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.50.0
+	stamp.example/claim v0.0.0
 )
 
-require golang.org/x/mod v0.33.0 // indirect
+require golang.org/x/mod v0.33.0
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.9.0-default-no-op // indirect
@@ -41,3 +42,5 @@ require (
 )
 
 replace github.com/nats-io/nats-server/v2 => ./upstream
+
+replace stamp.example/claim => ./claim

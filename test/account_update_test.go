@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/test/harness"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/test/harness"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"stamp.example/claim"
 	"stamp/server/callout/session"
-	"stamp/server/claim"
 	"stamp/test/harness"
 )
 

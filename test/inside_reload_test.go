@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/test/harness"
 )
 

@@ -16,8 +16,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"stamp.example/claim"
 	"stamp/docs/examples/receiver"
-	"stamp/server/claim"
 	"stamp/test/harness"
 )
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp.example/claim"
 	"stamp/server/callout/forwarded"
-	"stamp/server/claim"
 	"stamp/test/harness"
 )
 

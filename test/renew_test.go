@@ -20,8 +20,8 @@ import (
 	"github.com/nats-io/nkeys"
 	"golang.org/x/crypto/bcrypt"
 
+	"stamp.example/claim"
 	"stamp/server/callout/forwarded"
-	"stamp/server/claim"
 	"stamp/test/harness"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/test/harness"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/test/harness"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 type decodeCommand struct {

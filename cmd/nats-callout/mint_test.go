@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // mintJWT: mint FILE good|expired|early|claim|changed|creds. The header Session

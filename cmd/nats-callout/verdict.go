@@ -11,9 +11,9 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp.example/claim"
 	"stamp/server/callout"
 	"stamp/server/callout/grant"
-	"stamp/server/claim"
 )
 
 // decided tells whether an error is an answer: asking again would not change it.

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"stamp.example/claim"
 	"stamp/server/callout/grant"
-	"stamp/server/claim"
 )
 
 // calloutOf makes an encrypted callout, and the server's side of it.

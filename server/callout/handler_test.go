@@ -18,9 +18,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"stamp.example/claim"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
-	"stamp/server/claim"
 	"stamp/server/conf"
 )
 

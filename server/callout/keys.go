@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
+	"stamp.example/claim"
 	"stamp/server/callout/grant"
-	"stamp/server/claim"
 	"stamp/server/conf"
 )
 

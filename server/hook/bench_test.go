@@ -7,7 +7,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // BenchmarkAttach measures the hook's share of an authentication, which takes about half a millisecond.

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/server/conf"
 	"stamp/server/policy"
 	"stamp/server/release"

@@ -6,8 +6,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/claim"
-	"stamp/server/field"
+	"stamp.example/claim"
+	"stamp.example/claim/field"
 	"stamp/server/redact"
 	"stamp/server/release"
 )

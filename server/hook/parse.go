@@ -5,8 +5,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp.example/claim"
 	"stamp/server/callout"
-	"stamp/server/claim"
 	"stamp/server/conf"
 	"stamp/server/policy"
 )

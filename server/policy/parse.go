@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"strings"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
+	"stamp.example/claim/field"
 	"stamp/server/conf"
-	"stamp/server/field"
 	"stamp/server/stamp"
 )
 

@@ -24,8 +24,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/claim"
-	"stamp/server/field"
+	"stamp.example/claim"
+	"stamp.example/claim/field"
 	"stamp/server/stamp"
 )
 

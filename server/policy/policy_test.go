@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/claim"
-	"stamp/server/field"
+	"stamp.example/claim"
+	"stamp.example/claim/field"
 	"stamp/server/stamp"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/server/conf"
 )
 

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"sync"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // scopes spares reading the account JWT for every connection of an account.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // The account JWT is read once for all connections of the account.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // Faults of a template.

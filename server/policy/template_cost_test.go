@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // A template that has a long name many times is refused once it is larger than a header block can be. What it

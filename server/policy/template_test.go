@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/server/conf"
 )
 

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
+	"stamp.example/claim/field"
 	"stamp/server/conf"
-	"stamp/server/field"
 )
 
 // User is a user in the configuration.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 	"stamp/server/stamp"
 )
 

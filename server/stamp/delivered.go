@@ -3,7 +3,7 @@ package stamp
 import (
 	"bytes"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // The grammar of a delivered header block is laxer than that of a published one

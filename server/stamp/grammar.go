@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"unicode/utf8"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // The grammar of a published header block. Servers and clients accept more, and

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // NameSet is an immutable set of header names and prefixes of names. It has each

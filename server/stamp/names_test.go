@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 func TestNameSet(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // Names of the headers of provenance, which say where and when a message was

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"unicode"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // Seal removes from a delivered header block the lines that its subscriber may not

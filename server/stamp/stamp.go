@@ -29,7 +29,7 @@ import (
 	"slices"
 	"strings"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // Header is one header of a stamp.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 func TestCompileRefuses(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // filter is a subject that a header is bound to.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 var subjects = []struct {

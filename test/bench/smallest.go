@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // Subject and header of upstream's auth callout (ADR-26).

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// measured are the packages whose work is counted.
-var measured = []string{"server/stamp", "server/redact", "server/claim", "server/policy", "server/field", "server/callout/forwarded", "test/cost"}
+// measured are the folders of the packages whose work is counted. Those of claim are a module of their own.
+var measured = []string{"server/stamp", "server/redact", "claim", "server/policy", "claim/field", "server/callout/forwarded", "test/cost"}
 
 // The work of a function that reads what strangers send grows no faster than what it reads, whatever that is. Work is
 // what is executed and what is visited, and no time.
@@ -61,14 +61,14 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, tree := range []string{"server", "test/cost"} {
+	for _, tree := range []string{"claim", "server", "test/cost"} {
 		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
 		text := read(t, filepath.Join(root, name))
-		write(t, filepath.Join(dir, name), bytes.ReplaceAll(text, []byte("=> ./"), []byte("=> "+root+"/")))
+		write(t, filepath.Join(dir, name), bytes.ReplaceAll(text, []byte("=> ./upstream"), []byte("=> "+root+"/upstream")))
 	}
 	for _, pkg := range measured {
 		files, err := filepath.Glob(filepath.Join(dir, pkg, "*.go"))
@@ -85,12 +85,27 @@ func build(t *testing.T) string {
 		}
 	}
 	binary := filepath.Join(dir, "measured")
-	cmd := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg=stamp/"+strings.Join(measured, ",stamp/"), "-o", binary, "./test/cost")
+	cmd := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+strings.Join(importPaths(t, dir), ","), "-o", binary, "./test/cost")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return binary
+}
+
+// importPaths returns the import paths of the measured packages in a copy of the tree.
+func importPaths(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	_, module, _ := bytes.Cut(read(t, filepath.Join(dir, "claim/go.mod")), []byte("module "))
+	module, _, _ = bytes.Cut(module, []byte("\n"))
+	for _, folder := range measured {
+		if below, ok := strings.CutPrefix(folder, "claim"); ok {
+			paths = append(paths, string(module)+below)
+		} else {
+			paths = append(paths, "stamp/"+folder)
+		}
+	}
+	return paths
 }
 
 func read(t *testing.T, file string) []byte {

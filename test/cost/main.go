@@ -17,8 +17,8 @@ import (
 	"slices"
 	"strings"
 
+	"stamp.example/claim"
 	"stamp/server/callout/forwarded"
-	"stamp/server/claim"
 	"stamp/server/conf"
 	"stamp/server/policy"
 	"stamp/server/redact"

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 const (

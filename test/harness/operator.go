@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 // Operator is an operator with a system account.

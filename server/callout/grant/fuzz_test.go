@@ -7,8 +7,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"stamp.example/claim"
 	"stamp/server/callout/session"
-	"stamp/server/claim"
 	"stamp/server/conf"
 )
 

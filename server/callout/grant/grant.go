@@ -39,9 +39,9 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp.example/claim"
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/session"
-	"stamp/server/claim"
 	"stamp/server/conf"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
+	"stamp.example/claim"
 	"stamp/server/callout/session"
-	"stamp/server/claim"
 )
 
 const typical = `grants: [

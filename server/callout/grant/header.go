@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 	"stamp/server/conf"
 )
 

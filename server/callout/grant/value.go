@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // maxExact is the smallest whole number for which a float64 is not exact: from here on

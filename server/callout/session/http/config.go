@@ -10,11 +10,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"stamp.example/claim/field"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/stored"
 	"stamp/server/callout/session/internal/web"
 	"stamp/server/conf"
-	"stamp/server/field"
 )
 
 // Config is the block of an http source.

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/claim"
+	"stamp.example/claim"
 )
 
 func ExampleEncode() {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 func TestFromConfig(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // Encode returns the JWT of user with the claim c in its "nats" object, signed by

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // inNats puts members into the "nats" object of a payload.

@@ -18,7 +18,7 @@ import (
 	"fmt"
 	"math"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // Header is one header that the server stamps.

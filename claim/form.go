@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"stamp/server/field"
+	"stamp.example/claim/field"
 )
 
 // kind is the type of a node.

@@ -1,48 +1,54 @@
-package claim
+package test
 
 import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
+
+	"stamp.example/claim"
+	"stamp/test/harness"
 )
 
-const examples = "../../docs/examples"
+const examples = "../docs/examples"
 
-// TestExamples runs the issuers of docs/examples in other languages. Each prints a
+// TestClaimIssuers runs the issuers that docs/claim.md shows, in each language. Each prints a
 // user JWT that upstream verifies and that has the claim.
-func TestExamples(t *testing.T) {
-	want := &Claim{
-		Headers: []Header{
+func TestClaimIssuers(t *testing.T) {
+	want := &claim.Claim{
+		Headers: []claim.Header{
 			{Name: "Session", Values: []string{"0af3c1"}},
 			{Name: "Roles", Values: []string{"admin", "ops"}},
 			{Name: "X-Tenant", Values: []string{"acme"}, Subjects: []string{"api.>"}},
 		},
 		Subscribe: []string{"Session"},
 	}
+	_, binary := buildIssuer(t)
 	for name, command := range map[string][]string{
+		"go":           {binary},
 		"node":         {"node", "issue.mjs"},
 		"node by hand": {"node", "issue.mjs", "--by-hand"},
 		"python":       {"python3", "issue.py"},
 	} {
 		for _, signer := range []string{"account", "signing key"} {
 			t.Run(name+", "+signer, func(t *testing.T) {
-				need(t, command[0])
-				pair, public := newAccount(t)
+				needIssuer(t, command[0])
+				pair := harness.NewAccountKey(t)
 				seed, err := pair.Seed()
 				if err != nil {
 					t.Fatal(err)
 				}
-				user, account := newUser(t).Subject, ""
+				user, account := must(harness.NewUserKey(t).PublicKey()), ""
 				cmd := exec.Command(command[0], append(command[1:], user)...)
 				cmd.Dir = examples
 				cmd.Env = append(os.Environ(), "ACCOUNT_SEED="+string(seed))
 				if signer == "signing key" {
-					_, account = newAccount(t)
+					account = must(harness.NewAccountKey(t).PublicKey())
 					cmd.Env = append(cmd.Env, "ISSUER_ACCOUNT="+account)
 				}
 				out, err := cmd.Output()
@@ -54,21 +60,21 @@ func TestExamples(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if u.Issuer != public || u.IssuerAccount != account || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
+				if u.Issuer != must(pair.PublicKey()) || u.IssuerAccount != account || u.Subject != user || u.Name != "alice" || u.Limits.Subs != jwt.NoLimit {
 					t.Errorf("user claims are not as issued: issuer_account %q", u.IssuerAccount)
 				}
-				if c, err := FromUserJWT(token, Limits{}); err != nil || !same(c, want) {
-					t.Errorf("claim: same %t, error %v", same(c, want), err)
+				if c, err := claim.FromUserJWT(token, claim.Limits{}); err != nil || !reflect.DeepEqual(c, want) {
+					t.Errorf("claim: same %t, error %v", reflect.DeepEqual(c, want), err)
 				}
 			})
 		}
 	}
 }
 
-// TestTemplateExample runs the script that puts headers into the templates of an account JWT that nsc wrote. The script
+// TestClaimTemplateExample runs the script that puts headers into the templates of an account JWT that nsc wrote. The script
 // prints a JWT that the operator signed, and that keeps everything else.
-func TestTemplateExample(t *testing.T) {
-	need(t, "python3")
+func TestClaimTemplateExample(t *testing.T) {
+	needIssuer(t, "python3")
 	operator, err := nkeys.CreateOperator()
 	if err != nil {
 		t.Fatal(err)
@@ -77,9 +83,9 @@ func TestTemplateExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, account := newAccount(t)
-	_, key := newAccount(t)
-	_, plain := newAccount(t)
+	account := must(harness.NewAccountKey(t).PublicKey())
+	key := must(harness.NewAccountKey(t).PublicKey())
+	plain := must(harness.NewAccountKey(t).PublicKey())
 	claims := jwt.NewAccountClaims(account)
 	claims.Limits.Subs = 7
 	scope := jwt.NewUserScope()
@@ -114,17 +120,17 @@ func TestTemplateExample(t *testing.T) {
 	if after.Issuer != issuer || after.Subject != account || after.Limits.Subs != 7 || len(after.SigningKeys) != 2 || after.IssuedAt < claims.IssuedAt {
 		t.Error("the account's claims are not as they were")
 	}
-	want := &Claim{Headers: []Header{{Name: "X-Team", Values: []string{"{{tag(team)}}"}}}, Subscribe: []string{"Session"}}
-	if c, err := FromAccountJWT(filled, key, MaxLimits); err != nil || !same(c, want) {
-		t.Errorf("template: same %t, error %v", same(c, want), err)
+	want := &claim.Claim{Headers: []claim.Header{{Name: "X-Team", Values: []string{"{{tag(team)}}"}}}, Subscribe: []string{"Session"}}
+	if c, err := claim.FromAccountJWT(filled, key, claim.MaxLimits); err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("template: same %t, error %v", reflect.DeepEqual(c, want), err)
 	}
 	if _, err := run(`{"nobody": {"headers": {"X-Team": "x"}}}`); err == nil {
 		t.Error("a role that the account does not have is no error")
 	}
 }
 
-// need skips the test if a language or its packages are missing.
-func need(t *testing.T, program string) {
+// needIssuer skips the test if a language or its packages are missing.
+func needIssuer(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("%s is not installed", program)
