@@ -130,3 +130,72 @@ func TestClaimModuleStandsAlone(t *testing.T) {
 		t.Error("claim/LICENSE is not LICENSE, which a module has only if it is in the module's own folder")
 	}
 }
+
+// One command changes the path under which the claim is imported, everywhere.
+func TestModulePath(t *testing.T) {
+	dir, before := clone(t), claimModule(t)
+	script := func(args ...string) (string, error) {
+		cmd := exec.Command(filepath.Join(dir, "scripts/module-path"), args...)
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	if out, err := exec.Command("git", "init", "-q", dir).CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v\n%s", err, out)
+	}
+	if err := os.Symlink(must(filepath.Abs("../upstream")), filepath.Join(dir, "upstream")); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"stamp", "https://git.example/stamp", "Git.example/stamp", "git.example/stamp/", "git.example/a b", "git.example/$x"} {
+		if _, err := script(wrong); err == nil {
+			t.Errorf("expected an error for the prefix %q", wrong)
+		}
+	}
+	original := textFiles(t, dir)
+	const fork = "git.fork.example/some-body/stamp"
+	if out, err := script(fork); err != nil || out != fork+"/claim" {
+		t.Fatalf("expected %s/claim, found %q, error %v", fork, out, err)
+	}
+	if out, err := script(); err != nil || out != fork {
+		t.Errorf("expected the prefix %s, found %q, error %v", fork, out, err)
+	}
+	for name, text := range textFiles(t, dir) {
+		if strings.Contains(text, before) && name != "CHANGELOG.md" {
+			t.Errorf("%s still has %s", name, before)
+		}
+	}
+	goIn(t, dir, "list", "-deps", "-test", "./...") // it fails if a package is not found
+	goIn(t, filepath.Join(dir, "claim"), "vet", "./...")
+	// Back again, nothing has changed beside the paths.
+	if _, err := script(strings.TrimSuffix(before, "/claim")); err != nil {
+		t.Fatal(err)
+	}
+	after := textFiles(t, dir)
+	for name, text := range original {
+		if after[name] != text {
+			t.Errorf("%s is not as it was after a change there and back", name)
+		}
+	}
+}
+
+// textFiles returns the files of a folder by their names, without those of git.
+func textFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		if entry.Type().IsRegular() {
+			below := must(filepath.Rel(dir, name))
+			files[below] = string(must(os.ReadFile(name)))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
