@@ -19,14 +19,14 @@ import (
 
 // Connect is how a handler in a process of its own reaches NATS.
 type Connect struct {
-	URLs        []string    `conf:"urls"`
-	Creds       string      `conf:"creds"` // path
-	Nkey        conf.Secret `conf:"nkey"`  // seed
-	User        string      `conf:"user"`
-	Password    conf.Secret `conf:"password"`
-	Token       conf.Secret `conf:"token"`
-	TLS         *TLS        `conf:"tls"`
-	InboxPrefix string      `conf:"inbox_prefix"`
+	URLs        []string       `conf:"urls"`
+	Creds       string         `conf:"creds"` // path
+	Nkey        conf.Secret    `conf:"nkey"`  // seed
+	User        string         `conf:"user"`
+	Password    conf.Secret    `conf:"password"`
+	Token       conf.Secret    `conf:"token"`
+	TLS         *conf.TLSFiles `conf:"tls"`
+	InboxPrefix string         `conf:"inbox_prefix"`
 	// Sentinel is the path of the creds that clients connect with in operator mode,
 	// so that readiness can be probed as a client.
 	Sentinel string `conf:"sentinel"`
@@ -39,13 +39,6 @@ type Connect struct {
 	Accounts map[string]conf.Node `conf:"accounts"`
 
 	accounts map[string]*Connect
-}
-
-// TLS are paths of PEM files.
-type TLS struct {
-	CA   string `conf:"ca"`
-	Cert string `conf:"cert"`
-	Key  string `conf:"key"`
 }
 
 // loginsIn are the fields of a block that say as whom to log in.

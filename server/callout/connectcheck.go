@@ -34,7 +34,7 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 		}
 	}
 	c.checkAccounts(n, faults)
-	c.TLS.check(n.Get("tls"), faults)
+	c.TLS.Config(n.Get("tls"), faults) // for its faults: the client reads the files again whenever it connects
 	checkInboxPrefix(n.Get("inbox_prefix"), c.InboxPrefix, faults)
 }
 
@@ -137,24 +137,6 @@ func checkInboxPrefix(at conf.Node, prefix string, faults *conf.Faults) {
 		if token == "" || strings.ContainsFunc(token, odd) {
 			faults.Add(at, "inbox_prefix: expected the beginning of a subject, such as _INBOX.handler, without wildcards, spaces and empty tokens; found %q", prefix)
 			return
-		}
-	}
-}
-
-func (t *TLS) check(n conf.Node, faults *conf.Faults) {
-	if t == nil {
-		return
-	}
-	if t.CA != "" {
-		if _, err := conf.LoadCertPool(t.CA); err != nil {
-			faults.Add(n.Get("ca"), "tls: ca: %v", err)
-		}
-	}
-	if (t.Cert == "") != (t.Key == "") {
-		faults.Add(n, "tls: expected both cert and key, or neither; found one")
-	} else if t.Cert != "" {
-		if _, err := conf.LoadKeyPair(t.Cert, t.Key); err != nil {
-			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)
 		}
 	}
 }

@@ -42,9 +42,9 @@ type Config struct {
 	Expires string               `conf:"expires"` // field of the session, or path, with its end; default: stored.DefaultExpiresField
 	// MaxCredential is the maximum length of a credential in bytes; default: DefaultMaxCredential.
 	// A longer credential is unknown, and the application is not asked about it.
-	MaxCredential int      `conf:"max_credential"`
-	Key           string   `conf:"key"` // field of the session that identifies it; default: the credential does
-	TLS           *web.TLS `conf:"tls"`
+	MaxCredential int       `conf:"max_credential"`
+	Key           string    `conf:"key"` // field of the session that identifies it; default: the credential does
+	TLS           *conf.TLS `conf:"tls"`
 
 	fixed   http.Header
 	host    string // value of a fixed header Host, which replaces that of the URL

@@ -33,7 +33,7 @@ type Config struct {
 	Audience []string    `conf:"audience"`        // the token must have one of these; default: any
 	Issuer   string      `conf:"issuer"`          // of the token; default: any
 	Scopes   []string    `conf:"scopes"`          // the token must have all of these; default: none
-	TLS      *web.TLS    `conf:"tls"`
+	TLS      *conf.TLS   `conf:"tls"`
 
 	client *web.Client
 }

@@ -32,6 +32,24 @@ func dial(t *testing.T, address, text string) net.Conn {
 	return conn
 }
 
+// The pages do not verify certificates of browsers. A configuration that asks for it is refused, instead of serving anybody.
+func TestListenTLSHasNoClientCertificates(t *testing.T) {
+	cert, key := harness.NewCA(t).Issue(t, "localhost")
+	p := newProvider(t)
+	for fields, want := range map[string]string{
+		fmt.Sprintf("cert: %q, key: %q", cert, key):                 "",
+		fmt.Sprintf("cert: %q, key: %q, ca: %q", cert, key, cert):   `unknown field "ca"`,
+		fmt.Sprintf("cert: %q, key: %q, server_name: x", cert, key): `unknown field "server_name"`,
+		fmt.Sprintf("cert: %q", cert):                               "expected both cert and key",
+		"":                                                          "cert and key are missing",
+	} {
+		_, err := parse(t, config(p, "127.0.0.1:8090", newKey(), "listen_tls {"+fields+"}"))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("listen_tls {%s}: %v; want %q", fields, err, want)
+		}
+	}
+}
+
 // Over TLS a connection has one request at a time, too, and a header has a bound.
 func TestPagesAreHTTP1(t *testing.T) {
 	cert, key := harness.NewCA(t).Issue(t, "localhost")

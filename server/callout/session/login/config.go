@@ -27,7 +27,6 @@ import (
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
-	"stamp/server/callout/session/internal/web"
 	"stamp/server/callout/session/kv"
 	"stamp/server/conf"
 )
@@ -35,9 +34,9 @@ import (
 // Config is the block of a login source.
 type Config struct {
 	session.Settings
-	Listen    string   `conf:"listen,required"` // host:port
-	ListenTLS *web.TLS `conf:"listen_tls"`      // cert and key
-	PublicURL string   `conf:"public_url,required"`
+	Listen    string        `conf:"listen,required"` // host:port
+	ListenTLS *conf.KeyPair `conf:"listen_tls"`      // cert and key
+	PublicURL string        `conf:"public_url,required"`
 
 	openid.Config
 	openid.Client

@@ -24,7 +24,7 @@ type Config struct {
 	URL      conf.Secret `conf:"url,required"`
 	Username string      `conf:"username"` // default: that of the URL
 	Password conf.Secret `conf:"password"` // default: that of the URL
-	TLS      *TLS        `conf:"tls"`
+	TLS      *conf.TLS   `conf:"tls"`
 
 	Key string `conf:"key"` // template of the key in Redis; default: DefaultKey
 	// Decode is how the credential is encoded: "" for not at all, "percent" (cookies of

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,15 +16,6 @@ import (
 
 	"stamp/server/conf"
 )
-
-// TLS are paths of PEM files, and the name in the server's certificate. All may be
-// empty.
-type TLS struct {
-	CA         string `conf:"ca"`          // certificates that sign the server's certificate; default: those of the system
-	Cert       string `conf:"cert"`        // certificate of this client; default: none
-	Key        string `conf:"key"`         // private key of Cert
-	ServerName string `conf:"server_name"` // default: the host of the URL
-}
 
 // server is the address of the Redis server and the login.
 type server struct {
@@ -59,7 +51,9 @@ func (c *Config) checkServer(n conf.Node, faults *conf.Faults) {
 	case s.tls == nil:
 		faults.Add(n.Get("tls"), "tls: expected a url that begins with rediss://")
 	default:
-		c.TLS.applyTo(s.tls, n.Get("tls"), faults)
+		host := s.tls.ServerName
+		s.tls = c.TLS.Config(n.Get("tls"), faults)
+		s.tls.ServerName = cmp.Or(s.tls.ServerName, host)
 	}
 	c.server = s
 }
@@ -122,27 +116,6 @@ func database(path string, query url.Values) (int, error) {
 		return 0, errors.New("expected a number as the database")
 	}
 	return n, nil
-}
-
-// applyTo reads the files into a configuration.
-func (t *TLS) applyTo(to *tls.Config, n conf.Node, faults *conf.Faults) {
-	if t.ServerName != "" {
-		to.ServerName = t.ServerName
-	}
-	if t.CA != "" {
-		var err error
-		if to.RootCAs, err = conf.LoadCertPool(t.CA); err != nil {
-			faults.Add(n.Get("ca"), "ca: %v", err)
-		}
-	}
-	if t.Cert == "" && t.Key == "" {
-		return
-	}
-	pair, err := conf.LoadKeyPair(t.Cert, t.Key)
-	if err != nil {
-		faults.Add(n, "tls: cert and key: %v", err)
-	}
-	to.Certificates = []tls.Certificate{pair}
 }
 
 // dial connects to the server, logs in and selects the database.

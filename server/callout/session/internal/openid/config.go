@@ -27,7 +27,7 @@ type Config struct {
 	Algorithms   []string      `conf:"algorithms"`       // accepted for signatures; default: all in algorithms
 	ClockSkew    time.Duration `conf:"clock_skew"`       // how far clocks may differ; DefaultClockSkew
 	RequestTime  time.Duration `conf:"provider_timeout"` // time-out of one request to the provider; DefaultRequestTime
-	TLS          *web.TLS      `conf:"tls"`
+	TLS          *conf.TLS     `conf:"tls"`
 
 	// Set by the source:
 	KeysRefresh time.Duration // how old keys may be; DefaultKeysRefresh

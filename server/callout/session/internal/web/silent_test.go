@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"stamp/server/conf"
 )
 
 // proxy passes bytes on to a server, until its connections are silenced.
@@ -88,7 +90,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startProxy(t, s.Listener.Addr().String())
-	c := client(t, &TLS{CA: ca, ServerName: "example.com"}, 8)
+	c := client(t, &conf.TLS{TLSFiles: conf.TLSFiles{CA: ca}, ServerName: "example.com"}, 8)
 	ask := func() (*Answer, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -17,15 +17,6 @@ import (
 	"stamp/server/conf"
 )
 
-// TLS are paths of PEM files, and the name in the server's certificate. All may be
-// empty.
-type TLS struct {
-	CA         string `conf:"ca"`          // certificates that sign the server's certificate; default: those of the system
-	Cert       string `conf:"cert"`        // certificate of this client; default: none
-	Key        string `conf:"key"`         // private key of Cert
-	ServerName string `conf:"server_name"` // default: the host of the URL
-}
-
 // MaxBody is the maximum length of an answer's body in bytes.
 const MaxBody = 64 << 10
 
@@ -41,7 +32,7 @@ type Client struct{ http *http.Client }
 
 // NewClient returns a client for the given number of concurrent requests. n is the block
 // of t; faults of the files of t are added to faults.
-func NewClient(n conf.Node, t *TLS, concurrency int, faults *conf.Faults) *Client {
+func NewClient(n conf.Node, t *conf.TLS, concurrency int, faults *conf.Faults) *Client {
 	transport := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -96,31 +87,6 @@ func (c *Client) HTTP() *http.Client { return c.http }
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// Config returns the configuration with the content of the files. It is nil, for Go's
-// defaults, if t is nil. n is the block of t; faults of the files are added to faults.
-func (t *TLS) Config(n conf.Node, faults *conf.Faults) *tls.Config {
-	if t == nil {
-		return nil
-	}
-	cfg := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		var err error
-		if cfg.RootCAs, err = conf.LoadCertPool(t.CA); err != nil {
-			faults.Add(n.Get("ca"), "tls: ca: %v", err)
-		}
-	}
-	if (t.Cert == "") != (t.Key == "") {
-		faults.Add(n, "tls: expected both cert and key, or neither; found one")
-	} else if t.Cert != "" {
-		pair, err := conf.LoadKeyPair(t.Cert, t.Key)
-		if err != nil {
-			faults.Add(n.Get("cert"), "tls: cert and key: %v", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg
-}
 
 // CheckURL adds the faults of a URL. It does not quote the URL, which may hold a
 // password.

@@ -30,7 +30,7 @@ import (
 // secret is what must never be in an error.
 const secret = "hush-4711"
 
-func client(t *testing.T, cfg *TLS, concurrency int) *Client {
+func client(t *testing.T, cfg *conf.TLS, concurrency int) *Client {
 	t.Helper()
 	var faults conf.Faults
 	c := NewClient(conf.Node{}, cfg, concurrency, &faults)
@@ -210,14 +210,14 @@ func TestClientCertificate(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	ca := write(t, "CERTIFICATE", s.Certificate().Raw)
-	if answer, err := get(t, client(t, &TLS{CA: ca, Cert: cert, Key: key}, 1), s.URL); err != nil || string(answer.Body) != "handler" {
+	if answer, err := get(t, client(t, &conf.TLS{TLSFiles: conf.TLSFiles{CA: ca, KeyPair: conf.KeyPair{Cert: cert, Key: key}}}, 1), s.URL); err != nil || string(answer.Body) != "handler" {
 		t.Errorf("with a certificate: %v", err)
 	}
-	if _, err := get(t, client(t, &TLS{CA: ca}, 1), s.URL); err == nil {
+	if _, err := get(t, client(t, &conf.TLS{TLSFiles: conf.TLSFiles{CA: ca}}, 1), s.URL); err == nil {
 		t.Error("without a certificate there was an answer")
 	}
 	var faults conf.Faults
-	NewClient(conf.Node{}, &TLS{CA: key, Cert: cert, Key: cert}, 1, &faults)
+	NewClient(conf.Node{}, &conf.TLS{TLSFiles: conf.TLSFiles{CA: key, KeyPair: conf.KeyPair{Cert: cert, Key: cert}}}, 1, &faults)
 	for _, want := range []string{"expected certificates in PEM", "cert and key"} {
 		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("expected %q: %v", want, err)
