@@ -2,10 +2,12 @@ package grant
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/nats-io/jwt/v2"
 
+	"stamp.example/claim/field"
 	"stamp/server/conf"
 )
 
@@ -71,8 +73,13 @@ func parseSubject(text string, queue bool) (*template, error) {
 		return nil, err
 	}
 	subject, group, found := strings.Cut(t.sample(), " ")
-	if !validSubject(subject) || found && !validSubject(group) {
-		return nil, errors.New("not a valid subject")
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
+	if found {
+		if err := checkSubject(group); err != nil {
+			return nil, fmt.Errorf("queue name: %w", err)
+		}
 	}
 	if found && !queue {
 		return nil, errors.New("expected a subject without a queue name")
@@ -80,18 +87,20 @@ func parseSubject(text string, queue bool) (*template, error) {
 	return t, nil
 }
 
-// validSubject reports whether s is a subject. It is stricter than upstream's
-// IsValidSubject (sublist.go), which accepts "a*" as a literal token, although whoever
-// writes that means a wildcard.
-func validSubject(s string) bool {
-	tokens := strings.Split(s, ".")
-	for i, t := range tokens {
-		wildcard := t == "*" || t == ">" && i == len(tokens)-1
-		if !wildcard && checkToken(t, false) != "" {
-			return false
+// checkSubject returns an error unless s is a subject whose tokens are wildcards or could come from a template.
+func checkSubject(s string) error {
+	if !field.IsSubject(s) {
+		return field.ErrSubject
+	}
+	for token := range strings.SplitSeq(s, ".") {
+		if token == "*" || token == ">" {
+			continue
+		}
+		if reason := checkToken(token, false); reason != "" {
+			return errors.New("a token of the subject " + reason)
 		}
 	}
-	return true
+	return nil
 }
 
 // eval returns the permission for the user JWT. An empty list would allow everything

@@ -319,7 +319,7 @@ func TestWorkerFaults(t *testing.T) {
 		"http":        {"wss://", "https://", "websocket: must be a wss URL"},
 		"with a user": {"wss://", "wss://u:p@", "websocket: must be a wss URL"},
 		"key":         {`{ file`, `{ key: never, file`, "key: required or optional"},
-		"inbox":       {"_INBOX.", "_INBOX..", "not a valid subject"},
+		"inbox":       {"_INBOX.", "_INBOX..", "expected a subject"},
 		"expression":  {"session.sub", "session.", "inbox: "},
 	} {
 		if _, err := parse(t, strings.Replace(good, c.from, c.to, 1)); err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
