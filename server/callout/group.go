@@ -32,8 +32,8 @@ const (
 	takeOver = time.Second
 )
 
-// unable returns why the handler cannot serve, or nil: its sources cannot judge, or servers do not take its answers.
-func (h *Handler) unable() error {
+// cannotServe returns why the handler cannot serve, or nil: its sources cannot judge, or servers do not take its answers.
+func (h *Handler) cannotServe() error {
 	if err := h.cannotJudge(); err != nil {
 		return err
 	}
@@ -43,18 +43,18 @@ func (h *Handler) unable() error {
 // cannotJudge returns why a source of the handler cannot judge, or nil.
 func (h *Handler) cannotJudge() error {
 	for _, source := range h.lookups() {
-		if err := source.Able(); err != nil {
+		if err := source.LookupError(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// UntilAble waits until the handler can judge, or ctx ends.
-func (h *Handler) UntilAble(ctx context.Context) {
+// WaitUntilUsable waits until the handler can serve, or ctx ends.
+func (h *Handler) WaitUntilUsable(ctx context.Context) {
 	tick := time.NewTicker(gather)
 	defer tick.Stop()
-	for h.unable() != nil {
+	for h.cannotServe() != nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -81,10 +81,10 @@ func (m *member) begin(ctx context.Context) error {
 	if m.h.replaces != "" {
 		waiting, cancel := context.WithTimeout(ctx, takeOver)
 		defer cancel()
-		m.h.UntilAble(waiting)
+		m.h.WaitUntilUsable(waiting)
 	}
 	switch {
-	case m.h.unable() == nil:
+	case m.h.cannotServe() == nil:
 		return m.join()
 	case m.h.gathering > 0 && m.h.replaces == "":
 		m.gathers = time.Now().Add(m.h.gathering)
@@ -102,7 +102,7 @@ func (m *member) gatheringOthers() bool {
 	if m.gathers.IsZero() {
 		return false
 	}
-	able := m.h.unable() == nil
+	able := m.h.cannotServe() == nil
 	if !able && !m.others(m.ctx) && time.Now().Before(m.gathers) {
 		return true
 	}
@@ -142,7 +142,7 @@ func (m *member) look() error {
 	if m.h.taken.doubted() {
 		m.h.probeAgain()
 	}
-	reason := m.h.unable()
+	reason := m.h.cannotServe()
 	if reason == nil {
 		m.unable = 0
 		m.stay(false)

@@ -29,7 +29,7 @@ func (s *store) Open(context.Context, session.Env) (session.Source, error) { ret
 func (s *store) Accepts(*session.Request) (string, bool)                   { return "", true }
 func (s *store) Close() error                                              { return nil }
 
-func (s *store) Able() error {
+func (s *store) LookupError() error {
 	if s.gone.Load() {
 		return errGone
 	}
@@ -170,7 +170,7 @@ func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
 	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = one.Handler })
-	one.Leave()
+	one.StopReceiving()
 	for range 3 * certainly {
 		if got := two.refusal(t); got != "" && !strings.Contains(got, errGone.Error()) {
 			t.Fatalf("answer %q", got)
@@ -187,7 +187,7 @@ func TestATakeOverBesideAHandlerThatCanJudge(t *testing.T) {
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
 	two, _ := g.addWith(t, "g", st, func(o *Options) { o.Replaces = one.Handler })
-	one.Leave()
+	one.StopReceiving()
 	if err := one.served[0].nc.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -105,8 +105,8 @@ func (told) Accepts(*session.Request) (string, bool) { return "", false }
 func (told) Find(context.Context, *session.Request) (*session.Session, error) {
 	return nil, session.ErrUnknown
 }
-func (told) Close() error { return nil }
-func (told) Able() error  { return errors.New("its pages are not served") }
+func (told) Close() error       { return nil }
+func (told) LookupError() error { return errors.New("its pages are not served") }
 
 // Sources learn whether cookies are accepted, and the handler whether they work.
 func TestSourcesAndTheHandler(t *testing.T) {

@@ -81,7 +81,7 @@ func (h *Handler) Ready(ctx context.Context) error {
 		return fmt.Errorf("cannot judge: %w", reason)
 	}
 	for _, source := range h.lookups() {
-		if err := source.Unwatched(); err != nil {
+		if err := source.WatchError(); err != nil {
 			return err
 		}
 	}

@@ -120,7 +120,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 		if err != nil {
 			r.giveUp()
 			if r.handler != nil {
-				r.handler.Leave()
+				r.handler.StopReceiving()
 				r.handler.Close()
 			}
 			r.close()
@@ -279,7 +279,7 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	p.mu.Unlock()
 	p.system.Store(next.systemConn())
 	old.release()
-	old.handler.Leave()
+	old.handler.StopReceiving()
 	if old.nc.up.Load() {
 		_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
 	}
@@ -297,7 +297,7 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 func (p *Process) watchUntil(next *Handler) {
 	ctx, cancel := context.WithTimeout(p.life, drainTime)
 	defer cancel()
-	next.UntilAble(ctx)
+	next.WaitUntilUsable(ctx)
 }
 
 // systemConn is the connection in the system account, or nil.

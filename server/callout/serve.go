@@ -371,8 +371,8 @@ func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
 	}
 }
 
-// Leave stops taking callouts, without waiting for those that were taken. Drain is still to be called.
-func (h *Handler) Leave() {
+// StopReceiving ends the subscriptions, without waiting for the callouts that were received. Call Drain after it.
+func (h *Handler) StopReceiving() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.served {

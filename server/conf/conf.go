@@ -89,8 +89,8 @@ type token interface {
 	SourceFile() string
 }
 
-// From returns the Node for a value that upstream's parser returned with tokens.
-func From(v any) Node {
+// NodeOf returns the Node for a value that upstream's parser returned with tokens.
+func NodeOf(v any) Node {
 	t, ok := v.(token)
 	if !ok {
 		return Node{value: v}
@@ -224,7 +224,7 @@ func (n Node) Plain() any {
 // child returns the Node for a value within n. It has the place of n if its own is
 // unknown.
 func (n Node) child(v any) Node {
-	c := From(v)
+	c := NodeOf(v)
 	if c.place == (Place{}) {
 		c.place = n.place
 	}

@@ -78,7 +78,7 @@ func (h *Hook) scheduleRenewal(info *natsserver.AttachInfo, grant *policy.Grant)
 	if err := h.userKeys.add(info); err != nil {
 		return err
 	}
-	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.Claimed {
+	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.HasClaim {
 		return nil
 	}
 	return h.renewer(info.Server).add(info)

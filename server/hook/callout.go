@@ -111,7 +111,7 @@ func (c *calloutHook) waitForSources() {
 	}
 	ctx, cancel := context.WithTimeout(current.running, handlerTimeout)
 	defer cancel()
-	current.handler.UntilAble(ctx)
+	current.handler.WaitUntilUsable(ctx)
 }
 
 // swap takes the lock and calls swapLocked. It also returns the connections of the handler that now

@@ -116,7 +116,7 @@ func (in *insideHandler) start(replaces *callout.Handler) error {
 func (h *Hook) TakeCallout(s *natsserver.Server, account, reply, xkey string, request []byte) bool {
 	var asked *insideHandler
 	for in := h.callout.current.Load(); in != nil && in != asked; in = h.callout.current.Load() {
-		if in.cfg.Account == account && in.handler.Take(s.Name(), s.ClusterName(), reply, xkey, request) {
+		if in.cfg.Account == account && in.handler.AcceptRequest(s.Name(), s.ClusterName(), reply, xkey, request) {
 			return true
 		}
 		asked = in
@@ -151,7 +151,7 @@ func (in *insideHandler) stopAccepting(kept map[string]*nats.Conn) {
 			nc.Close() // its account or user no longer exists
 		}
 	}
-	in.handler.Leave()
+	in.handler.StopReceiving()
 	for _, nc := range in.conns {
 		if nc.IsConnected() {
 			_ = nc.FlushTimeout(handlerTimeout) // after this the server sends no more callouts

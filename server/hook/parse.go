@@ -70,13 +70,13 @@ func (parser) ParseUser(headers, permissions any) (natsserver.ConfigValue, error
 func (parser) ParseBlock(name string, block any) (natsserver.ConfigValue, error) {
 	var faults conf.Faults
 	if name == "callout" {
-		cfg := callout.Parse(conf.From(block), &faults)
+		cfg := callout.Parse(conf.NodeOf(block), &faults)
 		if err := faults.Err(); err != nil {
 			return nil, err
 		}
 		return calloutBlock{cfg}, nil
 	}
-	r := policy.ParseRules(conf.From(block), &faults)
+	r := policy.ParseRules(conf.NodeOf(block), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

@@ -64,6 +64,6 @@ func (in *insideHandler) shutDown() {
 		return
 	}
 	in.endRun()
-	in.handler.Leave()
+	in.handler.StopReceiving()
 	in.closeSources()
 }

@@ -61,7 +61,7 @@ type Grant struct {
 	CheckReplies bool         // refuse a message if it may not subscribe to the reply subject
 	Names        []string     // stamped names, as spelled
 	LeftOut      []string     // names in its claim that are not stamped, since they are bound to other accounts
-	Claimed      bool         // its user JWT, or the template of the scope, has a claim
+	HasClaim     bool         // its user JWT, or the template of the scope, has a claim
 	// Keys of its user JWT, and of its account JWT, that seem to be meant for a claim but are ignored.
 	Lookalikes, AccountLookalikes []string
 }
@@ -78,14 +78,14 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	claimed := cl != nil && c.UserJWT != ""
+	hasClaim := cl != nil && c.UserJWT != ""
 	if cl == nil {
 		cl = &claim.Claim{}
 	}
 	if c.System && len(cl.Headers) > 0 {
 		return nil, ErrSystemAccount
 	}
-	g := &Grant{CheckReplies: r.CheckReplies, Claimed: claimed}
+	g := &Grant{CheckReplies: r.CheckReplies, HasClaim: hasClaim}
 	if c.UserJWT != "" {
 		g.Lookalikes = claim.Lookalikes(c.UserJWT)
 	}

@@ -101,28 +101,28 @@ func (l *Lookup) Forget(key string) { l.cache.forget(key) }
 // ForgetAll drops all cached answers.
 func (l *Lookup) ForgetAll() { l.cache.forgetAll() }
 
-// Able returns an error if the source knows that it can look up no credential now,
+// LookupError returns an error if the source knows that it can look up no credential now,
 // for instance because its bucket is missing. It sends no request. It returns nil if
 // the source works, or does not know.
-func (l *Lookup) Able() error {
-	source, ok := l.source.(interface{ Able() error })
+func (l *Lookup) LookupError() error {
+	source, ok := l.source.(interface{ LookupError() error })
 	if !ok {
 		return nil
 	}
-	if err := source.Able(); err != nil {
+	if err := source.LookupError(); err != nil {
 		return l.named(err)
 	}
 	return nil
 }
 
-// Unwatched returns why the source misses changes of its sessions. It returns nil if
+// WatchError returns why the source misses changes of its sessions. It returns nil if
 // the source sees them, and for sources that never do.
-func (l *Lookup) Unwatched() error {
-	source, ok := l.source.(interface{ Unwatched() error })
+func (l *Lookup) WatchError() error {
+	source, ok := l.source.(interface{ WatchError() error })
 	if !ok {
 		return nil
 	}
-	if err := source.Unwatched(); err != nil {
+	if err := source.WatchError(); err != nil {
 		return l.named(err)
 	}
 	return nil

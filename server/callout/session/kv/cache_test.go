@@ -244,8 +244,8 @@ func TestCacheStays(t *testing.T) {
 	}
 }
 
-// TestAble: what is wrong with a bucket is told, with what to do, in the log and by Able.
-func TestAble(t *testing.T) {
+// TestLookupError: what is wrong with a bucket is told, with what to do, in the log and by LookupError.
+func TestLookupError(t *testing.T) {
 	none := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1})
 	accounts := sourcetest.ServerOf(t, `
 		listen: "127.0.0.1:-1"
@@ -276,15 +276,15 @@ func TestAble(t *testing.T) {
 			c.cfg.Bucket = "sessions"
 			s, seen := open(t, c.nc, c.cfg)
 			eventually(t, "able", func() error {
-				if s.Able() == nil {
+				if s.LookupError() == nil {
 					return errors.New("it is able")
 				}
 				return nil
 			})
 			_, asked := find(t, s, "a")
 			for _, want := range append(c.want, "bucket sessions") {
-				if got := s.Able().Error(); !strings.Contains(got, want) {
-					t.Errorf("Able: %q; want %q", got, want)
+				if got := s.LookupError().Error(); !strings.Contains(got, want) {
+					t.Errorf("LookupError: %q; want %q", got, want)
 				}
 				if asked == nil || !strings.Contains(asked.Error(), want) || errors.Is(asked, session.ErrUnknown) {
 					t.Errorf("Find: %v; want %q", asked, want)
@@ -304,7 +304,7 @@ func TestAble(t *testing.T) {
 	nc := dial("with")
 	s, _ := open(t, nc, Config{Bucket: "sessions"})
 	createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
-	eventually(t, "able", s.Able)
+	eventually(t, "able", s.LookupError)
 }
 
 func leafPort(t *testing.T, s *natsserver.Server) int {
@@ -332,7 +332,7 @@ func TestDomain(t *testing.T) {
 		eventually(t, "find", func() error { _, err := find(t, s, "a"); return err })
 		eventually(t, "watch", func() error {
 			if !s.Live() {
-				return fmt.Errorf("not watched: %v", s.Able())
+				return fmt.Errorf("not watched: %v", s.LookupError())
 			}
 			return nil
 		})

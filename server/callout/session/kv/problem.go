@@ -18,9 +18,9 @@ type problem struct {
 func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.cause }
 
-// Able returns why the bucket cannot be read, and what to do. It returns nil if the
+// LookupError returns why the bucket cannot be read, and what to do. It returns nil if the
 // last attempt to open the bucket succeeded.
-func (s *Source) Able() error {
+func (s *Source) LookupError() error {
 	if !s.nc.IsConnected() {
 		return s.failed(s.explain(nats.ErrDisconnected))
 	}

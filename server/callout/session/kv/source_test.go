@@ -140,7 +140,7 @@ func open(t testing.TB, nc *nats.Conn, cfg Config) (*Source, *changes) {
 	}
 	t.Cleanup(func() { s.Close() })
 	eventually(t, "the first look for the bucket", func() error {
-		if err := s.(*Source).Able(); errors.Is(err, errOpening) {
+		if err := s.(*Source).LookupError(); errors.Is(err, errOpening) {
 			return err
 		}
 		return nil

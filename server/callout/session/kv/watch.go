@@ -23,7 +23,7 @@ const (
 	checkHolds = 3 * time.Second
 	// provenAfter is after which time a round is known to work: without heartbeats it would have ended.
 	provenAfter = 3 * heartbeat
-	// unwatchedAfter is how many rounds in a row must fail until Unwatched reports it. A new leader of
+	// unwatchedAfter is how many rounds in a row must fail until WatchError reports it. A new leader of
 	// the bucket may end a single one.
 	unwatchedAfter = 2
 )
@@ -65,9 +65,9 @@ func (s *Source) markProven() {
 	}
 }
 
-// Unwatched returns why the source does not see changes of sessions, although it can
+// WatchError returns why the source does not see changes of sessions, although it can
 // read the bucket. It returns nil if it sees them, or if there is no bucket.
-func (s *Source) Unwatched() error {
+func (s *Source) WatchError() error {
 	if err := s.unwatched.Load(); err != nil {
 		return s.failed(*err)
 	}

@@ -92,7 +92,7 @@ func TestOpenWaitsForNothing(t *testing.T) {
 	}()
 	select {
 	case s := <-opened:
-		if err := s.(*Source).Able(); err == nil {
+		if err := s.(*Source).LookupError(); err == nil {
 			t.Error("it can tell of sessions before the bucket is found")
 		}
 		if err := s.Close(); err != nil {
@@ -147,7 +147,7 @@ func TestReadAndNotWatched(t *testing.T) {
 			nc := connectAs(t, server, "some")
 			s, _ := open(t, nc, Config{Bucket: "sessions"})
 			eventually(t, "it is told", func() error {
-				if s.Unwatched() == nil {
+				if s.WatchError() == nil {
 					return errors.New("it is not")
 				}
 				return nil
@@ -158,7 +158,7 @@ func TestReadAndNotWatched(t *testing.T) {
 			if _, err := find(t, s, "a"); err != nil {
 				t.Errorf("read: %v", err)
 			}
-			if err := s.Able(); err != nil {
+			if err := s.LookupError(); err != nil {
 				t.Errorf("it is not able: %v", err)
 			}
 		})

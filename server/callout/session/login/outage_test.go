@@ -83,13 +83,13 @@ func TestIndexThatTakesNothing(t *testing.T) {
 	}
 	limit(1)
 	eventually(t, "a line, the metric and /readyz", func() bool {
-		return strings.Contains(s.text(), "level=ERROR") && strings.Contains(s.text(), "sessions-index") && s.metrics.refreshFailures.Get() > 0 && s.Able() != nil
+		return strings.Contains(s.text(), "level=ERROR") && strings.Contains(s.text(), "sessions-index") && s.metrics.refreshFailures.Get() > 0 && s.LookupError() != nil
 	})
 	if p.refreshes() != 0 {
 		t.Errorf("%d refreshes", p.refreshes())
 	}
 	limit(-1)
-	harnessWait(t, 3*timeout, "a refresh", func() bool { return p.refreshes() > 0 && s.Able() == nil })
+	harnessWait(t, 3*timeout, "a refresh", func() bool { return p.refreshes() > 0 && s.LookupError() == nil })
 }
 
 // A bucket that has gone and may not be made again by the user of the handler is told as long as it is missing.
@@ -124,9 +124,9 @@ func TestIndexThatMayNotBeMade(t *testing.T) {
 	if err := js.DeleteKeyValue(t.Context(), "sessions-index"); err != nil {
 		t.Fatal(err)
 	}
-	harnessWait(t, 2*timeout, "an error", func() bool { return s.Able() != nil && strings.Contains(s.text(), "level=ERROR") })
+	harnessWait(t, 2*timeout, "an error", func() bool { return s.LookupError() != nil && strings.Contains(s.text(), "level=ERROR") })
 	create("sessions-index")
-	eventually(t, "that it is well again", func() bool { return s.Able() == nil })
+	eventually(t, "that it is well again", func() bool { return s.LookupError() == nil })
 	eventually(t, "a logout by the provider", func() bool {
 		return s.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))) == 200 && s.ended(t, b)
 	})

@@ -31,12 +31,12 @@ func (s *source) exchange(ctx context.Context, browser, code, verifier string) (
 	if asking == nil {
 		return nil, errNoProvider
 	}
-	defer asking.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // if it does not come to Finish
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
 	}
-	asking.Leave("", err)
+	asking.Finish("", err)
 	return tokens, err
 }
 

@@ -278,7 +278,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	if asking == nil {
 		return retry{refreshDue: d, wait: wait}
 	}
-	defer asking.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // if it does not come to Finish
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	lease, wait := s.leased(begin, store, d.key)
@@ -318,7 +318,7 @@ func (s *source) leased(ctx context.Context, store *store, key string) (l *lease
 	if taking == nil {
 		return nil, wait
 	}
-	defer taking.GiveUp() // where it is left otherwise than by Leave
+	defer taking.GiveUp() // if it does not come to Finish
 	l, err := store.lease(ctx, key, time.Now(), s.leaseTime())
 	if err != nil {
 		s.metrics.refreshFailures.Inc()
@@ -326,7 +326,7 @@ func (s *source) leased(ctx context.Context, store *store, key string) (l *lease
 		s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
 		return nil, retryRefresh
 	}
-	if _, opened := taking.Leave("", nil); opened {
+	if _, opened := taking.Finish("", nil); opened {
 		s.unable.Store(nil)
 		s.logged.Info("refreshed again", "tokens are refreshed again", "source", s.cfg.Name)
 	}
@@ -366,7 +366,7 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
-	s.report(asking.Leave(d.key, err))(err)
+	s.report(asking.Finish(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):
 		return s.endRefused(store, d, revision, err), revision

@@ -107,14 +107,14 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	if asking == nil {
 		return revision
 	}
-	defer asking.GiveUp() // where it is left otherwise than by Leave
+	defer asking.GiveUp() // if it does not come to Finish
 	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
 	if s.running.Err() != nil {
 		return revision
 	}
-	asking.Leave(key, err)
+	asking.Finish(key, err)
 	if err != nil {
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision

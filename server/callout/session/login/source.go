@@ -92,16 +92,16 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 // Live is the bucket's.
 func (s *source) Live() bool { return s.kv.Live() }
 
-// Unwatched is the bucket's.
-func (s *source) Unwatched() error { return s.kv.Unwatched() }
+// WatchError is the bucket's.
+func (s *source) WatchError() error { return s.kv.WatchError() }
 
-// Able returns why sessions cannot be told, pages not be served any more, or tokens not be refreshed for want of a bucket;
+// LookupError returns why sessions cannot be found, pages not be served any more, or tokens not be refreshed for want of a bucket;
 // nil where none of that is known.
-func (s *source) Able() error {
+func (s *source) LookupError() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
 	}
-	err := s.kv.Able()
+	err := s.kv.LookupError()
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w; %s-index is needed too, and both are made again if the user of the handler may make them", err, s.cfg.Bucket)
 	}

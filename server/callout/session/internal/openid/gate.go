@@ -30,12 +30,12 @@ type Gate struct {
 	failed   []string  // grants whose requests failed since the last success
 }
 
-// Request is a request that a gate has let through. Leave, Fail or GiveUp ends it. Later
+// Request is a request that a gate has let through. Finish, Fail or GiveUp ends it. Later
 // calls have no effect.
 type Request struct {
 	gate   *Gate
 	probes bool // the gate was closed and has set trying
-	left   bool // the request has ended
+	ended  bool // the request has ended
 }
 
 // Enter returns a request that may be sent, which the caller must end. If none may be
@@ -58,18 +58,18 @@ func (g *Gate) Enter() (r *Request, wait time.Duration) {
 // end ends a request, and returns whether it had ended before. The caller holds the lock
 // of the gate.
 func (r *Request) end() (before bool) {
-	before = r.left
-	r.left = true
+	before = r.ended
+	r.ended = true
 	if r.probes && !before {
 		r.gate.trying = false
 	}
 	return before
 }
 
-// Leave ends a request with its result. grant is the name of the grant; it is "" if anybody
-// can invent such requests, so that an answer to one says nothing about others. Leave
+// Finish ends a request with its result. grant is the name of the grant; it is "" if anybody
+// can invent such requests, so that an answer to one says nothing about others. Finish
 // returns whether it has closed or opened the gate.
-func (r *Request) Leave(grant string, err error) (closed, opened bool) {
+func (r *Request) Finish(grant string, err error) (closed, opened bool) {
 	g := r.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -90,7 +90,7 @@ func (r *Request) Leave(grant string, err error) (closed, opened bool) {
 	return g.recordFailure(err), false
 }
 
-// Fail is Leave for a failure that concerns all grants.
+// Fail is Finish for a failure that concerns all grants.
 func (r *Request) Fail(err error) (closed bool) {
 	g := r.gate
 	g.mu.Lock()
@@ -129,7 +129,7 @@ func RetryAfter(err error) time.Duration {
 func Unreached(err error) bool { return web.Unreached(err) }
 
 // GiveUp ends a request without a result, so that another one may be sent. It has no
-// effect after Leave.
+// effect after Finish.
 func (r *Request) GiveUp() {
 	r.gate.mu.Lock()
 	defer r.gate.mu.Unlock()

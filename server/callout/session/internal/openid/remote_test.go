@@ -109,7 +109,7 @@ func TestGate(t *testing.T) {
 		}
 		lines := 0
 		for _, r := range first {
-			if closed, _ := r.Leave("a", away); closed {
+			if closed, _ := r.Finish("a", away); closed {
 				lines++
 			}
 		}
@@ -120,7 +120,7 @@ func TestGate(t *testing.T) {
 		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
 			if r, wait := g.Enter(); r != nil {
 				asked++
-				r.Leave("a", away)
+				r.Finish("a", away)
 			} else if wait <= 0 || wait > 2*lastRetry {
 				t.Fatalf("waits %s", wait)
 			}
@@ -138,7 +138,7 @@ func TestGate(t *testing.T) {
 		if other, _ := g.Enter(); other != nil {
 			t.Error("two ask at once")
 		}
-		if _, opened := r.Leave("a", &Refusal{Code: "invalid_grant"}); !opened {
+		if _, opened := r.Finish("a", &Refusal{Code: "invalid_grant"}); !opened {
 			t.Error("an answer about one person does not open it")
 		}
 		if r, _ := g.Enter(); r == nil || g.Wait() != 0 {
@@ -164,7 +164,7 @@ func TestGateCountsGrants(t *testing.T) {
 				if r == nil {
 					t.Fatalf("%s: nobody may ask", name)
 				}
-				return r.Leave(grant, err)
+				return r.Finish(grant, err)
 			}
 			for range 100 {
 				if closed, _ := leave("a", err); closed {

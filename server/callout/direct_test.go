@@ -23,7 +23,7 @@ func (s *serving) give(t *testing.T) (taken bool, refusal string) {
 		t.Fatal(err)
 	}
 	m, xkey := calloutOf(t, s.cfg.keys)
-	if !s.Take("s", "c", inbox.Subject, m.Header.Get(xkeyHeader), m.Data) {
+	if !s.AcceptRequest("s", "c", inbox.Subject, m.Header.Get(xkeyHeader), m.Data) {
 		return false, ""
 	}
 	answer, err := inbox.NextMsg(10 * time.Second)
@@ -72,7 +72,7 @@ func TestTake(t *testing.T) {
 		taken, refusal := one.give(t)
 		return taken && refusal == ""
 	})
-	one.Leave()
+	one.StopReceiving()
 	if taken, _ := one.give(t); taken {
 		t.Error("it takes a callout after its end")
 	}
@@ -85,7 +85,9 @@ func TestTakeWhereItIsNotFor(t *testing.T) {
 	g.base.OnlyFrom = []string{"s"}
 	s, _ := g.add(t, "g")
 	m, _ := calloutOf(t, s.cfg.keys)
-	take := func(server string) bool { return s.Take(server, "c", "inbox", m.Header.Get(xkeyHeader), m.Data) }
+	take := func(server string) bool {
+		return s.AcceptRequest(server, "c", "inbox", m.Header.Get(xkeyHeader), m.Data)
+	}
 	if take("other") || !take("s") {
 		t.Error("only_from is not followed")
 	}
@@ -95,7 +97,7 @@ func TestTakeWhereItIsNotFor(t *testing.T) {
 		t.Error("taken without room")
 	}
 	own.waiting.Add(-maxWaiting)
-	if s.Take("s", "", "inbox", "", make([]byte, maxRequest+1)) {
+	if s.AcceptRequest("s", "", "inbox", "", make([]byte, maxRequest+1)) {
 		t.Error("taken though it is too large")
 	}
 	own.nc.Close()
@@ -122,7 +124,7 @@ func TestTakeDuringTheEnd(t *testing.T) {
 	for range cap(taken) {
 		servers.Go(func() {
 			n := 0
-			for n < 200 && s.Take("s", "", inbox, m.Header.Get(xkeyHeader), m.Data) {
+			for n < 200 && s.AcceptRequest("s", "", inbox, m.Header.Get(xkeyHeader), m.Data) {
 				n++
 			}
 			taken <- n

@@ -9,18 +9,18 @@ import (
 // frozen, or that cannot close a connection of another server, is no part of them then. The group is asked where the
 // handler cannot judge.
 
-// Take gives the handler a callout of the server that it is in, and tells whether it will answer it. from is the xkey of
-// the server, empty where the request is not encrypted.
-func (h *Handler) Take(server, cluster, reply, from string, request []byte) (taken bool) {
-	h.guard(func() { taken = h.take(server, cluster, reply, from, request) })
-	return taken
+// AcceptRequest gives the handler a callout of the server that it is in, and returns whether the handler will answer
+// it. from is the xkey of the server, empty if the request is not encrypted.
+func (h *Handler) AcceptRequest(server, cluster, reply, from string, request []byte) (accepted bool) {
+	h.guard(func() { accepted = h.acceptRequest(server, cluster, reply, from, request) })
+	return accepted
 }
 
-func (h *Handler) take(server, cluster, reply, from string, request []byte) bool {
+func (h *Handler) acceptRequest(server, cluster, reply, from string, request []byte) bool {
 	if !h.isFor(server, cluster) || len(request)+len(from) > maxRequest {
 		return false
 	}
-	able := h.unable() == nil
+	able := h.cannotServe() == nil
 	h.mu.Lock()
 	served := h.served
 	h.mu.Unlock()
