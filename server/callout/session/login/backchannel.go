@@ -8,6 +8,7 @@ import (
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // logoutEvent is OpenID Connect Back-Channel Logout 1.0, section 2.4.
@@ -76,11 +77,11 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.As(err, &invalid):
 		s.logged.Warn("logout refused", "logout token refused", "source", s.cfg.Name, "reason", err.Error())
-		fail(w, http.StatusBadRequest, "logout token refused")
+		webserver.Fail(w, http.StatusBadRequest, "logout token refused")
 		return
 	case err != nil:
 		s.logged.Error("logout unchecked", "logout token cannot be checked", "source", s.cfg.Name, "reason", err.Error())
-		fail(w, http.StatusServiceUnavailable, "the provider's keys cannot be read; please try again")
+		webserver.Fail(w, http.StatusServiceUnavailable, "the provider's keys cannot be read; please try again")
 		return
 	}
 	// The work goes on when the provider gives up waiting. One that sends the token again waits for it, too.

@@ -6,13 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"stamp/test/harness"
+
+	"stamp/server/callout/session/internal/webserver"
 )
 
 func (s *site) address() string {
@@ -72,7 +73,7 @@ func TestPagesAreHTTP1(t *testing.T) {
 		t.Errorf("ALPN chooses %q", got)
 	}
 	go func() {
-		_, _ = io.WriteString(conn, "GET /auth/session HTTP/1.1\r\nHost: x\r\nCookie: "+strings.Repeat("x", maxHeader+8<<10)+"\r\n\r\n")
+		_, _ = io.WriteString(conn, "GET /auth/session HTTP/1.1\r\nHost: x\r\nCookie: "+strings.Repeat("x", webserver.MaxHeader+8<<10)+"\r\n\r\n")
 	}()
 	line := make([]byte, len("HTTP/1.1 431"))
 	if _, err := io.ReadFull(conn, line); err != nil || !strings.HasSuffix(string(line), " 431") {
@@ -85,10 +86,10 @@ func TestHalfBodiesGiveWay(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
 	half := "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nlogout_token="
-	for range maxConnections {
+	for range webserver.MaxConnections {
 		dial(t, s.address(), half)
 	}
-	eventually(t, "their headers", func() bool { return s.web.visitors.freshOnes() == 0 })
+	eventually(t, "their headers", func() bool { return s.web.CountUnused() == 0 })
 	answer, err := b.Get(s.base + "/session")
 	if err != nil {
 		t.Fatal("a visitor gets no answer")
@@ -105,50 +106,17 @@ func TestBodiesAreNotAwaited(t *testing.T) {
 	} {
 		for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
 			conn := dial(t, s.address(), request+" HTTP/1.1\r\nHost: x\r\n"+length+"\r\n\r\n")
-			_ = conn.SetReadDeadline(time.Now().Add(readTimeout - time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout - time.Second))
 			text, err := io.ReadAll(conn)
 			if err != nil && isTimeout(err) || !strings.HasPrefix(string(text), fmt.Sprintf("HTTP/1.1 %d ", want)) {
 				t.Errorf("%s, %s: %.30q, %v", request, length, text, err)
 			}
 		}
 	}
-	conn := dial(t, s.address(), "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", maxForm+1))
+	conn := dial(t, s.address(), "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", webserver.MaxBody+1))
 	line := make([]byte, len("HTTP/1.1 413"))
 	if _, err := io.ReadFull(conn, line); err != nil || !strings.HasSuffix(string(line), " 413") {
 		t.Errorf("a long body: %q, %v", line, err)
-	}
-}
-
-// Clients that do not read their answers keep nobody away.
-func TestUnreadAnswersGiveWay(t *testing.T) {
-	c := newConnections(2)
-	server := httptest.NewUnstartedServer(c.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		working(r)
-		for piece := make([]byte, 1<<16); r.URL.Path == "/long"; {
-			if _, err := w.Write(piece); err != nil {
-				return
-			}
-		}
-	})))
-	server.Config.ConnContext, server.Config.ConnState = c.add, c.changed
-	server.Start()
-	defer server.Close()
-	for range 2 {
-		conn := dial(t, server.Listener.Addr().String(), "GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			t.Fatal("no answer")
-		}
-		defer func() { _ = conn.Close() }() // the end of the server waits for it
-	}
-	answer, err := http.Get(server.URL + "/")
-	if err != nil {
-		t.Fatal("a visitor gets no answer")
-	}
-	_ = answer.Body.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.known) > 2 {
-		t.Errorf("%d connections", len(c.known))
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"stamp/server/callout/session/internal/openid"
+
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // Parameters of a login.
@@ -31,7 +33,7 @@ func (s *source) login(w http.ResponseWriter, r *http.Request) {
 		to = s.cfg.AfterLogin
 	}
 	if !isLocalPath(to) {
-		fail(w, http.StatusBadRequest, "to: must be a path of this site")
+		webserver.Fail(w, http.StatusBadRequest, "to: must be a path of this site")
 		return
 	}
 	if !q.Has(againName) && !q.Has(lastName) {

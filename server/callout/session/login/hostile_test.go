@@ -2,7 +2,6 @@ package login
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,14 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // begin begins a login, and returns the callback that the provider sends the browser to, which is not loaded.
@@ -414,7 +412,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("a visitor: %d", status)
 	}
 	for i, conn := range conns[:90] {
-		_ = conn.SetReadDeadline(time.Now().Add(readTimeout / 2)) // before that of the half of a request
+		_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout / 2)) // before that of the half of a request
 		if _, err := conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
 			t.Fatalf("connection %d of %d stays", i, len(conns))
 		}
@@ -442,7 +440,7 @@ func TestHalfSentRequests(t *testing.T) {
 		if _, err := io.WriteString(conn, half); err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(readTimeout + timeout))
+		_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout + timeout))
 		if _, err := io.Copy(io.Discard, conn); err != nil && isTimeout(err) {
 			t.Errorf("%q: still there", half)
 		}
@@ -511,7 +509,7 @@ func TestHostileRequests(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")+"\nresponse_mode: form_post")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.base, "http://"), "/auth")
 	cookie := s.cfg.CookieName
-	huge := strings.Repeat("x", maxHeader)
+	huge := strings.Repeat("x", webserver.MaxHeader)
 	headers := map[string]string{
 		"nothing":              "",
 		"two cookies":          "Cookie: " + cookie + "=evil-a; " + cookie + "=evil-b\r\n",
@@ -654,7 +652,7 @@ func TestFormPost(t *testing.T) {
 	if status, _, _ := b.ask("GET", strings.TrimPrefix(answer.Header.Get("Location"), "/auth"), ""); status != http.StatusBadRequest || !strings.Contains(s.text(), "the provider answers access_denied") {
 		t.Errorf("an error: %d", status)
 	}
-	for name, form := range map[string]string{"nothing": "", "too long": "code=" + strings.Repeat("x", maxForm), "long": "code=" + strings.Repeat("x", maxAnswer+1), "no form": "%", "another state": "code=x&state=x"} {
+	for name, form := range map[string]string{"nothing": "", "too long": "code=" + strings.Repeat("x", webserver.MaxBody), "long": "code=" + strings.Repeat("x", maxAnswer+1), "no form": "%", "another state": "code=x&state=x"} {
 		r, err := http.Post(s.base+"/callback", "application/x-www-form-urlencoded", strings.NewReader(form))
 		if err != nil {
 			t.Fatal(err)
@@ -778,64 +776,4 @@ func TestCookieAsToken(t *testing.T) {
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: told.Ticket}, 1); err != nil {
 		t.Errorf("a ticket: %v", err)
 	}
-}
-
-// With TLS, the same bound holds.
-func TestConnectionsOverTLS(t *testing.T) {
-	hold, inside := make(chan struct{}), make(chan struct{}, 10)
-	c := newConnections(2)
-	server := httptest.NewUnstartedServer(c.counted(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		working(r)
-		if r.URL.Path == "/hold" {
-			inside <- struct{}{}
-			<-hold
-		}
-	})))
-	var came atomic.Int64
-	server.Config.ConnState = c.changed
-	server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		defer came.Add(1)
-		return c.add(ctx, conn)
-	}
-	server.StartTLS()
-	defer server.Close()
-	waiting := func() (known, waiting int) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return len(c.known), c.waiting.Len()
-	}
-	var work sync.WaitGroup
-	client := server.Client()
-	for range 2 {
-		work.Go(func() {
-			answer, err := client.Get(server.URL + "/hold")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_ = answer.Body.Close()
-		})
-	}
-	<-inside
-	<-inside
-	if known, waiting := waiting(); known != 2 || waiting != 0 {
-		t.Errorf("%d connections, %d wait", known, waiting)
-	}
-	// Many that say nothing leave the busy ones alone.
-	const silent = 5
-	for range silent {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = conn.Close() }()
-	}
-	eventually(t, "all connections to come", func() bool { return came.Load() == 2+silent })
-	if known, waiting := waiting(); known != 2 || waiting != 0 {
-		t.Errorf("later %d connections, %d wait", known, waiting)
-	}
-	close(hold)
-	work.Wait()
-	eventually(t, "the end of the requests", func() bool { _, waiting := waiting(); return waiting > 0 })
-	eventually(t, "the end of the connections", func() bool { c.closeIdle(); known, _ := waiting(); return known == 0 })
 }

@@ -7,23 +7,19 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // Limits of the pages.
 const (
-	readTimeout    = 5 * time.Second
-	writeTimeout   = 30 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeader      = 32 << 10 // bytes
-	maxForm        = 64 << 10 // bytes
-	maxConnections = 512
-	loginTime      = 10 * time.Minute
+	loginTime = 10 * time.Minute
 	// callbackTime is how long a callback may wait for the provider and the buckets: an answer that comes after
-	// writeTimeout does not reach the browser, which would leave a session without a cookie.
-	callbackTime = writeTimeout - 5*time.Second
+	// webserver.WriteTimeout does not reach the browser, which would leave a session without a cookie.
+	callbackTime = webserver.WriteTimeout - 5*time.Second
 )
 
 func (s *source) pages() http.Handler {
@@ -53,12 +49,18 @@ func (s *source) pages() http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", closedPage)
 		defer s.recovered(w)
-		if !whole(w, r, mux) {
+		if !webserver.ReadBody(w, r, takesBody(mux, r)) {
 			return
 		}
-		working(r)
+		webserver.Working(r)
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// takesBody reports whether a page reads the body of a request.
+func takesBody(mux *http.ServeMux, r *http.Request) bool {
+	_, pattern := mux.Handler(r)
+	return strings.HasPrefix(pattern, http.MethodPost+" ")
 }
 
 // endTime is how long a page may take that goes on without its client.
@@ -77,7 +79,7 @@ func toTheEnd(do http.HandlerFunc) http.HandlerFunc {
 // noHead is for pages that change something when they are loaded, which a HEAD must not (RFC 9110, section 9.2.1).
 func noHead(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Allow", http.MethodGet)
-	fail(w, http.StatusMethodNotAllowed, "only GET")
+	webserver.Fail(w, http.StatusMethodNotAllowed, "only GET")
 }
 
 // recovered ends a request whose page has panicked. The place is logged, and not what the panic says, which may hold a
@@ -85,7 +87,7 @@ func noHead(w http.ResponseWriter, _ *http.Request) {
 func (s *source) recovered(w http.ResponseWriter) {
 	if p := recover(); p != nil {
 		s.logged.Error("fault", "login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
-		fail(w, http.StatusInternalServerError, "fault in the login pages")
+		webserver.Fail(w, http.StatusInternalServerError, "fault in the login pages")
 	}
 }
 
@@ -103,7 +105,7 @@ func (s *source) fromPage(do http.HandlerFunc) http.HandlerFunc {
 		switch {
 		case len(r.Header.Values("Origin")) > 1, origin != "" && !listed, origin == "" && site != "" && site != "same-origin" && site != "none",
 			origin == "" && r.Method != http.MethodGet && site != "same-origin":
-			fail(w, http.StatusForbidden, "not from this origin")
+			webserver.Fail(w, http.StatusForbidden, "not from this origin")
 			return
 		case origin != "" && origin != s.cfg.origin():
 			w.Header().Set("Access-Control-Allow-Origin", origin)
@@ -111,13 +113,6 @@ func (s *source) fromPage(do http.HandlerFunc) http.HandlerFunc {
 		}
 		do(w, r)
 	}
-}
-
-// fail answers with a fixed text: nothing of a request is repeated.
-func fail(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text + "\n"))
 }
 
 // failLogin is fail for a visitor who has been sent here by a page.
@@ -170,5 +165,25 @@ func (s *source) broken(w http.ResponseWriter, what string, err error) {
 	} else {
 		s.logged.Error("broken", "login pages", "source", s.cfg.Name, "page", what, "error", err)
 	}
-	fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
+	webserver.Fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
+}
+
+// serve begins to answer. It is an error if another process listens on the address.
+func (s *source) serve() error {
+	listener, err := webserver.Listen(s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("login pages: %w", err)
+	}
+	pages := webserver.New(listener, s.cfg.listenTLS, s.logged.Lines("connection", "login pages: a connection"), s.pages())
+	s.mu.Lock()
+	s.web = pages
+	s.mu.Unlock()
+	s.env.Log.Info("login pages", "source", s.cfg.Name, "address", pages.Address(), "public_url", s.cfg.PublicURL)
+	s.work.Go(func() {
+		if err := pages.Run(); err != nil {
+			s.env.Log.Error("login pages", "source", s.cfg.Name, "error", err)
+			s.failed.Store(&err)
+		}
+	})
+	return nil
 }

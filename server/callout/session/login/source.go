@@ -14,6 +14,7 @@ import (
 	"stamp/server/callout/limited"
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/webserver"
 	"stamp/server/callout/session/kv"
 )
 
@@ -51,7 +52,7 @@ type source struct {
 	store   atomic.Pointer[store] // nil: not opened yet
 
 	mu  sync.Mutex
-	web *server // nil: nothing is served
+	web *webserver.Server // nil: nothing is served
 
 	failed atomic.Pointer[error]  // why the pages are no longer served
 	unable atomic.Pointer[unable] // why tokens cannot be refreshed; nil: nothing is known
@@ -132,7 +133,7 @@ func (s *source) Close() error {
 	defer cancel()
 	var err error
 	if web != nil {
-		err = web.close(ctx)
+		err = web.Close(ctx)
 	}
 	done := make(chan struct{})
 	go func() {

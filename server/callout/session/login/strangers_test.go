@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // However many strangers begin a login while the provider says nothing and is not known yet: visitors get their pages.
@@ -25,13 +26,13 @@ func TestStrangersWhileTheProviderIsNotKnown(t *testing.T) {
 			s := startSite(t, p, nc, newKey(), "")
 			visitor := patient(newBrowser(t, s))
 			visitor.ask("GET", "/session", "")
-			for range maxConnections {
+			for range webserver.MaxConnections {
 				dial(t, s.address(), text)
 			}
 			s.source.mu.Lock()
-			visitors := s.web.visitors
+			pages := s.web
 			s.source.mu.Unlock()
-			eventually(t, "that all have asked", func() bool { return visitors.freshOnes() == 0 })
+			eventually(t, "that all have asked", func() bool { return pages.CountUnused() == 0 })
 			http.DefaultClient.CloseIdleConnections()
 			answer, err := (&http.Client{Timeout: timeout, Transport: &http.Transport{}}).Get(s.base + "/session")
 			if err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"stamp/server/callout/session/internal/webserver"
 )
 
 // visitor is what a page may know of who is logged in.
@@ -119,7 +121,7 @@ func (s *source) issue(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		return
 	case e == nil:
-		fail(w, http.StatusUnauthorized, "not logged in")
+		webserver.Fail(w, http.StatusUnauthorized, "not logged in")
 		return
 	}
 	var nkey, secret string
@@ -134,7 +136,7 @@ func (s *source) issue(w http.ResponseWriter, r *http.Request) {
 	case notEnrolled(err):
 		s.metrics.notEnrolled.Inc()
 		s.logged.Warn("ticket refused", "a ticket is refused", "source", s.cfg.Name, "reason", err)
-		fail(w, http.StatusForbidden, "tickets are for the worker of this page")
+		webserver.Fail(w, http.StatusForbidden, "tickets are for the worker of this page")
 		return
 	case err != nil:
 		s.broken(w, "ticket", err)

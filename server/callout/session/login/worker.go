@@ -19,6 +19,7 @@ import (
 
 	"stamp/server/callout/grant"
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/webserver"
 	"stamp/server/conf"
 )
 
@@ -106,7 +107,7 @@ const noModule = "with(self);"
 func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site")
 	if !forWorker(r) {
-		fail(w, http.StatusForbidden, "only for a worker of this origin")
+		webserver.Fail(w, http.StatusForbidden, "only for a worker of this origin")
 		return
 	}
 	e, key, ok := s.found(w, r)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/webserver"
 )
 
 const workerText = "/* the worker */"
@@ -211,7 +212,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 			t.Errorf("a proof of another key: %d", status)
 		}
 	}
-	for _, body := range []string{"", "[]", "null", `{"pass":1}`, "{", strings.Repeat("[", maxForm)} {
+	for _, body := range []string{"", "[]", "null", `{"pass":1}`, "{", strings.Repeat("[", webserver.MaxBody)} {
 		if status, _ := b.askTicket(body); status != http.StatusForbidden {
 			t.Errorf("a body of %d bytes: %d", len(body), status)
 		}

@@ -1,4 +1,4 @@
-package login
+package webserver
 
 import (
 	"errors"
@@ -9,15 +9,18 @@ import (
 	"time"
 )
 
-// An address is listened on once in the process. At a reload the new source opens it while the old one still has it:
-// from then on the new one gets the connections. If the new one ends first, because the reload fails, the old one gets
-// them again. The socket is closed with the last of them, so no connection is refused in between.
-var addresses struct {
+// openAddresses are the addresses on which this process listens.
+//
+// A process listens on each address once. At a reload, the new owner opens the address while the old
+// one still has it. From then on the new owner gets the connections. If the new owner ends first,
+// because the reload fails, the old one gets them again. The socket is closed with its last owner, so
+// that no connection is refused in between.
+var openAddresses struct {
 	sync.Mutex
-	open map[string]*address
+	byKey map[string]*address
 }
 
-// address is a socket that listens, with those who have opened it.
+// address is a listening socket with its owners.
 type address struct {
 	net.Listener
 	key string
@@ -25,10 +28,10 @@ type address struct {
 	mu     sync.Mutex
 	owners []*share // the last one gets the connections
 	closed bool
-	err    error // why no more are accepted; nil: they are
+	err    error // why no more connections are accepted; nil: they are
 }
 
-// share is an owner's part of an address. It is a net.Listener.
+// share is what an owner has of an address. It is a net.Listener.
 type share struct {
 	*address
 	conns chan net.Conn
@@ -36,27 +39,28 @@ type share struct {
 	once  sync.Once
 }
 
-// listen opens an address, or takes part in it. It is an error when another process has it.
-func listen(text string) (net.Listener, error) {
+// Listen listens on an address such as "127.0.0.1:8090". If the process already listens on it, the
+// caller becomes its newest owner. It is an error if another process listens on it.
+func Listen(text string) (net.Listener, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", text)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	key := resolved.String()
-	addresses.Lock()
-	defer addresses.Unlock()
-	a := addresses.open[key]
+	openAddresses.Lock()
+	defer openAddresses.Unlock()
+	a := openAddresses.byKey[key]
 	if a == nil {
 		listener, err := net.Listen("tcp", text)
 		if err != nil {
 			return nil, err // it names the address
 		}
 		a = &address{Listener: listener, key: key}
-		if resolved.Port != 0 { // otherwise each gets a port of its own
-			if addresses.open == nil {
-				addresses.open = map[string]*address{}
+		if resolved.Port != 0 { // with port 0, each owner gets a port of its own
+			if openAddresses.byKey == nil {
+				openAddresses.byKey = map[string]*address{}
 			}
-			addresses.open[key] = a
+			openAddresses.byKey[key] = a
 		}
 		defer func() { go a.accept() }()
 	}
@@ -67,16 +71,18 @@ func listen(text string) (net.Listener, error) {
 	return s, nil
 }
 
-// acceptPause is how long a process without free file descriptors waits until it accepts again.
+// acceptPause is the pause before the next try to accept when the process has no free file
+// descriptors.
 const acceptPause = 50 * time.Millisecond
 
+// accept accepts connections until the socket is closed or fails.
 func (a *address) accept() {
 	for {
 		conn, err := a.Listener.Accept()
 		var temporary interface{ Temporary() bool }
 		switch {
 		case err == nil:
-			a.hand(conn)
+			a.deliver(conn)
 		case errors.As(err, &temporary) && temporary.Temporary():
 			time.Sleep(acceptPause)
 		default:
@@ -86,19 +92,20 @@ func (a *address) accept() {
 	}
 }
 
-// hand gives a connection to the owner that was the last to come.
-func (a *address) hand(conn net.Conn) {
-	for owner := a.last(); owner != nil; owner = a.last() {
+// deliver gives a connection to the newest owner. If that one ends first, the one before it gets the
+// connection.
+func (a *address) deliver(conn net.Conn) {
+	for owner := a.newestOwner(); owner != nil; owner = a.newestOwner() {
 		select {
 		case owner.conns <- conn:
 			return
-		case <-owner.done: // the one before it, if any
+		case <-owner.done:
 		}
 	}
 	_ = conn.Close()
 }
 
-func (a *address) last() *share {
+func (a *address) newestOwner() *share {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.owners) == 0 {
@@ -107,14 +114,14 @@ func (a *address) last() *share {
 	return a.owners[len(a.owners)-1]
 }
 
-// fail ends all shares: their servers see the error.
+// fail makes Accept of all owners return an error.
 func (a *address) fail(err error) {
-	addresses.Lock()
-	defer addresses.Unlock()
+	openAddresses.Lock()
+	defer openAddresses.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.err = err
-	a.forget()
+	a.remove()
 	for _, s := range a.owners {
 		s.end()
 	}
@@ -139,8 +146,8 @@ func (s *share) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (s *share) Close() error {
-	addresses.Lock()
-	defer addresses.Unlock()
+	openAddresses.Lock()
+	defer openAddresses.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owners = slices.DeleteFunc(s.owners, func(o *share) bool { return o == s })
@@ -149,13 +156,14 @@ func (s *share) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.forget()
+	s.remove()
 	return s.Listener.Close()
 }
 
-// forget lets the next one who opens the address begin anew. The lock of addresses is held.
-func (a *address) forget() {
-	if addresses.open[a.key] == a {
-		delete(addresses.open, a.key)
+// remove removes the address, so that the next Listen opens a new socket. The lock of openAddresses
+// is held.
+func (a *address) remove() {
+	if openAddresses.byKey[a.key] == a {
+		delete(openAddresses.byKey, a.key)
 	}
 }
