@@ -27,6 +27,7 @@ import (
 
 	"stamp/server/callout/session"
 	"stamp/server/callout/session/internal/openid"
+	"stamp/server/callout/session/internal/sealed"
 	"stamp/server/callout/session/kv"
 	"stamp/server/conf"
 )
@@ -63,8 +64,8 @@ type Config struct {
 	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
 	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
 
-	keys       keyring    // of entries
-	own        sourceKeys // of the rest
+	keys       sealed.Keyring // of entries
+	own        sourceKeys     // of the rest
 	listenTLS  *tls.Config
 	public     *url.URL
 	bucket     *kv.Config
@@ -133,8 +134,8 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 		faults.Add(n.Get("listen_tls"), "listen_tls: cert and key are missing")
 	}
 	cfg.listenTLS = cfg.ListenTLS.Config(n.Get("listen_tls"), faults)
-	cfg.keys = parseKeys(n, cfg.Key, faults)
-	cfg.own = cfg.keys.of(cfg.Name, cfg.Issuer, cfg.ClientID)
+	cfg.keys = sealed.ParseKeys(n, cfg.Key, faults)
+	cfg.own = newSourceKeys(cfg.keys, cfg.Name, cfg.Issuer, cfg.ClientID)
 	if !n.Has("key") {
 		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
 	}

@@ -290,15 +290,15 @@ func (s *source) posted(w http.ResponseWriter, r *http.Request) {
 	}
 	answer.Expires = time.Now().Add(postedTime).Unix()
 	text, err := json.Marshal(answer)
-	var sealed []byte
+	var value []byte
 	if err == nil {
-		sealed, err = s.cfg.own.seal(postedName, text)
+		value, err = s.cfg.own.seal(postedName, text)
 	}
 	if err != nil {
 		s.broken(w, "callback", err)
 		return
 	}
-	to := url.URL{Path: s.cfg.path("/callback"), RawQuery: url.Values{postedName: {base64.RawURLEncoding.EncodeToString(sealed)}}.Encode()}
+	to := url.URL{Path: s.cfg.path("/callback"), RawQuery: url.Values{postedName: {base64.RawURLEncoding.EncodeToString(value)}}.Encode()}
 	http.Redirect(w, r, to.String(), http.StatusSeeOther)
 }
 
@@ -309,11 +309,11 @@ func (s *source) providerAnswer(r *http.Request) (a providerAnswer, ok bool) {
 	if carried == "" {
 		return answerFrom(values), true
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(carried)
+	value, err := base64.RawURLEncoding.DecodeString(carried)
 	if err != nil {
 		return a, false
 	}
-	text, err := s.cfg.own.open(postedName, sealed)
+	text, err := s.cfg.own.open(postedName, value)
 	return a, err == nil && json.Unmarshal(text, &a) == nil && time.Now().Unix() < a.Expires
 }
 

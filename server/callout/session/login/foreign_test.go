@@ -108,11 +108,11 @@ func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 		"nobody's, of any tenant": {none, every, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed, err := (&store{cfg: app}).encode("key", c.of)
+			value, err := (&store{cfg: app}).encode("key", c.of)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.by.openVisible("key", sealed); (err == nil) != c.ours || !c.ours && !errors.Is(err, session.ErrUnknown) {
+			if _, err := c.by.openVisible("key", value); (err == nil) != c.ours || !c.ours && !errors.Is(err, session.ErrUnknown) {
 				t.Errorf("%v; want that it is taken: %t", err, c.ours)
 			}
 		})

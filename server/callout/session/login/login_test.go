@@ -27,6 +27,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sealed"
 	"stamp/server/callout/session/internal/sourcetest"
 	"stamp/server/conf"
 	"stamp/test/harness"
@@ -864,21 +865,21 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	keys := parseKeys(n, conf.Secret(newKey()), &faults)
+	keys := sealed.ParseKeys(n, conf.Secret(newKey()), &faults)
 	c := &Config{keys: keys}
-	good, err := keys.seal("name", []byte(`{"sub":"alice"}`))
+	good, err := keys.Seal("name", []byte(`{"sub":"alice"}`))
 	if err != nil {
 		f.Fatal(err)
 	}
 	for _, seed := range [][]byte{good, {}, {1}, good[:10], append([]byte{2}, good[1:]...)} {
 		f.Add("name", seed)
 	}
-	f.Fuzz(func(t *testing.T, name string, sealed []byte) {
-		text, err := keys.open(name, sealed)
-		if err == nil && (name != "name" || !bytes.Equal(sealed, good) || string(text) != `{"sub":"alice"}`) {
-			t.Errorf("opened %q as %q", sealed, name)
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		text, err := keys.Open(name, value)
+		if err == nil && (name != "name" || !bytes.Equal(value, good) || string(text) != `{"sub":"alice"}`) {
+			t.Errorf("opened %q as %q", value, name)
 		}
-		if _, err := c.openVisible(name, sealed); err != nil && strings.Contains(err.Error(), "alice") {
+		if _, err := c.openVisible(name, value); err != nil && strings.Contains(err.Error(), "alice") {
 			t.Error("the error holds a value")
 		}
 	})

@@ -35,17 +35,17 @@ func (k sourceKeys) sealState(l began) (string, error) {
 	if err := json.Encode(l); err != nil {
 		return "", err
 	}
-	sealed, err := k.seal(stateName, text.Bytes())
-	return base64.RawURLEncoding.EncodeToString(sealed), err
+	value, err := k.seal(stateName, text.Bytes())
+	return base64.RawURLEncoding.EncodeToString(value), err
 }
 
 // openState opens a state of ours, which may have expired.
 func (k sourceKeys) openState(state string) (l began, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(state)
+	value, err := base64.RawURLEncoding.DecodeString(state)
 	if err != nil {
 		return l, false
 	}
-	text, err := k.open(stateName, sealed)
+	text, err := k.open(stateName, value)
 	return l, err == nil && json.Unmarshal(text, &l) == nil && isLocalPath(l.To)
 }
 

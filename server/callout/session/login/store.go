@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stamp/server/callout/session"
+	"stamp/server/callout/session/internal/sealed"
 	"stamp/server/callout/session/internal/stored"
 )
 
@@ -170,14 +171,14 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 // the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
 // tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
 // of all releases. Where the token is for several clients and has no azp, the entry says at which of them the login was.
-func (c *Config) decode(key string, sealed []byte) (*entry, error) {
-	text, err := c.keys.open(key, sealed)
+func (c *Config) decode(key string, value []byte) (*entry, error) {
+	text, err := c.keys.Open(key, value)
 	if err != nil {
 		return nil, err
 	}
 	var e entry
 	if json.Unmarshal(text, &e) != nil {
-		return nil, errSealed // its text may quote what it read
+		return nil, sealed.ErrNotOpened // its text may quote what it read
 	}
 	if c.checkParty(e.Claims) != nil || e.Client != "" && e.Client != c.ClientID {
 		return nil, errForeign
@@ -186,8 +187,8 @@ func (c *Config) decode(key string, sealed []byte) (*entry, error) {
 }
 
 // openVisible makes the JSON object of an entry that grants see.
-func (c *Config) openVisible(key string, sealed []byte) ([]byte, error) {
-	e, err := c.decode(key, sealed)
+func (c *Config) openVisible(key string, value []byte) ([]byte, error) {
+	e, err := c.decode(key, value)
 	if err != nil {
 		return nil, err
 	}
@@ -202,11 +203,11 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 	if err := s.putIndex(ctx, key, e); err != nil {
 		return "", err
 	}
-	sealed, err := s.encode(key, e)
+	value, err := s.encode(key, e)
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.sessions.Create(ctx, key, sealed); err != nil {
+	if _, err := s.sessions.Create(ctx, key, value); err != nil {
 		return "", plain(err)
 	}
 	return cookie, nil
@@ -230,17 +231,17 @@ func (s *store) encode(key string, e *entry) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("session cannot be written as JSON")
 	}
-	return s.cfg.keys.seal(key, text)
+	return s.cfg.keys.Seal(key, text)
 }
 
 // update writes a session that nobody has changed since revision, and returns the new revision. Its index
 // is written again too: the bucket's TTL counts from the last write, and the index must not end before.
 func (s *store) update(ctx context.Context, key string, e *entry, revision uint64) (uint64, error) {
-	sealed, err := s.encode(key, e)
+	value, err := s.encode(key, e)
 	if err != nil {
 		return 0, err
 	}
-	next, err := s.sessions.Update(ctx, key, sealed, revision)
+	next, err := s.sessions.Update(ctx, key, value, revision)
 	if err != nil {
 		return 0, plain(err)
 	}
@@ -367,7 +368,7 @@ func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
 func (s *store) endFound(ctx context.Context, found string, by lookup) (did bool, err error) {
 	key := found[strings.LastIndexByte(found, '.')+1:]
 	e, _, err := s.get(ctx, key)
-	unread := errors.Is(err, errGone) || errors.Is(err, errSealed)
+	unread := errors.Is(err, errGone) || errors.Is(err, sealed.ErrNotOpened)
 	switch {
 	case errors.Is(err, errForeign), unread && by.old:
 		return false, nil // whose index may have the same name for another person

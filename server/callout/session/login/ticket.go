@@ -48,8 +48,8 @@ func (k sourceKeys) newTicket(session, nkey string, life time.Duration) (string,
 	if err != nil {
 		return "", err
 	}
-	sealed, err := k.seal(ticketName, text)
-	return ticketPrefix + base64.RawURLEncoding.EncodeToString(sealed), err
+	value, err := k.seal(ticketName, text)
+	return ticketPrefix + base64.RawURLEncoding.EncodeToString(value), err
 }
 
 // made is when a ticket was made, or before, in Unix milliseconds.
@@ -61,11 +61,11 @@ func (t ticket) made() int64 {
 }
 
 func (k sourceKeys) openTicket(credential string) (t ticket, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(credential, ticketPrefix))
+	value, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(credential, ticketPrefix))
 	if err != nil {
 		return t, false
 	}
-	text, err := k.open(ticketName, sealed)
+	text, err := k.open(ticketName, value)
 	return t, err == nil && json.Unmarshal(text, &t) == nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session/internal/sealed"
 )
 
 // uses is what is kept of the tickets and passes of a session: those that were used, and no more of each than maxUses.
@@ -116,14 +118,14 @@ func (s *store) change(ctx context.Context, session string, edit func(*uses) (bo
 		if err != nil {
 			return err
 		}
-		sealed, err := s.cfg.keys.seal(name, text)
+		value, err := s.cfg.keys.Seal(name, text)
 		if err != nil {
 			return err
 		}
 		if revision == 0 {
-			_, err = s.index.Create(ctx, name, sealed)
+			_, err = s.index.Create(ctx, name, value)
 		} else {
-			_, err = s.index.Update(ctx, name, sealed, revision)
+			_, err = s.index.Update(ctx, name, value, revision)
 		}
 		if !isConflict(err) {
 			return plain(err)
@@ -142,12 +144,12 @@ func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64
 	if err != nil {
 		return nil, 0, plain(err)
 	}
-	text, err := s.cfg.keys.open(name, found.Value())
+	text, err := s.cfg.keys.Open(name, found.Value())
 	if err != nil {
 		return nil, 0, err
 	}
 	if json.Unmarshal(text, u) != nil {
-		return nil, 0, errSealed // its text may quote what it read
+		return nil, 0, sealed.ErrNotOpened // its text may quote what it read
 	}
 	return u, found.Revision(), nil
 }

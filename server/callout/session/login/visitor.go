@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"stamp/server/callout/session/internal/sealed"
+
 	"stamp/server/callout/session/internal/webserver"
 )
 
@@ -59,7 +61,7 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 		return nil, "", true
 	}
 	e, _, err = store.get(r.Context(), key)
-	if errors.Is(err, errSealed) { // so it is with all keys that there are, and stays so
+	if errors.Is(err, sealed.ErrNotOpened) { // so it is with all keys that there are, and stays so
 		s.logged.Warn("sealed", "login: a session cannot be decrypted, as its key is not in the configuration any more, or it was changed; its visitor has to log in again", "source", s.cfg.Name)
 		return nil, key, true
 	}

@@ -165,16 +165,16 @@ func (k sourceKeys) newPass(session string) (sealedText, secret string, err erro
 	if err != nil {
 		return "", "", err
 	}
-	sealed, err := k.seal(passName, text)
-	return base64.RawURLEncoding.EncodeToString(sealed), p.Secret, err
+	value, err := k.seal(passName, text)
+	return base64.RawURLEncoding.EncodeToString(value), p.Secret, err
 }
 
 func (k sourceKeys) openPass(sealedText string) (p pass, ok bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(sealedText)
+	value, err := base64.RawURLEncoding.DecodeString(sealedText)
 	if err != nil {
 		return p, false
 	}
-	text, err := k.open(passName, sealed)
+	text, err := k.open(passName, value)
 	return p, err == nil && json.Unmarshal(text, &p) == nil
 }
 
