@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Faults of a URL that browsers reach us by. They quote nothing of it: it may hold a password.
+// Faults of a configured URL. They quote nothing of it, because it may contain a password.
 var (
 	errNoURL    = errors.New("expected a URL such as https://app.example/auth")
 	errUserInfo = errors.New("a user name and a password are not for here: browsers do not show them in Origin")
@@ -18,8 +18,9 @@ var (
 	errPath     = errors.New("expected path segments of letters, digits and - . _ ~, none of which is empty or a . or .. alone")
 )
 
-// parseAddress reads the URL of an origin, or of pages below a path of one. It returns the URL as browsers write
-// it, since their Origin is compared with it: the host in lower case, no default port, no slash at the end.
+// parseAddress parses the URL of an origin, or of pages below a path of it. It returns the URL as
+// browsers write it, because their Origin is compared with it: host in lower case, no default port,
+// no slash at the end.
 func parseAddress(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -41,7 +42,7 @@ func parseAddress(text string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: host, Path: path}, nil
 }
 
-// hostAndPort is the host of a URL as browsers write it.
+// hostAndPort returns the host of a URL as browsers write it.
 func hostAndPort(u *url.URL) (string, error) {
 	host, ok := hostName(u.Hostname())
 	if !ok {
@@ -63,8 +64,8 @@ func hostAndPort(u *url.URL) (string, error) {
 
 var defaultPorts = map[string]uint64{"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-// hostName is a host as browsers write it. They read names that end in a number as IPv4 addresses, in forms that
-// we do not know.
+// hostName returns a host as browsers write it. Names whose last label begins with a digit are
+// refused, because browsers read many forms of them as IPv4 addresses.
 func hostName(host string) (string, bool) {
 	host = strings.ToLower(host)
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -83,7 +84,7 @@ func hostName(host string) (string, bool) {
 	return host, len(host) <= 253 && (last[0] < '0' || last[0] > '9')
 }
 
-// isPlainPath tells whether a path is one that browsers, proxies and we understand alike.
+// isPlainPath reports whether browsers, proxies and this handler understand a path alike.
 func isPlainPath(path string) bool {
 	for segment := range strings.SplitSeq(path[1:], "/") {
 		if segment == "" || segment == "." || segment == ".." {
@@ -108,11 +109,12 @@ func isLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// maxTo is how long the path may be that a visitor is sent to after a login, in bytes. It travels in a URL.
+// maxTo is the greatest length in bytes of the path to which a visitor is sent after a login. It is
+// a part of URLs.
 const maxTo = 1024
 
-// isLocalPath tells whether a browser stays on the origin when it is sent there. Browsers take a
-// backslash for a slash, leave out tabs and line breaks, and take two slashes for another host.
+// isLocalPath reports whether a browser that is sent to a path stays on its origin. Browsers read a
+// backslash as a slash, ignore tabs and line breaks, and take what follows two slashes for a host.
 func isLocalPath(to string) bool {
 	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || len(to) > maxTo {
 		return false

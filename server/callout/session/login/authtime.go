@@ -10,24 +10,24 @@ import (
 	"stamp/server/conf"
 )
 
-// Parameters of the request for authorization that have a person authenticate anew (OpenID Connect Core 1.0, section
-// 3.1.2.1).
+// Parameters of the authorization request that make a person authenticate again (OpenID Connect
+// Core 1.0, section 3.1.2.1).
 const (
 	parameterMaxAge = "max_age"
 	parameterPrompt = "prompt"
 	promptLogin     = "login"
 )
 
-// limitAge is what max_age may be at most.
+// limitAge is the greatest value of max_age.
 const limitAge = 10 * 365 * 24 * time.Hour
 
-// Reasons why an ID token does not do where the configuration has one of these parameters.
+// Reasons to refuse an ID token if one of these parameters is configured.
 const (
 	errNoAuthTime  = openid.Invalid("auth_time is missing, or not a time in seconds: with max_age or prompt: login the provider has to tell when the person has authenticated")
 	errOldAuthTime = openid.Invalid("auth_time is too long ago for max_age or prompt: login, or in the future")
 )
 
-// parseMaxAge reads what the parameters demand of auth_time.
+// parseMaxAge derives from the parameters what is required of auth_time.
 func (c *Config) parseMaxAge(faults *conf.Faults) {
 	if slices.Contains(strings.Fields(c.parameters[parameterPrompt]), promptLogin) {
 		c.authenticatesAnew = true
@@ -44,9 +44,10 @@ func (c *Config) parseMaxAge(faults *conf.Faults) {
 	c.ages = true
 }
 
-// checkAuthTime tells whether the person has authenticated as lately as the request for authorization asked for, when
-// it was made (OpenID Connect Core 1.0, section 3.1.3.7). Without that, whoever sits at a browser could take the
-// parameter out of the URL.
+// checkAuthTime returns an error unless the person has authenticated as recently as the
+// authorization request, which was made at the time asked, demanded (OpenID Connect Core 1.0,
+// section 3.1.3.7). Without this check, whoever uses the browser could remove the parameter from
+// the URL.
 func (c *Config) checkAuthTime(claims map[string]any, asked time.Time) error {
 	if !c.ages && !c.authenticatesAnew {
 		return nil

@@ -11,23 +11,24 @@ import (
 	"stamp/server/callout/session/internal/webserver"
 )
 
-// logoutEvent is OpenID Connect Back-Channel Logout 1.0, section 2.4.
+// logoutEvent marks a logout token (OpenID Connect Back-Channel Logout 1.0, section 2.4).
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 const (
-	// logoutAge is how old a logout token may be.
+	// logoutAge is the greatest age of a logout token.
 	logoutAge = 5 * time.Minute
-	// logoutTime is how long it may take to end the sessions, though the provider waits no longer.
+	// logoutTime is how long the handler tries to end the sessions, even if the provider no longer
+	// waits.
 	logoutTime = time.Minute
 )
 
-// logoutToken is what counts of one.
+// logoutToken is what a logout token says.
 type logoutToken struct {
 	tenant, subject, sid, id string
 	issued                   time.Time
 }
 
-// Reasons why a logout token is not taken.
+// Reasons to refuse a logout token.
 const (
 	errNotLogout = openid.Invalid("it is no logout token")
 	errHasNonce  = openid.Invalid("it has a nonce, as ID tokens have")
@@ -35,9 +36,9 @@ const (
 	errAge       = openid.Invalid("iat is missing, or too long ago")
 )
 
-// logoutOf verifies a logout token (section 2.6). The end, exp, may be missing: many providers leave it
-// out, and iat tells how old it is. All that it says of itself is looked at before its signature, so that
-// a stranger's token is no reason to ask for keys.
+// logoutOf verifies a logout token (section 2.6). exp may be missing: many providers leave it out,
+// and iat says how old the token is. The signature is checked last, so that a stranger's token is
+// no reason to ask the provider for keys.
 func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err error) {
 	token, err := s.cfg.ParseToken(raw)
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *source) logoutOf(ctx context.Context, raw string) (t logoutToken, err e
 	return t, s.provider.Verify(ctx, token)
 }
 
-// backchannel ends the sessions that the provider ends.
+// backchannel serves /backchannel: it ends the sessions that the provider ends.
 func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 	t, err := s.logoutOf(r.Context(), r.PostFormValue("logout_token"))
 	var invalid openid.Invalid
@@ -84,7 +85,8 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 		webserver.Fail(w, http.StatusServiceUnavailable, "the provider's keys cannot be read; please try again")
 		return
 	}
-	// The work goes on when the provider gives up waiting. One that sends the token again waits for it, too.
+	// The work continues if the provider stops waiting. If the provider sends the token again
+	// meanwhile, that request waits for the same work.
 	done := make(chan error, 1)
 	s.work.Go(func() {
 		_, err, _ := s.loggingOut.Do(t.tenant+"\n"+t.id, func() (any, error) {
@@ -105,9 +107,9 @@ func (s *source) backchannel(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// endByProvider ends the sessions that a logout token names. One that was carried out already does
-// nothing: somebody may send it again when the person has logged in anew. It counts as carried out when
-// all is done, so that it can be sent again after a failure.
+// endByProvider ends the sessions that a logout token names. A token that was carried out does
+// nothing any more: somebody may send it again after the person has logged in anew. A token counts
+// as carried out when all is done, so after a failure it can be sent again.
 func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 	defer func() {
 		if recover() != nil {
@@ -129,7 +131,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 		s.logged.Info("logout again", "logout token was carried out before", "source", s.cfg.Name)
 		return nil
 	}
-	if err := store.noteEnd(ctx, t); err != nil { // before it is looked for sessions
+	if err := store.noteEnd(ctx, t); err != nil { // before the search for sessions: see ended.go
 		return err
 	}
 	n, err := store.endNamed(ctx, t)
@@ -137,7 +139,7 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 		return err
 	}
 	if err := s.checkIndex(ctx, store); err != nil {
-		return err // no session may have been found
+		return err // the search may have missed sessions
 	}
 	if err := store.markCarriedOut(ctx, t); err != nil {
 		return err

@@ -8,23 +8,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// lookEvery is how often it is looked whether the buckets are still those that are followed: a watch is not
-// told that its bucket has gone, and waits in another one of that name for what the old one would have had next.
+// lookEvery is how often the source checks that its buckets are still the same. A watch does not
+// notice that its bucket was deleted, and in a new bucket of that name it waits for the next
+// sequence of the old one.
 const lookEvery = time.Second
 
-// lost is what goes with a bucket, in the order of store.buckets.
+// lost says what is lost with a bucket, in the order of store.buckets.
 var lost = [2]string{
 	"the sessions from before", "tickets that were issued before, and which logout tokens were carried out; what sessions are found by is written anew",
 }
 
-// missing is how many looks in a row have to find no bucket before one is made.
+// missing is how many checks in a row must find no bucket before it is created.
 const missing = 2
 
-// streamState tells one stream from another of its name.
+// streamState tells a stream from another one of the same name.
 type streamState struct {
 	created time.Time
 	last    uint64
-	oldest  time.Time // when the first of its messages was stored; zero: there is none
+	oldest  time.Time // when the first of its messages was stored; zero: it has none
 }
 
 func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error) {
@@ -38,8 +39,9 @@ func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error
 	return streamState{info.Created, info.State.LastSeq, info.State.FirstTime}, nil
 }
 
-// lookAfter returns when ctx ends, or when a bucket has gone or is another one than it was; the store is
-// opened anew then, which makes what is missing. A state of nothing is of a bucket that was not found.
+// lookAfter waits until ctx ends, or until a bucket is gone or is another one than before. In that
+// case the store will be opened anew, which creates what is missing. The state of a bucket that was
+// missing before is zero.
 func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState) {
 	var gone [2]int
 	tick := time.NewTicker(lookEvery)
@@ -60,7 +62,7 @@ func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState
 					return
 				}
 				continue
-			case was[i].created.IsZero(): // it was missing, and is there
+			case was[i].created.IsZero(): // it was missing before
 				return
 			case !now.created.Equal(was[i].created), now.last < was[i].last:
 				gone[i] = missing

@@ -2,12 +2,12 @@ package login
 
 import "cmp"
 
-// Clash is a field of a source that says what another one's says, and should not.
+// Clash is a field of a source whose value conflicts with that of another source.
 type Clash struct{ Field, What string }
 
-// Clashes are those of two sources of one handler. A session belongs to the provider that it comes of, and another
-// source would find it, refresh it at its own provider, and give that the refresh token. own is the account of buckets
-// that name none.
+// Clashes returns the conflicts between two sources of a handler. A session belongs to one
+// provider. If another source found it, it would send its refresh token to another provider. own is
+// the account of buckets for which none is configured.
 func (c *Config) Clashes(with *Config, own string) (all []Clash) {
 	if c.sharesBucket(with, own) {
 		all = append(all, Clash{"bucket", "the bucket, or the one for its index, -index,"})
@@ -15,7 +15,7 @@ func (c *Config) Clashes(with *Config, own string) (all []Clash) {
 	if c.PublicURL != "" && c.PublicURL == with.PublicURL {
 		all = append(all, Clash{"public_url", "the address"})
 	}
-	// Cookies know no ports (RFC 6265, section 8.5).
+	// Cookies are shared by all ports of a host (RFC 6265, section 8.5).
 	if c.public.Hostname() != "" && c.public.Hostname() == with.public.Hostname() && c.CookieName == with.CookieName {
 		all = append(all, Clash{"cookie_name", "on this host the cookie"})
 	}
@@ -29,5 +29,5 @@ func (c *Config) sharesBucket(with *Config, own string) bool {
 	return c.Bucket == with.Bucket || c.Bucket == with.indexBucket() || c.indexBucket() == with.Bucket
 }
 
-// indexBucket is the name of the bucket beside that of the sessions.
+// indexBucket returns the name of the index bucket.
 func (c *Config) indexBucket() string { return c.Bucket + "-index" }

@@ -1,15 +1,16 @@
-// Package login logs browsers in at an OpenID provider: it is the relying party, and the session
-// source for the sessions that come of it. The tokens stay on the server, encrypted, in a JetStream
-// key-value bucket; the browser has an opaque cookie. Access tokens are refreshed before they end,
-// and what the provider ends, by back-channel logout or by refusing a refresh, ends here.
+// Package login logs browsers in at an OpenID provider. It is the relying party, and the session
+// source for the sessions that result. Tokens stay on the server, encrypted, in a JetStream
+// key-value bucket. The browser gets an opaque cookie. The source refreshes access tokens before
+// they expire. It ends a session when the provider ends it, by a back-channel logout or by refusing
+// a refresh.
 //
-// Any number of handlers may serve one bucket. Pages use these paths below public_url:
+// Any number of handlers can share one bucket. The pages have these paths below public_url:
 //
-//	GET  /login?to=PATH   sends the browser to the provider, and back to PATH
-//	GET  /callback        where the provider sends it
-//	GET  /session         JSON: who is logged in, as far as the page may know
+//	GET  /login?to=PATH   sends the browser to the provider, and after the login to PATH
+//	GET  /callback        where the provider sends the browser after a login
+//	GET  /session         JSON: who is logged in, with the claims that the page may see
 //	POST /logout          ends the session
-//	POST /ticket          JSON: a ticket that one connection can be made with
+//	POST /ticket          JSON: a ticket, with which one connection can be made
 //	GET  /worker.js       the script of a worker that owns the page's connection
 //	GET  /frontchannel    for the provider (OpenID Connect Front-Channel Logout 1.0)
 //	POST /backchannel     for the provider (OpenID Connect Back-Channel Logout 1.0)
@@ -32,52 +33,53 @@ import (
 	"stamp/server/conf"
 )
 
-// Config is the block of a login source.
+// Config is the configuration block of a login source.
 type Config struct {
 	session.Settings
 	Listen    string        `conf:"listen,required"` // host:port
-	ListenTLS *conf.KeyPair `conf:"listen_tls"`      // cert and key
+	ListenTLS *conf.KeyPair `conf:"listen_tls"`      // default: no TLS
 	PublicURL string        `conf:"public_url,required"`
 
 	openid.Config
 	openid.Client
-	Scopes         []string             `conf:"scopes"`          // beside openid
-	Authorization  map[string]conf.Node `conf:"authorization"`   // more parameters of the request for authorization
-	UserInfo       bool                 `conf:"userinfo"`        // ask the userinfo endpoint for claims, too
-	IDTokenHint    bool                 `conf:"id_token_hint"`   // the page gets the ID token at a logout
-	AccessLifetime time.Duration        `conf:"access_lifetime"` // of access tokens, where the provider does not tell
-	ResponseMode   string               `conf:"response_mode"`   // empty: the provider's default, which is query
+	Scopes         []string             `conf:"scopes"`          // in addition to openid; default: none
+	Authorization  map[string]conf.Node `conf:"authorization"`   // further parameters of the authorization request; default: none
+	UserInfo       bool                 `conf:"userinfo"`        // whether to read claims from the userinfo endpoint too
+	IDTokenHint    bool                 `conf:"id_token_hint"`   // whether the page's logout URL contains the ID token
+	AccessLifetime time.Duration        `conf:"access_lifetime"` // life of access tokens if the provider does not tell; default: 5m
+	ResponseMode   string               `conf:"response_mode"`   // query or form_post; default: the provider's own, which is query
 
 	Bucket  string `conf:"bucket,required"`
-	Account string `conf:"account"` // whose bucket it is
+	Account string `conf:"account"` // account of the bucket; default: the handler's
 	kv.Place
-	Key conf.Secret `conf:"key"` // lines of 32 bytes in base64; the first one encrypts
+	Key conf.Secret `conf:"key"` // 32 bytes in base64 per line; the first key encrypts
 
 	CookieName    string        `conf:"cookie_name"`
 	SameSite      string        `conf:"same_site"`
 	Lifetime      time.Duration `conf:"lifetime"`
 	RefreshBefore time.Duration `conf:"refresh_before"`
-	Claims        []string      `conf:"claims"` // of the ID token, that /session shows
+	Claims        []string      `conf:"claims"` // claims of the ID token that /session shows; default: sub, name
 	AfterLogin    string        `conf:"after_login"`
 	AfterLogout   string        `conf:"after_logout"`
-	Origins       []string      `conf:"origins"` // of pages, beside that of public_url
-	Ticket        time.Duration `conf:"ticket"`  // how long one is good; 0: there are none
-	Worker        *Worker       `conf:"worker"`  // with one, its tickets open connections, and nothing else
+	Origins       []string      `conf:"origins"` // origins of pages, in addition to that of public_url
+	Ticket        time.Duration `conf:"ticket"`  // how long a ticket is valid; 0: no tickets
+	Worker        *Worker       `conf:"worker"`  // if set, only tickets of the worker open connections
 
-	keys       sealed.Keyring // of entries
-	own        sourceKeys     // of the rest
+	keys       sealed.Keyring // for entries of the buckets
+	own        sourceKeys     // for states, tickets and passes
 	listenTLS  *tls.Config
 	public     *url.URL
 	bucket     *kv.Config
-	parameters map[string]string // of authorization
-	refreshSet bool              // refresh_before is in the configuration
+	parameters map[string]string // of authorization, as texts
+	refreshSet bool              // the configuration contains refresh_before
 
-	ages              bool          // parameters has max_age
-	maxAge            time.Duration // since the person has authenticated
-	authenticatesAnew bool          // parameters has prompt with login
+	ages              bool          // parameters contains max_age
+	maxAge            time.Duration // greatest time since the person authenticated
+	authenticatesAnew bool          // parameters contains the prompt "login"
 }
 
-// CookieOfConnections is the cookie that connections bring; empty: they bring tickets.
+// CookieOfConnections returns the name of the cookie that connections bring. It is empty if they
+// bring tickets.
 func (c *Config) CookieOfConnections() string {
 	if c.Ticket > 0 {
 		return ""
@@ -85,7 +87,7 @@ func (c *Config) CookieOfConnections() string {
 	return c.CookieName
 }
 
-// Names of cookies. A cookie whose name begins so was set by this host over TLS, for all paths
+// hostPrefix is the prefix of cookie names that only this host can set, over TLS and for all paths
 // (RFC 6265bis, section 4.1.3.2).
 const hostPrefix = "__Host-"
 
@@ -99,18 +101,18 @@ const (
 	scopeOpenID     = "openid"
 	defaultLifetime = 12 * time.Hour
 	minRefresh      = 5 * time.Second
-	minTicket       = time.Second // pages are told whole seconds
+	minTicket       = time.Second // the page is told whole seconds
 	maxTicket       = 5 * time.Minute
-	workerTicket    = 10 * time.Second // when the configuration says nothing
+	workerTicket    = 10 * time.Second // default with a worker
 )
 
-// Parse reads and checks the block of a source; nothing is contacted.
+// Parse reads and checks the block of a login source. It contacts nothing.
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
 		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: sameSiteLax, Lifetime: defaultLifetime,
 		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
 	}
-	cfg.ClockSkew = time.Minute // of the provider's clock, which makes a login fail as soon as it is ahead
+	cfg.ClockSkew = time.Minute // for the provider's clock: without this, a login fails as soon as that clock is fast
 	n.Decode(&cfg, faults)
 	cfg.refreshSet = !n.Get("refresh_before").IsZero()
 	cfg.Settings.Check(n, faults)
@@ -154,7 +156,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	return &cfg
 }
 
-// checkWeb checks what is about the browser.
+// checkWeb checks the fields that concern browsers.
 func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	c.checkPublicURL(n.Get("public_url"), faults)
 	c.checkCookieName(n.Get("cookie_name"), faults)
@@ -198,14 +200,14 @@ func (c *Config) checkWeb(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-// checkRefreshBefore adds that the two times of the configuration cannot be.
+// checkRefreshBefore checks that refresh_before is less than access_lifetime, if both are set.
 func (c *Config) checkRefreshBefore(n conf.Node, faults *conf.Faults) {
 	if c.refreshSet && n.Has("access_lifetime") && c.RefreshBefore >= c.AccessLifetime {
 		faults.Add(n.Get("refresh_before"), "refresh_before: must be less than access_lifetime")
 	}
 }
 
-// inWords writes a duration in its largest unit: 400 days.
+// inWords formats a duration in its largest unit, for example "400 days".
 func inWords(d time.Duration) string {
 	for _, unit := range []struct {
 		length time.Duration
@@ -223,12 +225,12 @@ func inWords(d time.Duration) string {
 	return d.String()
 }
 
-// checkPublicURL reads public_url. What it says becomes patterns of paths, an origin to compare with, and a
-// redirect URI.
+// checkPublicURL parses public_url. Its path becomes a part of patterns, its origin is compared
+// with that of requests, and it is the start of the redirect URI.
 func (c *Config) checkPublicURL(at conf.Node, faults *conf.Faults) {
 	c.public = &url.URL{}
 	if c.PublicURL == "" {
-		return // it is required, and Decode has said so
+		return // Decode has already reported it
 	}
 	u, err := parseAddress(c.PublicURL)
 	switch {
@@ -241,12 +243,12 @@ func (c *Config) checkPublicURL(at conf.Node, faults *conf.Faults) {
 	c.public, c.PublicURL = u, u.String()
 }
 
-// maxCookieName is the length of a cookie's name, in bytes.
+// maxCookieName is the greatest length of a cookie's name in bytes.
 const maxCookieName = 64
 
 func (c *Config) checkCookieName(at conf.Node, faults *conf.Faults) {
 	if !c.secure() {
-		c.CookieName = strings.TrimPrefix(c.CookieName, hostPrefix) // which needs TLS
+		c.CookieName = strings.TrimPrefix(c.CookieName, hostPrefix) // the prefix needs TLS
 	}
 	switch {
 	case (&http.Cookie{Name: c.CookieName}).Valid() != nil || len(c.CookieName) > maxCookieName:
@@ -258,8 +260,8 @@ func (c *Config) checkCookieName(at conf.Node, faults *conf.Faults) {
 	}
 }
 
-// loginCookie is the name of the cookie of logins that were begun. It is one for all of a browser's, so that it
-// does not matter how many there are.
+// loginCookie returns the name of the cookie for logins that have begun. A browser has one such
+// cookie for all its logins, so that their number does not matter.
 func (c *Config) loginCookie() string {
 	if c.secure() {
 		return hostPrefix + "login"
@@ -269,13 +271,14 @@ func (c *Config) loginCookie() string {
 
 func (c *Config) secure() bool { return c.public.Scheme == "https" }
 
-// origin is that of the pages that are served beside us.
+// origin returns the origin of public_url.
 func (c *Config) origin() string { return c.public.Scheme + "://" + c.public.Host }
 
 func (c *Config) path(name string) string { return c.public.Path + name }
 
-// ListensAt is the address of the pages.
+// ListensAt returns the address of the pages.
 func (c *Config) ListensAt() string { return c.Listen }
 
-// InAccount is the account whose bucket it is; empty: that of the handler's own connection.
+// InAccount returns the account of the bucket. It is empty for the account of the handler's
+// connection.
 func (c *Config) InAccount() string { return c.Account }

@@ -11,17 +11,18 @@ import (
 	"stamp/server/callout/session/internal/openid"
 )
 
-// A logout token may come while a login is under way, whose session it cannot find yet. So it is noted what was ended,
-// and a login looks for that when its session is stored: one of both sees the other.
+// A logout token may come while a login is under way, when its session is not stored yet. So the
+// logout is noted in the index, and a login looks for such notes after it has stored its session.
+// One of the two sees the other.
 
-// ended is a logout of the provider.
+// ended is the note of a logout by the provider.
 type ended struct {
-	issued int64 // by the provider's clock, in Unix seconds
-	noted  int64 // by that of a handler, in Unix milliseconds
+	issued int64 // by the provider's clock, Unix seconds
+	noted  int64 // by a handler's clock, Unix milliseconds
 }
 
-// endsNames are what is ended by a logout token: the provider's session, and the subject's sessions, of which those with a
-// sid stay where the token has one.
+// endsNames returns the index names for what a logout token ends: the provider's session, and the
+// subject's sessions. If the token has a sid, the subject's sessions with a sid of their own stay.
 func (c *Config) endsNames(t logoutToken) (names []string) {
 	if t.sid != "" {
 		names = append(names, c.named("end.sid", t.tenant, t.sid))
@@ -36,7 +37,7 @@ func (c *Config) endsNames(t logoutToken) (names []string) {
 	return names
 }
 
-// endedBy are the names of logouts that a session ends by.
+// endedBy returns the index names of the logouts that end a session.
 func (c *Config) endedBy(e *entry) []string {
 	names := []string{c.named("end.sub", e.Tenant, e.Subject)}
 	if e.SID != "" {
@@ -56,7 +57,8 @@ func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
 	return nil
 }
 
-// hasEnded tells whether the provider has ended a session while its login was under way, which began then.
+// hasEnded reports whether the provider ended a session while its login was under way. began is
+// when the login asked the provider for tokens.
 func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, error) {
 	for _, name := range s.cfg.endedBy(e) {
 		found, err := s.index.Get(ctx, name)
@@ -68,7 +70,7 @@ func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, 
 		}
 		var last ended
 		if _, err := fmt.Sscanf(string(found.Value()), "%d %d", &last.issued, &last.noted); err != nil {
-			continue // nothing of ours
+			continue // not written by us
 		}
 		if last.ends(e, began) {
 			return true, nil
@@ -77,8 +79,9 @@ func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, 
 	return false, nil
 }
 
-// ends tells whether the logout came after the ID token of a login that began then. The provider's clock tells it in
-// seconds, and so within one of them the handlers' clocks do.
+// ends reports whether the logout came after the ID token of a login that began at a time. The
+// provider's clock decides, but it counts in seconds; within the same second, the handlers' clocks
+// decide.
 func (l ended) ends(e *entry, began time.Time) bool {
 	issued, ok := openid.Date(e.Claims, "iat")
 	if !ok || issued.IsZero() {

@@ -18,14 +18,14 @@ import (
 	"stamp/server/callout/session/internal/webserver"
 )
 
-// Parameters of a login.
+// Parameters of /login.
 const (
 	toName    = "to"
 	againName = "again" // see startOver
-	lastName  = "last"  // the same
+	lastName  = "last"  // see startOver
 )
 
-// login begins a login.
+// login serves /login: it starts a login.
 func (s *source) login(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	to := q.Get(toName)
@@ -73,17 +73,18 @@ func (s *source) begin(w http.ResponseWriter, r *http.Request, l began) {
 	http.Redirect(w, r, at, http.StatusSeeOther)
 }
 
-// errBegunAnew is the reason of a login that was begun anew and could not be ended either, with same_site: strict.
+// errBegunAnew is logged if a login failed, was started once more, and failed again, with
+// same_site: strict.
 const errBegunAnew = "a login that was begun anew could not be ended either: it was begun in another browser, without cookies, or too long ago, or its code was used already"
 
-// refuse is for logins that go wrong. The reason is logged, and not shown.
+// refuse answers a login that failed. The reason is logged, but the visitor does not see it.
 func (s *source) refuse(w http.ResponseWriter, reason string) {
 	s.metrics.failures.Inc()
 	s.logged.Warn("login", "login refused", "source", s.cfg.Name, "reason", reason)
 	failLogin(w, http.StatusBadRequest, "The login did not succeed.")
 }
 
-// callback ends a login: the provider sends the browser here.
+// callback serves /callback, where the provider sends the browser: it completes a login.
 func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	answer, ok := s.providerAnswer(r)
 	if !ok {
@@ -138,11 +139,11 @@ func (s *source) callback(w http.ResponseWriter, r *http.Request) {
 	s.enter(w, r.WithContext(ctx), l, e, began)
 }
 
-// errLoggedOut is the reason of a login whose session the provider has ended meanwhile.
+// errLoggedOut is logged if the provider ended a session while its login was under way.
 const errLoggedOut = "the provider has ended the session while the login was under way"
 
-// enter keeps the session of a login that has succeeded, and sends the browser to its page. The provider was asked for it
-// at that time.
+// enter stores the session of a successful login and sends the browser to its page. asked is when
+// the provider was asked for the tokens.
 func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry, asked time.Time) {
 	ctx := r.Context()
 	store, err := s.opened(ctx)
@@ -150,7 +151,7 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 		s.broken(w, "callback", err)
 		return
 	}
-	// A session that the browser has from before ends: its cookie may not be the visitor's own
+	// A session that the browser already has is ended: somebody else may have set its cookie
 	// (session fixation).
 	for _, old := range s.before(r, l) {
 		if err := store.end(ctx, old); err != nil {
@@ -177,13 +178,15 @@ func (s *source) enter(w http.ResponseWriter, r *http.Request, l began, e *entry
 	}
 	s.metrics.logins.Inc()
 	http.SetCookie(w, s.sessionCookie(cookie, s.cfg.Lifetime))
-	// So that the provider never sees the code again, for which it would have to revoke the tokens (RFC 6749, section
-	// 4.1.2): this callback, when it is loaded again, and those of other tabs lead to their pages.
+	// Without this cookie, a callback that is loaded again, and those of other tabs, lead to their
+	// pages. So the provider never sees the same code twice, for which it would have to revoke the
+	// tokens (RFC 6749, section 4.1.2).
 	http.SetCookie(w, forget(s.cookie(s.cfg.loginCookie(), "", 0, http.SameSiteLaxMode)))
 	leadTo(w, l.To)
 }
 
-// before returns the keys of the sessions that the browser had when it began a login, and has now.
+// before returns the keys of the sessions that the browser had when it started the login, and that
+// it has now.
 func (s *source) before(r *http.Request, l began) (keys []string) {
 	if l.Old != "" {
 		keys = append(keys, l.Old)
@@ -194,9 +197,10 @@ func (s *source) before(r *http.Request, l began) (keys []string) {
 	return keys
 }
 
-// startOver is for a login of ours that cannot be ended any more: to its page where the browser has a session, else to
-// a new login, once. A browser without cookies would go in circles. A strict cookie does not come along with a callback, so
-// that is for a page of ours to find out.
+// startOver is for a login of ours that cannot be completed any more. If the browser has a session,
+// it is sent to its page. Otherwise it starts a new login, once: a browser without cookies would go
+// in circles. A strict cookie does not come with a callback. Then the page /login, which the
+// browser loads next, finds out whether there is a session.
 func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reason string) {
 	e, _, ok := s.found(w, r)
 	strict := s.cfg.SameSite == sameSiteStrict
@@ -221,44 +225,46 @@ func (s *source) startOver(w http.ResponseWriter, r *http.Request, l began, reas
 	}
 }
 
-// loginAgain is the login page to a path, with a parameter that tells what a browser without a session is to do there.
+// loginAgain returns the address of /login for a path. The parameter says what happens there if the
+// browser has no session.
 func loginAgain(name, to string) string {
 	return "login?" + url.Values{toName: {to}, name: {""}}.Encode()
 }
 
-// leadTo sends the browser to a path of the site, as it is: http.Redirect would write another one in its place where it
-// has two slashes or a dot.
+// leadTo redirects the browser to a path of this site. http.Redirect is not used, because it
+// changes paths with two slashes or a dot.
 func leadTo(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// leadOn has the browser load another page of ours as from a page of ours: a strict cookie comes along then, unlike with
-// a redirect of what another site has led to.
+// leadOn makes the browser load another page of ours. A strict cookie comes with that request,
+// because it starts from a page of ours. It would not come with a redirect, because another site
+// started that.
 func leadOn(w http.ResponseWriter, to string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	to = html.EscapeString(to)
 	_, _ = fmt.Fprintf(w, "<!doctype html><meta charset=utf-8><title>Login</title><meta http-equiv=refresh content=\"0;url=%s\"><p><a href=\"%s\">Continue</a>\n", to, to)
 }
 
-// providerAnswer is what the provider sends the browser back with (RFC 6749, section 4.1.2).
+// providerAnswer is the provider's answer to the authorization request (RFC 6749, section 4.1.2).
 type providerAnswer struct {
 	Code    string `json:"code,omitempty"`
 	State   string `json:"state,omitempty"`
 	Error   string `json:"error,omitempty"`
-	Issuer  string `json:"iss,omitempty"` // RFC 9207; many providers do not tell
-	Expires int64  `json:"expires"`       // of one that was posted, Unix seconds
+	Issuer  string `json:"iss,omitempty"` // RFC 9207; many providers leave it out
+	Expires int64  `json:"expires"`       // of a posted answer, in Unix seconds
 }
 
 func answerFrom(values url.Values) providerAnswer {
 	return providerAnswer{Code: values.Get("code"), State: values.Get("state"), Error: values.Get("error"), Issuer: strings.Join(values["iss"], " ")}
 }
 
-// tenantID stands for a tenant in the issuer of a provider that has many.
+// tenantID is the placeholder for the tenant in the issuer of a provider that has many tenants.
 const tenantID = "{tenantid}"
 
-// isIssuer tells whether an answer's iss is that of the provider (RFC 9207, section 2.4), of some tenant where it has
-// many. Which one it is, the ID token tells.
+// isIssuer reports whether the iss of an answer is the provider's (RFC 9207, section 2.4). If the
+// provider has many tenants, it may be any of them; the ID token says which one it is.
 func (c *Config) isIssuer(iss string) bool {
 	before, after, many := strings.Cut(c.Issuer, tenantID)
 	if !many {
@@ -267,17 +273,18 @@ func (c *Config) isIssuer(iss string) bool {
 	return len(iss) > len(before)+len(after) && strings.HasPrefix(iss, before) && strings.HasSuffix(iss, after)
 }
 
-// formPost is a response mode (OAuth 2.0 Form Post Response Mode).
+// formPost is a value of response_mode (OAuth 2.0 Form Post Response Mode).
 const formPost = "form_post"
 
 const (
-	postedName = "posted" // of the parameter, and for the key
+	postedName = "posted" // name of the parameter, and of what is sealed
 	postedTime = time.Minute
-	maxAnswer  = 5 << 10 // bytes of code and state: sealed, they have to fit into a URL
+	maxAnswer  = 5 << 10 // length of code and state together, in bytes; they are sealed into a URL
 )
 
-// posted takes an answer that the provider has the browser post. The browser sends no cookies with that, since it
-// comes from another site: it is sent on to the callback, with the answer sealed, so that the code is in no URL.
+// posted takes an answer that the browser posts for the provider. The browser sends no cookies with
+// it, because it comes from another site. So posted redirects the browser to /callback with the
+// answer, which is sealed so that no URL contains the code.
 func (s *source) posted(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		s.refuse(w, "what was posted is no form, or too long")
@@ -302,7 +309,7 @@ func (s *source) posted(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to.String(), http.StatusSeeOther)
 }
 
-// providerAnswer returns the answer that is in the request's URL.
+// providerAnswer returns the answer in the URL of a request.
 func (s *source) providerAnswer(r *http.Request) (a providerAnswer, ok bool) {
 	values := r.URL.Query()
 	carried := values.Get(postedName)
@@ -317,15 +324,16 @@ func (s *source) providerAnswer(r *http.Request) (a providerAnswer, ok bool) {
 	return a, err == nil && json.Unmarshal(text, &a) == nil && time.Now().Unix() < a.Expires
 }
 
-// authorizationErrors are those that a provider may send the browser back with: RFC 6749, section 4.1.2.1, and OpenID
-// Connect Core 1.0, section 3.1.2.6.
+// authorizationErrors are the errors that a provider can answer with: RFC 6749, section 4.1.2.1,
+// and OpenID Connect Core 1.0, section 3.1.2.6.
 var authorizationErrors = []string{
 	"invalid_request", "unauthorized_client", "access_denied", "unsupported_response_type", "invalid_scope", "server_error",
 	"temporarily_unavailable", "interaction_required", "login_required", "account_selection_required", "consent_required",
 	"invalid_request_uri", "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
 }
 
-// authorizationError is what is logged of an error in the URL of a callback, which anybody can make up.
+// authorizationError returns what is logged for the error in the URL of a callback. Anybody can
+// make up such a URL, so only known errors are logged as they are.
 func authorizationError(code string) string {
 	if slices.Contains(authorizationErrors, code) {
 		return code
@@ -333,13 +341,14 @@ func authorizationError(code string) string {
 	return "an error that OpenID Connect does not define"
 }
 
-// isAway tells whether the error is that the provider does not answer, or not as it should.
+// isAway reports whether an error says that the provider does not answer, or not as it should.
 func isAway(err error) bool {
 	var away *openid.Unavailable
 	return errors.Is(err, errNoProvider) || errors.As(err, &away) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// isUsed tells whether the provider does not take a code, which may have been used (RFC 6749, section 5.2).
+// isUsed reports whether an error says that the provider does not accept a code, perhaps because it
+// has been used (RFC 6749, section 5.2).
 func isUsed(err error) bool {
 	var refused *openid.Refusal
 	return errors.As(err, &refused) && refused.Code == "invalid_grant"

@@ -2,10 +2,10 @@ package login
 
 import "net/http"
 
-// frontchannel ends the session of the browser that the provider logs out (OpenID Connect Front-Channel Logout 1.0,
-// section 3): it loads this page in a frame. Nothing of that is signed. So iss and sid have to be those of the session
-// whose cookie comes along, and a browser that sends none, as most do where the provider is of another site, ends
-// nothing: back-channel logout does.
+// frontchannel serves /frontchannel, which the provider loads in a frame to end the browser's
+// session (OpenID Connect Front-Channel Logout 1.0, section 3). The request is not signed. So iss
+// and sid must be those of the session whose cookie comes with it. Most browsers send no cookie if
+// the provider is on another site; then this ends nothing, and back-channel logout is needed.
 func (s *source) frontchannel(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'") // the provider frames it, and there is nothing to click
 	e, key, ok := s.found(w, r)
@@ -31,7 +31,7 @@ func (s *source) frontchannel(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// issuerOf is the issuer whose session it is.
+// issuerOf returns the issuer of a session.
 func (s *source) issuerOf(e *entry) string {
 	if iss, ok := e.Claims["iss"].(string); ok {
 		return iss

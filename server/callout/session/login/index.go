@@ -11,23 +11,24 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The bucket for the index may be lost, and the sessions not: somebody deletes it, or restores the other one alone. What
-// sessions are found by for back-channel logout is then written anew from the sessions.
+// The index may be lost while the sessions are not: somebody deletes its bucket, or restores only
+// the other one. The names by which a back-channel logout finds sessions are then written anew from
+// the sessions.
 
-// indexMargin is by how much the clocks of servers may differ: a session that was stored so soon after the index was made
-// may have been indexed before.
+// indexMargin is how much the clocks of servers may differ. A session that was stored up to that
+// time after the index was created may not be in it.
 const indexMargin = time.Minute
 
-// indexed tells of which bucket it is known that all sessions can be found by it.
+// indexed records for which index bucket it is known that it contains all sessions.
 type indexed struct {
 	once    sync.Once
-	done    chan struct{} // closed when that is so
-	created time.Time     // that bucket's
+	done    chan struct{} // closed when created is set
+	created time.Time     // when that bucket was created
 }
 
 func newIndexed() *indexed { return &indexed{done: make(chan struct{})} }
 
-// set notes that the bucket that was made then has all.
+// set records that the bucket that was created at a time contains all sessions.
 func (i *indexed) set(created time.Time) {
 	i.once.Do(func() {
 		i.created = created
@@ -35,7 +36,8 @@ func (i *indexed) set(created time.Time) {
 	})
 }
 
-// of tells when the bucket was made that has all; not ok: none is known.
+// of returns when the bucket that contains all sessions was created. ok is not set if there is
+// none.
 func (i *indexed) of() (created time.Time, ok bool) {
 	select {
 	case <-i.done:
@@ -47,7 +49,8 @@ func (i *indexed) of() (created time.Time, ok bool) {
 
 var errIndexLost = errors.New("what sessions are found by was lost with its bucket, and is being written anew")
 
-// complete has all sessions in the index, which is in the second of these buckets.
+// complete makes sure that the index contains all sessions. streams are the states of the sessions'
+// bucket and of the index.
 func (s *source) complete(ctx context.Context, store *store, streams [2]streamState) error {
 	sessions, index := streams[0], streams[1]
 	before := index.created.Add(indexMargin)
@@ -60,13 +63,13 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 	return nil
 }
 
-// indexBefore writes the index of the sessions that were stored before a time.
+// indexBefore writes the index entries of the sessions that were stored before a time.
 func (s *store) indexBefore(ctx context.Context, before time.Time) error {
 	watcher, err := s.sessions.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
 		return plain(err)
 	}
-	defer func() { _ = watcher.Stop() }() // it may have ended
+	defer func() { _ = watcher.Stop() }() // an error says that it has already ended
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(endsAtOnce)
 	for {
@@ -77,24 +80,25 @@ func (s *store) indexBefore(ctx context.Context, before time.Time) error {
 			switch {
 			case !ok:
 				return cmp.Or(group.Wait(), errIndexLost)
-			case found == nil: // all that there were
+			case found == nil: // the end of the list
 				return group.Wait()
 			case !found.Created().Before(before):
 				continue
 			}
 			e, err := s.cfg.decode(found.Key(), found.Value())
 			if err != nil {
-				continue // another's, or nobody can read it
+				continue // another provider's, or sealed with a key that we do not have
 			}
 			group.Go(func() error { return s.putIndex(ctx, found.Key(), e) })
 		}
 	}
 }
 
-// indexWait is how long a logout token waits until sessions can be found. A provider waits no longer, and sends it again.
+// indexWait is how long a logout by the provider waits for the index. A provider does not wait
+// longer; it sends the token again.
 const indexWait = 5 * time.Second
 
-// awaitIndex returns when sessions can be found by the index.
+// awaitIndex waits until the index contains all sessions.
 func (s *store) awaitIndex(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, indexWait)
 	defer cancel()
@@ -106,7 +110,7 @@ func (s *store) awaitIndex(ctx context.Context) error {
 	}
 }
 
-// checkIndex tells whether the index is still the one that has all sessions.
+// checkIndex returns an error if the index is not, or no longer, one that contains all sessions.
 func (s *source) checkIndex(ctx context.Context, store *store) error {
 	now, err := s.stateOf(ctx, store.index.Bucket())
 	if err != nil {

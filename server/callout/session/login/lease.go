@@ -10,16 +10,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// lease is the right to refresh a session, of all handlers, for a while. atLeast is the revision of the session that the
-// handler before has written: a replica of the bucket may be behind it, and would give a refresh token that was used.
+// lease is the right of one handler to refresh a session, for a limited time. atLeast is the
+// revision that the last holder has written. A replica of the bucket may be behind it and would
+// return a refresh token that has been used.
 type lease struct {
 	name     string
 	revision uint64 // of the lease itself
 	atLeast  uint64
 }
 
-// lease takes the right to refresh a session; nil: another handler has it. What is read of a lease is certain when it
-// can be updated.
+// lease takes the lease of a session. It returns nil if another handler holds it. What was read of
+// a lease is only certain once the update has succeeded.
 func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (*lease, error) {
 	l, until := &lease{name: "lease." + key}, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
 	var err error
@@ -32,7 +33,7 @@ func (s *store) lease(ctx context.Context, key string, now time.Time, life time.
 	}
 	found, err := s.index.Get(ctx, l.name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil // it has just been given back
+		return nil, nil // its holder has just removed it
 	}
 	if err != nil {
 		return nil, plain(err)
@@ -42,10 +43,10 @@ func (s *store) lease(ctx context.Context, key string, now time.Time, life time.
 		return nil, nil
 	}
 	l.atLeast, _ = strconv.ParseUint(revision, 10, 64)
-	// Who had it has given it back, or is gone.
+	// Its holder has given it back, or has stopped.
 	l.revision, err = s.index.Update(ctx, l.name, until, found.Revision())
 	if isConflict(err) {
-		return nil, nil // another one was faster
+		return nil, nil // another handler was faster
 	}
 	if err != nil {
 		return nil, plain(err)
@@ -53,8 +54,8 @@ func (s *store) lease(ctx context.Context, key string, now time.Time, life time.
 	return l, nil
 }
 
-// release gives a lease back, with the revision of the session. It ends by itself where that fails, and is left alone
-// where it has ended and another handler has taken it since.
+// release gives a lease back, with the revision of the session. If that fails, the lease expires.
+// It is left alone if it has expired and another handler has taken it.
 func (s *store) release(ctx context.Context, l *lease, revision uint64) {
 	_, _ = s.index.Update(ctx, l.name, strconv.AppendUint([]byte("0 "), revision, 10), l.revision)
 }

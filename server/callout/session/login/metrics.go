@@ -6,7 +6,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// counters are in Prometheus' form.
+// counters are the metrics of a login source.
 type counters struct {
 	logins, failures, logouts, backchannel, frontchannel, refreshes, refreshFailures, tickets, replays, wrongKeys, notEnrolled *metrics.Counter
 }

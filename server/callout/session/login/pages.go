@@ -17,8 +17,9 @@ import (
 // Limits of the pages.
 const (
 	loginTime = 10 * time.Minute
-	// callbackTime is how long a callback may wait for the provider and the buckets: an answer that comes after
-	// webserver.WriteTimeout does not reach the browser, which would leave a session without a cookie.
+	// callbackTime is how long a callback may wait for the provider and the buckets. An answer
+	// after webserver.WriteTimeout would not reach the browser, and leave a session without a
+	// cookie.
 	callbackTime = webserver.WriteTimeout - 5*time.Second
 )
 
@@ -63,11 +64,11 @@ func takesBody(mux *http.ServeMux, r *http.Request) bool {
 	return strings.HasPrefix(pattern, http.MethodPost+" ")
 }
 
-// endTime is how long a page may take that goes on without its client.
+// endTime is how long a page may take that continues without its client.
 const endTime = 10 * time.Second
 
-// toTheEnd is for pages that end a session. They go on when the browser gives the request up, as it does for a page that
-// is left.
+// toTheEnd is for pages that end a session. They continue when the browser cancels the request, as
+// it does when the visitor leaves the page.
 func toTheEnd(do http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTime)
@@ -76,14 +77,14 @@ func toTheEnd(do http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// noHead is for pages that change something when they are loaded, which a HEAD must not (RFC 9110, section 9.2.1).
+// noHead is for pages that change something, which HEAD must not do (RFC 9110, section 9.2.1).
 func noHead(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Allow", http.MethodGet)
 	webserver.Fail(w, http.StatusMethodNotAllowed, "only GET")
 }
 
-// recovered ends a request whose page has panicked. The place is logged, and not what the panic says, which may hold a
-// credential: net/http would log that.
+// recovered answers a request whose page has panicked. It logs where that was, but not the text of
+// the panic, which may contain a credential. net/http would log that.
 func (s *source) recovered(w http.ResponseWriter) {
 	if p := recover(); p != nil {
 		s.logged.Error("fault", "login pages", "source", s.cfg.Name, "error", session.Fault(session.ErrFault))
@@ -91,12 +92,12 @@ func (s *source) recovered(w http.ResponseWriter) {
 	}
 }
 
-// closedPage is a Content-Security-Policy: nothing runs in an answer, and nobody frames it.
+// closedPage is a Content-Security-Policy: nothing in the answer runs, and no page frames it.
 const closedPage = "default-src 'none'; frame-ancestors 'none'"
 
-// fromPage lets only pages of the origins in. Browsers say where a request comes from, in Origin
-// or Sec-Fetch-Site. A client that sends neither header is not a browser page, so no other site can make it attach a
-// visitor's cookie.
+// fromPage refuses requests from pages of other origins. Browsers say in Origin or Sec-Fetch-Site
+// where a request comes from. A client that sends neither is not a browser, so no other site can
+// make it attach a visitor's cookie.
 func (s *source) fromPage(do http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
@@ -115,7 +116,7 @@ func (s *source) fromPage(do http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// failLogin is fail for a visitor who has been sent here by a page.
+// failLogin is like webserver.Fail, for a visitor who has been sent here by a page.
 func failLogin(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
@@ -124,7 +125,7 @@ func failLogin(w http.ResponseWriter, status int, text string) {
 
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // the browser is gone
+	_ = json.NewEncoder(w).Encode(v) // an error says that the browser has disconnected
 }
 
 func (s *source) cookie(name, value string, life time.Duration, site http.SameSite) *http.Cookie {
@@ -141,15 +142,15 @@ func (s *source) sessionCookie(value string, life time.Duration) *http.Cookie {
 	return s.cookie(s.cfg.CookieName, value, life, site)
 }
 
-// forget has the browser drop a cookie.
+// forget returns the cookie with which the browser removes one.
 func forget(c *http.Cookie) *http.Cookie {
 	c.MaxAge = -1
 	return c
 }
 
-// current is the key of the session of a request's cookie.
+// current returns the key of the session whose cookie a request has.
 func (s *source) current(r *http.Request) (key string, ok bool) {
-	// Two are none: a page of a sibling domain may have set the other.
+	// Two cookies count as none: a page of a sibling domain may have set one of them.
 	cookies := r.CookiesNamed(s.cfg.CookieName)
 	if len(cookies) != 1 || cookies[0].Value == "" {
 		return "", false
@@ -157,8 +158,8 @@ func (s *source) current(r *http.Request) (key string, ok bool) {
 	return hashed(cookies[0].Value), true
 }
 
-// broken is for faults of ours, or of the store. A browser that gives its request up is none, and must not take the lines
-// of the log that those need.
+// broken answers a request that failed because of us or of the store. A request that the browser
+// canceled is not such a failure, and its log line must not use up the limit of real ones.
 func (s *source) broken(w http.ResponseWriter, what string, err error) {
 	if errors.Is(err, context.Canceled) {
 		s.logged.Debug("given up", "login pages: a request was given up", "source", s.cfg.Name, "page", what)
@@ -168,7 +169,7 @@ func (s *source) broken(w http.ResponseWriter, what string, err error) {
 	webserver.Fail(w, http.StatusServiceUnavailable, "sessions cannot be kept at the moment; please try again")
 }
 
-// serve begins to answer. It is an error if another process listens on the address.
+// serve starts to serve the pages. It is an error if another process listens on the address.
 func (s *source) serve() error {
 	listener, err := webserver.Listen(s.cfg.Listen)
 	if err != nil {

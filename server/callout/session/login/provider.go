@@ -18,23 +18,23 @@ var (
 	errBusy       = fmt.Errorf("%w: too many logins are under way", errNoProvider)
 )
 
-// exchange gets the tokens of a login in a browser.
+// exchange gets the tokens for the code of a login.
 func (s *source) exchange(ctx context.Context, browser, code, verifier string) (*openid.Tokens, error) {
 	release, err := s.asking.take(ctx, browser)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	// While the token endpoint cannot be reached, one request at a time goes to see whether it can be again. What it
-	// answers is about this code, which anybody may have made up.
+	// While the token endpoint cannot be reached, one request at a time tries it. The answer is
+	// about this code, which anybody may have made up, so it says nothing of others.
 	asking, _ := s.codes.Enter()
 	if asking == nil {
 		return nil, errNoProvider
 	}
-	defer asking.GiveUp() // if it does not come to Finish
+	defer asking.GiveUp() // does nothing after Finish
 	tokens, err := s.provider.Exchange(ctx, &s.cfg.Client, code, verifier, s.cfg.redirectURI())
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return nil, ctx.Err() // the browser has gone away, which says nothing of the provider
+		return nil, ctx.Err() // the browser has disconnected, which says nothing of the provider
 	}
 	asking.Finish("", err)
 	return tokens, err
@@ -42,7 +42,7 @@ func (s *source) exchange(ctx context.Context, browser, code, verifier string) (
 
 func (c *Config) redirectURI() string { return c.origin() + c.path("/callback") }
 
-// authorizationURL is where a browser is sent to log in.
+// authorizationURL returns the URL to which a browser is sent to log in.
 func (s *source) authorizationURL(ctx context.Context, browser string, l pending) (string, error) {
 	if !s.provider.Known() {
 		release, err := s.asking.take(ctx, browser)
@@ -60,7 +60,7 @@ func (s *source) authorizationURL(ctx context.Context, browser string, l pending
 	})
 }
 
-// parseParameters reads the block of more parameters of the request for authorization.
+// parseParameters reads the block of further parameters of the authorization request.
 func (c *Config) parseParameters(n conf.Node, faults *conf.Faults) {
 	c.parameters = map[string]string{}
 	if c.ResponseMode != "" {
@@ -80,11 +80,12 @@ func (c *Config) parseParameters(n conf.Node, faults *conf.Faults) {
 	c.parseMaxAge(faults)
 }
 
-// endSessionTime is how long a logout waits to learn where the provider's session can be ended.
+// endSessionTime is how long a logout waits for the address at which the provider's session can be
+// ended.
 const endSessionTime = 2 * time.Second
 
-// endSession is the URL of OpenID Connect RP-Initiated Logout 1.0, section 2; empty when the
-// provider has none.
+// endSession returns the URL with which the browser ends the provider's session (OpenID Connect
+// RP-Initiated Logout 1.0, section 2). It is empty if the provider has none.
 func (s *source) endSession(ctx context.Context, e *entry) string {
 	if !s.provider.Known() {
 		release, ok := s.asking.takeNow()
@@ -104,7 +105,7 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 		return ""
 	}
 	q := u.Query()
-	// By default not id_token_hint: the page would get the ID token.
+	// Not by default, because the page would get the ID token.
 	if s.cfg.IDTokenHint && e != nil && e.IDToken != "" {
 		q.Set("id_token_hint", e.IDToken)
 	}
@@ -114,7 +115,7 @@ func (s *source) endSession(ctx context.Context, e *entry) string {
 	return u.String()
 }
 
-// away answers for a page that needs the provider.
+// away answers a request for which the provider is needed and not available.
 func (s *source) away(w http.ResponseWriter, err error) {
 	s.logged.Warn("provider", "login: the provider is not available", "source", s.cfg.Name, "reason", err.Error())
 	failLogin(w, http.StatusBadGateway, "The login service cannot be reached.")

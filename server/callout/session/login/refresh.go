@@ -13,26 +13,27 @@ import (
 	"stamp/server/callout/session/internal/openid"
 )
 
-// Times of refreshes. One that fails is tried again after retryRefresh, and then less and less often,
-// unless the provider says that the refresh token is no longer good.
+// Times of refreshes. A failed refresh is tried again after retryRefresh, then less and less often,
+// up to maxRetry, unless the provider says that the refresh token is no longer valid.
 const (
 	retryRefresh = 5 * time.Second
 	maxRetry     = 5 * time.Minute
 	atOnce       = 16
-	// refreshPause is the least between two refreshes of a session, however short its tokens live.
+	// refreshPause is the least time between two refreshes of a session, however short its tokens
+	// live.
 	refreshPause = 3 * time.Second
-	// storeTime is how long it is tried to store what the provider answered.
+	// storeTime is how long the handler tries to store what the provider has answered.
 	storeTime = 15 * time.Second
 )
 
-// retryIn is how long to wait after a number of failures of one session in a row.
+// retryIn returns the pause after a number of failures of one session in a row.
 func retryIn(failures int) time.Duration {
 	wait := min(retryRefresh<<min(max(failures-1, 0), 10), maxRetry)
 	return wait - rand.N(wait/4)
 }
 
-// refreshAll follows the bucket, and has each session's tokens refreshed in time. All handlers do;
-// a lease makes that one refresh.
+// refreshAll follows the bucket and refreshes the tokens of each session before they expire. All
+// handlers do that; a lease makes sure that one of them sends the request.
 func (s *source) refreshAll(ctx context.Context) {
 	turns := make(chan struct{}, atOnce)
 	failed := 0 // in a row
@@ -51,10 +52,11 @@ func (s *source) refreshAll(ctx context.Context) {
 	}
 }
 
-// certainly is how many rounds in a row have to find that the buckets cannot be followed.
+// certainly is the number of failed rounds in a row after which the buckets count as unusable.
 const certainly = 2
 
-// refreshRound follows the buckets until one is made anew, or the watch ends. The error is why they cannot be followed.
+// refreshRound follows the buckets until one of them is created anew, or the watch ends. It returns
+// an error if they cannot be followed.
 func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,7 +68,7 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 		return err
 	}
 	var streams [2]streamState
-	for i, name := range store.buckets() { // before the watch: what becomes another one from here on is noticed
+	for i, name := range store.buckets() { // before the watch, so that later changes are noticed
 		streams[i], err = s.stateOf(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			s.lookAfter(ctx, store, streams)
@@ -76,14 +78,14 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 		}
 	}
 	if created, ok := store.indexed.of(); ok && !created.Equal(streams[1].created) {
-		s.store.CompareAndSwap(store, nil) // it has all sessions of another one
+		s.store.CompareAndSwap(store, nil) // another bucket was indexed
 		return nil
 	}
 	watcher, err := store.sessions.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
 	}
-	defer func() { _ = watcher.Stop() }() // it may have ended
+	defer func() { _ = watcher.Stop() }() // an error says that it has already ended
 	s.work.Go(func() {
 		defer cancel()
 		s.lookAfter(ctx, store, streams)
@@ -91,7 +93,7 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 	s.work.Go(func() {
 		if err := s.complete(ctx, store, streams); err != nil {
 			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
-			cancel() // and so it is tried again
+			cancel() // the next round tries again
 		} else if s.leases.Wait() == 0 {
 			s.unable.Store(nil)
 		}
@@ -100,14 +102,15 @@ func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
 	return nil
 }
 
-// refreshDue is a session whose tokens are to be refreshed: those that end at that time.
+// refreshDue is a session that is due for a refresh. ends is when its access token expires, in Unix
+// seconds.
 type refreshDue struct {
 	key      string
 	ends     int64
 	failures int // in a row
 }
 
-// timers has one for each session.
+// timers holds a timer for each session, by key.
 type timers struct {
 	due  chan refreshDue
 	done chan struct{}
@@ -138,15 +141,15 @@ func (t *timers) stop() {
 	}
 }
 
-// retry is a refresh that is to be tried again; a wait of 0: it is not.
+// retry says when to try a refresh again. If wait is 0, it is not tried again.
 type retry struct {
 	refreshDue
 	wait     time.Duration
-	unstored *unstored // the provider has answered: this is to be stored before
-	lease    *lease    // which is kept until that is done
+	unstored *unstored // what the provider has answered, to be stored first
+	lease    *lease    // held until unstored is stored
 }
 
-// follow keeps a timer for each session, until the watcher ends.
+// follow keeps a timer for each session until the watcher ends.
 func (s *source) follow(ctx context.Context, store *store, watcher jetstream.KeyWatcher, turns chan struct{}) {
 	t := &timers{due: make(chan refreshDue), done: make(chan struct{}), set: map[string]*time.Timer{}}
 	defer t.stop()
@@ -156,7 +159,7 @@ func (s *source) follow(ctx context.Context, store *store, watcher jetstream.Key
 		case <-ctx.Done():
 			return
 		case r := <-again:
-			if t.set[r.key] == nil { // the session has not changed since
+			if t.set[r.key] == nil { // the session has not changed meanwhile
 				t.at(r.refreshDue, r.wait)
 			}
 		case d := <-t.due:
@@ -166,7 +169,7 @@ func (s *source) follow(ctx context.Context, store *store, watcher jetstream.Key
 			switch {
 			case !ok:
 				return
-			case update == nil: // all that there were
+			case update == nil: // the end of the first list of entries
 				continue
 			}
 			if ends, wait, ok := s.dueIn(store, update); ok {
@@ -178,7 +181,7 @@ func (s *source) follow(ctx context.Context, store *store, watcher jetstream.Key
 	}
 }
 
-// turn refreshes when it is its turn.
+// turn refreshes a session as soon as the limit of concurrent refreshes permits.
 func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, done chan struct{}, again chan<- retry) {
 	select {
 	case turns <- struct{}{}:
@@ -199,8 +202,8 @@ func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, do
 	}
 }
 
-// dueIn tells when the tokens of an entry are to be refreshed; handlers differ, so that the first
-// one has done it when the others would.
+// dueIn returns how long to wait before the tokens of an entry are refreshed. The wait is random
+// within bounds, so that one handler has refreshed a session before the others would.
 func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64, wait time.Duration, ok bool) {
 	if update.Operation() != jetstream.KeyValuePut {
 		return 0, 0, false
@@ -221,25 +224,26 @@ func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64
 	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
 }
 
-// tooEarly tells whether the access token of a session lives no longer than it is to be refreshed before its end, which
-// cannot be: it would be refreshed again and again.
+// tooEarly reports whether an access token lives no longer than refresh_before. Otherwise such a
+// token would be refreshed again and again.
 func (s *source) tooEarly(e *entry) bool {
 	if e.Failures > 0 || e.NotBefore == 0 {
-		return false // it is not known when it was given
+		return false // the time of the last refresh is not known
 	}
 	given := time.Unix(e.NotBefore, 0).Add(-refreshPause)
 	life := time.Unix(e.accessEnds(), 0).Sub(given)
 	if life > s.cfg.RefreshBefore {
 		return false
 	}
-	if s.cfg.refreshSet && !s.toldEarly.Swap(true) {
+	if s.cfg.refreshSet && !s.warnedEarly.Swap(true) {
 		s.env.Log.Warn("login: refresh_before is not less than access tokens live; they are refreshed at half of their lives", "source", s.cfg.Name, "refresh_before", s.cfg.RefreshBefore, "life", life)
 	}
 	return true
 }
 
-// dueBefore tells when to refresh a token for which so much time is left: that long before its end, but not before
-// half of that time, unless the configuration says how long.
+// dueBefore returns how long to wait before a token is refreshed that is valid for the time left:
+// until before its end. If the configuration does not set before, it waits for at least half of
+// left.
 func dueBefore(left, before time.Duration, set bool) time.Duration {
 	left = max(left, 0)
 	if set {
@@ -253,14 +257,14 @@ func dueBefore(left, before time.Duration, set bool) time.Duration {
 	return wait
 }
 
-// refresh refreshes the tokens of a session, and tells when to try again. What was begun before ctx ends
-// is finished after it.
+// refresh refreshes the tokens of a session, and returns when to try again. A request that was sent
+// before ctx ended is finished after that.
 func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next retry) {
 	later := retry{refreshDue: d, wait: retryRefresh}
 	if _, waits := s.unstored.Load(d.key); waits {
-		return later // the refresh token that is stored was used
+		return later // the refresh token in the bucket has been used
 	}
-	// This may be inside the server, which a fault in reading an answer must not end.
+	// A panic while an answer is read must not end the process, which may be the server.
 	defer func() {
 		if recover() != nil {
 			next = s.failedRefresh(d, session.Fault(session.ErrFault))
@@ -269,21 +273,23 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	if wait := s.gate.Wait(); wait > 0 {
 		return retry{refreshDue: d, wait: wait}
 	}
-	// What the provider answers cannot be judged without its keys, and a refresh token may be good once.
+	// Without the provider's keys, the answer could not be verified. A refresh token may be valid
+	// only once, so it is not sent before the keys are there.
 	if wait := s.provider.Ready(ctx); wait > 0 {
 		return retry{refreshDue: d, wait: wait}
 	}
-	// Before anything is asked of the buckets: their load must not grow with the sessions that wait for the provider.
+	// Before anything is asked of the buckets, so that their load does not grow with the sessions
+	// that wait for the provider.
 	asking, wait := s.gate.Enter()
 	if asking == nil {
 		return retry{refreshDue: d, wait: wait}
 	}
-	defer asking.GiveUp() // if it does not come to Finish
+	defer asking.GiveUp() // does nothing after Finish
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	lease, wait := s.leased(begin, store, d.key)
 	if lease == nil {
-		return retry{refreshDue: d, wait: wait} // what another one writes comes before
+		return retry{refreshDue: d, wait: wait} // the other handler's write comes first
 	}
 	last := lease.atLeast
 	defer func() {
@@ -302,7 +308,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	}
 	last = revision
 	if e.accessEnds() != d.ends {
-		return retry{} // another handler has done it just now
+		return retry{} // another handler has just refreshed it
 	}
 	if ctx.Err() != nil {
 		return retry{}
@@ -311,14 +317,14 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 	return next
 }
 
-// leased takes the right to refresh a session. Without it, it tells when to try again. While the bucket takes no leases,
-// one session at a time goes to see whether it does again.
+// leased takes the lease of a session. If it returns nil, wait says when to try again. While leases
+// cannot be written, one session at a time tries it.
 func (s *source) leased(ctx context.Context, store *store, key string) (l *lease, wait time.Duration) {
 	taking, wait := s.leases.Enter()
 	if taking == nil {
 		return nil, wait
 	}
-	defer taking.GiveUp() // if it does not come to Finish
+	defer taking.GiveUp() // does nothing after Finish
 	l, err := store.lease(ctx, key, time.Now(), s.leaseTime())
 	if err != nil {
 		s.metrics.refreshFailures.Inc()
@@ -333,16 +339,17 @@ func (s *source) leased(ctx context.Context, store *store, key string) (l *lease
 	return l, retryRefresh
 }
 
-// unable is why tokens are not refreshed, since the buckets cannot be used.
+// unable is why tokens could not be refreshed: the buckets cannot be used.
 type unable struct {
 	cause error
-	at    time.Time // when that was so last
+	at    time.Time // of the last failed try
 }
 
-// unableTime is how long that is taken for so, when it was not tried since. It is tried more often.
+// unableTime is how long a failed try counts. Tries are more frequent.
 const unableTime = time.Minute
 
-// cannotRefresh tells that the buckets cannot be used for refreshes. With the end of ctx that would be no wonder.
+// cannotRefresh notes and logs that the buckets cannot be used for refreshes, unless ctx was
+// canceled, which explains the error.
 func (s *source) cannotRefresh(ctx context.Context, err error) {
 	if errors.Is(ctx.Err(), context.Canceled) || s.running.Err() != nil {
 		return
@@ -351,7 +358,7 @@ func (s *source) cannotRefresh(ctx context.Context, err error) {
 	s.logged.Error("cannot refresh", "login: tokens cannot be refreshed, trying again", "source", s.cfg.Name, "error", err)
 }
 
-// leaseTime is longer than a refresh takes.
+// leaseTime returns the duration of a lease, which is longer than a refresh can take.
 func (s *source) leaseTime() time.Duration { return 2*s.cfg.RequestTime + 2*storeTime }
 
 func (s *source) release(store *store, l *lease, revision uint64) {
@@ -360,8 +367,9 @@ func (s *source) release(store *store, l *lease, revision uint64) {
 	store.release(ctx, l, revision)
 }
 
-// refreshEntry sends the refresh token, and stores what comes. It returns the revision of the session then. From here on
-// the old token may be good for nothing, so this goes on when the source is closed, within bounds.
+// refreshEntry sends the refresh token and stores the answer. It returns the session's revision
+// after that. The old refresh token may be invalid from now on, so this continues, within limits,
+// when the source is closed.
 func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64, asking *openid.Request) (retry, uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
@@ -376,8 +384,8 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 	return s.keep(store, d, e, revision, tokens)
 }
 
-// endRefused ends a session that the provider does not go on with. What another handler has stored since is left alone: it
-// may have used the refresh token before.
+// endRefused ends a session that the provider does not refresh any more. It does nothing if another
+// handler has changed the session meanwhile: that one may have used the refresh token first.
 func (s *source) endRefused(store *store, d refreshDue, revision uint64, why error) retry {
 	s.metrics.refreshFailures.Inc()
 	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
@@ -389,9 +397,9 @@ func (s *source) endRefused(store *store, d refreshDue, revision uint64, why err
 	return retry{}
 }
 
-// failedRefresh tells when to try again. While the provider is away for all, that is within seconds of its
-// return; an answer that is about this session is asked for less and less often, and not before the time
-// that the provider wishes.
+// failedRefresh returns when to try again after an error. If the provider is away, that is within
+// seconds of its return. If the error concerns this session, it is tried less and less often, and
+// not before the time that the provider asks for.
 func (s *source) failedRefresh(d refreshDue, err error) retry {
 	if errors.Is(err, errGone) {
 		return retry{}
@@ -408,7 +416,8 @@ func (s *source) failedRefresh(d refreshDue, err error) retry {
 	return retry{refreshDue: d, wait: max(retryIn(d.failures), openid.RetryAfter(err))}
 }
 
-// report logs once when refreshes begin to fail for all sessions, and once when they succeed again.
+// report returns a function that logs when refreshes begin to fail for all sessions, and when they
+// succeed again, once each.
 func (s *source) report(closed, opened bool) func(error) {
 	return func(err error) {
 		switch {

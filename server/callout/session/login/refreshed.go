@@ -10,12 +10,12 @@ import (
 	"stamp/server/callout/session/internal/openid"
 )
 
-// keep stores the tokens of an answer. With the provider's keys at hand nothing is waited for before. If
-// the ID token cannot be judged then, the new refresh token is stored without the rest, and the rest is
-// judged after.
+// keep stores the tokens of an answer. If the provider's keys are at hand, it does that at once. If
+// the ID token cannot be verified yet, it first stores the new refresh token alone, and then
+// verifies and stores the rest.
 func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens) (retry, uint64) {
 	asked, cancel := context.WithCancel(s.finishing)
-	cancel() // the keys that are there have to do
+	cancel() // only the keys that are at hand
 	renewed, err := s.renewed(asked, e, tokens)
 	if err != nil && !errors.Is(err, errPerson) {
 		if revision, err = s.keepRefreshToken(store, d, e, revision, tokens.Refresh); err != nil {
@@ -43,7 +43,8 @@ func (s *source) keep(store *store, d refreshDue, e *entry, revision uint64, tok
 	return retry{}, s.keepUserInfo(store, d.key, renewed, revision)
 }
 
-// keepOld leaves a session as it is, except for its refresh token, where the rest of an answer cannot be stored.
+// keepOld leaves a session as it is, except for its refresh token, because the rest of an answer
+// cannot be stored.
 func (s *source) keepOld(store *store, d refreshDue, e *entry, revision uint64, tokens *openid.Tokens, why error) (retry, uint64) {
 	revision, err := s.keepRefreshToken(store, d, e, revision, tokens.Refresh)
 	if err != nil {
@@ -52,8 +53,8 @@ func (s *source) keepOld(store *store, d refreshDue, e *entry, revision uint64, 
 	return s.failedRefresh(d, why), revision
 }
 
-// keepRefreshToken stores a new refresh token alone, with a time before which it is not to be used: the
-// change of the entry is no reason to refresh it at once.
+// keepRefreshToken stores a new refresh token alone. NotBefore makes sure that this change of the
+// entry does not cause another refresh at once.
 func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision uint64, refreshToken string) (uint64, error) {
 	if refreshToken == "" || refreshToken == e.RefreshToken {
 		return revision, nil
@@ -62,13 +63,13 @@ func (s *source) keepRefreshToken(store *store, d refreshDue, e *entry, revision
 	e.Failures++
 	e.NotBefore = time.Now().Add(retryIn(e.Failures)).Unix()
 	revision, err := s.save(store, d.key, e, revision)
-	if errors.Is(err, errTooLarge) { // the bucket takes less than it did
+	if errors.Is(err, errTooLarge) { // the bucket accepts less than before
 		err = &unstored{err, e, revision}
 	}
 	return revision, err
 }
 
-// renewed returns the entry with what the provider answered.
+// renewed returns the entry with the tokens of an answer.
 func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (*entry, error) {
 	if tokens.Access == "" {
 		return nil, errNoAccessToken
@@ -89,16 +90,16 @@ func (s *source) renewed(ctx context.Context, e *entry, tokens *openid.Tokens) (
 	return &next, nil
 }
 
-// reportDropped logs that a session was bounded.
+// reportDropped logs that claims were dropped because a session had too many.
 func (s *source) reportDropped(dropped bool) {
 	if dropped {
 		s.logged.Warn("dropped", "login: a session has more claims than it may; claims from before are dropped, except for those that the provider has sent again", "source", s.cfg.Name, "bytes", maxClaims)
 	}
 }
 
-// keepUserInfo stores the claims of the userinfo endpoint where they have changed, and returns the
-// revision then. Without an answer those of before stay; an endpoint that answers nobody is left out for a while, and
-// the end of the source does not wait for it.
+// keepUserInfo stores the claims of the userinfo endpoint if they have changed, and returns the
+// revision after that. Without an answer, the old claims stay. If the endpoint answers nobody, it
+// is not asked for a while. The end of the source does not wait for it.
 func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint64) uint64 {
 	if !s.cfg.UserInfo {
 		return revision
@@ -107,7 +108,7 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	if asking == nil {
 		return revision
 	}
-	defer asking.GiveUp() // if it does not come to Finish
+	defer asking.GiveUp() // does nothing after Finish
 	ctx, cancel := context.WithTimeout(s.running, s.cfg.RequestTime)
 	defer cancel()
 	more, err := s.provider.UserInfo(ctx, e.AccessToken, e.Subject)
@@ -120,7 +121,7 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 		return revision
 	}
 	t, err := s.cfg.ParseToken(e.IDToken)
-	if err != nil { // algorithms has changed since: which claims are signed cannot be told
+	if err != nil { // the field algorithms has changed: it is not known which claims are signed
 		s.logged.Warn("userinfo", "claims of the userinfo endpoint are not renewed", "source", s.cfg.Name, "reason", err.Error())
 		return revision
 	}
@@ -137,9 +138,9 @@ func (s *source) keepUserInfo(store *store, key string, e *entry, revision uint6
 	return next
 }
 
-// save writes an entry, and returns its new revision. It tries again for a while, because what the provider
-// has answered cannot be had again; then the error is an *unstored. errGone: a logout in between has won, and the
-// entry is not made again.
+// save writes an entry and returns its new revision. It tries for a while, because the provider's
+// answer cannot be had again. If that does not help, the error is an *unstored. If the session was
+// ended meanwhile, the error is errGone, and the session stays ended.
 func (s *source) save(store *store, key string, e *entry, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
 	defer cancel()
@@ -161,9 +162,9 @@ func (s *source) save(store *store, key string, e *entry, revision uint64) (uint
 	}
 }
 
-// trySave writes an entry once, and tells whether that is all: it is stored, the session has gone, or somebody else
-// has changed it. The time of a try has a bound of its own: one that is sent when its bucket is deleted gets no answer
-// at all.
+// trySave tries to write an entry once. done is set if no other try is needed: it is stored, the
+// session has ended, or another handler has changed it. Each try has its own time limit, because a
+// request gets no answer at all if its bucket is deleted.
 func (s *source) trySave(ctx context.Context, store *store, key string, e *entry, revision uint64) (at uint64, done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -174,9 +175,10 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 	case errors.Is(err, errTooLarge):
 		return revision, true, err
 	}
-	// The write that got no answer may have been the one. Where the buckets were made anew, the session has gone with
-	// the old ones. A replica may be behind, and have an older entry or none: that there is another one than ours is
-	// certain when the write was refused for it.
+	// A write without an answer may still have succeeded. If the buckets were created anew, the
+	// session is gone with the old ones. A replica may be behind and return an older entry or none.
+	// It is certain that somebody else has written the entry only if the write was refused for that
+	// reason.
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
 	found, at, getErr := store.get(looking, key)
@@ -191,23 +193,23 @@ func (s *source) trySave(ctx context.Context, store *store, key string, e *entry
 	return revision, true, err
 }
 
-// Pauses between two tries to store an entry: the first one, and the longest.
+// Pauses between two tries to store an entry.
 const (
 	storePause    = 100 * time.Millisecond
 	maxStorePause = 2 * time.Second
 )
 
-// unstored is the error of an entry that could not be stored yet.
+// unstored is the error for an entry that could not be stored yet.
 type unstored struct {
 	cause    error
 	entry    *entry
-	revision uint64 // that it is to follow
+	revision uint64 // of the entry that it replaces
 }
 
 func (u *unstored) Error() string { return u.cause.Error() }
 func (u *unstored) Unwrap() error { return u.cause }
 
-// pause waits, but not longer than the source may take to end.
+// pause waits, at most until the source has ended.
 func (s *source) pause(wait time.Duration) {
 	select {
 	case <-s.finishing.Done():
@@ -215,9 +217,9 @@ func (s *source) pause(wait time.Duration) {
 	}
 }
 
-// storeLater goes on trying to store what the provider has answered, until the session or the source ends: where the
-// bucket is away for long the answer is all that there is of the session. It keeps no other from its turn, and
-// the session from being refreshed with what is stored of it.
+// storeLater goes on trying to store the provider's answer until the session or the source ends,
+// because nothing else is left of the session. It does not count for the limit of concurrent
+// refreshes. Meanwhile the session is not refreshed.
 func (s *source) storeLater(store *store, r retry) retry {
 	u := r.unstored
 	s.unstored.Store(r.key, nil)

@@ -18,7 +18,7 @@ import (
 	"stamp/server/callout/session/kv"
 )
 
-// source serves the pages, refreshes tokens, and finds sessions.
+// source is an open login source: it serves the pages, refreshes tokens and finds sessions.
 type source struct {
 	cfg      *Config
 	env      session.Env
@@ -27,38 +27,40 @@ type source struct {
 	metrics  *counters
 	provider *openid.Provider
 
-	logged *limited.Log // for what somebody else can cause, as often as they like
+	logged *limited.Log // limits lines that strangers can cause
 
-	gate       openid.Gate        // in front of refreshes
-	leases     openid.Gate        // in front of the leases for them
-	codes      openid.Gate        // in front of logins: strangers make codes up, which refreshes must not wait for
-	info       openid.Gate        // in front of the userinfo endpoint at refreshes, which go on without it
-	asking     *loginTurns        // of logins at the provider
-	loggingOut singleflight.Group // by the tenant and the id of a logout token
+	gate       openid.Gate        // limits refreshes
+	leases     openid.Gate        // limits writes of leases
+	codes      openid.Gate        // limits exchanges of codes; apart from gate, because strangers can make up codes
+	info       openid.Gate        // limits requests to the userinfo endpoint during refreshes, which go on without it
+	asking     *loginTurns        // limits what logins ask the provider
+	loggingOut singleflight.Group // by tenant and id of the logout token
 
-	toldEarly atomic.Bool // that refresh_before is too much
+	warnedEarly atomic.Bool // it was logged that refresh_before is too long for the tokens' life
 
-	unstored sync.Map // by session: those whose refreshed tokens are to be stored still
+	unstored sync.Map // keys of sessions whose refreshed tokens are not stored yet
 
-	// running ends with stop: with it what can be begun again, or left out.
+	// running ends when Close begins. Work that can be repeated or left out uses it.
 	running context.Context
 	stop    context.CancelFunc
 	work    sync.WaitGroup
-	// finishing ends later than that: with it what must not be given up half-way is done.
+	// finishing ends when Close returns. Work that must not be interrupted uses it: a refresh that
+	// was sent, a logout by the provider.
 	finishing context.Context
 	abandon   context.CancelFunc
 
 	opening singleflight.Group
-	store   atomic.Pointer[store] // nil: not opened yet
+	store   atomic.Pointer[store] // nil: not open yet
 
 	mu  sync.Mutex
-	web *webserver.Server // nil: nothing is served
+	web *webserver.Server // nil: no pages are served
 
-	failed atomic.Pointer[error]  // why the pages are no longer served
-	unable atomic.Pointer[unable] // why tokens cannot be refreshed; nil: nothing is known
+	failed atomic.Pointer[error]  // why the pages are no longer served; nil: they are
+	unable atomic.Pointer[unable] // why tokens could not be refreshed lately; nil: no reason is known
 }
 
-// Open begins to serve. Buckets and provider are looked for in the background: until they are there, logging in fails.
+// Open starts the source. It does not wait for the buckets and the provider. Logins fail until both
+// are there.
 func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, error) {
 	nc, err := env.Connect(c.Account)
 	if err != nil {
@@ -90,14 +92,14 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	return s, nil
 }
 
-// Live is the bucket's.
+// Live implements session.Watched.
 func (s *source) Live() bool { return s.kv.Live() }
 
-// WatchError is the bucket's.
+// WatchError implements session.Source.
 func (s *source) WatchError() error { return s.kv.WatchError() }
 
-// LookupError returns why sessions cannot be found, pages not be served any more, or tokens not be refreshed for want of a bucket;
-// nil where none of that is known.
+// LookupError implements session.Source. It returns an error if sessions cannot be read, if the
+// pages are no longer served, or if tokens cannot be refreshed because a bucket is missing.
 func (s *source) LookupError() error {
 	if err := s.failed.Load(); err != nil {
 		return fmt.Errorf("login pages: %w", *err)
@@ -115,14 +117,14 @@ func (s *source) LookupError() error {
 	return nil
 }
 
-// closeTime is how long Close waits for what must not be given up half-way: a refresh whose request was
-// sent, and a logout by the provider.
+// closeTime is how long Close waits for work that must not be interrupted: a refresh that was sent,
+// and a logout by the provider.
 const closeTime = 8 * time.Second
 
 var errAbandoned = errors.New("gave up waiting for the OpenID provider or the bucket: a refresh that was under way is lost, and its session may end")
 
-// Close ends the pages and the refreshes. Those that were sent are finished and stored first, within
-// closeTime.
+// Close stops the pages and the refreshes. Refreshes that were sent to the provider are first
+// finished and stored, within closeTime.
 func (s *source) Close() error {
 	defer s.abandon()
 	s.stop()
@@ -149,8 +151,8 @@ func (s *source) Close() error {
 	return errors.Join(err, s.kv.Close())
 }
 
-// opened returns the store, once the buckets are there. Of those that want it one asks for it, and no
-// lock is held meanwhile.
+// opened returns the store and opens it if necessary. Concurrent calls share one attempt. No lock
+// is held meanwhile.
 func (s *source) opened(ctx context.Context) (*store, error) {
 	if have := s.store.Load(); have != nil {
 		return have, nil
@@ -161,7 +163,7 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		opened, err := openStore(ctx, s.js, s.cfg)
 		if err == nil {
 			s.store.Store(opened)
-			s.tellEndless(opened)
+			s.warnEndless(opened)
 		}
 		return opened, err
 	})
@@ -174,17 +176,20 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 	}
 }
 
-// tellEndless says that buckets which somebody else has made keep what has ended. They may be older than a TTL would let
-// their entries be, so none is given to them.
-func (s *source) tellEndless(store *store) {
+// warnEndless warns of buckets without a TTL: somebody else has created them, and what ended
+// sessions leave stays in them. The source does not set a TTL, because older entries could then end
+// before their sessions.
+func (s *source) warnEndless(store *store) {
 	for _, bucket := range store.endless {
 		s.logged.Warn("endless", "login: a bucket has no TTL: what sessions leave stays in it for ever; give it the TTL that the handler would", "source", s.cfg.Name, "bucket", bucket, "ttl", s.cfg.ttl())
 	}
 }
 
-// Accepts takes tickets, and cookies as the kv source does, unless connections are for workers: a
-// cookie goes along with whatever connects. A ticket's answer is for one connection, and so not for
-// the cache. Where the configuration takes no cookies, the value of one is none in the token of CONNECT either.
+// Accepts implements session.Source. It accepts tickets. Unless the source has a worker, it accepts
+// cookies as well; with a worker it does not, because browsers attach cookies to whatever connects.
+// If the configuration accepts no cookies, a token of CONNECT with the value of a cookie is not
+// accepted either.
+// The answer for a ticket must not be cached, because a ticket is for one connection.
 func (s *source) Accepts(r *session.Request) (key string, ok bool) {
 	if s.ticket(r) || s.cfg.Worker != nil || !s.env.Cookies {
 		return "", s.ticket(r)
@@ -196,7 +201,7 @@ func (s *source) ticket(r *session.Request) bool {
 	return s.cfg.Ticket > 0 && r.Credential.Kind == session.Token && isTicket(r.Credential.Value)
 }
 
-// Find finds the session of a cookie or a ticket.
+// Find implements session.Source.
 func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session, error) {
 	if !s.ticket(r) {
 		return s.kv.Find(ctx, r)

@@ -22,27 +22,27 @@ import (
 	"stamp/server/callout/session/internal/stored"
 )
 
-// store keeps sessions in one bucket, and in a second one what is found otherwise than by the
-// cookie, so that changes of that are no changes of sessions:
+// store holds sessions in one bucket. A second bucket, the index, holds what is found by other
+// names, so that its changes are no changes of sessions. Its keys are:
 //
-//	sid.<hash>.<session>  and  sub.<hash>.<session>   for back-channel logout; empty
-//	used.<session>                                    its tickets and passes that were used; encrypted
-//	lease.<session>                                   until when somebody refreshes; or 0 and the session's revision
+//	sid.<hash>.<session>  and  sub.<hash>.<session>   to find sessions for a back-channel logout; empty
+//	used.<session>                                    used tickets and passes of the session; encrypted
+//	lease.<session>                                   until when a handler may refresh the session; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
-//	end.<sid, sub or alone>.<hash>                    when a logout token has ended what the name stands for
+//	end.<sid, sub or alone>.<hash>                    when a logout token ended what the name stands for
 type store struct {
 	cfg             *Config
 	sessions, index jetstream.KeyValue
 	indexed         *indexed
-	endless         []string // buckets without a TTL
+	endless         []string // names of buckets without a TTL
 }
 
-// entry is a session as it is kept. Fields of the first group are what grants see.
+// entry is a stored session. Grants see the fields of the first group.
 type entry struct {
-	Claims        map[string]any `json:"claims"` // of the ID token
+	Claims        map[string]any `json:"claims"` // of the ID token and the userinfo endpoint
 	AccessToken   string         `json:"access_token"`
-	AccessExpires int64          `json:"access_expires,omitempty"` // Unix seconds; 0: the provider does not tell
-	Expires       int64          `json:"expires"`                  // of the session
+	AccessExpires int64          `json:"access_expires,omitempty"` // Unix seconds; 0: the provider does not say
+	Expires       int64          `json:"expires"`                  // end of the session, Unix seconds
 	Login         int64          `json:"login"`
 
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -50,17 +50,17 @@ type entry struct {
 	Subject      string `json:"sub"`
 	SID          string `json:"sid,omitempty"`
 
-	Client         string `json:"client,omitempty"`          // that has it from the provider; empty in sessions of older releases
-	Tenant         string `json:"tenant,omitempty"`          // of the subject, where the issuer has many
-	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token, where AccessExpires is 0
-	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before that, in Unix seconds
+	Client         string `json:"client,omitempty"`          // client_id of the login; empty in sessions of older releases
+	Tenant         string `json:"tenant,omitempty"`          // of the subject, if the issuer has many tenants
+	AssumedExpires int64  `json:"assumed_expires,omitempty"` // of the access token if AccessExpires is 0, Unix seconds
+	NotBefore      int64  `json:"not_before,omitempty"`      // no refresh before this time, Unix seconds
 	Failures       int    `json:"failures,omitempty"`        // of refreshes, in a row
 
-	FromUserInfo []string `json:"from_userinfo,omitempty"` // which claims came from the userinfo endpoint last
+	FromUserInfo []string `json:"from_userinfo,omitempty"` // names of the claims that came from the userinfo endpoint last
 }
 
-// visible is the entry as the session that grants see: the claims with the access token and
-// times beside them. Nothing there needs the other tokens.
+// visible returns what grants see of a session: the claims, the access token and times. Grants do
+// not need the other tokens.
 func (e *entry) visible() map[string]any {
 	data := maps.Clone(e.Claims)
 	if data == nil {
@@ -84,10 +84,11 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 	return s, err
 }
 
-// ttl is what the buckets have, or more. An entry outlives its session by a little, so that it never ends before.
+// ttl is the least TTL of the buckets. It is longer than the life of a session, so that no entry is
+// removed before its session ends.
 func (c *Config) ttl() time.Duration { return c.Lifetime + time.Hour }
 
-// buckets are the names of those that the store is in.
+// buckets returns the names of the two buckets.
 func (s *store) buckets() [2]string { return [2]string{s.sessions.Bucket(), s.index.Bucket()} }
 
 func (s *store) openBucket(ctx context.Context, js jetstream.JetStream, name string) (jetstream.KeyValue, error) {
@@ -105,7 +106,7 @@ func (s *store) openBucket(ctx context.Context, js jetstream.JetStream, name str
 	return bucket, nil
 }
 
-// keepLonger gives a bucket a longer TTL where its own is less than the sessions need: it was made with a
+// keepLonger raises the TTL of a bucket to ttl. It was lower if the bucket was created with a
 // shorter lifetime, or by somebody else.
 func (s *store) keepLonger(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, ttl time.Duration) error {
 	status, err := bucket.Status(ctx)
@@ -129,14 +130,14 @@ func (s *store) keepLonger(ctx context.Context, js jetstream.JetStream, bucket j
 
 const secretSize = 32 // bytes
 
-// newSecret is 256 bits that nobody can guess.
+// newSecret returns 256 random bits, in base64.
 func newSecret() string {
 	b := make([]byte, secretSize)
 	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// hashed is what a secret is kept under: who reads the bucket cannot use it.
+// hashed returns the hash under which a secret is stored. Whoever reads the bucket cannot use it.
 func hashed(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
@@ -148,7 +149,8 @@ var (
 	errForeign  = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
 )
 
-// get returns the session with that key, and its revision; errGone when there is none, errForeign when it is not ours.
+// get returns the session with a key, and its revision. It returns errGone if there is none, and
+// errForeign if it belongs to another provider, tenant or client.
 func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	found, err := s.sessions.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
@@ -167,10 +169,12 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	return e, found.Revision(), nil
 }
 
-// decode decrypts an entry. Processes with other configurations may have the same bucket and key, by mistake or because
-// the configuration was changed. What a provider has vouched for is nothing at another one, which must not get its
-// tokens either: the claims, which are those of an ID token that was verified, say whose it is. So this holds for entries
-// of all releases. Where the token is for several clients and has no azp, the entry says at which of them the login was.
+// decode decrypts an entry. Handlers with other configurations may use the same bucket and key, by
+// mistake or because the configuration was changed. What one provider has vouched for means nothing
+// at another one, which must not get the tokens either. The claims say to whom the session belongs,
+// because they come from a verified ID token; this holds for entries of all releases. If the ID
+// token is for several clients and has no azp, the field Client says at which of them the login
+// was.
 func (c *Config) decode(key string, value []byte) (*entry, error) {
 	text, err := c.keys.Open(key, value)
 	if err != nil {
@@ -178,7 +182,7 @@ func (c *Config) decode(key string, value []byte) (*entry, error) {
 	}
 	var e entry
 	if json.Unmarshal(text, &e) != nil {
-		return nil, sealed.ErrNotOpened // its text may quote what it read
+		return nil, sealed.ErrNotOpened // the error of json may quote what it read
 	}
 	if c.checkParty(e.Claims) != nil || e.Client != "" && e.Client != c.ClientID {
 		return nil, errForeign
@@ -186,7 +190,7 @@ func (c *Config) decode(key string, value []byte) (*entry, error) {
 	return &e, nil
 }
 
-// openVisible makes the JSON object of an entry that grants see.
+// openVisible returns what grants see of an entry, as JSON.
 func (c *Config) openVisible(key string, value []byte) ([]byte, error) {
 	e, err := c.decode(key, value)
 	if err != nil {
@@ -195,11 +199,11 @@ func (c *Config) openVisible(key string, value []byte) ([]byte, error) {
 	return json.Marshal(e.visible())
 }
 
-// create keeps a session under a new cookie, which it returns.
+// create stores a session under a new cookie, which it returns.
 func (s *store) create(ctx context.Context, e *entry) (cookie string, err error) {
 	cookie = newSecret()
 	key := hashed(cookie)
-	// Before the session: an index without one does no harm.
+	// Before the session, because an index entry without a session does no harm.
 	if err := s.putIndex(ctx, key, e); err != nil {
 		return "", err
 	}
@@ -213,7 +217,7 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 	return cookie, nil
 }
 
-// putIndex writes what the session is found by for back-channel logout.
+// putIndex writes the index entries by which a back-channel logout finds the session.
 func (s *store) putIndex(ctx context.Context, key string, e *entry) error {
 	for _, name := range s.cfg.indexNames(e) {
 		if _, err := s.index.Put(ctx, name+"."+key, nil); err != nil {
@@ -234,8 +238,9 @@ func (s *store) encode(key string, e *entry) ([]byte, error) {
 	return s.cfg.keys.Seal(key, text)
 }
 
-// update writes a session that nobody has changed since revision, and returns the new revision. Its index
-// is written again too: the bucket's TTL counts from the last write, and the index must not end before.
+// update writes a session if its revision is still the given one, and returns the new revision. It
+// writes the index entries again too: the TTL counts from the last write, and they must not be
+// removed before the session.
 func (s *store) update(ctx context.Context, key string, e *entry, revision uint64) (uint64, error) {
 	value, err := s.encode(key, e)
 	if err != nil {
@@ -248,12 +253,12 @@ func (s *store) update(ctx context.Context, key string, e *entry, revision uint6
 	return next, s.putIndex(ctx, key, e)
 }
 
-// end deletes a session. All who watch the bucket learn of it.
+// end deletes a session. Whoever watches the bucket learns of it.
 func (s *store) end(ctx context.Context, key string) error {
 	return s.endAt(ctx, key)
 }
 
-// endUnchanged is end for a session that nobody has changed since revision; another one is left alone.
+// endUnchanged deletes a session if its revision is still the given one. Otherwise it does nothing.
 func (s *store) endUnchanged(ctx context.Context, key string, revision uint64) error {
 	err := s.endAt(ctx, key, jetstream.LastRevision(revision))
 	if isConflict(err) {
@@ -270,7 +275,8 @@ func (s *store) endAt(ctx context.Context, key string, options ...jetstream.KVDe
 	return nil
 }
 
-// indexNames are what the sessions of a person, and of a session of the provider, are found by.
+// indexNames returns the index names of a session: of its person and, if it has a sid, of the
+// provider's session.
 func (c *Config) indexNames(e *entry) []string {
 	names := []string{c.named("sub", e.Tenant, e.Subject)}
 	if e.SID != "" {
@@ -279,15 +285,15 @@ func (c *Config) indexNames(e *entry) []string {
 	return names
 }
 
-// named is a name of the index for what a tenant of the provider calls so. Others may call others so: the bucket may have
-// sessions of other providers and clients, by mistake, and those that no key of ours decrypts tell no other way whose they
-// are.
+// named returns the index name for a name that a tenant of the provider uses. It includes provider
+// and client, because by mistake the bucket may have sessions of others, who may use the same
+// names. A session that no key of ours decrypts does not say to whom it belongs in any other way.
 func (c *Config) named(what, tenant, name string) string {
 	text, _ := json.Marshal([]string{c.Issuer, c.ClientID, tenant, name}) // strings have no errors
 	return what + "." + hashed(string(text))
 }
 
-// Names of the index of older releases, which do not tell the provider. A refresh writes those of now beside them.
+// Index names of older releases, which do not include the provider. A refresh adds today's names.
 
 func oldSubjectName(tenant, subject string) string {
 	if tenant != "" {
@@ -298,19 +304,20 @@ func oldSubjectName(tenant, subject string) string {
 
 func oldSIDName(sid string) string { return "sid." + hashed(sid) }
 
-// endsAtOnce is how many sessions are ended at once.
+// endsAtOnce is the number of sessions that are ended concurrently.
 const endsAtOnce = 16
 
-// lookup is how sessions that a logout token names are found.
+// lookup is one way to find the sessions that a logout token names.
 type lookup struct {
-	name           string // of the index
+	name           string // index name
 	tenant         string
 	onlyWithoutSID bool
-	old            bool // the name is one of older releases: it may be another provider's
+	old            bool // the name is one of an older release, and may be another provider's
 }
 
-// lookups are how the sessions that a logout token names are found: those of the provider's session sid, and those of the
-// subject that have no sid of their own; without a sid all of the subject.
+// lookups returns the ways to find the sessions that a logout token names. With a sid, these are
+// the sessions with that sid, and those of the subject without a sid. Without a sid, these are all
+// sessions of the subject.
 func (c *Config) lookups(t logoutToken) (all []lookup) {
 	if t.sid != "" {
 		all = append(all,
@@ -326,7 +333,7 @@ func (c *Config) lookups(t logoutToken) (all []lookup) {
 	return all
 }
 
-// endNamed ends the sessions that a logout token names, and returns how many there were.
+// endNamed ends the sessions that a logout token names, and returns their number.
 func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
 	for _, by := range s.cfg.lookups(t) {
 		n, err := s.endAll(ctx, by)
@@ -338,7 +345,7 @@ func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err err
 	return ended, nil
 }
 
-// endAll ends the sessions under a name of the index, and returns how many there were.
+// endAll ends the sessions under an index name, and returns their number.
 func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
 	lister, err := s.index.ListKeysFiltered(ctx, by.name+".*")
 	if err != nil {
@@ -358,20 +365,20 @@ func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
 	}
 	err = group.Wait()
 	if err == nil {
-		err = ctx.Err() // the list may have ended for that
+		err = ctx.Err() // the list may be incomplete
 	}
 	return int(ended.Load()), err
 }
 
-// endFound ends the session of an entry of the index, if it is one that the logout token names. One that cannot be read is
-// where the name tells whose it is: its key may have been removed.
+// endFound ends the session of an index entry if the logout token means it. If the session cannot
+// be decrypted, because its key was removed, the index name decides.
 func (s *store) endFound(ctx context.Context, found string, by lookup) (did bool, err error) {
 	key := found[strings.LastIndexByte(found, '.')+1:]
 	e, _, err := s.get(ctx, key)
 	unread := errors.Is(err, errGone) || errors.Is(err, sealed.ErrNotOpened)
 	switch {
 	case errors.Is(err, errForeign), unread && by.old:
-		return false, nil // whose index may have the same name for another person
+		return false, nil // an older name may stand for another provider's person
 	case err == nil && (e.Tenant != by.tenant || by.onlyWithoutSID && e.SID != ""):
 		return false, nil // another session of the provider
 	case err != nil && !unread:
@@ -384,12 +391,13 @@ func (s *store) endFound(ctx context.Context, found string, by lookup) (did bool
 	return lives, plain(s.index.Purge(ctx, found))
 }
 
-// doneName is what a logout token that was carried out is kept under: ids are those of one provider.
+// doneName returns the index name of a logout token that was carried out. It includes the provider,
+// because ids are unique for each provider only.
 func (s *store) doneName(t logoutToken) string {
 	return "jti." + hashed(strings.Join([]string{s.cfg.Issuer, s.cfg.ClientID, t.tenant, t.id}, "\n"))
 }
 
-// carriedOut tells whether a logout token has done its work.
+// carriedOut reports whether a logout token has been carried out.
 func (s *store) carriedOut(ctx context.Context, t logoutToken) (bool, error) {
 	_, err := s.index.Get(ctx, s.doneName(t))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {

@@ -9,11 +9,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// errConflict refuses a write because the entry has another revision than the write says.
+// errConflict says that an entry has another revision than the write expects.
 var errConflict = errors.New("the entry has another revision")
 
-// Codes of the server for that: of a stream without replicas, and of one with them. Older releases of the client, with
-// whose tests this is built too, have no error for both.
+// Error codes of the server for that, of a stream without replicas and of one with replicas. Older
+// releases of the client, with which the tests of upstream are built, have no error for both.
 const (
 	errCodeLastSequence           jetstream.ErrorCode = 10071
 	errCodeLastSequenceReplicated jetstream.ErrorCode = 10164
@@ -27,11 +27,11 @@ func isConflict(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == errCodeLastSequence || api.ErrorCode == errCodeLastSequenceReplicated)
 }
 
-// errCodeTooLarge is the server's, of a message that is larger than its stream takes.
+// errCodeTooLarge is the server's error code for a message that is larger than its stream accepts.
 const errCodeTooLarge jetstream.ErrorCode = 10054
 
-// plain drops the text of errors that may name a key: it is the hash of a secret, and so no
-// secret, but says nothing to a reader either.
+// plain replaces errors whose text may contain a key. A key is no secret, because it is the hash of
+// one, but it does not help a reader either.
 func plain(err error) error {
 	if err == nil {
 		return nil

@@ -11,25 +11,26 @@ import (
 	"stamp/server/callout/session"
 )
 
-// A ticket is a secret that one connection can be made with, in place of the cookie: a page asks
-// for it with its cookie and gives it to whoever connects, as the token of CONNECT. It is sealed, and
-// nothing is kept of it before it is used.
+// A ticket is a secret with which one connection can be made in place of the cookie. A page asks
+// for it with its cookie, and whoever connects sends it as the token of CONNECT. Tickets are
+// sealed; the handler stores nothing of one until it is used.
 
 const ticketPrefix = "ticket_"
 
-// ticketName is what tickets are sealed for.
+// ticketName is the name under which tickets are sealed.
 const ticketName = "ticket"
 
-// ticket is what one says. Nkey is the key that has to sign the server's nonce; empty: none.
+// ticket is the content of a ticket. If Nkey is not empty, the connection must sign the server's
+// nonce with that key.
 type ticket struct {
 	ID      string `json:"id"`
-	Session string `json:"session"` // key
+	Session string `json:"session"` // key of the session
 	Expires int64  `json:"expires"` // Unix milliseconds
-	Made    int64  `json:"made"`    // the same; 0: older releases did not tell
+	Made    int64  `json:"made"`    // Unix milliseconds; 0 in tickets of older releases
 	Nkey    string `json:"nkey,omitempty"`
 }
 
-// Errors of tickets.
+// Reasons to refuse a ticket.
 var (
 	errTicketUnknown = errors.New("ticket is unknown")
 	errTicketUsed    = errors.New("ticket was used already, by another connection: a replay")
@@ -41,7 +42,7 @@ var (
 
 func isTicket(credential string) bool { return strings.HasPrefix(credential, ticketPrefix) }
 
-// newTicket makes a ticket for a session, and for a key unless that is empty.
+// newTicket returns a ticket for a session. It is bound to nkey unless that is empty.
 func (k sourceKeys) newTicket(session, nkey string, life time.Duration) (string, error) {
 	now := time.Now()
 	text, err := json.Marshal(ticket{ID: newSecret(), Session: session, Nkey: nkey, Expires: now.Add(life).UnixMilli(), Made: now.UnixMilli()})
@@ -52,7 +53,8 @@ func (k sourceKeys) newTicket(session, nkey string, life time.Duration) (string,
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(value), err
 }
 
-// made is when a ticket was made, or before, in Unix milliseconds.
+// made returns when a ticket was made in Unix milliseconds, or an earlier time if that is not
+// known.
 func (t ticket) made() int64 {
 	if t.Made > 0 {
 		return t.Made
@@ -69,8 +71,8 @@ func (k sourceKeys) openTicket(credential string) (t ticket, ok bool) {
 	return t, err == nil && json.Unmarshal(text, &t) == nil
 }
 
-// redeem returns the key of a ticket's session. Of two connections that come with it, one wins. It may come with it
-// again, to be renewed.
+// redeem returns the key of a ticket's session. If two connections present the same ticket, one of
+// them succeeds. That one may present it again, for its renewal.
 func (s *store) redeem(ctx context.Context, c *session.Credential, conn string) (session string, err error) {
 	t, ok := s.cfg.own.openTicket(c.Value)
 	switch {

@@ -13,7 +13,7 @@ import (
 	"stamp/server/callout/session/internal/stored"
 )
 
-// Faults of a provider's answer. They hold nothing of it.
+// Errors of a provider's answer. They contain nothing of it.
 var (
 	errNoIDToken     = errors.New("the answer has no ID token")
 	errNoAccessToken = errors.New("the answer has no access token")
@@ -21,17 +21,17 @@ var (
 	errPerson        = errors.New("the ID token is another person's")
 )
 
-// maxClaims bounds the claims of a session, as JSON in bytes. The access token, which comes with an ID token in one
-// answer, needs the rest of what a session may have.
+// maxClaims is the greatest size of a session's claims as JSON, in bytes. The rest of what a
+// session may have is for the access token, which comes with an ID token in one answer.
 const maxClaims = stored.MaxContent / 2
 
-// Reasons why a token of the provider is not taken, beside those of package openid.
+// Reasons to refuse a token, in addition to those of package openid.
 const (
 	errAudience = openid.Invalid("aud does not have client_id")
 	errParty    = openid.Invalid("azp is another client")
 )
 
-// newEntry makes the session of what the provider answered at a login, of which that is the nonce.
+// newEntry returns the session for the provider's answer at a login, whose nonce is given.
 func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, nonce string) (*entry, error) {
 	now := time.Now()
 	e := &entry{Client: s.cfg.ClientID, Login: now.Unix(), Expires: now.Add(s.cfg.Lifetime).Unix()}
@@ -72,7 +72,7 @@ func (s *source) newEntry(ctx context.Context, tokens *openid.Tokens, l began, n
 	return e, e.fits()
 }
 
-// verify returns the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7).
+// verify verifies an ID token and returns its claims (OpenID Connect Core 1.0, section 3.1.3.7).
 func (s *source) verify(ctx context.Context, raw string) (map[string]any, error) {
 	t, err := s.cfg.ParseToken(raw)
 	if err != nil {
@@ -90,10 +90,10 @@ func (s *source) verify(ctx context.Context, raw string) (map[string]any, error)
 	return t.Claims, s.provider.VerifyOwn(ctx, t)
 }
 
-// partyClaim is the client that an ID token was issued to, where aud has several.
+// partyClaim names the client to which an ID token was issued, if aud has several values.
 const partyClaim = "azp"
 
-// checkParty tells whether a token is this provider's, and for this client.
+// checkParty returns an error unless a token is from our provider and for our client.
 func (c *Config) checkParty(claims map[string]any) error {
 	if err := c.CheckIssuer(claims); err != nil {
 		return err
@@ -107,7 +107,8 @@ func (c *Config) checkParty(claims map[string]any) error {
 	return nil
 }
 
-// tenant is that of a person, where the issuer has many: subjects are those of one tenant.
+// tenant returns the tenant of a person if the issuer has many: then subjects are unique within a
+// tenant only.
 func (c *Config) tenant(claims map[string]any) string {
 	if len(c.Tenants) == 0 {
 		return ""
@@ -116,11 +117,10 @@ func (c *Config) tenant(claims map[string]any) string {
 	return tenant
 }
 
-// protocolClaims are those of an ID token that are about one answer of the provider, and not about the
-// person.
+// protocolClaims are the claims of an ID token that concern one answer, and not the person.
 var protocolClaims = []string{"nonce", "at_hash", "c_hash"}
 
-// personal returns the claims of an ID token without those.
+// personal returns the claims of an ID token without protocolClaims.
 func personal(claims map[string]any) map[string]any {
 	claims = maps.Clone(claims)
 	for _, name := range protocolClaims {
@@ -129,20 +129,21 @@ func personal(claims map[string]any) map[string]any {
 	return claims
 }
 
-// take puts the claims of an ID token into the session. Claims that are missing at a refresh are kept:
-// the provider may leave them out then (OpenID Connect Core 1.0, section 12.2). Where that would be too many, those of
-// before are dropped.
+// take sets the claims of an ID token. Claims that are missing in a refreshed token are kept,
+// because the provider may leave them out (OpenID Connect Core 1.0, section 12.2). If that would be
+// too many claims, the old ones are dropped.
 func (e *entry) take(claims map[string]any) (dropped bool) {
 	e.Claims, dropped = joined(e.Claims, personal(claims))
 	e.FromUserInfo = slices.DeleteFunc(slices.Clone(e.FromUserInfo), func(name string) bool { _, signed := claims[name]; return signed })
 	e.Subject, _ = claims["sub"].(string)
 	if sid, _ := claims["sid"].(string); e.SID == "" {
-		e.SID = sid // the index keeps the one of the login
+		e.SID = sid // stays the one of the login, as in the index
 	}
 	return dropped
 }
 
-// joined adds claims to those of before, which are dropped where all are too large.
+// joined returns the old claims with the new ones on top. If that is too much, it returns the new
+// ones only.
 func joined(before, claims map[string]any) (all map[string]any, dropped bool) {
 	if len(before) == 0 {
 		return claims, false
@@ -155,7 +156,7 @@ func joined(before, claims map[string]any) (all map[string]any, dropped bool) {
 	return all, false
 }
 
-// fits tells whether the session is small enough for those who read it.
+// fits returns an error if the session is too large for its readers.
 func (e *entry) fits() error {
 	text, err := json.Marshal(e.visible())
 	if err != nil || len(text) > stored.MaxContent {
@@ -164,9 +165,9 @@ func (e *entry) fits() error {
 	return nil
 }
 
-// takeUserInfo puts the claims of the userinfo endpoint into the session, in place of those that it gave before: what it
-// does not say any more is withdrawn. Claims of the ID token stay as they are: they are signed. Whose the session is, ID
-// tokens alone tell.
+// takeUserInfo sets the claims of the userinfo endpoint. They replace those that it returned
+// before, so that claims which it does not return any more disappear. Claims of the ID token stay
+// as they are, because they are signed. Only ID tokens decide whose session it is.
 func (e *entry) takeUserInfo(idToken, more map[string]any) (dropped bool) {
 	before := maps.Clone(e.Claims)
 	for _, name := range e.FromUserInfo {
@@ -185,9 +186,9 @@ func (e *entry) takeUserInfo(idToken, more map[string]any) (dropped bool) {
 	return dropped
 }
 
-// renew puts the tokens of an answer into the session. Where the provider does not tell when the access
-// token ends, it is refreshed as if it lived for assumed. Without a refresh token the session ends with
-// the access token.
+// renew sets the tokens of an answer. If the provider does not say when the access token expires,
+// it is refreshed as if it lived for the time assumed. Without a refresh token, the session ends
+// with the access token.
 func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	e.AccessToken, e.AccessExpires, e.AssumedExpires = tokens.Access, 0, 0
 	if tokens.Refresh != "" {
@@ -205,8 +206,8 @@ func (e *entry) renew(tokens *openid.Tokens, assumed time.Duration) {
 	e.NotBefore, e.Failures = time.Now().Add(refreshPause).Unix(), 0
 }
 
-// accessEnds is when the access token ends, as far as is known; 0: never. Sessions of older releases may
-// lack that: their tokens are refreshed at once.
+// accessEnds returns when the access token expires as far as is known, in Unix seconds. 0 is never.
+// Sessions of older releases may lack the time; their tokens are refreshed at once.
 func (e *entry) accessEnds() int64 {
 	switch {
 	case e.AccessExpires > 0:

@@ -6,29 +6,31 @@ import (
 	"time"
 )
 
-// Bounds of what logins ask of the provider: whoever opens pages must not take all connections to it, which refreshes
-// need, nor all turns, which others need, nor all connections to the pages by waiting for a turn.
+// Limits of what logins ask the provider. Whoever opens pages must not take all connections to the
+// provider, which refreshes need, nor all turns, which other visitors need, nor all connections to
+// the pages by waiting.
 const (
-	exchanges    = 24              // requests under way at once
-	inLine       = 128             // those that wait for their turn
-	ofOneBrowser = 4               // of both, for a browser
-	turnTime     = 5 * time.Second // how long one waits
+	exchanges    = 24              // concurrent requests
+	inLine       = 128             // logins that wait for their turn
+	ofOneBrowser = 4               // requests and waiting logins of one browser
+	turnTime     = 5 * time.Second // how long a login waits
 )
 
-// loginTurns has logins ask the provider one after the other, the first one first, and a few at once.
+// loginTurns lets a few logins at a time ask the provider, in the order in which they came.
 type loginTurns struct {
-	places chan struct{} // one in it is the right to make a request
+	places chan struct{} // has one element for each request under way
 
 	mu      sync.Mutex
 	waiting int
-	of      map[string]int // how many a browser has, under way or waiting
+	of      map[string]int // number of requests and waiting logins, by browser
 }
 
 func newLoginTurns() *loginTurns {
 	return &loginTurns{places: make(chan struct{}, exchanges), of: map[string]int{}}
 }
 
-// take waits for a turn, which is given back by release. A browser is told from others by what its cookie says.
+// take waits for a turn. The caller calls release when it is over. browser is the hash of the
+// browser's secret.
 func (t *loginTurns) take(ctx context.Context, browser string) (release func(), err error) {
 	if !t.enter(browser) {
 		return nil, errBusy
@@ -36,7 +38,7 @@ func (t *loginTurns) take(ctx context.Context, browser string) (release func(), 
 	timer := time.NewTimer(turnTime)
 	defer timer.Stop()
 	select {
-	case t.places <- struct{}{}: // those that wait for it are served in the order in which they came
+	case t.places <- struct{}{}: // Go serves waiting senders in their order
 		t.leaveLine()
 		return func() {
 			<-t.places
@@ -52,7 +54,8 @@ func (t *loginTurns) take(ctx context.Context, browser string) (release func(), 
 	return nil, err
 }
 
-// takeNow is take for what is not worth waiting for, and of no browser.
+// takeNow is like take, for requests that are not worth waiting for and that do not count for a
+// browser.
 func (t *loginTurns) takeNow() (release func(), ok bool) {
 	select {
 	case t.places <- struct{}{}:
@@ -62,7 +65,7 @@ func (t *loginTurns) takeNow() (release func(), ok bool) {
 	}
 }
 
-// enter has a browser wait, if it may.
+// enter lets a browser wait if the limits permit.
 func (t *loginTurns) enter(browser string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,7 +91,7 @@ func (t *loginTurns) leave(browser string) {
 	}
 }
 
-// length is how many wait.
+// length returns the number of waiting logins.
 func (t *loginTurns) length() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -12,19 +12,19 @@ import (
 	"stamp/server/callout/session/internal/sealed"
 )
 
-// uses is what is kept of the tickets and passes of a session: those that were used, and no more of each than maxUses.
-// So what a visitor can have stored is bounded, however often a page asks.
+// uses is what is stored of the tickets and passes of a session that were used. It has at most
+// maxUses of each, so what a visitor can make us store is limited.
 type uses struct {
 	Tickets []usedTicket `json:"tickets,omitempty"` // the one that was used last is at the end
 	Passes  []boundPass  `json:"passes,omitempty"`  // the same
-	// Dropped is when the newest pass that was dropped was made. What of an older one is not in Passes may have been
-	// bound to a key, and is refused.
+	// Dropped is when the newest of the dropped passes was made. An older pass that is not in
+	// Passes may have been bound to another key, and is refused.
 	Dropped int64 `json:"dropped,omitempty"` // Unix milliseconds
-	// Since is when the bucket was made that this is in. What tickets were used for before is not known.
+	// Since is when the bucket was created. It is not known which tickets were used before that.
 	Since int64 `json:"since,omitempty"` // Unix milliseconds
 }
 
-// maxUses is more than a visitor has connections, or workers that are alive.
+// maxUses is more than the connections or workers that a visitor has at a time.
 const maxUses = 256
 
 type usedTicket struct {
@@ -39,11 +39,12 @@ type boundPass struct {
 	Made int64  `json:"made"` // Unix milliseconds
 }
 
-// short is what of an identifier is kept, to be compared.
+// short returns what is stored of an identifier, to compare it.
 func short(id string) string { return hashed(id)[:24] }
 
-// ticket uses a ticket for a connection, and tells whether u has changed. A ticket that has expired can be forgotten:
-// it opens no other connection, and the one that it has opened is refused at its next renewal.
+// ticket marks a ticket as used by a connection, and reports whether u has changed. Expired tickets
+// can be dropped: they open no other connection, and the connection that one has opened is refused
+// at its next renewal.
 func (u *uses) ticket(t ticket, conn string, now time.Time) (changed bool, err error) {
 	next := usedTicket{short(t.ID), short(conn), t.Expires}
 	at := slices.IndexFunc(u.Tickets, func(k usedTicket) bool { return k.ID == next.ID })
@@ -70,7 +71,7 @@ func (u *uses) ticket(t ticket, conn string, now time.Time) (changed bool, err e
 	return true, nil
 }
 
-// pass binds a pass to the key that comes with it first, and tells whether u has changed.
+// pass binds a pass to the first key that comes with it, and reports whether u has changed.
 func (u *uses) pass(p pass, nkey string) (changed bool, err error) {
 	next := boundPass{short(p.ID), short(nkey), p.Made}
 	at := slices.IndexFunc(u.Passes, func(k boundPass) bool { return k.ID == next.ID })
@@ -90,7 +91,8 @@ func (u *uses) pass(p pass, nkey string) (changed bool, err error) {
 	return true, nil
 }
 
-// toEnd moves what is used again to the end, so that it is not dropped soon; while that is far, nothing is written.
+// toEnd moves an element that was used again to the end of the list, so that it is not dropped
+// soon. It does nothing, and so nothing is written, while the element is far from being dropped.
 func toEnd[T any](list []T, at int) bool {
 	if len(list) < maxUses/2 || at >= len(list)/2 {
 		return false
@@ -101,8 +103,8 @@ func toEnd[T any](list []T, at int) bool {
 	return true
 }
 
-// change reads the uses of a session, and writes them when edit says that they have changed. Of two at once, one wins,
-// and the other one sees what it has written.
+// change reads the uses of a session, and writes them if edit reports a change. If two handlers do
+// that at the same time, one of them succeeds, and the other reads again.
 func (s *store) change(ctx context.Context, session string, edit func(*uses) (bool, error)) error {
 	name := "used." + session
 	for {
@@ -133,7 +135,7 @@ func (s *store) change(ctx context.Context, session string, edit func(*uses) (bo
 	}
 }
 
-// uses reads those under a name; revision 0: there are none.
+// uses reads the uses under a name. revision is 0 if there are none.
 func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64, err error) {
 	u = &uses{}
 	found, err := s.index.Get(ctx, name)
@@ -149,12 +151,12 @@ func (s *store) uses(ctx context.Context, name string) (u *uses, revision uint64
 		return nil, 0, err
 	}
 	if json.Unmarshal(text, u) != nil {
-		return nil, 0, sealed.ErrNotOpened // its text may quote what it read
+		return nil, 0, sealed.ErrNotOpened // the error of json may quote what it read
 	}
 	return u, found.Revision(), nil
 }
 
-// indexMade is when the bucket of the index was made, in Unix milliseconds.
+// indexMade returns when the index bucket was created, in Unix milliseconds.
 func (s *store) indexMade(ctx context.Context) (int64, error) {
 	status, err := s.index.Status(ctx)
 	if err != nil {
@@ -167,5 +169,6 @@ func (s *store) indexMade(ctx context.Context) (int64, error) {
 	return bucket.StreamInfo().Created.UnixMilli(), nil
 }
 
-// forget drops the uses of a session that has ended. They end with the bucket's TTL otherwise.
+// forget removes the uses of a session that has ended. If that fails, they are removed by the
+// bucket's TTL.
 func (s *store) forget(ctx context.Context, session string) { _ = s.index.Purge(ctx, "used."+session) }

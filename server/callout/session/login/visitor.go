@@ -19,7 +19,7 @@ type visitor struct {
 	Inbox         string         `json:"inbox,omitempty"`
 }
 
-// visitor tells what a page may know of a session; e is nil when there is none.
+// visitor returns what a page may know of a session. e is nil if there is none.
 func (s *source) visitor(e *entry, key string) (out visitor, err error) {
 	if e == nil {
 		return out, nil
@@ -34,7 +34,7 @@ func (s *source) visitor(e *entry, key string) (out visitor, err error) {
 	return out, err
 }
 
-// session tells the page who is logged in.
+// session serves /session.
 func (s *source) session(w http.ResponseWriter, r *http.Request) {
 	e, key, ok := s.found(w, r)
 	if !ok {
@@ -48,8 +48,8 @@ func (s *source) session(w http.ResponseWriter, r *http.Request) {
 	answer(w, out)
 }
 
-// found returns the session of a request, nil when there is none; not ok when that was answered
-// with an error.
+// found returns the session of a request, or nil if there is none. If ok is not set, it has
+// answered the request with an error.
 func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key string, ok bool) {
 	store, err := s.opened(r.Context())
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 		return nil, "", true
 	}
 	e, _, err = store.get(r.Context(), key)
-	if errors.Is(err, sealed.ErrNotOpened) { // so it is with all keys that there are, and stays so
+	if errors.Is(err, sealed.ErrNotOpened) { // none of the keys opens it, now or later
 		s.logged.Warn("sealed", "login: a session cannot be decrypted, as its key is not in the configuration any more, or it was changed; its visitor has to log in again", "source", s.cfg.Name)
 		return nil, key, true
 	}
@@ -72,8 +72,9 @@ func (s *source) found(w http.ResponseWriter, r *http.Request) (e *entry, key st
 	return e, key, true
 }
 
-// endOf ends the session of a logout, nil when none was found under its key. That may be what a replica of the bucket
-// says that does not have the entry yet, so the leader is asked: nothing is written for a cookie that was made up.
+// endOf ends the session of a logout. e is nil if get found no session under the key. A replica of
+// the bucket that does not have the entry yet may have said so, so the leader is asked. For a
+// cookie that somebody made up, nothing is written.
 func (s *source) endOf(ctx context.Context, e *entry, key string) error {
 	if key == "" {
 		return nil
@@ -96,7 +97,8 @@ func (s *source) endOf(ctx context.Context, e *entry, key string) error {
 	return nil
 }
 
-// logout ends the session here, and says where the browser can end that of the provider.
+// logout serves /logout. It ends the session, and says where the browser can end the provider's
+// session.
 func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 	e, key, ok := s.found(w, r)
 	if !ok {
@@ -110,9 +112,9 @@ func (s *source) logout(w http.ResponseWriter, r *http.Request) {
 		s.broken(w, "logout", err)
 		return
 	}
-	// The session may have ended before, and that of the provider not.
+	// Also if the session had already ended, because the provider's may go on.
 	out.EndSession = s.endSession(r.Context(), e)
-	// Not before: without the cookie nobody could try again.
+	// Last, because without the cookie nobody could try again.
 	http.SetCookie(w, forget(s.sessionCookie("", 0)))
 	answer(w, out)
 }

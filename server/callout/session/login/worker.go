@@ -25,23 +25,23 @@ import (
 
 // Worker is the block of the script that owns a page's connection (browser/ in this repository).
 //
-// The script is delivered with a pass in it, without which there are no tickets. Browsers tell what
-// a request is for (Sec-Fetch-Dest), and no script can make that up: so the pass reaches a worker
-// that runs this script and nothing else, and a page that was injected into cannot have tickets of
-// its own, whatever cookies go along with its requests. Nor can a service worker, which may see the
-// requests of the worker: its secret is not in them, only what it makes of the worker's key.
+// The script is delivered with a pass, without which there are no tickets. Browsers say what a
+// request is for (Sec-Fetch-Dest), and no script can change that. So the pass reaches only a worker
+// that runs this script. A script that was injected into the page gets no tickets, whatever cookies
+// its requests carry. A service worker may see the worker's requests, but it cannot use them: they
+// contain a proof for the worker's key, and not the secret of the pass.
 type Worker struct {
-	File      string    `conf:"file,required"`      // stamp.worker.js of the npm package
+	File      string    `conf:"file,required"`      // path of stamp.worker.js of the npm package
 	Websocket string    `conf:"websocket,required"` // ws or wss URL of the server
-	Inbox     conf.Node `conf:"inbox"`              // subject, a template: where answers go
-	Key       string    `conf:"key"`                // required; or optional, for browsers without Ed25519
+	Inbox     conf.Node `conf:"inbox"`              // template of the subject under which answers arrive; default: the client's own
+	Key       string    `conf:"key"`                // required (default), or optional for browsers without Ed25519
 
 	script []byte
 	inbox  *grant.Subject
-	origin string // of the websocket
+	origin string // of Websocket
 }
 
-// Words of key.
+// Values of key.
 const (
 	keyRequired = "required"
 	keyOptional = "optional"
@@ -67,10 +67,10 @@ func (w *Worker) check(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-// checkWebsocket reads the URL. Its origin becomes a part of a Content-Security-Policy.
+// checkWebsocket parses the URL. Its origin becomes a part of a Content-Security-Policy.
 func (w *Worker) checkWebsocket(at conf.Node, faults *conf.Faults) {
 	if w.Websocket == "" {
-		return // it is required, and Decode has said so
+		return // Decode has already reported it
 	}
 	u, err := url.Parse(w.Websocket)
 	if err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !isLoopback(u.Hostname())) || u.Host == "" || u.User != nil || strings.Contains(w.Websocket, "#") {
@@ -85,9 +85,9 @@ func (w *Worker) checkWebsocket(at conf.Node, faults *conf.Faults) {
 	w.origin = u.Scheme + "://" + host
 }
 
-// told is what the worker gets from us: it takes nothing of the kind from the page. Paths
-// are relative to its own.
-type told struct {
+// workerSettings is what the script learns from us, so that it need not trust the page. Paths are relative to
+// that of the script.
+type workerSettings struct {
 	Websocket string  `json:"websocket"`
 	Login     string  `json:"login"`
 	Session   string  `json:"session"`
@@ -99,11 +99,12 @@ type told struct {
 	Secret    string  `json:"secret,omitempty"` // of the pass
 }
 
-// noModule is what a module may not have in it (ECMA-262, strict mode). By HTML's modulepreload a
-// page can have a browser fetch a module as a worker's, and then import it into the page.
+// noModule makes the script invalid as a module, in which "with" is not allowed (ECMA-262, strict
+// mode). Otherwise a page could make the browser fetch it as a worker's module with modulepreload,
+// and import it into the page.
 const noModule = "with(self);"
 
-// worker delivers the script.
+// worker serves the script.
 func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site")
 	if !forWorker(r) {
@@ -115,7 +116,7 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cfg := s.cfg.Worker
-	out := told{Websocket: cfg.Websocket, Login: "login", Session: "session", Logout: "logout", Ticket: "ticket", Key: cfg.Key}
+	out := workerSettings{Websocket: cfg.Websocket, Login: "login", Session: "session", Logout: "logout", Ticket: "ticket", Key: cfg.Key}
 	var err error
 	if out.Visitor, err = s.visitor(e, key); err == nil && e != nil {
 		out.Pass, out.Secret, err = s.cfg.own.newPass(key)
@@ -131,8 +132,8 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/javascript; charset=utf-8")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cross-Origin-Embedder-Policy", "require-corp") // a page with such a policy wants it of its workers
-	// Should the script ever be wrong, it has nowhere to take anything.
+	h.Set("Cross-Origin-Embedder-Policy", "require-corp") // a page with this policy requires it of its workers
+	// Should the script ever contain a fault, it can send nothing elsewhere.
 	h.Set("Content-Security-Policy", "default-src 'none'; connect-src 'self' "+cfg.origin)
 	_, _ = fmt.Fprintf(w, "self.stampSite=%s;%s\n", text, noModule)
 	_, _ = w.Write(cfg.script)
@@ -140,25 +141,27 @@ func (s *source) worker(w http.ResponseWriter, r *http.Request) {
 
 func (s *source) workerPage() http.Handler { return gzhttp.GzipHandler(http.HandlerFunc(s.worker)) }
 
-// forWorker tells whether a request is for the script of a new worker of this origin: not for
-// fetch(), a module that another script imports, a frame, or what a service worker passes on,
-// whose answers scripts can read or run beside code of their own (W3C Fetch Metadata).
+// forWorker reports whether a request is for the script of a new worker of this origin (W3C Fetch
+// Metadata). Other requests are refused, because scripts could read their answers or run them
+// beside their own code: fetch(), a module that another script imports, a frame, and what a service
+// worker passes on.
 func forWorker(r *http.Request) bool {
 	h := r.Header
 	return h.Get("Sec-Fetch-Dest") == "worker" && h.Get("Sec-Fetch-Mode") == "same-origin" && h.Get("Sec-Fetch-Site") == "same-origin"
 }
 
-// pass is what a worker shows for a ticket. Nothing is kept of it before that.
+// pass is what a worker presents to get a ticket. It is sealed, and the handler stores nothing
+// until it is used.
 type pass struct {
-	Session string `json:"session"` // key
+	Session string `json:"session"` // key of the session
 	ID      string `json:"id"`
 	Made    int64  `json:"made"`   // Unix milliseconds
-	Secret  string `json:"secret"` // which the worker proves to know, and does not show
+	Secret  string `json:"secret"` // the worker proves that it knows it, and does not send it
 }
 
 const passName = "pass"
 
-// newPass makes a pass, sealed, and its secret.
+// newPass returns a pass, sealed, and its secret.
 func (k sourceKeys) newPass(session string) (sealedText, secret string, err error) {
 	p := pass{Session: session, ID: newSecret(), Made: time.Now().UnixMilli(), Secret: newSecret()}
 	text, err := json.Marshal(p)
@@ -178,20 +181,20 @@ func (k sourceKeys) openPass(sealedText string) (p pass, ok bool) {
 	return p, err == nil && json.Unmarshal(text, &p) == nil
 }
 
-// proves tells whether who made a proof for a public key knows the secret.
+// proves reports whether a proof for a public key was made with the secret.
 func (p pass) proves(proof, nkey string) bool {
 	got, err := base64.RawURLEncoding.DecodeString(proof)
 	return err == nil && hmac.Equal(got, proofOf(p.Secret, nkey))
 }
 
-// proofOf is HMAC-SHA-256 (RFC 2104) of a public key's text, empty where there is none.
+// proofOf returns the HMAC-SHA-256 (RFC 2104) of a public key, which may be empty.
 func proofOf(secret, nkey string) []byte {
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(nkey))
 	return mac.Sum(nil)
 }
 
-// Errors of passes.
+// Reasons to refuse a ticket.
 var (
 	errNoPass   = errors.New("no worker of ours asks for the ticket")
 	errNoKey    = errors.New("the worker has no key, and one is required")
@@ -199,8 +202,8 @@ var (
 	errOldPass  = errors.New("the worker is too old: many others of the session have come since")
 )
 
-// enrolled returns the public key that a ticket is to be for: that of the worker whose pass is in
-// the request. A pass is good for the key that it comes with first.
+// enrolled returns the public key for which a ticket is made: that of the worker whose pass is in
+// the request. A pass is bound to the first key that comes with it.
 func (s *source) enrolled(r *http.Request, session string) (nkey string, err error) {
 	var asked struct {
 		Pass  string `json:"pass"`
@@ -224,13 +227,13 @@ func (s *source) enrolled(r *http.Request, session string) (nkey string, err err
 	return asked.Nkey, store.change(r.Context(), session, func(u *uses) (bool, error) { return u.pass(p, asked.Nkey) })
 }
 
-// notEnrolled tells whether a request is refused for that, and not since something is broken.
+// notEnrolled reports whether an error refuses the worker, in contrast to a failure of ours.
 func notEnrolled(err error) bool {
 	return slices.ContainsFunc([]error{errNoPass, errNoKey, errOtherKey, errOldPass}, func(known error) bool { return errors.Is(err, known) })
 }
 
-// inboxOf is the subject that the answers of a session's connections go below; empty: the client's
-// own default.
+// inboxOf returns the subject under which the answers of a session's connections arrive. It is
+// empty for the client's own default.
 func (c *Config) inboxOf(e *entry, key string) (string, error) {
 	if c.Worker == nil || c.Worker.inbox == nil {
 		return "", nil

@@ -32,7 +32,7 @@ func workers(t testing.TB, more string) string {
 }
 
 // script fetches worker.js with these words of Fetch Metadata, and returns what it tells.
-func (b *browser) script(dest, mode, site string) (status int, out told, header http.Header) {
+func (b *browser) script(dest, mode, site string) (status int, out workerSettings, header http.Header) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.site.base+"/worker.js", nil)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *browser) script(dest, mode, site string) (status int, out told, header 
 	return answer.StatusCode, out, answer.Header
 }
 
-func (b *browser) worker() told {
+func (b *browser) worker() workerSettings {
 	b.t.Helper()
 	status, out, _ := b.script("worker", "same-origin", "same-origin")
 	if status != http.StatusOK {
@@ -69,7 +69,7 @@ func (b *browser) worker() told {
 }
 
 // ticket asks for one with a key, as a worker that was told this does.
-func (b *browser) ticket(w told, nkey string) (status int, ticket string) {
+func (b *browser) ticket(w workerSettings, nkey string) (status int, ticket string) {
 	b.t.Helper()
 	return b.ticketWith(w.Pass, nkey, base64.RawURLEncoding.EncodeToString(proofOf(w.Secret, nkey)))
 }
@@ -191,7 +191,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	other.logIn()
 	key, wrong := newSigner(t), newSigner(t)
 	w := b.worker()
-	expect := func(what string, want int, w told, nkey string) string {
+	expect := func(what string, want int, w workerSettings, nkey string) string {
 		t.Helper()
 		status, ticket := b.ticket(w, nkey)
 		if status != want || (ticket == "") != (want != http.StatusOK) {
@@ -199,11 +199,11 @@ func TestTicketsAreForWorkers(t *testing.T) {
 		}
 		return ticket
 	}
-	expect("no pass", http.StatusForbidden, told{}, key.public)
-	expect("a made-up pass", http.StatusForbidden, told{Pass: base64.RawURLEncoding.EncodeToString([]byte("\x01nothing that was sealed"))}, key.public)
+	expect("no pass", http.StatusForbidden, workerSettings{}, key.public)
+	expect("a made-up pass", http.StatusForbidden, workerSettings{Pass: base64.RawURLEncoding.EncodeToString([]byte("\x01nothing that was sealed"))}, key.public)
 	expect("another session's pass", http.StatusForbidden, other.worker(), key.public)
-	expect("without the secret", http.StatusForbidden, told{Pass: w.Pass}, key.public)
-	expect("another pass's secret", http.StatusForbidden, told{Pass: w.Pass, Secret: b.worker().Secret}, key.public)
+	expect("without the secret", http.StatusForbidden, workerSettings{Pass: w.Pass}, key.public)
+	expect("another pass's secret", http.StatusForbidden, workerSettings{Pass: w.Pass, Secret: b.worker().Secret}, key.public)
 	expect("no key", http.StatusForbidden, w, "")
 	expect("a key that is none", http.StatusForbidden, w, "U"+strings.Repeat("A", 55))
 	// What a service worker could do, which sees the worker's requests.
