@@ -10,7 +10,7 @@ import (
 	"stamp/server/conf"
 )
 
-// configuration are the flags that name one.
+// configuration is the flags that name a configuration.
 type configuration struct {
 	Config   string `short:"c" required:"" placeholder:"FILE" help:"configuration file"`
 	Embedded bool   `help:"FILE is a nats-server configuration with a callout block"`
@@ -47,8 +47,8 @@ func isServers(file string) bool {
 	return err == nil && slices.ContainsFunc([]string{"accounts", "authorization", "listen", "port", "websocket"}, n.Has)
 }
 
-// checkEmbedded compares the block with the rest of the server's configuration, as far as a server does that would
-// put the handler to work. nats-server -t checks more.
+// checkEmbedded checks the block against the rest of the server's configuration, as far as the
+// handler is concerned. nats-server -t checks more.
 func checkEmbedded(n conf.Node, cfg *callout.Config) error {
 	own, accounts := calloutAccount(n, cfg), accountsOf(n.Get("accounts"))
 	known := func(name string) bool { return accounts[name] || name == own || name == "$G" || name == "$SYS" }
@@ -65,12 +65,13 @@ func checkEmbedded(n conf.Node, cfg *callout.Config) error {
 	guests(n.Get("mqtt"), func(user string) error { return cfg.CheckGuests("", "", user) })
 	err := errors.Join(cfg.CheckAccount(own), cfg.CheckForwarded(), faults.Err())
 	if n.Get("accounts").IsZero() {
-		return err // the file is a part of a configuration
+		return err // the file is only a part of a configuration
 	}
 	return errors.Join(err, cfg.CheckKnown(known))
 }
 
-// accountsOf are the names of a server's accounts: a block, or a list of names alone.
+// accountsOf returns the names of the accounts of a server's configuration. accounts is a block, or
+// a list of names.
 func accountsOf(n conf.Node) map[string]bool {
 	names := map[string]bool{}
 	for name := range n.Fields() {
@@ -84,7 +85,8 @@ func accountsOf(n conf.Node) map[string]bool {
 	return names
 }
 
-// calloutAccount is where a server with this configuration sends authorization requests.
+// calloutAccount returns the account in which a server with this configuration sends authorization
+// requests.
 func calloutAccount(n conf.Node, cfg *callout.Config) string {
 	written := n.Get("authorization").Get("auth_callout")
 	account, named := written.Get("account").Plain().(string)

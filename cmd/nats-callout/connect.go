@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// connection are the flags for a connection to NATS. Their environment variables
-// are those of the nats command.
+// connection is the flags for a connection to NATS. Their environment variables are those of the
+// nats CLI.
 type connection struct {
 	Server      string        `short:"s" default:"nats://127.0.0.1:4222" env:"NATS_URL" placeholder:"URL" help:"URLs of servers, with commas between them (${env})"`
 	Creds       string        `env:"NATS_CREDS" placeholder:"FILE" help:"credentials: user JWT and seed (${env})"`
@@ -27,11 +27,10 @@ type connection struct {
 	prefix string // of the flags' names, in messages
 }
 
-// flag is a flag as the command has it.
+// flag returns the name of a flag with its prefix.
 func (c *connection) flag(name string) string { return "--" + c.prefix + name }
 
-// dial connects once. Its errors do not hold the URL, which may have a password
-// in it.
+// dial connects once. Its errors do not contain the URL, which may contain a password.
 func (c *connection) dial(s *streams) (*nats.Conn, error) {
 	login, err := c.login(s)
 	if err != nil {
@@ -54,7 +53,7 @@ func (c *connection) dial(s *streams) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// advice says what to do about a connection that failed.
+// advice returns what to do about a connection that failed.
 func (c *connection) advice(err error) string {
 	if !errors.Is(err, nats.ErrAuthorization) {
 		return "give the address of a server with " + c.flag("server") + " or NATS_URL"
@@ -85,7 +84,7 @@ func (c *connection) login(s *streams) ([]nats.Option, error) {
 	return nil, nil
 }
 
-// password is that of the flag, or of the environment.
+// password returns the password of the flag or of the environment variable.
 func (c *connection) password(s *streams) (string, error) {
 	from := c.Password
 	if from == "" {
@@ -94,7 +93,7 @@ func (c *connection) password(s *streams) (string, error) {
 	return s.read(from, c.flag("password"))
 }
 
-// safe drops the text of an error about the form of a URL, which repeats it.
+// safe replaces an error about the form of a URL, whose text repeats the URL.
 func safe(err error) error {
 	var form *url.Error
 	if errors.As(err, &form) {
@@ -103,7 +102,7 @@ func safe(err error) error {
 	return err
 }
 
-// set counts what is true.
+// set returns how many of the flags are true.
 func set(flags ...bool) int {
 	n := 0
 	for _, flag := range flags {

@@ -24,12 +24,12 @@ type connectionsRenew struct {
 	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; the command fails if they are not done by then (default: do not wait)"`
 }
 
-// Help is shown by connections renew --help.
+// Help returns the last part of connections renew --help.
 func (*connectionsRenew) Help() string { return loginHelp }
 
 const loginHelp = "Log in as a user of the system account."
 
-// Run asks for renewals.
+// Run asks the servers to renew connections.
 func (c *connectionsRenew) Run(s *streams) error {
 	q, err := c.request(c.All, "expected one of --session, --of and --all")
 	if err != nil {
@@ -53,10 +53,10 @@ func (c *connectionsRenew) Run(s *streams) error {
 
 type connectionsKick struct{ connections }
 
-// Help is shown by connections kick --help.
+// Help returns the last part of connections kick --help.
 func (*connectionsKick) Help() string { return loginHelp }
 
-// Run asks for closes.
+// Run asks the servers to close connections.
 func (c *connectionsKick) Run(s *streams) error {
 	q, err := c.request(false, "expected --session or --of")
 	if err != nil {
@@ -76,8 +76,7 @@ func (c *connectionsKick) Run(s *streams) error {
 	return nil
 }
 
-// connections says which connections are meant, over all servers that the system account
-// reaches.
+// connections is the flags that select connections, on all servers that the system account reaches.
 type connections struct {
 	connection
 	Session string `placeholder:"SOURCE/KEY" help:"connections of this session: the name of its source and its key, as logs show them"`
@@ -85,7 +84,8 @@ type connections struct {
 	Account string `placeholder:"NAME" help:"only those in this account; with operators, its public key. Users of two accounts may have the same name"`
 }
 
-// request is what is asked of the servers. wanted is the error if the flags do not say which connections are meant.
+// request returns the request to the servers. wanted is the error if the flags select no
+// connections.
 func (c *connections) request(all bool, wanted string) (forwarded.Renew, error) {
 	if set(c.Session != "", c.Of != "", all) != 1 {
 		return forwarded.Renew{}, usage(errors.New(wanted), "")
@@ -93,18 +93,19 @@ func (c *connections) request(all bool, wanted string) (forwarded.Renew, error) 
 	return forwarded.Renew{Session: c.Session, User: c.Of, All: all, Account: c.Account}, nil
 }
 
-// quietPeriod: after this long without an answer, or twice as long as the last answer took, we assume that all servers have
-// answered. Those of other clusters may be far away.
+// quietPeriod is how long ask waits after the last answer, or twice as long as that answer took if
+// that is more. After that it assumes that all servers have answered. Servers of other clusters may
+// be far away.
 const quietPeriod = 300 * time.Millisecond
 
-// answer is that of one server.
+// answer is the answer of one server.
 type answer struct {
 	Server struct{ ID, Name string }
 	Data   forwarded.Renewed
 	Error  *struct{ Description string }
 }
 
-// ask sends a request to all servers, and returns what each answers, by its id.
+// ask sends a request to all servers, and returns their answers by server id.
 func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -142,7 +143,7 @@ func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, 
 	return answers, nil
 }
 
-// byName are the answers in the order of the servers' names.
+// byName returns the answers in the order of the servers' names.
 func byName(answers map[string]answer) []answer {
 	return slices.SortedFunc(maps.Values(answers), func(a, b answer) int {
 		return slices.Compare([]string{a.Server.Name, a.Server.ID}, []string{b.Server.Name, b.Server.ID})
@@ -156,7 +157,8 @@ func show(s *streams, answers map[string]answer, what string) {
 	}
 }
 
-// waitFor waits until no server that was asked has a renewal to do, and tells what went wrong with some.
+// waitFor waits until none of the servers has a requested renewal left, and reports those that
+// failed.
 func (c *connectionsRenew) waitFor(nc *nats.Conn, s *streams, began map[string]answer) error {
 	for end := time.Now().Add(c.Wait); ; {
 		now, err := c.ask(nc, forwarded.Renew{Pending: true})
@@ -180,7 +182,7 @@ func (c *connectionsRenew) waitFor(nc *nats.Conn, s *streams, began map[string]a
 	}
 }
 
-// done tells what came of the renewals since the servers were asked.
+// done reports what came of the renewals since the servers were asked.
 func (c *connectionsRenew) done(s *streams, began, now map[string]answer) error {
 	var givenUp uint64
 	for _, a := range byName(began) {

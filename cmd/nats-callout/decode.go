@@ -20,8 +20,8 @@ type decodeCommand struct {
 	File string `arg:"" optional:"" help:"file with a JWT, or a creds file; default: standard input"`
 }
 
-// Run prints the JWT's claims, as they are but for the values of headers. What
-// a server would refuse it for goes to standard error, and makes the command fail.
+// Run prints the claims of the JWT, without the values of headers. If a server would refuse the
+// JWT, the reasons go to standard error, and the command fails.
 func (c *decodeCommand) Run(s *streams) error {
 	token, err := c.read(s)
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *decodeCommand) Run(s *streams) error {
 	return complain(s.err, examine(token))
 }
 
-// read returns the JWT, from a creds file without reading its seed.
+// read returns the JWT. It can be in a creds file, whose seed is not read.
 func (c *decodeCommand) read(s *streams) (string, error) {
 	in := s.in
 	if c.File != "" && c.File != "-" {
@@ -68,8 +68,8 @@ func (c *decodeCommand) read(s *streams) (string, error) {
 	return strings.TrimSpace(token), nil
 }
 
-// examine tells what a server would refuse a user JWT for, as far as that can be
-// told without its operator and accounts.
+// examine returns the reasons for which a server would refuse a user JWT, as far as they can be
+// known without its operator and accounts.
 func examine(token string) []error {
 	claims, err := jwt.Decode(token)
 	if err != nil {
@@ -105,5 +105,5 @@ func complain(w io.Writer, list []error) error {
 	return errSaid
 }
 
-// when writes a time in Unix seconds.
+// when formats a time in Unix seconds.
 func when(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }

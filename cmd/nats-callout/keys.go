@@ -21,7 +21,7 @@ type keysCommand struct {
 	Roll keysRoll `cmd:"" help:"make a new xkey.nk, and put the old one into xkeys.nk, which the handler decrypts with too"`
 }
 
-// keyFiles are the handler's keys, by what they are for.
+// keyFiles are the files of the handler's keys.
 var keyFiles = []struct {
 	file   string
 	prefix nkeys.PrefixByte
@@ -33,7 +33,7 @@ var keyFiles = []struct {
 	{"user.nk", nkeys.PrefixByteUser, "SU...", "connects the handler to NATS"},
 }
 
-// Files of xkeys: the one that servers get, and those that they had before.
+// Names of the files of xkeys: the current one, and older ones.
 const (
 	xkeyFile  = "xkey.nk"
 	xkeysFile = "xkeys.nk"
@@ -43,7 +43,7 @@ type keysMake struct {
 	Directory string `arg:"" optional:"" default:"." help:"default: the current one"`
 }
 
-// Run makes all keys or none. The files can be read by their owner alone.
+// Run creates all keys or none. Only the owner can read the files.
 func (c *keysMake) Run(s *streams) error {
 	if err := callout.CheckFIPS(); err != nil {
 		return fmt.Errorf("keys: %w", err)
@@ -83,7 +83,7 @@ func writeKey(path string, prefix nkeys.PrefixByte) error {
 	if err != nil {
 		return err
 	}
-	// O_EXCL: a file that somebody else makes now is not written into.
+	// With O_EXCL, a file that somebody else creates meanwhile is not overwritten.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -127,8 +127,8 @@ type keysRoll struct {
 	Finish    bool   `help:"remove xkeys.nk; do this when all servers have the new xkey"`
 }
 
-// Run makes a new xkey, and keeps the old one beside it until Finish. The old one is written first, so that it is
-// lost at no moment.
+// Run creates a new xkey and keeps the old one until --finish. It first writes the old one under
+// its new name, so that it is never lost.
 func (c *keysRoll) Run(s *streams) error {
 	if err := callout.CheckFIPS(); err != nil {
 		return fmt.Errorf("keys: %w", err)
@@ -151,7 +151,7 @@ func (c *keysRoll) Run(s *streams) error {
 	return err
 }
 
-// rolled says what is next.
+// rolled says what to do next.
 const rolled = `%[1]s	is new
 %[2]s	is what it was
 next:
@@ -172,7 +172,7 @@ func (c *keysRoll) finish(s *streams, older string) error {
 	return err
 }
 
-// roll links the key's file under another name, and puts a new key in its place.
+// roll links a key's file under another name, and puts a new key in its place.
 func roll(path, older string) error {
 	next := path + ".new"
 	if err := writeKey(next, nkeys.PrefixByteCurve); err != nil {
@@ -253,7 +253,7 @@ type blockData struct {
 	Rolled    bool // there are older xkeys
 }
 
-// Path quotes the path of a file for NATS' configuration syntax.
+// Path quotes the path of a file in NATS' configuration syntax.
 func (d blockData) Path(file string) string {
 	return `"` + strings.ReplaceAll(filepath.ToSlash(filepath.Join(d.directory, file)), `"`, `\"`) + `"`
 }

@@ -1,10 +1,9 @@
-// Command nats-callout answers NATS' auth callouts (ADR-26): it looks up the
-// session of a browser's cookie, or of a token, and gives the connection its account,
-// permissions and headers. Any number of them serve as one queue group. The
-// same handler is in Stamp's nats-server; this command's other parts help with both.
+// Command nats-callout answers auth callouts of NATS servers (ADR-26): it looks up the session of a
+// browser's cookie or of a token, and decides the account, the permissions and the headers of the
+// connection. Several of these processes can share the work as a queue group. Stamp's nats-server
+// contains the same handler. The other commands help with both.
 //
-// Exit codes: 0; 1 when something is wrong, or try shows a refusal; 2 when the
-// arguments are.
+// Exit codes: 0 is success. 1 is a failure, or a refusal that try shows. 2 is wrong arguments.
 package main
 
 import (
@@ -40,13 +39,13 @@ func main() {
 	os.Exit(run(os.Args[1:], &streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
-// run is main; it returns the exit code.
+// run is main with its inputs and outputs as parameters. It returns the exit code.
 func run(args []string, s *streams) int {
 	var c commands
 	parser, err := kong.New(&c, kong.Name(program), kong.Writers(s.out, s.err),
 		kong.Description("Auth callout handler for NATS: from a session to a user with headers."))
 	if err != nil {
-		panic(err) // the struct above is wrong
+		panic(err) // the struct above has a fault
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
@@ -55,8 +54,8 @@ func run(args []string, s *streams) int {
 	return report(s.err, command.Run(s))
 }
 
-// unechoed replaces an argument that is not even like a command by its place: it may be a secret that was meant for
-// a flag.
+// unechoed replaces an unknown argument in an error by its position. The argument may be a secret
+// that was meant for a flag.
 func unechoed(err error, args []string) error {
 	argument, ok := strings.CutPrefix(err.Error(), "unexpected argument ")
 	if !ok || strings.Contains(argument, ", did you mean ") {
@@ -76,7 +75,7 @@ func (*versionCommand) Run(s *streams) error {
 	return err
 }
 
-// advised is an error with a hint for who meets it.
+// advised is an error with a hint for the user.
 type advised struct {
 	error
 	hint  string
@@ -88,10 +87,10 @@ func (a *advised) Unwrap() error { return a.error }
 func hint(err error, text string) error  { return &advised{error: err, hint: text} }
 func usage(err error, text string) error { return &advised{err, text, true} }
 
-// errSaid is a failure whose reasons are written already.
+// errSaid is returned when the reasons of a failure have already been written.
 var errSaid = errors.New("failed")
 
-// report writes what is wrong, if anything, and returns the exit code.
+// report writes an error, if there is one, and returns the exit code.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return 0
@@ -119,7 +118,7 @@ func report(w io.Writer, err error) int {
 	return 1
 }
 
-// faults returns the faults of a configuration that err is made of.
+// faults returns the faults of a configuration that err consists of.
 func faults(err error) []*conf.Fault {
 	switch e := err.(type) {
 	case *conf.Fault:

@@ -19,8 +19,7 @@ import (
 	"stamp/server/callout/session"
 )
 
-// presented are the flags for a connection's credential. Without any of them it
-// has none.
+// presented is the flags for the credential of a connection. Without any of them it has none.
 type presented struct {
 	Cookie   source `group:"credential" placeholder:"FROM" help:"cookie of the websocket's upgrade request"`
 	Token    source `group:"credential" placeholder:"FROM" help:"token"`
@@ -62,7 +61,7 @@ func (p *presented) read(s *streams) (session.Credential, error) {
 	return c, err
 }
 
-// signed is a credential of which the client signs the server's nonce.
+// signed returns a credential with which the client signs the server's nonce.
 func (p *presented) signed(s *streams) (session.Credential, error) {
 	c := session.Credential{Kind: session.Nkey, Nonce: rand.Text()}
 	var seed nkeys.KeyPair
@@ -90,7 +89,7 @@ func (p *presented) signed(s *streams) (session.Credential, error) {
 	if err != nil {
 		return c, errNotSeed
 	}
-	// As clients write it (nats.go, connectProto).
+	// encoded as clients do (nats.go, connectProto)
 	c.Signature = base64.RawURLEncoding.EncodeToString(signature)
 	return c, nil
 }
@@ -129,7 +128,7 @@ func readCreds(path string) (string, nkeys.KeyPair, error) {
 	return token, seed, nil
 }
 
-// upgrade are the flags for what else is known of a connection.
+// upgrade is the flags for what else a server knows of a connection.
 type upgrade struct {
 	Host       string `group:"connection that is tried" default:"127.0.0.1" placeholder:"ADDRESS" help:"the client's IP address (default: 127.0.0.1)"`
 	Type       string `group:"connection that is tried" default:"websocket" enum:"websocket,nats,mqtt" help:"websocket, nats or mqtt (default: websocket)"`
@@ -142,7 +141,7 @@ type upgrade struct {
 	Headers    source `group:"connection that is tried" placeholder:"FROM" help:"header lines of the upgrade request that the server forwards, cookies included"`
 }
 
-// request is the question that a server would ask.
+// request returns what a server would ask.
 func (c *tryCommand) request(s *streams) (*session.Request, error) {
 	credential, err := c.presented.read(s)
 	if err != nil {
@@ -166,7 +165,8 @@ func (c *tryCommand) request(s *streams) (*session.Request, error) {
 	return r, err
 }
 
-// overMQTT is a credential as it comes over MQTT, which has one field for passwords and tokens.
+// overMQTT returns a credential as it arrives over MQTT, where one field is for passwords and
+// tokens.
 func overMQTT(c session.Credential) session.Credential {
 	switch c.Kind {
 	case session.Token:
@@ -177,13 +177,13 @@ func overMQTT(c session.Credential) session.Credential {
 	return c
 }
 
-// readHeaders reads header lines as a server would forward them when its
-// configuration lists all of their names, and all cookies.
+// readHeaders parses header lines. It returns what a server would forward of them if its
+// configuration lists all these names and all cookies.
 func readHeaders(text string) (map[string][]string, map[string]string, error) {
 	reader := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n")))
 	lines, err := reader.ReadMIMEHeader()
 	if err != nil {
-		// Its text would repeat the line.
+		// The error of net/textproto would repeat the line.
 		return nil, nil, errors.New("--headers: not header lines of the form Name: value")
 	}
 	from := &http.Request{Header: http.Header(lines)}

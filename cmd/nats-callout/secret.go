@@ -8,30 +8,30 @@ import (
 	"strings"
 )
 
-// streams are standard input, output and error.
+// streams is standard input, output and error.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
 
-	taken string // the flag that in was read for
+	taken string // the flag for which standard input was read
 }
 
-// maxSecret is the longest value that is read, in bytes: more than any server
-// takes in a CONNECT.
+// maxSecret is the greatest length of a value in bytes, which is more than servers accept in a
+// CONNECT.
 const maxSecret = 1 << 20
 
-// source says where a value that may be secret is read from: "-" is standard
-// input, "@FILE" a file, "env:NAME" an environment variable. The value itself is refused:
-// arguments are shown by ps to every user of the machine, and kept by shells.
+// source says from where a value that may be secret is read: "-" is standard input, "@FILE" a file,
+// "env:NAME" an environment variable. The value itself is not accepted, because ps shows arguments
+// to every user of the machine, and shells store them.
 type source string
 
-// isSource reports whether text says where a value is read from.
+// isSource reports whether a text says from where a value is read.
 func isSource(text source) bool {
 	return text == "-" || strings.HasPrefix(string(text), "@") || strings.HasPrefix(string(text), "env:")
 }
 
-// read returns the value, without a newline at its end. flag is for errors,
-// which do not hold the value.
+// read returns the value, without a newline at its end. flag is for errors, which do not contain
+// the value.
 func (s *streams) read(from source, flag string) (string, error) {
 	text, err := s.readAll(from, flag)
 	if err != nil {

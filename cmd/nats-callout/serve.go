@@ -25,10 +25,10 @@ type serveCommand struct {
 	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error (default: info); debug tells of each grant"`
 }
 
-// Times of the end and of a reload.
+// Time limits of the end and of a reload.
 const (
-	stopTime   = 20 * time.Second // for callouts and requests that are under way
-	reloadTime = 10 * time.Second // for a new handler to be connected
+	stopTime   = 20 * time.Second // for callouts and requests that are being answered
+	reloadTime = 10 * time.Second // for the new handler to connect
 )
 
 func (c *serveCommand) Run(s *streams) error {
@@ -48,8 +48,8 @@ func (c *serveCommand) Run(s *streams) error {
 	return v.run(cfg)
 }
 
-// relay passes signals on. The first one that ends the process is the last: another one ends it at once, whatever the
-// process is waiting for.
+// relay passes signals on. After a first signal that ends the process, a second one ends it at
+// once, whatever the process waits for.
 func relay(caught <-chan os.Signal, to chan<- os.Signal) {
 	for sig := range caught {
 		if sig != syscall.SIGHUP {
@@ -59,12 +59,12 @@ func relay(caught <-chan os.Signal, to chan<- os.Signal) {
 		}
 		select {
 		case to <- sig:
-		default: // reloads wait already, and read the file when their turn comes
+		default: // enough reloads are waiting; each reads the file when it starts
 		}
 	}
 }
 
-// service is a handler and its endpoint.
+// service is a running handler with its HTTP endpoint.
 type service struct {
 	file    string
 	log     *slog.Logger
@@ -72,9 +72,9 @@ type service struct {
 	signals chan os.Signal
 
 	process atomic.Pointer[callout.Process] // nil: not connected yet
-	failed  atomic.Pointer[error]           // why the last attempt to connect failed, before that
-	http    *ops.Server                     // nil: the configuration has none
-	address string                          // of http, as configured
+	failed  atomic.Pointer[error]           // why the last attempt to connect failed, before the first connection
+	http    *ops.Server                     // nil: none is configured
+	address string                          // configured address of http
 }
 
 func (v *service) run(cfg *callout.Config) error {
@@ -99,12 +99,12 @@ func (v *service) run(cfg *callout.Config) error {
 	return err
 }
 
-// loop starts, and does what signals say until one ends the process. Starting and
-// reloading are tasks in a goroutine, one at a time, so that they can be given up.
+// loop starts the handler and carries out signals until one ends the process. A start or a reload
+// runs in a goroutine of its own, one at a time, so that it can be canceled.
 func (v *service) loop(cfg *callout.Config) error {
 	task := v.begin(func(ctx context.Context) error { return v.start(ctx, cfg) })
 	for {
-		var done chan error // nil: there is no task
+		var done chan error // nil: no task is running
 		if task != nil {
 			done = task.done
 		}
@@ -123,7 +123,8 @@ func (v *service) loop(cfg *callout.Config) error {
 			case v.process.Load() == nil:
 				task = v.startAnew(task)
 			default:
-				// A reload that is under way may wait for what the file no longer names.
+				// The reload that is running may wait for something that the file no longer
+				// contains.
 				task.giveUp(errAgain)
 				task = v.begin(v.reload)
 			}
@@ -131,8 +132,8 @@ func (v *service) loop(cfg *callout.Config) error {
 	}
 }
 
-// startAnew is a reload while the first start waits, maybe for a server that the
-// file no longer names.
+// startAnew restarts the first start, for a reload. It may be waiting for a server that the file no
+// longer names.
 func (v *service) startAnew(starting *task) *task {
 	cfg, err := v.load()
 	if err != nil {
@@ -147,13 +148,13 @@ func (v *service) startAnew(starting *task) *task {
 	})
 }
 
-// task is something that takes a while.
+// task is a start or a reload.
 type task struct {
 	cancel context.CancelCauseFunc
 	done   chan error
 }
 
-// Why a task is given up.
+// Reasons to cancel a task.
 var (
 	errAgain  = errors.New("given up for another reload")
 	errEnding = errors.New("given up, because the process ends")
@@ -170,10 +171,11 @@ func (v *service) begin(f func(context.Context) error) *task {
 	return t
 }
 
-// recovered runs f. A panic in a reload is an error of that reload, and the old configuration goes on.
+// recovered runs f. A panic in a reload becomes an error of that reload, and the old configuration
+// stays.
 func (v *service) recovered(ctx context.Context, f func(context.Context) error) (err error) {
 	defer func() {
-		if recover() != nil { // what it says may hold a secret
+		if recover() != nil { // the text of the panic may contain a secret
 			err = session.Fault(errTask)
 			v.log.Error("nats-callout", "error", err)
 		}
@@ -181,7 +183,7 @@ func (v *service) recovered(ctx context.Context, f func(context.Context) error) 
 	return f(ctx)
 }
 
-// giveUp ends the task, if there is one, and waits for that.
+// giveUp cancels the task, if there is one, and waits until it has ended.
 func (t *task) giveUp(why error) {
 	if t != nil {
 		t.cancel(why)
@@ -189,7 +191,7 @@ func (t *task) giveUp(why error) {
 	}
 }
 
-// start connects and serves. It waits for a server that is not there yet.
+// start connects and serves. It waits until a server is there.
 func (v *service) start(ctx context.Context, cfg *callout.Config) error {
 	failed := func(err error) { v.failed.Store(&err) }
 	p, err := callout.Start(ctx, cfg, callout.Options{Log: v.log, Metrics: v.metrics, Failed: failed})
@@ -201,8 +203,7 @@ func (v *service) start(ctx context.Context, cfg *callout.Config) error {
 	return nil
 }
 
-// reload serves with the file as it is now. After an error everything stays as
-// it was.
+// reload reads the file again and serves with it. After an error nothing has changed.
 func (v *service) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadTime, fmt.Errorf("the new handler did not serve within %s", reloadTime))
 	defer cancel()
@@ -222,7 +223,7 @@ func (v *service) load() (*callout.Config, error) {
 	return cfg, err
 }
 
-// reloaded logs and counts how a reload went.
+// reloaded logs and counts the result of a reload.
 func (v *service) reloaded(err error) {
 	result := "done"
 	if err == nil {
@@ -241,8 +242,8 @@ func (v *service) reloaded(err error) {
 	v.metrics.GetOrCreateCounter(fmt.Sprintf("stamp_callout_reloads_total{result=%q}", result)).Inc()
 }
 
-// replace serves with cfg, and moves the endpoint when its address is another
-// one: the new one is opened first, and the old one closed last.
+// replace serves with cfg. If the address of the endpoint has changed, the new one is opened first
+// and the old one closed last.
 func (v *service) replace(ctx context.Context, cfg *callout.Config) error {
 	old, oldAddress := v.http, v.address
 	moves := cfg.HTTP != oldAddress
@@ -262,17 +263,17 @@ func (v *service) replace(ctx context.Context, cfg *callout.Config) error {
 		old, v.http, v.address = v.http, old, oldAddress
 	}
 	if moves && old != nil {
-		// Beside: somebody may be reading, or waiting for readiness.
+		// In a goroutine, because somebody may be reading or waiting for readiness.
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 			defer cancel()
-			_ = old.Close(ctx) // what it had to say was said
+			_ = old.Close(ctx) // all requests that matter have been answered
 		}()
 	}
 	return err
 }
 
-// listen opens the endpoint; an empty address is none.
+// listen opens the endpoint, unless the address is empty.
 func (v *service) listen(address string) error {
 	v.http, v.address = nil, address
 	if address == "" {

@@ -22,8 +22,7 @@ type sessionCommand struct {
 	Revoke sessionRevoke `cmd:"" help:"end sessions; a handler that watches the bucket closes their connections"`
 }
 
-// bucket are the flags that say where sessions are, as the kv source of the
-// configuration does.
+// bucket is the flags that say where sessions are stored. They match fields of the kv source.
 type bucket struct {
 	connection
 	Bucket string `required:"" placeholder:"NAME" help:"key-value bucket"`
@@ -37,7 +36,7 @@ type store struct {
 	jetstream.KeyValue
 	nc  *nats.Conn
 	ttl time.Duration // of all entries; 0: none
-	own bool          // entries may have a TTL of their own
+	own bool          // entries can have a TTL of their own
 }
 
 func (b *bucket) open(ctx context.Context, s *streams) (*store, error) {
@@ -79,8 +78,8 @@ func (b *bucket) jetStream(nc *nats.Conn) (jetstream.JetStream, error) {
 	return jetstream.NewWithDomain(nc, b.Domain)
 }
 
-// failed says what went wrong with the bucket. The known errors name no key; no
-// other text of the server is shown.
+// failed returns a clear error for a failure of the bucket. Known errors contain no key; the text
+// of others is not shown.
 func (b *bucket) failed(err error) error {
 	for _, known := range []struct {
 		err    error
@@ -105,7 +104,7 @@ func (b *bucket) failed(err error) error {
 	return fmt.Errorf("bucket %s: unexpected answer of the server", b.Bucket)
 }
 
-// keyOf is the key of the entry of the session with that id.
+// keyOf returns the key of the entry for a session id.
 func (b *bucket) keyOf(id string) (string, error) {
 	key, ok := kv.KeyOf(b.Key, b.Hash, id)
 	if !ok {
@@ -114,8 +113,8 @@ func (b *bucket) keyOf(id string) (string, error) {
 	return key, nil
 }
 
-// endField is where the end of a session is written, in Unix seconds: the
-// default of the kv source's field expires.
+// endField is the field with the end of a session in Unix seconds. It is the default of the kv
+// source's field expires.
 const endField = "expires"
 
 type sessionCreate struct {
@@ -124,7 +123,7 @@ type sessionCreate struct {
 	TTL  time.Duration `default:"24h" help:"how long the session lives; 0: until it is revoked (default: 24h)"`
 }
 
-// Run prints the id on standard output and nothing else.
+// Run prints the id, and nothing else, on standard output.
 func (c *sessionCreate) Run(s *streams) error {
 	if c.TTL != 0 && c.TTL < time.Second {
 		return usage(errors.New("--ttl must be 1s or more, or 0"), "")
@@ -157,7 +156,7 @@ func (c *sessionCreate) Run(s *streams) error {
 	return err
 }
 
-// content is the session with its end.
+// content returns the session as JSON, with its end.
 func (c *sessionCreate) content(s *streams) ([]byte, error) {
 	text := c.Data
 	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
@@ -169,7 +168,7 @@ func (c *sessionCreate) content(s *streams) ([]byte, error) {
 			return nil, err
 		}
 	}
-	// Numbers stay as they are written.
+	// Raw, so that numbers stay as they are written.
 	var data map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &data); err != nil || data == nil {
 		return nil, errors.New("--data: not a JSON object")

@@ -26,7 +26,7 @@ type sessionList struct {
 	JSON bool `help:"one JSON object in a line for each session"`
 }
 
-// Run lists in the order of writing.
+// Run lists the sessions in the order in which they were written.
 func (c *sessionList) Run(s *streams) error {
 	ctx := context.Background()
 	store, err := c.open(ctx, s)
@@ -43,7 +43,7 @@ func (c *sessionList) Run(s *streams) error {
 	})
 }
 
-// each calls do with the entries that there are.
+// each calls do for each entry of the bucket.
 func (b *bucket) each(ctx context.Context, store *store, do func(jetstream.KeyValueEntry) error, options ...jetstream.WatchOpt) error {
 	watcher, err := store.WatchAll(ctx, append(options, jetstream.IgnoreDeletes())...)
 	if err != nil {
@@ -56,13 +56,13 @@ func (b *bucket) each(ctx context.Context, store *store, do func(jetstream.KeyVa
 			switch {
 			case !ok:
 				return b.failed(context.DeadlineExceeded)
-			case entry == nil: // all that there were
+			case entry == nil: // the end of the list
 				return nil
 			}
 			if err := do(entry); err != nil {
 				return err
 			}
-		case <-time.After(b.Timeout): // for the next one
+		case <-time.After(b.Timeout): // for the next entry
 			return b.failed(context.DeadlineExceeded)
 		}
 	}
@@ -72,16 +72,16 @@ func (b *bucket) each(ctx context.Context, store *store, do func(jetstream.KeyVa
 type outline struct {
 	Key     string     `json:"key"`
 	Written time.Time  `json:"written"`
-	Ends    *time.Time `json:"ends,omitempty"` // as far as the entry and the bucket tell
+	Ends    *time.Time `json:"ends,omitempty"` // as far as the entry and the bucket say
 	Fields  []string   `json:"fields"`
-	Sealed  bool       `json:"sealed,omitempty"` // of a login source: nobody reads it without its key
+	Sealed  bool       `json:"sealed,omitempty"` // encrypted by a login source
 	Fault   string     `json:"fault,omitempty"`
 }
 
-// notObject is the fault of an entry that is not shown even with --reveal.
+// notObject is the fault of an entry that even --reveal does not show.
 const notObject = "not a JSON object"
 
-// summary returns what is shown of an entry in a bucket with this TTL.
+// summary returns what is shown of an entry. ttl is that of the bucket.
 func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
 	o := outline{Key: kv.SessionKey(e.Key()), Written: e.Created().UTC().Truncate(time.Second)}
 	if ttl > 0 {
@@ -101,7 +101,7 @@ func summary(e jetstream.KeyValueEntry, ttl time.Duration) outline {
 	o.Fields = slices.Sorted(maps.Keys(data))
 	end, err := kv.Expires(data, endField)
 	if err != nil {
-		o.Fault = err.Error() // does not hold the value
+		o.Fault = err.Error() // does not contain the value
 	}
 	if !end.IsZero() && (o.Ends == nil || end.Before(*o.Ends)) {
 		end = end.UTC().Truncate(time.Second)
@@ -125,7 +125,7 @@ func (o outline) String() string {
 	return fmt.Sprintf("%s  written %s  %s  fields: %s", o.Key, o.Written.Format(time.RFC3339), end, names(o.Fields))
 }
 
-// latestEnd says when the bucket drops a session, which has ended before then.
+// latestEnd returns when the bucket removes a session, which ends before that.
 func (o outline) latestEnd() string {
 	if o.Ends == nil {
 		return ""
@@ -133,7 +133,7 @@ func (o outline) latestEnd() string {
 	return "; ends by " + o.Ends.Format(time.RFC3339)
 }
 
-// names lists what a session or a JWT says, fit for a terminal.
+// names joins names from a session or a JWT, and escapes what a terminal would interpret.
 func names(list []string) string {
 	out := make([]string, len(list))
 	for i, name := range list {
@@ -148,14 +148,14 @@ func printable(s string) bool {
 	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// which says which sessions are meant.
+// which is the flags that select sessions.
 type which struct {
 	Session []string `arg:"" optional:"" name:"key" help:"keys of sessions: 32 hexadecimal digits, as list and logs show them; not the cookie"`
 	ID      source   `placeholder:"FROM" help:"id of the session (the cookie or token): -, @FILE or env:NAME"`
 }
 
-// entries returns the keys of the entries in the bucket, or an error when one is
-// not there.
+// entries returns the keys of the selected entries. It returns an error if one of them does not
+// exist.
 func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams) ([]string, error) {
 	if (len(c.Session) == 0) == (c.ID == "") {
 		return nil, usage(errors.New("name sessions by key (session list shows them), or one by --id"), "")
@@ -169,7 +169,7 @@ func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams
 		return []string{key}, err
 	}
 	if !allKeys(c.Session) {
-		// It is not shown: it may be an id.
+		// The argument is not repeated, because it may be an id.
 		return nil, usage(errors.New("a key of a session has 32 hexadecimal digits"), "--id takes the id of a session")
 	}
 	found := map[string]string{}
@@ -227,7 +227,7 @@ func (c *sessionShow) Run(s *streams) error {
 		}
 		about := summary(entry, store.ttl)
 		fmt.Fprintln(s.out, about)
-		// JSON that is valid has no control characters in its strings.
+		// Strings of valid JSON contain no control characters.
 		if c.Reveal && about.Fault != notObject && !about.Sealed {
 			fmt.Fprintf(s.out, "%s\n", bytes.TrimSpace(entry.Value()))
 		}
@@ -235,7 +235,7 @@ func (c *sessionShow) Run(s *streams) error {
 	return nil
 }
 
-// get reads the entry of a session, which must be there.
+// get returns the entry of a session, which must exist.
 func (b *bucket) get(ctx context.Context, store *store, key string) (jetstream.KeyValueEntry, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
 	defer cancel()
@@ -254,7 +254,7 @@ type sessionRevoke struct {
 	which
 }
 
-// Run purges: a mere delete would keep the content in the bucket's history.
+// Run purges the entries, because a deleted entry would stay in the bucket's history.
 func (c *sessionRevoke) Run(s *streams) error {
 	ctx := context.Background()
 	store, err := c.open(ctx, s)
@@ -278,8 +278,8 @@ func (c *sessionRevoke) Run(s *streams) error {
 	return nil
 }
 
-// markTime is how long the mark of a revoked session stays, where the bucket can
-// forget it: longer than any handler is cut off.
+// markTime is how long the mark of a revoked session stays if the bucket supports that. It is
+// longer than any handler is disconnected.
 const markTime = 24 * time.Hour
 
 func (b *bucket) purge(ctx context.Context, store *store, key string) error {
@@ -287,7 +287,7 @@ func (b *bucket) purge(ctx context.Context, store *store, key string) error {
 	defer cancel()
 	var options []jetstream.KVDeleteOpt
 	if store.own {
-		// The mark that it leaves is of use for those that watch the bucket only.
+		// Only those that watch the bucket need the mark.
 		options = append(options, jetstream.PurgeTTL(markTime))
 	}
 	if err := store.Purge(ctx, key, options...); err != nil {

@@ -23,7 +23,7 @@ type tryCommand struct {
 	Wait time.Duration `default:"5s" help:"how long to ask again while a source cannot answer yet (default: 5s)"`
 }
 
-// Help is shown by try --help.
+// Help returns the last part of try --help.
 func (*tryCommand) Help() string {
 	return `A secret is never an argument: FROM is - for standard input, @FILE for a file, or env:NAME for an environment variable.
 
@@ -74,11 +74,11 @@ func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) 
 	return verdict, nil
 }
 
-// askAgain is how long a source that cannot tell is left alone.
+// askAgain is the pause before a source that could not decide is asked again.
 const askAgain = 200 * time.Millisecond
 
-// patiently asks until there is an answer, or ctx ends: a source may still be on
-// its way to its store or provider.
+// patiently asks until there is an answer or ctx ends, because a source may not have reached its
+// store or provider yet.
 func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*callout.Verdict, error) {
 	for {
 		verdict, err := ask()
@@ -93,7 +93,7 @@ func patiently(ctx context.Context, ask func() (*callout.Verdict, error)) (*call
 	}
 }
 
-// connect is for sources that keep sessions in NATS.
+// connect is for sources that store sessions in NATS.
 func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account string, s *streams) (*nats.Conn, error) {
 	if c.Embedded {
 		c.NATS.prefix = "nats-"
@@ -110,7 +110,7 @@ func (c *tryCommand) connect(ctx context.Context, cfg *callout.Config, account s
 	return nc, nil
 }
 
-// link has connections by account, which are made when they are asked for.
+// link holds connections by account. They are made when they are needed.
 type link struct {
 	connect func(account string) (*nats.Conn, error)
 	conns   map[string]*nats.Conn

@@ -16,19 +16,19 @@ import (
 	"stamp/server/callout/grant"
 )
 
-// decided tells whether an error is an answer: asking again would not change it.
+// decided reports whether an error is an answer, so that asking again would not change it.
 func decided(err error) bool {
 	var refusal *grant.Refusal
 	return errors.Is(err, callout.ErrUnknown) || errors.Is(err, callout.ErrKind) || errors.As(err, &refusal)
 }
 
-// granted is what try shows: no value of the session but what a grant made of
-// it for names and permissions, and of headers the names alone.
+// granted is what try shows. It contains values of the session only as far as a grant made names
+// and permissions of them, and of headers only the names.
 type granted struct {
 	Source      string           `json:"source"`
-	Session     string           `json:"session,omitempty"` // its key in logs
-	Ends        *time.Time       `json:"ends,omitempty"`    // the session
-	Fields      []string         `json:"fields"`            // of the session
+	Session     string           `json:"session,omitempty"` // key of the session, as logs show it
+	Ends        *time.Time       `json:"ends,omitempty"`    // of the session
+	Fields      []string         `json:"fields"`            // names of the session's fields
 	Grant       string           `json:"grant"`
 	Account     string           `json:"account"`
 	User        string           `json:"user,omitempty"`
@@ -39,7 +39,7 @@ type granted struct {
 	Networks    []string         `json:"networks,omitempty"`
 	Limits      map[string]int64 `json:"limits,omitempty"`
 	Tags        []string         `json:"tags,omitempty"`
-	Expires     *time.Time       `json:"expires,omitempty"` // the user, and with it the connection
+	Expires     *time.Time       `json:"expires,omitempty"` // of the user JWT, and with it of the connection
 	Headers     []stamped        `json:"headers,omitempty"`
 	Protected   []string         `json:"may_publish_headers,omitempty"`
 	Sealed      []string         `json:"may_receive_headers,omitempty"`
@@ -56,10 +56,10 @@ type responses struct {
 	TTL time.Duration `json:"ttl"` // nanoseconds
 }
 
-// stamped is a header, without its values.
+// stamped is a header without its values.
 type stamped struct {
 	Name     string   `json:"name"`
-	Values   int      `json:"values"` // how many
+	Values   int      `json:"values"` // number of values
 	Subjects []string `json:"subjects,omitempty"`
 }
 
@@ -95,7 +95,7 @@ func headers(c *claim.Claim) []stamped {
 	return out
 }
 
-// limits are those that are set.
+// limits returns the limits that are set.
 func limits(user *jwt.UserClaims) map[string]int64 {
 	out := map[string]int64{}
 	for name, n := range map[string]int64{"subscriptions": user.Subs, "payload": user.Limits.Payload, "data": user.Limits.Data} {
@@ -106,7 +106,7 @@ func limits(user *jwt.UserClaims) map[string]int64 {
 	return out
 }
 
-// String is a line for each thing.
+// String returns one line for each field.
 func (o *granted) String() string {
 	var b strings.Builder
 	line := func(name, text string) {
@@ -158,7 +158,8 @@ func (o *granted) until(t *time.Time) string {
 	return fmt.Sprintf("%s, in %s", t.UTC().Format(time.RFC3339), t.Sub(o.now).Round(time.Second))
 }
 
-// String: nothing allowed by name and nothing denied is everything.
+// String describes the rules. If nothing is allowed by name and nothing is denied, everything is
+// allowed.
 func (r rules) String() string {
 	allow := names(r.Allow)
 	if len(r.Allow) == 0 {
