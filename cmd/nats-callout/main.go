@@ -14,7 +14,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/alecthomas/kong"
+	mangokong "github.com/alecthomas/mango-kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"stamp/server/conf"
 	"stamp/server/release"
@@ -32,6 +35,11 @@ type commands struct {
 	Connections connectionsCommand `cmd:"" help:"renew and close live connections on all servers, as a user of the system account"`
 	Decode      decodeCommand      `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
 	Version     versionCommand     `cmd:"" help:"show the version"`
+
+	Completion kongcompletion.Completion `cmd:"" help:"show how a shell completes commands and flags with the tab key (bash, zsh, fish)"`
+
+	VersionFlag kong.VersionFlag  `name:"version" help:"show the version"`
+	Man         mangokong.ManFlag `help:"write the manual page; to read it: nats-callout --man | man -l -"`
 }
 
 func main() {
@@ -43,37 +51,67 @@ func main() {
 func run(args []string, s *streams) int {
 	var c commands
 	parser, err := kong.New(&c, kong.Name(program), kong.Writers(s.out, s.err),
-		kong.Description("Auth callout handler for NATS: from a session to a user with headers."))
+		kong.Description("Auth callout handler for NATS: from a session to a user with headers."),
+		kong.Vars{"version": versionText()})
 	if err != nil {
 		panic(err) // the struct above has a fault
 	}
+	kongcompletion.Register(parser)
 	command, err := parser.Parse(args)
 	if err != nil {
-		return report(s.err, usage(unechoed(err, args), "nats-callout --help shows commands and flags"))
+		return report(s.err, usage(unechoed(err, args, parser.Model.Node), "nats-callout --help shows commands and flags"))
 	}
 	return report(s.err, command.Run(s))
 }
 
-// unechoed replaces an unknown argument in an error by its position. The argument may be a secret
-// that was meant for a flag.
-func unechoed(err error, args []string) error {
+// unechoed replaces an unknown argument in an error by its position, because it may be a secret that
+// was meant for a flag. If the argument is almost the name of a command, it names that command.
+func unechoed(err error, args []string, commands *kong.Node) error {
 	argument, ok := strings.CutPrefix(err.Error(), "unexpected argument ")
 	if !ok || strings.Contains(argument, ", did you mean ") {
 		return err
 	}
-	where := ""
-	if i := slices.Index(args, argument); i >= 0 {
-		where = fmt.Sprintf(": word %d after %s", i+1, program)
+	i := slices.Index(args, argument)
+	if i < 0 {
+		return errors.New("unexpected argument, which is not shown because it may be a secret")
 	}
-	return fmt.Errorf("unexpected argument%s, which is not shown because it may be a secret", where)
+	text := fmt.Sprintf("unexpected argument: word %d after %s, which is not shown because it may be a secret", i+1, program)
+	if like := commandLike(argument, args[:i], commands); like != "" {
+		text += fmt.Sprintf("; did you mean %q?", like)
+	}
+	return errors.New(text)
+}
+
+// maxTypos is how many letters of a command may be wrong, missing or too many.
+const maxTypos = 2
+
+// commandLike returns the name of the command that an argument resembles most, or nothing. before are
+// the arguments before it, which may name a group of commands.
+func commandLike(argument string, before []string, commands *kong.Node) string {
+	for _, word := range before {
+		for _, child := range commands.Children {
+			if child.Name == word {
+				commands = child
+			}
+		}
+	}
+	best, typos := "", maxTypos+1
+	for _, child := range commands.Children {
+		if n := levenshtein.ComputeDistance(argument, child.Name); n < typos && n < len(child.Name)-1 {
+			best, typos = child.Name, n
+		}
+	}
+	return best
 }
 
 type versionCommand struct{}
 
 func (*versionCommand) Run(s *streams) error {
-	_, err := fmt.Fprintf(s.out, "%s: v%s\n", program, release.Version)
+	_, err := fmt.Fprintln(s.out, versionText())
 	return err
 }
+
+func versionText() string { return program + ": v" + release.Version }
 
 // advised is an error with a hint for the user.
 type advised struct {
