@@ -115,6 +115,13 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	if out, lines := att.Filter.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
 		t.Errorf("cut %q, %d lines", out, lines)
 	}
+	answer := []byte(`{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","message":{"hdrs":""}}`)
+	if out, lines := att.Filter.CutPayload(answer); lines != 0 || string(out) != string(answer) {
+		t.Errorf("an answer that holds nothing sealed: %q, %d lines", out, lines)
+	}
+	if out, lines := att.Filter.CutPayload([]byte("no answer")); lines != 0 || out != nil {
+		t.Errorf("a payload that is no answer: %q, %d lines", out, lines)
+	}
 	other, err := h.Attach(&natsserver.AttachInfo{Server: s, Headers: options})
 	if err != nil || other.Filter != att.Filter {
 		t.Errorf("connections with the same seal have different filters, error %v", err)

@@ -47,9 +47,15 @@ func (f *sealFilters) get(seal *stamp.Seal, c *counters) *sealFilter {
 // Cut implements natsserver.DeliveryFilter.
 func (f *sealFilter) Cut(dst, hdr []byte) ([]byte, int) { return f.seal.Cut(dst, hdr) }
 
-// CutPayload implements natsserver.DeliveryFilter.
+// CutPayload implements natsserver.DeliveryFilter. If it looked into an answer and removed
+// nothing, it returns the payload itself: looking took much longer than for other payloads, so it
+// is worth while to remember the result for the other readers of the message.
 func (f *sealFilter) CutPayload(payload []byte) ([]byte, int) {
-	return redact.StoredAnswer(f.seal, payload)
+	out, lines := redact.StoredAnswer(f.seal, payload)
+	if lines == 0 && redact.IsStoredAnswer(payload) {
+		return payload, 0
+	}
+	return out, lines
 }
 
 // Withheld implements natsserver.DeliveryFilter.

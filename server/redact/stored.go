@@ -37,56 +37,67 @@ var nestedKey = payloadKey + base64.StdEncoding.EncodeToString([]byte(answerStar
 // A nested answer is at least a quarter shorter than the one around it, so the
 // size of payload bounds the depth and the work.
 func StoredAnswer(seal *stamp.Seal, payload []byte) (out []byte, cut int) {
-	if !bytes.HasPrefix(payload, []byte(answerStart)) {
+	if !IsStoredAnswer(payload) {
 		return nil, 0
 	}
 	s := newScanner(payload)
+	var decoded []byte // of the field that is looked at
+	copied := 0        // how much of payload is in out, or left out of it
 	for f, ok := s.next(); ok; f, ok = s.next() {
-		kept, lines, err := cutField(seal, f)
+		var kept []byte
+		var lines int
+		var err error
+		kept, decoded, lines, err = cutField(seal, f, decoded)
 		if err != nil {
 			return []byte(unreadable), max(cut, 1)
 		}
-		cut += lines
-		switch {
-		case lines == 0:
-			out = append(out, f.whole...)
-		case len(kept) == 0:
-			out = s.dropComma(append(out, f.before...))
-		default:
-			out = append(append(out, f.before...), f.key...)
-			out = append(base64.StdEncoding.AppendEncode(out, kept), '"')
+		if lines == 0 {
+			continue
 		}
+		cut += lines
+		out = append(out, payload[copied:f.at]...)
+		if len(kept) == 0 {
+			out = s.dropComma(out)
+		} else {
+			out = base64.StdEncoding.AppendEncode(append(out, f.key...), kept)
+			out = append(out, '"')
+		}
+		copied = s.pos
 	}
 	if cut == 0 {
 		return nil, 0
 	}
-	return append(out, s.rest()...), cut
+	return append(out, payload[copied:]...), cut
 }
 
+// IsStoredAnswer reports whether StoredAnswer looks into payload, and not only at its beginning.
+func IsStoredAnswer(payload []byte) bool { return bytes.HasPrefix(payload, []byte(answerStart)) }
+
 // cutField returns the decoded value of f without the lines that seal hides, and
-// how many those are. kept means nothing if there are none.
-func cutField(seal *stamp.Seal, f answerField) (kept []byte, lines int, err error) {
+// how many those are. kept means nothing if there are none. buf is where the value is
+// decoded; it is returned grown, for the next field.
+func cutField(seal *stamp.Seal, f answerField, buf []byte) (kept, grown []byte, lines int, err error) {
 	if f.truncated {
-		return nil, 0, io.ErrUnexpectedEOF
+		return nil, buf, 0, io.ErrUnexpectedEOF
 	}
-	value, err := base64.StdEncoding.AppendDecode(nil, f.text)
+	value, err := base64.StdEncoding.AppendDecode(buf[:0], f.text)
 	if err != nil {
-		return nil, 0, err
+		return nil, buf, 0, err
 	}
 	if f.key == blockKey {
 		kept, lines = seal.Cut(nil, value)
 	} else {
 		kept, lines = StoredAnswer(seal, value)
 	}
-	return kept, lines, nil
+	return kept, value, lines, nil
 }
 
 // answerField is a field of an answer that holds a header block or a nested answer.
 type answerField struct {
 	key       string // blockKey or payloadKey
 	before    []byte // what stands between the field before and this one
+	at        int    // where the key begins in the answer
 	text      []byte // the value in base64
-	whole     []byte // from before to the closing quote
 	truncated bool   // the answer ends within the field
 }
 
@@ -133,7 +144,7 @@ func (s *scanner) next() (f answerField, ok bool) {
 	if closed {
 		end++
 	}
-	f.text, f.whole, f.truncated = text, s.answer[s.pos:end], end == len(s.answer)
+	f.at, f.text, f.truncated = at, text, end == len(s.answer)
 	s.pos = end
 	return f, true
 }

@@ -45,7 +45,7 @@ func isReserved(name string) bool { return errors.Is(field.CheckName(name), fiel
 //   - Any other payload is returned unchanged.
 func TracePayload(payload []byte) []byte {
 	switch {
-	case bytes.HasPrefix(payload, []byte(answerStart)):
+	case IsStoredAnswer(payload):
 		return maskAnswer(payload)
 	case !isText(payload) || bytes.Contains(payload, []byte(stamp.Version)):
 		return fmt.Appendf(nil, "[%d bytes]", len(payload))
