@@ -25,6 +25,7 @@ func checkConf(t *testing.T, conf string) (code int, said string) {
 // -t and a reload find a setting that would lock out configured users, before the users do.
 func TestUsersThatCouldNotConnect(t *testing.T) {
 	const one = "accounts { APP { users: [{user: web, password: secret, headers: {Session: value}}] } }\n"
+	op := harness.NewOperator(t)
 	for name, tt := range map[string]struct{ conf, want string }{
 		"a name of all":              {one + "headers {\n all: {\n  session: x } }", `server.conf:4:3: user "web" could not connect: header "Session": the server sets this header by headers.all`},
 		"max_bytes":                  {one + "headers {\n max_bytes: 20 }", `server.conf:3:2: user "web" could not connect: header block is longer than max_bytes`},
@@ -33,8 +34,12 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		"max_payload":                {one + "max_payload: 20", `user "web" could not connect: headers of up to`},
 		"max_payload, all":           {"max_payload: 20\nheaders { all: {Session: value} }", `server.conf:2:1: nobody could connect: headers of up to`},
 		"max_payload and provenance": {one + "max_payload: 200\nheaders { provenance: true }", `server.conf:3:1: user "web" could not connect: headers of up to`},
-		"no value":                   {strings.Replace(one, "value", `"{{tag(x)}}"`, 1), `user "web" could not connect: header "Session": template function has no value`},
-		"the system account":         {one + "system_account: APP", `user "web" could not connect: headers claim for a user of the system account`},
+		"the account's max_payload":  {"accounts { APP { limits { max_payload: 20 }, users: [{user: web, password: secret, headers: {Session: value}}] } }", `user "web" could not connect: headers of up to`},
+		"all, of operators":          {op.Conf(t) + "max_payload: 20\nheaders { all: {Session: value} }", `: nobody could connect: headers of up to`},
+		"JetStream's limit": {strings.Replace(one, "value", strings.Repeat("v", 65200), 1) + "headers {\n max_bytes: 65535\n provenance: true }",
+			`server.conf:3:2: user "web" could not connect: header block is longer than JetStream can store: found 65`},
+		"no value":           {strings.Replace(one, "value", `"{{tag(x)}}"`, 1), `user "web" could not connect: header "Session": template function has no value`},
+		"the system account": {one + "system_account: APP", `user "web" could not connect: headers claim for a user of the system account`},
 		"a leafnode's user": {"leafnodes { listen: \"127.0.0.1:-1\", authorization { users: [{user: site, password: secret, headers: {A: x}}] } }\nheaders { all: {A: y} }",
 			`user "site" could not connect: header "A": the server sets this header by headers.all`},
 	} {

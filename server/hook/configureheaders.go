@@ -27,7 +27,10 @@ func configureHeaders(o *natsserver.Options) error {
 	if o.NoHeaderSupport && (r.StampsAll() || slices.ContainsFunc(users, policy.User.Stamped)) {
 		return errNoHeaders
 	}
-	if len(users) == 0 && !operator {
+	switch {
+	case operator: // accounts and users are not known, but headers.all is for every user
+		users = append(users, policy.User{Account: globalAccount})
+	case len(users) == 0:
 		users = []policy.User{{Account: globalAccount}}
 	}
 	return errors.Join(r.CheckAccounts(exists, operator), r.CheckUsers(users, maxPayload(o)))
@@ -42,6 +45,8 @@ func configuredUsers(o *natsserver.Options) []policy.User {
 		u := policy.User{Name: name, Account: globalAccount}
 		if account != nil {
 			u.Account = account.Name
+			_, payload := account.ConfiguredLimits()
+			u.MaxPayload = max(int(payload), 0)
 		}
 		u.System = u.Account == cmp.Or(o.SystemAccount, natsserver.DEFAULT_SYSTEM_ACCOUNT)
 		if h, ok := headers.(userHeaders); ok {

@@ -105,6 +105,10 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	if g.Stamp, err = stamp.Compile(headers, o); err != nil {
 		return nil, err
 	}
+	// The limits of claims are not above this one, but provenance comes on top.
+	if n := g.Stamp.MaxLen(); n > claim.MaxBlock {
+		return nil, fmt.Errorf("%w: found %d bytes, with the headers of provenance; at most %d are allowed", claim.ErrBlockTooLarge, n, claim.MaxBlock)
+	}
 	g.Names = g.Stamp.Names()
 	return g, nil
 }

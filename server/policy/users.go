@@ -15,7 +15,9 @@ type User struct {
 	Name    string
 	Account string
 	System  bool
-	Claim   *claim.Claim // its headers and header_permissions, or nil
+	// MaxPayload is the limit of its account for the length of a message in bytes, or 0 for none.
+	MaxPayload int
+	Claim      *claim.Claim // its headers and header_permissions, or nil
 }
 
 // Stamped reports whether the user has headers of its own.
@@ -38,7 +40,11 @@ func (r *Rules) CheckUsers(users []User, maxPayload int) error {
 	var faults conf.Faults
 	var errs []error
 	for _, u := range users {
-		err := r.checkUser(u, maxPayload)
+		limit := maxPayload
+		if u.MaxPayload > 0 {
+			limit = min(limit, u.MaxPayload)
+		}
+		err := r.checkUser(u, limit)
 		if err == nil {
 			continue
 		}
@@ -91,7 +97,7 @@ func (r *Rules) placeOf(err error) conf.Place {
 		return r.places.all[field.Fold(fault.Header)]
 	case errors.Is(err, claim.ErrTooManyHeaders):
 		return cmp.Or(r.places.maxHeaders, r.places.block)
-	case errors.Is(err, claim.ErrTooManyBytes):
+	case errors.Is(err, claim.ErrTooManyBytes), errors.Is(err, claim.ErrBlockTooLarge):
 		return cmp.Or(r.places.maxBytes, r.places.block)
 	}
 	return conf.Place{}
