@@ -312,9 +312,35 @@ func parseCall(fn string) (name, arg string, err error) {
 	name = strings.ToLower(name)
 	takesArg := name == "tag" || name == "account-tag"
 	if _, known := functions[name]; !ok || !strings.HasSuffix(fn, ")") || !known && !takesArg || takesArg != (arg != "") {
-		return "", "", fmt.Errorf("%w: %q", ErrTemplateFunction, shorten(fn))
+		return "", "", fmt.Errorf("%w: %s", ErrTemplateFunction, describeCall(fn, name))
 	}
 	return name, arg, nil
+}
+
+// describeCall describes what is not a call of a function, for an error. name is what
+// should be the function's name. The text may be a secret with braces in it, so only a
+// name is quoted.
+func describeCall(fn, name string) string {
+	switch _, known := functions[name]; {
+	case known:
+		return fmt.Sprintf("%s is written {{%s()}}", name, name)
+	case name == "tag" || name == "account-tag":
+		return fmt.Sprintf("%s is written {{%s(x)}}, where x is the name of a tag", name, name)
+	case isFunctionName(name) && len(fn) > len(name) && strings.HasSuffix(fn, ")"):
+		return fmt.Sprintf("%s(...)", name)
+	}
+	return fmt.Sprintf("expected a call such as {{name()}}; found %d bytes that are not one", len(fn))
+}
+
+// isFunctionName reports whether text looks like the name of a function.
+func isFunctionName(text string) bool {
+	const maxLen = 32 // bytes
+	for i := range len(text) {
+		if !isNameByte(text[i]) && text[i] != '_' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= maxLen
 }
 
 // CheckTemplates returns the faults in the templates of a configured user that no

@@ -110,3 +110,27 @@ func TestExpansionSharesRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What stands between braces may be a secret that was not meant to be a call: an error quotes of it what can be the name of
+// a function, and no more.
+func TestErrorsQuoteNoMoreThanAFunctionsName(t *testing.T) {
+	for value, want := range map[string]string{
+		"{{nam()}}":              "nam(...)",
+		"{{client_ip()}}":        "client_ip(...)",
+		"{{nam(planted)}}":       "nam(...)",
+		"{{name}}":               "name is written {{name()}}",
+		"{{name(planted)}}":      "name is written {{name()}}",
+		"{{TAG}}":                "tag is written {{tag(x)}}, where x is the name of a tag",
+		"{{account-tag()}}":      "account-tag is written {{account-tag(x)}}, where x is the name of a tag",
+		"{{}}":                   "expected a call such as {{name()}}; found 0 bytes that are not one",
+		"{{planted}}":            "expected a call such as {{name()}}; found 7 bytes that are not one",
+		"{{planted(x}}":          "expected a call such as {{name()}}; found 9 bytes that are not one",
+		"{{u:planted@host (x)}}": "expected a call such as {{name()}}; found 18 bytes that are not one",
+		"{{" + strings.Repeat("planted", 9) + "()}}": "expected a call such as {{name()}}; found 65 bytes that are not one",
+	} {
+		_, err := expand(&claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{value}}}}, Vars{Name: "u"}, claim.MaxLimits)
+		if err == nil || !strings.HasSuffix(err.Error(), ErrTemplateFunction.Error()+": "+want) {
+			t.Errorf("%s: error %v, want %s", value, err, want)
+		}
+	}
+}
