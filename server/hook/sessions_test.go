@@ -74,6 +74,62 @@ func TestSessionsInAccounts(t *testing.T) {
 	})
 }
 
+// If requests in the account and in all accounts came after the callout was asked, the one that says the most is returned: an
+// end before a change, and else the later one.
+func TestSessionsWithTwoRequests(t *testing.T) {
+	const all, one = "", "ONE"
+	type request struct {
+		account string
+		kick    bool
+		ago     time.Duration
+	}
+	for name, tt := range map[string]struct {
+		requests []request
+		kick     bool
+		ago      time.Duration // when the missed change was
+	}{
+		"in all accounts":        {[]request{{all, false, 2}}, false, 2},
+		"in its account":         {[]request{{one, false, 2}}, false, 2},
+		"later in its account":   {[]request{{all, false, 3}, {one, false, 2}}, false, 2},
+		"later in all":           {[]request{{all, false, 2}, {one, false, 3}}, false, 2},
+		"end, then a change":     {[]request{{all, true, 3}, {one, false, 2}}, true, 3},
+		"change, then an end":    {[]request{{all, false, 3}, {one, true, 2}}, true, 2},
+		"change in all, end":     {[]request{{all, false, 2}, {one, true, 3}}, true, 3},
+		"end before the callout": {[]request{{all, true, 9}, {one, false, 2}}, false, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTestSessions(map[uint64]bool{1: true})
+				asked := time.Now()
+				time.Sleep(5 * time.Second)
+				now := time.Now()
+				for _, r := range tt.requests {
+					s.request("kv/a", r.account, r.kick, r.ago*time.Second)
+				}
+				missed, ok := s.add("kv/a", one, 1, asked)
+				if ago := now.Sub(missed.changedAt); !ok || missed.kick != tt.kick || ago != tt.ago*time.Second {
+					t.Errorf("stale %t, ended %t, changed %v ago", ok, missed.kick, ago)
+				}
+			})
+		})
+	}
+}
+
+// A change that is reported at once applies to connections of the same moment, and only an end makes others unsure.
+func TestSessionsOfTheSameMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true})
+		s.add("kv/a", "", 1, time.Now())
+		if got := selected(s, "kv/a", "", false, 0); !slices.Equal(got, []uint64{1}) {
+			t.Errorf("connections %v, want 1", got)
+		}
+		time.Sleep(time.Second)
+		if cids, unsure := s.request("kv/a", "", false, 2*time.Second); len(cids)+len(unsure) > 0 {
+			t.Errorf("a change before the callout was asked selects %v and %v", cids, unsure)
+		}
+	})
+}
+
 func TestSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := map[uint64]bool{1: true, 2: true, 3: true, 4: true}

@@ -361,6 +361,8 @@ func TestClientIP(t *testing.T) {
 		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1:80, 10.2.3.4:443"}},
 		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]:80"}},
 		{"10.0.0.1", "2001:db8::1", []string{"[2001:db8::1]"}},
+		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1, [::ffff:10.2.3.4]:80"}},
+		{"10.0.0.1", "fe80::1", []string{"[fe80::1%eth0]:80"}},
 		{"10.0.0.1", "", []string{"[1.1.1.1"}},
 		{"10.0.0.1", "1.1.1.1", []string{"6.6.6.6, 1.1.1.1, ,,"}},
 		{"10.0.0.1", "1.1.1.1", []string{"1.1.1.1", ""}},
@@ -387,6 +389,14 @@ func TestClientIP(t *testing.T) {
 }
 
 // What is to the left of an address that is not a trusted proxy is ignored.
+// Of many values only the last ones are joined.
+func TestJoinForwardedForReadsTheEnd(t *testing.T) {
+	values := slices.Repeat([]string{"6.6.6.6"}, 10000)
+	if n := testing.AllocsPerRun(5, func() { JoinForwardedFor(values) }); n > maxForwardedFor {
+		t.Errorf("%v strings were joined", n)
+	}
+}
+
 func FuzzClientIP(f *testing.F) {
 	r := mustParse(f, `trusted_proxies: ["10.0.0.0/8"]`)
 	f.Add("10.0.0.1", "1.1.1.1, 10.0.0.2")
