@@ -88,13 +88,19 @@ export class Connection {
     return within(milliseconds, this.#open(), () => this.#late(milliseconds, this.#state === "refused" ? "refused" : "no-connection"));
   }
 
+  /** Why there is no connection and will be none; undefined where there may be one. */
+  get ended(): StampError | undefined {
+    return this.#begun && (this.#state === "closed" || this.#state === "signed-out") ? new StampError(this.#state, this.#why()) : undefined;
+  }
+
   #late(milliseconds: number, code: Code): StampError {
     return new StampError(code, `timed out after ${milliseconds} ms: ${this.#why()}`);
   }
 
   async #open(): Promise<NatsConnection> {
     while (!this.#nc) {
-      if (this.#begun && (this.#state === "closed" || this.#state === "signed-out")) throw new StampError(this.#state, this.#why());
+      const { ended } = this;
+      if (ended) throw ended;
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     return this.#nc;

@@ -10,7 +10,7 @@ import type { Answer } from "./answer.ts";
  * - no-connection: there was no connection in time, and the request was not sent
  * - refused: the same, and the server refuses the connection although there is a session
  * - lost: the connection was lost while the answer was awaited; the request may have been carried out
- * - signed-out: there is no session
+ * - signed-out: there is no session, or the page has signed out while the answer was awaited; the request may have been carried out
  * - denied: the server does not permit the subject
  * - too-large: the message is larger than the server takes
  * - invalid: the request cannot be sent as it is

@@ -27,6 +27,7 @@ export class Server {
   #queue = new Queue(concurrencyOf({}));
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
+  #leaving: Promise<unknown> | undefined; // the newest logout
   #hidden = hiddenNames(); // headers that are not for the page
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
@@ -74,9 +75,21 @@ export class Server {
     try {
       reply = { id: asked.id, value: await this.#do(asked) };
     } catch (err) {
-      reply = { id: asked.id, error: told(err) };
+      reply = { id: asked.id, error: await this.#why(err) };
     }
     this.#port.postMessage(reply);
+  }
+
+  /**
+   * An error as the page gets it. What the end of the session has cut off says so: the server may cut the connection before
+   * the site has said that the session is over.
+   */
+  async #why(err: unknown): Promise<{ code: Code; message: string }> {
+    const why = told(err);
+    if (why.code !== "lost") return why;
+    await this.#leaving;
+    const { ended } = this.#connection;
+    return ended ? told(ended) : why;
   }
 
   async #do(asked: Asked): Promise<unknown> {
@@ -88,8 +101,11 @@ export class Server {
         return this.#start();
       case "session":
         return known(await this.#site.visitor(this.#patience.usual));
-      case "logout":
-        return this.#logout();
+      case "logout": {
+        const leaving = this.#logout();
+        this.#leaving = leaving.catch(() => {});
+        return leaving;
+      }
       case "request":
         return this.#request(asked);
       case "requestMany":

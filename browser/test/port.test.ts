@@ -9,8 +9,8 @@ Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted
 const { Server } = await import("../src/port.ts");
 
 /** A server over a site that says what visitor is, and the page's end of the port. */
-function serve(t: TestContext, visitor: { now: Visitor | Promise<Visitor> }) {
-  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => visitor.now, logout: async () => ({}) };
+function serve(t: TestContext, visitor: { now: Visitor | Promise<Visitor>; logout?: () => Promise<void> }) {
+  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => visitor.now, logout: async () => (await visitor.logout?.(), {}) };
   const { port1, port2 } = new MessageChannel();
   let told = 0, id = 0;
   const events: { event: string; state?: string; reason?: string }[] = [];
@@ -123,6 +123,40 @@ test("a request that is aborted is not sent later, and its time is nobody's", as
   await new Promise((resolve) => setTimeout(resolve, 100));
   const late = await other.ask(request("silent"));
   assert.equal(late.error.message, "timed out after 60 ms");
+});
+
+test("what is under way at a sign-out ends with its code, also where the server cuts the connection first", async (t) => {
+  for (const cut of [false, true]) {
+    const asked: string[] = [];
+    Scripted.servers = [(line) => {
+      if (line.startsWith("HPUB")) asked.push(line);
+      return line.startsWith("HPUB cut") ? undefined : willing(line);
+    }];
+    const s = serve(t, { now: alice, logout: cut ? async () => {
+      await until(() => s.events.some(({ state }) => state === "lost"));
+    } : undefined });
+    await s.ask({ op: "start", limits: { concurrency: 2 } });
+    const calls = [s.ask(request("silent")), s.ask(request("silent")), s.ask(request("queued")), s.ask({ ...request("many"), op: "requestMany", receiver: 1, enough: { timeout: 20_000 } })];
+    await until(() => asked.length === 3);
+    const out = s.ask({ op: "logout" });
+    if (cut) calls.push(s.ask({ ...request("cut"), op: "requestMany", receiver: 2, enough: { timeout: 20_000 } }));
+    assert.deepEqual((await Promise.all(calls)).map(({ error, value }) => error?.code ?? value), calls.map(() => "signed-out"), `cut: ${cut}`);
+    assert.ok("value" in await out);
+  }
+});
+
+test("a sign-out that fails leaves the code of a lost connection", async (t) => {
+  Scripted.servers = [(line) => (line.startsWith("HPUB cut") ? undefined : willing(line))];
+  let once = true;
+  const s = serve(t, { now: alice, logout: async () => {
+    if (!once) return;
+    once = false;
+    await until(() => s.events.some(({ state }) => state === "lost"));
+    throw new Error("no");
+  } });
+  await s.ask({ op: "start", limits: {} });
+  const [out, lost] = await Promise.all([s.ask({ op: "logout" }), s.ask(request("cut"))]);
+  assert.deepEqual([out.error.message, lost.error.code], ["no", "lost"]);
 });
 
 test("times that timers do not take are the longest", async (t) => {
