@@ -1,5 +1,6 @@
 // The site, as the worker knows it. It comes with the worker's own script, from the site, and never
 // from the page: who could tell the worker where to connect could have its tickets.
+import { found } from "./checks.ts";
 import { StampError } from "./errors.ts";
 import { prove } from "./key.ts";
 import type { Session } from "./messages.ts";
@@ -84,7 +85,8 @@ export class Site {
     const answer = await this.#ask("GET", this.#config.session, { patience });
     if (answer.status === 401) return { authenticated: false };
     if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
-    return answer.json();
+    const told = await objectOf(answer, "who is signed in");
+    return { ...told, authenticated: Boolean(told["authenticated"]) };
   }
 
   /** A ticket for one connection, for the holder of a key. A service worker can see what is asked. */
@@ -99,7 +101,9 @@ export class Site {
         throw signedOut("the session is another one than when the page was loaded");
     }
     if (!answer.ok) throw new StampError("failed", `the site gives no ticket: status ${answer.status}`);
-    return (await answer.json()).ticket;
+    const { ticket } = await objectOf(answer, "the ticket");
+    if (typeof ticket !== "string") throw new StampError("failed", "the site's answer has no ticket");
+    return ticket;
   }
 
   /** Ends the session. */
@@ -107,7 +111,24 @@ export class Site {
     if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
     const answer = await this.#ask("POST", this.#config.logout, { patience });
     if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
-    const told = answer.status === 204 ? {} : await answer.json();
-    return { end_session_url: told.end_session_url };
+    // The session is over, whatever the answer holds: that of a site's own may be none.
+    const told = await jsonOf(answer) as { end_session_url?: string } | null | undefined;
+    return { end_session_url: told?.end_session_url };
   }
+}
+
+/** The JSON of an answer; undefined where it is none. The browser's error would quote it, and it may hold a ticket. */
+async function jsonOf(answer: Response): Promise<unknown> {
+  const text = await answer.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function objectOf(answer: Response, what: string): Promise<Record<string, unknown>> {
+  const told = await jsonOf(answer);
+  if (typeof told === "object" && told !== null && !Array.isArray(told)) return told as Record<string, unknown>;
+  throw new StampError("failed", `the site does not tell ${what}: expected an object of JSON; found ${told === undefined ? "no JSON" : found(told)}`);
 }

@@ -26,3 +26,26 @@ test("a site that does not answer, or not to the end, is a time-out", async (t) 
     }
   }
 });
+
+/** A site that answers everything with one text. */
+async function saying(t: TestContext, text: string): Promise<Site> {
+  const server = createServer((_, answer) => answer.end(text));
+  await new Promise<void>((resolve) => { server.listen(0, "127.0.0.1", resolve); });
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return new Site({ websocket: "wss://x", session: "/session", logout: "/logout", ticket: "/ticket" }, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+}
+
+test("an answer of the site that is no object says so, and what it holds is not quoted", async (t) => {
+  for (const [text, found] of [["null", "null"], ["[]", "an array"], ["7", "a value of the type number"], ['"secret"', "a value of the type string"], ["<secret>", "no JSON"], ["", "no JSON"]]) {
+    const site = await saying(t, text!);
+    await assert.rejects(site.visitor(), { code: "failed", message: `the site does not tell who is signed in: expected an object of JSON; found ${found}` });
+    await assert.rejects(site.ticket(""), { code: "failed", message: `the site does not tell the ticket: expected an object of JSON; found ${found}` });
+    assert.deepEqual(await site.logout(), { end_session_url: undefined }, "the session is over, whatever is said of it");
+  }
+  const site = await saying(t, "{}");
+  assert.deepEqual(await site.visitor(), { authenticated: false });
+  await assert.rejects(site.ticket(""), { code: "failed", message: "the site's answer has no ticket" });
+});
