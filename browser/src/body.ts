@@ -1,25 +1,44 @@
 // Bodies of requests and answers: JSON, unless a content type says otherwise.
+import { found, isA } from "./checks.ts";
 
 /** What fetch() takes for a body. */
 export type Body = unknown;
+
+/** What a message can hold: text, which is sent as UTF-8, or bytes. */
+export type Payload = string | ArrayBuffer | ArrayBufferView | null | undefined;
+
+const noBytes = new Uint8Array(0);
+
+/** The bytes of a message. Of a part of a buffer it is that part: the whole would cross the port. */
+export function payloadBytes(payload: Payload): Uint8Array {
+  if (payload === undefined || payload === null) return noBytes;
+  const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : bytesOf(payload);
+  if (bytes) return bytes;
+  throw new TypeError(`payload: expected a string, an ArrayBuffer or a view of one; found ${found(payload)}, which JSON.stringify() can make a string of`);
+}
+
+/** A copy of the bytes of a buffer or of a view of one; undefined for anything else. */
+function bytesOf(value: unknown): Uint8Array | undefined {
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+  return isA("ArrayBuffer", value) ? new Uint8Array(value as ArrayBuffer).slice() : undefined;
+}
 
 const isJSON = (type: string) => /^application\/(?:[^;]*\+)?json\s*(?:;|$)/i.test(type);
 const isText = (type: string) => /^(?:text\/|application\/(?:[^;]*\+)?xml\s*(?:;|$)|image\/svg\+xml)/i.test(type);
 
 /** The bytes of a body, and their type. The type that is given wins over that of a Blob or form. */
 export async function encode(body: Body, given: string | undefined, otherwise: string): Promise<{ data: Uint8Array; type?: string }> {
-  if (body === undefined || body === null) return { data: new Uint8Array(0), type: given };
+  if (body === undefined || body === null) return { data: noBytes, type: given };
   if (typeof body === "string") return { data: new TextEncoder().encode(body), type: given ?? otherwise };
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) {
-    const view = body instanceof ArrayBuffer ? new Uint8Array(body) : new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
-    return { data: view.slice(), type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
-  }
-  if (body instanceof Request) return { data: new Uint8Array(await body.arrayBuffer()), type: given };
-  if (body instanceof Blob || body instanceof FormData || body instanceof URLSearchParams) {
-    const response = new Response(body);
+  const data = bytesOf(body);
+  if (data) return { data, type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
+  if (isA("Request", body)) return { data: new Uint8Array(await (body as Request).arrayBuffer()), type: given };
+  const isForm = isA("FormData", body);
+  if (isForm || isA("Blob", body) || isA("File", body) || isA("URLSearchParams", body)) {
+    const response = new Response(body as BodyInit);
     const own = response.headers.get("Content-Type");
     // A form's type holds the boundary that is in its bytes.
-    const type = body instanceof FormData ? own : given ?? own;
+    const type = isForm ? own : given ?? own;
     return { data: new Uint8Array(await response.arrayBuffer()), type: type ?? otherwise };
   }
   const type = given ?? otherwise;

@@ -20,6 +20,7 @@ export interface Refusal {
 export interface StampEventMap {
   state: CustomEvent<StateChange>;
   error: CustomEvent<Refusal>;
+  run: Event;
 }
 
 /** A listener for one kind of event, as addEventListener() takes it. */

@@ -1,26 +1,29 @@
 // Headers that a page gives.
+import { found } from "./checks.ts";
 import type { MessageHeaders } from "./message.ts";
 import type { HeaderMap } from "./messages.ts";
 
 /** Headers in whatever form fetch() takes them, as a map of our own; values that are no text become it, as there. */
 export function headerMap(init: HeadersInit | HeaderMap | MessageHeaders | null | undefined): HeaderMap {
-  const lines = pairs(init ?? {});
-  const map: HeaderMap = Object.create(null);
-  for (const [name, value] of lines) {
-    const before = map[name];
-    const values = Array.isArray(value) ? value.map(String) : String(value);
-    map[name] = before === undefined ? values : [before, values].flat().join(", ");
+  const map = new Map<string, (string | string[])[]>(); // all of a name are joined at once: one after the other, each would be copied for each after it
+  for (const [name, value] of pairs(init ?? {})) {
+    const values = Array.isArray(value) ? value.map(String) : String(value), before = map.get(name);
+    if (before) before.push(values);
+    else map.set(name, [values]);
   }
-  return { ...map };
+  return Object.fromEntries([...map].map(([name, all]) => [name, all.length === 1 ? all[0]! : all.flat().join(", ")]));
 }
 
 function pairs(init: object): [string, unknown][] {
+  if (Object(init) !== init) throw noHeaders(init);
   if (!(Symbol.iterator in init)) return Object.entries(init);
   return [...init as Iterable<unknown>].map((pair) => {
     if (Array.isArray(pair) && pair.length === 2) return [String(pair[0]), pair[1]];
-    throw new TypeError("headers: expected an object, Headers, or pairs of a name and a value");
+    throw noHeaders(init);
   });
 }
+
+const noHeaders = (init: unknown) => new TypeError(`headers: expected an object, Headers, or pairs of a name and a value; found ${found(init)}`);
 
 /** The characters of a token (RFC 9110, section 5.6.2), of which methods and names of headers are. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;

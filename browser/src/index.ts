@@ -1,4 +1,5 @@
 export { Answer } from "./answer.ts";
+export type { Payload } from "./body.ts";
 export type { AnswerHeaders } from "./answer_headers.ts";
 export { StampError, type Code } from "./errors.ts";
 export type { Refusal, StampEventMap, StateChange } from "./events.ts";

@@ -1,4 +1,5 @@
 // How a path becomes a subject.
+import { found, isA } from "./checks.ts";
 
 /** The page's origin. Where there is no page, as on a server that renders one, there is no connection to reach any other by. */
 export const originOfPage = () => globalThis.location?.origin ?? "http://localhost";
@@ -18,12 +19,13 @@ export function subjectOf(resource: string | URL, origin: string): string {
 /** The URL of a resource. Throws TypeError for what is none of this origin. */
 export function urlOf(resource: string | URL, origin: string): URL {
   let url: URL;
-  if (typeof resource !== "string" && !(resource instanceof URL)) throw new TypeError(`not a resource: expected a string, a URL or a Request; found ${resource === null ? "null" : typeof resource}`);
+  if (typeof resource !== "string" && !isA("URL", resource)) throw new TypeError(`not a resource: expected a string, a URL or a Request; found ${found(resource)}`);
   try {
     url = new URL(resource, origin);
   } catch {
     throw new TypeError(`not a resource: ${JSON.stringify(String(resource))}`);
   }
+  if (url.username !== "" || url.password !== "") throw new TypeError("not a resource: a URL with a user name or a password in it");
   if (url.origin !== new URL(origin).origin) throw new TypeError(`a resource of another origin: ${url.origin}`);
   return url;
 }

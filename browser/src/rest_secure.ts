@@ -1,6 +1,7 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
+import { checked, isA } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
@@ -72,8 +73,8 @@ export class REST_Secure {
   }
 
   async fetch<T = any>(resource: string | URL | Request, options?: RestSecureFetchOptions | null): Promise<Answer<T>> {
-    const { jwt_claims, ...others } = options ?? {};
-    const headers = others.headers ?? (resource instanceof Request ? resource.headers : undefined);
+    const { jwt_claims, ...others } = checked(options);
+    const headers = others.headers ?? (isA("Request", resource) ? (resource as Request).headers : undefined);
     const answer = await this.stamp.fetch(resource, { ...others, headers: this.#sent(headers) });
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
       const { claims } = await this.stamp.start(); // it has been called: this is what it told then

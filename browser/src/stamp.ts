@@ -1,6 +1,7 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
-import { encode, type Body } from "./body.ts";
+import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
+import { checked, isA } from "./checks.ts";
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
@@ -84,8 +85,6 @@ interface Receiver {
 /** What ends a request. */
 type Bounds = Pick<RequestOptions, "signal" | "timeout">;
 
-const noBody = new Uint8Array(0);
-
 const defaultScript = "/auth/worker.js";
 
 /**
@@ -114,11 +113,10 @@ export class Stamp extends EventTarget {
   #number = 0; // of the newest receiver
   #sent: Promise<void> = Promise.resolve(); // all requests of before
 
-  constructor(options: Options = {}) {
+  constructor(options?: Options | null) {
     super();
-    checkNumbers(options);
-    this.#options = options;
-    this.#calls = new Calls(options);
+    this.#options = checked(options);
+    this.#calls = new Calls(this.#options);
   }
 
   /** State of the connection. */
@@ -132,11 +130,16 @@ export class Stamp extends EventTarget {
   }
 
   /**
-   * Another number after each start(), close() and drain(). For the hooks: what was told in another run may have been for
-   * another visitor.
+   * Another number after each start(), close() and drain(), of which the event "run" tells. For the hooks: what was told in
+   * another run may have been for another visitor.
    */
   get run(): number {
     return this.#run;
+  }
+
+  /** Why there is no connection, and will be none before the next start(); undefined before the first one. */
+  get ended(): Error | undefined {
+    return this.#ended;
   }
 
   /**
@@ -152,6 +155,7 @@ export class Stamp extends EventTarget {
     starting.catch((err: Error) => { // it may be tried again
       if (this.#starting === starting) this.#end(err);
     });
+    this.dispatchEvent(new Event("run"));
     return starting;
   }
 
@@ -178,8 +182,8 @@ export class Stamp extends EventTarget {
    * Waits until the connection has a state. Rejects when it cannot have it any more (StampError, with the code signed-out,
    * closed or that of start()), and when the time is over (no-connection, refused or not-started).
    */
-  async when(state: State, { signal, timeout = this.#options.timeout ?? 20_000 }: WhenOptions = {}): Promise<void> {
-    checkNumbers({ timeout });
+  async when(state: State, options?: WhenOptions | null): Promise<void> {
+    const { signal, timeout = this.#options.timeout ?? 20_000 } = checked(options);
     signal?.throwIfAborted();
     if (this.#state === state) return;
     if (this.#ended) throw this.#ended;
@@ -242,9 +246,10 @@ export class Stamp extends EventTarget {
    * body.error, unless throws is set, and rejects with the signal's reason, or TypeError for what cannot be sent.
    */
   async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
-    const whole = resource instanceof Request ? { ...optionsOf(resource), ...definite(options) } : options ?? {};
-    const answer = await this.#track(this.#fetch(resource instanceof Request ? resource.url : resource, whole));
-    if (options?.throws && answer.error) throw answer.error;
+    const given = checked(options), request = isRequest(resource);
+    const whole = request ? { ...optionsOf(resource), ...definite(given) } : given;
+    const answer = await this.#track(this.#fetch(request ? resource.url : resource, whole));
+    if (given.throws && answer.error) throw answer.error;
     return answer;
   }
 
@@ -255,7 +260,6 @@ export class Stamp extends EventTarget {
     take(headers, "method");
     take(headers, "query");
     checkHeaders(headers);
-    checkNumbers({ timeout: options.timeout });
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
     try {
@@ -272,16 +276,15 @@ export class Stamp extends EventTarget {
 
   /**
    * Sends a request. Rejects with StampError, or the signal's reason. The error of a service is a StampError too, the one that
-   * fetch() has, with the service's answer.
+   * fetch() has, with the service's answer. Strings are sent as UTF-8, bytes as they are; anything else is a TypeError.
    */
-  request(subject: string, payload?: Uint8Array | string, options: RequestOptions = {}): Promise<Message> {
+  request(subject: string, payload?: Payload, options?: RequestOptions | null): Promise<Message> {
     return this.#track(this.#requestOne(subject, payload, options));
   }
 
-  async #requestOne(subject: string, payload: Uint8Array | string | undefined, options: RequestOptions): Promise<Message> {
+  async #requestOne(subject: string, payload: Payload, given: RequestOptions | null | undefined): Promise<Message> {
     this.#checkOpen();
-    const headers = headerMap(options.headers), data = bytes(payload);
-    checkNumbers({ timeout: options.timeout });
+    const options = checked(given), headers = headerMap(options.headers), data = payloadBytes(payload);
     const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options), options));
     const { error } = message;
     if (error) throw error;
@@ -292,10 +295,9 @@ export class Stamp extends EventTarget {
    * Sends a request that several may answer. `for await` reads the answers; what nobody answers is a StampError of it. It is
    * sent at once, whatever ordered and concurrency say. The error of a service is an answer here: message.error has it.
    */
-  requestMany(subject: string, payload?: Uint8Array | string, options: RequestManyOptions = {}): AsyncIterableIterator<Message> {
-    const { timeout = 1000, max, stall, sentinel, signal } = options;
-    checkNumbers({ timeout, stall });
-    checkCount({ max });
+  requestMany(subject: string, payload?: Payload, options?: RequestManyOptions | null): AsyncIterableIterator<Message> {
+    const { timeout = 1000, max, stall, sentinel, signal, ...given } = checked(options);
+    const headers = headerMap(given.headers), data = payloadBytes(payload);
     this.#checkOpen();
     signal?.throwIfAborted();
     const receiver = ++this.#number;
@@ -313,7 +315,7 @@ export class Stamp extends EventTarget {
     this.#receivers.set(receiver, { receive: (msg) => stream.push(msg), fail: (err) => end({ err }) });
     signal?.addEventListener("abort", abort);
     const { id, reply } = this.#called<void>(
-      { op: "requestMany", subject, headers: headerMap(options.headers), data: bytes(payload), receiver, enough: { timeout, max, stall, sentinel } },
+      { op: "requestMany", subject, headers, data, receiver, enough: { timeout, max, stall, sentinel } },
       timeout + (this.#options.timeout ?? 20_000), // the connection may have to come first
     );
     cancel = () => {
@@ -324,9 +326,10 @@ export class Stamp extends EventTarget {
   }
 
   /** Publishes a message. What the server refuses of it comes as an "error" event, with its subject. */
-  async publish(subject: string, payload?: Uint8Array | string, options: PublishOptions = {}): Promise<void> {
+  async publish(subject: string, payload?: Payload, options?: PublishOptions | null): Promise<void> {
     this.#checkOpen();
-    await this.#track(this.#ask({ op: "publish", subject, headers: headerMap(options.headers), data: bytes(payload), reply: options.reply }));
+    const { headers, reply } = checked(options);
+    await this.#track(this.#ask({ op: "publish", subject, headers: headerMap(headers), data: payloadBytes(payload), reply }));
   }
 
   /** Resolves when the server has read all that was sent before. */
@@ -343,9 +346,7 @@ export class Stamp extends EventTarget {
   subscribe(subject: string, options?: SubscribeOptions): Promise<Subscription>;
   async subscribe(subject: string, second?: ((msg: Message) => void) | SubscribeOptions, third?: SubscribeOptions): Promise<Subscription> {
     const deliver = typeof second === "function" ? second : undefined;
-    const options = (typeof second === "function" ? third : second) ?? {};
-    checkNumbers({ timeout: options.timeout });
-    checkCount({ max: options.max });
+    const options = checked(typeof second === "function" ? third : second);
     this.#checkOpen();
     options.signal?.throwIfAborted();
     const receiver = ++this.#number;
@@ -402,6 +403,7 @@ export class Stamp extends EventTarget {
     this.#stop(why);
     this.#ended = why;
     for (const watch of [...this.#watchers]) watch();
+    this.dispatchEvent(new Event("run"));
   }
 
   #stop(why: Error): void {
@@ -531,6 +533,8 @@ export class Stamp extends EventTarget {
   }
 }
 
+const isRequest = (resource: unknown): resource is Request => isA("Request", resource);
+
 /** What a Request of fetch() says, as options of ours. */
 function optionsOf(request: Request): FetchOptions {
   const { method, headers, signal } = request;
@@ -587,23 +591,4 @@ export interface Stamp {
   addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<K extends keyof StampEventMap>(type: K, listener: Listener<Stamp, StampEventMap[K]>, options?: boolean | EventListenerOptions): void;
   removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
-}
-
-type Numbers = { [name in "timeout" | "timeoutAfter" | "recovery" | "concurrency" | "stall"]?: number | undefined };
-
-/** Throws for what would be no time, or let no request through. */
-function checkNumbers({ timeout = 1, timeoutAfter = 1, recovery = 1, concurrency = 1, stall = 1 }: Numbers): void {
-  for (const [name, value] of Object.entries({ timeout, timeoutAfter, recovery, concurrency, stall })) {
-    if (typeof value !== "number" || !(value > 0 || value === 0 && name === "recovery")) throw new TypeError(`${name}: must be a positive number`);
-  }
-}
-
-/** Bytes alone: of a part of a buffer, the whole would cross the port. */
-const bytes = (payload: Uint8Array | string | undefined) => (typeof payload === "string" ? new TextEncoder().encode(payload) : payload?.slice() ?? noBody);
-
-/** Throws for what is no number of messages. */
-function checkCount(counts: { max: number | undefined }): void {
-  for (const [name, value] of Object.entries(counts)) {
-    if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) throw new TypeError(`${name}: must be a positive whole number`);
-  }
 }

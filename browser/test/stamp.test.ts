@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test, type TestContext } from "node:test";
+import { runInNewContext } from "node:vm";
 import type { Asked } from "../src/messages.ts";
 
 /** The workers that were made; each does what its page asks, but for what is held back. */
@@ -109,4 +111,66 @@ test("options that are undefined take nothing from a Request", async (t) => {
   assert.deepEqual([headers.get("Method"), headers.get("X-A"), text], ["PUT", "1", "b"]);
   const reason = new Error("gone");
   await assert.rejects(s.fetch(new Request("http://localhost/a", { signal: AbortSignal.abort(reason) }), { signal: undefined }), reason);
+});
+
+test("a payload is text or bytes, of whatever realm; anything else is a TypeError before anything is sent", async (t) => {
+  const { s, worker } = await started(t);
+  const part = new Uint16Array([1, 2, 3]).subarray(1);
+  for (const [payload, sent] of [
+    ["ü", [0xc3, 0xbc]], [new Uint8Array([1, 2]), [1, 2]], [new Uint8Array([1, 2]).buffer, [1, 2]], [part, [2, 0, 3, 0]], [new DataView(part.buffer, 4), [3, 0]],
+    [runInNewContext("new ArrayBuffer(2)"), [0, 0]], [runInNewContext("new Uint8Array([7])"), [7]], [undefined, []], [null, []],
+  ] as const) {
+    assert.deepEqual([...(await s.request("a", payload)).data], sent);
+    await s.publish("a", payload);
+    assert.deepEqual([...(worker.asked.at(-1) as { data: Uint8Array }).data], sent);
+  }
+  const before = worker.asked.length;
+  for (const [payload, what] of [[[1, 2], "an array"], [{ a: 1 }, "a value of the type object"], [5, "a value of the type number"], [true, "a value of the type boolean"], [new Map(), "a value of the type object"]] as const) {
+    const refused = { name: "TypeError", message: `payload: expected a string, an ArrayBuffer or a view of one; found ${what}, which JSON.stringify() can make a string of` };
+    await assert.rejects(s.request("a", payload as unknown as string), refused);
+    await assert.rejects(s.publish("a", payload as unknown as string), refused);
+    assert.throws(() => s.requestMany("a", payload as unknown as string), refused);
+  }
+  assert.equal(worker.asked.length, before);
+});
+
+test("options that cannot be are a TypeError that names them, before anything is sent", async (t) => {
+  const { s, worker } = await started(t);
+  const before = worker.asked.length;
+  const calls: ((options: any) => unknown)[] = [
+    (options) => s.fetch("/a", options), (options) => s.request("a", "", options), (options) => s.requestMany("a", "", options), (options) => s.publish("a", "", options),
+    (options) => s.subscribe("a", () => {}, options), (options) => s.when("lost", options), (options) => new Stamp(options),
+  ];
+  for (const call of calls) {
+    for (const [options, message] of [
+      [5, /^options: expected an object; found a value of the type number$/], ["x", /^options: expected an object; found a value of the type string$/], [true, /^options: expected an object/],
+      [{ signal: {} }, /^signal: expected an AbortSignal; found a value of the type object$/], [{ signal: 5 }, /^signal: expected an AbortSignal; found a value of the type number$/],
+      [{ signal: () => {} }, /^signal: /], [{ timeout: "5" }, /^timeout: must be/], [{ timeout: null }, /^timeout: must be/],
+    ] as const) await assert.rejects(async () => call(options), { name: "TypeError", message }, `${call}: ${JSON.stringify(options)}`);
+  }
+  for (const headers of [5, "x", [["a"]]] as any[]) {
+    for (const call of calls.slice(0, 4)) await assert.rejects(async () => call({ headers }), /^TypeError: headers: expected an object, Headers, or pairs of a name and a value; found /);
+  }
+  assert.equal(worker.asked.length, before);
+  for (const call of calls.slice(0, 2).concat(calls[3]!)) await call(null);
+});
+
+test("a requestMany() that cannot be sent leaves nothing behind", async (t) => {
+  const { s } = await started(t);
+  const { signal } = new AbortController();
+  assert.throws(() => s.requestMany("a", "", { signal, headers: [["a"]] as any }), TypeError);
+  assert.throws(() => s.requestMany("a", {} as string, { signal }), TypeError);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
+test("a run tells when it begins and why it has ended", async (t) => {
+  const s = new Stamp(), runs: unknown[] = [];
+  t.after(() => s.close());
+  s.addEventListener("run", () => runs.push(s.ended instanceof Error ? (s.ended as { code?: string }).code : s.ended));
+  assert.equal(s.ended, undefined);
+  await s.start();
+  s.close();
+  await s.start();
+  await s.drain();
+  assert.deepEqual(runs, [undefined, "closed", undefined, "closed"]);
 });

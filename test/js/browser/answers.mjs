@@ -82,6 +82,18 @@ export const checks = {
     }
   },
 
+  async "what is under way at a sign-out has one code, however it was sent"(env) {
+    const v = await open(env);
+    const got = await v.run(async () => {
+      const read = async () => { for await (const _ of s.requestMany("api.silent", "", { timeout: 20_000 })); };
+      const calls = [s.fetch("/api/silent").then(({ error, status }) => [error.code, status]), ...[s.request("api.silent"), read()].map((call) => call.catch(({ code, status }) => [code, status]))];
+      await s.flush();
+      await s.logout();
+      return Promise.all(calls);
+    });
+    assert.deepEqual(got, Array(3).fill(["signed-out", 401]));
+  },
+
   async "a Status that cannot be read is never success"(env) {
     const v = await open(env);
     const got = await v.run(async () => {
@@ -131,6 +143,7 @@ export const checks = {
       const calls = [
         [undefined], [null], [7], [{}], [["/api/seen"]], ["/"], ["/api/seen", { method: "GE T" }], ["/api/seen", { method: "" }], ["/api/seen", { method: "ü" }],
         ["/api/seen", { headers: { "a:b": "x" } }], ["/api/seen", { headers: { "a b": "x" } }], ["/api/seen", { headers: { a: "x\r\nb: c" } }], ["/api/seen", { headers: "x" }],
+        [location.origin.replace("//", "//user:pass@") + "/api/seen"], ["/api/seen", 5], ["/api/seen", "x"], ["/api/seen", { signal: {} }],
       ];
       s.close(); // what was sent would be an answer with an error
       return Promise.all(calls.map((call) => s.fetch(...call).then(() => `sent: ${call}`, (err) => err.name)));
@@ -149,10 +162,23 @@ export const checks = {
       }
       const aborted = new Request("/api/seen", { signal: AbortSignal.abort() });
       out.push(await s.fetch(aborted).then(() => "sent", (err) => err.name));
+      // An iframe has classes of its own.
+      const frame = document.createElement("iframe");
+      document.body.append(frame);
+      const { Request: Foreign, URL: ForeignURL, Blob: ForeignBlob, AbortController: ForeignController, ArrayBuffer: ForeignBuffer, FormData: ForeignForm } = frame.contentWindow;
+      for (const call of [
+        [new Foreign(location.origin + "/api/seen/7", { method: "PUT", body: "text" })], [new ForeignURL("/api/seen", location.href)],
+        ["/api/seen", { method: "POST", body: new ForeignBlob(["blob"], { type: "text/x" }), signal: new ForeignController().signal }], ["/api/seen", { method: "POST", body: new ForeignBuffer(2) }],
+      ]) {
+        const { status, body } = await s.fetch(...call);
+        out.push([status, body.subject, body.headers.Method[0], body.headers["Content-Type"]?.[0] ?? "", escape(atob(body.body))].join(" "));
+      }
+      out.push((await s.fetch("/api/seen", { method: "POST", body: new ForeignForm() })).body.headers["Content-Type"][0].split(";")[0]);
       return out;
     });
     assert.deepEqual(got.map((line) => line.trim()), [
       "200 api.seen GET", "200 api.seen GET", "200 api.seen GET", "200 api.seen GET", "200 api.seen.7 PUT x text/plain text deep=1", "200 api.seen POST", "200 api.seen GET m", "AbortError",
+      "200 api.seen.7 PUT text/plain;charset=UTF-8 text", "200 api.seen GET", "200 api.seen POST text/x blob", "200 api.seen POST application/octet-stream %00%00", "multipart/form-data",
     ]);
   },
 };
