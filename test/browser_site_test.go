@@ -308,6 +308,18 @@ func (s *browserSite) told(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprint(w, s.renewals())
 	case "news": // how many subscribe
 		_, _ = fmt.Fprint(w, strings.Count(string(s.server.Get(s.t, "/subsz?subs=1&acc=APP&limit=10000")), `"shared.news"`))
+	case "queues": // of those that subscribe to news
+		var subs struct {
+			List []struct{ Subject, QGroup string } `json:"subscriptions_list"`
+		}
+		if err := json.Unmarshal(s.server.Get(s.t, "/subsz?subs=1&acc=APP&limit=10000"), &subs); err != nil {
+			s.t.Error(err)
+		}
+		for _, sub := range subs.List {
+			if sub.Subject == "shared.news" {
+				_, _ = fmt.Fprint(w, sub.QGroup)
+			}
+		}
 	case "connections":
 		_, _ = fmt.Fprint(w, s.server.Connz(s.t, "").NumConns)
 	default:

@@ -39,9 +39,9 @@ export interface RequestStatus<T> {
   answer: Answer<T> | undefined;
   /** Its body, where it tells success. */
   body: T | undefined;
-  /** What went wrong, where something did. */
+  /** What went wrong, where something did, or why there is no connection and will be none before the next start(). */
   error: StampError | Error | undefined;
-  /** Whether an answer is awaited, or the connection with which it can be asked for. */
+  /** Whether an answer is awaited, or the connection with which it can be asked for; not where there will be none. */
   loading: boolean;
   /** Sends the request again. */
   again: () => void;
@@ -52,7 +52,7 @@ export interface RequestStatus<T> {
  * compared as JSON. null sends none. What is under way when the component goes away is aborted.
  */
 export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
-  const { open, over, run } = useOpen(stamp);
+  const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
   const [known, setKnown] = useKnown<{ key?: string; round?: number; answer?: Answer<T>; error?: Error }>(stamp, run, over);
   const key = JSON.stringify([resource, options]);
@@ -66,7 +66,8 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null,
   const { answer, error } = known.key === key ? known : {};
   const done = known.key === key && known.round === round;
   return {
-    answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error, loading: resource !== null && !done && !over,
+    answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error ?? (resource === null ? undefined : ended),
+    loading: resource !== null && !done && !ended,
     again: useCallback(() => setRound((before) => before + 1), []),
   };
 }
@@ -75,13 +76,13 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null,
 export interface SubscriptionStatus {
   /** The last one, where no function gets them. */
   message: Message | undefined;
-  /** Why there is no subscription, where the server refused it or ended it. */
+  /** Why there is no subscription: the server has refused or ended it, or there will be no connection before the next start(). */
   error: Error | undefined;
 }
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
 export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | undefined } = {}): SubscriptionStatus {
-  const { open, over, run } = useOpen(stamp);
+  const { open, over, run, ended } = useOpen(stamp);
   const [known, setKnown] = useKnown<{ subject?: string; message?: Message; error?: Error }>(stamp, run, over);
   const latest = useRef(deliver);
   useEffect(() => { latest.current = deliver; });
@@ -94,24 +95,27 @@ export function useSubscription(stamp: Stamp, subject: string | null, deliver?: 
     });
   }, [stamp, subject, queue, open, run]);
   const { message, error } = known.subject === subject ? known : {};
-  return { message, error };
+  return { message, error: error ?? (subject === null ? undefined : ended) };
 }
 
-/** The state of the connection, and the run that it is in. */
-function useConnection(stamp: Stamp): { state: State; run: number } {
+/** The state of the connection, the run that it is in, and why there will be no connection, where there will be none. */
+function useConnection(stamp: Stamp): { state: State; run: number; ended: Error | undefined } {
   const listen = useCallback((changed: () => void) => {
-    stamp.addEventListener("state", changed);
-    return () => stamp.removeEventListener("state", changed);
+    for (const event of ["state", "run"]) stamp.addEventListener(event, changed);
+    return () => {
+      for (const event of ["state", "run"]) stamp.removeEventListener(event, changed);
+    };
   }, [stamp]);
   const state = useSyncExternalStore<State>(listen, () => stamp.state, () => "closed"); // the last one is where a server renders the page
   const run = useSyncExternalStore(listen, () => stamp.run, () => 0);
-  return { state, run };
+  const ended = useSyncExternalStore(listen, () => stamp.ended, () => undefined);
+  return { state, run, ended };
 }
 
 /** Whether there is a connection or one is being made, and whether there will be none without a new sign-in. */
-function useOpen(stamp: Stamp): { open: boolean; over: boolean; run: number } {
-  const { state, run } = useConnection(stamp), over = state === "signed-out";
-  return { open: state !== "closed" && !over, over, run };
+function useOpen(stamp: Stamp): { open: boolean; over: boolean; run: number; ended: Error | undefined } {
+  const { state, run, ended } = useConnection(stamp), over = state === "signed-out";
+  return { open: state !== "closed" && !over, over, run, ended };
 }
 
 interface Kept<T> {

@@ -17,6 +17,15 @@ async function subscribers(v, wanted) {
   }
 }
 
+/** The page of a component that stays, and what waits until it shows what it knows. */
+async function kept(env, strict = false) {
+  const v = await Visitor.open(env, alice);
+  await v.page.goto(`${env.origin}/react/kept.html${strict ? "#strict" : ""}`);
+  const known = (...values) => shows(v.page, "known", JSON.stringify(values.map((value) => value ?? null)));
+  await known("connected", true, "id2", "id2", null, false);
+  return { v, known };
+}
+
 export const checks = {
   async "who is not signed in can sign in"(env) {
     const v = await Visitor.open(env);
@@ -102,7 +111,7 @@ export const checks = {
         });
       },
       async "another Stamp"(v) {
-        await v.run(() => { renders.length = 0; use(new Stamp()); });
+        await v.run(() => { renders.length = 0; change({ stamp: new Stamp() }); });
       },
     };
     for (const [name, change] of Object.entries(hooks)) {
@@ -124,6 +133,91 @@ export const checks = {
     await v.page.goto(`${env.origin}/react/kept.html`);
     await shows(v.page, "known", JSON.stringify(["connected", true, "id2", "id2", null, false]));
     await v.run(() => s.close());
-    await until(v.page, () => /^\["closed",null,null,null,null/.test(document.getElementById("known").textContent));
+    await shows(v.page, "known", JSON.stringify(["closed", null, null, null, null, false]));
+    assert.deepEqual(await v.run(() => errors.slice(1)), ["closed", "closed"]);
+  },
+
+  async "where there will be no connection, nothing is loading, and it says why"(env) {
+    const { v, known } = await kept(env);
+    await v.run(() => change({ stamp: window.s = new Stamp({ worker: "/none.js" }) }));
+    await known("closed", null, null, null, null, false);
+    assert.deepEqual(await v.run(() => errors), ["no-worker", "no-worker", "no-worker"]);
+    await v.run(() => change({ resource: null, subject: null }));
+    await until(v.page, () => JSON.stringify(errors) === '["no-worker",null,null]');
+
+    await v.run(() => change({ stamp: window.s = new Stamp(), resource: "/api/profile", subject: "shared.news" }));
+    await known("connected", true, "id2", "id2", null, false);
+    await v.run(() => s.close());
+    await known("closed", null, null, null, null, false);
+    await v.run(() => { renders.length = 0; return s.start(); });
+    await known("connected", true, "id2", "id2", null, false);
+    const [before] = await v.run(() => renders);
+    assert.equal(before, JSON.stringify(["closed", null, null, null, null, true]), "from the start on it is loading");
+    await v.run(() => s.logout());
+    await known("signed-out", false, null, null, null, false);
+    assert.deepEqual(await v.run(() => errors), [null, "signed-out", "signed-out"]);
+  },
+
+  async "other arguments are another request and another subscription"(env) {
+    for (const strict of [false, true]) {
+      const { v, known } = await kept(env, strict);
+      const echo = (name) => ({ resource: "/api/echo", options: { method: "POST", body: { name } } });
+      const listens = (name) => known("connected", true, "id2", name, null, false);
+      await v.run((asked) => { renders.length = 0; change(asked); }, echo("one"));
+      await listens("one");
+      await v.run((asked) => change(asked), echo("two"));
+      await listens("two");
+      const names = (await v.run(() => renders)).map((text) => JSON.parse(text)).filter(([, , , name, , loading]) => name !== null && loading).map(([, , , name]) => name);
+      assert.deepEqual(names, [], "the answer to another request is not shown meanwhile");
+      await v.run(() => change({ resource: "/api/profile", options: undefined }));
+      await listens("id2");
+      await v.run(() => change({ resource: null }));
+      await listens(null);
+
+      await subscribers(v, 1);
+      await v.run(() => s.publish("shared.news", "news"));
+      await known("connected", true, "id2", null, "news", false);
+      await v.run(() => change({ subject: "shared.others" }));
+      await known("connected", true, "id2", null, null, false);
+      await subscribers(v, 0);
+      await v.run(() => change({ subject: null }));
+      await v.run(() => change({ subject: "shared.news", queue: "q", reader: "first" }));
+      await subscribers(v, 1);
+      await v.run(() => s.publish("shared.news", "a"));
+      await until(v.page, () => delivered.length === 1);
+      await v.run(() => change({ reader: "second" }));
+      await until(v.page, async () => { // another function needs no other subscription
+        await s.publish("shared.news", "b");
+        return delivered.includes("second: b");
+      });
+      assert.equal(await v.run(() => delivered[0]), "first: a");
+      await v.run(() => change({ queue: "other" }));
+      await until(v.page, async () => (await (await fetch("/control/queues")).text()) === "other");
+      await v.context.close();
+    }
+  },
+
+  async "who goes away takes its request along, and the one who comes again asks again"(env) {
+    for (const strict of [false, true]) {
+      const { v, known } = await kept(env, strict);
+      // One request at a time: what is not ended lets no other through.
+      await v.run(() => change({ stamp: window.s = new Stamp({ concurrency: 1 }), resource: "/api/silent", options: { timeout: 600_000 } }));
+      await known("connected", true, "id2", null, null, true);
+      await v.run(() => hide());
+      await until(v.page, () => document.getElementById("known") === null);
+      const status = () => v.run(() => s.fetch("/api/seen", { signal: AbortSignal.timeout(20_000) }).then(({ status }) => status, (err) => err.name));
+      assert.equal(await status(), 200, "the request was aborted");
+      await subscribers(v, 0);
+      await v.run(() => show());
+      await known("connected", true, "id2", "id2", null, false);
+      await subscribers(v, 1);
+      await v.run(() => change({ stamp: s, resource: "/api/silent", options: { timeout: 600_000 } }));
+      await known("connected", true, "id2", null, null, true);
+      await v.run(() => change({ resource: null }));
+      await known("connected", true, "id2", null, null, false);
+      assert.equal(await status(), 200, "so was that of other arguments");
+      await v.context.close();
+      await subscribers(v, 0);
+    }
   },
 };
