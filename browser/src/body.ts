@@ -26,20 +26,26 @@ function bytesOf(value: unknown): Uint8Array | undefined {
 const isJSON = (type: string) => /^application\/(?:[^;]*\+)?json\s*(?:;|$)/i.test(type);
 const isText = (type: string) => /^(?:text\/|application\/(?:[^;]*\+)?xml\s*(?:;|$)|image\/svg\+xml)/i.test(type);
 
-/** The bytes of a body, and their type. The type that is given wins over that of a Blob or form. */
-export async function encode(body: Body, given: string | undefined, otherwise: string): Promise<{ data: Uint8Array; type?: string }> {
+/** A body as it is sent. */
+export interface Encoded {
+  data: Uint8Array;
+  type?: string | undefined;
+}
+
+/** The bytes of a body, and their type, at once where nothing has to be read. The type that is given wins over that of a Blob or form. */
+export function encode(body: Body, given: string | undefined, otherwise: string): Encoded | Promise<Encoded> {
   if (body === undefined || body === null) return { data: noBytes, type: given };
   if (typeof body === "string") return { data: new TextEncoder().encode(body), type: given ?? otherwise };
   const data = bytesOf(body);
   if (data) return { data, type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
-  if (isA("Request", body)) return { data: new Uint8Array(await (body as Request).arrayBuffer()), type: given };
+  if (isA("Request", body)) return read(body as Request, given);
   const isForm = isA("FormData", body);
   if (isForm || isA("Blob", body) || isA("File", body) || isA("URLSearchParams", body)) {
     const response = new Response(body as BodyInit);
     const own = response.headers.get("Content-Type");
     // A form's type holds the boundary that is in its bytes.
     const type = isForm ? own : given ?? own;
-    return { data: new Uint8Array(await response.arrayBuffer()), type: type ?? otherwise };
+    return read(response, type ?? otherwise);
   }
   const type = given ?? otherwise;
   const text = isJSON(type) ? JSON.stringify(body) as string | undefined : undefined;
@@ -47,6 +53,8 @@ export async function encode(body: Body, given: string | undefined, otherwise: s
   if (text === undefined || text === "{}" && !isPlain(body)) throw new TypeError(`a body of type ${type} cannot be made of this value`);
   return { data: new TextEncoder().encode(text), type };
 }
+
+const read = async (body: { arrayBuffer(): Promise<ArrayBuffer> }, type: string | undefined): Promise<Encoded> => ({ data: new Uint8Array(await body.arrayBuffer()), type });
 
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);

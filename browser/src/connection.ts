@@ -84,8 +84,8 @@ export class Connection {
   }
 
   /** The connection, once it is there. It fails when there will be none, or is none in time. */
-  ready(milliseconds: number): Promise<NatsConnection> {
-    return within(milliseconds, this.#open(), () => this.#late(milliseconds, this.#state === "refused" ? "refused" : "no-connection"));
+  async ready(milliseconds: number): Promise<NatsConnection> {
+    return this.#nc ?? within(milliseconds, this.#open(), () => this.#late(milliseconds, this.#state === "refused" ? "refused" : "no-connection"));
   }
 
   /** Why there is no connection and will be none; undefined where there may be one. */

@@ -285,7 +285,7 @@ export class Stamp extends EventTarget {
   async #requestOne(subject: string, payload: Payload, given: RequestOptions | null | undefined): Promise<Message> {
     this.#checkOpen();
     const options = checked(given), headers = headerMap(options.headers), data = payloadBytes(payload);
-    const message = new Message(await this.#inOrder(Promise.resolve(), () => this.#request(subject, headers, data, options), options));
+    const message = new Message(await this.#inOrder({}, () => this.#request(subject, headers, data, options), options));
     const { error } = message;
     if (error) throw error;
     return message;
@@ -508,8 +508,12 @@ export class Stamp extends EventTarget {
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
-  async #inOrder<T>(ready: Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
-    if (!this.#options.ordered) return send(await this.#inTime(ready, limits));
+  async #inOrder<T extends object>(ready: T | Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
+    if (!this.#options.ordered) {
+      if ("then" in ready) return send(await this.#inTime(ready, limits));
+      limits.signal?.throwIfAborted();
+      return send(ready);
+    }
     const before = this.#sent;
     let sent = () => {};
     this.#sent = new Promise((resolve) => { sent = resolve; });

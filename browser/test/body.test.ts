@@ -29,13 +29,13 @@ test("encode", async () => {
     const out = await encode(body, given, otherwise);
     assert.deepEqual([new TextDecoder().decode(out.data), out.type], [data, type]);
   }
-  await assert.rejects(encode({ a: 1 }, "text/csv", json), TypeError);
-  await assert.rejects(encode({ a: 1 }, undefined, "text/plain"), TypeError);
+  await assert.rejects(async () => encode({ a: 1 }, "text/csv", json), TypeError);
+  await assert.rejects(async () => encode({ a: 1 }, undefined, "text/plain"), TypeError);
   const circle: { circle?: unknown } = {};
   circle.circle = circle;
-  await assert.rejects(encode(circle, undefined, json), TypeError);
+  await assert.rejects(async () => encode(circle, undefined, json), TypeError);
   for (const nothing of [new Map([["a", 1]]), new Set([1]), new ReadableStream(), Promise.resolve(1), () => 1, Symbol("a")]) {
-    await assert.rejects(encode(nothing, undefined, json), TypeError);
+    await assert.rejects(async () => encode(nothing, undefined, json), TypeError);
   }
   for (const something of [{}, Object.create(null), new Date(0), new (class { a = 1; })(), new (class { toJSON() { return {}; } })()]) {
     assert.equal(new TextDecoder().decode((await encode(something, undefined, json)).data), JSON.stringify(something));
