@@ -171,6 +171,15 @@ export const checks = {
       assert.deepEqual(names, [], "the answer to another request is not shown meanwhile");
       await v.run(() => change({ resource: "/api/profile", options: undefined }));
       await listens("id2");
+      await v.run(async () => { // a Stamp that is connected already
+        const other = new Stamp();
+        await other.start();
+        await other.when("connected");
+        renders.length = 0;
+        change({ stamp: window.s = other });
+      });
+      await listens("id2");
+      assert.ok((await v.run(() => renders)).includes(JSON.stringify(["connected", null, null, null, null, true])), "what another Stamp told is not shown");
       await v.run(() => change({ resource: null }));
       await listens(null);
 
