@@ -279,7 +279,7 @@ func (v *service) listen(address string) error {
 	if address == "" {
 		return nil
 	}
-	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, Ready: v.ready, Log: v.log})
+	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, BuildInfo: callout.BuildInfo, Ready: v.ready, Log: v.log})
 	if err != nil {
 		return err
 	}

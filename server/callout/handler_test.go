@@ -395,3 +395,19 @@ func TestEqual(t *testing.T) {
 		t.Error("nothing is the same")
 	}
 }
+
+// TestSecondsBuckets: histogram_quantile of Prometheus reads only buckets with the label le.
+func TestSecondsBuckets(t *testing.T) {
+	set := metrics.NewSet()
+	newMetrics(set, &Handler{}).seconds.Update(0.003)
+	var text strings.Builder
+	set.WritePrometheus(&text)
+	for _, line := range []string{
+		"stamp_callout_seconds_bucket{le=\"0.0025\"} 0\n", "stamp_callout_seconds_bucket{le=\"0.005\"} 1\n", "stamp_callout_seconds_bucket{le=\"+Inf\"} 1\n",
+		"stamp_callout_seconds_count 1\n",
+	} {
+		if !strings.Contains(text.String(), line) {
+			t.Errorf("no line %q in\n%s", line, text.String())
+		}
+	}
+}

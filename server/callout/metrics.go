@@ -15,8 +15,15 @@ type handlerMetrics struct {
 	requests, renewals, panics                                                 *metrics.Counter
 	granted, refused, overloaded, late, malformed, failed, unanswered, ignored *metrics.Counter
 
-	seconds *metrics.Histogram
+	seconds *metrics.PrometheusHistogram
 }
+
+// secondsBuckets are the upper bounds of the histogram, in seconds. An answer from a cache takes less
+// than a millisecond; a server waits two seconds for an answer if authorization.timeout is not set.
+var secondsBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 2.5, 5, 10}
+
+// BuildInfo is the metric whose label is the version of the handler.
+const BuildInfo = "stamp_callout_build_info"
 
 func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 	result := func(r string) *metrics.Counter {
@@ -28,7 +35,7 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 		panics:   set.GetOrCreateCounter(`stamp_callout_panics_total`),
 		granted:  result("granted"), refused: result("refused"), overloaded: result("overloaded"),
 		late: result("late"), malformed: result("malformed"), failed: result("failed"), unanswered: result("unanswered"), ignored: result("ignored"),
-		seconds: set.GetOrCreateHistogram(`stamp_callout_seconds`),
+		seconds: set.GetOrCreatePrometheusHistogramExt(`stamp_callout_seconds`, secondsBuckets),
 	}
 	// A reload may have taken sources away.
 	for _, name := range set.ListMetricNames() {

@@ -3,7 +3,6 @@ package hook
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -25,13 +24,12 @@ type calloutHook struct {
 
 	current atomic.Pointer[insideHandler] // same as inside, for callers that must not wait for mu
 
-	mu         sync.Mutex // held while a handler starts
-	server     *natsserver.Server
-	inside     *insideHandler // nil: no handler runs
-	stopped    bool           // the server shuts down, so no handler may be started
-	replaced   sync.WaitGroup // handlers that were replaced and have not stopped yet; Add needs mu, and stopped unset
-	ops        *ops.Server    // nil: no endpoint is open
-	opsAddress string         // the address of ops in the configuration
+	mu       sync.Mutex // held while a handler starts
+	server   *natsserver.Server
+	inside   *insideHandler // nil: no handler runs
+	stopped  bool           // the server shuts down, so no handler may be started
+	replaced sync.WaitGroup // handlers that were replaced and have not stopped yet; Add needs mu, and stopped unset
+	ops      endpoint       // of the handler
 }
 
 // Start implements natsserver.Extension. It starts the handler inside s if the configuration has
@@ -44,6 +42,7 @@ func (h *Hook) Start(s *natsserver.Server) error {
 		s.Warnf("The websocket accepts a credential from a cookie, and its origins are not restricted, so a page of any origin can connect as its visitor; set websocket.allowed_origins or websocket.same_origin")
 	}
 	h.warnAboutRules(s, rulesOf(s.HeadersBlock()))
+	h.moveMetrics(s)
 	_, err := h.callout.swapLocked()
 	return err
 }
@@ -53,6 +52,7 @@ func (h *Hook) Start(s *natsserver.Server) error {
 // about which the handler may now decide differently.
 func (h *Hook) Reloaded(s *natsserver.Server, r natsserver.ExtensionReload) {
 	h.warnAboutRules(s, rulesOf(s.HeadersBlock()))
+	inBackground(s, func() { h.moveMetrics(s) })
 	if r.Callout {
 		inBackground(s, func() { h.replaceHandler(s) })
 		return
@@ -158,33 +158,9 @@ func (c *calloutHook) swapLocked() (old *insideHandler, err error) {
 
 var errNoHandler = errors.New("no callout handler runs: the callout block of the server's configuration has no sessions")
 
-// moveOps opens the operators' endpoint at an address and closes the one before. An empty address
-// means none. If the new one cannot be opened, the one before stays open, and the next reload tries
-// again. The lock is held.
+// moveOps opens the operators' endpoint of the handler, moves or closes it. The lock is held.
 func (c *calloutHook) moveOps(address string) {
-	if address == c.opsAddress {
-		return
-	}
-	var next *ops.Server
-	if address != "" {
-		var err error
-		if next, err = ops.Listen(address, ops.Options{Metrics: c.metrics, Ready: c.ready, Log: slog.New(serverLog{server: c.server})}); err != nil {
-			c.server.Errorf("Callout handler: %v%s", err, c.opsStillOpen())
-			return
-		}
-		c.server.Noticef("Callout handler shows metrics on http://%s", next.Address())
-	}
-	before := c.ops
-	c.ops, c.opsAddress = next, address
-	if before == nil {
-		return
-	}
-	// In the background, because Close waits for requests in progress.
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
-		defer cancel()
-		_ = before.Close(ctx) // an error means only that a request was cut off
-	}()
+	c.ops.move(c.server, address, ops.Options{Metrics: c.metrics, BuildInfo: callout.BuildInfo, Ready: c.ready})
 }
 
 // retryOps opens the operators' endpoint if that failed earlier.
@@ -194,15 +170,6 @@ func (c *calloutHook) retryOps() {
 	if c.inside != nil && !c.stopped {
 		c.moveOps(c.inside.cfg.HTTP)
 	}
-}
-
-// opsStillOpen returns the end of an error text that says where metrics are still shown, or an empty
-// text if no endpoint is open.
-func (c *calloutHook) opsStillOpen() string {
-	if c.ops == nil {
-		return ""
-	}
-	return "; metrics are still shown on http://" + c.ops.Address() + ", and a reload tries again"
 }
 
 // ready implements ops.Options.Ready.

@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp/server/callout"
+	"stamp/server/conf"
 )
 
 // Faults of a server that runs the callout handler inside.
@@ -87,7 +90,26 @@ func listenAddresses(o *natsserver.Options) map[string]string {
 	add("leafnodes.listen", o.LeafNode.Host, o.LeafNode.Port)
 	add("cluster.listen", o.Cluster.Host, o.Cluster.Port)
 	add("gateway.listen", o.Gateway.Host, o.Gateway.Port)
+	if at := rulesOf(o.ExtensionBlock("headers")).MetricsAddress(); at != "" {
+		addresses[metricsSetting] = at
+	}
 	return addresses
+}
+
+// metricsSetting is the name of the setting with the address of the server's metrics.
+const metricsSetting = "headers.metrics"
+
+// checkMetricsAddress refuses an address of the server's metrics on which the server itself listens.
+func checkMetricsAddress(o *natsserver.Options) error {
+	addresses := listenAddresses(o)
+	at := addresses[metricsSetting]
+	delete(addresses, metricsSetting)
+	for _, by := range slices.Sorted(maps.Keys(addresses)) {
+		if conf.ListenersConflict(addresses[by], at) {
+			return fmt.Errorf("%s %q is the address of the server's %s too", metricsSetting, at, by)
+		}
+	}
+	return nil
 }
 
 // acceptsCookiesOfAnyOrigin reports whether the websocket accepts credentials from cookies and

@@ -33,7 +33,7 @@ func configureHeaders(o *natsserver.Options) error {
 	case len(users) == 0:
 		users = []policy.User{{Account: globalAccount}}
 	}
-	return errors.Join(r.CheckAccounts(exists, operator), r.CheckUsers(users, maxPayload(o)))
+	return errors.Join(r.CheckAccounts(exists, operator), r.CheckUsers(users, maxPayload(o)), checkMetricsAddress(o))
 }
 
 var errNoHeaders = errors.New("no_header_support is set, so users with headers could not connect\nhint: remove no_header_support, or the headers of users and headers.all")

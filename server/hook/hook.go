@@ -32,6 +32,8 @@ type Hook struct {
 	lostReported lastReported // the last account update that was reported for losing headers
 	callout      calloutHook
 
+	metricsEndpoint metricsEndpoint
+
 	renewerOnce sync.Once
 	theRenewer  *renewer
 	userKeys    userKeys
@@ -44,7 +46,9 @@ var _ natsserver.Extension = (*Hook)(nil)
 
 // New returns a hook for one server.
 func New() *Hook {
-	h := &Hook{callout: calloutHook{metrics: metrics.NewSet()}}
+	h := &Hook{callout: calloutHook{metrics: metrics.NewSet(), ops: endpoint{name: "Callout handler"}}}
+	h.metricsEndpoint.name = "Server"
+	h.callout.metrics.RegisterMetricsWriter(h.writeMetrics)
 	h.callout.renew = h.renewAll
 	return h
 }

@@ -52,7 +52,9 @@ type shard struct {
 func (c *counters) shard(cid uint64) *shard { return &c.shards[cid%counterShards] }
 
 // Varz implements natsserver.Extension.
-func (h *Hook) Varz() any {
+func (h *Hook) Varz() any { return h.varz() }
+
+func (h *Hook) varz() *Varz {
 	v := &Varz{
 		Release:            release.Version,
 		Stamping:           true,

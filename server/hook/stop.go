@@ -24,13 +24,16 @@ func (h *Hook) Stop(*natsserver.Server) {
 	var work sync.WaitGroup
 	current := c.current.Load()
 	work.Go(func() { current.shutDown() })
+	work.Go(h.metricsEndpoint.stop)
 	work.Go(func() {
 		if !c.lock(ctx) {
 			return // a handler is still being started, so it has no requests in progress
 		}
 		in := c.inside
 		c.inside, c.stopped = nil, true
+		running := c.ops.detach()
 		c.mu.Unlock()
+		closeEndpoint(running, endpointTimeout)
 		in.shutDown()
 		c.replaced.Wait()
 	})

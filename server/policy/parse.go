@@ -21,6 +21,7 @@ type block struct {
 	Provenance     bool                 `conf:"provenance"`
 	KeepTemplates  bool                 `conf:"keep_template_headers"`
 	TrustedProxies []conf.Node          `conf:"trusted_proxies"`
+	Metrics        string               `conf:"metrics"`
 	MaxHeaders     conf.Node            `conf:"max_headers"` // a number of names (claim.DefaultMaxHeaders)
 	MaxBytes       conf.Node            `conf:"max_bytes"`   // a number of bytes (claim.DefaultMaxBytes)
 }
@@ -29,7 +30,7 @@ type block struct {
 func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	var b block
 	n.Decode(&b, faults)
-	r := &Rules{RequireStampingPeers: b.Require, CheckReplies: b.CheckReplies, Provenance: b.Provenance, KeepTemplateHeaders: b.KeepTemplates}
+	r := &Rules{RequireStampingPeers: b.Require, CheckReplies: b.CheckReplies, Provenance: b.Provenance, KeepTemplateHeaders: b.KeepTemplates, Metrics: b.Metrics}
 	r.Limits.MaxHeaders = parseLimit("max_headers", b.MaxHeaders, faults)
 	r.Limits.MaxBytes = parseLimit("max_bytes", b.MaxBytes, faults)
 	r.parseProtected(b.Protected, faults)
@@ -37,6 +38,9 @@ func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	r.parseAll(n.Get("all"), b.All, faults)
 	for _, p := range b.TrustedProxies {
 		r.parseProxy(p, faults)
+	}
+	if r.Metrics != "" && !conf.IsListenAddress(r.Metrics) {
+		faults.Add(n.Get("metrics"), `metrics: expected an address such as "127.0.0.1:7777"; found %q`, r.Metrics)
 	}
 	r.places.block, r.places.maxHeaders, r.places.maxBytes = n.Place(), b.MaxHeaders.Place(), b.MaxBytes.Place()
 	r.compiled = r.compile()

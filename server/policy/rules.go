@@ -28,6 +28,8 @@ type Rules struct {
 	KeepTemplateHeaders bool
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// Metrics is the address where the server shows its metrics, or empty.
+	Metrics string
 
 	compiled *compiled
 	warnings []string
@@ -89,6 +91,14 @@ func (r *Rules) Warnings() []string {
 		return nil
 	}
 	return r.warnings
+}
+
+// MetricsAddress returns the address where the server shows its metrics, or an empty text.
+func (r *Rules) MetricsAddress() string {
+	if r == nil {
+		return ""
+	}
+	return r.Metrics
 }
 
 // RequiresStampingPeers reports whether servers that do not stamp are refused.

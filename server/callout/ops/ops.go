@@ -1,5 +1,5 @@
-// Package ops shows an operator the state of a running callout handler: an HTTP
-// endpoint with metrics, liveness and readiness, and structured logs.
+// Package ops shows an operator the state of a running callout handler or server: an
+// HTTP endpoint with metrics, liveness and readiness, and structured logs.
 //
 // The endpoint has no authentication, so its answers contain no secrets: only names
 // from the configuration, counts, and error texts, in which no package puts a
@@ -35,22 +35,24 @@ const (
 // Options say what the endpoint shows.
 type Options struct {
 	Metrics *metrics.Set
+	// BuildInfo is the name of the metric whose label is the version.
+	BuildInfo string
 	// Ready returns nil if the handler can answer callouts, or an error that says why
-	// it cannot. The endpoint shows the error to anyone.
+	// it cannot. The endpoint shows the error to anyone. If Ready is nil, there is no /readyz.
 	Ready func(context.Context) error
 	Log   *slog.Logger
 }
 
 // Handler serves these paths:
 //
-//	/metrics  metrics of the handler, the process and Go's runtime, in Prometheus' text format
+//	/metrics  Options.Metrics and those of the process and Go's runtime, in Prometheus' text format
 //	/healthz  200 while the process runs
 //	/readyz   200 if Options.Ready returns nil, else 503 with the error
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		setHeaders(w, "text/plain; version=0.0.4; charset=utf-8")
-		writeBuildInfo(w)
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("%s{version=%q}", o.BuildInfo, release.Version), 1)
 		o.Metrics.WritePrometheus(w)
 		metrics.WriteProcessMetrics(w)
 	})
@@ -58,7 +60,14 @@ func Handler(o Options) http.Handler {
 		setHeaders(w, "text/plain; charset=utf-8")
 		io.WriteString(w, "ok\n")
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	if o.Ready != nil {
+		mux.HandleFunc("GET /readyz", readyz(o))
+	}
+	return gzhttp.GzipHandler(mux)
+}
+
+func readyz(o Options) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
 		setHeaders(w, "text/plain; charset=utf-8")
@@ -68,18 +77,13 @@ func Handler(o Options) http.Handler {
 			return
 		}
 		io.WriteString(w, "ready\n")
-	})
-	return gzhttp.GzipHandler(mux)
+	}
 }
 
 func setHeaders(w http.ResponseWriter, contentType string) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-}
-
-func writeBuildInfo(w io.Writer) {
-	metrics.WriteGaugeUint64(w, fmt.Sprintf("stamp_callout_build_info{version=%q}", release.Version), 1)
 }
 
 // Server is a running endpoint.

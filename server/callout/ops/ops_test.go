@@ -27,6 +27,7 @@ func listen(t *testing.T, o ops.Options) (*ops.Server, string) {
 	if o.Ready == nil {
 		o.Ready = func(context.Context) error { return nil }
 	}
+	o.BuildInfo = "stamp_callout_build_info"
 	o.Log = slog.New(slog.DiscardHandler)
 	s, err := ops.Listen("127.0.0.1:0", o)
 	if err != nil {
