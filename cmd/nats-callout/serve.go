@@ -45,7 +45,21 @@ func (c *serveCommand) Run(s *streams) error {
 		return err
 	}
 	v := &service{file: c.Config, log: log, metrics: metrics.NewSet(), signals: signals}
+	v.declareMetrics()
 	return v.run(cfg)
+}
+
+// declareMetrics makes metrics that would otherwise begin to exist with their first event: Prometheus
+// sees no increase from nothing to 1.
+func (v *service) declareMetrics() {
+	callout.Options{Metrics: v.metrics}.ReadyMetric().Set(0)
+	v.reloads("done")
+	v.reloads("failed")
+}
+
+// reloads counts reloads with that result.
+func (v *service) reloads(result string) *metrics.Counter {
+	return v.metrics.GetOrCreateCounter(fmt.Sprintf("stamp_callout_reloads_total{result=%q}", result))
 }
 
 // relay passes signals on. After a first signal that ends the process, a second one ends it at
@@ -239,7 +253,7 @@ func (v *service) reloaded(err error) {
 		}
 		v.log.Error("reload failed, the old configuration stays", "error", err)
 	}
-	v.metrics.GetOrCreateCounter(fmt.Sprintf("stamp_callout_reloads_total{result=%q}", result)).Inc()
+	v.reloads(result).Inc()
 }
 
 // replace serves with cfg. If the address of the endpoint has changed, the new one is opened first

@@ -25,6 +25,15 @@ var secondsBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25
 // BuildInfo is the metric whose label is the version of the handler.
 const BuildInfo = "stamp_callout_build_info"
 
+// ReadyMetric returns the metric that is 1 while the process is ready, as far as it has looked; nil if
+// there are no metrics.
+func (o Options) ReadyMetric() *metrics.Gauge {
+	if o.Metrics == nil {
+		return nil
+	}
+	return o.Metrics.GetOrCreateGauge("stamp_callout_ready", nil)
+}
+
 func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 	result := func(r string) *metrics.Counter {
 		return set.GetOrCreateCounter(fmt.Sprintf(`stamp_callout_answers_total{result=%q}`, r))

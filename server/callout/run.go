@@ -103,6 +103,12 @@ func (p *Process) look(ctx context.Context, said string) (now string) {
 	case err == nil && said != "":
 		p.options.Log.Info("ready again")
 	}
+	if ready := p.options.ReadyMetric(); ready != nil {
+		ready.Set(0)
+		if err == nil {
+			ready.Set(1)
+		}
+	}
 	if err == nil {
 		return ""
 	}
