@@ -75,11 +75,17 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // and waits until it serves.
 func StartCallout(t testing.TB, conf string) *Process {
 	t.Helper()
+	return StartCalloutBinary(t, CalloutBinary(t), conf)
+}
+
+// StartCalloutBinary is StartCallout for another build of nats-callout.
+func StartCalloutBinary(t testing.TB, binary, conf string) *Process {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "callout.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := Run(t, CalloutBinary(t), "serve", "-c", file)
+	p := Run(t, binary, "serve", "-c", file)
 	p.WaitLog(t, "serving")
 	return p
 }

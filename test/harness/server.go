@@ -62,19 +62,26 @@ func StartIn(t testing.TB, namespace, conf string) *Server {
 // it to be ready: see Exit.
 func Launch(t testing.TB, conf string, args ...string) *Server {
 	t.Helper()
-	return launch(t, Binary(t), conf, args...)
+	return LaunchBinary(t, Binary(t), conf, args...)
 }
 
 // StartStock is Start for the server of upstream, which does not stamp. scripts/test
 // builds it; without, the test is skipped.
 func StartStock(t testing.TB, conf string, args ...string) *Server {
 	t.Helper()
-	s := launch(t, Tool(t, "stock-nats-server"), common+conf, args...)
+	return StartBinary(t, Tool(t, "stock-nats-server"), conf, args...)
+}
+
+// StartBinary is Start for another build of the server.
+func StartBinary(t testing.TB, binary, conf string, args ...string) *Server {
+	t.Helper()
+	s := LaunchBinary(t, binary, common+conf, args...)
 	s.WaitLog(t, "Server is ready")
 	return s
 }
 
-func launch(t testing.TB, binary, conf string, args ...string) *Server {
+// LaunchBinary is Launch for another build of the server.
+func LaunchBinary(t testing.TB, binary, conf string, args ...string) *Server {
 	t.Helper()
 	s := &Server{conf: filepath.Join(t.TempDir(), "server.conf")}
 	s.write(t, conf)
