@@ -155,7 +155,7 @@ func requireFinite(v any) error {
 			return errNumber
 		}
 	case int:
-		if v <= -maxExact || v >= maxExact {
+		if v <= -maxInt || v >= maxInt {
 			return errNumber
 		}
 	}
@@ -201,7 +201,7 @@ func requireComparable(v any) error {
 func multiply(a, b any) any {
 	x, ok1 := a.(int)
 	y, ok2 := b.(int)
-	if ok1 && ok2 && math.Abs(float64(x)*float64(y)) >= maxExact {
+	if ok1 && ok2 && math.Abs(float64(x)*float64(y)) >= maxInt {
 		panic(errNumber)
 	}
 	out := runtime.Multiply(a, b)

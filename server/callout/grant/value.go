@@ -3,6 +3,7 @@ package grant
 import (
 	"encoding/json"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode"
@@ -14,6 +15,10 @@ import (
 // maxExact is the smallest whole number for which a float64 is not exact: from here on
 // the number in the JSON of a session may have been another one.
 const maxExact = 1 << 53
+
+// maxInt limits integers in calculations. It is a quarter of what an int holds on 32 bits, so the sum of two integers
+// below it that overflows is above it too, and is refused.
+const maxInt = min(maxExact, 1<<(bits.UintSize-2))
 
 // outputs converts the value of an expression to texts: one, or one for each element of a
 // list. If it cannot, reason says why, without the value.
