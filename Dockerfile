@@ -5,7 +5,8 @@
 # --user 0. And it has CA certificates and time zones, for TLS to the outside and TZ.
 #
 # There is no shell inside and the server has no probe command, so there is no
-# HEALTHCHECK, as in the official image: ask /healthz on port 8222 from outside.
+# HEALTHCHECK, as in the official image: ask /healthz on port 8222 from outside, or take the
+# variant of deploy/image/Dockerfile.alpine, which has wget.
 #
 #   docker build -t stamp/nats-server .
 #   docker build -t stamp/nats-server --build-arg STAMP_COMMIT="$(git rev-parse HEAD)" .
@@ -15,6 +16,8 @@
 
 # The release workflow names the image by its digest. The whole name, since podman resolves a short one only where it is configured to.
 ARG GO_IMAGE=docker.io/library/golang:1.26-bookworm
+# In the labels.
+ARG STAMP_VERSION=2.15.3+stamp.1
 FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
 # Settings of the go command for networks that need them; unset: Go's own.
 ARG GOPROXY
@@ -33,44 +36,19 @@ COPY scripts/lib/upstream-*.sh scripts/lib/
 RUN scripts/upstream && go mod download
 
 COPY . .
+ARG SOURCE_DATE_EPOCH=0
 # The commit in INFO and in the start-up log; the build has no git repository to ask.
 ARG STAMP_COMMIT
-RUN scripts/build --release -o /out nats-server
-
-# The official image's default configuration, route password included: like the
-# open client port it is for trying things out. Mount your own over it.
-RUN mkdir -p /out/etc/nats /out/etc/ssl/certs /out/usr/local/bin /out/usr/share /out/licenses /out/data /out/tmp && \
-    printf '%s\n' \
-        '# Clients' \
-        'port: 4222' \
-        '# Monitoring over HTTP' \
-        'monitor_port: 8222' \
-        '# Other servers, with --routes=nats-route://ruser:T0pS3cr3t@HOST:6222' \
-        'cluster {' \
-        '  name: "my_cluster"' \
-        '  port: 6222' \
-        '  authorization { user: ruser, password: T0pS3cr3t, timeout: 2 }' \
-        '  routes: []' \
-        '}' >/out/etc/nats/nats-server.conf && \
-    ln -s /nats-server /out/usr/local/bin/nats-server && \
-    ln -s /etc/nats/nats-server.conf /out/nats-server.conf && \
-    printf 'nats:x:65532:65532:nats:/data:/sbin/nologin\n' >/out/etc/passwd && \
-    printf 'nats:x:65532:\n' >/out/etc/group && \
-    cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ && \
-    cp -r /usr/share/zoneinfo /out/usr/share/ && \
-    rm -rf /out/usr/share/zoneinfo/posix /out/usr/share/zoneinfo/right \
-        /out/usr/share/zoneinfo/*.zi /out/usr/share/zoneinfo/*.tab /out/usr/share/zoneinfo/leap* && \
-    find . -maxdepth 1 \( -name LICENSE -o -name NOTICE \) -exec cp {} /out/licenses/ \; && \
-    chown 65532:65532 /out/data && \
-    chmod 1777 /out/tmp
+RUN scripts/build --release -o /built nats-server && \
+    mkdir /out && scripts/image-root /built/nats-server | tar -xp --numeric-owner -C /out
 
 # The callout handler as a process of its own: docker build --target callout .
 FROM build AS callout-build
-RUN scripts/build --release -o /out/callout nats-callout
+RUN scripts/build --release -o /built/callout nats-callout
 
 FROM scratch AS callout
-COPY --from=callout-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=callout-build /out/callout/ /
+COPY --from=callout-build /out/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=callout-build /built/callout/ /
 USER 65532:65532
 ENTRYPOINT ["/nats-callout"]
 CMD ["serve", "-c", "/etc/nats/callout.conf"]
@@ -85,10 +63,10 @@ COPY --from=demo-build /out/demo/ /
 USER 65532:65532
 ENTRYPOINT ["/demo"]
 
+# scripts/release makes the same image without an engine, from the instructions of this last stage.
 FROM scratch
 ARG STAMP_COMMIT
-# The tag of a release has '-' where its version has '+'.
-ARG STAMP_VERSION=2.15.3+stamp.1
+ARG STAMP_VERSION
 LABEL org.opencontainers.image.title="nats-server with Stamp" \
       org.opencontainers.image.description="nats-server that sets trusted headers from the verified user JWT on what a connection publishes" \
       org.opencontainers.image.version="$STAMP_VERSION" \

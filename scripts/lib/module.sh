@@ -24,11 +24,12 @@ as_module() {
 		rm -rf "$dir"
 		mkdir -p "$dir"
 		(cd "$root" && GOOS='' GOARCH='' GOFLAGS="$plain_flags" go run ./scripts/internal/moduleproxy "$module" "$version" "$tree" "$dir/proxy")
-		cp "$root/go.mod" "$root/go.sum" "$dir"
-		(cd "$root" && GOFLAGS='' GOWORK=off go mod edit -require "$module@$(pinned "$1" version)" \
-			-replace "$module=$module@$version" "$dir/go.mod")
 		touch "$dir/$version"
 	fi
+	# Each time, since go.mod changes without the series.
+	cp "$root/go.mod" "$root/go.sum" "$dir"
+	(cd "$root" && GOFLAGS='' GOWORK=off go mod edit -require "$module@$(pinned "$1" version)" \
+		-replace "$module=$module@$version" "$dir/go.mod")
 	GOPROXY="file://$dir/proxy,$(go env GOPROXY)" GONOSUMDB="$module,$(go env GONOSUMDB)"
 	export GOPROXY GONOSUMDB GOFLAGS="$plain_flags -mod=mod '-modfile=$dir/go.mod'"
 }

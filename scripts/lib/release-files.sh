@@ -6,11 +6,12 @@ readonly nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 readonly cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 readonly minisign=aead.dev/minisign/cmd/minisign@v0.3.0
 
-# tool MODULE@VERSION: makes the command of a Go module, once for each version, and prints its file.
+# tool MODULE@VERSION: makes the command of a Go module, once for each version, and prints its file. The pinned Go
+# makes it too: what a tool compresses depends on the Go that built the tool.
 tool() {
-	local name=${1%@*} dir="$root/.cache/tools/${1##*@}"
+	local name=${1%@*} dir="$root/.cache/tools/$GOTOOLCHAIN/${1##*@}"
 	name=${name##*/}
-	[[ -x $dir/$name ]] || GOTOOLCHAIN='' GOFLAGS='' GOOS='' GOARCH='' GOBIN="$dir" go install "$1" >&2
+	[[ -x $dir/$name ]] || GOFLAGS='' GOOS='' GOARCH='' GOBIN="$dir" go install "$1" >&2
 	printf '%s' "$dir/$name"
 }
 
@@ -52,16 +53,19 @@ step_archives() {
 
 # notices: the licence of each module that is in the binaries.
 notices() {
-	local module dir file
+	local module number dir file target
 	printf 'What bin/nats-server and bin/nats-callout are made of beside this repository, with the licences.\n'
-	(cd "$root" && go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...) |
-		sort -u | while read -r module number dir; do
+	# Of all targets, whichever are built: some modules are for one system only.
+	for target in "${all_targets[@]}"; do
+		(cd "$root" && GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go list -deps \
+			-f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...)
+	done | sort -u | while read -r module number dir; do
 		printf '\n\n%s %s\n\n' "$module" "$number"
 		for file in "$dir"/LICENSE* "$dir"/LICENCE* "$dir"/COPYING* "$dir"/NOTICE*; do
 			[[ ! -f $file ]] || cat "$file"
 		done
 	done
-	printf '\n\nGo %s, the standard library\n\n' "$(go env GOVERSION)"
+	printf '\n\n%s, the standard library\n\n' "$(go env GOVERSION)"
 	cat "$(go env GOROOT)/LICENSE"
 }
 

@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Part of scripts/release: the image as an OCI archive, made without an engine and without a registry elsewhere. It wants root,
+# out, version, epoch and targets from there.
+# shellcheck disable=SC2154
+
+readonly crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
+
+image_registry='' # the process of crane's registry in memory
+
+step_image() {
+	local target command address dir="$out/build/image"
+	local -a settings=() manifests=()
+	command=$(tool "$crane")
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	image_settings settings
+	start_registry "$command" "$dir/registry.log"
+	for target in "${targets[@]}"; do
+		case $target in linux/amd64 | linux/arm64) ;; *) continue ;; esac
+		built "$target"
+		"$root/scripts/image-root" "$(folder "$target")/nats-server" >"$dir/layer.tar"
+		"$command" append --oci-empty-base --new_layer "$dir/layer.tar" --new_tag "$address/stamp:${target#*/}" >/dev/null 2>>"$dir/crane.log"
+		"$command" mutate "$address/stamp:${target#*/}" --set-platform "$target" "${settings[@]}" \
+			--tag "$address/stamp:${target#*/}" >/dev/null 2>>"$dir/crane.log"
+		manifests+=(--manifest "$address/stamp:${target#*/}")
+	done
+	if ((${#manifests[@]})); then
+		"$command" index append "${manifests[@]}" --tag "$address/stamp:all" >/dev/null 2>>"$dir/crane.log"
+		"$command" pull --format oci "$address/stamp:all" "$dir/layout" 2>>"$dir/crane.log"
+		find "$dir/layout" -type f -exec chmod 0644 {} +
+		tar -C "$dir/layout" --format=ustar --sort=name --mtime="@$epoch" --numeric-owner --owner=0 --group=0 \
+			--mode=u=rwX,go=rX -cf "$out/nats-server-$version.oci.tar" oci-layout index.json blobs
+	fi
+	stop_registry
+	rm -rf "$dir"
+}
+
+# start_registry CRANE LOG: sets address. The registry is on loopback, keeps what it has in memory, and ends with
+# the step.
+start_registry() {
+	"$1" registry serve --address 127.0.0.1:0 >"$2" 2>&1 &
+	image_registry=$!
+	trap stop_registry EXIT
+	until address=$(sed -n 's/.*serving on port \([0-9]*\)$/127.0.0.1:\1/p' "$2") && [[ -n $address ]]; do
+		kill -0 "$image_registry" 2>/dev/null || die "crane's registry did not start: $(tail -n 1 "$2")"
+		sleep 0.1
+	done
+}
+
+stop_registry() {
+	[[ -z $image_registry ]] || kill "$image_registry" 2>/dev/null || true
+	image_registry=''
+}
+
+# image_settings ARRAY: options for crane mutate, of the instructions in the Dockerfile's last stage.
+image_settings() {
+	local -n into=$1
+	local word rest port label
+	into=(--annotation "org.opencontainers.image.created=$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)")
+	while read -r word rest; do
+		case $word in
+		'' | FROM | ARG | COPY) ;;
+		ENV) into+=(--env "$rest") ;;
+		WORKDIR) into+=(--workdir "$rest") ;;
+		USER) into+=(--user "$rest") ;;
+		EXPOSE) for port in $rest; do into+=(--exposed-ports "$port/tcp"); done ;;
+		ENTRYPOINT | CMD)
+			rest=${rest//[\[\]\" ]/}
+			into+=("--${word,,}" "$rest")
+			;;
+		LABEL)
+			while read -r label; do
+				label=${label//\"/} label=${label//\$STAMP_VERSION/$version} label=${label//\$STAMP_COMMIT/$(git -C "$root" rev-parse HEAD)}
+				into+=(--label "$label")
+			done < <(grep -oE '[^ =]+="[^"]*"' <<<"$rest")
+			;;
+		*) die "expected an instruction of the Dockerfile's last stage that crane can be told, found $word" ;;
+		esac
+	done < <(awk '/^#/ { next } /^FROM/ { text = "" } { sub(/\\$/, " \\"); if (sub(/\\$/, "")) text = text $0; else text = text $0 "\n" }
+		END { printf "%s", text }' "$root/Dockerfile")
+}
