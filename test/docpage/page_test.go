@@ -7,15 +7,17 @@ import (
 
 func TestParse(t *testing.T) {
 	got, err := Parse("# Page\n\n```hcl a.conf\nx: 1\n```\n\n```sh\nnot run\n```\n```console\n$ one \\\n  two\nout\nmore\n$ three\n```\n" +
-		"<!-- browser: open http://a; click b -->\n```js console\nf()\n// 1\n```\n")
+		"<!-- browser: open http://a; click b -->\n```js console\nf()\n// 1\n```\n" +
+		"<!-- run\nserve a.conf\n-->\n<!-- not run: it asks -->\n```console\n$ ask\n```\n1. List\n\n   ```console\n   $ four\n   out\n   ```\n")
 	want := []Step{
 		{3, File, "a.conf", "x: 1\n", ""}, {11, Command, "", "one \\\n  two", "out\nmore\n"}, {15, Command, "", "three", ""},
 		{17, Browser, "", "open http://a", ""}, {17, Browser, "", "click b", ""}, {18, Script, "", "f()", "1"},
+		{23, Hidden, "", "serve a.conf", ""}, {32, Command, "", "four", "out\n"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, page := range []string{"```sh\n", "```js console\nf()\n```\n", "```js console\n// 1\n```\n"} {
+	for _, page := range []string{"```sh\n", "```js console\nf()\n```\n", "```js console\n// 1\n```\n", "<!-- run\n"} {
 		if got, err := Parse(page); err == nil {
 			t.Errorf("%q: %v", page, got)
 		}
@@ -33,5 +35,15 @@ func TestMatches(t *testing.T) {
 		if Matches(tt.want, tt.got) != tt.is {
 			t.Errorf("%q, %q: not %t", tt.want, tt.got, tt.is)
 		}
+	}
+}
+
+func TestBlocks(t *testing.T) {
+	got, err := Blocks("<!-- in: source -->\n```hcl\nkind: kv\n```\n```sh\nls\n```\n<!-- not run: it asks -->\n\n   ```console\n   $ ask\n   ```\n")
+	want := []Block{
+		{2, "hcl", "", "kind: kv\n", "", "source"}, {5, "sh", "", "ls\n", "", ""}, {10, "console", "", "$ ask\n", "it asks", ""},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 }
