@@ -169,6 +169,10 @@ export const checks = {
       await listens("two");
       const names = (await v.run(() => renders)).map((text) => JSON.parse(text)).filter(([, , , name, , loading]) => name !== null && loading).map(([, , , name]) => name);
       assert.deepEqual(names, [], "the answer to another request is not shown meanwhile");
+      await v.run(() => { renders.length = 0; again(); });
+      await until(v.page, () => renders.length > 1);
+      await listens("two");
+      assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", "two", null, true]), "what was known is shown while it is asked again");
       await v.run(() => change({ resource: "/api/profile", options: undefined }));
       await listens("id2");
       await v.run(async () => { // a Stamp that is connected already
