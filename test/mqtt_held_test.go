@@ -18,6 +18,7 @@ import (
 
 	"stamp.example/claim"
 	"stamp/docs/examples/receiver"
+	"stamp/server/callout/forwarded"
 	"stamp/test/harness"
 )
 
@@ -262,15 +263,30 @@ func TestReplyThatIsMapped(t *testing.T) {
 
 // A session that has ended says nothing more, not by its will either, which would have its stamp.
 func TestWillOfAnEndedSession(t *testing.T) {
+	for name, c := range map[string]struct {
+		block string
+		claim *claim.Claim
+	}{
+		"headers":          {"headers { protected: [X-User] }", &claim.Claim{Headers: []claim.Header{{Name: "X-User", Values: []string{"lost"}}}}},
+		"no claim":         {"headers { protected: [X-User] }", nil},
+		"no claim, sealed": {"headers { sealed: [X-User] }", nil},
+		"replies":          {"headers { check_replies: true }", nil},
+	} {
+		t.Run(name, func(t *testing.T) { testWillOfAnEndedSession(t, c.block, c.claim) })
+	}
+}
+
+func testWillOfAnEndedSession(t *testing.T, block string, c *claim.Claim) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: M
+		debug: true
 		jetstream { store_dir: %q }
 		mqtt { listen: "127.0.0.1:-1" }
-		headers { protected: [X-User] }
+		%s
 		system_account: SYS
 		accounts { SYS {users: [{user: sys, password: sys}]}, AUTH { users: [{user: auth, password: auth}] }, APP { jetstream: enabled, users: [{user: sub, password: sub}] } }
-		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, sub, sys] } }`, t.TempDir(), harness.Public(t, issuer)))
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, sub, sys] } }`, t.TempDir(), block, harness.Public(t, issuer)))
 	var refuse atomic.Bool
 	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
 		if refuse.Load() {
@@ -279,16 +295,19 @@ func TestWillOfAnEndedSession(t *testing.T) {
 		uc := jwt.NewUserClaims(req.UserNkey)
 		uc.Audience, uc.Name = "APP", req.ConnectOptions.Username
 		uc.Expires = time.Now().Add(10 * time.Minute).Unix()
-		return claim.Encode(uc, &claim.Claim{Headers: []claim.Header{{Name: "X-User", Values: []string{uc.Name}}}}, issuer)
+		if c != nil {
+			uc.Tags.Add(forwarded.SessionTag(uc.Name))
+		}
+		return claim.Encode(uc, c, issuer)
 	}}
 	callout.Serve(t, s.Connect(t, userInfo("auth")))
 	sys := s.Connect(t, userInfo("sys"))
 	sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "t.>")
-	for user, end := range map[string]func(net.Conn){
-		"kicked":  func(net.Conn) { request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"kicked","kick":true}`) },
-		"refused": func(net.Conn) { request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"refused"}`) },
-		"lost":    func(conn net.Conn) { conn.Close() },
-	} {
+	users := []string{"kicked", "lost"}
+	if c != nil {
+		users = append(users, "refused") // who has neither a claim nor a session of ours is not renewed
+	}
+	for _, user := range users {
 		refuse.Store(false)
 		conn, err := net.Dial("tcp", s.MQTT(t))
 		if err != nil {
@@ -300,12 +319,18 @@ func TestWillOfAnEndedSession(t *testing.T) {
 			t.Fatalf("CONNACK %q", ack)
 		}
 		refuse.Store(true)
-		end(conn)
-		if user != "lost" {
-			s.WaitLog(t, "Publish Refused - Subject \"t.will."+user+"\": the session of the connection has ended")
+		switch user {
+		case "kicked":
+			request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"kicked","kick":true}`)
+		case "refused":
+			request(t, sys, "$SYS.REQ.SERVER.PING.RENEW", `{"user":"refused"}`)
+		case "lost":
+			conn.Close()
+			continue
 		}
+		s.WaitLog(t, "Publish Refused - Subject \"t.will."+user+"\": connection closed")
 	}
-	if m := next(t, sub, nil); m.Subject != "t.will.lost" || m.Header.Get("X-User") != "lost" {
+	if m := next(t, sub, nil); m.Subject != "t.will.lost" || c != nil && m.Header.Get("X-User") != "lost" {
 		t.Errorf("%s with %v", m.Subject, m.Header)
 	}
 	if n, _, err := sub.Pending(); n > 0 || err != nil {

@@ -61,6 +61,8 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, conn policy.Conn, block n
 			stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names,
 			count: h.counters.shard(info.CID), forgeries: newForgeryReporter(&h.forgeries, info),
 		}
+	} else if info.Type == "mqtt" && (block != nil || grant.HasClaim || isOurSession(info)) {
+		att.Rewriter = unchanged{}
 	}
 	if grant.Seal != nil {
 		att.Filter = h.sealFilters.get(grant.Seal, &h.counters)
@@ -78,10 +80,19 @@ func (h *Hook) scheduleRenewal(info *natsserver.AttachInfo, grant *policy.Grant)
 	if err := h.userKeys.add(info); err != nil {
 		return err
 	}
-	if _, ours := forwarded.SessionOf(info.UserClaims.Tags); !ours && !grant.HasClaim {
+	if !isOurSession(info) && !grant.HasClaim {
 		return nil
 	}
 	return h.renewer(info.Server).add(info)
+}
+
+// isOurSession reports whether one of our callout handlers has authenticated the connection.
+func isOurSession(info *natsserver.AttachInfo) bool {
+	if info.UserClaims == nil {
+		return false
+	}
+	_, ours := forwarded.SessionOf(info.UserClaims.Tags)
+	return ours
 }
 
 // policyConn describes a connection to package policy.

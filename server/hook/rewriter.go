@@ -98,3 +98,22 @@ func (w *rewriter) Names() []string { return w.names }
 
 // Strips implements natsserver.ExtendedRewriter.
 func (w *rewriter) Strips(name string) bool { return w.stamp.Strips(name) }
+
+// unchanged is the rewriter of an MQTT connection to whose messages nothing is added. The server
+// replaces the rewriter of a connection whose session ends, so that the connection's will is not
+// published; without a rewriter the will would be.
+type unchanged struct{}
+
+// Rewrite implements natsserver.Rewriter.
+func (unchanged) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, error) {
+	return append(dst, m.Header...), nil
+}
+
+// Growth implements natsserver.Rewriter.
+func (unchanged) Growth() int { return 0 }
+
+// Names implements natsserver.ExtendedRewriter.
+func (unchanged) Names() []string { return nil }
+
+// Strips implements natsserver.ExtendedRewriter.
+func (unchanged) Strips(string) bool { return false }
