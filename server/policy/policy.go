@@ -170,12 +170,18 @@ func (r *Rules) serverHeaders(c Conn) ([]claim.Header, error) {
 	return headers, (&claim.Claim{Headers: headers}).Check(r.Limits)
 }
 
-// addsProvenance reports whether the server adds provenance to stamped messages. It
-// does not for a leafnode that may send all headers of provenance itself: a message
-// with two accounts would be of no use to a receiver.
+// addsProvenance reports whether the server adds provenance to stamped messages: not
+// to those of a connection that sends it, since a message with two accounts would be
+// of no use to a receiver.
 func (r *Rules) addsProvenance(c Conn, permitted []string) bool {
+	return r.Provenance && !r.sendsProvenance(c, permitted)
+}
+
+// sendsProvenance reports whether c may send the headers of provenance. Only a leafnode
+// may, and only if it has permission for all of them: receivers use them together.
+func (r *Rules) sendsProvenance(c Conn, permitted []string) bool {
 	k := r.compiled
-	return r.Provenance && (!c.Leafnode || !k.without("provenance", k.provenance, permitted).Empty())
+	return c.Leafnode && k.without("provenance", k.provenance, permitted).Empty()
 }
 
 // allHas reports whether headers.all has the name.
@@ -211,8 +217,8 @@ func (r *Rules) stripSets(c Conn, permitted []string) []*stamp.NameSet {
 	if c.Solicited {
 		serverOnly = k.without("server only", serverOnly, permitted)
 	}
-	if c.Leafnode {
-		provenance = k.without("provenance", provenance, permitted)
+	if r.sendsProvenance(c, permitted) {
+		provenance = nil
 	}
 	sets := []*stamp.NameSet{serverOnly, provenance, k.without("protected", k.protected, permitted)}
 	for i, b := range k.boundNames {
