@@ -3,6 +3,7 @@ package hook
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -272,6 +273,14 @@ func TestParseUser(t *testing.T) {
 	}
 	if _, err = (parser{}).ParseUser(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
 		t.Errorf("unknown function: error %v", err)
+	}
+}
+
+// The error of a refused reload shows a remote's permissions, and no value.
+func TestUserHeadersAreShownWithoutValues(t *testing.T) {
+	u := user(t, map[string]any{"Session": "hunter2"}, map[string]any{"publish": map[string]any{"allow": []any{"X"}}})
+	if shown := fmt.Sprintf("%v %+v", u, u); shown != `{headers: ["Session"], publish.allow: ["X"], subscribe.allow: []} {headers: ["Session"], publish.allow: ["X"], subscribe.allow: []}` {
+		t.Error(shown)
 	}
 }
 

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"fmt"
 	"reflect"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -26,6 +27,15 @@ type (
 
 // Equal implements natsserver.ConfigValue.
 func (u userHeaders) Equal(other natsserver.ConfigValue) bool { return reflect.DeepEqual(u, other) }
+
+// String returns what the errors of a refused reload say of u: names, but never the values.
+func (u userHeaders) String() string {
+	var names []string
+	for _, h := range u.Claim.Headers {
+		names = append(names, h.Name)
+	}
+	return fmt.Sprintf("{headers: %q, publish.allow: %q, subscribe.allow: %q}", names, u.Claim.Publish, u.Claim.Subscribe)
+}
 
 // Equal implements natsserver.ConfigValue.
 func (b headersBlock) Equal(other natsserver.ConfigValue) bool {
