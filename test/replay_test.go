@@ -313,3 +313,30 @@ func TestProvenanceOfTenants(t *testing.T) {
 		}
 	}
 }
+
+// docs/security.md says what a mapping does: the permission is that for the subject after it, Stamp-Subject is the subject
+// before it, and a receiver that lists no subject that a mapping leads elsewhere does not take the message.
+func TestProvenanceOfAMappedMessage(t *testing.T) {
+	s := harness.Start(t, `
+		headers { provenance: true }
+		accounts { APP {
+			mappings { "admin.v1.*": "pub.$1" }
+			users: [{user: sub, password: sub}, {user: web, password: web, headers: {X-User: web}, permissions: {publish: "pub.>"}}]
+		} }`)
+	sub := subscribedTo(t, s.Connect(t, userInfo("sub")), ">")
+	raw := harness.Client(t, s, password("web"))
+	raw.Pub("admin.delete", "")
+	raw.Expect(`-ERR 'Permissions Violation for Publish to "admin.delete"'`)
+	raw.Pub("admin.v1.delete", "")
+	m, err := sub.NextMsg(harness.Timeout)
+	if err != nil || m.Subject != "pub.delete" || m.Header.Get("Stamp-Subject") != "admin.v1.delete" || m.Header.Get("X-User") != "web" {
+		t.Fatalf("got %+v: %v", m, err)
+	}
+	m.Subject = "admin.delete" // where JetStream could bring it
+	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); err != nil {
+		t.Errorf("a receiver that lists the source of the mapping: %v", err)
+	}
+	if err := receiver.Check(m, "APP", time.Minute, "admin.*"); !errors.Is(err, receiver.ErrSubject) {
+		t.Errorf("a receiver that does not: %v", err)
+	}
+}
