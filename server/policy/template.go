@@ -326,7 +326,7 @@ func describeCall(fn, name string) string {
 		return fmt.Sprintf("%s is written {{%s()}}", name, name)
 	case name == "tag" || name == "account-tag":
 		return fmt.Sprintf("%s is written {{%s(x)}}, where x is the name of a tag", name, name)
-	case isFunctionName(name) && len(fn) > len(name) && strings.HasSuffix(fn, ")"):
+	case isFunctionName(name) && strings.HasPrefix(fn[len(name):], "(") && strings.HasSuffix(fn, ")"):
 		return fmt.Sprintf("%s(...)", name)
 	}
 	return fmt.Sprintf("expected a call such as {{name()}}; found %d bytes that are not one", len(fn))

@@ -124,6 +124,8 @@ func TestErrorsQuoteNoMoreThanAFunctionsName(t *testing.T) {
 		"{{account-tag()}}":      "account-tag is written {{account-tag(x)}}, where x is the name of a tag",
 		"{{}}":                   "expected a call such as {{name()}}; found 0 bytes that are not one",
 		"{{planted}}":            "expected a call such as {{name()}}; found 7 bytes that are not one",
+		"{{planted)}}":           "expected a call such as {{name()}}; found 8 bytes that are not one",
+		"{{\u212Aplanted(x)}}":   "expected a call such as {{name()}}; found 13 bytes that are not one",
 		"{{planted(x}}":          "expected a call such as {{name()}}; found 9 bytes that are not one",
 		"{{u:planted@host (x)}}": "expected a call such as {{name()}}; found 18 bytes that are not one",
 		"{{" + strings.Repeat("planted", 9) + "()}}": "expected a call such as {{name()}}; found 65 bytes that are not one",
