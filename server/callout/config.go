@@ -98,6 +98,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		faults.Add(n, "%v", err)
 		return &Config{}
 	}
+	n.AddRepeated("callout", faults)
 	cfg := &Config{block: n, fields: fields{Queue: DefaultQueue, QueueGroup: DefaultQueueGroup}}
 	n.Decode(&cfg.fields, faults)
 	files := sha256.New()

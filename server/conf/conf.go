@@ -25,8 +25,9 @@ import (
 // Node is a value of the configuration, with its place. The zero Node is an absent
 // value.
 type Node struct {
-	value any // string, bool, int64, float64, time.Time, []any or map[string]any
-	place Place
+	value  any // string, bool, int64, float64, time.Time, []any or map[string]any
+	place  Place
+	before any // what the same field of the same block had before, which the parser drops; or nil
 }
 
 // Place is a place in the configuration. The zero Place is an unknown one.
@@ -87,6 +88,7 @@ type token interface {
 	Line() int
 	Position() int
 	SourceFile() string
+	Replaced() any
 }
 
 // NodeOf returns the Node for a value that upstream's parser returned with tokens.
@@ -99,7 +101,11 @@ func NodeOf(v any) Node {
 	if t.Line() == 1 {
 		column++ // the lexer counts from the newline before, which the first line does not have
 	}
-	return Node{t.Value(), Place{t.SourceFile(), t.Line(), column}}
+	n := Node{value: t.Value(), place: Place{t.SourceFile(), t.Line(), column}}
+	if before := t.Replaced(); !isVariable(t) || !isVariable(before) {
+		n.before = before
+	}
+	return n
 }
 
 // ParseFile reads a file in NATS configuration syntax. It follows includes and
@@ -112,7 +118,7 @@ func ParseFile(file string) (Node, error) {
 	if err != nil {
 		return Node{}, parseError(file, err)
 	}
-	return Node{m, Place{File: file, Line: 1, Column: 1}}, nil
+	return Node{value: m, place: Place{File: file, Line: 1, Column: 1}}, nil
 }
 
 // parseError adds the file to an error of the parser, and a hint to an error that
@@ -144,7 +150,7 @@ func ParseString(text string) (Node, error) {
 	if err != nil {
 		return Node{}, err
 	}
-	return Node{m, Place{Line: 1, Column: 1}}, nil
+	return Node{value: m, place: Place{Line: 1, Column: 1}}, nil
 }
 
 // IsZero reports whether n is absent.

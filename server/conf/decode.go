@@ -317,6 +317,25 @@ func parseTag(f reflect.StructField) (name string, options []string, ok bool) {
 	return parts[0], parts[1:], ok
 }
 
+// AddRepeated adds a fault for n, and for each field below it, that is set twice in one
+// block in the same spelling. The parser keeps the last one, so whatever the first one
+// protects would be open. A variable may be defined anew.
+func (n Node) AddRepeated(name string, faults *Faults) {
+	if n.before != nil {
+		faults.Add(n, "duplicate field %q: it is set at %s already", name, NodeOf(n.before).place)
+	}
+	switch v := n.value.(type) {
+	case map[string]any:
+		for _, k := range n.keysInOrder() {
+			n.child(v[k]).AddRepeated(k, faults)
+		}
+	case []any:
+		for _, item := range n.Items() {
+			item.AddRepeated(name, faults)
+		}
+	}
+}
+
 // keysInOrder returns the names of the fields of the block n in the order of the file,
 // so that faults are the same whenever a file is read.
 func (n Node) keysInOrder() []string {

@@ -28,6 +28,7 @@ type block struct {
 
 // ParseRules reads a headers block, and adds what is wrong with it to faults.
 func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
+	n.AddRepeated("headers", faults)
 	var b block
 	n.Decode(&b, faults)
 	r := &Rules{RequireStampingPeers: b.Require, CheckReplies: b.CheckReplies, Provenance: b.Provenance, KeepTemplateHeaders: b.KeepTemplates, Metrics: b.Metrics}

@@ -75,6 +75,7 @@ func (c *Config) addFile(at conf.Node, faults *conf.Faults) {
 	var content struct {
 		Users []conf.Node `conf:"users,required"`
 	}
+	n.AddRepeated("file", faults)
 	n.Decode(&content, faults)
 	for _, item := range content.Users {
 		c.add(item, faults)
