@@ -87,3 +87,52 @@ func TestRepeatedFieldsElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// In a user, too, each of the two fields is there once, in whatever case it is written. Which of two spellings counted was
+// random. The fault is the same whenever the file is read, and has no value.
+func TestRepeatedFieldsOfUsers(t *testing.T) {
+	users := func(fields string) string {
+		return "server.conf: authorization { users: [ {user: a, password: a\n" + fields + "} ] }"
+	}
+	for name, tt := range map[string]struct {
+		files []string
+		want  string
+	}{
+		"headers":                     {[]string{users("headers: {X: hunter2}\nheaders: {Y: hunter2}")}, `server.conf:3:1: error parsing headers: duplicate field "headers": it is set at DIR/server.conf:2:1 already`},
+		"headers in another case":     {[]string{users("headers: {X: hunter2}\nHeaders: {Y: hunter2}")}, `server.conf:2:1: duplicate field "headers": names of fields are the same if they differ in case alone`},
+		"permissions":                 {[]string{users("header_permissions: {publish: {allow: [X]}}\nheader_permissions: {publish: {allow: [Y]}}")}, `server.conf:3:1: error parsing headers: duplicate field "header_permissions": it is set at DIR/server.conf:2:1 already`},
+		"permissions in another case": {[]string{users("HEADER_PERMISSIONS: {publish: {allow: [X]}}\nheader_permissions: {publish: {allow: [Y]}}")}, `server.conf:3:1: duplicate field "header_permissions": names of fields are`},
+		"a name":                      {[]string{users("headers: {\nX: hunter2\nX: hunter2}")}, `server.conf:2:1: error parsing headers: duplicate field "X": it is set at DIR/server.conf:3:1 already`},
+		"the list of a permission":    {[]string{users("header_permissions: {publish: {\nallow: [X]\nallow: [Y]}}")}, `duplicate field "allow": it is set at DIR/server.conf:3:1 already`},
+		"an include":                  {[]string{users("include \"more.conf\"\nheaders: {Y: hunter2}"), "more.conf: headers: {X: hunter2}"}, `server.conf:3:1: error parsing headers: duplicate field "headers": it is set at DIR/more.conf:1:1 already`},
+		"an account's user": {[]string{"server.conf: accounts { A { users: [ {user: a, password: a\nheaders: {X: hunter2}\nheaders: {Y: hunter2}} ] } }"},
+			`server.conf:3:1: error parsing headers: duplicate field "headers"`},
+		"a leafnode's user": {[]string{"server.conf: leafnodes { listen: \"127.0.0.1:-1\", authorization { users: [ {user: a, password: a\nheaders: {X: hunter2}\nHeaders: {Y: hunter2}} ] } }"},
+			`server.conf:2:1: duplicate field "headers"`},
+		"a remote": {[]string{"server.conf: leafnodes { remotes: [ {url: \"nats://127.0.0.1:7422\"\nheader_permissions: {publish: {allow: [X]}}\nheader_permissions: {publish: {allow: [Y]}}} ] }"},
+			`server.conf:3:1: error parsing headers: duplicate field "header_permissions"`},
+		"blocks in two cases": {[]string{"server.conf: headers { sealed: [A] }\nHeaders { sealed: [B] }"}, `server.conf:1:0: there is more than one block "headers"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := repeatedFiles(t, tt.files...)
+			want := strings.ReplaceAll(tt.want, "DIR", filepath.Dir(file))
+			for range 6 { // the order of fields is random
+				p := harness.Run(t, harness.Binary(t), "-t", "-c", file)
+				if code := p.Exit(t); code != 1 || !strings.Contains(p.Text(), want) || strings.Contains(p.Text(), "hunter2") {
+					t.Fatalf("exit code %d, expected the fault %q: %s", code, want, p.Text())
+				}
+			}
+		})
+	}
+	for name, conf := range map[string]string{
+		"a variable of that name":                "server.conf: authorization { users: [ {headers: pw, user: a, password: $headers} ] }",
+		"a variable beside the field":            "server.conf: authorization { users: [ {Headers: pw, user: a, password: $Headers, headers: {X: a}} ] }",
+		"one value in two users":                 "server.conf: x = {A: b}\nauthorization { users: [{user: u, password: u, headers: $x}, {user: v, password: v, headers: $x}] }",
+		"fields in any case that are there once": "server.conf: authorization { users: [{user: u, password: u, HEADERS: {X: a}, Header_Permissions: {publish: {allow: [X]}}}] }",
+	} {
+		p := harness.Run(t, harness.Binary(t), "-t", "-c", repeatedFiles(t, conf))
+		if code := p.Exit(t); code != 0 {
+			t.Errorf("%s: exit code %d: %s", name, code, p.Text())
+		}
+	}
+}

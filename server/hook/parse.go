@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -66,7 +67,15 @@ func calloutConfig(o *natsserver.Options) *callout.Config {
 // configured, because the headers block with the limits may follow later in the file. Attach
 // checks against the configured limits.
 func (parser) ParseUser(headers, permissions any) (natsserver.ConfigValue, error) {
-	cl, err := claim.FromConfig(headers, permissions, claim.MaxLimits)
+	h, p := conf.NodeOf(headers), conf.NodeOf(permissions)
+	var faults conf.Faults
+	h.AddRepeated("headers", &faults)
+	p.AddRepeated("header_permissions", &faults)
+	var fault *conf.Fault
+	if errors.As(faults.Err(), &fault) {
+		return nil, errors.New(fault.Text) // the server adds the place
+	}
+	cl, err := claim.FromConfig(h.Plain(), p.Plain(), claim.MaxLimits)
 	if err != nil || cl == nil {
 		return nil, err
 	}
