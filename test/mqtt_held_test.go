@@ -410,6 +410,44 @@ func TestHeldMessageOverAReload(t *testing.T) {
 	}
 }
 
+// A callout may give a device another user name at each connection. What the device has left is published all the same, as what
+// it was when it was left, and once.
+func TestHeldMessageOfAChangingUserName(t *testing.T) {
+	issuer := harness.NewAccountKey(t)
+	s := harness.Start(t, fmt.Sprintf(`
+		server_name: M
+		jetstream { store_dir: %q }
+		mqtt { listen: "127.0.0.1:-1" }
+		headers { protected: [X-User], provenance: true }
+		accounts { AUTH { users: [{user: auth, password: auth}] }, APP { jetstream: enabled, users: [{user: sub, password: sub}] } }
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, sub] } }`, t.TempDir(), harness.Public(t, issuer)))
+	var connections atomic.Int64
+	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+		uc := jwt.NewUserClaims(req.UserNkey)
+		uc.Audience, uc.Name = "APP", fmt.Sprint("device-", connections.Add(1))
+		return claim.Encode(uc, &claim.Claim{Headers: []claim.Header{{Name: "X-User", Values: []string{uc.Name}}}}, issuer)
+	}}
+	callout.Serve(t, s.Connect(t, userInfo("auth")))
+	sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "t.>")
+	conn := mqttSession(t, s, "dev", "dev1")
+	mqttPublish2(t, conn, "t/held", "held")
+	mqttClose(t, s, conn, "dev1")
+	conn = mqttSession(t, s, "dev", "dev1")
+	mqttRelease2(t, conn)
+	mqttSend(t, conn, mqttPacket("\x30", mqttText("t/end")+"end"))
+	seen := map[string]string{}
+	for len(seen) < 2 {
+		m := next(t, sub, nil)
+		if _, again := seen[m.Subject]; again {
+			t.Errorf("%s comes again", m.Subject)
+		}
+		seen[m.Subject] = m.Header.Get("X-User")
+	}
+	if seen["t.held"] != "device-1" || seen["t.end"] != "device-2" {
+		t.Errorf("published as %v", seen)
+	}
+}
+
 // The stream of held messages may be behind a leafnode, which takes headers off and puts some on. What comes back
 // without what the message had is not published.
 func TestHeldMessageBehindALeafnode(t *testing.T) {

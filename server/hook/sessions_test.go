@@ -115,6 +115,23 @@ func TestSessionsWithTwoRequests(t *testing.T) {
 	}
 }
 
+// When a request is forgotten, a newer one about the same session is not.
+func TestSessionsForgetTheOlderRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true})
+		s.request("kv/a", "", false, 0)
+		time.Sleep(forgetAfter - time.Millisecond*500)
+		asked := time.Now()
+		time.Sleep(time.Millisecond)
+		s.request("kv/a", "", true, 0)
+		time.Sleep(time.Second)
+		s.request("kv/b", "", false, 0)
+		if missed, ok := s.add("kv/a", "", 1, asked); !ok || !missed.kick || len(s.recent) != 2 {
+			t.Errorf("stale %t, ended %t, %d requests are known", ok, missed.kick, len(s.recent))
+		}
+	})
+}
+
 // A change that is reported at once applies to connections of the same moment, and only an end makes others unsure.
 func TestSessionsOfTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
