@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,10 +15,13 @@ import (
 // measured are the folders of the packages whose work is counted. Those of claim are a module of their own.
 var measured = []string{"server/stamp", "server/redact", "claim", "server/policy", "claim/field", "server/callout/forwarded", "test/cost"}
 
+// Run with -hunt 2000 for some minutes, it looks for inputs that nobody has thought of: go test ./test/cost -hunt 2000
+var hunted = flag.Int("hunt", 20, "how many random inputs are tried")
+
 // The work of a function that reads what strangers send grows no faster than what it reads, whatever that is. Work is
 // what is executed and what is visited, and no time.
 func TestCostIsLinear(t *testing.T) {
-	out, err := exec.Command(build(t)).Output()
+	out, err := exec.Command(build(t), "-hunt", fmt.Sprint(*hunted)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -28,7 +29,9 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	all := append(slices.Clip(inputs), random(hunted)...)
+	hunted := flag.Int("hunt", 0, "how many random inputs are tried")
+	flag.Parse()
+	all := append(slices.Clip(inputs), random(*hunted)...)
 	for _, f := range functions() {
 		for _, in := range all {
 			for _, size := range []int{small, large} {
@@ -130,6 +133,13 @@ var inputs = []input{
 	{"commas", repeated("", ",", "")},
 	{"addresses", repeated("", "10.0.0.1, ", "10.0.0.1")},
 	{"brackets", repeated("", "[", "")},
+	{"list-names", names("", "N%d", "")},
+	{"list-patterns", names("", "N%d*", "")},
+	{"list-long-names", longNames("")},
+	{"list-long-patterns", longNames("*")},
+	{"list-same", repeated("", "Session,", "Session")},
+	{"list-subjects", names("", "a.%d", "")},
+	{"list-wildcards", repeated("", "*.a.>,", "a")},
 	{"cookies", repeated("", "session=x; ", "")},
 	{"semicolons", repeated("", ";", "")},
 	{"quotes", repeated("", `"`, "")},
@@ -137,9 +147,6 @@ var inputs = []input{
 	{"template-starts", repeated("", "{{", "")},
 	{"template-arguments", repeated("{{tag(", "a", ")}}")},
 }
-
-// hunted is how many random inputs are tried in a run.
-const hunted = 20
 
 // random makes inputs that nobody has thought of from parts of those that somebody has. Their names say what
 // they are.
@@ -165,6 +172,17 @@ func random(n int) []input {
 func closedMappings(size int) string {
 	n := size / len(`{"mappings":}`)
 	return strings.Repeat(`{"mappings":`, n) + `{"headers":1}` + strings.Repeat("}", n)
+}
+
+// longNames has names that begin with all the shorter ones.
+func longNames(end string) func(int) string {
+	return func(size int) string {
+		var b strings.Builder
+		for i := 1; b.Len() < size; i++ {
+			b.WriteString(strings.Repeat("a", i) + end + ",")
+		}
+		return b.String() + "a"
+	}
 }
 
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
@@ -212,6 +230,26 @@ func functions() []function {
 		{"stamp.Append-subject", func(in string) { stamped.Append(nil, []byte(in), nil) }},
 		{"stamp.Strip", func(in string) { stamped.Strip(nil, []byte(in), &stamp.Report{}) }},
 		{"stamp.Strips", func(in string) { stamped.Strips(in) }},
+		{"stamp.NewNameSet", func(in string) {
+			if set, err := stamp.NewNameSet(strings.Split(in, ",")...); err == nil {
+				stamp.NewSeal(set).Cut(nil, []byte("NATS/1.0\r\nA b\r\n")) // makes the automaton
+			}
+		}},
+		{"stamp.Compile", func(in string) {
+			st, err := stamp.Compile([]stamp.Header{{Name: "A", Values: strings.Split(in, ","), Subjects: strings.Split(in, ",")}}, stamp.Options{})
+			if err == nil {
+				st.Append(nil, []byte("b.c.d"), []byte("NATS/1.0\r\n\r\n"))
+			}
+		}},
+		{"stamp.Compile-names", func(in string) {
+			var headers []stamp.Header
+			for _, name := range strings.Split(in, ",") {
+				headers = append(headers, stamp.Header{Name: name, Values: []string{"x"}, Subjects: []string{"a." + name}})
+			}
+			if st, err := stamp.Compile(headers, stamp.Options{}); err == nil {
+				st.Append(nil, []byte("a.b"), []byte("NATS/1.0\r\nB: x\r\n\r\n"))
+			}
+		}},
 		{"stamp.Cut", func(in string) { seal.Cut(nil, []byte(in)) }},
 		{"redact.StoredAnswer", func(in string) { redact.StoredAnswer(seal, []byte(in)) }},
 		{"redact.TracePayload", func(in string) { redact.TracePayload([]byte(in)) }},
@@ -234,6 +272,11 @@ func functions() []function {
 		}},
 		{"policy.GrantFor-account", func(in string) {
 			rules.GrantFor(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
+		}},
+		{"policy.GrantFor-permissions", func(in string) {
+			list := strings.Split(in, ",")
+			cl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"x"}}}, Publish: list, Subscribe: list}
+			rules.GrantFor(policy.Conn{Account: "APP", User: cl, Vars: vars})
 		}},
 		{"policy.GrantFor-tags", func(in string) {
 			with := vars
