@@ -124,29 +124,6 @@ const importsConf = `
 	system_account: SYS
 `
 
-func TestOverImports(t *testing.T) {
-	s := harness.Start(t, importsConf)
-	svc, pub := s.Connect(t, userInfo("svc")), s.Connect(t, userInfo("pub"))
-	answer(t, svc, "one")
-	m, err := pub.Request("t.one", nil, harness.Timeout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	expectHeaders(t, m, false)
-	if !strings.HasSuffix(string(m.Data), " Roles:[x y] Session:[real]]") { // after upstream's Nats-Request-Info
-		t.Errorf("the service got %s", m.Data)
-	}
-	nc := s.Connect(t, userInfo("sub"))
-	sub, err := nc.SubscribeSync("from.t.x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	publishAndExpect(t, pub, sub)
-}
-
 // A streamed response ends with an empty message. With a stamp on it, its end
 // would not be seen, and the import of the responses never be removed.
 func TestStreamedResponseEnds(t *testing.T) {
