@@ -51,11 +51,13 @@ func (f *sealFilter) Cut(dst, hdr []byte) ([]byte, int) { return f.seal.Cut(dst,
 // nothing, it returns the payload itself: looking took much longer than for other payloads, so it
 // is worth while to remember the result for the other readers of the message.
 func (f *sealFilter) CutPayload(payload []byte) ([]byte, int) {
-	out, lines := redact.StoredAnswer(f.seal, payload)
-	if lines == 0 && redact.IsStoredAnswer(payload) {
-		return payload, 0
+	if !redact.IsStoredAnswer(payload) {
+		return nil, 0
 	}
-	return out, lines
+	if out, lines := redact.StoredAnswer(f.seal, payload); lines > 0 {
+		return out, lines
+	}
+	return payload, 0
 }
 
 // Withheld implements natsserver.DeliveryFilter.
