@@ -225,13 +225,15 @@ func functions() []function {
 	rules := parseRules(`headers { protected: [Session, "X-*"], trusted_proxies: ["10.0.0.0/8"], all: {"X-IP": "{{client-ip()}}"} }`)
 	list := forwarded.List{Headers: []string{"X-Forwarded-For"}, Cookies: []string{"session"}}
 	vars := policy.Vars{Name: "u", ClientIP: "::1"}
+	made := 0
 	return []function{
 		{"stamp.Append", func(in string) { stamped.Append(nil, []byte("a.b"), []byte(in)) }},
 		{"stamp.Append-subject", func(in string) { stamped.Append(nil, []byte(in), nil) }},
 		{"stamp.Strip", func(in string) { stamped.Strip(nil, []byte(in), &stamp.Report{}) }},
 		{"stamp.Strips", func(in string) { stamped.Strips(in) }},
 		{"stamp.NewNameSet", func(in string) {
-			if set, err := stamp.NewNameSet(strings.Split(in, ",")...); err == nil {
+			made++ // else the seal of the run before may be kept, or not
+			if set, err := stamp.NewNameSet(append(strings.Split(in, ","), fmt.Sprint("made", made))...); err == nil {
 				stamp.NewSeal(set).Cut(nil, []byte("NATS/1.0\r\nA b\r\n")) // makes the automaton
 			}
 		}},
@@ -271,7 +273,8 @@ func functions() []function {
 			rules.GrantFor(policy.Conn{Account: "APP", UserJWT: token(in), Vars: vars})
 		}},
 		{"policy.GrantFor-account", func(in string) {
-			rules.GrantFor(policy.Conn{Account: in, UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
+			made++ // else what was read of the account JWT may be kept, or not
+			rules.GrantFor(policy.Conn{Account: in + fmt.Sprint(made), UserJWT: token("{}"), Scoped: true, SigningKey: "AK", AccountJWT: token(in), Vars: vars})
 		}},
 		{"policy.GrantFor-permissions", func(in string) {
 			list := strings.Split(in, ",")
