@@ -98,11 +98,53 @@ func (c *connections) request(all bool, wanted string) (forwarded.Renew, error) 
 // be far away.
 const quietPeriod = 300 * time.Millisecond
 
-// answer is the answer of one server.
-type answer struct {
-	Server struct{ ID, Name string }
-	Data   forwarded.Renewed
-	Error  *struct{ Description string }
+// answer is that of one server to a request to RENEW.
+type answer = serverAnswer[forwarded.Renewed]
+
+// serverAnswer is what a server answers to a request in the system account.
+type serverAnswer[T any] struct {
+	Server struct {
+		ID      string `json:"id"`
+		Name    string `json:"name"`
+		Cluster string `json:"cluster"`
+		Version string `json:"ver"`
+	} `json:"server"`
+	Data  T `json:"data"`
+	Error *struct {
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// askServers sends a request to all servers, and returns what each answers. The list is empty if none
+// does within the time-out.
+func askServers[T any](nc *nats.Conn, subject string, body []byte, timeout time.Duration) ([]serverAnswer[T], error) {
+	sub, err := nc.SubscribeSync(nc.NewRespInbox())
+	if err == nil {
+		defer func() { _ = sub.Unsubscribe() }()
+		err = nc.PublishRequest(subject, sub.Subject, body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the servers: %w", err)
+	}
+	var answers []serverAnswer[T]
+	began := time.Now()
+	for wait := timeout; ; wait = max(quietPeriod, 2*time.Since(began)) {
+		m, err := sub.NextMsg(wait)
+		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+			return answers, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask the servers: %w", err)
+		}
+		var a serverAnswer[T]
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			return nil, errors.New("a server's answer is not understood")
+		}
+		if a.Error != nil {
+			return nil, fmt.Errorf("server %s: %s", a.Server.Name, a.Error.Description)
+		}
+		answers = append(answers, a)
+	}
 }
 
 // ask sends a request to all servers, and returns their answers by server id.
@@ -111,30 +153,12 @@ func (c *connections) ask(nc *nats.Conn, q forwarded.Renew) (map[string]answer, 
 	if err != nil {
 		return nil, err
 	}
-	sub, err := nc.SubscribeSync(nc.NewRespInbox())
-	if err == nil {
-		defer func() { _ = sub.Unsubscribe() }()
-		err = nc.PublishRequest(forwarded.RenewAll, sub.Subject, body)
-	}
+	list, err := askServers[forwarded.Renewed](nc, forwarded.RenewAll, body, c.Timeout)
 	if err != nil {
-		return nil, fmt.Errorf("ask the servers: %w", err)
+		return nil, err
 	}
-	answers, began := map[string]answer{}, time.Now()
-	for wait := c.Timeout; ; wait = max(quietPeriod, 2*time.Since(began)) {
-		m, err := sub.NextMsg(wait)
-		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("ask the servers: %w", err)
-		}
-		var a answer
-		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return nil, errors.New("a server's answer is not understood")
-		}
-		if a.Error != nil {
-			return nil, fmt.Errorf("server %s: %s", a.Server.Name, a.Error.Description)
-		}
+	answers := map[string]answer{}
+	for _, a := range list {
 		answers[a.Server.ID] = a
 	}
 	if len(answers) == 0 {

@@ -293,7 +293,7 @@ func (v *service) listen(address string) error {
 	if address == "" {
 		return nil
 	}
-	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, BuildInfo: callout.BuildInfo, Ready: v.ready, Log: v.log})
+	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, BuildInfo: callout.BuildInfo, Ready: v.ready, Status: v.status, Log: v.log})
 	if err != nil {
 		return err
 	}
@@ -313,6 +313,17 @@ func (v *service) ready(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errNotConnected, *err)
 	}
 	return errNotConnected
+}
+
+// status implements ops.Options.Status.
+func (v *service) status(ctx context.Context) any {
+	if p := v.process.Load(); p != nil {
+		return p.Status(ctx)
+	}
+	if err := v.ready(ctx); err != nil {
+		return &callout.Status{Version: release.Version, NotReady: err.Error()}
+	}
+	return &callout.Status{Version: release.Version, NotReady: errNotConnected.Error()}
 }
 
 func (v *service) warn(cfg *callout.Config) {

@@ -54,6 +54,7 @@ type Handler struct {
 	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
 	expected atomic.Pointer[string]
 	taken    taken
+	refusals *refusals
 	unsent   atomic.Int64 // see unsentUntil; in nanoseconds since 1970
 	renew    func(forwarded.Renew) error
 	away     func(ctx context.Context, server string, client uint64) error
@@ -76,8 +77,9 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 		o.Metrics = metrics.NewSet()
 	}
 	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, away: o.Disconnect, gathering: o.Gathering, id: rand.Text()}
+	h.refusals = &refusals{}
 	if o.Replaces != nil {
-		h.replaces = o.Replaces.id
+		h.replaces, h.refusals = o.Replaces.id, o.Replaces.refusals
 	}
 	env := session.Env{
 		Log: o.Log, Metrics: o.Metrics, Connect: o.Connect, Changed: h.changed, Lost: h.lost,

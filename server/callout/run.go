@@ -264,6 +264,11 @@ func (p *Process) Ready(ctx context.Context) error {
 	return cmp.Or(callouts, logouts)
 }
 
+// Status returns the status of the handler that runs.
+func (p *Process) Status(ctx context.Context) *Status {
+	return p.current().handler.Status(ctx, p.Ready)
+}
+
 func (p *Process) current() running {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -348,6 +348,9 @@ func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
 		attributes = append(attributes, "renewal", true)
 		h.metrics.renewals.Inc()
 	}
+	if err != nil {
+		h.refusals.add(r, err)
+	}
 	switch {
 	case r.Renewal && !certain(err):
 		h.metrics.unanswered.Inc()

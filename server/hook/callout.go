@@ -14,6 +14,7 @@ import (
 	"stamp/server/callout/forwarded"
 	"stamp/server/callout/ops"
 	"stamp/server/callout/session"
+	"stamp/server/release"
 )
 
 // calloutHook runs the callout handler inside the server, and replaces it when a reload changes the
@@ -160,7 +161,7 @@ var errNoHandler = errors.New("no callout handler runs: the callout block of the
 
 // moveOps opens the operators' endpoint of the handler, moves or closes it. The lock is held.
 func (c *calloutHook) moveOps(address string) {
-	c.ops.move(c.server, address, ops.Options{Metrics: c.metrics, BuildInfo: callout.BuildInfo, Ready: c.ready})
+	c.ops.move(c.server, address, ops.Options{Metrics: c.metrics, BuildInfo: callout.BuildInfo, Ready: c.ready, Status: c.status})
 }
 
 // retryOps opens the operators' endpoint if that failed earlier.
@@ -170,6 +171,15 @@ func (c *calloutHook) retryOps() {
 	if c.inside != nil && !c.stopped {
 		c.moveOps(c.inside.cfg.HTTP)
 	}
+}
+
+// status implements ops.Options.Status.
+func (c *calloutHook) status(ctx context.Context) any {
+	in := c.current.Load()
+	if in == nil {
+		return &callout.Status{Version: release.Version, NotReady: errNoHandler.Error()}
+	}
+	return in.handler.Status(ctx, c.ready)
 }
 
 // ready implements ops.Options.Ready.

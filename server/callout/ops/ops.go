@@ -8,6 +8,7 @@ package ops
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,9 @@ type Options struct {
 	// Ready returns nil if the handler can answer callouts, or an error that says why
 	// it cannot. The endpoint shows the error to anyone. If Ready is nil, there is no /readyz.
 	Ready func(context.Context) error
-	Log   *slog.Logger
+	// Status returns what /statusz shows as JSON, to anyone. If it is nil, there is no /statusz.
+	Status func(context.Context) any
+	Log    *slog.Logger
 }
 
 // Handler serves these paths:
@@ -48,6 +51,7 @@ type Options struct {
 //	/metrics  Options.Metrics and those of the process and Go's runtime, in Prometheus' text format
 //	/healthz  200 while the process runs
 //	/readyz   200 if Options.Ready returns nil, else 503 with the error
+//	/statusz  Options.Status, for the command status of nats-callout
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -63,7 +67,20 @@ func Handler(o Options) http.Handler {
 	if o.Ready != nil {
 		mux.HandleFunc("GET /readyz", readyz(o))
 	}
+	if o.Status != nil {
+		mux.HandleFunc("GET /statusz", statusz(o))
+	}
 	return gzhttp.GzipHandler(mux)
+}
+
+func statusz(o Options) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		status := o.Status(ctx)
+		setHeaders(w, "application/json")
+		_ = json.NewEncoder(w).Encode(status) // an error means that the reader is gone
+	}
 }
 
 func readyz(o Options) http.HandlerFunc {

@@ -70,6 +70,14 @@ func newCache(s Settings) *cache {
 	return c
 }
 
+// countSessions returns how many sessions have an entry that has not expired.
+func (c *cache) countSessions() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropExpired(time.Now())
+	return len(c.bySession)
+}
+
 // get returns the cached session, or nil for a credential that is cached as
 // unknown. If nothing is cached, ok is false.
 func (c *cache) get(key cacheKey, now time.Time) (s *Session, ok bool) {

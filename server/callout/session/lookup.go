@@ -22,6 +22,7 @@ type Lookup struct {
 	flights  singleflight.Group
 	connects lane // for new connections
 	renewals lane // for connections whose authorization is renewed
+	failing  atomic.Pointer[error]
 
 	Stats Stats
 }
@@ -91,6 +92,20 @@ func (l lane) leave() { <-l.turns }
 
 // Name returns the name of the source in the configuration.
 func (l *Lookup) Name() string { return l.settings.Name }
+
+// Kind returns the kind of the source in the configuration.
+func (l *Lookup) Kind() string { return l.settings.Kind }
+
+// CachedSessions returns how many sessions are cached. A session with several credentials counts once.
+func (l *Lookup) CachedSessions() int { return l.cache.countSessions() }
+
+// Failing returns the error of the last look-up in the source if that failed, else nil.
+func (l *Lookup) Failing() error {
+	if err := l.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Close closes the source.
 func (l *Lookup) Close() error { return l.source.Close() }
@@ -275,6 +290,9 @@ func (l *Lookup) findInTurn(ctx context.Context, r *Request) (*Session, error) {
 func (l *Lookup) findCounted(ctx context.Context, r *Request) (*Session, error) {
 	began := time.Now()
 	s, err := l.findRecovered(ctx, r)
+	if err == nil || errors.Is(err, ErrUnknown) {
+		l.failing.Store(nil)
+	}
 	l.Stats.Asked.Add(1)
 	l.Stats.Nanoseconds.Add(uint64(time.Since(began)))
 	switch {
@@ -286,7 +304,9 @@ func (l *Lookup) findCounted(ctx context.Context, r *Request) (*Session, error) 
 		return nil, ErrUnknown
 	case err != nil:
 		l.Stats.Failed.Add(1)
-		return nil, l.named(err)
+		err = l.named(err)
+		l.failing.Store(&err)
+		return nil, err
 	}
 	named := *s
 	named.Source = l.settings.Name

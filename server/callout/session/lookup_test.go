@@ -345,3 +345,19 @@ func TestLookupCookie(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFailing: a source is failing from a look-up that failed until one that did not.
+func TestFailing(t *testing.T) {
+	answer := errors.New("store is away")
+	l := NewLookup(&fake{find: func(context.Context, *Request) (*Session, error) { return nil, answer }}, settings(func(s *Settings) { s.Cache, s.NegativeCache = 0, 0 }))
+	for _, step := range []struct {
+		answer error
+		want   string
+	}{{answer, "store is away"}, {ErrUnknown, ""}, {answer, "store is away"}} {
+		answer = step.answer
+		_, _ = l.Find(t.Context(), request("c"))
+		if err := l.Failing(); (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
+			t.Errorf("after %v: %v", step.answer, err)
+		}
+	}
+}
