@@ -111,7 +111,9 @@ func builder(name, environment string) func() (string, error) {
 		}
 		wasBuilt = true
 		file := filepath.Join(dir, name)
-		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "stamp/cmd/"+name).CombinedOutput()
+		build := exec.Command("go", "build", "-buildvcs=false", "-o", file, "stamp/cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as scripts/build does, for file systems without libraries
+		out, err := build.CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
