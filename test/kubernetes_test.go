@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/test/harness"
 )
@@ -99,16 +103,60 @@ func (p *pod) write(t *testing.T, name string, content []byte, mode os.FileMode)
 	}
 }
 
-// applyFSGroup does what kubelet does to a volume for fsGroup.
+// applyFSGroup does what kubelet does to a volume for fsGroup: the group gets all that there is, and
+// may read and write it.
 func (p *pod) applyFSGroup(t *testing.T) {
 	t.Helper()
-	data := filepath.Join(p.root, "data")
-	if err := os.Chown(data, 0, 65532); err != nil {
+	err := filepath.WalkDir(filepath.Join(p.root, "data"), func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		more := os.FileMode(0o660)
+		if entry.IsDir() {
+			more |= os.ModeSetgid | 0o110
+		}
+		return errors.Join(os.Lchown(path, -1, 65532), os.Chmod(path, info.Mode()|more))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(data, 0o775|os.ModeSetgid); err != nil {
+}
+
+// storeOne publishes a message into a stream, which it creates if need be, and returns how many the
+// stream has then.
+func storeOne(t *testing.T, server *harness.Process) uint64 {
+	t.Helper()
+	line := server.WaitLog(t, `client connections on \S+:\d+`)
+	nc, err := nats.Connect("127.0.0.1" + line[strings.LastIndexByte(line, ':'):])
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer nc.Close()
+	js := must(jetstream.New(nc))
+	mustStream(t, js, jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders"}})
+	return must(js.Publish(t.Context(), "orders", []byte("payload"))).Sequence
+}
+
+// headersBlock is the block headers in the chart's configuration.
+var headersBlock = regexp.MustCompile(`"headers": \{[^}]*\},?`)
+
+// runStock runs a stock server as root on the volumes, as the official image does, and stores a
+// message. It returns how many there are then.
+func (p *pod) runStock(t *testing.T, conf string) uint64 {
+	t.Helper()
+	p.write(t, "stock", must(os.ReadFile(harness.Tool(t, "stock-nats-server"))), 0o755)
+	p.write(t, "stock.conf", []byte(headersBlock.ReplaceAllString(conf, "")), 0o644)
+	t.Setenv("SERVER_NAME", "nats-0")
+	server := harness.Run(t, "chroot", p.root, "/stock", "--config", "/stock.conf")
+	server.WaitLog(t, "Server is ready")
+	stored := storeOne(t, server)
+	server.Signal(t, syscall.SIGTERM)
+	server.Exit(t)
+	return stored
 }
 
 // run runs a command of the pod as its user, without capabilities.
@@ -145,9 +193,13 @@ func TestKubernetesServer(t *testing.T) {
 	if without.Exit(t) == 0 || !strings.Contains(without.Text(), "permission denied") {
 		t.Errorf("without fsGroup: %s", without.Text())
 	}
+	p.runStock(t, conf)
 	p.applyFSGroup(t)
 	server := p.run(t, "/nats-server", "--config", "/etc/nats-config/nats.conf")
 	server.WaitLog(t, "Server is ready")
+	if stored := storeOne(t, server); stored != 2 {
+		t.Errorf("%d messages are stored, with that of the stock server", stored)
+	}
 	for _, probe := range []string{"/healthz", "/healthz?js-server-only=true", "/healthz?js-enabled-only=true"} {
 		if status := statusOf(t, monitor+probe); status != http.StatusOK {
 			t.Errorf("%s: status %d", probe, status)
@@ -167,6 +219,9 @@ func TestKubernetesServer(t *testing.T) {
 	server.WaitLog(t, "Entering lame duck mode")
 	if code := server.Exit(t); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+	if stored := p.runStock(t, conf); stored != 3 {
+		t.Errorf("back on a stock server, %d messages are stored", stored)
 	}
 }
 
