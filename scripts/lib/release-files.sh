@@ -70,7 +70,7 @@ notices() {
 }
 
 step_packages() {
-	local target name format architecture command
+	local target name format script architecture command
 	command=$(tool "$nfpm")
 	for target in "${targets[@]}"; do
 		[[ $target == linux/* ]] || continue
@@ -79,6 +79,9 @@ step_packages() {
 		[[ $architecture != arm ]] || architecture=arm7
 		for name in nats-server nats-callout; do
 			package "$name" "$architecture" "$(folder "$target")" >"$out/build/$name.yaml"
+			for script in postinstall preremove postremove; do
+				sed "s/@SERVICE@/$name/g" "$root/deploy/packages/$script.sh" >"$out/build/$name-$script.sh"
+			done
 			for format in deb rpm; do
 				(cd "$root" && "$command" package --config "$out/build/$name.yaml" --packager "$format" --target "$out/")
 			done
@@ -103,17 +106,14 @@ license: Apache-2.0
 mtime: $(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
 EOF
 	if [[ $name == nats-server ]]; then
-		cat <<EOF
-description: nats-server with trusted headers, from the verified user JWT of a connection
-conflicts: [nats-server]
-replaces: [nats-server]
-provides: [nats-server]
-EOF
+		# The name makes it take the place of a distribution's package; it must not name itself as what it replaces.
+		printf 'description: nats-server with trusted headers, from the verified user JWT of a connection\n'
 	else
 		printf 'description: auth callout handler for NATS, of Stamp\n'
 	fi
 	cat <<EOF
 contents:
+  - { dst: /etc/nats, type: dir, file_info: { mode: 0755 } }
   - { src: "$dir/$name", dst: "/usr/bin/$name", file_info: { mode: 0755 } }
   - { src: deploy/systemd/$name.service, dst: "/usr/lib/systemd/system/$name.service", file_info: { mode: 0644 } }
   - { src: deploy/systemd/sysusers.conf, dst: "/usr/lib/sysusers.d/$name.conf", file_info: { mode: 0644 } }
@@ -127,7 +127,10 @@ EOF
 		printf '  - { src: docs/callout.md, dst: /usr/share/doc/nats-callout/callout.md, file_info: { mode: 0644 } }\n'
 	fi
 	cat <<EOF
-scripts: { postinstall: deploy/packages/postinstall.sh }
+scripts:
+  postinstall: "$out/build/$name-postinstall.sh"
+  preremove: "$out/build/$name-preremove.sh"
+  postremove: "$out/build/$name-postremove.sh"
 EOF
 }
 
