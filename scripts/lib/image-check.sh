@@ -20,6 +20,7 @@ cmd_check() {
 	try "a configuration mounted at /nats-server.conf is read, and again on SIGHUP" run_config_root
 	try "SIGTERM, SIGINT and lame duck mode end it with status 0" run_signals
 	try "a file with the process id is written to /var/run" run_pid
+	((EUID != 0)) || try "keys that nats-callout wrote are read when they belong to user 65532, as docs/callout.md says" run_keys
 	try "a wrong configuration ends it with status 1" run_wrong
 	try "TZ sets the time zone of the log" run_zone
 	sweep
@@ -132,6 +133,25 @@ run_pid() {
 	start pid -- -m 8222 -P /var/run/nats-server.pid || return
 	"$engine" cp "$prefix-pid:/run/nats-server.pid" "$work/pid" || return
 	same "the process id" "$(cat "$work/pid")" 1
+}
+
+run_keys() {
+	"$root/scripts/build" -o "$work/callout" nats-callout && "$work/callout/nats-callout" keys make "$work/keys" || return
+	cat >"$work/callout.conf" <<-'EOF'
+		accounts { APP {} }
+		callout {
+		  issuer_file: "/keys/issuer.nk", xkey_file: "/keys/xkey.nk"
+		  sessions: [ { kind: http, url: "http://127.0.0.1:3000/session" } ]
+		  grants: [ { account: APP, publish: [], subscribe: ["a"] } ]
+		}
+	EOF
+	chmod 0644 "$work/callout.conf"
+	local -a container=(-v "$work/keys:/keys:ro" -v "$work/callout.conf:/etc/nats/nats-server.conf:ro" "$tag" -t -c /etc/nats/nats-server.conf)
+	if once "${container[@]}" >/dev/null 2>&1; then
+		printf 'keys of another user are read\n'
+		return 1
+	fi
+	chown -R 65532:65532 "$work/keys" && once "${container[@]}"
 }
 
 run_signals() {

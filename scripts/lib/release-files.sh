@@ -60,6 +60,7 @@ notices() {
 		(cd "$root" && GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go list -deps \
 			-f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...)
 	done | sort -u | while read -r module number dir; do
+		[[ $dir != "$root"/* || $dir == "$root"/upstream ]] || continue # a module of this repository
 		printf '\n\n%s %s\n\n' "$module" "$number"
 		for file in "$dir"/LICENSE* "$dir"/LICENCE* "$dir"/COPYING* "$dir"/NOTICE*; do
 			[[ ! -f $file ]] || cat "$file"
