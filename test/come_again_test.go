@@ -77,7 +77,7 @@ func TestClientsComeAgainToNATSCallout(t *testing.T) {
 			APP {}
 			SYS { users: [
 				{user: sys, password: sys}
-				# With the permissions that docs/callout.md gives it.
+				# With the permissions that docs/callout-operating.md gives it.
 				{user: handler, password: sys, permissions: {
 					publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK"], subscribe: ["$SYS.SERVER.*.STATSZ", "_INBOX.>"]}}
 			] }

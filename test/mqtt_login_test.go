@@ -228,7 +228,7 @@ func TestGuestsOverMQTT(t *testing.T) {
 	}
 }
 
-// A grant that binds client ids to users, as docs/callout.md has it, keeps others from closing a device's connection.
+// A grant that binds client ids to users, as docs/mqtt.md has it, keeps others from closing a device's connection.
 func TestClientIDsBoundToUsers(t *testing.T) {
 	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
 	s := harness.Start(t, fmt.Sprintf(`

@@ -44,7 +44,7 @@ var aliceAlone = `
 // alicesPassword is that of aliceAlone.
 var alicesPassword = map[string]any{"user": "alice", "pass": "wonderland"}
 
-// The bucket of the sessions is in the account of the callout. The application's user there has what docs/callout.md gives
+// The bucket of the sessions is in the account of the callout. The application's user there has what docs/operator-mode.md gives
 // it: it makes the bucket and writes sessions, and hears no callout.
 func TestBucketInOperatorMode(t *testing.T) {
 	o := newCalloutOperator(t, nil)

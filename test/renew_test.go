@@ -495,7 +495,7 @@ func TestSessionOverTheCluster(t *testing.T) {
 				AUTH { jetstream: enabled, users: [{user: auth, password: auth}] }
 				APP { users: [{user: svc, password: svc}] }
 				SYS { users: [
-					# With the permissions that docs/callout.md gives them.
+					# With the permissions that docs/callout-operating.md gives them.
 					{user: handler, password: sys, permissions: {
 						publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK"], subscribe: ["$SYS.SERVER.*.STATSZ", "_INBOX.>"]}}
 					{user: sys, password: sys, permissions: {publish: ["$SYS.REQ.SERVER.PING.RENEW"], subscribe: ["_INBOX.>"]}}

@@ -20,7 +20,7 @@ func places(t *testing.T) *repo {
 	found := regexp.MustCompile(`(?s)version v(\S+).*release (\S+)`).FindSubmatch(pin)
 	version, release := string(found[1]), string(found[2])
 	for _, name := range []string{"README.md", "CHANGELOG.md", "Dockerfile", "browser/package.json", "browser/package-lock.json",
-		"docs/callout.md", "docs/configuration.md", "scripts/lib/image-check.sh"} {
+		"docs/metrics.md", "scripts/lib/image-check.sh"} {
 		data, err := os.ReadFile(filepath.Join(source(t), name))
 		if err != nil {
 			t.Fatal(err)
@@ -44,7 +44,7 @@ func TestPinChangesEveryPlace(t *testing.T) {
 	}
 	old := regexp.MustCompile(`.*2\.0\.0.*`)
 	for name, count := range map[string]int{"README.md": 3, "CHANGELOG.md": 2, "Dockerfile": 1, "browser/package.json": 1,
-		"browser/package-lock.json": 2, "docs/callout.md": 1, "docs/configuration.md": 2, "scripts/lib/image-check.sh": 1, "go.mod": 1} {
+		"browser/package-lock.json": 2, "docs/metrics.md": 1, "scripts/lib/image-check.sh": 1, "go.mod": 1} {
 		text := r.read(name)
 		for _, line := range old.FindAllString(text, -1) {
 			if !strings.Contains(line, "sha512") && !strings.Contains(line, "registry") && !strings.Contains(line, `"node_modules/`) {
@@ -104,7 +104,7 @@ func TestCheckFindsEveryPlace(t *testing.T) {
 		"Dockerfile":                 {"2.0.0+stamp.7", "2.0.0+stamp.6"},
 		"browser/package.json":       {"2.0.0-stamp.7", "2.0.1-stamp.7"},
 		"browser/package-lock.json":  {"2.0.0-stamp.7", "2.0.0-stamp.70"},
-		"docs/configuration.md":      {"2.0.0+stamp.7", "1.9.9+stamp.7"},
+		"docs/metrics.md":            {"2.0.0+stamp.7", "1.9.9+stamp.7"},
 		"scripts/lib/image-check.sh": {"2.0.0", "2.0.9"},
 		"go.mod":                     {"v2.0.0", "v2.0.1"},
 	} {
