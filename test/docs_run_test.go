@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,41 +21,88 @@ import (
 	"stamp/test/harness"
 )
 
-// Pages that tell their readers what to do do what they say. The ports that a page names are others here.
+// pagePorts are the ports in the pages and in docs/examples/callout. The tests use free ones in their place.
+var pagePorts = regexp.MustCompile(`\b(1883|3000|4222|4223|6222|6223|7422|8080|8090|8222|8223)\b`)
+
+// Each page with commands does what it says. The commands of a page run in turn, in one shell, in a folder that has the
+// configurations of docs/examples/callout and the files that these name.
 func TestPagesRunAsPrinted(t *testing.T) {
-	for _, page := range []struct {
-		file  string
-		ports []string
-	}{
-		{"tutorial.md", []string{"4222", "8080", "3000"}},
-	} {
-		t.Run(page.file, func(t *testing.T) {
-			text := string(must(os.ReadFile(filepath.Join("../docs", page.file))))
-			for _, port := range page.ports {
-				_, free, err := net.SplitHostPort(harness.FreeAddr(t))
+	ran := 0
+	for _, name := range pages(t) {
+		text, _ := pageText(t, name)
+		ports := map[string]string{}
+		free := func(port string) string {
+			if ports[port] == "" {
+				_, number, err := net.SplitHostPort(harness.FreeAddr(t))
 				if err != nil {
 					t.Fatal(err)
 				}
-				text = regexp.MustCompile(`\b`+port+`\b`).ReplaceAllLiteralString(text, free)
+				ports[port] = number
 			}
-			steps, err := docpage.Parse(text)
+			return ports[port]
+		}
+		steps, err := docpage.Parse(pagePorts.ReplaceAllStringFunc(text, free))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !slices.ContainsFunc(steps, func(s docpage.Step) bool { return s.Kind == docpage.Command }) {
+			continue
+		}
+		ran++
+		needed := pageTools(steps)
+		t.Run(strings.TrimPrefix(name, "docs/"), func(t *testing.T) {
+			for _, tool := range needed {
+				_, cached := os.Stat(filepath.Join("../.cache/bin", tool))
+				if _, err := exec.LookPath(tool); err != nil && cached != nil {
+					missing(t, "there is no "+tool)
+				}
+			}
+			t.Parallel() // most commands wait for something
+			dir := exampleFolder(t)
+			files, err := filepath.Glob(filepath.Join(dir, "*.conf"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			runPage(t, steps)
+			for _, file := range files {
+				conf := must(os.ReadFile(file))
+				conf = pagePorts.ReplaceAllFunc(conf, func(port []byte) []byte { return []byte(free(string(port))) })
+				if err := os.WriteFile(file, conf, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			runPage(t, dir, steps, "NATS_URL=nats://127.0.0.1:"+free("4222"), "MQTT_PORT="+free("1883"))
 		})
+	}
+	if ran < 5 {
+		t.Errorf("%d pages have commands", ran)
 	}
 }
 
-// runPage does the steps in turn, in a folder of their own, and stops at the first that does not do what the page says.
-func runPage(t *testing.T, steps []docpage.Step) {
-	dir := t.TempDir()
-	shell, browser := startShell(t, dir), readerBrowser{t: t}
+// pageTools returns the tools of others that a page uses.
+func pageTools(steps []docpage.Step) (names []string) {
+	for _, tool := range []string{"nats", "nsc", "mosquitto_pub", "curl", "python3"} {
+		used := regexp.MustCompile(`(?m)(?:^|[ (;])` + tool + ` `)
+		if slices.ContainsFunc(steps, func(s docpage.Step) bool {
+			return (s.Kind == docpage.Command || s.Kind == docpage.Hidden) && used.MatchString(s.Text)
+		}) {
+			names = append(names, tool)
+		}
+	}
+	return names
+}
+
+// runPage does the steps in turn, and stops at the first that does not do what the page says.
+func runPage(t *testing.T, dir string, steps []docpage.Step, env ...string) {
+	shell, browser := startShell(t, dir, env...), readerBrowser{t: t}
 	for _, step := range steps {
 		switch step.Kind {
 		case docpage.File:
 			if err := os.WriteFile(filepath.Join(dir, step.Name), []byte(step.Text), 0o600); err != nil {
 				t.Fatal(err)
+			}
+		case docpage.Hidden:
+			if got, status := shell.run(step.Text); status != "0" {
+				t.Fatalf("line %d: what the page takes for granted: %s\ngot  %q, status %s\n%s", step.Line, step.Text, got, status, logs(dir))
 			}
 		case docpage.Command:
 			got, status := shell.run(step.Text)
@@ -93,13 +141,30 @@ type readerShell struct {
 	out *bufio.Reader
 }
 
+// readerFunctions are for the commands that a page does not show.
+const readerFunctions = `
+shown() { # FILE TEXT: waits until the file has the text, for at most 30 seconds
+	local tries=600
+	until grep -qs -- "$2" "$1"; do
+		((tries--)) || { echo "$1 does not show $2"; return 1; }
+		sleep 0.05
+	done
+}
+# CONF: starts a server that logs beside it
+serve() { nats-server -c "$1" -l "${1%.conf}.log" & shown "${1%.conf}.log" "Server is ready"; }
+`
+
 // startShell starts a shell with our commands on its path. What it leaves running ends with the test.
-func startShell(t *testing.T, dir string) *readerShell {
+func startShell(t *testing.T, dir string, env ...string) *readerShell {
 	t.Helper()
 	bash := exec.Command("bash", "--noprofile", "--norc")
 	bash.Dir = dir
 	path := filepath.Dir(absolute(t, harness.Binary(t))) + ":" + filepath.Dir(absolute(t, harness.CalloutBinary(t)))
-	bash.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"))
+	root := absolute(t, "..")
+	path += ":" + filepath.Join(root, ".cache", "bin") // the tools that scripts/test installs
+	bash.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"), "ROOT="+root, "STAMP_SERVER="+absolute(t, harness.Binary(t)),
+		"XDG_CONFIG_HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir()) // of nsc and nats
+	bash.Env = append(append(bash.Env, exampleVariables...), env...)
 	bash.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := bash.StdinPipe()
 	if err != nil {
@@ -120,18 +185,21 @@ func startShell(t *testing.T, dir string) *readerShell {
 		_ = bash.Wait()
 		_ = r.Close()
 	})
-	return &readerShell{t, in, bufio.NewReader(r)}
+	shell := &readerShell{t, in, bufio.NewReader(r)}
+	shell.run(readerFunctions)
+	return shell
 }
 
 const (
 	pageDone    = "this command of the page is done"
-	pageTimeout = 2 * time.Minute
+	pageTimeout = time.Minute
 )
 
 // run runs a command, and returns what it prints, and its status.
 func (s *readerShell) run(command string) (printed, status string) {
 	s.t.Helper()
-	fmt.Fprintf(s.in, "%s\n{ status=$?; printf '%%s %%s\\n' %q $status; } 2>/dev/null\n", command, pageDone)
+	// The shell reads these lines from its standard input, so a command gets none.
+	fmt.Fprintf(s.in, "{\n%s\n} </dev/null\n{ status=$?; printf '%%s %%s\\n' %q $status; } 2>/dev/null\n", command, pageDone)
 	var got bytes.Buffer
 	done := make(chan struct{})
 	go func() {
