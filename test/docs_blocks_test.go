@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ var onlyShown = []string{
 	"README.md: tests run in a clone that is built",
 	"docs/callout-sources.md: what an application of the reader's own gets and answers",
 	"docs/callout.md: what an application of the reader's own gets and answers",
+	"docs/claim.md: changes a program of the reader's own; a test builds one",
 	"docs/configuration.md: a line of a log; TestProvenanceOverALeafnode* have it",
 	"docs/conformance.md: takes hours",
 	"docs/patching.md: needs the upstream module or changes the series; test/upstreamtree tests the command",
@@ -58,7 +60,7 @@ var onlyShown = []string{
 // Each block of the pages is of a kind that is run or checked, or the page says why it is not.
 func TestPageBlocks(t *testing.T) {
 	elsewhere := map[string]string{
-		"docs/claim.md": "go js python json", // TestDocs in server/claim
+		"docs/claim.md": "go js python json", // TestDocs in claim
 		// browser/test/package/run.mjs compiles these.
 		"docs/browser.md": "js ts tsx", "browser/README.md": "js ts tsx", "README.md": "js",
 	}
@@ -83,7 +85,7 @@ func TestPageBlocks(t *testing.T) {
 				continue
 			}
 			switch block.Language {
-			case "mermaid", "console", "hcl", "html", "go": // other tests
+			case "mermaid", "console", "hcl", "html", "go": // the other tests of pages, and readers of diagrams
 			case "js":
 				if block.Name != "console" {
 					checkJavaScript(t, where, block)
@@ -247,3 +249,61 @@ func checkConfiguration(t *testing.T, where, folder, file string) {
 		t.Errorf("%s: %v\n%s", where, err, out)
 	}
 }
+
+// The Go in the pages compiles. It is a function, or the body of one.
+func TestPageGo(t *testing.T) {
+	module, _, _ := strings.Cut(strings.TrimPrefix(string(must(os.ReadFile("../claim/go.mod"))), "module "), "\n")
+	dir, folder := t.TempDir(), absolute(t, "../docs/examples/pages") // which is not there
+	overlay := map[string]string{}
+	for _, name := range pages(t) {
+		if name == "docs/claim.md" {
+			continue // TestDocs in claim
+		}
+		_, blocks := pageText(t, name)
+		for _, block := range blocks {
+			if block.Language != "go" || block.NotRun != "" {
+				continue
+			}
+			text := fmt.Sprintf("//line %s:%d\n%s", name, block.Line+1, block.Text)
+			if !strings.HasPrefix(block.Text, "func ") {
+				text = "func _() {\n" + text
+				for _, m := range regexp.MustCompile(`(?m)^(\w+(?:, \w+)*) :=`).FindAllStringSubmatch(block.Text, -1) {
+					text += strings.Repeat("_, ", strings.Count(m[1], ",")) + "_ = " + m[1] + "\n"
+				}
+				text += "}\n"
+			}
+			file := fmt.Sprintf("block%d.go", len(overlay))
+			overlay[filepath.Join(folder, file)] = filepath.Join(dir, file)
+			source := "package pages\n\nimport (\n"
+			for _, path := range []string{module, "stamp/docs/examples/receiver", "github.com/nats-io/nats.go", "time"} {
+				if strings.Contains(block.Text, goPackageNames[filepath.Base(path)]+".") {
+					source += fmt.Sprintf("\t%q\n", path)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(source+")\n\n"+text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(overlay) < 4 {
+		t.Errorf("%d blocks", len(overlay))
+	}
+	overlay[filepath.Join(folder, "given.go")] = filepath.Join(dir, "given.go")
+	const given = "package pages\n\nimport (\n\t\"github.com/nats-io/jwt/v2\"\n\t\"github.com/nats-io/nats.go\"\n\t\"github.com/nats-io/nkeys\"\n)\n\n" +
+		"// What a reader has already.\nvar (\n\tm *nats.Msg\n\tuser *jwt.UserClaims\n\tid string\n\taccountKey nkeys.KeyPair\n)\n"
+	if err := os.WriteFile(filepath.Join(dir, "given.go"), []byte(given), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, must(json.Marshal(map[string]any{"Replace": overlay})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-overlay", list, "./docs/examples/pages")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// goPackageNames are the names of packages whose paths end with something else.
+var goPackageNames = map[string]string{"claim": "claim", "receiver": "receiver", "nats.go": "nats", "time": "time"}

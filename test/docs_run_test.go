@@ -101,7 +101,7 @@ func runPage(t *testing.T, dir string, steps []docpage.Step, env ...string) {
 				t.Fatal(err)
 			}
 		case docpage.Hidden:
-			if got, status := shell.run(step.Text); status != "0" {
+			if got, status := shell.run(step.Text); status != "0" || strings.Contains(got, notShown) {
 				t.Fatalf("line %d: what the page takes for granted: %s\ngot  %q, status %s\n%s", step.Line, step.Text, got, status, logs(dir))
 			}
 		case docpage.Command:
@@ -141,12 +141,15 @@ type readerShell struct {
 	out *bufio.Reader
 }
 
+// notShown is what shown says of a text that does not come.
+const notShown = "waited in vain for a text in a file"
+
 // readerFunctions are for the commands that a page does not show.
 const readerFunctions = `
 shown() { # FILE TEXT: waits until the file has the text, for at most 30 seconds
 	local tries=600
 	until grep -qs -- "$2" "$1"; do
-		((tries--)) || { echo "$1 does not show $2"; return 1; }
+		((tries--)) || { echo "` + notShown + `: $1: $2"; return 1; }
 		sleep 0.05
 	done
 }

@@ -20,7 +20,7 @@ func nsc(t *testing.T) string {
 	t.Helper()
 	dir := must(filepath.Abs(filepath.Join("..", ".cache", "bin")))
 	if _, err := os.Stat(filepath.Join(dir, "nsc")); err != nil {
-		t.Skip("there is no .cache/bin/nsc; GOBIN=$PWD/.cache/bin go install github.com/nats-io/nsc/v2@v2.15.0")
+		missing(t, "there is no .cache/bin/nsc; GOBIN=$PWD/.cache/bin go install github.com/nats-io/nsc/v2@v2.15.0")
 	}
 	return dir
 }
@@ -33,7 +33,7 @@ func TestTemplateHeadersWithNsc(t *testing.T) {
 	_, section, _ := strings.Cut(page, "\n### Account updates\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var commands []string
-	for _, line := range regexp.MustCompile(`(?m)^    \$ (.+)$`).FindAllStringSubmatch(section, -1) {
+	for _, line := range regexp.MustCompile(`(?m)^\$ (.+)$`).FindAllStringSubmatch(section, -1) {
 		commands = append(commands, line[1])
 	}
 	if len(commands) != 8 {
