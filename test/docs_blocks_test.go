@@ -62,7 +62,7 @@ func TestPageBlocks(t *testing.T) {
 	elsewhere := map[string]string{
 		"docs/claim.md": "go js python json", // TestDocs in claim
 		// browser/test/package/run.mjs compiles these.
-		"docs/browser.md": "js ts tsx", "browser/README.md": "js ts tsx", "README.md": "js",
+		"docs/browser.md": "js ts tsx", "browser/README.md": "js ts tsx",
 	}
 	var shown []string
 	for _, name := range pages(t) {

@@ -14,7 +14,7 @@ import (
 )
 
 // section is a heading of docs/providers.md with what follows it.
-var section = regexp.MustCompile(`(?m)^## (.+)\n\n((?:    .*\n)+)`)
+var section = regexp.MustCompile("(?m)^## (.+)\n\n<!-- in: callout without grants -->\n```hcl\n((?s:.*?))^```$")
 
 // The block of each provider in docs/providers.md is valid.
 func TestProviderBlocks(t *testing.T) {
