@@ -55,6 +55,7 @@ var onlyShown = []string{
 	"docs/patching.md: needs the upstream module or changes the series; test/upstreamtree tests the command",
 	"docs/releases.md: makes or installs a whole release",
 	"docs/tutorial.md: tests run in a clone that is built",
+	"docs/upgrade.md: the tests that the page names do it, with three servers",
 }
 
 // Each block of the pages is of a kind that is run or checked, or the page says why it is not.
@@ -138,7 +139,7 @@ func indentedBlocks(text string) (found []int) {
 		case fenced:
 		case trimmed != "" && !strings.HasPrefix(line, " "):
 			list = strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "* ") || strings.Contains("0123456789", line[:1])
-		case trimmed != "" && blank && !list && strings.HasPrefix(line, "    "):
+		case trimmed != "" && blank && (!list && strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "       ")):
 			found = append(found, i+1)
 		}
 		blank = trimmed == ""
