@@ -50,6 +50,7 @@ var onlyShown = []string{
 	"docs/callout-sources.md: what an application of the reader's own gets and answers",
 	"docs/callout.md: what an application of the reader's own gets and answers",
 	"docs/claim.md: changes a program of the reader's own; a test builds one",
+	"docs/commands.md: the test of this command does it, with a stock server",
 	"docs/configuration.md: a line of a log; TestProvenanceOverALeafnode* have it",
 	"docs/conformance.md: takes hours",
 	"docs/patching.md: needs the upstream module or changes the series; test/upstreamtree tests the command",
@@ -173,7 +174,7 @@ var confWraps = map[string]string{
 	"websocket":                "websocket { listen: \"127.0.0.1:8080\", no_tls: true, allowed_origins: [\"https://app.example\"]\n@ }",
 	"callout":                  someAccount + "callout {\n@\n" + someGrant + "}",
 	"callout without grants":   someAccount + "callout {\n@ }",
-	"lines of a grant":         someAccount + "callout { sessions: [ { kind: kv, name: users, bucket: sessions }, { kind: kv, name: oidc, bucket: others } ]\ngrants: [ { account: APP, publish: [], subscribe: [] \n@\n } ] }",
+	"lines of a grant":         someAccount + "callout { sessions: [ { kind: kv, name: users, bucket: sessions }, { kind: kv, name: oidc, bucket: others } ]\ngrants: [ { account: APP, subscribe: []\n@\n } ] }",
 	"login source":             someAccount + "callout { sessions: [ { kind: login, listen: \"127.0.0.1:8090\", public_url: \"https://app.example/auth\", issuer: \"https://login.example\", client_id: app, client_secret_file: \"secrets/oidc\", bucket: logins, account: APP, key_file: \"secrets/login.key\"\n@ } ]\n" + someGrant + "}",
 	"redis source":             someAccount + "callout { sessions: [ { kind: redis, url: \"redis://127.0.0.1\"\n@ } ]\n" + someGrant + "}",
 	"leafnodes with operators": "include resolver.conf\nleafnodes {\n@ }",
@@ -208,6 +209,11 @@ func TestPageConfigurations(t *testing.T) {
 			texts := []string{block.Text}
 			if block.In == "lines of a grant" {
 				texts = strings.Split(strings.TrimSpace(block.Text), "\n")
+				for i, text := range texts {
+					if !strings.HasPrefix(text, "publish:") {
+						texts[i] = text + "\npublish: []" // which a grant needs
+					}
+				}
 			}
 			if block.Name == "users.conf" || block.In == "a faulty file" {
 				continue // a part of others; a command of the page shows the faults
