@@ -7,13 +7,16 @@ import (
 	"stamp/server/conf"
 )
 
-// The account that authorization requests are sent in, and that no grant may put a user into. In
-// operator mode an account is known by its public key, elsewhere by its name.
+// This file is about the callout account: the account in which servers send authorization requests.
+// No grant may put a user into it. In operator mode an account is named by its public key,
+// otherwise by its name.
 
-// DefaultAccount is where a handler inside the server listens when the configuration names no account.
+// DefaultAccount is the callout account of a handler inside the server if the configuration names
+// none.
 const DefaultAccount = "CALLOUT"
 
-// knownAccount returns that account as far as the configuration tells; empty: it does not.
+// knownAccount returns the callout account, or an empty text if the configuration does not say
+// which it is.
 func (c *Config) knownAccount() string {
 	switch {
 	case len(c.SigningKeys) == 0:
@@ -26,18 +29,18 @@ func (c *Config) knownAccount() string {
 	return ""
 }
 
-// listedAccounts are all that the grants may name; empty: any.
+// listedAccounts returns all accounts that grants may name. If it is empty, they may name any
+// account.
 func (c *Config) listedAccounts() []string { return slices.Sorted(maps.Keys(c.keys.accounts)) }
 
-// CheckAccount returns an error with the place of each grant that can put a user into the account
-// that authorization requests are sent in.
+// CheckAccount returns an error, with places, if grants can put a user into the callout account.
 func (c *Config) CheckAccount(account string) error {
 	var faults conf.Faults
 	c.checkAccount(account, &faults)
 	return faults.Err()
 }
 
-// CheckKnown returns an error with the place of each grant that names an account which is not known.
+// CheckKnown returns an error, with places, if grants name accounts that are not known.
 func (c *Config) CheckKnown(known func(account string) bool) error {
 	var faults conf.Faults
 	if c.grants != nil {
@@ -46,8 +49,7 @@ func (c *Config) CheckKnown(known func(account string) bool) error {
 	return faults.Err()
 }
 
-// checkConnection compares the account of the handler's connection, which is where authorization
-// requests are sent, with what the configuration says.
+// checkConnection checks that the handler is connected in the callout account of the configuration.
 func (c *Config) checkConnection(account string) error {
 	if c.Account != "" && c.Account != account {
 		var faults conf.Faults
@@ -62,8 +64,8 @@ func (c *Config) checkConnection(account string) error {
 	return c.CheckAccount(account)
 }
 
-// needsSigningKeys: a server with operators puts a user into the account that signs it, whatever
-// the grant says.
+// needsSigningKeys is a fault in operator mode: there the account that signs a user JWT is the
+// user's account, whatever the grant says.
 const needsSigningKeys = "signing_keys is missing: without it, a server with operators puts all users into the account where authorization requests are sent"
 
 func (c *Config) checkAccount(account string, faults *conf.Faults) {

@@ -1,10 +1,10 @@
-// Package callout is an auth callout handler (NATS ADR-26): it tells the server who
-// a connection is and what it may do. A session source (packages below session) knows
-// what a credential stands for, the first grant that matches (package grant) says what
-// a session gets, and the answer is a user JWT with a headers claim.
+// Package callout is an auth callout handler (NATS ADR-26). It tells the server who connects and
+// what the connection may do. A session source (the packages below session) finds the session of a
+// credential. The first matching grant (package grant) decides what the session gets. The answer is
+// a user JWT with a headers claim.
 //
-// If the handler cannot establish who is connecting, it refuses the connection. No error and no log line
-// holds a credential, or anything that a session holds.
+// If the handler cannot establish who connects, it refuses the connection. No error and no log line
+// contains a credential, or a value of a session.
 package callout
 
 import (
@@ -22,48 +22,49 @@ import (
 	"stamp/server/conf"
 )
 
-// Config is the `callout` block, read and found valid.
+// Config is a valid callout block.
 type Config struct {
 	fields
 
 	block    conf.Node
-	files    [sha256.Size]byte // of what is in the files that the block names
+	files    [sha256.Size]byte // hash of the files that the block names
 	keys     *keys
 	sources  []source
 	grants   *grant.Grants
-	kinds    map[session.Kind]bool // empty: all
+	kinds    map[session.Kind]bool // accepted kinds of credentials; empty: all
 	warnings []string
 }
 
-// fields is the block as it is written.
+// fields is the callout block as it is written.
 type fields struct {
-	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key, or of a signing key
-	IssuerAccount string               `conf:"issuer_account"` // operator mode: whose signing key Issuer is
-	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key
-	XKeys         []string             `conf:"xkeys"`          // seeds of older ones, while servers get the new one
-	XKeysFile     conf.Node            `conf:"xkeys_file"`     // path of a file with such seeds, one in a line
-	Account       string               `conf:"account"`        // where authorization requests are sent; not in operator mode
+	Issuer        conf.Secret          `conf:"issuer"`         // seed of an account key or of a signing key
+	IssuerAccount string               `conf:"issuer_account"` // operator mode: public key of the account whose signing key Issuer is
+	XKey          conf.Secret          `conf:"xkey"`           // seed of a curve key; default: requests are not encrypted
+	XKeys         []string             `conf:"xkeys"`          // seeds of older xkeys, while servers get the new one
+	XKeysFile     conf.Node            `conf:"xkeys_file"`     // path of a file with such seeds, one per line
+	Account       string               `conf:"account"`        // callout account; not in operator mode
 	SigningKeys   map[string]conf.Node `conf:"signing_keys"`
 	Connect       *Connect             `conf:"connect"`
 	Request       forwarded.List       `conf:"request"`
 	Credential    []string             `conf:"credential"`
 	HTTP          string               `conf:"http"`
 	Queue         int                  `conf:"queue"`
-	QueueGroup    string               `conf:"queue_group"` // of the handlers that share the callouts
-	OnlyFrom      []string             `conf:"only_from"`   // clusters and servers that are answered; empty: all
-	UserKey       string               `conf:"user_key"`    // what gets a key for revocations: session or user; empty: nothing
+	QueueGroup    string               `conf:"queue_group"` // of the handlers that share the callouts; default: DefaultQueueGroup
+	OnlyFrom      []string             `conf:"only_from"`   // names of clusters and servers that are answered; default: all
+	UserKey       string               `conf:"user_key"`    // session or user: what can be revoked by a key; default: neither
 	Sessions      []conf.Node          `conf:"sessions"`
 	Grants        conf.Node            `conf:"grants"`
 }
 
-// DefaultQueue is how many callouts may wait until one is begun, and maxQueue how many a configuration may let wait.
+// DefaultQueue is how many callouts may wait for a worker if queue is not set. maxQueue is its
+// greatest value.
 const (
 	DefaultQueue = 65536
 	maxQueue     = 1 << 20
 )
 
-// Load reads a configuration file: a file with a `callout` block, or one that
-// has the block's fields at its top. The error has all faults, a line each.
+// Load reads a configuration file. It contains a callout block, or the fields of that block at its
+// top level. The error has one line for each fault.
 func Load(file string) (*Config, error) {
 	n, err := conf.ParseFile(file)
 	if err != nil {
@@ -92,7 +93,7 @@ func Load(file string) (*Config, error) {
 	return cfg, nil
 }
 
-// Parse reads the block n. What is wrong is added to faults.
+// Parse reads the block n and adds what is wrong to faults.
 func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if err := CheckFIPS(); err != nil {
 		faults.Add(n, "%v", err)
@@ -146,7 +147,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	}
 	cfg.grants = grant.Parse(cfg.Grants, faults)
 	if cfg.grants != nil && cfg.grants.Scoped() && len(cfg.SigningKeys) == 0 {
-		// Without a scope nothing would say what its users may do.
+		// Without a scope, nothing would limit what its users may do.
 		faults.Add(cfg.Grants, "scoped is for signing_keys, of servers with operators")
 	}
 	cfg.grants.CheckLists(cfg.listedAccounts(), faults)
@@ -157,7 +158,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	return cfg
 }
 
-// isGroup tells whether a name can be that of a queue group, and a token of a subject.
+// isGroup reports whether a name can be a queue group and a token of a subject.
 func isGroup(name string) bool {
 	odd := func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -165,17 +166,17 @@ func isGroup(name string) bool {
 	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, odd)
 }
 
-// Serves tells whether the block has a handler: one without session sources only
-// tells the server what to forward.
+// Serves reports whether the block starts a handler. Without session sources, it only says what the
+// server forwards to another handler.
 func (c *Config) Serves() bool { return len(c.Sessions) > 0 }
 
-// Warnings are what is allowed, but seldom meant.
+// Warnings returns warnings of settings that are allowed but rarely intended.
 func (c *Config) Warnings() []string { return c.warnings }
 
-// kinds of credentials that can be listed.
+// kinds are the values of the field credential.
 var kinds = []session.Kind{session.Cookie, session.Token, session.Password, session.Nkey, session.JWT, session.None}
 
-// AcceptsCookies tells whether a cookie is a credential that the handler takes. Of a handler elsewhere nothing is known.
+// AcceptsCookies reports whether the handler accepts cookies as credentials.
 func (c *Config) AcceptsCookies() bool { return len(c.kinds) == 0 || c.kinds[session.Cookie] }
 
 func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
@@ -195,7 +196,7 @@ func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-// checkStandalone adds what a handler in a process of its own needs.
+// checkStandalone checks what a handler in a process of its own needs.
 func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 	if !n.Has("issuer") {
 		faults.Add(n, "field %q is missing: the seed of the account key that signs answers", "issuer")
@@ -216,7 +217,8 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 // pages is a source that listens for browsers.
 type pages interface{ ListensAt() string }
 
-// checkAddresses adds each address that two are to listen on: the second one would end the start.
+// checkAddresses checks that no address is used twice, because the second listener would fail at
+// the start.
 func (c *Config) checkAddresses(faults *conf.Faults) {
 	type taken struct{ by, at string }
 	var all []taken
@@ -237,7 +239,8 @@ func (c *Config) checkAddresses(faults *conf.Faults) {
 	}
 }
 
-// CheckListens adds each address of the block that the server itself listens on. taken are those, by what is there.
+// CheckListens returns an error if the block uses an address on which the server itself listens.
+// taken is these addresses, by what listens there.
 func (c *Config) CheckListens(taken map[string]string) error {
 	var errs []error
 	check := func(what, at string) {
@@ -258,7 +261,7 @@ func (c *Config) CheckListens(taken map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// checkLogins adds what two login sources share, and should not.
+// checkLogins checks that no two login sources share what each needs for itself.
 func (c *Config) checkLogins(faults *conf.Faults) {
 	for i, source := range c.sources {
 		this, ok := source.Opener.(*login.Config)
@@ -278,7 +281,8 @@ func (c *Config) checkLogins(faults *conf.Faults) {
 	}
 }
 
-// checkCredentials adds login sources that no credential of the list can open a connection with.
+// checkCredentials checks that each login source can be used with the accepted kinds of
+// credentials.
 func (c *Config) checkCredentials(list conf.Node, faults *conf.Faults) {
 	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
 	for _, source := range c.sources {
@@ -298,7 +302,7 @@ func (c *Config) checkCredentials(list conf.Node, faults *conf.Faults) {
 	}
 }
 
-// placeOf is a field of a block, or the block where the field is not written.
+// placeOf returns a field of a block, or the block itself if it does not contain the field.
 func placeOf(block conf.Node, field string) conf.Node {
 	if n := block.Get(field); !n.IsZero() {
 		return n
@@ -306,7 +310,7 @@ func placeOf(block conf.Node, field string) conf.Node {
 	return block
 }
 
-// checkRequest adds names of cookies and header fields that can be none.
+// checkRequest checks the names of cookies and header fields in the block request.
 func (c *Config) checkRequest(n conf.Node, faults *conf.Faults) {
 	for _, list := range []struct {
 		field string

@@ -17,31 +17,31 @@ import (
 	"stamp/server/conf"
 )
 
-// Connect is how a handler in a process of its own reaches NATS.
+// Connect is the block that says how a handler in a process of its own connects to NATS.
 type Connect struct {
 	URLs        []string       `conf:"urls"`
-	Creds       string         `conf:"creds"` // path
-	Nkey        conf.Secret    `conf:"nkey"`  // seed
+	Creds       string         `conf:"creds"` // path of a creds file
+	Nkey        conf.Secret    `conf:"nkey"`  // seed of a user nkey
 	User        string         `conf:"user"`
 	Password    conf.Secret    `conf:"password"`
 	Token       conf.Secret    `conf:"token"`
 	TLS         *conf.TLSFiles `conf:"tls"`
 	InboxPrefix string         `conf:"inbox_prefix"`
-	// Sentinel is the path of the creds that clients connect with in operator mode,
-	// so that readiness can be probed as a client.
+	// Sentinel is the path of the creds with which clients connect in operator mode. Readiness
+	// probes connect with it as a client would.
 	Sentinel string `conf:"sentinel"`
-	// System is the login of a user of the system account, who asks the servers to renew and to
-	// close the connections of sessions that change. Where it says nothing, urls and tls are
-	// those above.
+	// System is the login of a user of the system account. With it the handler asks servers to
+	// renew or close the connections of sessions that change. Its default urls and tls are those of
+	// this block.
 	System *Connect `conf:"system"`
-	// Accounts are logins of other accounts, by the name that a source gives in account, for buckets that
-	// are there. Where they say nothing, urls and tls are those above.
+	// Accounts are logins of other accounts, for sources whose bucket is there. Keys are the
+	// account names that sources use. Default urls and tls are those of this block.
 	Accounts map[string]conf.Node `conf:"accounts"`
 
 	accounts map[string]*Connect
 }
 
-// loginsIn are the fields of a block that say as whom to log in.
+// loginsIn returns the fields of a block that say which user logs in.
 func loginsIn(n conf.Node) []string {
 	var found []string
 	for _, name := range []string{"creds", "nkey", "user", "token"} {
@@ -52,9 +52,10 @@ func loginsIn(n conf.Node) []string {
 	return found
 }
 
-// Dial connects. It waits for a server that is not there yet, until ctx ends; a server that refuses the login is an
-// error. Once there was a connection it is made anew for as long as it takes, whatever the server says, since users
-// and accounts come back too. failed is told why an attempt failed; it may be nil.
+// Dial connects. It waits until a server is there or ctx ends. It is an error if the server refuses
+// the login. A connection that is lost later is made again, for as long as that takes and whatever
+// the server answers, because users and accounts come back too. failed is called with the reason of
+// each failed attempt; it may be nil.
 func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)) (*nats.Conn, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, end)
@@ -72,14 +73,14 @@ func (c *Connect) Dial(ctx context.Context, log *slog.Logger, failed func(error)
 	return l.Conn, nil
 }
 
-// dialing is an attempt to connect, and what becomes of the connection.
+// dialing is an attempt to connect and the state of the connection after it.
 type dialing struct {
 	*dialer
 	log     *slog.Logger
 	limited *limited.Log
 	failed  func(error)
 	back    func()
-	refused chan error // the server refused the login before there was a connection
+	refused chan error // receives the error if the server refuses the login before there was a connection
 
 	connected atomic.Bool
 	refusals  atomic.Int32
@@ -90,16 +91,16 @@ func newDialing(life context.Context, log *slog.Logger, failed func(error)) *dia
 	return &dialing{dialer: newDialer(life), log: log, limited: limited.New(log), failed: failed, refused: make(chan error, 1)}
 }
 
-// refusedLogin is how often a login is refused until that is taken for an answer.
+// refusedLogin is how often a login must be refused before that counts as the answer.
 const refusedLogin = 2
 
-// dial begins to connect, and waits for nothing.
+// dial starts to connect and does not wait.
 func (c *Connect) dial(d *dialing) (*link, error) {
 	options := append(c.options(), c.login()...)
 	options = append(options, d.options()...)
 	options = append(options,
 		nats.Name("nats-callout"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		// A user that a reload of the server has taken away may come back with the next one.
+		// A user that was removed by a reload of the server may come back with the next reload.
 		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(d.pause),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { d.attempt(err) }),
 		nats.ConnectHandler(func(nc *nats.Conn) { d.arrived(nc) }),
@@ -115,15 +116,15 @@ func (c *Connect) dial(d *dialing) (*link, error) {
 	return &link{Conn: nc, dialer: d.dialer}, nil
 }
 
-// redial is how long a connection waits before it tries again. A server that was just started again refuses whoever
-// needs a callout until a handler is back, so the first attempts are close together.
+// redial returns the pause before the next attempt. The first attempts are close together: a server
+// that was just restarted refuses all who need a callout until a handler is back.
 func redial(attempts int) time.Duration {
 	const eager = 30
 	wait := 100 * time.Millisecond << min(max(attempts-eager, 0), 5)
 	return wait + rand.N(wait/4)
 }
 
-// attempt is told of an attempt that failed.
+// attempt is called with the error of a failed attempt.
 func (d *dialing) attempt(err error) {
 	if errors.Is(err, errNotYet) || d.life.Err() != nil {
 		return
@@ -142,7 +143,7 @@ func (d *dialing) attempt(err error) {
 	}
 }
 
-// isRefusal tells whether a server refused the login, as opposed to not being there.
+// isRefusal reports whether a server refused the login, in contrast to no server being there.
 func isRefusal(err error) bool {
 	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
 		if errors.Is(err, refusal) {
@@ -166,8 +167,8 @@ func (d *dialing) lost(err error) {
 	d.log.Warn("disconnected from NATS", "error", err)
 }
 
-// trouble is told what goes wrong beside requests and answers: a permission that is missing, or a subscription that
-// is too slow.
+// trouble is called for errors that belong to no request: a missing permission, or a subscription
+// that is too slow.
 func (d *dialing) trouble(sub *nats.Subscription, err error) {
 	attributes := []any{"error", err}
 	if sub != nil {
@@ -183,14 +184,14 @@ func (d *dialing) wait(ctx context.Context, nc *link) error {
 	for !nc.IsConnected() {
 		select {
 		case <-status:
-			// nats.go calls no handler for a login that is refused when it tries again.
+			// nats.go calls no handler if the login is refused at a second attempt.
 			if err := nc.LastError(); isRefusal(err) {
 				d.attempt(err)
 			}
 		case err := <-d.refused:
 			return fmt.Errorf("connect to NATS: the server refuses the login of connect: %w; is the login right, and is its user in auth_users of the server's auth_callout or of the account's JWT?", err)
 		case <-ctx.Done():
-			// What went wrong last tells more than that the time is over.
+			// The last error says more than that the time is over.
 			if last := d.last.Load(); last != nil {
 				return fmt.Errorf("connect to NATS: %w: %w", context.Cause(ctx), *last)
 			}
@@ -200,7 +201,7 @@ func (d *dialing) wait(ctx context.Context, nc *link) error {
 	return nil
 }
 
-// Probe connects as a client with that token. It is given up when life ends.
+// Probe connects as a client with a token. It stops when life ends.
 func (c *Connect) Probe(life context.Context, token string) (*nats.Conn, error) {
 	d := newDialer(life)
 	d.begin()
@@ -252,7 +253,7 @@ func (c *Connect) login() []nats.Option {
 	case c.Nkey != "":
 		kp, err := nkeys.FromSeed([]byte(c.Nkey.Reveal()))
 		if err != nil {
-			break // check has seen to that
+			break // check has already reported it
 		}
 		return []nats.Option{nats.Nkey(public(kp), kp.Sign)}
 	case c.User != "":

@@ -13,8 +13,8 @@ import (
 	"stamp/server/conf"
 )
 
-// A bucket may be in another account than the one that authorization requests are sent in. Then
-// connect { accounts } has a login of that account.
+// A bucket may be in another account than the callout account. Then connect { accounts } has a
+// login of that account.
 
 // checkAccounts reads the logins of other accounts.
 func (c *Connect) checkAccounts(n conf.Node, faults *conf.Faults) {
@@ -33,15 +33,15 @@ func (c *Connect) checkAccounts(n conf.Node, faults *conf.Faults) {
 	}
 }
 
-// hasAccount tells whether there is a login of that account.
+// hasAccount reports whether there is a login of an account.
 func (c *Connect) hasAccount(account string) bool { return c != nil && c.accounts[account] != nil }
 
-// DialAccount connects in another account, without waiting for the server.
+// DialAccount connects in another account. It does not wait for the server.
 func (c *Connect) DialAccount(account string, log *slog.Logger) (*nats.Conn, error) {
 	return newAccountConns(context.Background(), c, log).in(account)
 }
 
-// accountConns are the connections of a handler in other accounts than its own.
+// accountConns holds the connections of a handler in other accounts.
 type accountConns struct {
 	life    context.Context
 	connect *Connect
@@ -73,7 +73,7 @@ func (a *accountConns) in(account string) (*nats.Conn, error) {
 	return l.Conn, nil
 }
 
-// at is another login with the urls and tls of connect where it has none.
+// at returns a login with the urls and tls of c where it has none of its own.
 func (c *Connect) at(login *Connect) *Connect {
 	there := *login
 	if len(there.URLs) == 0 {

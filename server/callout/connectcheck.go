@@ -11,8 +11,9 @@ import (
 	"stamp/server/conf"
 )
 
-// What nats.go rejects when it connects is found when the configuration is read, and so by check. What it takes and is
-// seldom meant, such as a URL of HTTP, is found too: it would be tried for ever.
+// Checks in this file find, when the configuration is read, what nats.go would reject when it
+// connects. They also find what nats.go accepts but nobody intends, such as the URL of a website,
+// which would be tried for ever.
 
 func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 	if c == nil {
@@ -34,11 +35,11 @@ func (c *Connect) check(n conf.Node, faults *conf.Faults) {
 		}
 	}
 	c.checkAccounts(n, faults)
-	c.TLS.Config(n.Get("tls"), faults) // for its faults: the client reads the files again whenever it connects
+	c.TLS.Config(n.Get("tls"), faults) // only for its faults: nats.go reads the files again for each connection
 	checkInboxPrefix(n.Get("inbox_prefix"), c.InboxPrefix, faults)
 }
 
-// checkLogin checks as whom to log in.
+// checkLogin checks the fields that say which user logs in.
 func (c *Connect) checkLogin(n conf.Node, faults *conf.Faults) {
 	if found := loginsIn(n); len(found) > 1 {
 		faults.Add(n, "connect: expected one of creds, nkey, user and token; found %s", strings.Join(found, " and "))
@@ -54,7 +55,7 @@ func (c *Connect) checkLogin(n conf.Node, faults *conf.Faults) {
 	checkCreds(n.Get("sentinel"), "sentinel", c.Sentinel, faults)
 }
 
-// checkCreds reads a creds file. What is in it is not quoted.
+// checkCreds checks a creds file. Faults do not quote its content.
 func checkCreds(at conf.Node, name, path string, faults *conf.Faults) {
 	if path == "" {
 		return
@@ -79,12 +80,13 @@ func checkCreds(at conf.Node, name, path string, faults *conf.Faults) {
 	}
 }
 
-// checkURLs checks the URLs of servers. They are not quoted: they may hold a password.
+// checkURLs checks the URLs of servers. Faults do not quote them, because they may contain a
+// password.
 func checkURLs(list conf.Node, urls []string, faults *conf.Faults) {
 	web := 0
 	for i, at := range list.Items() {
 		if i >= len(urls) {
-			break // what is no string has been found
+			break // a value that is not a string has been reported
 		}
 		scheme, fault := checkURL(urls[i])
 		if fault != "" {
@@ -99,7 +101,7 @@ func checkURLs(list conf.Node, urls []string, faults *conf.Faults) {
 	}
 }
 
-// checkURL returns the scheme of a URL, and what is wrong with it.
+// checkURL returns the scheme of a URL, and what is wrong with the URL.
 func checkURL(text string) (scheme, fault string) {
 	if strings.ContainsAny(text, ", \t\r\n") {
 		return "", "found a space or a comma; each URL is an item of the list"
@@ -127,7 +129,7 @@ func checkURL(text string) (scheme, fault string) {
 	return u.Scheme, fault
 }
 
-// checkInboxPrefix checks the beginning of the subjects where answers come.
+// checkInboxPrefix checks the prefix of the subjects on which answers arrive.
 func checkInboxPrefix(at conf.Node, prefix string, faults *conf.Faults) {
 	if at.IsZero() {
 		return

@@ -7,11 +7,11 @@ import (
 	"stamp/server/conf"
 )
 
-// Which cookie comes to which source is said in two places: in the websocket block of the server, and in the block of the
-// source.
+// Two places say which cookie a source gets: the websocket block of the server, and the block of
+// the source. This file compares them.
 
-// CheckForwarded tells which sources take a cookie that the server does not forward: they would know nobody, and who
-// comes with the cookie would be whatever a later source makes of him.
+// CheckForwarded returns an error if sources use a cookie that the server does not forward. Such a
+// source would find no session, and a later source would decide about the connection.
 func (c *Config) CheckForwarded() error {
 	var faults conf.Faults
 	for _, source := range c.sources {
@@ -22,11 +22,12 @@ func (c *Config) CheckForwarded() error {
 	return faults.Err()
 }
 
-// namesCookie is a source that has a name for the cookie that connections bring; empty: they bring something else.
+// namesCookie is a source with a name for the cookie that connections bring. The name is empty if
+// they bring something else.
 type namesCookie interface{ CookieOfConnections() string }
 
-// CookieWarnings tells of sources that have another name for their cookie than the server, which takes the one of
-// token_cookie in its websocket block: they would know nobody.
+// CookieWarnings warns of sources whose cookie has another name than token_cookie in the websocket
+// block of the server. Such a source would find no session.
 func (c *Config) CookieWarnings(tokenCookie string) (warnings []string) {
 	for _, s := range c.sources {
 		n, ok := s.Opener.(namesCookie)
@@ -35,7 +36,7 @@ func (c *Config) CookieWarnings(tokenCookie string) (warnings []string) {
 		}
 		name := n.CookieOfConnections()
 		if name == "" || name == tokenCookie || s.Common().Kind == "http" && (tokenCookie == "" || c.takeCookies() > 1) {
-			continue // an application may be asked about tokens alone
+			continue // the application may be asked about tokens only
 		}
 		takes := "it takes none (websocket.token_cookie is missing)"
 		if tokenCookie != "" {
@@ -47,7 +48,7 @@ func (c *Config) CookieWarnings(tokenCookie string) (warnings []string) {
 	return warnings
 }
 
-// takeCookies is how many sources take the cookie of the server.
+// takeCookies returns how many sources use the cookie that the server forwards as a token.
 func (c *Config) takeCookies() (n int) {
 	for _, s := range c.sources {
 		if common := s.Common(); common.Cookie == "" && !slices.Contains([]string{"users", "nkey", "jwt", "anonymous"}, common.Kind) {

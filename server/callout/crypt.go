@@ -10,12 +10,11 @@ import (
 	"golang.org/x/crypto/nacl/box"
 )
 
-// Two key pairs that remember what nkeys computes for each use, which was more than
-// half of what a callout cost: the key that curve keys share with a server, and the
-// expanded form of a signing key.
+// The two key pairs in this file keep what nkeys computes anew for each use, which was more than
+// half of the cost of a callout: the shared key of two curve keys, and the expanded form of a
+// signing key.
 
-// curve encrypts as an nkeys curve key does (nkeys' xkeys.go): "xkv1", a nonce of 24
-// bytes, and a NaCl box.
+// curve encrypts like a curve key of nkeys (xkeys.go): "xkv1", a nonce of 24 bytes, and a NaCl box.
 type curve struct {
 	nkeys.KeyPair
 	seed   [32]byte
@@ -26,7 +25,7 @@ const (
 	boxVersion = nkeys.XKeyVersionV1
 	boxHeader  = len(boxVersion) + nonceLen
 	nonceLen   = 24
-	// sharedKeys is how many servers are remembered.
+	// sharedKeys is the number of servers whose shared key is kept.
 	sharedKeys = 1024
 )
 
@@ -47,7 +46,7 @@ func newCurve(kp nkeys.KeyPair) (*curve, error) {
 	return c, err
 }
 
-// rawSeed returns the 32 bytes that a pair is made of.
+// rawSeed returns the 32 bytes of a key pair's seed.
 func rawSeed(kp nkeys.KeyPair) ([]byte, error) {
 	seed, err := kp.Seed()
 	if err != nil {
@@ -72,7 +71,7 @@ func (c *curve) with(key string) (*[32]byte, error) {
 	return shared, nil
 }
 
-// Open decrypts what the owner of the public key sent.
+// Open decrypts what the owner of a public key has sent.
 func (c *curve) Open(data []byte, from string) ([]byte, error) {
 	if len(data) <= boxHeader || string(data[:len(boxVersion)]) != boxVersion {
 		return nil, errNotBox
@@ -89,7 +88,7 @@ func (c *curve) Open(data []byte, from string) ([]byte, error) {
 	return out, nil
 }
 
-// Seal encrypts for the owner of the public key.
+// Seal encrypts for the owner of a public key.
 func (c *curve) Seal(data []byte, to string) ([]byte, error) {
 	shared, err := c.with(to)
 	if err != nil {
@@ -98,12 +97,12 @@ func (c *curve) Seal(data []byte, to string) ([]byte, error) {
 	out := make([]byte, boxHeader, boxHeader+len(data)+box.Overhead)
 	copy(out, boxVersion)
 	var nonce [nonceLen]byte
-	_, _ = rand.Read(nonce[:]) // never fails: it would end the process
+	_, _ = rand.Read(nonce[:]) // never fails; it would end the process
 	copy(out[len(boxVersion):], nonce[:])
 	return box.SealAfterPrecomputation(out, data, &nonce, shared), nil
 }
 
-// signer signs as the nkeys pair that it holds.
+// signer signs like the nkeys key pair that it contains.
 type signer struct {
 	nkeys.KeyPair
 	private ed25519.PrivateKey

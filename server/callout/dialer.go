@@ -11,10 +11,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// nats.go holds the lock of a connection while it resolves a name, connects, and waits for the server's first words.
-// Whatever else wants to use or to close the connection waits for that: seconds for each server that accepts TCP and
-// says nothing, or for a resolver that does not answer. So connections are made by a dialer of ours, which gives up, and
-// closes what it has dialled, when the life of the connection ends.
+// nats.go holds the lock of a connection while it resolves a name, dials, and waits for the
+// server's INFO. Everything else that uses or closes the connection waits for that lock: for
+// seconds with a server that accepts TCP and sends nothing, or with a resolver that does not
+// answer. So connections are made by the dialer in this file. When the life of the connection ends,
+// it stops and closes what it has dialed.
 
 // dialer dials for one connection.
 type dialer struct {
@@ -32,14 +33,14 @@ func newDialer(life context.Context) *dialer {
 	return d
 }
 
-// errNotYet is for the attempts of nats.Connect itself, which would wait for one server after another. It goes on in the
-// background then.
+// errNotYet makes nats.Connect itself fail at once, because it would wait for one server after
+// another. nats.go then continues in the background.
 var errNotYet = errors.New("not yet")
 
-// begin lets it dial.
+// begin permits the dialer to dial.
 func (d *dialer) begin() { d.begun.Store(true) }
 
-// options make nats.go use the dialer. Names are resolved by it too.
+// options returns the options that make nats.go use the dialer, also to resolve names.
 func (d *dialer) options() []nats.Option {
 	return []nats.Option{nats.SetCustomDialer(d), func(o *nats.Options) error {
 		o.SkipHostLookup = true
@@ -63,7 +64,8 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return &dialledConn{conn, context.AfterFunc(d.life, func() { _ = conn.Close() })}, nil
 }
 
-// dialAny connects with one of the addresses of a name, in any order, so that clients are spread over them.
+// dialAny connects to one of the addresses of a name. The order is random, so that clients are
+// spread over the addresses.
 func dialAny(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -82,12 +84,12 @@ func dialAny(ctx context.Context, network, address string) (conn net.Conn, err e
 	return nil, err
 }
 
-// addresses are those of a host.
+// addresses returns the IP addresses of a host.
 func addresses(ctx context.Context, host string) ([]string, error) {
 	if net.ParseIP(host) != nil {
 		return []string{host}, nil
 	}
-	// Not LookupHost, which waits for the resolver after the end of ctx.
+	// Not LookupHost, which waits for the resolver even after ctx has ended.
 	all, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 	found := make([]string, len(all))
 	for i, one := range all {
@@ -96,7 +98,7 @@ func addresses(ctx context.Context, host string) ([]string, error) {
 	return found, err
 }
 
-// dialOne connects with an address. It takes a fair part of the time that is left.
+// dialOne connects to an address. It uses a fair share of the time that is left.
 func dialOne(ctx context.Context, network, address string, shares int) (net.Conn, error) {
 	dialer := net.Dialer{}
 	if end, ok := ctx.Deadline(); ok {
@@ -105,7 +107,7 @@ func dialOne(ctx context.Context, network, address string, shares int) (net.Conn
 	return dialer.DialContext(ctx, network, address)
 }
 
-// pause is how long a connection waits before it tries again; not at all before the first time.
+// pause returns the pause before the next attempt. There is none before the first.
 func (d *dialer) pause(attempts int) time.Duration {
 	if !d.dialled.Load() && d.life.Err() == nil {
 		return 0
@@ -125,20 +127,20 @@ func (c *dialledConn) Close() error {
 	return c.Conn.Close()
 }
 
-// link is a connection with what dials for it.
+// link is a connection with its dialer.
 type link struct {
 	*nats.Conn
 	*dialer
 }
 
-// release ends the life of a link that is not connected, so that nobody has to wait for its lock.
+// release ends the life of a link that is not connected, so that nobody waits for its lock.
 func (l *link) release() {
 	if !l.up.Load() {
 		l.end()
 	}
 }
 
-// Close closes the connection. One that is there says what it has still to say.
+// Close closes the connection. If it is connected, it first sends what is in its buffer.
 func (l *link) Close() {
 	if l == nil {
 		return

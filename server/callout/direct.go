@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A handler inside a server is asked first about that server's connections, without the queue group: a peer that is
-// frozen, or that cannot close a connection of another server, is no part of them then. The group is asked where the
-// handler cannot judge.
+// A server asks the handler inside it first about its own connections, and not the queue group. So
+// a peer that is frozen, or that cannot close a connection of another server, does not take part.
+// The server asks the group if its own handler cannot decide.
 
 // AcceptRequest gives the handler a callout of the server that it is in, and returns whether the handler will answer
 // it. from is the xkey of the server, empty if the request is not encrypted.
@@ -33,7 +33,7 @@ func (h *Handler) acceptRequest(server, cluster, reply, from string, request []b
 	return false
 }
 
-// begins tells whether a callout can be put into the queue: while one is, the queue is not closed.
+// begins reports whether a callout can be put into the queue, which stays open meanwhile.
 func (s *subscription) begins(able bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,7 +44,7 @@ func (s *subscription) begins(able bool) bool {
 	return true
 }
 
-// accept puts a callout into the queue, if there is room.
+// accept puts a callout into the queue if there is room.
 func (s *subscription) accept(a *arrival) bool {
 	if !s.put(s.queue, a) {
 		return false
@@ -53,7 +53,8 @@ func (s *subscription) accept(a *arrival) bool {
 	return true
 }
 
-// isFor tells whether callouts of a server are this handler's to answer, or another queue group's.
+// isFor reports whether this handler answers callouts of a server, in contrast to another queue
+// group.
 func (h *Handler) isFor(server, cluster string) bool {
 	only := h.cfg.OnlyFrom
 	return len(only) == 0 || slices.Contains(only, server) || cluster != "" && slices.Contains(only, cluster)

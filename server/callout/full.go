@@ -11,26 +11,26 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A server that has as many connections as its max_connections allows takes no probe either. That is no fault of the
-// handler or of the configuration of callouts, and is told apart.
+// A server that has reached its max_connections accepts no probe either. That is not a fault of the
+// handler or of its configuration, so it has an error of its own.
 
-// ErrServerFull: nobody can connect.
+// ErrServerFull says that nobody can connect to the server.
 var ErrServerFull = errors.New("the server has as many connections as its max_connections allows, and takes no others: raise it, or see who is connected")
 
-// isFull tells whether a probe found no place at the server.
+// isFull reports whether a probe was refused because the server is full.
 func isFull(err error) bool {
 	return errors.Is(err, nats.ErrMaxConnectionsExceeded) || err != nil && strings.Contains(strings.ToLower(err.Error()), serverFull)
 }
 
-// isFullAccount tells whether a probe was let in, and found no place in its account.
+// isFullAccount reports whether a probe was authenticated but its account is full.
 func isFullAccount(err error) bool {
 	return err != nil && strings.Contains(strings.ToLower(err.Error()), nats.MAX_ACCOUNT_CONNECTIONS_ERR)
 }
 
 const serverFull = nats.MAX_CONNECTIONS_ERR
 
-// fullDialer notices that a server says that it is full. It says so and closes, and a client that is about to send its
-// CONNECT learns only that it cannot.
+// fullDialer notices that a server reports that it is full. The server reports it and closes the
+// connection, and a client that is about to send its CONNECT only learns that it cannot.
 type fullDialer struct {
 	dialer *dialer
 	full   atomic.Bool
@@ -49,7 +49,7 @@ func (d *fullDialer) Dial(network, address string) (net.Conn, error) {
 type fullConn struct {
 	net.Conn
 	dialer *fullDialer
-	end    []byte // of what was read so far
+	end    []byte // the end of what was read so far
 }
 
 // Read implements net.Conn.
@@ -59,12 +59,13 @@ func (c *fullConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn. Where the server has closed, what it said before is still to be read.
+// Write implements net.Conn. If the server has closed the connection, what it sent before is read
+// first.
 func (c *fullConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		rest := make([]byte, 1024)
-		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // then nothing is known, as before
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // if that fails, the reason stays unknown
 		got, _ := c.Conn.Read(rest)
 		c.look(rest[:got])
 	}

@@ -8,31 +8,37 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// All handlers of a queue group share the callouts: each one has one answer. A handler that cannot judge, since its
-// bucket is not there for example, or whose answers servers do not take, leaves the group, so that the others get what it would refuse. It stays when no
-// other handler can judge either: a refusal with its reason is better than a server that waits in vain.
+// All handlers of a queue group share the callouts, and each callout gets one answer.
 //
-// Whether another one can is asked in the account of callouts, on a subject where those listen that can. It is asked
-// by handlers that cannot, and by nobody else.
+// A handler that cannot decide leaves the group, so that the others get the callouts that it would
+// refuse. It cannot decide if a bucket of its sources is missing, for example, or if servers do not
+// accept its answers. If no other handler can decide either, it stays: a refusal with a reason is
+// better than a server that waits in vain.
+//
+// A handler that cannot decide asks whether another one can, in the callout account, on a subject
+// to which those subscribe that can.
 
-// DefaultQueueGroup is the queue group where the configuration names none.
+// DefaultQueueGroup is the queue group if the configuration names none.
 const DefaultQueueGroup = "stamp-callout"
 
-// askAble is the subject, with the name of the group.
+// askAble is the subject of that question, without the name of the group.
 const askAble = "_STAMP.CALLOUT."
 
 const (
-	// lookAtSelf is how often a handler looks whether it can judge. That asks nobody.
+	// lookAtSelf is how often a handler checks whether it can decide. The check asks nobody else.
 	lookAtSelf = 500 * time.Millisecond
-	// gather is how often one that has just started looks at itself and asks for others.
+	// gather is how often a handler that has just started checks itself and asks the others.
 	gather = 50 * time.Millisecond
-	// askOthers is how long it waits for another handler. Where nobody listens, the server says so at once.
+	// askOthers is how long a handler waits for an answer of the others. If none can decide, the
+	// server says so at once.
 	askOthers = time.Second
-	// takeOver is how long one that takes another's place waits for its sources. The other one answers meanwhile.
+	// takeOver is how long a handler that replaces another one waits for its sources. The other one
+	// answers meanwhile.
 	takeOver = time.Second
 )
 
-// cannotServe returns why the handler cannot serve, or nil: its sources cannot judge, or servers do not take its answers.
+// cannotServe returns why the handler cannot serve, or nil: its sources cannot decide, or servers
+// do not accept its answers.
 func (h *Handler) cannotServe() error {
 	if err := h.cannotJudge(); err != nil {
 		return err
@@ -40,7 +46,7 @@ func (h *Handler) cannotServe() error {
 	return h.taken.fault()
 }
 
-// cannotJudge returns why a source of the handler cannot judge, or nil.
+// cannotJudge returns why a source of the handler cannot decide, or nil.
 func (h *Handler) cannotJudge() error {
 	for _, source := range h.lookups() {
 		if err := source.LookupError(); err != nil {
@@ -63,20 +69,21 @@ func (h *Handler) WaitUntilUsable(ctx context.Context) {
 	}
 }
 
-// member is a subscription as a member of its group.
+// member is a subscription as a member of the queue group.
 type member struct {
 	*subscription
-	unable  int       // at so many looks in turn
-	gathers time.Time // until when it waits for others before it joins; zero: it does not
-	said    string    // that was logged last
+	unable  int       // number of checks in a row in which the handler could not serve
+	gathers time.Time // until when it waits for other handlers before it joins; zero: it does not wait
+	said    string    // what was logged last
 }
 
-// certainly is how many looks in turn must find that the handler cannot judge. Streams are not there for a moment
-// while a server reloads its accounts.
+// certainly is how many checks in a row must find that the handler cannot serve. While a server
+// reloads its accounts, streams are missing for a moment.
 const certainly = 2
 
-// begin joins the group, unless another handler can judge and this one cannot yet, or the others are not known yet. One
-// that takes another's place waits for its sources first, for a moment: the other one still answers.
+// begin joins the group. It does not if another handler can decide and this one cannot yet, or if
+// the other handlers are not known yet. A handler that replaces another one first waits a moment
+// for its sources, because the other one still answers.
 func (m *member) begin(ctx context.Context) error {
 	if m.h.replaces != "" {
 		waiting, cancel := context.WithTimeout(ctx, takeOver)
@@ -96,8 +103,8 @@ func (m *member) begin(ctx context.Context) error {
 	return m.join()
 }
 
-// gatheringOthers tells whether the handler waits for others still. It ends when this one can judge, when another one
-// can, and when nobody has said so for long enough.
+// gatheringOthers reports whether the handler still waits for the others. It stops when it can
+// serve itself, when another one can, or when none has answered for long enough.
 func (m *member) gatheringOthers() bool {
 	if m.gathers.IsZero() {
 		return false
@@ -108,12 +115,12 @@ func (m *member) gatheringOthers() bool {
 	}
 	m.gathers = time.Time{}
 	if !able {
-		m.unable = certainly // what has lasted since the start is certain
+		m.unable = certainly // it has lasted since the start
 	}
 	return false
 }
 
-// watch joins and leaves until the handler ends.
+// watch joins and leaves the group until the handler ends.
 func (m *member) watch() {
 	for {
 		wait := lookAtSelf
@@ -123,7 +130,7 @@ func (m *member) watch() {
 				return
 			}
 			if m.nc.IsConnected() {
-				m.h.unsent.Store(0) // it was sent with what else was in the buffer
+				m.h.unsent.Store(0) // it was sent with the rest of the buffer
 			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
 				m.h.logged.Error("group", "cannot join the queue group", "error", err)
@@ -137,7 +144,7 @@ func (m *member) watch() {
 	}
 }
 
-// look joins the group or leaves it.
+// look joins or leaves the group according to a check.
 func (m *member) look() error {
 	if m.h.taken.doubted() {
 		m.h.probeAgain()
@@ -157,7 +164,7 @@ func (m *member) look() error {
 	if m.others(m.ctx) {
 		m.stay(false)
 		m.leave()
-		_ = m.nc.FlushTimeout(askOthers) // so that what is logged is so; without a connection no callout comes either
+		_ = m.nc.FlushTimeout(askOthers) // so that the log line is true; without a connection no callouts arrive
 		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
 		return m.listen()
 	}
@@ -167,14 +174,14 @@ func (m *member) look() error {
 	return m.join()
 }
 
-// stay notes whether the handler stays in the group though it cannot judge.
+// stay notes whether the handler stays in the group although it cannot decide.
 func (s *subscription) stay(stays bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stays = stays
 }
 
-// say logs what has changed.
+// say logs a change.
 func (m *member) say(now, text string, attributes ...any) {
 	if now == m.said {
 		return
@@ -187,8 +194,8 @@ func (m *member) say(now, text string, attributes ...any) {
 	m.h.log.Warn(text, attributes...)
 }
 
-// others tells whether another handler of the group can judge. The one whose place this one takes is none: it is named in
-// the question, and does not answer.
+// others reports whether another handler of the group can decide. The handler that this one
+// replaces does not count: the question names it, so it does not answer.
 func (m *member) others(ctx context.Context) bool {
 	if !m.nc.IsConnected() {
 		return false
@@ -199,7 +206,7 @@ func (m *member) others(ctx context.Context) bool {
 	return err == nil
 }
 
-// answerOthers answers the handlers that cannot judge, unless this one ends.
+// answerOthers answers handlers that cannot decide, until this one ends.
 func (s *subscription) answerOthers() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,28 +215,28 @@ func (s *subscription) answerOthers() (err error) {
 	}
 	s.able, err = s.nc.Subscribe(askAble+s.h.cfg.QueueGroup, func(q *nats.Msg) {
 		if string(q.Data) != s.h.id {
-			_ = q.Respond(nil) // whoever asked asks again
+			_ = q.Respond(nil) // the other handler asks again
 		}
 	})
 	return err
 }
 
-// stopAnswering ends that.
+// stopAnswering undoes answerOthers.
 func (s *subscription) stopAnswering() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unsubscribe(&s.able)
 }
 
-// unsubscribe ends a subscription, if there is one, and forgets it. The lock of whose it is must be held.
+// unsubscribe ends a subscription, if there is one, and sets it to nil. The owner's lock is held.
 func unsubscribe(sub **nats.Subscription) {
 	if *sub != nil {
-		_ = (*sub).Unsubscribe() // it is gone already where the connection is
+		_ = (*sub).Unsubscribe() // an error says that the connection is closed, and the subscription with it
 		*sub = nil
 	}
 }
 
-// join subscribes, unless the handler ends.
+// join subscribes, unless the handler is ending.
 func (s *subscription) join() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,13 +248,13 @@ func (s *subscription) join() error {
 		return err
 	}
 	s.subs.Add(1)
-	// Called when everything that came has been through arrive, also when nc is closed.
+	// It is called after arrive has had everything that came, also if nc is closed.
 	sub.SetClosedHandler(func(string) { s.subs.Done() })
 	s.sub = sub
 	return nil
 }
 
-// leave takes no callouts from now on. Those that came are answered.
+// leave accepts no more callouts. Those that have arrived are answered.
 func (s *subscription) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,15 +267,15 @@ func (s *subscription) unsubscribe() {
 		return
 	}
 	if s.nc.IsConnected() {
-		_ = s.sub.Drain() // it is closed already where the connection is
+		_ = s.sub.Drain() // an error says that the connection is closed, and the subscription with it
 	} else {
 		go unsubscribeAway(s.sub)
 	}
 	s.sub = nil
 }
 
-// unsubscribeAway is Drain without a connection, which would be waited for: nothing comes any more, and what came is on
-// its way through arrive.
+// unsubscribeAway is like Drain, for a connection that is away: Drain would wait for it. Nothing
+// arrives any more, and arrive gets what has arrived.
 func unsubscribeAway(sub *nats.Subscription) {
 	const pause = time.Millisecond
 	for {
@@ -277,10 +284,10 @@ func unsubscribeAway(sub *nats.Subscription) {
 		}
 		time.Sleep(pause)
 	}
-	_ = sub.Unsubscribe() // it is closed already where the connection is
+	_ = sub.Unsubscribe() // an error says that the connection is closed, and the subscription with it
 }
 
-// end is leave for good: the workers end when what came is answered.
+// end leaves the group for good. The workers stop when what has arrived is answered.
 func (s *subscription) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,7 +295,7 @@ func (s *subscription) end() {
 		return
 	}
 	s.ending = true
-	unsubscribe(&s.able) // at once: the handler that takes its place may ask
+	unsubscribe(&s.able) // at once, because the handler that replaces this one may ask
 	unsubscribe(&s.ear)
 	s.unsubscribe()
 	go func() {

@@ -2,14 +2,9 @@ package callout
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
-	"maps"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nkeys"
@@ -18,13 +13,14 @@ import (
 	"stamp/server/conf"
 )
 
-// The part of a configuration that a handler inside the server needs: there, what
-// the server knows already can be left out.
+// This file is the part of a configuration that a handler inside the server needs. There, fields
+// that the server knows anyway can be left out.
 
-// inAccount is a source that keeps its sessions in an account of the server.
+// inAccount is a source that stores its sessions in an account of the server.
 type inAccount interface{ InAccount() string }
 
-// CheckInside tells what a handler inside the server has no use for, and which cookies never come to it.
+// CheckInside returns errors for fields that a handler inside the server does not use, and for
+// cookies that it would never get.
 func (c *Config) CheckInside() []error {
 	var errs []error
 	if c.Connect != nil {
@@ -36,7 +32,7 @@ func (c *Config) CheckInside() []error {
 	return append(errs, c.CheckForwarded())
 }
 
-// Complete gives the keys that the configuration does not have.
+// Complete sets the keys that the configuration does not have.
 func (c *Config) Complete(issuer, xkey nkeys.KeyPair) (err error) {
 	if c.keys.issuer == nil {
 		c.keys.issuer, err = quick(issuer)
@@ -47,8 +43,8 @@ func (c *Config) Complete(issuer, xkey nkeys.KeyPair) (err error) {
 	return err
 }
 
-// PublicKeys returns the public keys for the server's auth_callout; that of the
-// xkey is empty when there is none.
+// PublicKeys returns the public keys for the auth_callout block of the server. The xkey is empty if
+// there is none.
 func (c *Config) PublicKeys() (issuer, xkey string) {
 	if c.keys.issuer != nil {
 		issuer = public(c.keys.issuer)
@@ -59,7 +55,7 @@ func (c *Config) PublicKeys() (issuer, xkey string) {
 	return issuer, xkey
 }
 
-// Accounts names the accounts that the handler connects in, its own first.
+// Accounts returns the accounts in which the handler connects, its own first.
 func (c *Config) Accounts() []string {
 	accounts := []string{c.Account}
 	for _, source := range c.sources {
@@ -70,7 +66,8 @@ func (c *Config) Accounts() []string {
 	return accounts
 }
 
-// SourcesIn is how many sources keep their sessions in each account that the handler connects in.
+// SourcesIn returns how many sources store their sessions in each account in which the handler
+// connects.
 func (c *Config) SourcesIn() map[string]int {
 	in := map[string]int{c.Account: 0}
 	for _, source := range c.sources {
@@ -81,7 +78,7 @@ func (c *Config) SourcesIn() map[string]int {
 	return in
 }
 
-// SlowestSource is the session source whose look-ups may take longest, and how long.
+// SlowestSource returns the name and the timeout of the session source with the longest timeout.
 func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 	for _, source := range c.sources {
 		if settings := source.Common(); settings.Timeout > timeout {
@@ -91,9 +88,10 @@ func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 	return name, timeout
 }
 
-// CheckGuests refuses a no_auth_user, the server's own or that of websocket or mqtt, that would take connections which
-// the handler knows. The server makes a guest of whoever presents nothing in CONNECT, before it asks the handler; a
-// cookie that is only forwarded, and without operators a user JWT, are nothing to it.
+// CheckGuests returns an error if a no_auth_user, of the server or of its websocket or mqtt block,
+// would get connections that the handler knows. The server gives no_auth_user to whoever presents
+// nothing in CONNECT, before it asks the handler. It ignores a cookie that is only forwarded and,
+// without operators, a user JWT.
 func (c *Config) CheckGuests(server, websocket, mqtt string) error {
 	const hint = "hint: remove no_auth_user, and admit guests with a session source of kind anonymous"
 	var errs []error
@@ -105,9 +103,9 @@ func (c *Config) CheckGuests(server, websocket, mqtt string) error {
 	return errors.Join(errs...)
 }
 
-// takenByGuests says what of what the handler accepts a server with a no_auth_user would overlook; empty: nothing.
-// Over MQTT a user JWT comes as a password. A block without session sources is for a handler elsewhere, of which
-// nothing is known.
+// takenByGuests returns the credentials that the handler accepts and a server with a no_auth_user
+// would ignore. Over MQTT a user JWT comes as a password. A block without session sources is for a
+// handler elsewhere, of which nothing is known.
 func (c *Config) takenByGuests(mqtt bool) string {
 	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
 	if !c.Serves() && len(c.Request.Cookies) > 0 {
@@ -125,43 +123,4 @@ func (c *Config) takenByGuests(mqtt bool) string {
 		}
 	}
 	return ""
-}
-
-// Equal tells whether the other configuration means the same, wherever it
-// stands in its file.
-func (c *Config) Equal(other any) bool {
-	o, ok := other.(*Config)
-	if !ok || o == nil || c == nil {
-		return ok && c == o
-	}
-	issuer, xkey := c.PublicKeys()
-	otherIssuer, otherXKey := o.PublicKeys()
-	return issuer == otherIssuer && xkey == otherXKey && c.files == o.files && c.Account == o.Account &&
-		reflect.DeepEqual(c.block.Plain(), o.block.Plain())
-}
-
-// fileFields are the fields of all blocks that hold the path of a file, beside
-// those whose name ends in _file.
-var fileFields = []string{"file", "ca", "cert", "key", "creds"}
-
-// hashFiles hashes what is in the files that a block names, and so changes under
-// the same configuration. A field that turns out to name none (a key may be one of Redis)
-// is left out.
-func hashFiles(n conf.Node, into hash.Hash) {
-	fields := n.Fields()
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		item := fields[name]
-		path, isText := item.Plain().(string)
-		if isText && (slices.Contains(fileFields, name) || strings.HasSuffix(name, "_file")) {
-			if content, err := conf.ReadFile(path); err == nil {
-				sum := sha256.Sum256(content)
-				into.Write(sum[:])
-			}
-		}
-		for _, inner := range item.Items() {
-			if inner.Fields() != nil {
-				hashFiles(inner, into)
-			}
-		}
-	}
 }

@@ -17,14 +17,14 @@ import (
 	"stamp/server/conf"
 )
 
-// keys sign and decrypt.
+// keys are the handler's keys: it signs and decrypts with them.
 type keys struct {
-	issuer        nkeys.KeyPair // nil: to be made (inside the server)
+	issuer        nkeys.KeyPair // nil: still to be created, inside the server
 	issuerAccount string
 	xkey          nkeys.KeyPair   // nil: requests are not encrypted
-	older         []nkeys.KeyPair // xkeys that servers may encrypt to until they have the new one
-	// accounts are who signs users of which account, by the name that grants use, in
-	// operator mode. Empty in configuration mode: issuer signs all.
+	older         []nkeys.KeyPair // xkeys to which servers may encrypt until they have the new one
+	// accounts are the signing keys of accounts in operator mode, by the names that grants use.
+	// Without operators it is empty, and issuer signs everything.
 	accounts map[string]signingKey
 }
 
@@ -54,10 +54,10 @@ func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 	return k
 }
 
-// maxXKeys is how many xkeys a request may be tried with.
+// maxXKeys is the number of xkeys with which a request may be tried.
 const maxXKeys = 4
 
-// parseOlder reads the xkeys beside xkey: a list, or a file with one in a line.
+// parseOlder reads the older xkeys: a list, or a file with one per line.
 func (k *keys) parseOlder(n conf.Node, f *fields, faults *conf.Faults) {
 	_, at := n.Written("xkeys")
 	if at.IsZero() {
@@ -82,7 +82,8 @@ func (k *keys) parseOlder(n conf.Node, f *fields, faults *conf.Faults) {
 	}
 }
 
-// xkeysOf are the lines of a file. One that is not there holds none: it goes when the last server has the new key.
+// xkeysOf returns the lines of a file. A file that does not exist has none: it is removed when the
+// last server has the new key.
 func xkeysOf(n conf.Node, faults *conf.Faults) []string {
 	path, ok := n.Plain().(string)
 	if !ok {
@@ -96,7 +97,7 @@ func xkeysOf(n conf.Node, faults *conf.Faults) []string {
 	return strings.Fields(string(text))
 }
 
-// open decrypts a request with the first xkey that it is encrypted to, and returns that.
+// open decrypts a request. It returns the xkey to which the request is encrypted.
 func (k *keys) open(data []byte, from string) ([]byte, nkeys.KeyPair, error) {
 	out, err := k.xkey.Open(data, from)
 	if err == nil {
@@ -131,14 +132,14 @@ func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
 	return key
 }
 
-// seedKinds are the kinds of seeds, by what a seed begins with.
+// seedKinds names the kinds of seeds by their prefix.
 var seedKinds = map[nkeys.PrefixByte]string{
 	nkeys.PrefixByteAccount: "an account key (SA...)", nkeys.PrefixByteCurve: "a curve key (SX...)",
 	nkeys.PrefixByteUser: "a user key (SU...)", nkeys.PrefixByteOperator: "an operator key (SO...)",
 }
 
-// parseSeed reads a seed, which the field name of the block n holds, or a file that the
-// field name_file names.
+// parseSeed reads the seed in the field name of the block n, or in the file that the field
+// name_file names.
 func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte, faults *conf.Faults) nkeys.KeyPair {
 	written, at := n.Written(name)
 	kind := seedKinds[want]
@@ -158,7 +159,7 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 	return kp
 }
 
-// foundInstead says which other key there is, if it is one. It does not show it.
+// foundInstead says what kind of key a value is instead. It does not show the value.
 func foundInstead(seed conf.Secret, prefix nkeys.PrefixByte, err error) string {
 	switch kind, known := seedKinds[prefix]; {
 	case err == nil && known:
@@ -169,7 +170,7 @@ func foundInstead(seed conf.Secret, prefix nkeys.PrefixByte, err error) string {
 	return ""
 }
 
-// quick returns a pair that does the same as kp with less work.
+// quick returns a key pair that does the same as kp with less work for each use.
 func quick(kp nkeys.KeyPair) (nkeys.KeyPair, error) {
 	if nkeys.IsValidPublicCurveKey(public(kp)) {
 		return newCurve(kp)
@@ -186,13 +187,12 @@ func public(kp nkeys.KeyPair) string {
 	return key
 }
 
-// sign makes the user JWT of a grant, for the user nkey that the server asked
-// about.
+// sign returns the user JWT of a grant for the user nkey of the request.
 func (k *keys) sign(g *grant.Result, userNkey string, tags ...string) (string, error) {
 	user := *g.User
 	user.Subject = userNkey
-	// Ours first: of tags that look alike, the first counts, and those of a grant may be a session's to
-	// choose. Not by Add, which writes them in lower case.
+	// Ours first: of equal tags the first one counts, and a session may choose those of the grant.
+	// Tags.Add is not used, because it changes them to lower case.
 	user.Tags = append(slices.Clip(jwt.TagList(tags)), user.Tags...)
 	if len(k.accounts) == 0 {
 		user.Audience = g.Account
@@ -208,10 +208,10 @@ func (k *keys) sign(g *grant.Result, userNkey string, tags ...string) (string, e
 	return claim.Encode(&user, g.Claim, signer.key)
 }
 
-// answers is the account key that the answers are from.
+// answers returns the public key of the account from which the answers are.
 func (k *keys) answers() string { return cmp.Or(k.issuerAccount, public(k.issuer)) }
 
-// respond signs the answer to a request, and encrypts it when the request was.
+// respond signs the answer to a request, and encrypts it if the request was encrypted.
 func (k *keys) respond(r *request, userJWT, refusal string) ([]byte, error) {
 	response := jwt.NewAuthorizationResponseClaims(r.userNkey)
 	response.Audience = r.ServerID

@@ -9,8 +9,7 @@ import (
 	"stamp/server/callout/session"
 )
 
-// handlerMetrics are in Prometheus' form. Their labels hold names of the
-// configuration only.
+// handlerMetrics are the metrics of a handler. Labels contain only names of the configuration.
 type handlerMetrics struct {
 	requests, renewals, panics                                                 *metrics.Counter
 	granted, refused, overloaded, late, malformed, failed, unanswered, ignored *metrics.Counter
@@ -46,7 +45,7 @@ func newMetrics(set *metrics.Set, h *Handler) *handlerMetrics {
 		late: result("late"), malformed: result("malformed"), failed: result("failed"), unanswered: result("unanswered"), ignored: result("ignored"),
 		seconds: set.GetOrCreatePrometheusHistogramExt(`stamp_callout_seconds`, secondsBuckets),
 	}
-	// A reload may have taken sources away.
+	// A reload may have removed sources.
 	for _, name := range set.ListMetricNames() {
 		if strings.HasPrefix(name, "stamp_callout_lookup") {
 			set.UnregisterMetric(name)

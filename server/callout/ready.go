@@ -22,47 +22,48 @@ import (
 	"stamp/server/callout/grant"
 )
 
-// A probe is a connection that a handler makes to see a real callout go through: its token is signed by the issuer,
-// so that whichever handler of the queue group is asked knows it, and gets it a user that may do nothing, for some
-// seconds. One is for the handler's own account, and then there is one for each account that grants name, since each
-// may have a signing key of its own.
+// A probe is a connection that a handler makes to see that a real callout works. Its token is
+// signed by the issuer. So whichever handler of the queue group gets the callout recognizes the
+// probe, and answers with a user that may do nothing and ends after some seconds. There is a probe
+// for the handler's own account, and one for each account that grants name, because each may have a
+// signing key of its own.
 const (
 	probePrefix   = "stamp-probe."
 	probeLifetime = 30 * time.Second
-	probeEvery    = 5 * time.Second // at most
-	// accountEvery is how often an account is probed that was found well. Its connections are seen by whoever
-	// watches the account.
+	probeEvery    = 5 * time.Second // at most this often
+	// accountEvery is how often an account is probed that worked the last time. Whoever watches the
+	// account sees the connections of probes.
 	accountEvery = 5 * time.Minute
 	// probedAtOnce is how many accounts are probed each time.
 	probedAtOnce = 16
 )
 
-// prober keeps the outcome of the last probe.
+// prober keeps the result of the last probe.
 type prober struct {
 	connect  func(token string) (*nats.Conn, error)
-	account  string          // of the handler's own connection
-	accounts map[string]bool // that grants name: whether a scoped key signs their users
+	account  string          // account of the handler's connection
+	accounts map[string]bool // accounts that grants name; true: a scoped key signs their users
 
-	mu    sync.Mutex // held for no call
-	at    time.Time  // when the last one ended; zero: there was none
+	mu    sync.Mutex // not held during calls
+	at    time.Time  // when the last probe ended; zero: there was none
 	last  error
-	under chan struct{} // closed when the one that is under way ends; nil: there is none
+	under chan struct{} // closed when the running probe ends; nil: none is running
 
-	// Of the probe that is under way.
-	well   map[string]time.Time // when an account was found well
-	faults map[string]error     // of the others
+	// These belong to the running probe.
+	well   map[string]time.Time // when an account last worked
+	faults map[string]error     // why an account does not work
 
-	own      atomic.Pointer[string] // token of the probe for the handler's own account
-	answered atomic.Pointer[answer] // that this handler gave to it last
+	own      atomic.Pointer[string] // token of the probe of the handler's own account
+	answered atomic.Pointer[answer] // the last answer of this handler to that probe
 }
 
-// answer is one to a probe.
+// answer is an answer to a probe.
 type answer struct {
 	token string
-	soon  time.Duration // in which the server had it, if it refused for the answer and not because it came too late
+	soon  time.Duration // after this time the server had the answer; a refusal that comes as soon is for the answer, and not because it was late
 }
 
-// isOwn tells whether a token is that of the handler's own probe.
+// isOwn reports whether a token is that of this handler's own probe.
 func (p *prober) isOwn(token string) bool {
 	own := p.own.Load()
 	return own != nil && *own == token
@@ -70,8 +71,8 @@ func (p *prober) isOwn(token string) bool {
 
 var errNotServing = errors.New("no callout handler serves yet")
 
-// Ready tells whether a real callout goes through: nil, or why it does not. It makes a connection, but not more
-// often than every five seconds. Whoever asks while a probe is under way waits for that one, as long as ctx lasts.
+// Ready returns nil if a real callout works, or why it does not. It connects for that, at most
+// every five seconds. A call during a probe waits for that probe, at most until ctx ends.
 func (h *Handler) Ready(ctx context.Context) error {
 	p := h.prober.Load()
 	if p == nil {
@@ -97,8 +98,8 @@ func (h *Handler) Ready(ctx context.Context) error {
 	}
 }
 
-// explained is the outcome of a probe with what the handler knows of its answers: its probe may have been answered by
-// another handler.
+// explained adds to the result of a probe what the handler knows of its answers. Another handler
+// may have answered the probe.
 func (h *Handler) explained(err error) error {
 	fault := h.taken.fault()
 	switch {
@@ -110,7 +111,7 @@ func (h *Handler) explained(err error) error {
 	return fmt.Errorf("%w; %w: %w", err, errKeysDiffer, fault)
 }
 
-// begin begins a probe unless the last one is fresh, in which case it returns nil, or one is under way.
+// begin starts a probe. It returns nil if the last result is recent enough.
 func (p *prober) begin(h *Handler) (under <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +141,7 @@ func (p *prober) outcome() error {
 	return p.last
 }
 
-// probe probes the handler's own account, and some of those that grants name.
+// probe probes the handler's own account and some of the accounts that grants name.
 func (p *prober) probe(h *Handler) error {
 	if err := p.ask(h, ""); errors.Is(err, ErrServerFull) {
 		return err
@@ -168,7 +169,8 @@ func (p *prober) probe(h *Handler) error {
 	return errors.Join(errs...)
 }
 
-// ask makes a connection that the callout puts into an account; empty is the handler's own.
+// ask makes a connection that the callout puts into an account. An empty account is the handler's
+// own.
 func (p *prober) ask(h *Handler, account string) error {
 	token, err := probeToken(h.cfg.keys.issuer, account, time.Now())
 	if err != nil {
@@ -179,7 +181,7 @@ func (p *prober) ask(h *Handler, account string) error {
 	}
 	begun := time.Now()
 	if err = p.try(token); isFullAccount(err) {
-		err = nil // it was let in, and found no place
+		err = nil // it was authenticated, and the account was full
 	}
 	if a := p.answered.Load(); account == "" && a != nil && a.token == token && (err == nil || isRefusal(err) && time.Since(begun) < a.soon) {
 		h.taken.probe(ownRefusal(err))
@@ -187,13 +189,14 @@ func (p *prober) ask(h *Handler, account string) error {
 	return err
 }
 
-// Attempts of a probe where the server is full: a connection that was just closed, of the last probe, may still count.
+// Retries of a probe if the server is full: a connection of the last probe that was just closed may
+// still count.
 const (
 	fullAttempts = 3
 	fullPause    = 100 * time.Millisecond
 )
 
-// try makes the connection of a probe, and closes it.
+// try makes and closes the connection of a probe.
 func (p *prober) try(token string) error {
 	for attempt := 1; ; attempt++ {
 		nc, err := p.connect(token)
@@ -210,7 +213,7 @@ func (p *prober) try(token string) error {
 	}
 }
 
-// ownRefusal says more of why a probe was refused that this handler had let in.
+// ownRefusal says more about a refused probe that this handler had accepted.
 func ownRefusal(err error) error {
 	if err == nil {
 		return nil
@@ -218,7 +221,7 @@ func ownRefusal(err error) error {
 	return fmt.Errorf("a server refused a connection that this handler had let in: %w; is issuer the key of the account that has the callout, or one of its signing keys?", err)
 }
 
-// advice is text if the server was there, and refused.
+// advice returns text if a server was there and refused.
 func advice(err error, text string) string {
 	if isRefusal(err) {
 		return text
@@ -226,7 +229,7 @@ func advice(err error, text string) string {
 	return ""
 }
 
-// advice is what to look at when no callout goes through.
+// advice says what to check if no callout works.
 func (h *Handler) advice() string {
 	if expects := h.expected.Load(); expects != nil {
 		return "; " + wrongIssuer(*expects, h.cfg.keys.answers()).Error()
@@ -237,7 +240,7 @@ func (h *Handler) advice() string {
 	return "; is the user of connect in auth_users, and is its account that of auth_callout?"
 }
 
-// adviceFor is what to look at when an account takes no users of the handler.
+// adviceFor says what to check if an account accepts no users of the handler.
 func (h *Handler) adviceFor(account string) string {
 	if len(h.cfg.keys.accounts) == 0 {
 		return "; does the server's configuration have the account, and does allowed_accounts list it?"
@@ -245,12 +248,12 @@ func (h *Handler) adviceFor(account string) string {
 	return fmt.Sprintf("; is the seed of signing_keys.%s a signing key of the account, and is the account in allowed_accounts?", account)
 }
 
-// wrongIssuer is why a server takes no answer of the handler. The keys are public.
+// wrongIssuer says why a server accepts no answer of the handler. The keys are public.
 func wrongIssuer(expects, answers string) error {
 	return fmt.Errorf("the server takes answers of %s (auth_callout.issuer, or the account that has the callout), and the handler's are from %s (the public key of issuer, or issuer_account)", expects, answers)
 }
 
-// checkIssuer returns an error if the server would take no answer of the handler.
+// checkIssuer returns an error if the server would not accept an answer of the handler.
 func (h *Handler) checkIssuer(r *request) error {
 	if r.expects == "" || r.expects == h.cfg.keys.answers() {
 		h.expected.Store(nil)
@@ -272,7 +275,8 @@ func probeToken(issuer nkeys.KeyPair, account string, now time.Time) (string, er
 	return probePrefix + payload + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// isProbe tells whether the token is a probe's that is not over, and for which account.
+// isProbe reports whether a token belongs to a probe that has not expired, and returns the account
+// of the probe.
 func isProbe(token string, issuer nkeys.KeyPair, now time.Time) (account string, ok bool) {
 	at := strings.LastIndexByte(token, '.')
 	if !strings.HasPrefix(token, probePrefix) || at < len(probePrefix) {
@@ -291,7 +295,7 @@ func isProbe(token string, issuer nkeys.KeyPair, now time.Time) (account string,
 	return string(name), err == nil && decoding == nil && now.Before(time.Unix(seconds, 0))
 }
 
-// probed answers a probe, and tells whether the callout was one.
+// probed answers a probe. It reports whether the callout was one.
 func (h *Handler) probed(a *arrival, r *request) bool {
 	p := h.prober.Load()
 	if p == nil {
@@ -305,7 +309,7 @@ func (h *Handler) probed(a *arrival, r *request) bool {
 	user.Name = "stamp-probe"
 	user.Expires = time.Now().Add(probeLifetime).Unix()
 	scoped := p.accounts[account]
-	if scoped { // its scope says what it may do
+	if scoped { // its scope decides what it may do
 		user.UserPermissionLimits = jwt.UserPermissionLimits{}
 	} else {
 		user.Permissions.Pub.Deny.Add(">")
@@ -355,8 +359,8 @@ func accountOf(ctx context.Context, nc *nats.Conn) (string, error) {
 	return info.Data.Account, nil
 }
 
-// UseProbe makes Ready work: connect makes a connection with that token, as a client would, to the
-// server where callouts are sent in the account.
+// UseProbe makes Ready work. connect connects with a token as a client would, to the server that
+// sends callouts in the account.
 func (h *Handler) UseProbe(account string, connect func(token string) (*nats.Conn, error)) {
 	h.prober.Store(&prober{
 		connect: connect, account: account, accounts: h.cfg.grants.Accounts(h.cfg.listedAccounts()),

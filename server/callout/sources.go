@@ -20,7 +20,7 @@ import (
 	"stamp/server/conf"
 )
 
-// sourceKinds are the kinds of session sources, and who reads their blocks.
+// sourceKinds are the functions that read the blocks of session sources, by kind.
 var sourceKinds = map[string]func(conf.Node, *conf.Faults) session.Opener{
 	"kv":            kv.Parse,
 	"login":         login.Parse,
@@ -36,7 +36,7 @@ var sourceKinds = map[string]func(conf.Node, *conf.Faults) session.Opener{
 
 func knownKinds() []string { return slices.Sorted(maps.Keys(sourceKinds)) }
 
-// source is a session source of the configuration, and the block that it was read from.
+// source is a session source of the configuration with its block.
 type source struct {
 	session.Opener
 	block conf.Node
@@ -63,7 +63,7 @@ func parseSources(list conf.Node, faults *conf.Faults) []source {
 		if !isSourceName(name) {
 			faults.Add(n.Get("name"), "session source: name: expected 1 to %d letters, digits, spaces and - _ . : @, with no space around them; found %q", maxSourceName, name)
 		}
-		// Names of sessions, which begin with that of their source, are compared so.
+		// Names of sessions begin with the source's name and are compared in this form.
 		if folded := forwarded.FoldSession(name); names[folded] {
 			faults.Add(n, "session source: a second one with the name %q; give it a name", name)
 		} else {
@@ -76,8 +76,8 @@ func parseSources(list conf.Node, faults *conf.Faults) []source {
 
 const maxSourceName = 64
 
-// isSourceName tells whether a name of a source can be a label of a metric, and the beginning of the name of a session,
-// which ends at the first "/".
+// isSourceName reports whether a source's name can be a label of a metric and the first part of a
+// session's name, which ends at the first "/".
 func isSourceName(name string) bool {
 	odd := func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" -_.:@", r)
@@ -85,7 +85,7 @@ func isSourceName(name string) bool {
 	return name != "" && len(name) <= maxSourceName && strings.TrimSpace(name) == name && !strings.ContainsFunc(name, odd)
 }
 
-// sourceParser returns what reads the block of a source, by its kind.
+// sourceParser returns the function that reads the block of a source.
 func sourceParser(n conf.Node, faults *conf.Faults) func(conf.Node, *conf.Faults) session.Opener {
 	at := n.Get("kind")
 	if at.IsZero() {

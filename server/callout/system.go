@@ -13,27 +13,28 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// systemLink is the connection in the system account, over which the servers are asked to renew and to close the
-// connections of sessions that change. A login of another account connects as well, and what it asks reaches nobody. So
-// the servers are asked something that changes nothing, and the login counts when one of them answers.
+// systemLink is the connection in the system account. Over it, servers are asked to renew or close
+// the connections of sessions that change. A login of another account connects as well, but its
+// requests reach nobody. So the servers are asked something that changes nothing, and the login
+// counts as right when one of them answers.
 type systemLink struct {
 	*link
 	d *dialing
 
 	mu      sync.Mutex
-	checked time.Time // when a server was asked last; zero: since the connection was made, none was
-	fault   error     // what came of that
+	checked time.Time // when servers were last asked; zero: not since the connection was made
+	fault   error     // the result
 }
 
-// systemTime is how long the servers have for an answer, and systemEvery how often they are asked at most while there
-// is none.
+// systemTime is how long servers have for an answer. systemEvery is how often they are asked at
+// most while there is none.
 const (
 	systemTime  = 2 * time.Second
 	systemEvery = time.Second
 )
 
-// dialSystem begins to connect in the system account, without waiting; nil when there is no login for that. back is told
-// each time that it is connected.
+// dialSystem starts to connect in the system account and does not wait. It returns nil if no login
+// is configured. back is called each time that the connection is made.
 func (c *Connect) dialSystem(life context.Context, log *slog.Logger, back func()) (*systemLink, error) {
 	if c == nil || c.System == nil {
 		return nil, nil
@@ -50,7 +51,7 @@ func (c *Connect) dialSystem(life context.Context, log *slog.Logger, back func()
 	return y, nil
 }
 
-// await waits until the login has turned out to be one of the system account, or not.
+// await waits until it is known whether the login is one of the system account.
 func (y *systemLink) await(ctx context.Context) error {
 	if err := y.d.wait(ctx, y.link); err != nil {
 		return fmt.Errorf("connect.system: %w", err)
@@ -58,14 +59,15 @@ func (y *systemLink) await(ctx context.Context) error {
 	return y.ready(ctx)
 }
 
-// forget is for a new connection.
+// forget forgets the result, for a new connection.
 func (y *systemLink) forget() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.checked, y.fault = time.Time{}, nil
 }
 
-// ready returns why the servers cannot be told of sessions that change; nil: they can. A link of nil is none.
+// ready returns nil if servers can be told of sessions that change, or why not. A nil link is
+// ready.
 func (y *systemLink) ready(ctx context.Context) error {
 	if y == nil {
 		return nil
@@ -92,7 +94,7 @@ func (y *systemLink) ready(ctx context.Context) error {
 	return fault
 }
 
-// ask asks the servers how many renewals are under way.
+// ask asks the servers how many renewals are pending.
 func (y *systemLink) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, systemTime)
 	defer cancel()

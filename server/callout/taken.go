@@ -9,34 +9,36 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Servers take a handler's answers only where its keys are those that they expect: the issuer, and the xkey. A handler
-// that finds that its keys are others cannot serve, whatever its sources know. It sees that in the requests that it gets,
-// and in its own probes.
+// Servers accept the answers of a handler only if it has the keys that they expect: the issuer and
+// the xkey. A handler with other keys cannot serve, whatever its sources know. It learns that from
+// the requests that it gets, and from its own probes.
 
-// settled is how long no server's request must have suited the handler until those count that do not. While an xkey or
-// an issuer is replaced, some servers have the new one and others do not: then a handler serves some of them. It is
-// doubled each time that the handler has come back, up to maxSettled, so that a server with other keys than the rest does
-// not have it come and go.
+// settled is for how long no request must have suited the handler's keys before unsuitable requests
+// count. While an xkey or an issuer is replaced, servers differ, and the handler serves some of
+// them. The time is doubled, up to maxSettled, each time that the handler comes back, so that one
+// server with other keys than the rest does not make it come and go.
 const (
 	settled    = 10 * time.Second
 	maxSettled = 10 * time.Minute
 )
 
-// timesInTurn is how often in turn requests must not suit, or own probes be refused. One may be an accident.
+// timesInTurn is how many unsuitable requests, or refused probes, in a row count. A single one may
+// be an accident.
 const timesInTurn = 2
 
-// taken is what a handler knows of whether servers take its answers. The zero value knows nothing against it.
+// taken records whether servers accept the handler's answers. The zero value knows no reason why
+// not.
 type taken struct {
 	mu       sync.Mutex
-	suited   time.Time     // when a request did, last
-	settles  time.Duration // settled, or a multiple; zero: settled
-	unsuited int           // requests in turn
-	why      error         // of the last of them
-	refusals int           // of own probes, in turn
-	refused  error         // what the server said last
+	suited   time.Time     // when a request last suited the keys
+	settles  time.Duration // settled or a multiple; zero: settled
+	unsuited int           // number of unsuitable requests in a row
+	why      error         // reason of the last of them
+	refusals int           // number of refused probes in a row
+	refused  error         // what the server said to the last of them
 }
 
-// fault returns why servers do not take the handler's answers, or nil.
+// fault returns why servers do not accept the handler's answers, or nil.
 func (k *taken) fault() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -49,14 +51,14 @@ func (k *taken) fault() error {
 	return nil
 }
 
-// doubted tells whether there is something that the next probe may refute or confirm.
+// doubted reports whether another probe may confirm or refute a doubt.
 func (k *taken) doubted() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.unsuited+k.refusals > 0
 }
 
-// request is told of a request: nil if it suits the handler's keys, or why it does not.
+// request records a request. err is nil if it suits the handler's keys.
 func (k *taken) request(err error, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -72,7 +74,8 @@ func (k *taken) request(err error, now time.Time) {
 	}
 }
 
-// probe is told of a probe that this handler answered: nil if the server let it in, or what the server said.
+// probe records a probe that this handler has answered. err is nil if the server accepted the
+// answer.
 func (k *taken) probe(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -83,16 +86,17 @@ func (k *taken) probe(err error) {
 	k.refusals, k.refused = k.refusals+1, err
 }
 
-// errKeys are the faults of a request that other keys of the handler would mend.
+// errKeys are the errors of requests that other keys would not have.
 var errKeys = []error{errNotEncrypted, errNoXKey, errDecrypt}
 
-// understand reads a callout, and notes whether the handler's xkey is the one that the server expects.
+// understand reads a callout, and records whether the server expects this handler's xkey.
 func (h *Handler) understand(a *arrival) (*request, error) {
 	r, err := h.cfg.keys.read(a)
 	if err == nil {
-		return r, nil // checkIssuer notes the rest
+		return r, nil // checkIssuer records the rest
 	}
-	// Where only_from leaves servers to others, whose a request is that cannot be read is not known.
+	// With only_from, it is not known from whom an unreadable request is: it may be for other
+	// handlers.
 	for _, fault := range errKeys {
 		if errors.Is(err, fault) && len(h.cfg.OnlyFrom) == 0 {
 			h.taken.request(err, a.at)
@@ -101,11 +105,12 @@ func (h *Handler) understand(a *arrival) (*request, error) {
 	return nil, err
 }
 
-// errKeysDiffer is added to what readiness says.
+// errKeysDiffer is a part of what Ready returns.
 var errKeysDiffer = errors.New("servers do not take the answers of this handler")
 
-// listen looks at callouts without answering them, while others do: a handler whose answers are not taken, and that has
-// left them to others, sees so that its keys are right again. Its own probe is answered.
+// listen reads callouts without answering them. A handler whose answers are not accepted leaves
+// callouts to the others, and learns from theirs when its keys are right again. It still answers
+// its own probe.
 func (s *subscription) listen() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,10 +127,10 @@ func (s *subscription) listen() (err error) {
 	return err
 }
 
-// listenEvery is how often one of all callouts is looked at, since each must be decrypted.
+// listenEvery is the least time between two callouts that are read, because each must be decrypted.
 const listenEvery = time.Millisecond
 
-// overhear looks at a callout that others answer.
+// overhear reads a callout that another handler answers.
 func (h *Handler) overhear(a *arrival) {
 	if len(a.data)+len(a.from) > maxRequest {
 		return
@@ -139,15 +144,15 @@ func (h *Handler) overhear(a *arrival) {
 	}
 }
 
-// stopListening ends that.
+// stopListening undoes listen.
 func (s *subscription) stopListening() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unsubscribe(&s.ear)
 }
 
-// probeAgain makes a probe, if the last one is some seconds ago: it is a request that the handler sees where there are no
-// others.
+// probeAgain starts a probe if the last one was some seconds ago. If there are no clients, the
+// probe is a request from which the handler learns.
 func (h *Handler) probeAgain() {
 	if p := h.prober.Load(); p != nil {
 		p.begin(h)

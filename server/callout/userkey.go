@@ -10,20 +10,22 @@ import (
 	"stamp/server/callout/forwarded"
 )
 
-// What a user key stands for, the values of the field user_key.
+// Values of the field user_key.
 const (
 	keyOfSession = "session"
 	keyOfUser    = "user"
 )
 
-// tags are the tags of ours in the user JWT of a verdict: the session's name and, if the configuration wants it, a user key.
+// tags returns our tags for the user JWT of a verdict: the session's name and, if configured, a
+// user key.
 func (c *Config) tags(v *Verdict) ([]string, error) {
 	session := forwarded.SessionName(v.Session.Source, v.Session.Key)
 	tags := []string{forwarded.SessionTag(session)}
 	if c.UserKey == "" {
 		return tags, nil
 	}
-	// Without a name there is no user but the session's. The names of two accounts have nothing to do with each other.
+	// Without a user name, the session stands for the user. Equal names in two accounts are two
+	// users.
 	what := keyOfSession + "\x00" + session
 	if c.UserKey == keyOfUser && v.Grant.User.Name != "" {
 		what = keyOfUser + "\x00" + v.Grant.Account + "\x00" + v.Grant.User.Name
@@ -35,8 +37,9 @@ func (c *Config) tags(v *Verdict) ([]string, error) {
 	return append(tags, forwarded.UserKeyTag(key)), nil
 }
 
-// userKey is the public key that stands for something. All handlers with the issuer's seed make the same one, and nobody
-// without it can tell what it stands for, or make the private key.
+// userKey returns the public key that stands for something. All handlers with the issuer's seed
+// return the same key. Nobody without the seed can tell what it stands for, or make the private
+// key.
 func (k *keys) userKey(what string) (string, error) {
 	raw, err := rawSeed(k.issuer)
 	if err != nil {

@@ -19,19 +19,18 @@ import (
 	"stamp/server/callout/session"
 )
 
-// drainTime is how long the callouts that were taken may take at the end, or at
-// a reload.
+// drainTime is how long the callouts that were accepted may take at the end, or at a reload.
 const drainTime = 10 * time.Second
 
-// Process is a handler in a process of its own: connected, serving, and
-// replaced as a whole when its configuration changes.
+// Process is a handler in a process of its own. When its configuration changes, the handler and its
+// connections are replaced as a whole.
 type Process struct {
 	options   Options
 	announcer *announce.Announcer
-	system    atomic.Pointer[nats.Conn] // where it announces; nil: nowhere
-	life      context.Context           // until Stop
+	system    atomic.Pointer[nats.Conn] // the connection over which it tells servers of sessions; nil: none
+	life      context.Context           // ends with Stop
 	stop      context.CancelFunc
-	ending    sync.WaitGroup // handlers that were replaced, and drain
+	ending    sync.WaitGroup // counts handlers that were replaced and still drain
 
 	mu sync.Mutex
 	running
@@ -40,15 +39,14 @@ type Process struct {
 // running is a handler with its connections.
 type running struct {
 	nc       *link
-	system   *systemLink // may be nil
+	system   *systemLink // nil: none is configured
 	accounts *accountConns
 	handler  *Handler
 	life     context.Context // of the connections
 	giveUp   context.CancelFunc
 }
 
-// Start connects with the configuration, and serves. It waits for a server that is not
-// there yet, until ctx ends.
+// Start connects with the configuration, and serves. It waits until a server is there or ctx ends.
 func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	p := &Process{options: o}
 	p.announcer = announce.New(p.announce)
@@ -62,13 +60,14 @@ func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	return p, nil
 }
 
-// Times between looks at readiness, for the log.
+// Times between checks of readiness for the log.
 const (
 	lookAgain = 10 * time.Second // after a fault
 	lookEvery = time.Minute
 )
 
-// watch logs when the process is not ready, and when it is again: nobody may be asking.
+// watch logs when the process is not ready, and when it is ready again, because nobody may be
+// asking for /readyz.
 func (p *Process) watch(ctx context.Context) {
 	said := ""
 	for wait := time.Duration(0); ; {
@@ -84,7 +83,8 @@ func (p *Process) watch(ctx context.Context) {
 	}
 }
 
-// look logs a change of readiness. said is why the process was not ready before, and the result why it is not now.
+// look logs a change of readiness. said is why the process was not ready before; the result is why
+// it is not ready now.
 func (p *Process) look(ctx context.Context, said string) (now string) {
 	defer func() {
 		if recover() != nil {
@@ -115,13 +115,13 @@ func (p *Process) look(ctx context.Context, said string) (now string) {
 	return err.Error()
 }
 
-// open connects and serves. When ctx ends before that is done, what is being dialled is closed, and nothing is waited for.
+// open connects and serves. If ctx ends first, it closes what is being dialed and does not wait.
 func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, err error) {
 	r.life, r.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, r.giveUp)
 	defer func() {
 		if !stop() && err == nil {
-			err = context.Cause(ctx) // the connections have ended with it
+			err = context.Cause(ctx) // the connections have ended with ctx
 		}
 		if err != nil {
 			r.giveUp()
@@ -143,7 +143,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 		return r, err
 	}
 	if o.Replaces != nil && r.system != nil {
-		// The one that serves may have a login that works.
+		// The handler that still serves may have a login that works.
 		if err = r.system.await(ctx); err != nil {
 			return r, err
 		}
@@ -191,7 +191,7 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) 
 	h.UseProbe(account, func(token string) (*nats.Conn, error) { return cfg.Connect.Probe(r.life, token) })
 	if err = h.Serve(ctx, nc); err != nil {
 		ended, end := context.WithCancel(ctx)
-		end() // nothing was answered yet
+		end() // no callout has been answered yet
 		_ = h.Drain(ended)
 		h.Close()
 		return nil, err
@@ -199,10 +199,11 @@ func (p *Process) serve(ctx context.Context, cfg *Config, r running, o Options) 
 	return h, nil
 }
 
-// heartbeats are what each server says of itself every ten seconds, in the system account.
+// heartbeats is the subject on which each server reports every ten seconds, in the system account.
 const heartbeats = "$SYS.SERVER.*.STATSZ"
 
-// listen has the announcer know which servers there are, and announce over nc while there is no other connection.
+// listen makes the announcer follow which servers there are. Until another connection exists, the
+// announcer uses nc.
 func (p *Process) listen(nc *nats.Conn) error {
 	_, err := nc.Subscribe(heartbeats, func(m *nats.Msg) {
 		if parts := strings.Split(m.Subject, "."); len(parts) == 4 {
@@ -216,8 +217,9 @@ func (p *Process) listen(nc *nats.Conn) error {
 	return nil
 }
 
-// announce asks the servers in the system account. While its connection is away that is an error: the request says
-// how old it is, so it must not wait in a buffer. It is said again when the connection is back.
+// announce sends a request to the servers, in the system account. It is an error if the connection
+// is away: the request says how old it is, so it must not wait in a buffer. The announcer repeats
+// it when the connection is back.
 func (p *Process) announce(q forwarded.Renew) error {
 	nc := p.system.Load()
 	if nc == nil || !nc.IsConnected() {
@@ -233,8 +235,8 @@ func (p *Process) announce(q forwarded.Renew) error {
 	return nil
 }
 
-// disconnectBy asks a server in the system account to close one of its connections, as nats-server has it
-// ($SYS.REQ.SERVER.<id>.KICK), and waits until that is done.
+// disconnectBy returns a function that asks a server to close one of its connections
+// ($SYS.REQ.SERVER.<id>.KICK of nats-server), and waits until that is done.
 func disconnectBy(nc *nats.Conn) func(context.Context, string, uint64) error {
 	return func(ctx context.Context, server string, client uint64) error {
 		if !nkeys.IsValidPublicServerKey(server) {
@@ -251,7 +253,8 @@ func disconnectBy(nc *nats.Conn) func(context.Context, string, uint64) error {
 	}
 }
 
-// Ready is Handler.Ready, for a process that is connected: without its connection others may answer, and it does not.
+// Ready is like Handler.Ready. It is an error if the process is not connected, because another
+// handler would answer the probe.
 func (p *Process) Ready(ctx context.Context) error {
 	r := p.current()
 	if !r.nc.IsConnected() {
@@ -264,7 +267,7 @@ func (p *Process) Ready(ctx context.Context) error {
 	return cmp.Or(callouts, logouts)
 }
 
-// Status returns the status of the handler that runs.
+// Status returns the status of the current handler.
 func (p *Process) Status(ctx context.Context) *Status {
 	return p.current().handler.Status(ctx, p.Ready)
 }
@@ -275,8 +278,9 @@ func (p *Process) current() running {
 	return p.running
 }
 
-// Reload serves with another configuration: when the new handler serves, the old one takes no callouts any more,
-// and what it has taken goes on beside, for at most drainTime. After an error the old one goes on.
+// Reload serves with another configuration. When the new handler serves, the old one accepts no
+// more callouts. It finishes those that it has accepted, within drainTime. After an error the old
+// handler continues.
 func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	o := p.options
 	o.Replaces = p.current().handler
@@ -292,7 +296,7 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	old.release()
 	old.handler.StopReceiving()
 	if old.nc.up.Load() {
-		_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away takes nothing
+		_ = old.nc.FlushTimeout(time.Second) // so that the server knows; a connection that is away gets no callouts
 	}
 	p.ending.Go(func() {
 		p.watchUntil(next.handler)
@@ -303,15 +307,15 @@ func (p *Process) Reload(ctx context.Context, cfg *Config) error {
 	return nil
 }
 
-// watchUntil waits until the sources of the next handler are there, for a while: until then, those of the old one are
-// told of sessions that change.
+// watchUntil waits a limited time until the sources of the next handler are open. Until then, the
+// sources of the old one report sessions that change.
 func (p *Process) watchUntil(next *Handler) {
 	ctx, cancel := context.WithTimeout(p.life, drainTime)
 	defer cancel()
 	next.WaitUntilUsable(ctx)
 }
 
-// systemConn is the connection in the system account, or nil.
+// systemConn returns the connection in the system account, or nil.
 func (r running) systemConn() *nats.Conn {
 	if r.system == nil {
 		return nil
@@ -319,7 +323,7 @@ func (r running) systemConn() *nats.Conn {
 	return r.system.Conn
 }
 
-// Stop drains, and disconnects. Handlers that were replaced shortly before drain too.
+// Stop drains and disconnects. Handlers that were replaced shortly before drain too.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stop()
 	err := p.current().end(ctx)
@@ -337,8 +341,8 @@ func (p *Process) Stop(ctx context.Context) error {
 	return err
 }
 
-// release gives a connection up that is away, unless a callout that was taken waits for it: nobody else would be
-// answered, and who closes it would wait for what it dials.
+// release closes a connection that is away, unless the answer to an accepted callout waits for it.
+// Otherwise nobody would get an answer over it, and Close would wait until it has dialed.
 func (r running) release() {
 	if !r.handler.owes() {
 		r.nc.release()
@@ -356,8 +360,8 @@ func (r running) end(ctx context.Context) error {
 	return err
 }
 
-// flush sends the answers, which are in the connection's buffer. Where the connection is away it waits for as long as a
-// server waits for one of them.
+// flush sends the answers that are in the buffer of the connection. If the connection is away, it
+// waits as long as a server waits for one of them.
 func (r running) flush(ctx context.Context) error {
 	if !r.nc.up.Load() || !r.nc.IsConnected() {
 		until := r.handler.unsentUntil()
