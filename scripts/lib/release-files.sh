@@ -42,13 +42,21 @@ step_archives() {
 	for target in "${targets[@]}"; do
 		built "$target"
 		dir=$(folder "$target")
-		cp "$root/README.md" "$root/LICENSE" "$root/NOTICE" "$root/CHANGELOG.md" "$out/build/THIRD-PARTY-NOTICES" "$dir/"
-		mkdir -p "$dir/docs"
-		git -C "$root" ls-files -z docs | (cd "$root" && xargs -0 cp --parents -t "$dir")
+		documents "$dir"
+		cp "$out/build/THIRD-PARTY-NOTICES" "$dir/"
 		suffix=tar.gz
 		[[ $target != windows/* ]] || suffix=zip
 		go run "$root/scripts/internal/archive" "$dir" "$out/${dir##*/}.$suffix" "$epoch"
 	done
+}
+
+# documents FOLDER: puts the pages into it, and the manual page of nats-callout with the date of the commit.
+documents() {
+	mkdir -p "$1"
+	git -C "$root" ls-files -z README.md LICENSE NOTICE CHANGELOG.md docs | (cd "$root" && xargs -0 cp --parents -t "$1")
+	(cd "$root" && go run ./cmd/nats-callout --man) |
+		sed "1s/\"[0-9]\{4\}-[0-9-]*\"/\"$(date -u -d "@$epoch" +%F)\"/" >"$1/nats-callout.1"
+	chmod -R u=rwX,go=rX "$1/docs" # whatever the umask is
 }
 
 # notices: the licence of each module that is in the binaries.
@@ -73,6 +81,8 @@ notices() {
 step_packages() {
 	local target name format script architecture command
 	command=$(tool "$nfpm")
+	rm -rf "$out/build/documents"
+	documents "$out/build/documents"
 	for target in "${targets[@]}"; do
 		[[ $target == linux/* ]] || continue
 		built "$target"
@@ -125,7 +135,8 @@ EOF
 	if [[ $name == nats-server ]]; then
 		printf '  - { src: deploy/packages/nats-server.conf, dst: /etc/nats/nats-server.conf, type: config|noreplace, file_info: { mode: 0644 } }\n'
 	else
-		printf '  - { src: docs/callout.md, dst: /usr/share/doc/nats-callout/callout.md, file_info: { mode: 0644 } }\n'
+		printf '  - { src: "%s", dst: /usr/share/doc/nats-callout/docs, type: tree }\n' "$out/build/documents/docs"
+		printf '  - { src: "%s", dst: /usr/share/man/man1/nats-callout.1, file_info: { mode: 0644 } }\n' "$out/build/documents/nats-callout.1"
 	fi
 	cat <<EOF
 scripts:
