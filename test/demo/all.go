@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -18,7 +19,8 @@ import (
 type stack struct {
 	report  *report
 	keys    *keys
-	browser string // folder of the browser package
+	browser string // folder of the browser package; empty: there is none
+	cookie  bool   // the application's own login, without a provider
 	origin  string // of the page
 	server  *server
 	conns   []*nats.Conn
@@ -26,8 +28,8 @@ type stack struct {
 }
 
 // all runs everything once, and stays up until ctx ends unless once is set.
-func all(ctx context.Context, binary, browser string, once bool, out io.Writer) (err error) {
-	s := &stack{report: &report{out: out}, browser: browser}
+func all(ctx context.Context, binary, browser string, cookie, once bool, out io.Writer) (err error) {
+	s := &stack{report: &report{out: out}, browser: browser, cookie: cookie}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	if err := s.start(ctx, binary); err != nil {
 		return err
@@ -82,7 +84,10 @@ func (s *stack) start(ctx context.Context, binary string) error {
 		return fmt.Errorf("listen for the page: %w", err)
 	}
 	s.origin = "http://" + l.Addr().String()
-	websocketPort, err := s.startServer(ctx, binary)
+	worker, err := s.workerPages()
+	if err == nil {
+		err = s.startServer(ctx, binary, worker)
+	}
 	if err != nil {
 		_ = l.Close()
 		return err
@@ -97,7 +102,7 @@ func (s *stack) start(ctx context.Context, binary string) error {
 		_ = l.Close()
 		return err
 	}
-	w := &web{sessions: store, browser: s.browser, websocketPort: websocketPort, say: s.report.say}
+	w := &web{sessions: store, websocket: websocketTarget(s.server.websocket), say: s.report.say, browser: s.browser, worker: worker}
 	go func() {
 		if err := w.serve(ctx, l); err != nil {
 			s.report.say("web", "%v", err)
@@ -109,36 +114,65 @@ func (s *stack) start(ctx context.Context, binary string) error {
 	return service(nc, s.report.say)
 }
 
-// startServer returns the port of the websocket.
-func (s *stack) startServer(ctx context.Context, binary string) (port int, err error) {
+// workerPages returns what is needed for a login at a provider, and a worker that connects with tickets; nil
+// without the browser package.
+func (s *stack) workerPages() (*workerPages, error) {
+	if s.browser == "" || s.cookie {
+		return nil, nil
+	}
+	// The server opens this address itself, and has no way to say which port it chose.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("find a port for the login pages: %w", err)
+	}
+	pages := l.Addr().String()
+	if err := l.Close(); err != nil {
+		return nil, fmt.Errorf("find a port for the login pages: %w", err)
+	}
+	p, err := newProvider(s.origin, s.report.say)
+	if err != nil {
+		return nil, err
+	}
+	return &workerPages{origin: s.origin, pages: pages, provider: p}, nil
+}
+
+func (s *stack) startServer(ctx context.Context, binary string, worker *workerPages) (err error) {
 	if s.keys, err = newKeys(); err != nil {
-		return 0, err
+		return err
 	}
 	if s.dir, err = os.MkdirTemp("", "stamp-demo-"); err != nil {
-		return 0, err
+		return err
 	}
-	_, pagePort, err := net.SplitHostPort(s.origin[len("http://"):])
-	if err != nil {
-		return 0, fmt.Errorf("address of the page: %w", err)
+	conf := newConfiguration(s.keys, "127.0.0.1:-1", "127.0.0.1:-1", []string{s.origin}, s.dir, filepath.Join(s.dir, "jetstream"))
+	if worker != nil {
+		if conf.Login, err = s.loginPages(worker); err != nil {
+			return err
+		}
 	}
-	// To a browser, localhost is another origin, with cookies of its own.
-	origins := []string{s.origin, "http://localhost:" + pagePort}
 	file := filepath.Join(s.dir, "nats.conf")
-	conf := newConfiguration(s.keys, "127.0.0.1:-1", "127.0.0.1:-1", origins, s.dir, filepath.Join(s.dir, "jetstream"))
 	if err := conf.write(file); err != nil {
-		return 0, err
+		return err
 	}
-	if s.server, err = startServer(ctx, binary, file, s.dir); err != nil {
-		return 0, err
+	s.server, err = startServer(ctx, binary, file, s.dir)
+	return err
+}
+
+// loginPages returns what the server's configuration says of the login, and makes the key for it.
+func (s *stack) loginPages(w *workerPages) (*loginPages, error) {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // it never fails
+	keyFile := filepath.Join(s.dir, "login.key")
+	if err := os.WriteFile(keyFile, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, err
 	}
-	u, err := url.Parse(s.server.websocket)
+	script, err := filepath.Abs(filepath.Join(s.browser, "stamp.worker.js"))
 	if err != nil {
-		return 0, fmt.Errorf("websocket in the ports file: %w", err)
+		return nil, err
 	}
-	if port, err = strconv.Atoi(u.Port()); err != nil {
-		return 0, fmt.Errorf("websocket in the ports file: %w", err)
-	}
-	return port, nil
+	return &loginPages{
+		Listen: w.pages, Public: s.origin + "/auth", Issuer: w.provider.issuer, Client: providerClient,
+		Websocket: "ws" + strings.TrimPrefix(s.origin, "http") + "/nats", Worker: script, KeyFile: keyFile,
+	}, nil
 }
 
 func (s *stack) connect(name string, options ...nats.Option) (*nats.Conn, error) {

@@ -1,62 +1,86 @@
-// Connects to NATS with the browser package where the web server has it, else with the few
+// The page's connection to NATS: by the browser package, or, where that is not built, by the few
 // words of the protocol that one request needs.
 
-// Not awaited here: the page listens to its buttons before the package is there.
-const loading = import("/stamp.js").catch(() => undefined);
+// Where the worker's script is; undefined if there is none. With tickets the package's own default.
+const script = { ticket: "/auth/worker.js", package: "/worker.js" }[document.body.dataset.mode];
+const loading = script && import("/stamp.js");
 
-// connect opens a connection: {name, closed, request(subject, lines), close()}, where a line is
-// "name: value". The package takes neither the address nor the prefix from the page: its worker
-// has them from the server.
-export async function connect(url, inboxPrefix) {
-  const stamp = await loading;
-  if (!stamp) return new Raw(url, inboxPrefix).open();
-  const s = new stamp.Stamp({ worker: "/worker.js" });
+// connect opens a connection if the visitor is signed in, and returns undefined if not. A connection is
+// {name, user, ended, request(subject, lines, payload), logout()}; a line is a [name, value].
+export function connect() {
+  return script ? connectWorker() : connectCookie();
+}
+
+async function connectWorker() {
+  const { Stamp } = await loading;
+  const stamp = new Stamp({ worker: script }); // the worker knows the address; the page cannot choose it
   const reached = (...states) => new Promise((resolve) => {
-    s.addEventListener("state", ({ detail }) => states.includes(detail.state) && resolve());
+    const look = (state) => { if (states.includes(state)) resolve(state); };
+    stamp.addEventListener("state", ({ detail }) => look(detail.state));
+    look(stamp.state);
   });
-  const connected = reached("connected"), closed = reached("signed-out", "closed");
-  if (!(await s.start()).authenticated) throw new Error("not logged in");
-  await Promise.race([connected, closed]);
+  const { authenticated, claims } = await stamp.start();
+  if (!authenticated) {
+    stamp.close();
+    return undefined;
+  }
+  await stamp.when("connected");
   return {
-    name: "the browser package",
-    closed,
-    request: async (subject, lines) => (await s.request(subject, "", { headers: headers(lines) })).json(),
-    close: () => s.close(),
+    name: "owned by a worker", user: claims.sub, ended: reached("signed-out", "closed"), object: stamp,
+    request: async (subject, lines, payload = "") => (await stamp.request(subject, payload, { headers: headerMap(lines) })).json(),
+    logout: () => stamp.logout(),
   };
 }
 
-// headers makes headers of lines, as the package takes them.
-function headers(lines) {
+// headerMap returns headers as the package takes them.
+function headerMap(lines) {
   const map = {};
-  for (const line of lines) {
-    const at = line.indexOf(":");
-    (map[line.slice(0, at).trim()] ??= []).push(line.slice(at + 1).trim());
-  }
+  for (const [name, value] of lines) (map[name] ??= []).push(value);
   return map;
+}
+
+async function connectCookie() {
+  const answer = await fetch("/session");
+  if (!answer.ok) throw new Error((await answer.text()).trim());
+  const { authenticated, claims, inbox } = await answer.json();
+  if (!authenticated) return undefined;
+  const raw = new Raw(inbox);
+  await raw.open();
+  return {
+    name: "opened with the cookie", user: claims.sub, ended: raw.closed, object: raw,
+    request: (subject, lines, payload = "") => raw.request(subject, lines, payload),
+    logout: () => fetch("/logout", { method: "POST" }),
+  };
 }
 
 const size = (text) => new TextEncoder().encode(text).length; // in bytes
 
-class Raw {
-  name = "a few lines of its own";
+// Raw speaks as much of the protocol as a request needs. Without an inbox it can only publish.
+export class Raw {
   #input = "";
   #decoder = new TextDecoder();
   #waiting = new Map(); // inbox to {resolve, reject}
   #number = 0;
+  #inbox;
+  #login;
+  #error = "";
+  #settled = { resolve() {}, reject() {} };
 
-  constructor(url, inboxPrefix) {
-    this.inbox = `${inboxPrefix}.${crypto.randomUUID().replaceAll("-", "")}`;
-    this.ws = new WebSocket(url);
+  // login has further fields of CONNECT.
+  constructor(inboxPrefix, login = {}) {
+    this.#inbox = `${inboxPrefix}.${crypto.randomUUID().replaceAll("-", "")}`;
+    this.#login = login;
+    this.ws = new WebSocket(`ws://${location.host}/nats`);
     this.ws.binaryType = "arraybuffer";
     this.ws.onmessage = ({ data }) => this.#read(this.#decoder.decode(data, { stream: true }));
     this.closed = new Promise((resolve) => { this.ws.onclose = resolve; });
-    this.closed.then(() => this.#waiting.forEach(({ reject }) => reject(new Error("the connection was closed"))));
+    this.closed.then(() => this.#fail(this.#error || "the connection was closed"));
   }
 
+  // open resolves when the server has accepted the connection, and rejects with its words if it refuses.
   open() {
     return new Promise((resolve, reject) => {
-      this.ready = () => resolve(this);
-      this.closed.then(() => reject(new Error("the connection was refused")));
+      this.#settled = { resolve, reject };
     });
   }
 
@@ -65,13 +89,19 @@ class Raw {
     return this.closed;
   }
 
-  request(subject, lines) {
-    const inbox = `${this.inbox}.${++this.#number}`;
-    const block = "NATS/1.0\r\n" + lines.map((line) => line + "\r\n").join("") + "\r\n";
+  request(subject, lines, payload = "") {
+    const inbox = `${this.#inbox}.${++this.#number}`;
+    const block = "NATS/1.0\r\n" + lines.map(([name, value]) => `${name}: ${value}\r\n`).join("") + "\r\n";
     return new Promise((resolve, reject) => {
       this.#waiting.set(inbox, { resolve, reject });
-      this.ws.send(`HPUB ${subject} ${inbox} ${size(block)} ${size(block)}\r\n${block}\r\n`);
+      this.ws.send(`HPUB ${subject} ${inbox} ${size(block)} ${size(block + payload)}\r\n${block}${payload}\r\n`);
     });
+  }
+
+  #fail(text) {
+    this.#settled.reject(new Error(text));
+    this.#waiting.forEach(({ reject }) => reject(new Error(text)));
+    this.#waiting.clear();
   }
 
   #read(text) {
@@ -88,18 +118,17 @@ class Raw {
         continue;
       }
       this.#input = this.#input.slice(end + 2);
-      if (line.startsWith("INFO ") && this.ready && !this.connected) {
-        this.connected = true;
-        this.ws.send('CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1,"lang":"page","version":"0"}\r\n' +
-          `SUB ${this.inbox}.* 1\r\nPING\r\n`);
-      } else if (line === "PONG") {
-        this.ready();
-      } else if (line === "PING") {
-        this.ws.send("PONG\r\n");
-      } else if (line.startsWith("-ERR")) {
-        this.#waiting.forEach(({ reject }) => reject(new Error(line)));
-        this.#waiting.clear();
-      }
+      if (line.startsWith("INFO ")) this.#connect();
+      else if (line === "PONG") this.#settled.resolve();
+      else if (line === "PING") this.ws.send("PONG\r\n");
+      else if (line.startsWith("-ERR")) this.#fail(this.#error = line);
     }
+  }
+
+  #connect() {
+    if (this.connected) return; // the server sends INFO again when it changes
+    this.connected = true;
+    const options = { verbose: false, pedantic: false, headers: true, protocol: 1, lang: "page", version: "0", ...this.#login };
+    this.ws.send(`CONNECT ${JSON.stringify(options)}\r\nSUB ${this.#inbox}.* 1\r\nPING\r\n`);
   }
 }

@@ -142,7 +142,7 @@ func waitForPage(t *testing.T, lines *bufio.Reader) string {
 
 func usePage(t *testing.T, page string) {
 	t.Helper()
-	for path, want := range map[string]int{"/": 200, "/page.js": 200, "/client.js": 200, "/session": 401, "/elsewhere": 404} {
+	for path, want := range map[string]int{"/": 200, "/page.js": 200, "/page.css": 200, "/icon.svg": 200, "/session": 200, "/elsewhere": 404} {
 		answer, err := http.Get(page + path)
 		if err != nil {
 			t.Fatal(err)

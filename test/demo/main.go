@@ -31,11 +31,12 @@ func main() {
 	}
 }
 
-const usage = `usage: demo [-server FILE] [-once] [-browser DIR]
-                                        everything, with that nats-server as a child
+const usage = `usage: demo [-server FILE] [-once] [-browser DIR [-cookie]]
+                                        everything, with that nats-server as a child; -browser: the built
+                                        package, whose worker connects with tickets, or with the cookie
        demo config  -conf FILE -keys DIR -listen ADDR -websocket ADDR -origin URL... -store DIR
                                         write the server's configuration, and keys where there are none
-       demo web     -listen ADDR -websocket-port PORT -nats URL -keys DIR [-browser DIR]
+       demo web     -listen ADDR -websocket-port PORT -nats URL -keys DIR
        demo service -nats URL -keys DIR
        demo client  -web URL -websocket URL -origin URL [-nats URL -keys DIR]
 `
@@ -60,10 +61,11 @@ func runAll(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	binary := flags.String("server", "bin/nats-server", "")
 	once := flags.Bool("once", false, "")
 	browser := flags.String("browser", "", "")
+	cookie := flags.Bool("cookie", false, "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return all(ctx, *binary, *browser, *once, os.Stdout)
+	return all(ctx, *binary, *browser, *cookie, *once, os.Stdout)
 }
 
 // parse wants flags alone.

@@ -1,101 +1,227 @@
-// The page: it logs in, connects with nothing but the cookie that it cannot read,
-// asks a service, and looks for the session id as a hostile script would.
+// The page: it connects with what no script of it can read, sends messages, attacks, and shows what
+// came of it.
+import { attacks, exchange } from "./attacks.js";
+import { make, show } from "./board.js";
 import { connect } from "./client.js";
 
 const element = (id) => document.getElementById(id);
-const show = (text) => { element("out").textContent = text; };
-const status = (text) => { element("status").textContent = text; };
+const watching = "watch"; // the payload of messages that only look for a new token
 
-let connection; // that which is open, or none
+let connection; // undefined while there is none
+let leaving = false; // whether this tab itself is logging out
 
-async function open() {
-  if (connection) return connection;
-  const answer = await fetch("/session");
-  if (!answer.ok) throw new Error("not logged in: " + (await answer.text()).trim());
-  const { claims: { user }, inbox, websocket_port } = await answer.json();
-  const made = await connect(`ws://${location.hostname}:${websocket_port}`, inbox);
-  connection = made;
-  element("client").textContent = made.name;
-  status(`open, as ${user}`);
-  made.closed.then(() => {
-    if (connection === made) connection = undefined;
-    status("closed by the server");
-  });
-  return made;
-}
-
-async function ask(event) {
-  event.preventDefault();
-  try {
-    const lines = element("ask").headers.value.split("\n").filter((line) => line.trim() !== "");
-    const got = await (await open()).request("demo.whoami", lines);
-    const text = Object.entries(got.headers).flatMap(([name, values]) => values.map((value) => `${name}: ${value}`));
-    show(`${text.sort().join("\n")}\n\nso you are ${got.user || "anonymous"}`);
-  } catch (err) {
-    show(err.message);
-  }
-}
-
-async function post(path, body) {
-  const answer = await fetch(path, { method: "POST", body });
-  show(answer.ok ? "" : await answer.text());
-  return answer.ok;
-}
-
-element("login").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  if (!await post("/login", new URLSearchParams(new FormData(element("login"))))) return;
-  try {
-    if (connection) await connection.close();
-    await open();
-  } catch (err) {
-    status(err.message);
-  }
-});
-element("logout").addEventListener("click", () => post("/logout"));
-element("ask").addEventListener("submit", ask);
-
-// Where a script finds what a page holds. Each entry is a name and what was there.
-const places = {
-  "document.cookie": () => document.cookie,
-  "cookieStore": async () => window.cookieStore ? JSON.stringify(await cookieStore.getAll()) : "not in this browser, or not without TLS",
-  "localStorage": () => JSON.stringify({ ...localStorage }),
-  "sessionStorage": () => JSON.stringify({ ...sessionStorage }),
-  "indexedDB": async () => JSON.stringify(await indexedDB.databases?.() ?? []),
-  "caches": async () => window.caches ? JSON.stringify(await caches.keys()) : "not without TLS",
-  "performance entries": () => JSON.stringify(performance.getEntries()),
-  "headers of an answer": async () => JSON.stringify([...(await fetch("/session")).headers]),
-  "body of /session": async () => (await fetch("/session")).text(),
-  "the page itself": () => document.documentElement.outerHTML,
-  "the NATS connection": async () => JSON.stringify(await open(), keepAll()),
-  "what the service tells": async () => JSON.stringify(await (await open()).request("demo.whoami", [])),
-  "window": () => Object.getOwnPropertyNames(window).map((name) => { try { return String(window[name]); } catch { return ""; } }).join(" "),
+const words = {
+  starting: () => "Connecting …",
+  out: () => "Not signed in",
+  open: () => `Connected as ${connection.user}`,
+  ended: () => "Logged out: the server closed the connection",
+  failed: () => "No connection",
 };
 
-// keepAll makes JSON of objects that contain themselves.
-function keepAll() {
-  const seen = new Set();
-  return (_, value) => {
-    if (typeof value !== "object" || value === null) return value;
-    if (seen.has(value)) return undefined;
-    seen.add(value);
-    return value;
-  };
+function setState(state) {
+  document.body.dataset.state = state;
+  element("status").textContent = words[state]();
+  element("client").textContent = connection ? connection.name : "none";
+  const open = state === "open";
+  for (const fieldset of document.querySelectorAll("fieldset")) fieldset.disabled = !open;
+  if (element("refresh")) element("refresh").disabled = !open;
+  element("login").hidden = open || state === "starting";
+  element("logout").hidden = !open;
+  tellTabs();
 }
 
-element("attack").addEventListener("click", async () => {
-  element("found").textContent = "";
-  window.loot = {}; // for who wants to look closer
-  for (const [name, look] of Object.entries(places)) {
-    let text;
-    try {
-      text = await look();
-    } catch (err) {
-      text = err.message;
-    }
-    window.loot[name] = text;
-    const id = /\b[A-Z2-7]{26}\b/.test(text); // the form of an id
-    element("found").textContent += `${id ? "FOUND in" : "not in"} ${name}\n`;
+async function start() {
+  setState("starting");
+  try {
+    connection = await connect();
+  } catch (err) {
+    failed("No connection", err);
+    setState("failed");
+    return;
   }
-  element("found").textContent += "done\n";
+  if (!connection) return setState("out");
+  const made = connection;
+  made.ended.then(() => ended(made));
+  setState("open");
+  await attempt("The first message", () => exchange(made, {
+    title: "The page’s first message",
+    plain: `The page sent no header. The service knows that it is ${made.user}, because the server wrote it.`,
+  }));
+  void watch(made);
+}
+
+function ended(made) {
+  if (connection !== made) return;
+  connection = undefined;
+  setState("ended");
+  show({
+    title: leaving ? "You logged out" : "The session ended", verdict: "event",
+    plain: leaving ? "The session is gone. The server closed the connections of all tabs, and the cookie is worth nothing."
+      : "It was ended in another tab. The server closed this tab’s connection too, without being asked by this page.",
+  });
+  leaving = false;
+}
+
+// attempt shows the entry that f returns, or its error.
+async function attempt(title, f) {
+  try {
+    const entry = await f();
+    if (entry.user) element("seen").textContent = entry.user;
+    show(entry).scrollIntoView({ block: "nearest" }); // on a phone it is below the buttons
+  } catch (err) {
+    failed(title, err);
+  }
+}
+
+function failed(title, err) {
+  show({ title, verdict: "failed", plain: `It did not work: ${err.message}` });
+}
+
+// --- messages of the visitor
+
+// parse returns the lines of the form, or throws an error for its reader.
+function parse(input) {
+  const lines = [];
+  input.split("\n").forEach((line, number) => {
+    if (line.trim() === "") return;
+    const at = line.indexOf(":"), name = line.slice(0, at).trim();
+    if (at < 0) throw new Error(`Line ${number + 1}: expected “Name: value”, found “${line.trim()}” without a colon.`);
+    if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) throw new Error(`Line ${number + 1}: a name has letters, digits and - _ . alone, found “${name}”.`);
+    lines.push([name, line.slice(at + 1).trim()]);
+  });
+  return lines;
+}
+
+element("ask").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = element("headers");
+  let lines;
+  try {
+    lines = parse(field.value);
+  } catch (err) {
+    element("fault").textContent = err.message;
+    field.setAttribute("aria-invalid", "true");
+    field.focus();
+    return;
+  }
+  element("fault").textContent = "";
+  field.removeAttribute("aria-invalid");
+  const subject = element("subject").value;
+  await attempt("Your message", () => exchange(connection, {
+    title: "Your message", subject, lines,
+    plain: subject === "demo.token" ? "On this subject the server writes the access token too. The page never has it."
+      : `The service sees ${connection.user}, whatever the page wrote.`,
+  }));
 });
+
+// --- attacks
+
+for (const { id, name, about, run } of attacks) {
+  const button = make("button", { type: "button", id: `attack-${id}` }, make("span", { class: "name" }, name), make("span", { class: "about" }, about));
+  button.addEventListener("click", async () => {
+    button.setAttribute("aria-busy", "true");
+    await attempt(name, () => run({ connection }));
+    button.removeAttribute("aria-busy");
+  });
+  element("attack-buttons").append(button);
+}
+
+// --- the access token, as it changes
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const shownTokens = 4;
+let wake = () => {}; // ends the pause between two looks
+
+async function watch(made) {
+  let last, changes = 0;
+  element("tokens").replaceChildren();
+  while (connection === made) {
+    try {
+      if (!document.hidden) {
+        const { headers } = await made.request("demo.token", [], watching);
+        const [token] = headers.Authorization;
+        if (token !== last) {
+          if (last) changes++;
+          sawToken(token, last, changes);
+          last = token;
+        }
+      }
+    } catch { // the connection ended, or is being opened again
+    }
+    await Promise.race([pause(2000), new Promise((resolve) => { wake = resolve; })]);
+  }
+}
+
+function sawToken(token, last, changes) {
+  element("token").textContent = token;
+  const time = new Date();
+  const row = make("li", {}, make("code", {}, token), make("time", { datetime: time.toISOString() }, time.toLocaleTimeString([], { hour12: false })));
+  element("tokens").prepend(row);
+  while (element("tokens").children.length > shownTokens) element("tokens").lastChild.remove();
+  if (!last) return;
+  element("refreshes").textContent = changes === 1 ? "refreshed once" : `refreshed ${changes} times`;
+  if (changes > 1) return; // the list shows the others
+  show({
+    title: "The access token was refreshed", verdict: "event", sent: ["to demo.token"],
+    did: [["stamped", `Authorization: ${token}`]], received: [`Authorization: ${token}`],
+    plain: "The session has a new access token. The server stamps it from now on, on the connection that is open; the page did nothing.",
+  });
+}
+
+element("refresh")?.addEventListener("click", async () => {
+  const answer = await fetch("/refresh", { method: "POST" });
+  if (!answer.ok) failed("A refresh", new Error((await answer.text()).trim()));
+  wake();
+});
+
+// --- tabs
+
+const channel = new BroadcastChannel("tabs");
+const me = crypto.randomUUID();
+const others = new Map(); // id to {text, open}
+
+function tellTabs(closing = false) {
+  channel.postMessage({ id: me, text: element("status").textContent, open: document.body.dataset.state === "open", closing });
+  showTabs();
+}
+
+channel.onmessage = ({ data }) => {
+  if (data.hello) return tellTabs();
+  if (data.closing) others.delete(data.id);
+  else others.set(data.id, data);
+  showTabs();
+};
+
+function showTabs() {
+  const row = (name, text, open) => make("li", { "data-open": String(open) }, make("span", { class: "lamp", "aria-hidden": "true" }), make("strong", {}, name), ` ${text}`);
+  element("tabs").replaceChildren(
+    row("This tab:", element("status").textContent, document.body.dataset.state === "open"),
+    ...[...others.values()].map(({ text, open }) => row("Another tab:", text, open)));
+}
+
+addEventListener("pagehide", () => tellTabs(true));
+addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); }); // its connection is gone
+
+// --- signing in and out
+
+if (element("login").tagName === "FORM") {
+  element("login").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const answer = await fetch("/login", { method: "POST", body: new URLSearchParams(new FormData(element("login"))) });
+    if (answer.ok) await start();
+    else failed("Signing in", new Error((await answer.text()).trim()));
+  });
+}
+
+element("logout").addEventListener("click", async () => {
+  leaving = true;
+  try {
+    await connection.logout();
+  } catch (err) {
+    leaving = false;
+    failed("Logging out", err);
+  }
+});
+
+channel.postMessage({ hello: true });
+void start();

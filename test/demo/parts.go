@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
+	"strconv"
 
 	"github.com/nats-io/nats.go"
 )
@@ -42,7 +44,6 @@ func runConfig(_ context.Context, flags *flag.FlagSet, args []string) error {
 func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8000", "")
 	port := flags.Int("websocket-port", 8080, "")
-	browser := flags.String("browser", "", "")
 	return runConnected(ctx, flags, args, "web", func(nc *nats.Conn) error {
 		l, err := net.Listen("tcp", *listen)
 		if err != nil {
@@ -56,7 +57,14 @@ func runWeb(ctx context.Context, flags *flag.FlagSet, args []string) error {
 		if err != nil {
 			return err
 		}
-		w := &web{sessions: store, browser: *browser, websocketPort: *port, say: (&report{out: os.Stdout}).say}
+		at, err := url.Parse(nc.ConnectedUrl())
+		if err != nil {
+			return fmt.Errorf("address of the websocket: %w", err)
+		}
+		w := &web{
+			sessions: store, websocket: "http://" + net.JoinHostPort(at.Hostname(), strconv.Itoa(*port)),
+			say: (&report{out: os.Stdout}).say,
+		}
 		return w.serve(ctx, l)
 	})
 }

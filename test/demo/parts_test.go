@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -62,7 +63,7 @@ func TestWeb(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &web{sessions: store, say: func(string, string, ...any) {}}
+	w := &web{sessions: store, websocket: "http://127.0.0.1:1", say: func(string, string, ...any) {}}
 	handler := w.handler()
 	do := func(method, path string, header http.Header, form url.Values) *http.Response {
 		r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
@@ -92,12 +93,39 @@ func TestWeb(t *testing.T) {
 		t.Error(err)
 	}
 	pair := cookie.Name + "=" + cookie.Value
-	status("session", do("GET", "/session", http.Header{"Cookie": {pair}}, nil), 200)
-	status("session without cookie", do("GET", "/session", nil, nil), 401)
-	status("session with a made-up cookie", do("GET", "/session", http.Header{"Cookie": {"session=*"}}, nil), 401)
-	status("session with two cookies", do("GET", "/session", http.Header{"Cookie": {pair + "; session=planted"}}, nil), 401)
+	signedIn := func(what, cookies string, want bool) {
+		t.Helper()
+		r := do("GET", "/session", http.Header{"Cookie": {cookies}}, nil)
+		status(what, r, 200) // 401 would be an error in the console of each page that is not signed in
+		var got visitor
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil || got.Authenticated != want || (got.Claims["sub"] == "alice") != want {
+			t.Errorf("%s: %+v, %v; want signed in: %v", what, got, err, want)
+		}
+	}
+	signedIn("session", pair, true)
+	signedIn("session without cookie", "", false)
+	signedIn("session with a made-up cookie", "session=*", false)
+	signedIn("session with two cookies", pair+"; session=planted", false)
+	found := func(loot string) bool {
+		r := httptest.NewRequest("POST", "/attack/search", strings.NewReader(loot))
+		r.Header.Set("Cookie", pair)
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		return strings.Contains(rec.Body.String(), "true")
+	}
+	for loot, want := range map[string]bool{
+		"": false, "alice": false, "x" + cookie.Value + "y": true, store.token(t.Context(), cookie.Value): true, strings.ToLower(cookie.Value): false,
+	} {
+		if found(loot) != want {
+			t.Errorf("a search finds a secret in %d bytes: %v, want %v", len(loot), !want, want)
+		}
+	}
 	status("logout", do("POST", "/logout", http.Header{"Cookie": {pair}}, nil), 204)
-	status("session after logout", do("GET", "/session", http.Header{"Cookie": {pair}}, nil), 401)
+	signedIn("session after logout", pair, false)
+	policy := do("GET", "/", nil, nil).Header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+		t.Errorf("the page's policy is %q", policy)
+	}
 	status("no nats.js", do("GET", "/nats.js", nil, nil), 404)
 }
 

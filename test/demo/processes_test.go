@@ -15,18 +15,9 @@ import (
 // TestProcesses runs each part as a process of its own, as compose.yaml does,
 // those first that have to wait for others.
 func TestProcesses(t *testing.T) {
-	nats := os.Getenv("STAMP_SERVER")
-	if nats == "" {
-		nats = "../../bin/nats-server"
-		if output, err := exec.Command("../../scripts/build", "nats-server").CombinedOutput(); err != nil {
-			t.Fatalf("build the server: %v\n%s", err, output)
-		}
-	}
+	nats := builtServer(t)
 	dir := t.TempDir()
-	demo := filepath.Join(dir, "demo")
-	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", demo, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build the demonstration: %v\n%s", err, output)
-	}
+	demo := buildDemo(t, dir)
 	tcp, websocket, page := harness.FreeAddr(t), harness.FreeAddr(t), harness.FreeAddr(t)
 	conf, keys, origin := filepath.Join(dir, "nats.conf"), filepath.Join(dir, "keys"), "http://"+page
 	_, port, _ := net.SplitHostPort(websocket)
@@ -51,6 +42,28 @@ func TestProcesses(t *testing.T) {
 		t.Errorf("demo client: %v\n%s", err, &output)
 	}
 	checkOutput(t, output.Bytes())
+}
+
+// builtServer is the server that STAMP_SERVER names, or one that is built.
+func builtServer(t *testing.T) string {
+	t.Helper()
+	if file := os.Getenv("STAMP_SERVER"); file != "" {
+		return file
+	}
+	if output, err := exec.Command("../../scripts/build", "nats-server").CombinedOutput(); err != nil {
+		t.Fatalf("build the server: %v\n%s", err, output)
+	}
+	return "../../bin/nats-server"
+}
+
+// buildDemo builds the demonstration in dir.
+func buildDemo(t *testing.T, dir string) string {
+	t.Helper()
+	demo := filepath.Join(dir, "demo")
+	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", demo, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the demonstration: %v\n%s", err, output)
+	}
+	return demo
 }
 
 // start runs a process until the test ends; SIGTERM must end it with status 0,

@@ -15,11 +15,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// malformed sends a header block that no client library would: a line feed
-// alone, which some libraries take for the end of a line, hides a second line.
-// A good message follows on the same connection.
+// malformed sends a malformed header block, and a good message after it on the same connection.
 func (c *client) malformed(ctx context.Context, cookie *http.Cookie) error {
-	const hidden = "NATS/1.0\r\nColor: red\nSession: forged\r\n\r\n"
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c.report.say("client", "connects without a client library, to send what no library would")
@@ -30,7 +27,7 @@ func (c *client) malformed(ctx context.Context, cookie *http.Cookie) error {
 	defer raw.close()
 
 	c.report.say("client", `publishes Color: red\nSession: forg…   (a line feed alone between them)`)
-	fault, err := raw.ask(hidden)
+	fault, err := raw.ask(hiddenLine)
 	if err != nil {
 		return err
 	}

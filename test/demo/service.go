@@ -24,11 +24,19 @@ type seen struct {
 	Headers map[string][]string `json:"headers"`
 }
 
+// watching is the payload of a page that asks again and again, to show a refresh. The service
+// prints such a message only if it is another one than the last.
+const watching = "watch"
+
 // service answers on nc until it is closed.
 func service(nc *nats.Conn, say sayer) error {
+	var last string // in one goroutine: the connection's, which calls the handler
 	handler := micro.HandlerFunc(func(r micro.Request) {
 		s := see(nats.Header(r.Headers()))
-		say("service", "receives  %s", s)
+		if line := s.String(); string(r.Data()) != watching || line != last {
+			say("service", "receives  %s", line)
+			last = line
+		}
 		if err := r.RespondJSON(s); err != nil {
 			say("service", "cannot answer: %v", err)
 		}

@@ -56,16 +56,30 @@ func (s *sessions) create(ctx context.Context, user string) (string, error) {
 
 // user returns whose session id is; empty when there is none.
 func (s *sessions) user(ctx context.Context, id string) (string, error) {
+	found, err := s.get(ctx, id)
+	return found.User, err
+}
+
+// token returns the access token of a session; empty if there is none.
+func (s *sessions) token(ctx context.Context, id string) string {
+	found, err := s.get(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return found.Token
+}
+
+// get returns a session; an empty one if there is none with that id.
+func (s *sessions) get(ctx context.Context, id string) (found session, err error) {
 	entry, err := s.bucket.Get(ctx, id)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
-		return "", nil
+		return session{}, nil
 	}
 	if err != nil {
-		return "", err
+		return session{}, err
 	}
-	var found session
 	err = json.Unmarshal(entry.Value(), &found)
-	return found.User, err
+	return found, err
 }
 
 // refresh gives a session a new access token, and returns it; empty when there is no session.
