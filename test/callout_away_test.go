@@ -169,7 +169,7 @@ func TestHandlerWhoseAnswersAreRefused(t *testing.T) {
 	h := harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", "issuer: "+harness.Seed(t, other), "APP"))
 	expectRefused(t, s, harness.Password("alice", "open"))
 	line := h.WaitLog(t, "not ready.*")
-	for _, want := range []string{harness.Public(t, issuer), harness.Public(t, other), "auth_callout.issuer"} {
+	for _, want := range []string{"a connection that only a handler can let in", harness.Public(t, issuer), harness.Public(t, other), "auth_callout.issuer"} {
 		if !strings.Contains(line, want) || !strings.Contains(readyz(t, h), want) {
 			t.Errorf("%q is not in the log or at /readyz: %s", want, line)
 		}
@@ -279,7 +279,7 @@ func TestReadinessAtAFullServer(t *testing.T) {
 		return s, harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", "issuer: "+harness.Seed(t, issuer), "APP"))
 	}
 	_, h := start(1)
-	if got := readyz(t, h); !strings.Contains(got, full) || strings.Contains(got, "callout was refused") {
+	if got := readyz(t, h); !strings.Contains(got, full) || strings.Contains(got, "only a handler can let in") {
 		t.Errorf("/readyz with max_connections: 1: %s", got)
 	}
 	s, h := start(2)

@@ -146,7 +146,7 @@ func (p *prober) probe(h *Handler) error {
 	if err := p.ask(h, ""); errors.Is(err, ErrServerFull) {
 		return err
 	} else if err != nil {
-		return fmt.Errorf("probe: a connection that needs a callout was refused: %w%s", err, advice(err, h.advice()))
+		return fmt.Errorf("probe: this handler opened a connection that only a handler can let in, and the server refused it: %w%s", err, advice(err, h.advice()))
 	}
 	now, probed := time.Now(), 0
 	var errs []error

@@ -69,17 +69,32 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"configuration:1:1: name: expected a string; found a number",
+		"configuration:1:1: name: expected a string; found a number (hint: put it in quotes)",
 		`configuration:2:1: unknown field "nmae"; did you mean "name"?`,
 		"configuration:3:3: on: expected true or false; found a string",
-		"configuration:4:1: count: expected a number; found a block",
+		"configuration:4:1: count: expected a whole number; found a block",
 		`configuration:5:1: wait: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found a string without them`,
-		"list: expected a string; found a boolean",
+		"list: expected a string; found a boolean (hint: put it in quotes)",
 		`configuration:7:15: unknown field "more"; expected one of kind`,
 		`field "kind" is missing`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+}
+
+// A fault must not say that what it found is what it expected.
+func TestFaultsSayWhatIsWrong(t *testing.T) {
+	for text, want := range map[string]string{
+		"count: 1.5":   "count: expected a whole number; found a number with a fraction",
+		"count: x":     "count: expected a whole number; found a string",
+		"name: 1.5":    "name: expected a string; found a number with a fraction (hint: put it in quotes)",
+		"name: [a, b]": "name: expected a string; found an array",
+		"name {a: 1}":  "name: expected a string; found a block",
+	} {
+		if _, err := decode(t, text+"\nkind: s\n"); err == nil || !strings.HasSuffix(strings.SplitN(err.Error(), "\n", 2)[0], want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }

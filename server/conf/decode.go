@@ -190,7 +190,7 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 		if s, ok := n.value.(string); ok {
 			dst.SetString(s)
 		} else {
-			wrong("a string")
+			n.addStringFault(name, faults)
 		}
 	case reflect.Bool:
 		if b, ok := n.value.(bool); ok {
@@ -202,7 +202,7 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 		if i, ok := n.value.(int64); ok {
 			dst.SetInt(i)
 		} else {
-			wrong("a number")
+			wrong("a whole number")
 		}
 	case reflect.Struct:
 		n.Decode(dst.Addr().Interface(), faults)
@@ -221,7 +221,7 @@ func (n Node) strings(name string, faults *Faults) ([]string, bool) {
 	for _, item := range items {
 		s, ok := item.value.(string)
 		if !ok {
-			faults.Add(item, "%s: expected a string; found %s", name, item.Kind())
+			item.addStringFault(name, faults)
 			return nil, false
 		}
 		list = append(list, s)
@@ -280,6 +280,17 @@ func (n Node) addNumberFault(name string, number int64, faults *Faults) {
 	faults.Add(n, `%s: expected a duration in quotes, such as %q; found the number %d (without quotes, m means million)`, name, meant, number)
 }
 
+// addStringFault adds the fault of a value that is not a string. To the parser, 12345 without quotes is a
+// number.
+func (n Node) addStringFault(name string, faults *Faults) {
+	hint := ""
+	switch n.value.(type) {
+	case bool, int64, float64, time.Time:
+		hint = " (hint: put it in quotes)"
+	}
+	faults.Add(n, "%s: expected a string; found %s%s", name, n.Kind(), hint)
+}
+
 // Kind names the type of n for an error. It does not give the value, which may be a
 // secret.
 func (n Node) Kind() string {
@@ -290,8 +301,10 @@ func (n Node) Kind() string {
 		return "a string"
 	case bool:
 		return "a boolean"
-	case int64, float64:
+	case int64:
 		return "a number"
+	case float64:
+		return "a number with a fraction"
 	case []any:
 		return "an array"
 	case map[string]any:

@@ -55,16 +55,20 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 func (c *Config) checkAuth(n conf.Node, faults *conf.Faults) {
 	hasCert := c.TLS != nil && c.TLS.Cert != ""
 	hasSecret := n.Has("client_secret") // also true if its file cannot be read, which has been reported
-	client := c.ClientID != "" || hasSecret
+	id := n.Get("client_id").Plain()
+	hasID := id != nil && id != "" // also true if it is no string, which has been reported
+	client := hasID || hasSecret
 	if c.Token != "" && c.Auth != "bearer" {
 		faults.Add(n, "token: expected auth: bearer, which sends the token; found auth: %s", c.Auth)
 	}
 	switch c.Auth {
 	case "basic", "post":
-		if c.ClientID == "" && hasSecret || c.ClientID != "" && !hasSecret && !hasCert {
-			faults.Add(n, "client_id and client_secret go together")
-		}
-		if c.ClientID == "" && !hasCert {
+		switch {
+		case !hasID && hasSecret:
+			faults.Add(n, "field %q is missing: it goes together with %s", "client_id", "client_secret")
+		case hasID && !hasSecret && !hasCert:
+			faults.Add(n, "field %q is missing: it goes together with %s", "client_secret", "client_id")
+		case !hasID && !hasCert:
 			faults.Add(n, `field "client_id" is missing: an authorization server answers registered clients only. If yours answers anybody, write auth: none`)
 		}
 	case "bearer":

@@ -192,12 +192,31 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
+// A field that is there, and wrong, is one fault, and not another one that says that it is missing.
+func TestOneFaultForOneField(t *testing.T) {
+	for fields, want := range map[string]string{
+		"client_id: 5, client_secret: b":             "client_id: expected a string; found a number (hint: put it in quotes)",
+		"client_id: a, client_secret: 5":             "client_secret: expected a string; found a number (hint: put it in quotes)",
+		"client_secret: b":                           `field "client_id" is missing: it goes together with client_secret`,
+		`client_id: "", client_secret: b`:            `field "client_id" is missing: it goes together with client_secret`,
+		"client_id: a":                               `field "client_secret" is missing: it goes together with client_id`,
+		"client_id: 5, client_secret: b, auth: none": "expected auth: basic or post",
+	} {
+		err := sourcetest.Faults(t, Parse, "kind: introspection\nurl: \"https://x\"\n"+fields)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", fields, err)
+		} else if n := strings.Count(err.Error(), "\n") + 1; n != 1 && !strings.Contains(fields, "none") {
+			t.Errorf("%s: %d faults: %v", fields, n, err)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	for fields, want := range map[string]string{
 		"client_id: a, client_secret: b":                                 `field "url" is missing`,
 		`url: "https://x"`:                                               `field "client_id" is missing: an authorization server answers registered clients only`,
-		`url: "https://x", client_id: a`:                                 "go together",
-		`url: "https://x", client_secret: b`:                             "go together",
+		`url: "https://x", client_id: a`:                                 `field "client_secret" is missing: it goes together`,
+		`url: "https://x", client_secret: b`:                             `field "client_id" is missing: it goes together`,
 		`url: x, client_id: a, client_secret: b`:                         "expected a URL",
 		`url: "https://x", client_id: a, client_secret: b, auth: digest`: "basic, post, bearer or none",
 		`url: "https://x", auth: bearer`:                                 `field "token" is missing`,

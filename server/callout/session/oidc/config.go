@@ -38,7 +38,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.Settings.Check(n, faults)
 	cfg.Config.Check(n, faults)
 	web.CheckURL(n, "jwks_url", cfg.JWKSURL, faults)
-	if len(cfg.Audience) == 0 && len(cfg.ClientID) == 0 {
+	if len(n.Get("audience").Items()) == 0 && len(n.Get("client_id").Items()) == 0 { // those that are no strings have been reported
 		faults.Add(n, `field "audience" is missing, so tokens for any application would be accepted; if the provider's access tokens have no aud, set client_id instead`)
 	}
 	for _, list := range []struct {

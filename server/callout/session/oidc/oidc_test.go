@@ -200,6 +200,7 @@ func TestFaults(t *testing.T) {
 	for fields, want := range map[string]string{
 		`audience: a`:                                         `field "issuer" is missing`,
 		`issuer: "https://x"`:                                 `field "audience" is missing`,
+		`issuer: "https://x", audience: []`:                   `field "audience" is missing`,
 		`issuer: x, audience: a`:                              "expected a URL",
 		`issuer: "https://x", audience: ""`:                   "not empty",
 		`issuer: "https://x", audience: a, algorithms: HS256`: "HS256",
