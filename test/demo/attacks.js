@@ -49,7 +49,7 @@ async function malformed() {
   if (!answer.ok) throw new Error((await answer.text()).trim());
   const { refusal } = await answer.json();
   return {
-    title: "A header hidden behind a broken line end", sent: ["to demo.whoami", "Color: red\\nSession: forged"],
+    title: "A header hidden behind a broken line end", heads: ["The web server sent", "nats-server", "The service received"], sent: ["to demo.whoami", "Color: red\\nSession: forged"],
     did: [refusal ? ["refused", refusal] : ["note", "let it through"]],
     verdict: refusal ? "refused" : "broken",
     plain: refusal

@@ -23,6 +23,11 @@ function setState(state) {
   element("status").textContent = words[state]();
   element("client").textContent = connection ? connection.name : "none";
   const open = state === "open";
+  if (!open) {
+    element("seen").textContent = "nobody";
+    element("token").textContent = "none";
+    element("refreshes").textContent = "";
+  }
   for (const fieldset of document.querySelectorAll("fieldset")) fieldset.disabled = !open;
   if (element("refresh")) element("refresh").disabled = !open;
   element("login").hidden = open || state === "starting";
@@ -57,7 +62,7 @@ function ended(made) {
   show({
     title: leaving ? "You logged out" : "The session ended", verdict: "event",
     plain: leaving ? "The session is gone. The server closed the connections of all tabs, and the cookie is worth nothing."
-      : "It was ended in another tab. The server closed this tab’s connection too, without being asked by this page.",
+      : "Another tab logged out, or the session’s time was over. The server closed this tab’s connection, without being asked by this page.",
   });
   leaving = false;
 }

@@ -129,6 +129,25 @@ func TestWeb(t *testing.T) {
 	status("no nats.js", do("GET", "/nats.js", nil, nil), 404)
 }
 
+// The cookie, the worker and the websocket belong to one origin. Whoever opens the page under another name of this
+// machine is sent there.
+func TestPageHasOneOrigin(t *testing.T) {
+	p, err := newProvider("http://127.0.0.1:8000", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &web{websocket: "http://127.0.0.1:1", worker: &workerPages{origin: "http://127.0.0.1:8000", pages: "127.0.0.1:1", provider: p}}
+	for host, want := range map[string]string{"127.0.0.1:8000": "", "localhost:8000": "http://127.0.0.1:8000", "elsewhere.example": "http://127.0.0.1:8000"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = host
+		rec := httptest.NewRecorder()
+		w.handler().ServeHTTP(rec, r)
+		if got := rec.Header().Get("Location"); got != want {
+			t.Errorf("the page of %s goes to %q, want %q", host, got, want)
+		}
+	}
+}
+
 func TestKeysAreKept(t *testing.T) {
 	dir := t.TempDir() + "/keys"
 	first, err := keepKeys(dir)
