@@ -18,6 +18,7 @@ import (
 // seenInBrowser is what test/js/demo.mjs prints.
 type seenInBrowser struct {
 	LoadErrors  []string `json:"load_errors"` // in the console, until the visitor is signed in
+	Console     []string // errors there since then
 	Axe         []string // what axe-core found
 	Rules       []int    // how many of its rules each look passed
 	Overflow    []string // where the page is wider than the window
@@ -257,7 +258,12 @@ func judgeAttacks(expect func(string, bool), got *seenInBrowser) {
 		strings.Count(got.Attacks["alias"].way(1), "removed ") == 4)
 	expect("a malformed block is refused, in the server's words", got.Attacks["malformed"].Verdict == "refused" &&
 		strings.Contains(got.Attacks["malformed"].way(1), "line break is not CRLF"))
-	expect("a page of another origin is refused", got.Attacks["foreign"].Verdict == "refused")
+	// Not by the policy of the page in the frame, which would prove nothing of the server.
+	byServer := slices.ContainsFunc(got.Console, func(text string) bool {
+		return strings.Contains(text, "/nats' failed") && strings.HasSuffix(text, "403")
+	})
+	expect("a page of another origin is refused by the server", got.Attacks["foreign"].Verdict == "refused" && byServer)
+	expect("no policy of a page stops an attack", !strings.Contains(strings.Join(got.Console, " "), "Content Security Policy"))
 	expect("the script looked everywhere", len(got.Loot) == 13 && len(got.Attacks["steal"].Ways[0]) == 13 && got.Attacks["steal"].Verdict == "nothing")
 	for _, loot := range got.Loot {
 		expect("a script finds the session id in "+loot.Place, !loot.Has)
