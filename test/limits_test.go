@@ -329,7 +329,7 @@ func TestTagsOfTheHandlerHoldNoSecrets(t *testing.T) {
 			continue
 		}
 		for _, tag := range c.Tags {
-			if !strings.HasPrefix(tag, "stamp-session:") && tag != "team:red" {
+			if !strings.HasPrefix(tag, "stamp-session:") && tag != "team:red" && forwarded.RevisionOf([]string{tag}) == (forwarded.Revision{}) {
 				t.Errorf("%s has the tag %q", c.Name, tag)
 			}
 		}

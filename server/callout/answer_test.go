@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"stamp/server/callout/forwarded"
+	"stamp/server/callout/session"
 	"stamp/server/conf"
 )
 
@@ -163,10 +164,12 @@ func TestEndsOfSessionsBearTheirAge(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var told []forwarded.Renew
 	s.renew = func(q forwarded.Renew) error { told = append(told, q); return nil }
-	s.changed("kv", "a", true, time.Hour)
-	s.changed("kv", "a", true, 0)
-	s.changed("kv", "a", false, time.Hour)
-	want := []forwarded.Renew{{Session: "kv/a", Kick: true, Ago: time.Hour}, {Session: "kv/a", Kick: true, Ago: 1}, {Session: "kv/a"}}
+	s.changed(session.Change{Source: "kv", Key: "a", Deleted: true, Ago: time.Hour})
+	s.changed(session.Change{Source: "kv", Key: "a", Deleted: true})
+	revision := session.Revision{Bucket: 1, Sequence: 2, Written: 3}
+	s.changed(session.Change{Source: "kv", Key: "a", Ago: time.Hour, Revision: revision})
+	inRequest := forwarded.Revision(revision)
+	want := []forwarded.Renew{{Session: "kv/a", Kick: true, Ago: time.Hour}, {Session: "kv/a", Kick: true, Ago: 1}, {Session: "kv/a", Revision: &inRequest}}
 	if !reflect.DeepEqual(told, want) {
 		t.Errorf("told %+v", told)
 	}

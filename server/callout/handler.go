@@ -125,30 +125,32 @@ func (h *Handler) lost(source string) {
 
 // changed is told by a source that a session changed or ended in its store. Its connections are
 // renewed or closed, on all servers.
-func (h *Handler) changed(source, key string, deleted bool, ago time.Duration) {
+func (h *Handler) changed(c session.Change) {
 	for _, l := range h.lookups() {
-		if l.Name() == source {
-			l.Forget(key)
+		if l.Name() == c.Source {
+			l.Forget(c.Key)
 		}
 	}
 	if h.renew == nil {
 		return
 	}
-	name := forwarded.SessionName(source, key)
-	q := forwarded.Renew{Session: name}
-	if deleted {
+	q := forwarded.Renew{Session: forwarded.SessionName(c.Source, c.Key)}
+	if revision := forwarded.Revision(c.Revision); revision != (forwarded.Revision{}) {
+		q.Revision = &revision
+	}
+	if c.Deleted {
 		// A session that was begun anew since is not ended by an end that we hear of late.
-		q.Kick, q.Ago = true, max(ago, time.Nanosecond)
+		q.Kick, q.Ago = true, max(c.Ago, time.Nanosecond)
 	}
 	if err := h.renew(q); err != nil {
-		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", name, "ended", deleted, "error", err)
+		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", q.Session, "ended", c.Deleted, "error", err)
 		return
 	}
 	level := slog.LevelDebug
-	if deleted {
+	if c.Deleted {
 		level = slog.LevelInfo
 	}
-	h.log.Log(context.Background(), level, "session changed", "session", name, "ended", deleted)
+	h.log.Log(context.Background(), level, "session changed", "session", q.Session, "ended", c.Deleted)
 }
 
 // Verdict is what a connection gets.

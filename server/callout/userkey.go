@@ -16,11 +16,14 @@ const (
 	keyOfUser    = "user"
 )
 
-// tags returns our tags for the user JWT of a verdict: the session's name and, if configured, a
-// user key.
+// tags returns our tags for the user JWT of a verdict: the session's name, its revision if the store
+// has revisions, and a user key if configured.
 func (c *Config) tags(v *Verdict) ([]string, error) {
 	session := forwarded.SessionName(v.Session.Source, v.Session.Key)
 	tags := []string{forwarded.SessionTag(session)}
+	if revision := forwarded.Revision(v.Session.Revision); revision != (forwarded.Revision{}) {
+		tags = append(tags, revision.Tag())
+	}
 	if c.UserKey == "" {
 		return tags, nil
 	}

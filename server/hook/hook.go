@@ -73,6 +73,7 @@ func (h *Hook) renewer(s *natsserver.Server) *renewer {
 	h.renewerOnce.Do(func() {
 		h.theRenewer = newRenewer(&h.counters)
 		h.theRenewer.renew, h.theRenewer.sessions = s.RenewConnection, newSessions(s.HasConnection)
+		h.theRenewer.sessions.isPending = h.theRenewer.isPending
 	})
 	return h.theRenewer
 }

@@ -42,6 +42,10 @@ type renewer struct {
 	counters *counters
 	sessions *sessions
 
+	// requesting is held while a request about a session is carried out. It is locked before the lock
+	// of sessions, and that before mu.
+	requesting sync.Mutex
+
 	mu           sync.Mutex
 	queue        renewalQueue
 	queued       map[uint64]*renewal // those in queue, by connection id
@@ -74,7 +78,8 @@ var errSessionEnded = errors.New("the connection's session has ended")
 // refuses the connection, if the session ended while the answer was on its way.
 func (r *renewer) add(info *natsserver.AttachInfo) error {
 	if name, ok := forwarded.SessionOf(info.UserClaims.Tags); ok {
-		switch missed, ok := r.sessions.add(name, info.Account, info.CID, info.Asked); {
+		conn := sessionConn{info.Account, info.Asked, forwarded.RevisionOf(info.UserClaims.Tags)}
+		switch missed, ok := r.sessions.add(name, info.CID, conn); {
 		case ok && missed.kick:
 			return errSessionEnded
 		case ok:
@@ -123,6 +128,18 @@ func (r *renewer) renewAllNow(cids []uint64) {
 	for _, cid := range cids {
 		r.renewNow(cid)
 	}
+}
+
+// isPending reports whether a requested renewal of the connection is not done yet.
+func (r *renewer) isPending(cid uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, next := range []*renewal{r.running[cid], r.queued[cid]} {
+		if next != nil && (!next.routine || next.repeat) {
+			return true
+		}
+	}
+	return false
 }
 
 // enqueue puts a renewal into the queue. It replaces the renewal of the same connection that is in

@@ -276,7 +276,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		r.sessions.request("kv/a", "", false, 0)
+		ask(r.sessions, "kv/a", "", false, 0)
 		if err := add(); err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func TestRequestsDuringACallout(t *testing.T) {
 		if r.callouts() != 1 {
 			t.Errorf("changed since: asked %d times", r.callouts())
 		}
-		r.sessions.request("kv/a", "", true, 0)
+		ask(r.sessions, "kv/a", "", true, 0)
 		if err := add(); !errors.Is(err, errSessionEnded) {
 			t.Errorf("ended since: %v", err)
 		}
@@ -318,6 +318,10 @@ func TestRenewRequests(t *testing.T) {
 		`{"again":[{"session":"kv/a","kick":true},{"session":"b"}]}`:                      nil,
 		`{"session":"kv/a","ago":-5}`:                                                     errRenew,
 		`{"user":"u","ago":5}`:                                                            errRenew,
+		`{"session":"kv/a","revision":{"bucket":1,"sequence":2,"written":3}}`:             nil,
+		`{"user":"u","revision":{"bucket":1,"sequence":2,"written":3}}`:                   errRenew,
+		`{"session":"kv/a","revision":{"bucket":"1"}}`:                                    errRenew,
+		`{"session":"kv/a","revision":{"bukket":1}}`:                                      errRenew,
 		`{"again":[{"user":"u"}]}`:                                                        errRenew,
 		`{"again":[{"session":"a"}],"session":"kv/a"}`:                                    errRenew,
 		`{"again":[{"session":"a","again":[{"session":"b"}]}]}`:                           errRenew,

@@ -67,19 +67,37 @@ func (h *Hook) renewHere(s *natsserver.Server, q forwarded.Renew) (*forwarded.Re
 func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Renewed, error) {
 	r := h.renewer(s)
 	done := &forwarded.Renewed{Refused: h.counters.refusedRenewals.Load(), GivenUp: h.counters.givenUpRenewals.Load()}
-	cids, err := r.selectConns(s, q)
+	found, err := r.begin(s, q)
 	if err != nil {
 		return nil, err
 	}
-	for _, cid := range cids {
-		if q.Kick {
+	if q.Kick {
+		for _, cid := range found.cids {
 			s.CloseConnection(cid)
-		} else {
-			r.renewNow(cid)
 		}
 	}
-	done.Connections, done.Pending = len(cids), r.countPending()
+	done.Connections, done.Pending = len(found.cids), r.countPending()
 	return done, nil
+}
+
+// begin returns the connections that a request selects, and begins to renew those that are to be
+// renewed.
+func (r *renewer) begin(s *natsserver.Server, q forwarded.Renew) (selected, error) {
+	if q.Session != "" {
+		// Otherwise a second request about the same change could find that this one was carried out,
+		// and its renewals not begun.
+		r.requesting.Lock()
+		defer r.requesting.Unlock()
+	}
+	found, err := r.selectConns(s, q)
+	if err != nil {
+		return found, err
+	}
+	if !q.Kick {
+		r.renewAllNow(found.cids)
+	}
+	r.renewAllNow(found.unsure)
+	return found, nil
 }
 
 // countSelectors returns how many fields of a request select connections. Pending, which selects
@@ -94,33 +112,31 @@ func countSelectors(q forwarded.Renew) (n int) {
 }
 
 // selectConns returns the connections to which a request applies. For a session it also stores the
-// request, and renews the connections that may belong to an ended session.
-func (r *renewer) selectConns(s *natsserver.Server, q forwarded.Renew) ([]uint64, error) {
+// request.
+func (r *renewer) selectConns(s *natsserver.Server, q forwarded.Renew) (found selected, err error) {
 	switch {
 	case len(q.Session) > maxSession:
-		return nil, errSession
-	case countSelectors(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "":
-		return nil, errRenew
+		return found, errSession
+	case countSelectors(q) != 1, q.Account != "" && (q.CID > 0 || q.Pending), q.Kick && q.Pending, q.Ago < 0, q.Ago > 0 && q.Session == "", q.Revision != nil && q.Session == "":
+		return found, errRenew
 	}
 	if q.Account != "" && isOperatorMode(s.RunningOptions()) && !nkeys.IsValidPublicAccountKey(q.Account) {
-		return nil, errRenewAccount
+		return found, errRenewAccount
 	}
 	switch {
 	case q.CID > 0:
 		if !s.HasConnection(q.CID) {
-			return nil, natsserver.ErrRenewNoConnection
+			return found, natsserver.ErrRenewNoConnection
 		}
-		return []uint64{q.CID}, nil
+		found.cids = []uint64{q.CID}
 	case q.Session != "":
-		cids, unsure := r.sessions.request(q.Session, q.Account, q.Kick, q.Ago)
-		r.renewAllNow(unsure)
-		return cids, nil
+		found = r.sessions.request(q)
 	case q.User != "":
-		return onlyInAccount(s, s.ConnectionsOf(q.User), q.Account), nil
+		found.cids = onlyInAccount(s, s.ConnectionsOf(q.User), q.Account)
 	case q.All:
-		return onlyInAccount(s, s.StaleCallouts(), q.Account), nil
+		found.cids = onlyInAccount(s, s.StaleCallouts(), q.Account)
 	}
-	return nil, nil
+	return found, nil
 }
 
 // onlyInAccount returns those of the connections that are in an account, or all if account is empty.

@@ -15,6 +15,9 @@ import (
 // connections there are, and closed connections do not outnumber the others for long.
 type sessions struct {
 	isOpen func(cid uint64) bool
+	// isPending reports whether a requested renewal of a connection is not done yet. It is called
+	// with the lock held.
+	isPending func(cid uint64) bool
 
 	mu       sync.Mutex
 	conns    map[string]map[uint64]sessionConn // by the session's folded name, and connection id
@@ -28,8 +31,9 @@ type requestKey struct{ session, account string }
 
 // sessionConn is a connection of a session.
 type sessionConn struct {
-	account string
-	asked   time.Time // when its auth callout was asked
+	account  string
+	asked    time.Time          // when its auth callout was asked
+	revision forwarded.Revision // of the session's entry that the answer was made from; zero if not known
 }
 
 // checkedConn is when a connection was last seen to be open.
@@ -44,6 +48,7 @@ type sessionRequest struct {
 	changedAt time.Time // when the session changed or ended
 	heardAt   time.Time // when this server got the request
 	kick      bool      // the session has ended
+	revision  forwarded.Revision
 }
 
 // recentRequest is when this server got a request.
@@ -62,23 +67,24 @@ const (
 )
 
 func newSessions(isOpen func(cid uint64) bool) *sessions {
-	return &sessions{isOpen: isOpen, conns: map[string]map[uint64]sessionConn{}, requests: map[requestKey]sessionRequest{}}
+	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]map[uint64]sessionConn{}, requests: map[requestKey]sessionRequest{}}
 }
 
-// add adds a connection whose auth callout was asked at the time asked. ok is set if the answer may
-// be stale: a request about the session, which add returns as missed, came after that time. Its kick
-// is set if the session ended after that time, so that the connection must be closed. Otherwise the
+// add adds a connection. ok is set if the answer of its auth callout may be stale: a request about
+// the session, which add returns as missed, came after the callout was asked, and the answer was not
+// made from the entry that the request is about, or a later one. The request's kick is set if the
+// session ended after the callout was asked, so that the connection must be closed. Otherwise the
 // connection must be renewed. That includes a callout that was asked after the session ended but
 // before this server got the request: the handler may not have known of the end either.
-func (t *sessions) add(session, account string, cid uint64, asked time.Time) (missed sessionRequest, ok bool) {
+func (t *sessions) add(session string, cid uint64, conn sessionConn) (missed sessionRequest, ok bool) {
 	session = forwarded.FoldSession(session)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.dropClosed(now)
-	for _, in := range []string{"", account} {
-		if r := t.requests[requestKey{session, in}]; r.heardAt.After(asked) {
-			ended := r.kick && r.changedAt.After(asked)
+	for _, in := range []string{"", conn.account} {
+		if r := t.requests[requestKey{session, in}]; r.heardAt.After(conn.asked) && !conn.revision.Covers(r.revision) {
+			ended := r.kick && r.changedAt.After(conn.asked)
 			if !ok || ended || r.changedAt.After(missed.changedAt) && !missed.kick {
 				missed = r
 				missed.kick = ended
@@ -94,40 +100,68 @@ func (t *sessions) add(session, account string, cid uint64, asked time.Time) (mi
 	if _, exists := conns[cid]; !exists {
 		t.checked = append(t.checked, checkedConn{session, cid, now})
 	}
-	conns[cid] = sessionConn{account, asked}
+	conns[cid] = conn
 	return missed, ok
 }
 
-// request stores a request about a session in an account (empty: in all), which changed, or ended if
-// kick is set, the time ago before now. It returns the connections to which the request applies:
-// those whose callout was asked before the change.
-//
-// If the session has ended, unsure are the connections whose callout was asked after that, which must
-// be renewed: either they belong to a new session with the same name, or they were granted by a
-// handler that did not know of the end.
-func (t *sessions) request(session, account string, kick bool, ago time.Duration) (cids, unsure []uint64) {
-	session = forwarded.FoldSession(session)
+// selected are the connections that a request selects.
+type selected struct {
+	// cids are those to which the request applies: their callout was asked before the change. They
+	// are renewed, or closed if the session has ended.
+	cids []uint64
+	// unsure are those whose callout was asked after the change, but which may have been granted by
+	// a handler that did not know of it. They are renewed. If the session has ended, they may also
+	// belong to a new session with the same name.
+	unsure []uint64
+}
+
+// request stores a request about a session, which changed, or ended if q.Kick is set, the time q.Ago
+// before now. It returns the connections that the request selects. A connection that was granted by
+// the entry that q.Revision names, or by a later one, is not selected. Nor is one whose renewal was
+// requested before because of that change, or a later one, and is not done yet: add will compare the
+// answer with the change.
+func (t *sessions) request(q forwarded.Renew) (s selected) {
+	session := forwarded.FoldSession(q.Session)
+	var revision forwarded.Revision
+	if q.Revision != nil {
+		revision = *q.Revision
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	changedAt := now.Add(-ago)
+	changedAt := now.Add(-q.Ago)
 	t.forgetRequests(now)
-	key := requestKey{session, account}
-	if ago < forgetAfter && !t.requests[key].changedAt.After(changedAt) {
-		t.requests[key] = sessionRequest{changedAt, now, kick}
-		t.recent = append(t.recent, recentRequest{key, now})
+	key := requestKey{session, q.Account}
+	stored := t.requests[key]
+	heard := stored.revision.Covers(revision)
+	switch {
+	case heard:
+		// The handler that reports it now may have answered callouts until now without knowing of it.
+		stored.heardAt = now
+		t.store(key, stored)
+	case q.Ago < forgetAfter && (revision.Covers(stored.revision) || !stored.changedAt.After(changedAt)):
+		t.store(key, sessionRequest{changedAt, now, q.Kick, revision})
 	}
 	for cid, conn := range t.conns[session] {
-		askedBefore := ago == 0 || conn.asked.Before(changedAt)
+		askedBefore := q.Ago == 0 || conn.asked.Before(changedAt)
+		outdated := revision.Covers(conn.revision) // although its callout may have been asked later
 		switch {
-		case account != "" && conn.account != account, !askedBefore && !kick, !t.isOpen(cid):
+		case q.Account != "" && conn.account != q.Account, conn.revision.Covers(revision):
+		case !askedBefore && !outdated && !q.Kick, !t.isOpen(cid):
+		case heard && !(q.Kick && askedBefore) && t.isPending(cid):
 		case askedBefore:
-			cids = append(cids, cid)
+			s.cids = append(s.cids, cid)
 		default:
-			unsure = append(unsure, cid)
+			s.unsure = append(s.unsure, cid)
 		}
 	}
-	return cids, unsure
+	return s
+}
+
+// store stores a request until forgetAfter is over. The lock is held.
+func (t *sessions) store(key requestKey, r sessionRequest) {
+	t.requests[key] = r
+	t.recent = append(t.recent, recentRequest{key, r.heardAt})
 }
 
 // dropClosed checks the connections whose last check is the longest ago, and drops those that are

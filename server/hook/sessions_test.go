@@ -18,10 +18,14 @@ func newTestSessions(open map[uint64]bool) *sessions {
 	return newSessions(func(cid uint64) bool { return open[cid] })
 }
 
-// selected returns the connections that a request selects.
-func selected(s *sessions, session, account string, kick bool, ago time.Duration) []uint64 {
-	cids, _ := s.request(session, account, kick, ago)
-	return cids
+// ask requests a renewal or, with kick, a close of a session's connections, without a revision.
+func ask(s *sessions, session, account string, kick bool, ago time.Duration) selected {
+	return s.request(forwarded.Renew{Session: session, Account: account, Kick: kick, Ago: ago})
+}
+
+// selectedBy returns the connections that a request selects.
+func selectedBy(s *sessions, session, account string, kick bool, ago time.Duration) []uint64 {
+	return ask(s, session, account, kick, ago).cids
 }
 
 // If a server hears of the end of a session late, it closes the connections that were authenticated before the end. It renews
@@ -29,22 +33,22 @@ func selected(s *sessions, session, account string, kick bool, ago time.Duration
 func TestSessionsLateEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
-		s.add("kv/a", "", 1, time.Now())
+		s.add("kv/a", 1, sessionConn{asked: time.Now()})
 		time.Sleep(time.Second) // here it ends
 		ended := time.Now()
 		time.Sleep(time.Second)
-		s.add("kv/a", "", 2, time.Now())
+		s.add("kv/a", 2, sessionConn{asked: time.Now()})
 		asked := time.Now()
 		time.Sleep(time.Second)
-		if cids, unsure := s.request("kv/a", "", true, time.Since(ended)); !slices.Equal(cids, []uint64{1}) || !slices.Equal(unsure, []uint64{2}) {
-			t.Errorf("%v are closed, want 1, and %v renewed, want 2", cids, unsure)
+		if got := ask(s, "kv/a", "", true, time.Since(ended)); !slices.Equal(got.cids, []uint64{1}) || !slices.Equal(got.unsure, []uint64{2}) {
+			t.Errorf("%v are closed, want 1, and %v renewed, want 2", got.cids, got.unsure)
 		}
 		for at, kick := range map[time.Time]bool{asked: false, ended.Add(-time.Millisecond): true} {
-			if missed, ok := s.add("kv/a", "", 3, at); !ok || missed.kick != kick {
+			if missed, ok := s.add("kv/a", 3, sessionConn{asked: at}); !ok || missed.kick != kick {
 				t.Errorf("a callout that was running: stale %t, ended %t, want ended %t", ok, missed.kick, kick)
 			}
 		}
-		if _, ok := s.add("kv/a", "", 3, time.Now().Add(time.Nanosecond)); ok {
+		if _, ok := s.add("kv/a", 3, sessionConn{asked: time.Now().Add(time.Nanosecond)}); ok {
 			t.Error("a callout that was asked after the request is reported as stale")
 		}
 	})
@@ -55,20 +59,20 @@ func TestSessionsInAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
 		began := time.Now()
-		s.add("kv/a", "ONE", 1, began)
-		s.add("kv/a", "TWO", 2, began)
+		s.add("kv/a", 1, sessionConn{account: "ONE", asked: began})
+		s.add("kv/a", 2, sessionConn{account: "TWO", asked: began})
 		time.Sleep(time.Second)
-		if got := selected(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := selectedBy(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("in one account: %v", got)
 		}
 		// Callouts that were asked before that, in both accounts.
-		if missed, ok := s.add("kv/a", "ONE", 3, began); !ok || !missed.kick {
+		if missed, ok := s.add("kv/a", 3, sessionConn{account: "ONE", asked: began}); !ok || !missed.kick {
 			t.Error("the session has ended in its account since, but add does not report it")
 		}
-		if _, ok := s.add("kv/a", "TWO", 3, began); ok {
+		if _, ok := s.add("kv/a", 3, sessionConn{account: "TWO", asked: began}); ok {
 			t.Error("the end of a session in another account is reported")
 		}
-		if got := slices.Sorted(slices.Values(selected(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
+		if got := slices.Sorted(slices.Values(selectedBy(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
 			t.Errorf("in all accounts: %v", got)
 		}
 	})
@@ -104,9 +108,9 @@ func TestSessionsWithTwoRequests(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				now := time.Now()
 				for _, r := range tt.requests {
-					s.request("kv/a", r.account, r.kick, r.ago*time.Second)
+					ask(s, "kv/a", r.account, r.kick, r.ago*time.Second)
 				}
-				missed, ok := s.add("kv/a", one, 1, asked)
+				missed, ok := s.add("kv/a", 1, sessionConn{account: one, asked: asked})
 				if ago := now.Sub(missed.changedAt); !ok || missed.kick != tt.kick || ago != tt.ago*time.Second {
 					t.Errorf("stale %t, ended %t, changed %v ago", ok, missed.kick, ago)
 				}
@@ -119,14 +123,14 @@ func TestSessionsWithTwoRequests(t *testing.T) {
 func TestSessionsForgetTheOlderRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true})
-		s.request("kv/a", "", false, 0)
+		ask(s, "kv/a", "", false, 0)
 		time.Sleep(forgetAfter - time.Millisecond*500)
 		asked := time.Now()
 		time.Sleep(time.Millisecond)
-		s.request("kv/a", "", true, 0)
+		ask(s, "kv/a", "", true, 0)
 		time.Sleep(time.Second)
-		s.request("kv/b", "", false, 0)
-		if missed, ok := s.add("kv/a", "", 1, asked); !ok || !missed.kick || len(s.recent) != 2 {
+		ask(s, "kv/b", "", false, 0)
+		if missed, ok := s.add("kv/a", 1, sessionConn{asked: asked}); !ok || !missed.kick || len(s.recent) != 2 {
 			t.Errorf("stale %t, ended %t, %d requests are known", ok, missed.kick, len(s.recent))
 		}
 	})
@@ -136,13 +140,13 @@ func TestSessionsForgetTheOlderRequest(t *testing.T) {
 func TestSessionsOfTheSameMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true})
-		s.add("kv/a", "", 1, time.Now())
-		if got := selected(s, "kv/a", "", false, 0); !slices.Equal(got, []uint64{1}) {
+		s.add("kv/a", 1, sessionConn{asked: time.Now()})
+		if got := selectedBy(s, "kv/a", "", false, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
 		time.Sleep(time.Second)
-		if cids, unsure := s.request("kv/a", "", false, 2*time.Second); len(cids)+len(unsure) > 0 {
-			t.Errorf("a change before the callout was asked selects %v and %v", cids, unsure)
+		if got := ask(s, "kv/a", "", false, 2*time.Second); len(got.cids)+len(got.unsure) > 0 {
+			t.Errorf("a change before the callout was asked selects %+v", got)
 		}
 	})
 }
@@ -153,32 +157,32 @@ func TestSessions(t *testing.T) {
 		s := newTestSessions(open)
 		began := time.Now()
 		for cid, name := range map[uint64]string{1: "kv/a", 2: "kv/a", 3: "kv/b"} {
-			if _, ok := s.add(name, "", cid, began); ok {
+			if _, ok := s.add(name, cid, sessionConn{asked: began}); ok {
 				t.Errorf("%s: reported as stale without a request", name)
 			}
 		}
 		time.Sleep(time.Second)
 		delete(open, 2)
-		if got := selected(s, "other/a", "", true, 0); len(got) != 0 {
+		if got := selectedBy(s, "other/a", "", true, 0); len(got) != 0 {
 			t.Errorf("of another source: %v", got)
 		}
-		if got := selected(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
+		if got := selectedBy(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
 		}
 		// A callout that was asked before the end, and one that was after.
-		if missed, ok := s.add("kv/a", "", 4, began); !ok || !missed.kick {
+		if missed, ok := s.add("kv/a", 4, sessionConn{asked: began}); !ok || !missed.kick {
 			t.Error("the session has ended since, but add does not report it")
 		}
 		time.Sleep(time.Second)
-		if _, ok := s.add("kv/a", "", 4, time.Now()); ok {
+		if _, ok := s.add("kv/a", 4, sessionConn{asked: time.Now()}); ok {
 			t.Error("the new session is reported as ended")
 		}
 		// What is gone is dropped by what comes later.
 		delete(open, 3)
 		time.Sleep(2 * forgetAfter)
 		for range 4 {
-			s.add("kv/a", "", 4, time.Now())
-			selected(s, "kv/a", "", false, 0)
+			s.add("kv/a", 4, sessionConn{asked: time.Now()})
+			selectedBy(s, "kv/a", "", false, 0)
 		}
 		if len(s.conns) != 1 || len(s.checked) != 2 {
 			t.Errorf("%d sessions with %d connections are known, want 1 with 2", len(s.conns), len(s.checked))
@@ -194,29 +198,29 @@ func TestSessions(t *testing.T) {
 func TestSessionsRepeatedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true, 2: true, 3: true})
-		s.add("kv/a", "", 1, time.Now())
-		s.add("kv/a", "", 2, time.Now())
+		s.add("kv/a", 1, sessionConn{asked: time.Now()})
+		s.add("kv/a", 2, sessionConn{asked: time.Now()})
 		time.Sleep(time.Hour) // here the session ends
 		ended := time.Now()
 		ago := func() time.Duration { return time.Since(ended) }
 		time.Sleep(time.Second)
-		s.add("kv/a", "", 3, time.Now()) // of a new session with the same name
-		s.add("kv/a", "", 2, time.Now()) // renewed: the new session was found
-		if got := selected(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
+		s.add("kv/a", 3, sessionConn{asked: time.Now()}) // of a new session with the same name
+		s.add("kv/a", 2, sessionConn{asked: time.Now()}) // renewed: the new session was found
+		if got := selectedBy(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1", got)
 		}
 		// A callout that was asked before the end is still refused.
-		if missed, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || !missed.kick {
+		if missed, ok := s.add("kv/a", 3, sessionConn{asked: ended.Add(-time.Second)}); !ok || !missed.kick {
 			t.Error("the session has ended since, but add does not report it")
 		}
 		time.Sleep(time.Second)
-		selected(s, "kv/a", "", false, 0)
-		selected(s, "kv/a", "", true, ago())
-		if missed, ok := s.add("kv/a", "", 3, ended.Add(-time.Second)); !ok || missed.kick {
+		selectedBy(s, "kv/a", "", false, 0)
+		selectedBy(s, "kv/a", "", true, ago())
+		if missed, ok := s.add("kv/a", 3, sessionConn{asked: ended.Add(-time.Second)}); !ok || missed.kick {
 			t.Error("an older request has replaced a newer one")
 		}
 		// What no callout can have missed is not kept.
-		selected(s, "kv/b", "", true, 2*forgetAfter)
+		selectedBy(s, "kv/b", "", true, 2*forgetAfter)
 		if _, ok := s.requests[requestKey{"kv/b", ""}]; ok {
 			t.Error("an old request is kept")
 		}
@@ -229,12 +233,12 @@ func TestSessionsKeepNewConnections(t *testing.T) {
 	open := map[uint64]bool{}
 	s := newTestSessions(open)
 	for cid := range uint64(8) {
-		s.add("kv/a", "", cid, time.Now())
+		s.add("kv/a", cid, sessionConn{asked: time.Now()})
 	}
 	for cid := range uint64(8) {
 		open[cid] = true
 	}
-	if got := selected(s, "kv/a", "", true, 0); len(got) != 8 {
+	if got := selectedBy(s, "kv/a", "", true, 0); len(got) != 8 {
 		t.Errorf("connections %v, want all 8", got)
 	}
 }
@@ -254,7 +258,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 					if !one {
 						name = fmt.Sprint("kv/", cid)
 					}
-					s.add(name, "", cid, at)
+					s.add(name, cid, sessionConn{asked: at})
 					if steps > checksPerCall {
 						t.Fatalf("one session: %t: %d steps for a connection beside %d", one, steps, cid-1)
 					}
@@ -292,13 +296,13 @@ func TestSessionNamesAreFolded(t *testing.T) {
 				t.Fatalf("%q: no session in %q", name, tags)
 			}
 			s := newTestSessions(map[uint64]bool{1: true})
-			s.add(found, "", 1, time.Now())
+			s.add(found, 1, sessionConn{asked: time.Now()})
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
-				if got := selected(s, asked, "", true, 0); len(got) != 1 {
+				if got := selectedBy(s, asked, "", true, 0); len(got) != 1 {
 					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
 				}
 			}
-			if got := selected(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
+			if got := selectedBy(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
 				t.Errorf("tags %q: found by another name", tags)
 			}
 		}

@@ -75,6 +75,7 @@ type change struct {
 	session   string
 	announced time.Time
 	at        time.Time // when the session changed
+	revision  *forwarded.Revision
 }
 
 // New returns an Announcer. send sends a request to all servers that can be reached. It must
@@ -91,7 +92,7 @@ func New(send func(forwarded.Renew) error) *Announcer {
 func (a *Announcer) Tell(q forwarded.Renew) error {
 	if q.Session != "" {
 		now := time.Now()
-		a.keep(change{q.Session, now, now.Add(-q.Ago)}, q.Kick)
+		a.keep(change{q.Session, now, now.Add(-q.Ago), q.Revision}, q.Kick)
 	}
 	return a.send(q)
 }
@@ -151,7 +152,7 @@ func (h *history) takeDue(now time.Time, all bool) (requests []forwarded.Renew) 
 	h.forget(now)
 	add := func(number int) {
 		if c := h.changes[number-h.firstNumber]; h.newest[c.session] == number {
-			requests = append(requests, forwarded.Renew{Session: c.session, Kick: h.kick, Ago: now.Sub(c.at)})
+			requests = append(requests, forwarded.Renew{Session: c.session, Kick: h.kick, Ago: now.Sub(c.at), Revision: c.revision})
 		}
 	}
 	end := h.firstNumber + len(h.changes)

@@ -26,6 +26,10 @@ type Renew struct {
 	// repeated. It does not close connections that were authenticated after that. It is
 	// a duration because the clocks of servers differ.
 	Ago time.Duration `json:"ago,omitempty"`
+	// Revision is the entry of the store that the change of the session has written. A server
+	// applies the request only to connections that were granted by an older entry. So it does no
+	// harm if several handlers report one change, or if it is repeated.
+	Revision *Revision `json:"revision,omitempty"`
 	// Again holds requests with Session that are sent again in one message.
 	Again []Renew `json:"again,omitempty"`
 }

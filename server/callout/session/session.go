@@ -89,6 +89,26 @@ type Session struct {
 	// Source is the name of the source. Key identifies the session in that source; it is
 	// never the credential, and may be printed.
 	Source, Key string
+	// Revision is the entry of the store that the session was read from. It is zero if the store has
+	// no revisions.
+	Revision Revision
+}
+
+// Revision identifies one entry among all that a store has had for a session.
+type Revision struct {
+	Bucket   int64  // when the bucket was created, in nanoseconds since 1970
+	Sequence uint64 // of the entry in the bucket
+	Written  int64  // when the entry was written, in nanoseconds since 1970
+}
+
+// Change is a change of a session in its store.
+type Change struct {
+	Source, Key string // as in Session
+	Deleted     bool
+	// Ago is a lower bound of the time since the change, by the store's clock; 0 if that is not known.
+	Ago time.Duration
+	// Revision is the entry that the change has written, or the marker of a deletion.
+	Revision Revision
 }
 
 // Source finds the sessions of credentials.
@@ -234,10 +254,9 @@ type Env struct {
 	// LookupsOnly is set for a process that only looks sessions up and then ends. Sources
 	// serve no pages, and change nothing in a store or at a provider.
 	LookupsOnly bool
-	// Changed is called when the store has changed or deleted the session with this key. ago is
-	// a lower bound of the time since the change, by the store's clock; 0 if that is not known.
-	// Changed does not block. It may be nil.
-	Changed func(source, key string, deleted bool, ago time.Duration)
+	// Changed is called when the store has changed or deleted a session. It does not block. It
+	// may be nil.
+	Changed func(Change)
 	// Lost is called when a source may have missed changes, so that all its cached answers
 	// may be stale. It does not block. It may be nil.
 	Lost func(source string)

@@ -29,10 +29,10 @@ func cached(t *testing.T, nc *nats.Conn, cfg Config) (*session.Lookup, *Source, 
 	opened, err := cfg.Open(t.Context(), session.Env{
 		Log:     slog.New(slog.NewTextHandler(c, nil)),
 		Connect: func(string) (*nats.Conn, error) { return nc, nil },
-		Changed: func(source, key string, deleted bool, ago time.Duration) {
+		Changed: func(change session.Change) {
 			<-ready
-			lookup.Forget(key)
-			c.changed(source, key, deleted, ago)
+			lookup.Forget(change.Key)
+			c.changed(change)
 		},
 		Lost: func(string) { <-ready; lookup.ForgetAll() },
 	})

@@ -53,6 +53,11 @@ type bucket struct {
 // if at seems to be in the future.
 func (b *bucket) ago(at time.Time) time.Duration { return max(time.Since(at)+b.clockAhead, 0) }
 
+// revision returns the revision of an entry.
+func (b *bucket) revision(sequence uint64, written time.Time) session.Revision {
+	return session.Revision{Bucket: b.created.UnixNano(), Sequence: sequence, Written: written.UnixNano()}
+}
+
 // maxRevisions is how many revisions are kept: more than there are changes in the time
 // that a replica may lag behind.
 const maxRevisions = 65536
@@ -272,7 +277,7 @@ func (s *Source) read(key string, m *jetstream.RawStreamMsg, b *bucket) (*sessio
 	if ttl > 0 {
 		expires = stored.Earlier(expires, m.Time.Add(ttl))
 	}
-	return &session.Session{Data: data, Expires: expires}, nil
+	return &session.Session{Data: data, Expires: expires, Revision: b.revision(m.Sequence, m.Time)}, nil
 }
 
 // opHeader is the header with which clients mark an entry as deleted or purged.

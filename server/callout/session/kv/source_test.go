@@ -85,10 +85,10 @@ type changes struct {
 	log  bytes.Buffer
 }
 
-func (c *changes) changed(_, key string, deleted bool, _ time.Duration) {
+func (c *changes) changed(change session.Change) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen[key] = deleted
+	c.seen[change.Key] = change.Deleted
 }
 
 func (c *changes) Write(p []byte) (int, error) {

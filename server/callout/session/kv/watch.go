@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/server/callout/session"
 )
 
 // Times of the watch.
@@ -257,7 +259,10 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 			return errGap
 		}
 		*last = meta.Sequence.Stream
-		s.report(strings.TrimPrefix(m.Subject(), b.prefix), *last, deleted(m.Headers()), b.ago(meta.Timestamp))
+		s.report(session.Change{
+			Key: SessionKey(strings.TrimPrefix(m.Subject(), b.prefix)), Deleted: deleted(m.Headers()),
+			Ago: b.ago(meta.Timestamp), Revision: b.revision(*last, meta.Timestamp),
+		})
 	}
 }
 
@@ -314,10 +319,10 @@ func (s *Source) check(ctx context.Context, b *bucket) (*bucket, error) {
 
 // report tells the handler of a change. It stores the revision first, so that a look-up
 // that begins afterwards does not return an older entry.
-func (s *Source) report(key string, revision uint64, deleted bool, ago time.Duration) {
-	name := SessionKey(key)
-	s.revisions.Add(name, revision)
+func (s *Source) report(c session.Change) {
+	c.Source = s.cfg.Name
+	s.revisions.Add(c.Key, c.Revision.Sequence)
 	if s.env.Changed != nil {
-		s.env.Changed(s.cfg.Name, name, deleted, ago)
+		s.env.Changed(c)
 	}
 }

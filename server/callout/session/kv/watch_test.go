@@ -275,7 +275,7 @@ func TestBehind(t *testing.T) {
 	if _, err := find(t, s, "a"); err != nil {
 		t.Fatal(err)
 	}
-	s.report("a", 2, true, 0)
+	s.report(session.Change{Key: SessionKey("a"), Deleted: true, Revision: session.Revision{Sequence: 2}})
 	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
 		t.Errorf("found %v; want %v", err, errStale)
 	}

@@ -103,10 +103,10 @@ func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string, edits
 	env := session.Env{
 		Log:     slog.New(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Connect: func(string) (*nats.Conn, error) { return nc, nil }, Cookies: true,
-		Changed: func(_, key string, deleted bool, _ time.Duration) {
+		Changed: func(c session.Change) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.changes = append(s.changes, fmt.Sprintf("%s %t", key, deleted))
+			s.changes = append(s.changes, fmt.Sprintf("%s %t", c.Key, c.Deleted))
 		},
 	}
 	opened, err := c.Open(t.Context(), env)
