@@ -76,7 +76,11 @@ func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Ren
 			s.CloseConnection(cid)
 		}
 	}
-	done.Connections, done.Pending = len(found.cids), r.countPending()
+	done.Connections = len(found.cids)
+	if q.Revision == nil {
+		// That looks at all connections. Nobody reads the answer to a request of a handler.
+		done.Pending = r.countPending()
+	}
 	return done, nil
 }
 

@@ -308,3 +308,34 @@ func TestSessionNamesAreFolded(t *testing.T) {
 		}
 	}
 }
+
+// If a session has many connections, as all that are anonymous, a change looks at each of them once, and so do their
+// renewals: an answer does not look at the connections of others.
+func TestSessionsCostOfARenewal(t *testing.T) {
+	for _, n := range []int{1000, 2000, 4000} {
+		synctest.Test(t, func(t *testing.T) {
+			steps := 0
+			s := newSessions(func(uint64) bool { steps++; return true })
+			for cid := range n {
+				granted(s, uint64(cid), 1, time.Now())
+				s.add(fmt.Sprint("kv/", cid), uint64(n+cid), sessionConn{asked: time.Now()}) // of another session
+			}
+			time.Sleep(2 * forgetAfter)
+			steps = 0
+			if got := changed(s, 2, false, 0); len(got.cids) != n || steps != n {
+				t.Errorf("a change of a session with %d connections selects %d, and looks at %d", n, len(got.cids), steps)
+			}
+			steps = 0
+			for cid := range n {
+				granted(s, uint64(cid), 2, time.Now())
+			}
+			if steps > n*checksPerCall {
+				t.Errorf("%d answers look at %d connections", n, steps)
+			}
+			steps = 0
+			if got := changed(s, 2, false, 0); len(got.cids) != 0 || steps != 0 {
+				t.Errorf("a second request about the change selects %d connections, and looks at %d", len(got.cids), steps)
+			}
+		})
+	}
+}
