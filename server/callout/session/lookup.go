@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +21,12 @@ type Lookup struct {
 	cache    *cache
 	watched  Watched // the source if it implements Watched, else nil
 	flights  singleflight.Group
-	connects lane // for new connections
-	renewals lane // for connections whose authorization is renewed
+	connects *lane // for new connections
+	renewals *lane // for connections whose authorization is renewed
 	failing  atomic.Pointer[error]
+
+	mu     sync.Mutex
+	flying map[string]*flight // shared look-ups that callers wait for, by the name of their flight
 
 	Stats Stats
 }
@@ -41,7 +45,7 @@ type Stats struct {
 func NewLookup(source Source, settings Settings) *Lookup {
 	watched, _ := source.(Watched)
 	return &Lookup{
-		source: source, settings: settings, cache: newCache(settings), watched: watched,
+		source: source, settings: settings, cache: newCache(settings), watched: watched, flying: map[string]*flight{},
 		connects: newLane(settings.connects(), settings.Queue), renewals: newLane(settings.renewals(), settings.Queue),
 	}
 }
@@ -49,46 +53,6 @@ func NewLookup(source Source, settings Settings) *Lookup {
 // Watched is a source whose store reports each change of a session. Live reports
 // whether it does so now. If not, cached answers may be stale and are not used.
 type Watched interface{ Live() bool }
-
-// lane bounds how many look-ups run at once, and how many wait. Renewals have a lane
-// of their own. Otherwise a flood of connections with invented credentials could
-// delay them, and the server closes a connection that is not renewed in time.
-type lane struct {
-	turns   chan struct{} // has an element for each look-up that runs
-	waiting *atomic.Int64
-	queue   int64 // how many look-ups may wait
-}
-
-func newLane(turns, queue int) lane {
-	return lane{make(chan struct{}, turns), new(atomic.Int64), int64(queue)}
-}
-
-// enter waits for a turn. It returns ErrBusy if too many look-ups wait already, or if
-// ctx ends first. After a turn the caller calls leave.
-func (l lane) enter(ctx context.Context) error {
-	select {
-	case l.turns <- struct{}{}:
-		return nil
-	default:
-	}
-	defer l.waiting.Add(-1)
-	if l.waiting.Add(1) > l.queue {
-		return ErrBusy
-	}
-	select {
-	case l.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ErrBusy
-	}
-	// The turn may have come after the deadline. A look-up without time left would only load the store.
-	if end, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(end) {
-		l.leave()
-		return ErrBusy
-	}
-	return nil
-}
-
-func (l lane) leave() { <-l.turns }
 
 // Name returns the name of the source in the configuration.
 func (l *Lookup) Name() string { return l.settings.Name }
@@ -153,7 +117,9 @@ func (l *Lookup) Find(ctx context.Context, r *Request) (*Session, error) {
 		return nil, ErrUnknown
 	}
 	if key == "" {
-		return l.findInTurn(ctx, r)
+		f := &flight{}
+		f.join(ctx)
+		return l.findInTurn(ctx, f, r)
 	}
 	hash := cacheKey(sha256.Sum256([]byte(key)))
 	if s, ok := l.cached(hash, r); ok {
@@ -242,20 +208,39 @@ func (r *Request) withCookie(name string) *Request {
 func (s *Session) Ended(now time.Time) bool { return !s.Expires.IsZero() && !now.Before(s.Expires) }
 
 // findShared joins the look-up of key that is under way, or begins one. The look-up
-// continues when ctx ends, because other callers may wait for it.
+// continues when ctx ends, because other callers may wait for it. If nobody waits for it
+// before its turn comes, it is not made.
 func (l *Lookup) findShared(ctx context.Context, key cacheKey, r *Request) (*Session, error) {
-	flight := string(key[:])
+	name := string(key[:])
 	if r.Renewal { // a renewal must not wait for a look-up in the other lane
-		flight += "renewal"
+		name += "renewal"
 	}
-	ch := l.flights.DoChan(flight, func() (any, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, l.named(context.Cause(ctx))
+		}
+		s, err := l.fly(ctx, name, key, r)
+		// This caller may have come just when the look-up was given up.
+		if !errors.Is(err, errAbandoned) {
+			return s, err
+		}
+	}
+}
+
+// fly waits for the look-up of that name, and begins it if it is not under way.
+func (l *Lookup) fly(ctx context.Context, name string, key cacheKey, r *Request) (*Session, error) {
+	f := l.join(ctx, name)
+	defer l.part(name, f)
+	ch := l.flights.DoChan(name, func() (any, error) {
+		l.setUnderway(name, f, true)
+		defer l.setUnderway(name, f, false)
 		// Another look-up may have ended since Find read the cache.
 		if s, ok := l.cached(key, r); ok {
 			return sessionOrUnknown(s)
 		}
 		pending := l.cache.begin(key)
 		defer l.cache.end(key, pending)
-		s, err := l.findInTurn(context.WithoutCancel(ctx), r)
+		s, err := l.findInTurn(context.WithoutCancel(ctx), f, r)
 		if err == nil || errors.Is(err, ErrUnknown) {
 			l.cache.put(key, s, pending, time.Now())
 		}
@@ -270,15 +255,49 @@ func (l *Lookup) findShared(ctx context.Context, key cacheKey, r *Request) (*Ses
 	}
 }
 
+// join adds a caller to the look-up of that name. One that all callers have left, and whose
+// turn has not come yet, is made then after all.
+func (l *Lookup) join(ctx context.Context, name string) *flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.flying[name]
+	if f == nil {
+		f = &flight{}
+		l.flying[name] = f
+	}
+	f.join(ctx)
+	return f
+}
+
+// part removes a caller. The look-up goes on, if it has begun.
+func (l *Lookup) part(name string, f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last := f.part(); last && !f.underway && l.flying[name] == f {
+		delete(l.flying, name)
+	}
+}
+
+// setUnderway notes that a look-up begins, or that it has ended, so that the next caller begins
+// another one.
+func (l *Lookup) setUnderway(name string, f *flight, underway bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.underway = underway
+	if !underway && l.flying[name] == f {
+		delete(l.flying, name)
+	}
+}
+
 // findInTurn waits for a turn in the request's lane, and asks the source.
-func (l *Lookup) findInTurn(ctx context.Context, r *Request) (*Session, error) {
+func (l *Lookup) findInTurn(ctx context.Context, f *flight, r *Request) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.settings.Timeout)
 	defer cancel()
 	turn := l.connects
 	if r.Renewal {
 		turn = l.renewals
 	}
-	if err := turn.enter(ctx); err != nil {
+	if err := turn.enter(ctx, f); err != nil {
 		l.Stats.Busy.Add(1)
 		return nil, l.named(err)
 	}
