@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +21,8 @@ type followers struct {
 	bucket  jetstream.KeyValue
 	conns   []*nats.Conn
 	sys     *nats.Conn
+	issuer  string // seeds of the handlers
+	xkey    string
 	tells   atomic.Int64 // messages with which handlers told other servers of changes
 	changed int          // changes of sessions so far
 }
@@ -35,7 +38,7 @@ func startFollowers(t *testing.T, servers, without int) *followers {
 	for range servers {
 		routes = append(routes, harness.FreeAddr(t))
 	}
-	f := &followers{}
+	f := &followers{issuer: harness.Seed(t, issuer), xkey: harness.Seed(t, xkey)}
 	for i, route := range routes {
 		callout := fmt.Sprintf(`callout {
 			account: AUTH, issuer: %s, xkey: %s
@@ -115,14 +118,46 @@ func (f *followers) renewals(t *testing.T) (n int) {
 func (f *followers) pending(t *testing.T) (n int) {
 	t.Helper()
 	for _, s := range f.servers {
-		var answer struct{ Data forwarded.Renewed }
-		m := request(t, f.sys, "$SYS.REQ.SERVER."+s.ID(t)+".RENEW", `{"pending":true}`)
-		if err := json.Unmarshal(m.Data, &answer); err != nil {
-			t.Fatal(err)
-		}
-		n += answer.Data.Pending
+		n += f.pendingOf(t, s)
 	}
 	return n
+}
+
+func (f *followers) pendingOf(t *testing.T, s *harness.Server) int {
+	t.Helper()
+	var answer struct{ Data forwarded.Renewed }
+	m := request(t, f.sys, "$SYS.REQ.SERVER."+s.ID(t)+".RENEW", `{"pending":true}`)
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Data.Pending
+}
+
+// change changes one session, and returns how many messages told of that.
+func (f *followers) change(t *testing.T, session string) (tells int) {
+	t.Helper()
+	tellsBefore, before := f.tells.Load(), f.renewals(t)
+	login(t, f.bucket, session, map[string]any{"n": fmt.Sprint(f.changed)})
+	f.changed++
+	harness.Eventually(t, "the renewals", func() bool { return f.renewals(t)-before >= len(f.servers) && f.pending(t) == 0 })
+	for _, s := range f.servers {
+		f.pendingOf(t, s) // what it has sent before, it has sent before this answer
+	}
+	return int(f.tells.Load() - tellsBefore)
+}
+
+// expectTells waits until the servers know what the others follow, and checks how many messages tell of 200 changes, one
+// after the other.
+func (f *followers) expectTells(t *testing.T, each int) {
+	t.Helper()
+	harness.Eventually(t, fmt.Sprintf("%d messages for a change", each), func() bool { return f.change(t, sharedSession(0)) == each })
+	tells := 0
+	for i := range 200 {
+		tells += f.change(t, sharedSession(i%sharedSessions))
+	}
+	if tells != 200*each {
+		t.Errorf("%d messages told of 200 changes, want %d", tells, 200*each)
+	}
 }
 
 // A change of a session renews each of its connections once, on whichever server, however many handlers hear of it.
@@ -140,6 +175,7 @@ func TestOneRenewalForAChange(t *testing.T) {
 				if got, want := f.renewals(t)-before, 200*servers; got != want {
 					t.Errorf("%d renewals of %d connections for 200 changes, want %d", got, len(f.conns), want)
 				}
+				f.expectTells(t, without)
 				for _, nc := range f.conns {
 					if nc.Stats().Reconnects != 0 || !nc.IsConnected() {
 						t.Fatal("a connection was closed")
@@ -147,5 +183,45 @@ func TestOneRenewalForAChange(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// If the server that would tell of a change is killed, and the others do not know that yet, a server without a handler hears
+// of the change nevertheless.
+func TestTellerIsKilled(t *testing.T) {
+	f := startFollowers(t, 4, 1)
+	harness.Eventually(t, "one message for a change", func() bool { return f.change(t, sharedSession(0)) == 1 })
+	status, err := f.bucket.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := status.(*jetstream.KeyValueBucketStatus).StreamInfo().Cluster.Leader
+	victim := 1
+	if leader == "S1" {
+		victim = 2
+	}
+	without := f.servers[len(f.servers)-1]
+	before := varzHeaders(t, without)["renewals"]
+	f.servers[victim].Signal(t, syscall.SIGKILL)
+	f.changeAll(t)
+	harness.Eventually(t, "the renewals", func() bool { return varzHeaders(t, without)["renewals"] == before+sharedSessions })
+}
+
+// A handler in a process of its own, beside those inside the servers, causes no second renewal.
+func TestStandaloneBesideFollowers(t *testing.T) {
+	f := startFollowers(t, 3, 0)
+	harness.StartCallout(t, fmt.Sprintf(`
+		connect { urls: ["nats://%s"], user: backend, password: backend, system { user: sys, password: sys } }
+		issuer: %s, xkey: %s
+		sessions: [{kind: kv, bucket: sessions}]
+		grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`,
+		f.servers[0].Addr(t), f.issuer, f.xkey))
+	harness.Eventually(t, "one message for a change, of the handler alone", func() bool { return f.change(t, sharedSession(0)) == 1 })
+	before := f.renewals(t)
+	for i := range 50 {
+		f.change(t, sharedSession(i%sharedSessions))
+	}
+	if got := f.renewals(t) - before; got != 50*len(f.servers) {
+		t.Errorf("%d renewals for 50 changes, want %d", got, 50*len(f.servers))
 	}
 }

@@ -153,6 +153,16 @@ func (h *Handler) changed(c session.Change) {
 	h.log.Log(context.Background(), level, "session changed", "session", q.Session, "ended", c.Deleted)
 }
 
+// Follows returns the buckets whose changes the handler hears of now.
+func (h *Handler) Follows() (buckets []forwarded.Followed) {
+	for _, l := range h.lookups() {
+		if bucket, ok := l.Follows(); ok {
+			buckets = append(buckets, forwarded.Followed{Source: l.Name(), Bucket: bucket})
+		}
+	}
+	return buckets
+}
+
 // Verdict is what a connection gets.
 type Verdict struct {
 	Session *session.Session

@@ -22,6 +22,7 @@ import (
 type calloutHook struct {
 	metrics *metrics.Set
 	renew   func(*natsserver.Server, forwarded.Renew)
+	follow  func(*natsserver.Server) // begins to say what the handler follows
 
 	current atomic.Pointer[insideHandler] // same as inside, for callers that must not wait for mu
 
@@ -154,6 +155,9 @@ func (c *calloutHook) swapLocked() (old *insideHandler, err error) {
 		return nil, nil
 	}
 	c.current.Store(c.inside)
+	if c.inside != nil {
+		c.follow(c.server)
+	}
 	return old, nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/announce"
 	"stamp/server/policy"
 	"stamp/server/release"
 )
@@ -38,8 +37,7 @@ type Hook struct {
 	theRenewer  *renewer
 	userKeys    userKeys
 
-	announcerOnce sync.Once
-	theAnnouncer  atomic.Pointer[announce.Announcer] // nil before the first announcement
+	telling telling
 }
 
 var _ natsserver.Extension = (*Hook)(nil)
@@ -49,7 +47,7 @@ func New() *Hook {
 	h := &Hook{callout: calloutHook{metrics: metrics.NewSet(), ops: endpoint{name: "Callout handler"}}}
 	h.metricsEndpoint.name = "Server"
 	h.callout.metrics.RegisterMetricsWriter(h.writeMetrics)
-	h.callout.renew = h.renewAll
+	h.callout.renew, h.callout.follow = h.renewAll, h.startFollowing
 	return h
 }
 

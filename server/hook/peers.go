@@ -19,7 +19,7 @@ type peers struct {
 
 // Peer implements natsserver.Extension.
 func (h *Hook) Peer(p *natsserver.ConnPeer) error {
-	h.peerConnected()
+	h.peerConnected(p.Server)
 	if p.Release != "" {
 		return nil
 	}

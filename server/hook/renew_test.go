@@ -320,6 +320,10 @@ func TestRenewRequests(t *testing.T) {
 		`{"user":"u","ago":5}`:                                                            errRenew,
 		`{"session":"kv/a","revision":{"bucket":1,"sequence":2,"written":3}}`:             nil,
 		`{"user":"u","revision":{"bucket":1,"sequence":2,"written":3}}`:                   errRenew,
+		`{"follows":{"server":"S","buckets":[{"source":"kv","bucket":1}]}}`:               nil,
+		`{"follows":{"server":"S"},"session":"kv/a"}`:                                     errRenew,
+		`{"follows":{"server":"S"},"again":[{"session":"kv/a"}]}`:                         errRenew,
+		`{"again":[{"follows":{"server":"S"}}]}`:                                          errRenew,
 		`{"session":"kv/a","revision":{"bucket":"1"}}`:                                    errRenew,
 		`{"session":"kv/a","revision":{"bukket":1}}`:                                      errRenew,
 		`{"again":[{"user":"u"}]}`:                                                        errRenew,
@@ -331,7 +335,7 @@ func TestRenewRequests(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", body, err)
 		}
-		if n, ok := answer.(*forwarded.Renewed); want == nil && (!ok || n.Connections != 0) {
+		if n, ok := answer.(*forwarded.Renewed); want == nil && !strings.Contains(body, "follows") && (!ok || n.Connections != 0) {
 			t.Errorf("%s: %v", body, answer)
 		}
 	}

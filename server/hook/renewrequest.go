@@ -10,7 +10,6 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/announce"
 	"stamp/server/callout/forwarded"
 )
 
@@ -37,6 +36,9 @@ func (h *Hook) Renew(s *natsserver.Server, body []byte) (any, error) {
 	d.DisallowUnknownFields()
 	if d.Decode(&q) != nil || len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
 		return nil, errRenew
+	}
+	if q.Follows != nil {
+		return h.heardFollower(s, q)
 	}
 	return h.renewHere(s, q)
 }
@@ -167,26 +169,6 @@ func accountOf(s *natsserver.Server, cid uint64) string {
 // renewAll carries out a request on s and on all other servers that its system account reaches, on
 // those that are cut off when they return.
 func (h *Hook) renewAll(s *natsserver.Server, q forwarded.Renew) {
-	_, _ = h.renewHere(s, q)   // after an error here, the request may still succeed on other servers
-	_ = h.announcer(s).Tell(q) // never fails, because RenewAll only queues the message
-}
-
-// announcer returns the announcer that sends requests to the other servers. The first call creates
-// it.
-func (h *Hook) announcer(s *natsserver.Server) *announce.Announcer {
-	h.announcerOnce.Do(func() {
-		h.theAnnouncer.Store(announce.New(func(q forwarded.Renew) error {
-			s.RenewAll(&q)
-			return nil
-		}))
-	})
-	return h.theAnnouncer.Load()
-}
-
-// peerConnected is called when another server connects. It may have been cut off, so requests are
-// repeated for it.
-func (h *Hook) peerConnected() {
-	if a := h.theAnnouncer.Load(); a != nil {
-		a.RepeatAll()
-	}
+	_, _ = h.renewHere(s, q)                 // after an error here, the request may still succeed on other servers
+	_ = h.telling.start(s).announcer.Tell(q) // never fails, because RenewAll only queues the message
 }

@@ -22,6 +22,7 @@ func (h *Hook) Stop(*natsserver.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	var work sync.WaitGroup
+	h.stopFollowing()
 	current := c.current.Load()
 	work.Go(func() { current.shutDown() })
 	work.Go(h.metricsEndpoint.stop)

@@ -47,7 +47,8 @@ var repeatAllAfter = [...]time.Duration{time.Second, 10 * time.Second}
 // Announcer announces changes of sessions, and repeats them. Its methods may be called
 // concurrently.
 type Announcer struct {
-	send func(forwarded.Renew) error
+	send      func(forwarded.Renew) error
+	followers *Followers // nil: all servers are told of all changes
 
 	mu sync.Mutex
 	// Ends and other changes are kept apart, so that a session that changes often does not
@@ -57,6 +58,7 @@ type Announcer struct {
 	closed         bool
 
 	repeatAllAt []time.Time          // ascending
+	hurry       bool                 // the recent changes are to be repeated with the next repetition
 	heardAt     map[string]time.Time // when each server was last heard of, by server id
 }
 
@@ -87,12 +89,23 @@ func New(send func(forwarded.Renew) error) *Announcer {
 	}
 }
 
+// NewAmong returns an Announcer of a server that follows buckets itself, as others do. It sends only
+// what others need, and what no other follower sends.
+func NewAmong(followers *Followers, send func(forwarded.Renew) error) *Announcer {
+	a := New(send)
+	a.followers = followers
+	return a
+}
+
 // Tell sends q to all servers. If q is about a session, which has changed or (with q.Kick)
 // has ended, Tell also keeps it to be repeated, even if it returns an error.
 func (a *Announcer) Tell(q forwarded.Renew) error {
 	if q.Session != "" {
 		now := time.Now()
 		a.keep(change{q.Session, now, now.Add(-q.Ago), q.Revision}, q.Kick)
+	}
+	if a.followers != nil && !a.followers.tells(q, 0) {
+		return nil
 	}
 	return a.send(q)
 }
@@ -146,27 +159,41 @@ func (h *history) repeatAt() (earliest time.Time, ok bool) {
 	return earliest, ok
 }
 
-// takeDue returns the changes that are to be repeated now, all of them if a server has
-// returned, and counts them as repeated.
-func (h *history) takeDue(now time.Time, all bool) (requests []forwarded.Renew) {
+// repetition is a change that is to be repeated.
+type repetition struct {
+	request forwarded.Renew
+	round   int // 1 for the first repetition; 0: to all servers, whatever they follow
+}
+
+// takeDue returns the changes that are to be repeated now, and counts them as repeated. These are all
+// changes if a server has returned, and otherwise also those since the given time, if it is not zero.
+func (h *history) takeDue(now time.Time, all bool, since time.Time) (due []repetition) {
 	h.forget(now)
-	add := func(number int) {
+	add := func(number, round int) {
 		if c := h.changes[number-h.firstNumber]; h.newest[c.session] == number {
-			requests = append(requests, forwarded.Renew{Session: c.session, Kick: h.kick, Ago: now.Sub(c.at), Revision: c.revision})
+			due = append(due, repetition{forwarded.Renew{Session: c.session, Kick: h.kick, Ago: now.Sub(c.at), Revision: c.revision}, round})
 		}
 	}
 	end := h.firstNumber + len(h.changes)
 	for i := range h.next {
 		for ; h.next[i] < end && now.Sub(h.changes[h.next[i]-h.firstNumber].announced) >= repeatAfter[i]; h.next[i]++ {
 			if !all {
-				add(h.next[i])
+				add(h.next[i], i+1)
 			}
 		}
 	}
-	for number := h.firstNumber; all && number < end; number++ {
-		add(number)
+	if all {
+		for number := h.firstNumber; number < end; number++ {
+			add(number, 0)
+		}
+		return due
 	}
-	return requests
+	if !since.IsZero() {
+		for number := end - 1; number >= h.firstNumber && h.changes[number-h.firstNumber].announced.After(since); number-- {
+			add(number, 1)
+		}
+	}
+	return due
 }
 
 // Heard notes a sign of life of the server with this id. If the server is new or was away,
@@ -206,6 +233,18 @@ func (a *Announcer) RepeatAll() {
 	a.setTimer(now)
 }
 
+// RepeatRecent repeats the changes of the last seconds soon, because a server no longer hears of
+// changes by itself.
+func (a *Announcer) RepeatRecent() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || len(a.ended.changes)+len(a.changed.changes) == 0 {
+		return
+	}
+	a.hurry = true
+	a.setTimer(time.Now())
+}
+
 // setTimer sets the timer for the next repetition. The lock is held.
 func (a *Announcer) setTimer(now time.Time) {
 	at, ok := a.repeatAt()
@@ -230,6 +269,9 @@ func (a *Announcer) repeatAt() (earliest time.Time, ok bool) {
 	if len(a.repeatAllAt) > 0 && (!ok || a.repeatAllAt[0].Before(earliest)) {
 		earliest, ok = a.repeatAllAt[0], true
 	}
+	if a.hurry {
+		return time.Time{}, true
+	}
 	return earliest, ok
 }
 
@@ -241,9 +283,19 @@ func (a *Announcer) repeat() {
 	for len(a.repeatAllAt) > 0 && !a.repeatAllAt[0].After(now) {
 		a.repeatAllAt, all = a.repeatAllAt[1:], true
 	}
-	requests := append(a.ended.takeDue(now, all), a.changed.takeDue(now, all)...)
+	var since time.Time
+	if a.hurry {
+		a.hurry, since = false, now.Add(-recently)
+	}
+	due := append(a.ended.takeDue(now, all, since), a.changed.takeDue(now, all, since)...)
 	a.setTimer(now)
 	a.mu.Unlock()
+	var requests []forwarded.Renew
+	for _, one := range due {
+		if a.followers == nil || one.round == 0 || a.followers.tells(one.request, one.round) {
+			requests = append(requests, one.request)
+		}
+	}
 	for batch := range slices.Chunk(requests, batchSize) {
 		// An error needs no handling: the changes are repeated again, and whoever owns the
 		// connection logs that it is broken.

@@ -32,6 +32,8 @@ type Renew struct {
 	Revision *Revision `json:"revision,omitempty"`
 	// Again holds requests with Session that are sent again in one message.
 	Again []Renew `json:"again,omitempty"`
+	// Follows is not a request. A server says with it that it need not be told of some changes.
+	Follows *Follows `json:"follows,omitempty"`
 }
 
 // Renewed is a server's answer to Renew.

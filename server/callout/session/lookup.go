@@ -107,6 +107,16 @@ func (l *Lookup) WatchError() error {
 	return nil
 }
 
+// Follows returns the bucket whose changes the source hears of now, as in Revision. ok is false if
+// there is none, or if the source does not hear of all changes.
+func (l *Lookup) Follows() (bucket int64, ok bool) {
+	source, ok := l.source.(interface{ Follows() (int64, bool) })
+	if !ok {
+		return 0, false
+	}
+	return source.Follows()
+}
+
 // Find returns the session of the request's credential. The error is ErrUnknown if
 // the source does not accept or does not know the credential. With any other error
 // it is not known whether the credential has a session.

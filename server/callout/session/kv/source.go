@@ -29,8 +29,13 @@ type Source struct {
 	// confirmed is when the watch was last seen to work, in Unix nanoseconds; 0: there is no watch.
 	confirmed atomic.Int64
 	problem   atomic.Pointer[problem] // why the bucket cannot be read; nil: it was found
-	failures  atomic.Int32            // rounds of the watch that failed in a row, since it was last seen to work
-	unwatched atomic.Pointer[error]   // why the watch has failed several times in a row; nil: it has not
+	// seen is the revision of the last change that the watch has reported. caughtUp is the bucket, by the
+	// time of its creation, of which the last check found that the watch had seen all that the bucket had
+	// at the check before; 0: it had not.
+	seen      atomic.Uint64
+	caughtUp  atomic.Int64
+	failures  atomic.Int32          // rounds of the watch that failed in a row, since it was last seen to work
+	unwatched atomic.Pointer[error] // why the watch has failed several times in a row; nil: it has not
 
 	stop    context.CancelFunc
 	stopped chan struct{}

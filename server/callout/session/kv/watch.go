@@ -42,6 +42,13 @@ func (s *Source) Live() bool {
 	return confirmed != 0 && time.Now().UnixNano()-confirmed < int64(checkHolds) && s.nc.IsConnected()
 }
 
+// Follows returns the bucket that the watch follows, by the time of its creation. ok is false unless
+// the watch works and has seen what the bucket had a second or two ago.
+func (s *Source) Follows() (bucket int64, ok bool) {
+	bucket = s.caughtUp.Load()
+	return bucket, bucket != 0 && s.Live()
+}
+
 // confirm notes that the watch works. It does nothing while the last round has failed
 // and this one is not proven, because this one may fail as well.
 func (s *Source) confirm() {
@@ -102,6 +109,7 @@ func (s *Source) watch(ctx context.Context) {
 		began := time.Now()
 		err := s.round(ctx, status, &last, &created)
 		s.confirmed.Store(0)
+		s.caughtUp.Store(0)
 		s.reportLost()
 		if ctx.Err() != nil {
 			return
@@ -230,6 +238,7 @@ func (s *Source) deleteConsumer(ctx context.Context, b *bucket, consumer jetstre
 // follow reports the changes that the consumer delivers, and stores the revision of the
 // last one in last. It returns nil if the connection is made anew.
 func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messages jetstream.MessagesContext, b *bucket, last *uint64) error {
+	s.seen.Store(*last)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan struct{})
@@ -263,6 +272,7 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 			Key: SessionKey(strings.TrimPrefix(m.Subject(), b.prefix)), Deleted: deleted(m.Headers()),
 			Ago: b.ago(meta.Timestamp), Revision: b.revision(*last, meta.Timestamp),
 		})
+		s.seen.Store(*last)
 	}
 }
 
@@ -288,8 +298,20 @@ func (s *Source) checkRegularly(ctx context.Context, connected <-chan nats.Statu
 			cancel(err)
 			return
 		}
+		s.noteCaughtUp(b)
 		b = next
 	}
+}
+
+// noteCaughtUp notes whether the watch has seen all changes of the bucket up to an earlier state. A
+// change that was removed without a marker is never seen. Then the watch counts as behind until the
+// next change, which costs messages only.
+func (s *Source) noteCaughtUp(before *bucket) {
+	if s.seen.Load() < before.lastRevision {
+		s.caughtUp.Store(0)
+		return
+	}
+	s.caughtUp.Store(before.created.UnixNano())
 }
 
 // check compares the bucket with its state b, and returns the new state. A consumer is

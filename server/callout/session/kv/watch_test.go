@@ -335,3 +335,57 @@ func TestAgesOfChanges(t *testing.T) {
 		}
 	}
 }
+
+// A source follows its bucket when it has seen all changes up to the check before, and not while its watch is behind, has
+// ended, or follows a bucket that is gone.
+func TestFollows(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	s, c := open(t, nc, Config{Bucket: "sessions"})
+	if _, ok := s.Follows(); ok {
+		t.Error("it follows a bucket that does not exist")
+	}
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	follows := func() (bucket int64) {
+		t.Helper()
+		eventually(t, "follow the bucket", func() error {
+			var ok bool
+			if bucket, ok = s.Follows(); !ok {
+				return errors.New("it does not follow")
+			}
+			return nil
+		})
+		return bucket
+	}
+	followed := follows()
+	put(t, bucket, "a", `{}`)
+	c.wait(t, "a", false)
+	found, err := find(t, s, "a")
+	if err != nil || found.Revision.Bucket != followed || found.Revision.Sequence != 1 {
+		t.Errorf("%v: the revision is %+v, the bucket %d", err, found.Revision, followed)
+	}
+	b := *s.bucket.Load()
+	b.lastRevision += 10
+	s.noteCaughtUp(&b)
+	if _, ok := s.Follows(); ok {
+		t.Error("it follows, and has not seen changes that the bucket had at the last check")
+	}
+	follows() // the next check sees that this was not so
+
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "sessions"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no longer follow", func() error {
+		if _, ok := s.Follows(); ok {
+			return errors.New("it follows a bucket that was deleted")
+		}
+		return nil
+	})
+	createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	if again := follows(); again == followed {
+		t.Error("the new bucket passes for the one before")
+	}
+}

@@ -95,6 +95,9 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 // Live implements session.Watched.
 func (s *source) Live() bool { return s.kv.Live() }
 
+// Follows is that of the bucket's watch.
+func (s *source) Follows() (bucket int64, ok bool) { return s.kv.Follows() }
+
 // WatchError implements session.Source.
 func (s *source) WatchError() error { return s.kv.WatchError() }
 
