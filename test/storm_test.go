@@ -1,0 +1,79 @@
+package test
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stamp/test/harness"
+)
+
+// Many clients that come at once are all let in, although the source takes a while, and none is looked up twice.
+func TestStormOfClients(t *testing.T) {
+	const clients = 2000
+	var asked atomic.Int64
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		time.Sleep(50 * time.Millisecond)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"user":"alice"}`))
+	}))
+	t.Cleanup(site.Close)
+	s := harness.Start(t, fmt.Sprintf(`
+		accounts { AUTH {}, APP {} }
+		authorization { timeout: 50 }
+		callout {
+			account: AUTH, issuer: %s
+			sessions: [{kind: http, url: %q, timeout: "40s"}]
+			grants: [{account: APP, publish: ">", subscribe: ">"}]
+		}`, harness.Seed(t, harness.NewAccountKey(t)), site.URL))
+	var refused atomic.Int64
+	var storm sync.WaitGroup
+	for i := range clients {
+		storm.Go(func() {
+			if err := letIn(s.Addr(t), fmt.Sprint("token", i)); err != nil && refused.Add(1) == 1 {
+				t.Error(err)
+			}
+		})
+	}
+	storm.Wait()
+	if refused.Load() != 0 || asked.Load() != clients {
+		t.Errorf("%d of %d clients were refused, and the source was asked %d times", refused.Load(), clients, asked.Load())
+	}
+}
+
+// letIn connects with a token and waits for the answer to a PING. It does not use nats.go, which takes a PING of the server
+// before that for an error. A server sends one after two seconds.
+func letIn(addr, token string) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(harness.Timeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "CONNECT {\"auth_token\":%q,\"verbose\":false}\r\nPING\r\n", token); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		switch line := lines.Text(); {
+		case line == "PONG":
+			return nil
+		case strings.HasPrefix(line, "-ERR"):
+			return errors.New(line)
+		}
+	}
+	return cmp.Or(lines.Err(), io.ErrUnexpectedEOF)
+}
