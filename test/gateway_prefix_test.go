@@ -45,6 +45,7 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 			server_name: J%d
 			jetstream { store_dir: %q }
 			cluster { name: C2, listen: %q, routes: ["nats://%s", "nats://%s"] }
+			leafnodes { listen: "127.0.0.1:-1", authorization { users: [{user: site, password: site, account: APP}, {user: stamped, password: stamped, account: APP, headers: {Site: s}}] } }
 			gateway { name: C2, listen: "127.0.0.1:-1" }`, shared, i, t.TempDir(), at[i], at[0], at[1])))
 	}
 	edge := harness.Start(t, fmt.Sprintf(`%s
@@ -70,6 +71,16 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 			for _, wrapped := range []string{prefix, prefix + prefix} {
 				leaf.Send("LMSG %s$NRG.%s.%s 4\r\njunk\r\n", wrapped, subject, group)
 			}
+		}
+		// Nor by the answer to a request, which each cluster takes a prefix from.
+		other := "_GR_." + gatewayHash("C1") + ".BBBBBB."
+		for at, chain := range map[*harness.Raw][]string{leaf: {prefix, other + prefix, prefix + other + prefix}, rawLeaf(t, cluster[1], user): {prefix, other + prefix}} {
+			for _, reply := range chain {
+				for _, request := range []string{"$JS.API.INFO", "$SYS.REQ.USER.INFO"} {
+					at.Send("LMSG %s %s$NRG.P.%s 0\r\n\r\n", request, reply, group)
+				}
+			}
+			untilPong(t, at)
 		}
 		leaf.Send("LMSG %st.answer 2\r\nhi\r\n", prefix) // behind the others
 		untilPong(t, leaf)

@@ -506,6 +506,7 @@ func TestWillOfAUserThatIsGone(t *testing.T) {
 	app.Claims.Limits.Streams, app.Claims.Limits.Consumer = -1, -1
 	s := harness.Start(t, op.PushConf(t)+fmt.Sprintf(`
 		server_name: M
+		debug: true
 		jetstream { store_dir: %q }
 		mqtt { listen: "127.0.0.1:-1" }`, t.TempDir()))
 	sub := subscribedTo(t, s.Connect(t, app.User(t, "sub", nil).Options()...), "t.>")
@@ -532,9 +533,50 @@ func TestWillOfAUserThatIsGone(t *testing.T) {
 	app.Claims.Revoke(revoked.Subject)
 	app.Push(t, s)
 	for name := range users {
-		s.WaitLog(t, "Publish Refused - Subject \"t.will."+name+"\": the session of the connection has ended")
+		s.WaitLog(t, "Publish Refused - Subject \"t.will."+name+"\": connection closed")
 	}
 	if n, _, err := sub.Pending(); n > 0 || err != nil {
 		t.Errorf("%d wills, error %v", n, err)
+	}
+}
+
+// The will of a connection that a reload closes is not published, whatever the reload takes from its user.
+func TestWillAfterAReload(t *testing.T) {
+	conf := func(dir, user string) string {
+		return fmt.Sprintf(`
+			server_name: M
+			debug: true
+			jetstream { store_dir: %q }
+			mqtt { listen: "127.0.0.1:-1" }
+			accounts {
+				APP { jetstream: enabled, users: [{user: sub, password: sub}, %s] }
+				OTHER { jetstream: enabled, users: [{user: other, password: other}] }
+			}`, dir, user)
+	}
+	for name, after := range map[string]string{
+		"removed":        "",
+		"password":       `{user: m, password: "another", headers: {X: secret}}`,
+		"proxy_required": `{user: m, password: m, headers: {X: secret}, proxy_required: true}`,
+		"types":          `{user: m, password: m, headers: {X: secret}, allowed_connection_types: [STANDARD]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := harness.Start(t, conf(dir, `{user: m, password: m, headers: {X: secret}}`))
+			sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "w.>")
+			conn, err := net.Dial("tcp", s.MQTT(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText("m")+mqttText("w/m")+mqttText("last")+mqttText("m")+mqttText("m")))
+			if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+				t.Fatalf("CONNACK %q", ack)
+			}
+			s.Reload(t, conf(dir, after))
+			s.WaitLog(t, `Publish Refused - Subject "w.m": connection closed`)
+			if m, err := sub.NextMsg(nothingComes); err == nil {
+				t.Errorf("%s with %v", m.Subject, m.Header)
+			}
+		})
 	}
 }
