@@ -76,8 +76,10 @@ export class Answer<T = any> {
     return this.#response().formData();
   }
 
+  /** Headers of HTTP are Latin-1 without control characters, where those of NATS are any text. */
   #response(): Response {
-    return new Response(this.#parts.data as BodyInit, { headers: { "Content-Type": this.headers.get("content-type") ?? "" } });
+    const type = (this.headers.get("content-type") ?? "").replace(/[^\t -~\xa0-\xff]/g, "?");
+    return new Response(this.#parts.data as BodyInit, { headers: { "Content-Type": type } });
   }
 }
 
@@ -97,7 +99,7 @@ export function answerOf(wire: Wire): Answer {
   try {
     body = decode(data, headers.get("content-type") ?? undefined);
   } catch { // the body of an error stays bytes
-    if (outcome.status < 400) outcome = unreadable(`the answer is not ${headers.get("content-type")}`);
+    if (outcome.status < 400) outcome = unreadable("the answer's body is not JSON, which its Content-Type says it is");
   }
   const { status, statusText, code = "service", said } = outcome;
   if (status < 400) return new Answer({ status, statusText, headers, body, data });
@@ -115,6 +117,7 @@ interface Outcome {
   said?: string;
 }
 
+/** The words quote nothing of a header: what a service sends has no bound. */
 function unreadable(said: string): Outcome {
   return { status: 502, code: "unreadable", said };
 }
@@ -133,7 +136,7 @@ function outcomeOf({ status: line = 0, description: statusText, headers: lines }
   if (given.length === 0) return { status: 200 };
   const [first, ...others] = given.map(statusOf);
   if (first && others.every((other) => other?.status === first.status)) return first;
-  return unreadable(`the answer's header Status is none: ${JSON.stringify(headers.get("status"))}`);
+  return unreadable(given.length > 1 ? "the answer has several headers Status, and not one status in all" : "the answer's header Status does not begin with a status of three digits, or holds a second one");
 }
 
 /** The status in a text like "404" or "404 Not Found"; behind one of success there are words, and no other status. */
@@ -141,7 +144,7 @@ function statusOf(text: string): { status: number; statusText: string } | undefi
   const found = /^\s*([2-5]\d\d)(?!\d)(.*)$/s.exec(text);
   if (!found) return undefined;
   const status = Number(found[1]), rest = found[2]!;
-  return status >= 400 || /^(?!\s+\d{3}(?!\d))(\s|$)/.test(rest) ? { status, statusText: rest.trim() } : undefined;
+  return status >= 400 || /^(?:\s|$)/.test(rest) && !/\b[1-5]\d\d\b/.test(rest) ? { status, statusText: rest.trim() } : undefined;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -19,19 +19,35 @@ export class Block extends MsgHdrsImpl {
 /** The characters of a name: printable ASCII without the colon. */
 const namePattern = /^[!-9;-~]+$/;
 
-/** Reads a block. It throws nothing: of one that cannot be read, there is nothing but the reason. */
+/** What the first line begins with. A status of three digits may stand behind it, and words behind that. */
+const version = "NATS/1.0";
+
+/** The status of a first line and its words; 0 where there is none. Undefined where the line cannot be read. */
+function statusOf(line: string): { code: number; words: string } | undefined {
+  const rest = line.slice(version.length);
+  if (!line.startsWith(version) || /[\r\n]/.test(line) || !/^(?:$|[ \t])/.test(rest)) return undefined;
+  const text = rest.trim();
+  if (text === "") return { code: 0, words: "" };
+  const found = /^([1-9]\d\d)(?:$|[ \t])/.exec(text);
+  return found ? { code: Number(found[1]), words: text.slice(found[0].length).trim() } : undefined;
+}
+
+/**
+ * Reads a block, in a time that grows as the block does. It throws nothing: of a block that cannot be read, there is nothing
+ * but the reason, which quotes nothing of it: any part may belong to a hidden header.
+ */
 export function readBlock(data: Uint8Array): Block {
   const block = new Block();
   const [first, ...lines] = new TextDecoder().decode(data).split("\r\n");
-  const status = /^NATS\/1\.0(?:[ \t]+(?:(\d{1,9})(?:[ \t]+([^\r\n]*))?)?)?$/.exec(first!);
-  if (!status) return unreadable(`its first line is none: ${JSON.stringify(first!.slice(0, 100))}`);
-  block._code = Number(status[1] ?? 0);
-  block._description = status[2]?.trim() ?? "";
+  const status = statusOf(first!);
+  if (!status) return unreadable("expected a first line of NATS/1.0, or of that, a status of three digits and words; found something else");
+  block._code = status.code;
+  block._description = status.words;
   for (const line of lines) {
     if (line === "") continue;
     const colon = line.indexOf(":"), name = line.slice(0, Math.max(colon, 0));
     if (!namePattern.test(name)) return unreadable("a line of its headers does not begin with a name and a colon");
-    if (/[\r\n]/.test(line)) return unreadable(`its header ${name.slice(0, 100)} holds a lone line break`);
+    if (/[\r\n]/.test(line)) return unreadable("a line of its headers holds a lone line break");
     block.add(name, line.slice(colon + 1).trim());
   }
   return block;

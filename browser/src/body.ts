@@ -66,7 +66,7 @@ function isPlain(value: object): boolean {
  * JSON are read, and anything else is text, if it is UTF-8: what looks like a number need not be one.
  */
 export function decode(data: Uint8Array, type: string | undefined): unknown {
-  if (type === undefined) return data.length === 0 ? null : guessed(data);
+  if (type === undefined || type.trim() === "") return data.length === 0 ? null : guessed(data);
   if (isJSON(type)) return data.length === 0 ? null : JSON.parse(new TextDecoder().decode(data));
   return isText(type) ? text(data, type) : data;
 }

@@ -20,10 +20,22 @@ test("what cannot be read is said, and never thrown", () => {
     "NATS/1.0\r\nX Y: 1\r\n\r\n", "NATS/1.0\r\nX: a\nY: b\r\n\r\n", "NATS/1.0\r\nX: a\rb\r\n\r\n", "NATS/1.0\r\nÄ: 1\r\n\r\n", "NATS/1.0\r\n: 1\r\n\r\n",
     "NATS/1.0\r\nno colon\r\n\r\n", "NATS/1.0\nA: 1\r\n\r\n", "NATS/2.0\r\n\r\n", "", "\r\n", "NATS/1.0 -1\r\n\r\n", "NATS/1.0 -404 Not Found\r\n\r\n",
     "NATS/1.0 abc\r\n\r\n", "NATS/1.0 4e2\r\n\r\n", "NATS/1.0 A: b\r\n\r\n", "NATS/1.0200\r\n\r\n", "NATS/1.0 99999999999999999999\r\n\r\n",
+    "NATS/1.0 0200\r\n\r\n", "NATS/1.0 000\r\n\r\n", "NATS/1.0 20\r\n\r\n", "NATS/1.0 200X\r\n\r\n", "NATS/1.0 200 X\rY\r\n\r\n", "NATS/1.0X\r\n\r\n",
   ]) {
     const { unreadable, headers } = read(block);
     assert.notEqual(unreadable, "", JSON.stringify(block));
     assert.deepEqual([...headers], [], "nothing of it is passed on");
+  }
+});
+
+test("nothing of a block is in what is said of it", () => {
+  for (const block of [
+    "NATS/1.0\nSet-Cookie: SECRET=1\n\n", "NATS/1.0\nX-SECRET: s\r\n\r\n", "NATS/1.0\rX-SECRET: s\r\n\r\n", "NATS/1.0 200 X\nX-SECRET: s\r\n\r\n", "X-SECRET: s\r\n\r\n",
+    "NATS/1.0 Authorization: Bearer SECRET", "NATS/1.0\r\nX-SECRET: a\rb\r\n\r\n", "NATS/1.0\r\nA SECRET: b\r\n\r\n", "NATS/1.0\r\nSECRET\r\n\r\n", "SECRET", "NATS/1.0 SECRET 200\r\n\r\n",
+  ]) {
+    const { unreadable, code, description } = read(block);
+    assert.notEqual(unreadable, "", JSON.stringify(block));
+    assert.deepEqual([unreadable.includes("SECRET"), code, description], [false, 0, ""], unreadable);
   }
 });
 

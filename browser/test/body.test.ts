@@ -192,7 +192,7 @@ test("an error of an answer can be shown, logged and sent on", () => {
 });
 
 test("a status behind one of success is none", () => {
-  for (const status of ["200 404", "200  404 Not Found", "204 500"]) {
+  for (const status of ["200 404", "200  404 Not Found", "204 500", "200 OK, 404 Not Found", "200 OK 404", "200 OK,404", "200, 200"]) {
     const { status: read, ok, error } = answerOf({ subject: "a", headers: [["Status", [status]]], data: bytes("") });
     assert.deepEqual([read, ok, error?.code], [502, false, "unreadable"], status);
   }
@@ -208,5 +208,29 @@ test("a message has the error that fetch() has of it", () => {
     const wire = { subject: "a", status, headers, data: bytes("") } as Wire;
     const { error } = new Message(wire), of = answerOf(wire).error;
     assert.deepEqual([error?.code, error?.status, error?.message], [of?.code, of?.status, of?.message], JSON.stringify(wire));
+  }
+});
+
+test("an error of a Status quotes nothing of the headers", () => {
+  for (const headers of [[["Status", ["SECRET".repeat(10_000)]]], [["Status", ["200", "SECRET"]]], [["Content-Type", ["application/json; a=SECRET"]]]] as [string, string[]][][]) {
+    const { error } = answerOf({ subject: "a", headers, data: bytes("{") });
+    assert.equal(error?.code, "unreadable");
+    assert.ok(!error.message.includes("SECRET") && error.message.length < 200, error.message.slice(0, 300));
+  }
+});
+
+test("a Content-Type that is empty is none", () => {
+  for (const type of ["", " ", "\t"]) {
+    assert.deepEqual([answer({ "Content-Type": type }, "text").body, answer({ "Content-Type": type }, "[1]").body, answer({ "Content-Type": type }, "").body], ["text", [1], null]);
+  }
+});
+
+test("a Content-Type that HTTP does not have takes nothing from an answer", async () => {
+  for (const odd of ["\u03b1", "\0", "\u20ac\u{1f600}", "\x7f"]) {
+    const got = answer({ "Content-Type": `text/plain; name=${odd}` }, "text");
+    const blob = await got.blob();
+    assert.deepEqual([got.body, await blob.text(), blob.type.startsWith("text/plain")], ["text", "text", true]);
+    const form = answer({ "Content-Type": `multipart/form-data; boundary=x; name=${odd}` }, '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n');
+    assert.equal((await form.formData()).get("a"), "1");
   }
 });
