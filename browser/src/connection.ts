@@ -1,12 +1,12 @@
 // The connection of a worker: made with a ticket and a key, or with the cookie, and made again
 // when it is lost, until there is no session any more.
-import { errors, wsconnect, type Auth, type Msg, type NatsConnection, type Subscription } from "@nats-io/nats-core";
+import { deferred, errors, wsconnect, type Auth, type Deferred, type Msg, type NatsConnection, type Status, type Subscription } from "@nats-io/nats-core";
 import { newKey, type Key } from "./key.ts";
 import { StampError, type Code } from "./errors.ts";
 import type { State } from "./messages.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
-import { within } from "./waking.ts";
+import { untilGone, within } from "./waking.ts";
 
 /** What is kept of a subscription, so that it can be made again. */
 export interface Subscribed {
@@ -17,7 +17,14 @@ export interface Subscribed {
   deliver: (err: Error | null, msg: Msg) => void;
 }
 
-type Kept = Subscribed & { made?: Subscription; received: number };
+/** agreed resolves when the newest connection's server has read the subscription, and what it refuses of it has come. */
+type Kept = Subscribed & { made?: Subscription; agreed?: Promise<void>; received: number };
+
+/** What of the client is not in its types: a PING, whose promise the parser resolves at the PONG, before it reads on. */
+type Inner = NatsConnection & { protocol: { flush(pong: Deferred<void>): Promise<void> } };
+
+/** What the server refuses: all that it answers with -ERR. */
+export type Refused = InstanceType<typeof errors.PermissionViolationError> | InstanceType<typeof errors.ProtocolError>;
 
 /** Times in milliseconds. */
 const connectTimeout = 20_000, firstPause = 1_000, longestPause = 15_000;
@@ -28,7 +35,7 @@ const usualChecks = { every: 20_000, within: 10_000 };
 export class Connection {
   readonly #site: Site;
   readonly #tell: (state: State, reason: string) => void;
-  readonly #denied: (err: InstanceType<typeof errors.PermissionViolationError>) => void;
+  readonly #refused: (err: Refused) => void;
   readonly #subscriptions = new Map<number, Kept>();
   readonly #claimed = new WeakSet<Error>(); // errors that somebody waits for
   readonly #checks: typeof usualChecks;
@@ -40,14 +47,16 @@ export class Connection {
   #socket: WaitingSocket | undefined; // of the newest connection
   #checking = false;
   #run = 0; // number of the loop that may act; another one has been stopped
-  #waiting: (() => void)[] = []; // for another state
+  #waiting = new Set<() => void>(); // for another state
   #hurry = () => {};
   #losses = new Set<() => void>(); // what is to be told when the newest connection is lost
+  #unread = new Set<Kept>(); // what the newest connection's server may not have read yet, in the order of the lines
+  #failure: StampError | undefined; // why the newest start failed
 
-  constructor(site: Site, tell: (state: State, reason: string) => void, denied: (err: InstanceType<typeof errors.PermissionViolationError>) => void, checks = usualChecks) {
+  constructor(site: Site, tell: (state: State, reason: string) => void, refused: (err: Refused) => void, checks = usualChecks) {
     this.#site = site;
     this.#tell = tell;
-    this.#denied = denied;
+    this.#refused = refused;
     this.#key = site.tickets ? newKey() : Promise.resolve(undefined);
     this.#checks = checks;
     self.addEventListener("online", () => {
@@ -72,38 +81,57 @@ export class Connection {
     if (this.#state === "closed" || this.#state === "signed-out") void this.#loop(++this.#run, visitor);
   }
 
-  /** Ends it. */
-  async stop(state: "closed" | "signed-out", reason: string): Promise<void> {
+  /**
+   * Ends it. failure is what calls are told, where it is more than the state. Nobody waits for the websocket's end: with a
+   * server that is silent it takes a browser long.
+   */
+  stop(state: "closed" | "signed-out", reason: string, failure?: StampError): void {
     this.#run++;
     this.#begun = true;
     const nc = this.#nc;
     this.#nc = undefined;
+    this.#failure = failure;
     this.#set(state, reason);
     this.#hurry();
-    await nc?.close();
+    void nc?.close().catch(() => {});
   }
 
   /** The connection, once it is there. It fails when there will be none, or is none in time. */
   async ready(milliseconds: number): Promise<NatsConnection> {
-    return this.#nc ?? within(milliseconds, this.#open(), () => this.#late(milliseconds, this.#state === "refused" ? "refused" : "no-connection"));
+    return this.#nc ?? untilGone(milliseconds, (gone) => this.#open(gone), () => this.#late(milliseconds));
   }
 
   /** Why there is no connection and will be none; undefined where there may be one. */
   get ended(): StampError | undefined {
-    return this.#begun && (this.#state === "closed" || this.#state === "signed-out") ? new StampError(this.#state, this.#why()) : undefined;
+    if (!this.#begun || this.#state !== "closed" && this.#state !== "signed-out") return undefined;
+    return this.#failure ?? new StampError(this.#state, this.#why());
   }
 
-  #late(milliseconds: number, code: Code): StampError {
+  /** The error of whatever waited for the server, or for a connection to it, too long. */
+  #late(milliseconds: number): StampError {
+    const code: Code = this.#nc ? "timeout" : this.#state === "refused" ? "refused" : "no-connection";
     return new StampError(code, `timed out after ${milliseconds} ms: ${this.#why()}`);
   }
 
-  async #open(): Promise<NatsConnection> {
-    while (!this.#nc) {
-      const { ended } = this;
-      if (ended) throw ended;
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    return this.#nc;
+  /** The connection, once it is there. Nothing is kept of a caller that has gone. */
+  #open(gone: AbortSignal): Promise<NatsConnection> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (!this.#nc && !this.ended) {
+          this.#waiting.add(look);
+          return;
+        }
+        gone.removeEventListener("abort", forget);
+        if (this.#nc) resolve(this.#nc);
+        else reject(this.ended!);
+      };
+      const forget = () => {
+        this.#waiting.delete(look);
+        reject(gone.reason);
+      };
+      gone.addEventListener("abort", forget);
+      look();
+    });
   }
 
   #why(): string {
@@ -118,7 +146,7 @@ export class Connection {
       this.#tell(state, reason);
     }
     const waiting = this.#waiting;
-    this.#waiting = [];
+    this.#waiting = new Set();
     for (const go of waiting) go();
   }
 
@@ -156,7 +184,7 @@ export class Connection {
   async #failed(run: number, err: unknown): Promise<void> {
     const reason = err instanceof Error ? err.message : String(err);
     if (err instanceof StampError && (err.code === "signed-out" || err.code === "closed")) {
-      await this.stop(err.code, reason);
+      this.stop(err.code, reason);
       return;
     }
     if (!(err instanceof errors.AuthorizationError || err instanceof errors.UserAuthenticationExpiredError)) {
@@ -166,7 +194,7 @@ export class Connection {
     // The server says as much when the session has ended as when it cannot tell.
     const visitor = await this.#site.visitor().catch(() => undefined);
     if (run !== this.#run) return;
-    if (visitor && !visitor.authenticated) await this.stop("signed-out", "there is no session");
+    if (visitor && !visitor.authenticated) this.stop("signed-out", "there is no session");
     else this.#set("refused", reason);
   }
 
@@ -231,8 +259,9 @@ export class Connection {
 
   #use(nc: NatsConnection): void {
     this.#nc = nc;
+    this.#unread = new Set();
+    this.#watch(nc);
     for (const s of this.#subscriptions.values()) this.#make(nc, s);
-    void this.#watch(nc);
     const timer = setInterval(() => void this.check(), this.#checks.every);
     const losses = this.#losses = new Set();
     void nc.closed().then(() => {
@@ -242,15 +271,27 @@ export class Connection {
     this.#set("connected");
   }
 
-  /** Tells what the server refuses of what nobody waits for. */
-  async #watch(nc: NatsConnection): Promise<void> {
-    for await (const status of nc.status()) {
-      if (status.type !== "error" || !(status.error instanceof errors.PermissionViolationError)) continue;
-      const { error } = status;
-      setTimeout(() => { // who waits has heard of it by then
-        if (!this.#claimed.has(error)) this.#denied(error);
-      });
+  /**
+   * Hears each -ERR while the client's parser reads it, before it reads on: a loop over the statuses would be later than the
+   * PONG that comes behind.
+   */
+  #watch(nc: NatsConnection): void {
+    Object.assign(nc.status(), { push: (status: Status) => {
+      if (status.type === "error") this.#hear(status.error);
+    } });
+  }
+
+  /** Tells what the server refuses: the subscription that it is about, or else the page. The client itself ends what ends with the session. */
+  #hear(error: Error): void {
+    if (!(error instanceof errors.PermissionViolationError || error instanceof errors.ProtocolError)) return;
+    const [oldest] = this.#unread; // the server answers in the order of the lines, and with a PONG behind each subscription
+    if (oldest && !this.#claimed.has(error) && isAbout(oldest, error)) {
+      oldest.deliver(error, {} as Msg);
+      oldest.made?.unsubscribe();
     }
+    setTimeout(() => { // who waits has heard of it by then
+      if (!this.#claimed.has(error)) this.#refused(error);
+    });
   }
 
   /** Says that an error has reached who waits for it. */
@@ -264,7 +305,7 @@ export class Connection {
     if (!nc || this.#checking) return;
     this.#checking = true;
     try {
-      await within(this.#checks.within, nc.flush(), () => this.#late(this.#checks.within, "timeout"));
+      await within(this.#checks.within, nc.flush(), () => this.#late(this.#checks.within));
     } catch {
       if (this.#nc === nc) socket?.abandon("the server does not answer");
     } finally {
@@ -274,6 +315,14 @@ export class Connection {
 
   #make(nc: NatsConnection, s: Kept): void {
     s.made = nc.subscribe(s.subject, { callback: s.deliver, queue: s.queue, max: s.max === undefined ? undefined : s.max - s.received });
+    const pong = deferred<void>(), unread = this.#unread, { resolve } = pong;
+    unread.add(s);
+    pong.resolve = () => {
+      unread.delete(s);
+      resolve();
+    };
+    pong.catch(() => {}); // the connection is lost
+    s.agreed = (nc as Inner).protocol.flush(pong);
   }
 
   /**
@@ -301,7 +350,8 @@ export class Connection {
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
-      await within(Math.max(1, milliseconds - (performance.now() - began)), this.#flushed(), () => this.#late(milliseconds, "timeout"));
+      const left = Math.max(1, milliseconds - (performance.now() - began));
+      await untilGone(left, (gone) => this.#answered(() => kept.agreed!, gone), () => this.#late(milliseconds));
       checkWanted(signal);
     } catch (err) {
       this.unsubscribe(id);
@@ -311,27 +361,29 @@ export class Connection {
     agreed = true;
   }
 
-  /** Waits until the server has read all that was sent. The client's flush() waits for ever when the connection is lost. */
-  async #flushed(): Promise<void> {
-    for (let flushed = false; !flushed;) {
-      const nc = await this.#open();
-      flushed = await this.#unlessLost(nc.flush().then(() => true));
-    }
+  /** Waits for an answer of the server's, from the next connection when this one is lost: the client's promise may never settle then. */
+  async #answered(answer: (nc: NatsConnection) => Promise<void>, gone: AbortSignal): Promise<void> {
+    for (let known = false; !known;) known = await this.#unlessLost(answer(this.#nc ?? await this.#open(gone)), gone);
   }
 
-  /** What is awaited, or false when the connection is lost before. The promise of its end would keep all that ever waited for it. */
-  #unlessLost(what: Promise<boolean>): Promise<boolean> {
+  /** Whether it comes before the connection is lost. The promise of the connection's end would keep all that ever waited for it. */
+  #unlessLost(what: Promise<unknown>, gone: AbortSignal): Promise<boolean> {
     const losses = this.#losses;
-    return new Promise((resolve) => {
+    return new Promise<boolean>((resolve) => {
       const lost = () => resolve(false);
+      const forget = () => {
+        losses.delete(lost);
+        gone.removeEventListener("abort", forget);
+      };
       losses.add(lost);
-      void what.then(resolve, lost).finally(() => losses.delete(lost));
+      gone.addEventListener("abort", forget);
+      void what.then(() => resolve(true), lost).finally(forget);
     });
   }
 
   /** Waits until the server has read all that was sent before. */
   async flush(milliseconds: number): Promise<void> {
-    await within(milliseconds, this.#flushed(), () => this.#late(milliseconds, this.#nc ? "timeout" : "no-connection"));
+    await untilGone(milliseconds, (gone) => this.#answered((nc) => nc.flush(), gone), () => this.#late(milliseconds));
   }
 
   /** Unsubscribes, and returns when what the server has sent before is there. */
@@ -339,12 +391,32 @@ export class Connection {
     const made = this.#subscriptions.get(id)?.made, nc = this.#nc;
     this.#subscriptions.delete(id);
     if (!made || !nc || made.isClosed()) return;
-    await within(milliseconds, this.#unlessLost(made.drain().then(() => true)), () => this.#late(milliseconds, "timeout"));
+    await untilGone(milliseconds, (gone) => this.#unlessLost(made.drain(), gone), () => this.#late(milliseconds));
   }
 
   unsubscribe(id: number): void {
     this.#subscriptions.get(id)?.made?.unsubscribe();
     this.#subscriptions.delete(id);
+  }
+}
+
+/** What a -ERR is about. What ends the connection is about that. */
+export function operationOf(error: Refused): "publish" | "subscription" | "connection" {
+  if (error instanceof errors.PermissionViolationError) return error.operation;
+  return /subscription|^invalid subject/i.test(error.message) ? "subscription" : /publish|payload/i.test(error.message) ? "publish" : "connection";
+}
+
+/**
+ * Whether a -ERR is about the subscription that the server reads. The client's own inbox may be refused too, before it. The
+ * server quotes a subject as Go does, so that the client itself does not find each of them.
+ */
+function isAbout({ subject }: Kept, error: Refused): boolean {
+  if (operationOf(error) !== "subscription") return false;
+  if (!(error instanceof errors.PermissionViolationError)) return true;
+  try {
+    return JSON.parse(`"${error.subject}"`) === subject;
+  } catch { // an escape that JSON does not have
+    return true;
   }
 }
 

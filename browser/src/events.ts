@@ -10,10 +10,11 @@ export interface StateChange {
 
 /** What the server has refused, and nobody waits for; or a message that came and cannot be read. */
 export interface Refusal {
-  /** denied or unreadable. */
+  /** denied, unreadable, or failed, where the server refuses something else: the message has its words. */
   code: Code;
   message: string;
-  operation: "publish" | "subscription";
+  operation: "publish" | "subscription" | "connection";
+  /** "" where the server does not name it. */
   subject: string;
 }
 

@@ -18,7 +18,7 @@ export interface Limits {
   /** Requests that may be under way at once, else; the others wait. Default: 16. */
   concurrency?: number;
   /** Names of headers that the worker takes out of all messages, beside Authorization and Set-Cookie. */
-  hidden?: string[];
+  hidden?: string[] | null | undefined;
 }
 
 /** Who is signed in, as far as the page may know. */
@@ -58,10 +58,10 @@ export type Call =
   | { op: "session" }
   | { op: "logout" }
   | { op: "request"; subject: string; headers: HeaderMap; data: Uint8Array; timeout?: number }
-  | { op: "publish"; subject: string; headers: HeaderMap; data: Uint8Array; reply?: string }
+  | { op: "publish"; subject: string; headers: HeaderMap; data: Uint8Array; reply?: string | null | undefined }
   | { op: "requestMany"; subject: string; headers: HeaderMap; data: Uint8Array; receiver: number; enough: Enough }
   | { op: "flush" }
-  | { op: "subscribe"; subject: string; queue?: string | undefined; max?: number | undefined; subscription: number }
+  | { op: "subscribe"; subject: string; queue?: string | null | undefined; max?: number | undefined; subscription: number }
   | { op: "unsubscribe"; subscription: number; drain?: boolean }
   | { op: "abort"; call: number };
 
@@ -85,4 +85,4 @@ export type Reply = { id: number; value: unknown } | { id: number; error: { code
 export type Event =
   | { event: "state"; state: State; reason: string }
   | { event: "message"; subscription: number; message: Wire }
-  | { event: "error"; code: Code; message: string; operation: "publish" | "subscription"; subject: string; subscription?: number };
+  | { event: "error"; code: Code; message: string; operation: "publish" | "subscription" | "connection"; subject: string; subscription?: number };

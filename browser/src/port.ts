@@ -1,7 +1,7 @@
 // The worker's side of the port: all that a page can ask for.
 import { errors, type Msg, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
 import { Block, readBlocksHere, writtenHeaders } from "./blocks.ts";
-import { Connection } from "./connection.ts";
+import { Connection, operationOf, type Refused } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
 import { requestMany } from "./many.ts";
 import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
@@ -28,6 +28,7 @@ export class Server {
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
   #leaving: Promise<unknown> | undefined; // the newest logout
+  #starting: Promise<unknown> | undefined; // the newest start
   #hidden = hiddenNames(); // headers that are not for the page
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
@@ -37,15 +38,16 @@ export class Server {
     this.#connection = new Connection(
       site,
       (state: State, reason: string) => this.#tell({ event: "state", state, reason }),
-      ({ message, operation, subject }) => this.#tell({ event: "error", code: "denied", message, operation, subject }),
+      (err: Refused) => this.#tell({ event: "error", ...told(err), operation: operationOf(err), subject: err instanceof errors.PermissionViolationError ? err.subject : "" }),
     );
     port.onmessage = ({ data }) => void this.#answer(data);
   }
 
   /** Looks again whether there is a session, and the same visitor's: somebody else may have signed in since. */
   async recheck(): Promise<void> {
+    await this.#starting; // until then nobody knows whose session it is
     const visitor = await this.#site.visitor().catch(() => undefined);
-    if (visitor && (!visitor.authenticated || !sameVisitor(visitor, this.#visitor))) await this.#connection.stop("signed-out", "signed out in another tab");
+    if (visitor && (!visitor.authenticated || !sameVisitor(visitor, this.#visitor))) this.#connection.stop("signed-out", "signed out in another tab");
   }
 
   #tell(event: Event): void {
@@ -75,21 +77,25 @@ export class Server {
     try {
       reply = { id: asked.id, value: await this.#do(asked) };
     } catch (err) {
-      reply = { id: asked.id, error: await this.#why(err) };
+      reply = { id: asked.id, error: told(err) };
     }
     this.#port.postMessage(reply);
   }
 
   /**
-   * An error as the page gets it. What the end of the session has cut off says so: the server may cut the connection before
-   * the site has said that the session is over.
+   * What run() gives. What the end of the session has cut off says so: the server may cut the connection before the site has
+   * said that the session is over. That is awaited no longer than the call itself has time.
    */
-  async #why(err: unknown): Promise<{ code: Code; message: string }> {
-    const why = told(err);
-    if (why.code !== "lost") return why;
-    await this.#leaving;
-    const { ended } = this.#connection;
-    return ended ? told(ended) : why;
+  async #unlessLeft<T>(milliseconds: number, run: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await run();
+    } catch (err) {
+      if (told(err).code !== "lost") throw err;
+      const left = Math.max(0, milliseconds - (performance.now() - began));
+      if (this.#leaving) await within(left, this.#leaving, () => err as Error);
+      throw this.#connection.ended ?? err;
+    }
   }
 
   async #do(asked: Asked): Promise<unknown> {
@@ -97,8 +103,8 @@ export class Server {
       case "start":
         this.#queue = new Queue(concurrencyOf(asked.limits));
         this.#patience = new Patience(asked.limits);
-        this.#hidden = hiddenNames(asked.limits.hidden);
-        return this.#start();
+        this.#hidden = hiddenNames(asked.limits.hidden ?? []);
+        return this.#begin();
       case "session":
         return known(await this.#site.visitor(this.#patience.usual));
       case "logout": {
@@ -116,9 +122,10 @@ export class Server {
         return this.#connection.flush(this.#patience.current);
       case "subscribe": {
         const { subject, queue, max, subscription } = asked;
+        checkSubject("subject", subject, true);
         checkNames({ subject, queue });
-        const deliver = (err: Error | null, msg: Msg) => (err ? this.#tell({ event: "error", code: "denied", message: err.message, operation: "subscription", subject, subscription }) : this.#deliver(subscription, msg));
-        return this.#abortable(asked, (signal) => this.#connection.subscribe(subscription, { subject, queue, max, deliver }, this.#patience.current, signal));
+        const deliver = (err: Error | null, msg: Msg) => (err ? this.#tell({ event: "error", ...told(err), operation: "subscription", subject, subscription }) : this.#deliver(subscription, msg));
+        return this.#abortable(asked, (signal) => this.#connection.subscribe(subscription, { subject, queue: queue ?? undefined, max, deliver }, this.#patience.current, signal));
       }
       case "unsubscribe":
         if (asked.drain) return this.#connection.drain(asked.subscription, this.#patience.current);
@@ -131,29 +138,37 @@ export class Server {
     }
   }
 
+  #begin(): Promise<Started> {
+    const starting = this.#start();
+    this.#starting = starting.catch(() => {});
+    return starting;
+  }
+
   async #start(): Promise<Started> {
     this.#connection.prepare();
     let visitor: Visitor;
     try {
       visitor = await this.#site.visitor(this.#patience.usual);
     } catch (err) {
-      await this.#connection.stop("closed", told(err).message);
-      throw err;
+      const { code, message } = told(err), failure = new StampError(code, message);
+      this.#connection.stop("closed", message, failure);
+      throw failure;
     }
     this.#visitor = visitor;
     if (visitor.authenticated) this.#connection.start(visitor);
-    else await this.#connection.stop("signed-out", "");
+    else this.#connection.stop("signed-out", "");
     return { ...known(visitor), login: this.#site.login, key: await this.#connection.keyed() };
   }
 
   async #logout(): Promise<unknown> {
     const told = await this.#site.logout(this.#patience.usual);
-    await this.#connection.stop("signed-out", "signed out");
+    this.#connection.stop("signed-out", "signed out");
     this.#neighbours.tell();
     return told;
   }
 
   async #request(asked: Request): Promise<Wire> {
+    checkSubject("subject", asked.subject);
     checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, (signal) => this.#queue.run(() => this.#send(asked, signal), signal));
   }
@@ -169,10 +184,12 @@ export class Server {
   }
 
   async #publish({ subject, reply, data, headers }: Asked & { op: "publish" }): Promise<void> {
+    checkSubject("subject", subject);
+    checkSubject("reply", reply);
     checkNames({ subject, reply });
     const nc = await this.#connection.ready(this.#patience.current);
     try {
-      nc.publish(subject, data, { headers: writtenHeaders(headers), reply });
+      nc.publish(subject, data, { headers: writtenHeaders(headers), reply: reply ?? undefined });
     } catch (err) {
       const { code, message } = told(err);
       throw new StampError(code, `a message to ${subject} cannot be published: ${message}`);
@@ -180,13 +197,15 @@ export class Server {
   }
 
   async #requestMany(asked: Asked & { op: "requestMany" }): Promise<void> {
+    checkSubject("subject", asked.subject);
     checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, async (signal) => {
       const nc = await this.#connection.ready(this.#patience.current);
       if (signal.aborted) return;
       const { subject, data, receiver, enough } = asked;
       try {
-        await requestMany(nc, { subject, data, headers: writtenHeaders(asked.headers) }, enough, signal, (msg) => this.#deliver(receiver, msg));
+        const send = () => requestMany(nc, { subject, data, headers: writtenHeaders(asked.headers) }, enough, signal, (msg) => this.#deliver(receiver, msg));
+        await this.#unlessLeft(enough.timeout, send);
       } catch (err) {
         if (told(err).code === "denied") this.#connection.claim(causeOf(err));
         throw err;
@@ -196,12 +215,13 @@ export class Server {
 
   async #send(asked: Request, signal: AbortSignal): Promise<Wire> {
     const patience = asked.timeout === undefined ? this.#patience.current : duration(asked.timeout);
-    const began = performance.now();
     try {
-      const nc = await this.#connection.ready(patience);
-      if (signal.aborted) throw new StampError("closed", "aborted");
-      const left = Math.max(1, patience - (performance.now() - began));
-      return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
+      return await this.#unlessLeft(patience, async () => {
+        const began = performance.now(), nc = await this.#connection.ready(patience);
+        if (signal.aborted) throw new StampError("closed", "aborted");
+        const left = Math.max(1, patience - (performance.now() - began));
+        return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
+      });
     } catch (err) {
       const { code } = told(err);
       if (code === "denied") this.#connection.claim(causeOf(err));
@@ -235,6 +255,18 @@ async function first(answers: AsyncIterable<Msg>): Promise<Msg> {
   throw new StampError("closed", "aborted");
 }
 
+/** A name that need not be given. */
+type Name = string | null | undefined;
+
+/** Refuses what is no subject: the server would take a wildcard of a message for a literal token, to which nobody subscribes. */
+function checkSubject(what: string, subject: Name, wildcards = false): void {
+  if (typeof subject !== "string") return; // checkNames() tells whether there has to be one
+  const tokens = subject.split(".");
+  if (tokens.includes("")) throw new StampError("invalid", `the ${what} has an empty token: expected names with single dots between them`);
+  if (!wildcards && tokens.some((token) => token === "*" || token === ">")) throw new StampError("invalid", `the ${what} of a message cannot have the wildcards * and >, which are for subscriptions`);
+  if (tokens.slice(0, -1).includes(">")) throw new StampError("invalid", `the ${what} has the wildcard > before its last token`);
+}
+
 /** What the server takes of a line, in bytes, and what numbers and spaces beside the names need of it at most. */
 const longestLine = 4096, besideNames = 26;
 
@@ -242,10 +274,10 @@ const longestLine = 4096, besideNames = 26;
  * Refuses what would be more than a word in a line of the protocol, and names that make it longer than the server takes: it would
  * end the connection. The client checks subjects of messages alone, and a page could write lines of its own with the others.
  */
-function checkNames(names: { subject: string; reply?: string | undefined; queue?: string | undefined; inbox?: string }): void {
+function checkNames(names: { subject: string; reply?: Name; queue?: Name; inbox?: string }): void {
   let length = besideNames;
   for (const [what, name] of Object.entries(names)) {
-    if (name === undefined && what !== "subject") continue;
+    if ((name === undefined || name === null) && (what === "reply" || what === "queue")) continue;
     if (typeof name !== "string" || !/^[^\s\u0000-\u001f\u007f]+$/.test(name)) {
       throw new StampError("invalid", `the ${what} is empty, or holds a space or a control character`);
     }
@@ -287,6 +319,7 @@ function told(err: unknown): { code: Code; message: string } {
   if (cause instanceof errors.RequestError || cause instanceof errors.ClosedConnectionError) return { code: "lost", message: "the connection was lost before the answer came" };
   if (cause instanceof errors.TimeoutError || cause instanceof DOMException && cause.name === "TimeoutError") return { code: "timeout", message };
   if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
+  if (cause instanceof errors.ProtocolError) return { code: /^invalid/i.test(message) ? "invalid" : "failed", message: `the server refuses it: ${message}` };
   if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };
   if (cause instanceof errors.InvalidArgumentError) return { code: /payload/i.test(message) ? "too-large" : "invalid", message };
   return { code: "failed", message };

@@ -4,7 +4,7 @@ import { found } from "./checks.ts";
 import { StampError } from "./errors.ts";
 import { prove } from "./key.ts";
 import type { Session } from "./messages.ts";
-import { afterWaking } from "./waking.ts";
+import { within } from "./waking.ts";
 
 /** URLs are relative to the worker's script. */
 export interface SiteConfig {
@@ -64,17 +64,22 @@ export class Site {
     return new URL(path, this.#base).href;
   }
 
-  async #ask(method: string, path: string, { body, patience = usualPatience }: { body?: unknown; patience?: number | undefined } = {}): Promise<Response> {
-    const late = new AbortController(); // for the body too, which the caller reads
-    afterWaking(patience, () => late.abort(new StampError("timeout", `the site does not answer in ${patience} ms`)));
+  /** Asks the site, and reads the answer, both in one time. Firefox does not tell a worker the reason of a signal, so it is told here. */
+  async #ask<T>(method: string, path: string, read: (answer: Response) => T | Promise<T>, { body, patience = usualPatience }: { body?: unknown; patience?: number | undefined } = {}): Promise<T> {
+    const over = new AbortController();
     const init: RequestInit = {
-      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: late.signal,
+      method, credentials: "include", cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", signal: over.signal,
     };
     if (body !== undefined) {
       init.body = JSON.stringify(body);
       init.headers = { "Content-Type": "application/json" };
     }
-    return fetch(this.#url(path), init);
+    const answered = fetch(this.#url(path), init).then(read);
+    try {
+      return await within(patience, answered, () => new StampError("timeout", `the site does not answer in ${patience} ms`));
+    } finally {
+      over.abort(); // what was not read of the answer is not wanted
+    }
   }
 
   /** Who is signed in. The answer that came with the script is used once. */
@@ -82,39 +87,45 @@ export class Site {
     const delivered = this.#delivered;
     this.#delivered = undefined;
     if (delivered) return delivered;
-    const answer = await this.#ask("GET", this.#config.session, { patience });
-    if (answer.status === 401) return { authenticated: false };
-    if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
-    const told = await objectOf(answer, "who is signed in");
-    return { ...told, authenticated: Boolean(told["authenticated"]) };
+    return this.#ask("GET", this.#config.session, async (answer) => {
+      if (answer.status === 401) return { authenticated: false };
+      if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
+      const told = await objectOf(answer, "who is signed in");
+      return { ...told, authenticated: Boolean(told["authenticated"]) };
+    }, { patience });
   }
 
   /** A ticket for one connection, for the holder of a key. A service worker can see what is asked. */
   async ticket(nkey: string): Promise<string> {
     const { pass, secret } = this.#config;
     const proof = secret === undefined ? undefined : await prove(secret, nkey);
-    const answer = await this.#ask("POST", this.#config.ticket!, { body: { pass, nkey, proof } });
-    switch (answer.status) {
-      case 401:
-        throw signedOut("there is no session");
-      case 403: // the pass was for a session before
-        throw signedOut("the session is another one than when the page was loaded");
-    }
-    if (!answer.ok) throw new StampError("failed", `the site gives no ticket: status ${answer.status}`);
-    const { ticket } = await objectOf(answer, "the ticket");
-    if (typeof ticket !== "string") throw new StampError("failed", "the site's answer has no ticket");
-    return ticket;
+    return this.#ask("POST", this.#config.ticket!, ticketOf, { body: { pass, nkey, proof } });
   }
 
   /** Ends the session. */
   async logout(patience?: number): Promise<{ end_session_url?: string }> {
     if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
-    const answer = await this.#ask("POST", this.#config.logout, { patience });
-    if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
-    // The session is over, whatever the answer holds: that of a site's own may be none.
-    const told = await jsonOf(answer) as { end_session_url?: string } | null | undefined;
-    return { end_session_url: told?.end_session_url };
+    return this.#ask("POST", this.#config.logout, async (answer) => {
+      if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
+      // The session is over, whatever the answer holds: that of a site's own may be none.
+      const told = await jsonOf(answer) as { end_session_url?: string } | null | undefined;
+      return { end_session_url: told?.end_session_url };
+    }, { patience });
   }
+}
+
+/** The ticket in an answer of the site. */
+async function ticketOf(answer: Response): Promise<string> {
+  switch (answer.status) {
+    case 401:
+      throw signedOut("there is no session");
+    case 403: // the pass was for a session before
+      throw signedOut("the session is another one than when the page was loaded");
+  }
+  if (!answer.ok) throw new StampError("failed", `the site gives no ticket: status ${answer.status}`);
+  const { ticket } = await objectOf(answer, "the ticket");
+  if (typeof ticket !== "string") throw new StampError("failed", "the site's answer has no ticket");
+  return ticket;
 }
 
 /** The JSON of an answer; undefined where it is none. The browser's error would quote it, and it may hold a ticket. */

@@ -38,3 +38,13 @@ export async function within<T>(milliseconds: number, what: Promise<T>, late: ()
     cancel();
   }
 }
+
+/** The same for what keeps something while it waits: gone is aborted when nobody waits for it any more. */
+export async function untilGone<T>(milliseconds: number, begin: (gone: AbortSignal) => Promise<T>, late: () => Error): Promise<T> {
+  const gone = new AbortController();
+  try {
+    return await within(milliseconds, begin(gone.signal), late);
+  } finally {
+    gone.abort();
+  }
+}

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
+import * as v8 from "node:v8";
 import type { StampError } from "../src/messages.ts";
 import type { Site, Visitor } from "../src/site.ts";
 import { Scripted, until, willing, type Server } from "./scripted.ts";
@@ -13,14 +14,17 @@ const alice: Visitor = { authenticated: true, inbox: "_INBOX.alice" };
 function connected(t: TestContext, servers: Server[], { checks, now = () => alice }: { checks?: { every: number; within: number }; now?: () => Visitor } = {}) {
   Scripted.servers = servers;
   const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => now() };
-  const states: string[] = [], denied: string[] = [];
-  const connection = new Connection(site as unknown as Site, (state, reason) => states.push(`${state}: ${reason}`), (err) => denied.push(err.message), checks);
+  const states: string[] = [], refused: string[] = [];
+  const connection = new Connection(site as unknown as Site, (state, reason) => states.push(`${state}: ${reason}`), (err) => refused.push(err.message), checks);
   t.after(() => connection.stop("closed", ""));
   connection.start(alice);
-  return { connection, states, denied };
+  return { connection, states, refused };
 }
 
 const connect = (t: TestContext, ...servers: Server[]) => connected(t, servers).connection;
+
+/** How many objects of a class there are, after a collection. */
+const { queryObjects } = v8 as unknown as { queryObjects(of: Function, options: { format: "count" }): number };
 
 const subscribed = { subject: "a", deliver() {} };
 
@@ -70,10 +74,10 @@ test("who has signed in meanwhile, where the cookie alone opens connections, is 
 
 test("what is refused of a subscription is told once", async (t) => {
   const heard: unknown[] = [];
-  const { connection, denied } = connected(t, [(line) => (line.startsWith("SUB") ? `-ERR 'Permissions Violation for Subscription to "a"'\r\n` : willing(line))]);
+  const { connection, refused } = connected(t, [(line) => (line.startsWith("SUB") ? `-ERR 'Permissions Violation for Subscription to "a"'\r\n` : willing(line))]);
   await assert.rejects(connection.subscribe(1, { subject: "a", deliver: (err) => heard.push(err) }, 20_000), /Permissions Violation/);
   await new Promise((resolve) => setTimeout(resolve, 20));
-  assert.deepEqual([heard, denied], [[], []]);
+  assert.deepEqual([heard, refused], [[], []]);
 });
 
 test("a connection that is closed while it is made, without a word, is tried again soon", async (t) => {
@@ -96,4 +100,64 @@ test("calls leave nothing with the connection", async (t) => {
     await connection.drain(id, 20_000);
   }
   assert.equal(waiting, 0);
+});
+
+test("nothing is kept of calls that had no connection in time", async (t) => {
+  const { connection } = connected(t, [() => undefined]);
+  const late = async (count: number) => {
+    const all = Array.from({ length: count }, (_, id) => [connection.ready(1), connection.flush(1), connection.subscribe(id, subscribed, 1)]).flat();
+    for (const { status } of await Promise.allSettled(all)) assert.equal(status, "rejected");
+  };
+  await late(10);
+  const before = queryObjects(Promise, { format: "count" });
+  await late(1_000);
+  const more = queryObjects(Promise, { format: "count" }) - before;
+  assert.ok(more < 500, `${more} promises more`);
+});
+
+test("a flush, a subscription and a request tell alike why there is no connection", async (t) => {
+  const { connection, states } = connected(t, [(line) => (line.startsWith("CONNECT") ? "-ERR 'Authorization Violation'\r\n" : "")]);
+  await until(() => states.some((state) => state.startsWith("refused")));
+  for (const call of [connection.flush(20), connection.ready(20), connection.subscribe(1, subscribed, 20)]) await assert.rejects(call, { code: "refused" });
+});
+
+/** Refuses the subscriptions to some subjects with these words. */
+const refusing = (refusals: Record<string, string>): Server => (line) => {
+  const [verb, subject] = line.split(" ");
+  const words = verb === "SUB" ? refusals[subject!] : undefined;
+  return words === undefined ? willing(line) : `-ERR '${words}'\r\n`;
+};
+
+test("whatever the server refuses a subscription with, it is that subscription's error", async (t) => {
+  const words = { full: "maximum subscriptions exceeded", bad: "Invalid Subject", 'a"b': 'Permissions Violation for Subscription to "a\\"b"', "a\x7fb": 'Permissions Violation for Subscription to "a\\x7fb"' };
+  const { connection, refused } = connected(t, [refusing(words)]);
+  await connection.ready(20_000);
+  const subjects = ["good", ...Object.keys(words), "better"], heard: unknown[] = [];
+  const outcomes = await Promise.all(subjects.map((subject, id) => connection.subscribe(id, { subject, deliver: (err) => heard.push(err) }, 20_000).then(() => "agreed", (err) => err.message)));
+  assert.deepEqual(outcomes, ["agreed", ...Object.values(words), "agreed"]);
+  await connection.flush(20_000);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([heard, refused], [[], []]);
+});
+
+test("what the next server refuses of a subscription ends it", async (t) => {
+  const lost: Server = (line) => (line.startsWith("PUB") ? undefined : willing(line));
+  const { connection, refused } = connected(t, [lost, refusing({ second: "maximum subscriptions exceeded" })]);
+  const heard: Record<string, string[]> = {};
+  for (const [id, subject] of ["first", "second", "third"].entries()) {
+    await connection.subscribe(id, { subject, deliver: (err) => (heard[subject] ??= []).push(err!.message) }, 20_000);
+  }
+  (await connection.ready(20_000)).publish("cut");
+  await until(() => Object.keys(heard).length > 0);
+  await connection.flush(20_000);
+  assert.deepEqual([heard, refused], [{ second: ["maximum subscriptions exceeded"] }, []]);
+});
+
+test("whatever else the server refuses is told", async (t) => {
+  const { connection, refused } = connected(t, [(line) => (line.startsWith("PUB") ? "-ERR 'Invalid Publish Subject'\r\n-ERR 'Something New'\r\n" : willing(line))]);
+  const nc = await connection.ready(20_000);
+  nc.publish("a");
+  await connection.flush(20_000);
+  await until(() => refused.length === 2);
+  assert.deepEqual(refused, ["Invalid Publish Subject", "Something New"]);
 });

@@ -228,7 +228,7 @@ test("codes tell why there is no answer", async (t) => {
 
 test("a request that comes before it is known who is signed in waits for that", async (t) => {
   Scripted.servers = [answering("")];
-  for (const [visitor, code] of [[alice, undefined], [{ authenticated: false }, "signed-out"], [new Error("the site is away"), "closed"]] as const) {
+  for (const [visitor, code] of [[alice, undefined], [{ authenticated: false }, "signed-out"], [new Error("the site is away"), "failed"]] as const) {
     let tell = (_: Visitor) => {}, fail = (_: Error) => {};
     const now = new Promise<Visitor>((resolve, reject) => { tell = resolve; fail = reject; });
     now.catch(() => {});
@@ -348,4 +348,50 @@ test("a subscription that the page does not want any more when it is made is not
   await s.ask({ op: "flush" });
   const at = lines.findIndex((line) => line.startsWith("SUB a"));
   assert.ok(at < 0 || lines.includes(`UNSUB ${lines[at]!.split(" ")[2]}`), lines.join());
+});
+
+test("a sign-out that hangs takes no more time from a lost request than it has", async (t) => {
+  Scripted.servers = [(line) => (line.startsWith("HPUB cut") ? undefined : willing(line))];
+  let leave = () => {};
+  const held = new Promise<void>((resolve) => { leave = resolve; });
+  const s = serve(t, { now: alice, logout: () => held });
+  await s.ask({ op: "start", limits: {} });
+  const out = s.ask({ op: "logout" });
+  for (const call of [request("cut", 100), { ...request("cut"), op: "requestMany", receiver: 1, enough: { timeout: 100 } }]) {
+    assert.equal((await s.ask(call)).error?.code, "lost");
+    await until(() => s.events.at(-1)?.state === "connected");
+  }
+  leave();
+  await out;
+});
+
+test("the end of a session that is told of while the page starts is looked at after that", async (t) => {
+  let tell = (_: Visitor) => {};
+  const visitor: { now: Visitor | Promise<Visitor> } = { now: new Promise<Visitor>((resolve) => { tell = resolve; }) };
+  Scripted.servers = [willing];
+  const s = serve(t, visitor), started = s.ask({ op: "start", limits: {} });
+  await s.ask({ op: "abort", call: 99 }); // it has arrived
+  visitor.now = alice;
+  const checked = s.server.recheck();
+  setTimeout(() => tell(alice), 20);
+  await Promise.all([started, checked]);
+  await until(() => s.events.some(({ state }) => state === "connected"));
+  assert.deepEqual(s.events.map(({ state }) => state), ["connecting", "connected"]);
+});
+
+test("subjects that messages cannot be sent to, and those that the server does not subscribe to, are invalid", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => (lines.push(line), willing(line))];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 1_000 } });
+  const data = new Uint8Array(0), headers = { A: "b" };
+  for (const subject of ["bad.*", "bad.>", "*", ">", "bad.*.x", "bad..x", ".bad", "bad.", ""]) {
+    for (const call of [request(subject), { op: "publish", subject, headers, data }, { op: "publish", subject: "a", reply: subject, headers, data }, { ...request(subject), op: "requestMany", receiver: 5, enough: { timeout: 1_000 } }]) {
+      assert.equal((await s.ask(call)).error?.code, "invalid", `${call.op} ${subject}`);
+    }
+  }
+  for (const subject of ["bad.>.x", ">.bad", "bad..x", ".bad", "bad.", ""]) assert.equal((await s.ask({ op: "subscribe", subject, subscription: 6 })).error?.code, "invalid", subject);
+  for (const subject of ["a.*", "a.>", ">", "*", "a*.>b.c"]) assert.ok("value" in await s.ask({ op: "subscribe", subject, queue: null, subscription: 7 }), subject);
+  assert.ok("value" in await s.ask({ op: "publish", subject: "a*.b>", reply: null, headers, data }));
+  assert.ok(!lines.some((line) => line.includes("bad")), lines.join());
 });

@@ -49,3 +49,21 @@ test("an answer of the site that is no object says so, and what it holds is not 
   assert.deepEqual(await site.visitor(), { authenticated: false });
   await assert.rejects(site.ticket(""), { code: "failed", message: "the site's answer has no ticket" });
 });
+
+test("a browser that does not tell the reason of a signal changes no code", async (t) => {
+  const { fetch } = globalThis;
+  t.after(() => Object.assign(globalThis, { fetch }));
+  const bare = (err: unknown) => { throw err instanceof Error && err.name !== "TypeError" ? new DOMException("The operation was aborted.", "AbortError") : err; };
+  Object.assign(globalThis, { fetch: (...args: Parameters<typeof fetch>) => fetch(...args).then((answer) => Object.assign(answer, { text: () => Response.prototype.text.call(answer).catch(bare) }), bare) });
+  for (const begins of [false, true]) {
+    const site = await silent(t, begins);
+    for (const asked of [site.visitor(300), site.logout(300)]) await assert.rejects(asked, { code: "timeout", message: "the site does not answer in 300 ms" });
+  }
+});
+
+test("a site that has answered keeps no time running", async (t) => {
+  const site = await saying(t, "{}");
+  const timers = () => process.getActiveResourcesInfo().filter((what) => what === "Timeout").length, before = timers();
+  for (let i = 0; i < 20; i++) await site.visitor(20_000);
+  assert.ok(timers() < before + 10, `${before}, ${timers()}`);
+});
