@@ -1,6 +1,6 @@
 // Hooks for React. They keep no connection of their own: each takes a Stamp, which the page makes once, outside of its
 // components.
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Answer, FetchOptions, Message, Stamp, StampError, Started, State } from "./index.ts";
 
 /** What useStamp() knows of the connection and the visitor. */
@@ -54,17 +54,17 @@ export interface RequestStatus<T> {
 export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
   const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
-  const [known, setKnown] = useKnown<{ key?: string; round?: number; answer?: Answer<T>; error?: Error }>(stamp, run, over);
-  const key = JSON.stringify([resource, options]);
+  const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: Error }>(stamp, run, over);
+  const asked = useAsked(JSON.stringify([resource, options]));
   useEffect(() => {
     if (resource === null || !open) return;
     return unlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
-      (answer) => shown(() => setKnown(run, { key, round, answer })),
-      (error: Error) => shown(() => setKnown(run, { key, round, error })),
+      (answer) => shown(() => setKnown(run, { asked, round, answer })),
+      (error: Error) => shown(() => setKnown(run, { asked, round, error })),
     ));
-  }, [stamp, key, round, open, run]);
-  const { answer, error } = known.key === key ? known : {};
-  const done = known.key === key && known.round === round;
+  }, [stamp, asked, round, open, run]);
+  const { answer, error } = known.asked === asked ? known : {};
+  const done = known.asked === asked && known.round === round;
   return {
     answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error ?? (resource === null ? undefined : ended),
     loading: resource !== null && !done && !ended,
@@ -76,26 +76,54 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null,
 export interface SubscriptionStatus {
   /** The last one, where no function gets them. */
   message: Message | undefined;
-  /** Why there is no subscription: the server has refused or ended it, or there will be no connection before the next start(). */
+  /**
+   * Why there is no subscription: the server has refused or ended it, there was no connection in time, which is tried again once
+   * there is one, or there will be none before the next start().
+   */
   error: Error | undefined;
 }
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
-export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | undefined } = {}): SubscriptionStatus {
+export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | null | undefined } = {}): SubscriptionStatus {
   const { open, over, run, ended } = useOpen(stamp);
-  const [known, setKnown] = useKnown<{ subject?: string; message?: Message; error?: Error }>(stamp, run, over);
+  const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: Error }>(stamp, run, over);
+  const asked = useAsked(JSON.stringify([subject, queue]));
   const latest = useRef(deliver);
   useEffect(() => { latest.current = deliver; });
   useEffect(() => {
     if (subject === null || !open) return;
     return unlessGone((shown, signal) => {
-      const failed = (error: Error) => shown(() => setKnown(run, { subject, error }));
-      const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { subject, message }));
-      return stamp.subscribe(subject, (message) => shown(() => receive(message)), { queue, signal, failed }).catch(failed);
+      const failed = (error: Error) => shown(() => setKnown(run, { asked, error }));
+      let last: Message | undefined; // that is shown
+      const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { asked, message: last = message }));
+      const subscribe = () => stamp.subscribe(subject, (message) => shown(() => receive(message)), { queue, signal, failed });
+      return onceConnected(stamp, signal, failed, subscribe).then((again) => shown(() => { if (again) setKnown(run, { asked, ...last && { message: last } }); }), failed);
     });
-  }, [stamp, subject, queue, open, run]);
-  const { message, error } = known.subject === subject ? known : {};
+  }, [stamp, asked, open, run]);
+  const { message, error } = known.asked === asked ? known : {};
   return { message, error: error ?? (subject === null ? undefined : ended) };
+}
+
+/**
+ * Subscribes, and does so again with each new connection as long as there was none in time, of which failed is told. Resolves with
+ * whether it was told.
+ */
+async function onceConnected(stamp: Stamp, signal: AbortSignal, failed: (err: Error) => void, subscribe: () => Promise<unknown>): Promise<boolean> {
+  for (let again = false; ; again = true) {
+    try {
+      await subscribe();
+      return again;
+    } catch (err) {
+      if (!["no-connection", "refused", "timeout"].includes((err as StampError).code)) throw err;
+      failed(err as Error);
+    }
+    await stamp.when("connected", { signal, timeout: Infinity });
+  }
+}
+
+/** An object that is another one with each change of a key: what is known of it is not that of an equal key before. */
+function useAsked(key: string): object {
+  return useMemo(() => ({ key }), [key]);
 }
 
 /** The state of the connection, the run that it is in, and why there will be no connection, where there will be none. */
