@@ -48,6 +48,8 @@ type browserSite struct {
 	nkey    string   // that the last one was asked for
 	spoil   bool     // whether tickets are changed on their way
 	prelude string   // comes before the worker's script
+	down    bool     // whether no websocket is opened
+	silent  bool     // whether a logout is not answered
 }
 
 // siteKind is how a site is served.
@@ -203,7 +205,13 @@ func (s *browserSite) mux() *http.ServeMux {
 	mux.Handle("GET /script", html(page+`<script src="/dist/stamp.script.js"></script>`))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
 	mux.Handle("GET /react/", http.StripPrefix("/react", s.reactPage()))
-	mux.Handle("/nats", s.nats)
+	mux.HandleFunc("/nats", func(w http.ResponseWriter, r *http.Request) {
+		if s.is(&s.down) {
+			http.Error(w, "the server is away", http.StatusServiceUnavailable)
+			return
+		}
+		s.nats.ServeHTTP(w, r)
+	})
 	mux.Handle("/auth/", s.auth)
 	mux.HandleFunc("GET /auth/worker.js", func(w http.ResponseWriter, r *http.Request) {
 		// A browser that fetches what a page preloads with the words of a worker, as HTML has it.
@@ -213,6 +221,15 @@ func (s *browserSite) mux() *http.ServeMux {
 		}
 		s.auth.ServeHTTP(w, r)
 	})
+	mux.HandleFunc("POST /auth/logout", func(w http.ResponseWriter, r *http.Request) {
+		if s.is(&s.silent) {
+			<-r.Context().Done()
+			return
+		}
+		s.auth.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /own/{session}/{logout}/worker.js", s.ownWorker)
+	mux.HandleFunc("/own/{how}", ownAnswer)
 	mux.HandleFunc("POST /auth/ticket", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -236,6 +253,43 @@ func (s *browserSite) mux() *http.ServeMux {
 	mux.HandleFunc("POST /control/{what}/{how}", s.control)
 	mux.HandleFunc("GET /control/{what}", s.told)
 	return mux
+}
+
+// ownWorker is the worker's script of a site with sessions of its own, behind that site's line. The path says how the site answers
+// who asks for the session and for its end.
+func (s *browserSite) ownWorker(w http.ResponseWriter, r *http.Request) {
+	script, err := os.ReadFile(filepath.Join(s.dist, "stamp.worker.js"))
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	site, _ := json.Marshal(map[string]string{
+		"websocket": strings.Replace(s.origin, "http", "ws", 1) + "/nats",
+		"session":   "/own/" + r.PathValue("session"), "logout": "/own/" + r.PathValue("logout"),
+	})
+	_, _ = fmt.Fprintf(w, "self.stampSite = %s;\n%s", site, script)
+}
+
+// ownAnswer is what a site with sessions of its own answers.
+func ownAnswer(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch r.PathValue("how") {
+	case "well":
+		_, _ = io.WriteString(w, `{"authenticated": true}`)
+		return
+	case "begins": // and does not end
+		_, _ = io.WriteString(w, `{"authenticated":`)
+		_ = http.NewResponseController(w).Flush()
+	}
+	<-r.Context().Done()
+}
+
+// is reads what control has set.
+func (s *browserSite) is(fault *bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *fault
 }
 
 // workerFaults come before the worker's script, and do what they say when the page says so.
@@ -286,6 +340,12 @@ func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
 	switch r.PathValue("what") {
 	case "spoil":
 		s.spoil = how == "on"
+	case "websocket":
+		s.down = how == "down"
+	case "sockets":
+		s.listener.cut()
+	case "logout":
+		s.silent = how == "silent"
 	case "worker":
 		s.prelude = workerFaults[how]
 	case "ed25519":
@@ -423,6 +483,18 @@ func (l *tracked) drop() {
 		_ = c.Close()
 	}
 	clear(l.conns)
+}
+
+// cut ends the websockets, and nothing else.
+func (l *tracked) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c, websocket := range l.conns {
+		if websocket {
+			_ = c.Close()
+			delete(l.conns, c)
+		}
+	}
 }
 
 // silence has the websockets look open, and carry nothing any more: a network that is gone.

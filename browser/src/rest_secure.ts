@@ -3,7 +3,7 @@
 import type { Answer } from "./answer.ts";
 import { checked, isA } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
-import type { HeaderMap } from "./messages.ts";
+import type { HeaderMap, Started } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
 import { originOfPage, subjectOf } from "./resource.ts";
 
@@ -13,13 +13,13 @@ export interface RestSecureOptions {
   /** That there is a session is asked whether or not this is set. */
   refresh_token_uri?: string;
   /** Milliseconds. Default: 20000. */
-  timeout?: number;
+  timeout?: number | undefined;
   contentType?: string;
   "content-type"?: string;
   /** response: a header of answers that the page does not get. request: the server stamps its own. */
   authHeader?: { request?: string; response?: string };
   /** URL of the worker's script. Default: "/auth/worker.js". */
-  worker?: string | URL | { toString(): string } | undefined;
+  worker?: string | URL | { toString(): string } | null | undefined;
   /** Not used: the worker is ours. */
   QOper8?: unknown;
   qOptions?: unknown;
@@ -29,7 +29,7 @@ export interface RestSecureOptions {
 
 export interface RestSecureFetchOptions extends FetchOptions {
   /** Names of claims of the session that are put into the answer's body. */
-  jwt_claims?: string[];
+  jwt_claims?: string[] | null | undefined;
 }
 
 /** What start() resolves with. Each field can be read in each case. */
@@ -43,18 +43,19 @@ export class REST_Secure {
   /** What it stands on, for what rest-secure does not have. */
   readonly stamp: Stamp;
   readonly #options: RestSecureOptions;
+  #started: { run: number; told: Promise<Started> } | undefined; // by start(), the last time
 
   constructor(options: RestSecureOptions) {
-    this.#options = options;
+    this.#options = options = checked(options && { ...options, timeout: options.timeout || undefined }); // there, 0 is none
     const prefix = new URL(options.endpoint ?? "/", originOfPage()).pathname.replace(/\/$/, "");
     const hidden = options.authHeader?.response;
     this.stamp = new Stamp({
       ordered: true,
       subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),
       worker: options.worker,
-      timeout: options.timeout || undefined, // there, 0 is none
+      timeout: options.timeout,
       contentType: options.contentType || options["content-type"] || undefined,
-      hidden: hidden === undefined ? [] : [hidden],
+      hidden: hidden === undefined || hidden === null ? [] : [hidden],
     });
     this.start = this.start.bind(this); // as there, they can be called alone
     this.fetch = this.fetch.bind(this);
@@ -65,7 +66,9 @@ export class REST_Secure {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
     if (this.stamp.started) return { error: "the worker has been started already" };
     try {
-      const { authenticated, claims } = await this.stamp.start();
+      const told = this.stamp.start();
+      this.#started = { run: this.stamp.run, told };
+      const { authenticated, claims } = await told;
       return authenticated ? { already_authenticated: true, claims } : { already_authenticated: false };
     } catch (err) {
       return { error: err instanceof Error ? err.message : String(err) };
@@ -75,9 +78,10 @@ export class REST_Secure {
   async fetch<T = any>(resource: string | URL | Request, options?: RestSecureFetchOptions | null): Promise<Answer<T>> {
     const { jwt_claims, ...others } = checked(options);
     const headers = others.headers ?? (isA("Request", resource) ? (resource as Request).headers : undefined);
+    const started = this.#started?.run === this.stamp.run ? this.#started : undefined; // another run may be another visitor's
     const answer = await this.stamp.fetch(resource, { ...others, headers: this.#sent(headers) });
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
-      const { claims } = await this.stamp.start(); // it has been called: this is what it told then
+      const claims = (await started?.told)?.claims;
       for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];
     }
     return answer;

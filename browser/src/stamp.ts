@@ -1,7 +1,7 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
-import { checked, isA } from "./checks.ts";
+import { checked, found, isA } from "./checks.ts";
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
@@ -15,13 +15,13 @@ import { afterWaking, within } from "./waking.ts";
 
 export interface Options extends Limits {
   /** URL of the worker's script, of the page's origin; a TrustedScriptURL too. Default: "/auth/worker.js". */
-  worker?: string | URL | { toString(): string } | undefined;
+  worker?: string | URL | { toString(): string } | null | undefined;
   /** The page where visitors sign in. Default: what start() tells, and until it has told, "login" beside the worker's script. */
-  login?: string | URL;
+  login?: string | URL | null | undefined;
   /** How resources become subjects. Default: subjectOf, so that "/api/users/7" is "api.users.7". */
-  subject?: (resource: string | URL, method: string) => string;
+  subject?: ((resource: string | URL, method: string) => string) | null | undefined;
   /** Type of bodies that have none. Default: "application/json". */
-  contentType?: string;
+  contentType?: string | null | undefined;
 }
 
 /** Those of fetch() may be given too; what is not listed here means nothing where there is no HTTP. */
@@ -50,7 +50,7 @@ export interface RequestOptions {
 
 export interface PublishOptions {
   headers?: MessageHeadersInit | undefined;
-  reply?: string | undefined;
+  reply?: string | null | undefined;
 }
 
 /** When requestMany() ends: at whatever comes first. */
@@ -150,6 +150,7 @@ export class Stamp extends EventTarget {
     if (this.#draining) return this.#again ??= this.#startAfter(this.#draining);
     if (this.#starting && this.started) return this.#starting;
     this.#stop(new StampError("closed", "closed"));
+    if (this.#starting) return this.#starting; // a listener that was told of the end has started it
     this.#ended = undefined;
     const starting = this.#starting = this.#start();
     starting.catch((err: Error) => { // it may be tried again
@@ -236,7 +237,7 @@ export class Stamp extends EventTarget {
   }
 
   #loginPage(): URL | undefined {
-    if (this.#options.login !== undefined) return new URL(this.#options.login, location.href);
+    if (this.#options.login) return new URL(this.#options.login, location.href);
     if (!this.#told) return new URL("login", new URL(String(this.#options.worker ?? defaultScript), location.href));
     return this.#told.login === undefined ? undefined : new URL(this.#told.login);
   }
@@ -255,7 +256,7 @@ export class Stamp extends EventTarget {
 
   async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
     const method = methodOf(options.method), query = urlOf(resource, originOfPage()).search.slice(1);
-    const subject = this.#options.subject ? this.#options.subject(resource, method) : subjectOf(resource, originOfPage());
+    const subject = this.#subject(resource, method);
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
@@ -272,6 +273,13 @@ export class Stamp extends EventTarget {
       if (err instanceof StampError) return failure(err);
       throw err;
     }
+  }
+
+  #subject(resource: string | URL, method: string): string {
+    if (!this.#options.subject) return subjectOf(resource, originOfPage());
+    const subject: unknown = this.#options.subject(resource, method);
+    if (typeof subject === "string") return subject;
+    throw new TypeError(`subject: expected a function that returns a string; it returned ${isA("Promise", subject) ? "a promise" : found(subject)}`);
   }
 
   /**
@@ -401,7 +409,6 @@ export class Stamp extends EventTarget {
   /** Ends all of it, for a reason that calls and when() are told. */
   #end(why: Error): void {
     this.#stop(why);
-    this.#ended = why;
     for (const watch of [...this.#watchers]) watch();
     this.dispatchEvent(new Event("run"));
   }
@@ -419,6 +426,7 @@ export class Stamp extends EventTarget {
     this.#calls.fail(why);
     this.#calls = new Calls(this.#options);
     this.#draining = undefined;
+    this.#ended = why; // before listeners hear of it, who may start anew
     this.#change("closed", "");
   }
 
@@ -474,7 +482,7 @@ export class Stamp extends EventTarget {
         break;
       case "error": {
         const { subscription, code, message, operation, subject } = data;
-        if (subscription !== undefined && code === "denied") {
+        if (subscription !== undefined && code !== "unreadable") {
           this.#receivers.get(subscription)?.fail(new StampError(code, message));
           this.#receivers.delete(subscription);
           break;

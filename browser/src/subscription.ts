@@ -1,13 +1,14 @@
 // Subscriptions, as the page has them.
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
+import { callPage } from "./guard.ts";
 import type { Message } from "./message.ts";
 import { Stream } from "./stream.ts";
 import { afterWaking } from "./waking.ts";
 
 export interface SubscribeOptions {
   /** Of the subscribers with the same queue, one gets each message. */
-  queue?: string | undefined;
+  queue?: string | null | undefined;
   /** Ends the subscription after so many messages. */
   max?: number | undefined;
   /** Milliseconds: ends the subscription when no message has come by then. */
@@ -15,7 +16,7 @@ export interface SubscribeOptions {
   /** Ends the subscription. */
   signal?: AbortSignal | null | undefined;
   /** Is told why the subscription has ended, unless the page itself ended it, or max. */
-  failed?: ((err: Error) => void) | undefined;
+  failed?: ((err: Error) => void) | null | undefined;
 }
 
 /** What a subscription needs of its connection. */
@@ -77,12 +78,9 @@ export class Subscription implements AsyncIterable<Message> {
     this.#cancel();
     this.#received++;
     const last = this.#complete;
-    try {
-      if (this.#deliver) this.#deliver(msg);
-      else this.#stream.push(msg);
-    } finally { // whatever the page's function throws
-      if (last) this.#end();
-    }
+    if (this.#deliver) callPage(this.#deliver, msg);
+    else this.#stream.push(msg);
+    if (last) this.#end();
   }
 
   /** A message has come that cannot be read. The server counts it too. Not for pages. */
@@ -99,7 +97,7 @@ export class Subscription implements AsyncIterable<Message> {
 
   /** The server, or the session, has ended it. Not for pages. */
   fail(err: Error): void {
-    if (this.#end(err, { err })) this.#options.failed?.(err);
+    if (this.#end(err, { err })) callPage(this.#options.failed, err);
   }
 
   /** Ends it at once. A loop still reads the messages that have come before. */

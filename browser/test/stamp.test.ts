@@ -145,7 +145,7 @@ test("options that cannot be are a TypeError that names them, before anything is
     for (const [options, message] of [
       [5, /^options: expected an object; found a value of the type number$/], ["x", /^options: expected an object; found a value of the type string$/], [true, /^options: expected an object/],
       [{ signal: {} }, /^signal: expected an AbortSignal; found a value of the type object$/], [{ signal: 5 }, /^signal: expected an AbortSignal; found a value of the type number$/],
-      [{ signal: () => {} }, /^signal: /], [{ timeout: "5" }, /^timeout: must be/], [{ timeout: null }, /^timeout: must be/],
+      [{ signal: () => {} }, /^signal: /], [{ timeout: "5" }, /^timeout: expected a positive number; found a value of the type string$/], [{ timeout: null }, /^timeout: expected a positive number; found null$/],
     ] as const) await assert.rejects(async () => call(options), { name: "TypeError", message }, `${call}: ${JSON.stringify(options)}`);
   }
   for (const headers of [5, "x", [["a"]]] as any[]) {
@@ -173,4 +173,105 @@ test("a run tells when it begins and why it has ended", async (t) => {
   await s.start();
   await s.drain();
   assert.deepEqual(runs, [undefined, "closed", undefined, "closed"]);
+});
+
+test("a function of the page's that throws stops nothing else", { timeout: 20_000 }, async (t) => {
+  const reported: unknown[] = [];
+  Object.assign(globalThis, { reportError: (err: unknown) => reported.push(err) });
+  t.after(() => Object.assign(globalThis, { reportError: undefined }));
+  for (const [end, code] of [["close", "closed"], ["drain", "closed"], ["signed-out", "signed-out"], ["start", "signed-out"]] as const) {
+    const { s, worker } = await started(t), thrown = new Error("the page's"), states: string[] = [], runs: number[] = [];
+    const failed = () => { throw thrown; };
+    await s.subscribe("a", () => {}, { failed });
+    const b = await s.subscribe("b"), c = await s.subscribe("c", () => {}, { failed }), lost = s.when("lost");
+    lost.catch(() => {});
+    s.addEventListener("state", ({ detail }) => states.push(detail.state));
+    s.addEventListener("run", () => runs.push(s.run));
+    reported.length = 0;
+    const loop = (async () => { for await (const _ of b); })();
+    loop.catch(() => {});
+    if (end === "close") s.close();
+    else if (end !== "drain") worker.port.postMessage({ event: "state", state: "signed-out", reason: "" });
+    else {
+      worker.silent.add("unsubscribe");
+      void s.drain().catch(() => {});
+      s.close();
+    }
+    assert.equal(((await b.closed) as { code?: string } | undefined)?.code, code, end);
+    await c.closed;
+    await assert.rejects(loop, { code });
+    await assert.rejects(lost, { code });
+    assert.equal((s.ended as { code?: string } | undefined)?.code, code);
+    assert.deepEqual(reported, [thrown, thrown]);
+    assert.deepEqual([states.length, runs.length], code === "closed" ? [1, 1] : [1, 0]);
+    if (end === "start") {
+      await s.subscribe("d", () => {}, { failed });
+      await s.start();
+      assert.equal(s.ended, undefined);
+    }
+  }
+  // A message that its function does not take is one of those that have come.
+  const { s, worker } = await started(t), sub = await s.subscribe("a", () => { throw new Error("the page's"); }, { max: 1 });
+  reported.length = 0;
+  worker.port.postMessage({ event: "message", subscription: 1, message: { subject: "a", headers: [], data: new Uint8Array(0) } });
+  assert.equal(await sub.closed, undefined);
+  assert.equal(reported.length, 1);
+});
+
+test("a listener that starts anew when it is told of the end is the one that starts", async (t) => {
+  for (const end of ["start", "close"] as const) {
+    const { s, worker } = await started(t);
+    worker.port.postMessage({ event: "state", state: "signed-out", reason: "" });
+    await new Promise((resolve) => s.addEventListener("state", resolve, { once: true }));
+    s.addEventListener("state", () => void s.start(), { once: true });
+    const before = workers.length;
+    if (end === "start") await s.start();
+    else s.close();
+    await s.start();
+    assert.equal(workers.length, before + 1, "one worker");
+    assert.deepEqual([s.started, s.ended, (await s.fetch("/a")).status], [true, undefined, 200], end);
+  }
+});
+
+test("each option that cannot be is named, and null is none where there may be none", async (t) => {
+  const { s, worker } = await started(t), before = worker.asked.length;
+  const calls: Record<string, (options: any) => unknown> = {
+    new: (options) => new Stamp(options), fetch: (options) => s.fetch("/a", options), requestMany: (options) => s.requestMany("a", "", options),
+    publish: (options) => s.publish("a", "", options), subscribe: (options) => s.subscribe("a", () => {}, options),
+  };
+  for (const [call, name, values, expected] of [
+    ["new", "hidden", ["X", [5], {}], "a list of strings"], ["new", "subject", ["x", 5], "a function"], ["new", "contentType", [5, {}], "a string"], ["new", "ordered", [1, "yes"], "true or false"],
+    ["new", "login", [5, {}], "a string or a URL"], ["new", "recovery", [-1, "1"], "a number that is not negative"], ["new", "concurrency", [0, null], "a positive number"],
+    ["fetch", "throws", ["no"], "true or false"], ["publish", "reply", [5], "a string"], ["subscribe", "queue", [5, () => {}], "a string"],
+    ["subscribe", "failed", ["x", {}], "a function"], ["subscribe", "max", [0, 1.5, null], "a positive whole number"], ["requestMany", "sentinel", [1], "true or false"],
+  ] as const) {
+    for (const value of values) {
+      await assert.rejects(async () => calls[call]!({ [name]: value }), (err: Error) => err.name === "TypeError" && err.message.startsWith(`${name}: expected ${expected}; found `), `${name}: ${String(value)}`);
+    }
+  }
+  assert.equal(worker.asked.length, before);
+  await calls["publish"]!({ reply: null });
+  await calls["subscribe"]!({ queue: null, failed: null });
+  const other = new Stamp({ hidden: null, subject: null, contentType: null, login: null, worker: null });
+  t.after(() => other.close());
+  await other.start();
+  assert.equal((await other.fetch("/a")).headers.get("Method"), "GET");
+  const late = new Stamp({ subject: (async () => "a") as unknown as () => string });
+  t.after(() => late.close());
+  await late.start();
+  await assert.rejects(late.fetch("/a"), { name: "TypeError", message: "subject: expected a function that returns a string; it returned a promise" });
+});
+
+test("jwt_claims starts nothing anew, and must be a list", { timeout: 20_000 }, async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const rs = new REST_Secure({ endpoint: "http://localhost/" });
+  t.after(() => rs.stamp.close());
+  await rs.start();
+  const before = workers.length, asked = rs.fetch("/a", { method: "POST", body: { b: 1 }, jwt_claims: ["sub"] });
+  const drained = rs.stamp.drain();
+  await asked;
+  await drained;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([workers.length, rs.stamp.started], [before, false]);
+  for (const jwt_claims of ["sub", 7, {}, true] as any[]) await assert.rejects(rs.fetch("/a", { jwt_claims }), /^TypeError: jwt_claims: expected a list of strings; found /);
 });

@@ -106,7 +106,7 @@ export const checks = {
     assert.deepEqual([denied.status, denied.headers], [403, {}]);
     assert.match(denied.body.error, /Permissions Violation for Publish to "other.thing"/i);
     const broken = await v.run(() => s.fetch("/api/broken").then(({ status, body }) => [status, body.error, body.details instanceof Uint8Array, body.details.length]));
-    assert.deepEqual(broken, [502, "the answer is not application/json", true, 1]);
+    assert.deepEqual(broken, [502, "the answer's body is not JSON, which its Content-Type says it is", true, 1]);
     const large = await v.run(async () => s.fetch("/api/seen", { body: "x".repeat(2 << 20) }));
     assert.equal(large.status, 413, JSON.stringify(large));
     const odd = await v.run(async () => {
@@ -124,7 +124,7 @@ export const checks = {
     });
     assert.deepEqual([odd[0]["X-Page"], odd[0]["X-Pages"]], [["2"], ["1", "2"]]);
     assert.deepEqual(odd.slice(1), [
-      "TypeError", "TypeError", "TypeError", "TypeError", "timeout: must be a positive number", "concurrency: must be a positive number", "first", "TypeError",
+      "TypeError", "TypeError", "TypeError", "TypeError", "timeout: expected a positive number; found -1", "concurrency: expected a positive number; found 0", "first", "TypeError",
     ]);
     const wrong = await v.run(async () => {
       const out = [];

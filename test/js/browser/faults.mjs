@@ -87,6 +87,94 @@ export const checks = {
     assert.deepEqual(await slow, [200, 200], "nor are the times shorter after it");
   },
 
+  async "a message cannot hang the worker, and nothing of a block that cannot be read reaches the page"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start({ timeout: 10_000, hidden: ["X-Secret"] });
+    const got = await v.run(async () => {
+      const answers = [], told = [], many = [];
+      s.addEventListener("error", ({ detail }) => told.push(detail.message));
+      await s.subscribe("shared.raw", () => told.push("a message"));
+      const blocks = [
+        "NATS/1.0 200" + " ".repeat(200_000) + "\rx\r\n\r\n", "NATS/1.0\nSet-Cookie: SECRET=1\n\n", "NATS/1.0\nX-Secret: SECRET\r\n\r\n", "NATS/1.0\rX-Secret: SECRET\r\n\r\n",
+        "NATS/1.0 200 X\nX-Secret: SECRET\r\n\r\n", "X-Secret: SECRET\r\n\r\n", "NATS/1.0 X-Secret: SECRET",
+      ];
+      for (const Block of blocks) {
+        answers.push((await s.fetch("/api/raw", { body: { Block } })).error);
+        await s.fetch("/api/raw", { body: { Block, To: "shared.raw" } });
+        for await (const msg of s.requestMany("api.raw", JSON.stringify({ Block }), { timeout: 50 })) many.push(msg);
+      }
+      await s.flush();
+      return { codes: answers.map((error) => error?.code), text: JSON.stringify([answers.map((error) => error?.message), told]), told: told.length, many: many.length, after: (await s.fetch("/api/seen")).status };
+    });
+    assert.deepEqual(got.codes, Array(7).fill("unreadable"), got.text);
+    assert.ok(!got.text.includes("SECRET"), got.text);
+    assert.deepEqual([got.told, got.many, got.after], [14, 0, 200]);
+  },
+
+  async "a function that throws when it is told of the end stops nothing else"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const states = [], reported = [];
+      addEventListener("error", (event) => {
+        reported.push(event.type); // of scripts of the test's a browser does not tell more
+        event.preventDefault();
+      });
+      for (const end of [() => s.close(), () => s.logout()]) {
+        if (!s.started) await s.start();
+        await s.when("connected");
+        const over = ({ detail: { state } }) => { if (state !== "lost") states.push(state); };
+        s.addEventListener("state", over);
+        await s.subscribe("shared.a", () => {}, { failed() { throw new Error("page's"); } });
+        const b = await s.subscribe("shared.b"), refused = s.when("refused").catch((err) => err.code);
+        const loop = (async () => { for await (const _ of b); })().catch((err) => err.code);
+        await end();
+        states.push((await b.closed).code, await loop, await refused, s.ended.code);
+        s.removeEventListener("state", over);
+        await new Promise((resolve) => setTimeout(resolve)); // the error is reported by then
+      }
+      return [states, reported];
+    });
+    assert.deepEqual(got, [["closed", "closed", "closed", "closed", "closed", "signed-out", "signed-out", "signed-out", "signed-out", "signed-out"], ["error", "error"]]);
+  },
+
+  async "a site that is silent, or does not end its answer, is a time-out"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.run(outcomes);
+    for (const how of ["silent", "begins"]) {
+      const got = await v.run(async (how) => {
+        const lib = await import("/dist/stamp.js"), s = new lib.Stamp({ worker: `/own/${how}/well/worker.js`, timeout: 1_200 });
+        const [start, beside, session] = await Promise.all([outcome(s.start()), outcome(s.fetch("/api/seen")), outcome(s.session())]);
+        const leaving = new lib.Stamp({ worker: `/own/well/${how}/worker.js`, timeout: 1_200 });
+        await leaving.start();
+        const logout = await outcome(leaving.logout());
+        leaving.close();
+        return [start, session, logout, beside];
+      }, how);
+      assert.deepEqual(got.slice(0, 3), ["timeout", "timeout", "timeout"], how);
+      assert.ok(["timeout", "no-connection"].includes(got[3]), got[3]);
+    }
+  },
+
+  async "while a logout hangs, a request whose connection is lost is lost in its time"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start({ timeout: 6_000 });
+    await v.run(() => s.when("connected"));
+    try {
+      await v.control("logout/silent");
+      const asked = v.run(async () => {
+        const out = s.logout().then(() => "left", (err) => err.code);
+        const { status, error } = await s.fetch("/api/silent", { timeout: 2_000 });
+        return [status, error.code, s.started, await out];
+      });
+      await new Promise((resolve) => setTimeout(resolve, 300)); // it is under way
+      await v.control("sockets/cut");
+      assert.deepEqual(await asked, [503, "lost", true, "timeout"]);
+    } finally {
+      await v.control("logout/answered");
+    }
+  },
+
   async "a service worker that answers everything is named, and one that leaves /auth/ alone does no harm"(env) {
     const v = await Visitor.open(env, alice);
     const error = await v.run(async () => {

@@ -57,6 +57,24 @@ export const checks = {
     await until(v.page, () => location.pathname === "/sign-in" && location.search === "?from=page&to=%2F");
   },
 
+  async "a subscription that the server refuses is never one that has been made"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    const got = await v.run(async () => {
+      const told = [], code = (promise) => promise.then(() => "made", (err) => err.code);
+      s.addEventListener("error", ({ detail }) => told.push(detail.message));
+      const subjects = ["shared.>.x", "shared..x", "shared.", 'other."x', "other.\\x", "other.\u00ad", "other.x", "shared.*", "shared.>", 'shared."x'];
+      const out = [await Promise.all(subjects.map((subject) => code(s.subscribe(subject, () => {}))))];
+      out.push(await Promise.all(["api.*", "api.>", "api..x"].flatMap((subject) => [code(s.request(subject)), code(s.publish(subject)), code(s.publish("shared.x", "", { reply: subject }))])));
+      await s.flush();
+      return [...out, told];
+    });
+    const refused = ["invalid", "invalid", "invalid", "denied", "denied", "denied", "denied"];
+    assert.deepEqual(got[0], [...refused, "made", "made", "made"]);
+    assert.deepEqual([...new Set(got[1])], ["invalid"]);
+    assert.deepEqual(got[2], []);
+  },
+
   async "a subscription is read by for await, and ends with its loop"(env) {
     const v = await Visitor.open(env, alice);
     await v.start();

@@ -210,6 +210,51 @@ export const checks = {
     }
   },
 
+  async "a subscription that had no connection in time is made when there is one"(env) {
+    for (const strict of [false, true]) {
+      const { v, known } = await kept(env, strict);
+      await v.run(() => change({ subject: null }));
+      try {
+        await v.control("websocket/down");
+        await v.control("sockets/cut");
+        await v.run(() => change({ stamp: window.s = new Stamp({ timeout: 500, timeoutAfter: 500 }), resource: null, subject: "shared.news" }));
+        await until(v.page, () => errors[2] === "no-connection");
+      } finally {
+        await v.control("websocket/up");
+      }
+      await until(v.page, () => s.state === "connected" && errors[2] === null);
+      await subscribers(v, 1);
+      await v.run(() => s.publish("shared.news", "after it"));
+      await known("connected", true, "id2", null, "after it", false);
+      await v.context.close();
+      await subscribers(v, 0);
+    }
+  },
+
+  async "an error goes with the queue that it was of, and what a subject or a resource showed before is not shown again"(env) {
+    const { v, known } = await kept(env);
+    await v.run(() => change({ resource: null, queue: "a b" }));
+    await until(v.page, () => errors[2] === "invalid");
+    await v.run(() => change({ queue: "q" }));
+    await until(v.page, () => errors[2] === null);
+    await subscribers(v, 1);
+    await v.run(() => s.publish("shared.news", "of news"));
+    await known("connected", true, "id2", null, "of news", false);
+    await v.run(() => change({ subject: "shared.others" }));
+    await known("connected", true, "id2", null, null, false);
+    await v.run(() => { renders.length = 0; change({ subject: "shared.news" }); });
+    await subscribers(v, 1);
+    assert.ok(!(await v.run(() => renders)).some((text) => text.includes("of news")));
+
+    await v.run(() => change({ resource: "/api/profile", options: undefined }));
+    await known("connected", true, "id2", "id2", null, false);
+    await v.run(() => change({ resource: "/api/silent" }));
+    await known("connected", true, "id2", null, null, true);
+    await v.run(() => { renders.length = 0; change({ resource: "/api/profile" }); });
+    await known("connected", true, "id2", "id2", null, false);
+    assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", null, null, true]), "it is asked again");
+  },
+
   async "who goes away takes its request along, and the one who comes again asks again"(env) {
     for (const strict of [false, true]) {
       const { v, known } = await kept(env, strict);
