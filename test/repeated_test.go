@@ -35,6 +35,7 @@ func TestRepeatedFieldsOfTheBlocks(t *testing.T) {
 		want  string
 	}{
 		"two blocks headers": {[]string{"server.conf: headers { protected: [A] }\nheaders { sealed: [B] }"}, `server.conf:2:1: duplicate field "headers": it is set at DIR/server.conf:1:1 already`},
+		"a variable of all":  {[]string{"server.conf: headers {\nall {\nv = foo\nX: $v } }"}, `server.conf:3:1: all: "v" is used as a variable, and would be one of the fields too`},
 		"three blocks":       {[]string{"server.conf: headers { protected: [A] }\nheaders { sealed: [B] }\nheaders { sealed: [C] }"}, `server.conf:3:1: duplicate field "headers": it is set at DIR/server.conf:2:1 already`},
 		"two blocks callout": {[]string{"server.conf: " + accounts + callout + callout}, `server.conf:3:1: duplicate field "callout": it is set at DIR/server.conf:2:1 already`},
 		"a block of an include and one after it": {[]string{"server.conf: include \"more.conf\"\nheaders { sealed: [B] }", "more.conf: headers { protected: [A] }"},
@@ -103,6 +104,8 @@ func TestRepeatedFieldsOfUsers(t *testing.T) {
 		"permissions":                 {[]string{users("header_permissions: {publish: {allow: [X]}}\nheader_permissions: {publish: {allow: [Y]}}")}, `server.conf:3:1: error parsing headers: duplicate field "header_permissions": it is set at DIR/server.conf:2:1 already`},
 		"permissions in another case": {[]string{users("HEADER_PERMISSIONS: {publish: {allow: [X]}}\nheader_permissions: {publish: {allow: [Y]}}")}, `server.conf:3:1: duplicate field "header_permissions": names of fields are`},
 		"a name":                      {[]string{users("headers: {\nX: hunter2\nX: hunter2}")}, `server.conf:2:1: error parsing headers: duplicate field "X": it is set at DIR/server.conf:3:1 already`},
+		"a variable among headers":    {[]string{users("headers: {\npw = hunter2\nAuthorization: $pw}")}, `server.conf:2:1: error parsing headers: headers: "pw" is used as a variable, and would be one of the fields too`},
+		"a header that is a variable": {[]string{users("headers: {X: hunter2\nY: $X\nX: other\nZ: $X}")}, `error parsing headers: headers: "X" is used as a variable`},
 		"the list of a permission":    {[]string{users("header_permissions: {publish: {\nallow: [X]\nallow: [Y]}}")}, `duplicate field "allow": it is set at DIR/server.conf:3:1 already`},
 		"an include":                  {[]string{users("include \"more.conf\"\nheaders: {Y: hunter2}"), "more.conf: headers: {X: hunter2}"}, `server.conf:3:1: error parsing headers: duplicate field "headers": it is set at DIR/more.conf:1:1 already`},
 		"an account's user": {[]string{"server.conf: accounts { A { users: [ {user: a, password: a\nheaders: {X: hunter2}\nheaders: {Y: hunter2}} ] } }"},

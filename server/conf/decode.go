@@ -349,6 +349,17 @@ func (n Node) AddRepeated(name string, faults *Faults) {
 	}
 }
 
+// AddVariables adds a fault for each field of the block n that is used as a variable. It is for
+// blocks whose fields can have any name, where a definition cannot be told from a field.
+func (n Node) AddVariables(name string, faults *Faults) {
+	m, _ := n.value.(map[string]any)
+	for _, k := range n.keysInOrder() {
+		if isVariable(m[k]) {
+			faults.Add(n.child(m[k]), "%s: %q is used as a variable, and would be one of the fields too; define the variable outside of this block", name, k)
+		}
+	}
+}
+
 // keysInOrder returns the names of the fields of the block n in the order of the file,
 // so that faults are the same whenever a file is read.
 func (n Node) keysInOrder() []string {

@@ -70,6 +70,7 @@ func (parser) ParseUser(headers, permissions any) (natsserver.ConfigValue, error
 	h, p := conf.NodeOf(headers), conf.NodeOf(permissions)
 	var faults conf.Faults
 	h.AddRepeated("headers", &faults)
+	h.AddVariables("headers", &faults)
 	p.AddRepeated("header_permissions", &faults)
 	var fault *conf.Fault
 	if errors.As(faults.Err(), &fault) {

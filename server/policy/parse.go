@@ -36,6 +36,7 @@ func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	r.Limits.MaxBytes = parseLimit("max_bytes", b.MaxBytes, faults)
 	r.parseProtected(b.Protected, faults)
 	r.parseSealed(b.Sealed, faults)
+	n.Get("all").AddVariables("all", faults)
 	r.parseAll(n.Get("all"), b.All, faults)
 	for _, p := range b.TrustedProxies {
 		r.parseProxy(p, faults)
