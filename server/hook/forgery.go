@@ -51,32 +51,75 @@ type ForgeryClient struct {
 // leafnodeKind is the kind of a leafnode connection in events.
 const leafnodeKind = "Leafnode"
 
-// The first forgery of a connection is reported at once. After that, each connection gets at
-// most one report in forgeryInterval, which sums up what it did since the last one. All
-// connections together get at most forgeryBurst reports in forgeryInterval.
+// The first forgery of a connection is reported at once. What the connection does in the
+// forgeryInterval after a report is summed up and reported at its end, also if the connection is
+// closed by then. All connections together get at most forgeryBurst reports in forgeryInterval.
 const (
 	forgeryInterval = 10 * time.Second
 	forgeryBurst    = 100
 	forgeryNames    = 16 // headers that a report names
 	maxShownName    = 64 // bytes of a name that a report or warning shows
+	// maxUnreported is how many connections may wait for their next report. Each is kept until
+	// then, so without a limit, strangers who connect, forge and leave could fill the memory.
+	maxUnreported = 10 * forgeryBurst
 )
 
-// forgeryLimit limits the reports of all connections.
+// forgeryLimit limits the reports of all connections, and keeps those that are due later. One timer
+// serves all of them, and it runs only while something is due.
 type forgeryLimit struct {
-	mu    sync.Mutex
-	since time.Time // the beginning of the interval
-	sent  int       // reports in the interval
+	mu      sync.Mutex
+	since   time.Time          // the beginning of the interval
+	sent    int                // reports in the interval
+	waiting []*forgeryReporter // connections with something to report, at most maxUnreported
+	timer   *time.Timer        // nil before the first connection waits
+	firesAt time.Time          // zero: the timer does not run
 }
 
 // admit counts a report, and returns whether it may be sent.
-func (f *forgeryLimit) admit(now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if now.Sub(f.since) >= forgeryInterval {
-		f.since, f.sent = now, 0
+func (l *forgeryLimit) admit(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.since) >= forgeryInterval {
+		l.since, l.sent = now, 0
 	}
-	f.sent++
-	return f.sent <= forgeryBurst
+	l.sent++
+	return l.sent <= forgeryBurst
+}
+
+// wait makes the timer report what f has summed up, at a time when the limits permit it: not before
+// due, and in the next interval if this one has no report left. It returns false if too many
+// connections wait.
+func (l *forgeryLimit) wait(f *forgeryReporter, due time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) >= maxUnreported {
+		return false
+	}
+	l.waiting = append(l.waiting, f)
+	if next := l.since.Add(forgeryInterval); l.sent >= forgeryBurst && due.Before(next) {
+		due = next
+	}
+	switch {
+	case !l.firesAt.IsZero() && !due.Before(l.firesAt):
+		return true
+	case l.timer == nil:
+		l.timer = time.AfterFunc(time.Until(due), l.reportWaiting)
+	default:
+		l.timer.Reset(time.Until(due))
+	}
+	l.firesAt = due
+	return true
+}
+
+// reportWaiting reports what is due. What is not due yet, or is over the limit, waits again.
+func (l *forgeryLimit) reportWaiting() {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting, l.firesAt = nil, time.Time{}
+	l.mu.Unlock()
+	for _, f := range waiting {
+		f.reportRest()
+	}
 }
 
 // forgeryReporter reports the forgeries of one connection. The connection's read loop uses it
@@ -94,6 +137,7 @@ type forgeryReporter struct {
 type unreportedForgery struct {
 	mu         sync.Mutex
 	reportedAt time.Time // time of the last report
+	waits      bool      // the timer will report it
 	event      Forgery
 }
 
@@ -145,12 +189,30 @@ func (f *forgeryReporter) blockRefused(err error) {
 	f.countAndReport(u)
 }
 
-// countAndReport counts a message, and sends a report if the limits permit one now. The lock
-// of u is held.
+// countAndReport counts a message. It sends a report if the limits permit one now, and otherwise
+// leaves it to the timer. The lock of u is held.
 func (f *forgeryReporter) countAndReport(u *unreportedForgery) {
 	u.event.Count++
+	if !u.waits {
+		f.report(u)
+	}
+}
+
+// reportRest is called by the timer. It reports what the connection did since its last report.
+func (f *forgeryReporter) reportRest() {
+	u := f.getUnreported()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.waits = false
+	f.report(u)
+}
+
+// report sends a report if the limits permit one now, and otherwise lets it wait. The lock of u is
+// held.
+func (f *forgeryReporter) report(u *unreportedForgery) {
 	now := time.Now()
-	if now.Sub(u.reportedAt) < forgeryInterval || !f.limit.admit(now) {
+	if due := u.reportedAt.Add(forgeryInterval); now.Before(due) || !f.limit.admit(now) {
+		u.waits = f.limit.wait(f, due)
 		return
 	}
 	u.reportedAt = now

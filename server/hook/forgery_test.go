@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,21 @@ import (
 // warningLog keeps the warnings of a server.
 type warningLog struct {
 	natsserver.Logger // the other methods are not called
+	mu                sync.Mutex
 	lines             []string
 }
 
 func (l *warningLog) Warnf(format string, v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.lines = append(l.lines, fmt.Sprintf(format, v...))
+}
+
+// all returns the lines so far.
+func (l *warningLog) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
 }
 
 // strip returns the report of a message with these header lines, all of which are removed.
@@ -66,39 +77,85 @@ func TestForgeryNames(t *testing.T) {
 	}
 }
 
-// The first forgery of a connection is reported at once, and what follows is summed up in the next report.
+// The first forgery of a connection is reported at once. What follows within the interval is summed up in one report when the
+// interval ends, though the connection forges nothing more, or is closed.
 func TestForgeryInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, log := reporter(t, &forgeryLimit{})
 		for _, name := range []string{"A", "B", "C"} {
 			f.linesStripped(strip(t, name))
 		}
+		if lines := log.all(); len(lines) != 1 || !strings.HasSuffix(lines[0], `["A"] (1 messages)`) {
+			t.Errorf("at first the log has %q", lines)
+		}
 		time.Sleep(forgeryInterval)
+		synctest.Wait()
+		if lines := log.all(); len(lines) != 2 || !strings.HasSuffix(lines[1], `["B" "C"] (2 messages)`) {
+			t.Errorf("after the interval the log has %q", lines)
+		}
+		time.Sleep(2 * forgeryInterval)
 		f.linesStripped(strip(t, "D"))
-		if len(log.lines) != 2 || !strings.HasSuffix(log.lines[0], `["A"] (1 messages)`) || !strings.HasSuffix(log.lines[1], `["B" "C" "D"] (3 messages)`) {
-			t.Errorf("the log has %q", log.lines)
+		synctest.Wait()
+		if lines := log.all(); len(lines) != 3 || !strings.HasSuffix(lines[2], `["D"] (1 messages)`) {
+			t.Errorf("after two quiet intervals the log has %q", lines)
 		}
 	})
 }
 
-// All connections together get a number of reports in an interval, and then none until it is over.
+// All connections together get a number of reports in an interval. The others are reported in the next one, of as many
+// connections as may wait.
 func TestForgeryBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit, lines := &forgeryLimit{}, 0
-		forge := func() {
-			f, log := reporter(t, limit)
-			f.linesStripped(strip(t, "A"))
-			lines += len(log.lines)
+		limit := &forgeryLimit{}
+		var logs []*warningLog
+		reports := func() (n int) {
+			synctest.Wait()
+			for _, log := range logs {
+				n += len(log.all())
+			}
+			return n
 		}
 		for range forgeryBurst + 2 {
-			forge()
+			f, log := reporter(t, limit)
+			f.linesStripped(strip(t, "A"))
+			logs = append(logs, log)
 		}
-		if lines != forgeryBurst {
-			t.Errorf("%d reports of %d connections", lines, forgeryBurst+2)
+		if n := reports(); n != forgeryBurst {
+			t.Errorf("%d reports of %d connections", n, forgeryBurst+2)
 		}
 		time.Sleep(forgeryInterval)
-		if forge(); lines != forgeryBurst+1 {
-			t.Error("no report in the next interval")
+		if n := reports(); n != forgeryBurst+2 {
+			t.Errorf("%d reports of %d connections after the interval", n, forgeryBurst+2)
+		}
+	})
+}
+
+// Connections that forge and leave cannot fill the memory: a number of them wait for a report, and of the others nothing is kept.
+func TestForgeryWaitingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := &forgeryLimit{}
+		first, log := reporter(t, limit)
+		for range forgeryBurst + maxUnreported + 3 {
+			f := &forgeryReporter{server: first.server, limit: limit}
+			f.linesStripped(strip(t, "A"))
+		}
+		waiting := func() int {
+			limit.mu.Lock()
+			defer limit.mu.Unlock()
+			return len(limit.waiting)
+		}
+		if waiting() != maxUnreported || len(log.all()) != forgeryBurst {
+			t.Errorf("%d wait, %d were reported", waiting(), len(log.all()))
+		}
+		for i := range maxUnreported / forgeryBurst {
+			time.Sleep(forgeryInterval)
+			synctest.Wait()
+			if want, n := (i+2)*forgeryBurst, len(log.all()); n != want {
+				t.Fatalf("%d reports after %d intervals, want %d", n, i+1, want)
+			}
+		}
+		if waiting() != 0 {
+			t.Errorf("%d still wait", waiting())
 		}
 	})
 }
