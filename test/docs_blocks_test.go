@@ -174,7 +174,7 @@ var confWraps = map[string]string{
 	"websocket":                "websocket { listen: \"127.0.0.1:8080\", no_tls: true, allowed_origins: [\"https://app.example\"]\n@ }",
 	"callout":                  someAccount + "callout {\n@\n" + someGrant + "}",
 	"callout without grants":   someAccount + "callout {\n@ }",
-	"lines of a grant":         someAccount + "callout { sessions: [ { kind: kv, name: users, bucket: sessions }, { kind: kv, name: oidc, bucket: others } ]\ngrants: [ { account: APP, subscribe: []\n@\n } ] }",
+	"lines of a grant":         someAccount + "callout { sessions: [ { kind: kv, name: users, bucket: sessions, account: APP }, { kind: kv, name: oidc, bucket: others, account: APP } ]\ngrants: [ { account: APP, subscribe: []\n@\n } ] }",
 	"login source":             someAccount + "callout { sessions: [ { kind: login, listen: \"127.0.0.1:8090\", public_url: \"https://app.example/auth\", issuer: \"https://login.example\", client_id: app, client_secret_file: \"secrets/oidc\", bucket: logins, account: APP, key_file: \"secrets/login.key\"\n@ } ]\n" + someGrant + "}",
 	"redis source":             someAccount + "callout { sessions: [ { kind: redis, url: \"redis://127.0.0.1\"\n@ } ]\n" + someGrant + "}",
 	"leafnodes with operators": "include resolver.conf\nleafnodes {\n@ }",

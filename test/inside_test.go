@@ -278,6 +278,8 @@ func TestInsideFaults(t *testing.T) {
 		{"cluster", accounts + `cluster { name: c, listen: "127.0.0.1:-1" }` + "\ncallout {" + sources + "}", []string{"same issuer and xkey"}},
 		{"account", "callout { sessions: [{kind: kv, bucket: b, account: NONE}], grants: [{account: APP, publish: \">\", subscribe: \">\"}] }",
 			[]string{`account "NONE"`}},
+		{"no account with JetStream", accounts + "jetstream { store_dir: js }\ncallout {\n  sessions: [{kind: kv, bucket: b}]\n  grants: [{account: APP, publish: \">\", subscribe: \">\"}]\n}",
+			[]string{"server.conf:4:35: session source kv: expected the account that has the bucket in the field account; found the account CALLOUT, which the server makes without JetStream"}},
 		{"connect", accounts + "callout { connect {urls: [\"nats://x\"]}\n" + sources + "}", []string{"server.conf:2:11: connect is for nats-callout only"}},
 		{"own auth_callout, no keys", "accounts { AUTH { users: [{user: u, password: u}] } }\n" + "authorization { auth_callout { issuer: " + issuer + ", account: AUTH, auth_users: [u] } }\ncallout {" + sources + "}", []string{
 			`field "issuer" is missing: auth_callout.issuer is ` + issuer + ", so set issuer_file in callout",
@@ -301,6 +303,16 @@ func TestInsideFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The server's configuration says which account is the system account. A grant for it is warned of.
+func TestGrantOfTheSystemAccountIsSaid(t *testing.T) {
+	s := harness.Launch(t, `accounts { SYS { users: [{user: s, password: s}] } }
+system_account: SYS
+callout { sessions: [{kind: anonymous}], grants: [{account: SYS, publish: [], subscribe: []}] }`, "-t")
+	if code := s.Exit(t); code != 0 || !strings.Contains(s.Text(), `server.conf:3:52: grant 1: account: "SYS" is the system account`) {
+		t.Errorf("exit code %d: %s", code, s.Text())
 	}
 }
 

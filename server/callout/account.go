@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -45,6 +46,30 @@ func (c *Config) CheckKnown(known func(account string) bool) error {
 	var faults conf.Faults
 	if c.grants != nil {
 		c.grants.CheckKnown(known, &faults)
+	}
+	return faults.Err()
+}
+
+// WarnSystem returns a warning, with its place, for each grant that can put users into the system
+// account. Only the server's configuration says which account that is.
+func (c *Config) WarnSystem(account string) []string {
+	if c.grants == nil {
+		return nil
+	}
+	return c.grants.WarnSystem(account)
+}
+
+// CheckBuckets returns an error for each session source whose bucket would be in account, which the
+// server makes without JetStream. A bucket of another JetStream domain is on another server, of
+// which nothing is known.
+func (c *Config) CheckBuckets(account string) error {
+	var faults conf.Faults
+	for _, s := range c.sources {
+		a, ok := s.Opener.(inAccount)
+		if !ok || cmp.Or(a.InAccount(), account) != account || !s.block.Get("domain").IsZero() || !s.block.Get("api_prefix").IsZero() {
+			continue
+		}
+		faults.Add(placeOf(s.block, "account"), "session source %s: expected the account that has the bucket in the field account; found the account %s, which the server makes without JetStream", s.Common().Name, account)
 	}
 	return faults.Err()
 }

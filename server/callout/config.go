@@ -123,6 +123,9 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if !isGroup(cfg.QueueGroup) {
 		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _")
 	}
+	if at := n.Get("only_from"); !at.IsZero() && len(at.Items()) == 0 {
+		faults.Add(at, "only_from: expected at least one name of a cluster or server; found an empty list; to answer all, leave the field out")
+	}
 	if len(cfg.OnlyFrom) > 0 && cfg.QueueGroup == DefaultQueueGroup {
 		faults.Add(n.Get("only_from"), "only_from needs a queue_group of its own, since what it leaves out is not given to another handler of the group")
 	}
@@ -135,6 +138,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.checkAddresses(faults)
 	cfg.checkLogins(faults)
 	cfg.checkCredentials(n.Get("credential"), faults)
+	cfg.warnPlainHTTP()
 	if !cfg.Serves() {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
@@ -154,6 +158,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	cfg.checkAccount(cfg.knownAccount(), faults)
 	if cfg.grants != nil && faults.Err() == nil {
 		cfg.warnings = append(cfg.warnings, cfg.grants.Warnings()...)
+		cfg.warnings = append(cfg.warnings, cfg.WarnSystem("$SYS")...)
 	}
 	return cfg
 }
@@ -181,7 +186,12 @@ func (c *Config) AcceptsCookies() bool { return len(c.kinds) == 0 || c.kinds[ses
 
 func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 	c.kinds = map[session.Kind]bool{}
-	for i, item := range n.Get("credential").Items() {
+	const expected = "cookie, token, password, nkey, jwt, none"
+	list := n.Get("credential")
+	if !list.IsZero() && len(list.Items()) == 0 {
+		faults.Add(list, "credential: expected at least one of %s; found an empty list; to accept all kinds, leave the field out", expected)
+	}
+	for i, item := range list.Items() {
 		if i >= len(c.Credential) {
 			return
 		}
@@ -190,7 +200,7 @@ func (c *Config) parseKinds(n conf.Node, faults *conf.Faults) {
 			kind = session.Password
 		}
 		if !slices.Contains(kinds, kind) {
-			faults.Add(item, "credential: unknown kind %q; expected one of cookie, token, password, nkey, jwt, none", kind)
+			faults.Add(item, "credential: unknown kind %q; expected one of %s", kind, expected)
 		}
 		c.kinds[kind] = true
 	}

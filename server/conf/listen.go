@@ -26,6 +26,15 @@ func IsHost(host string) bool {
 	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""
 }
 
+// IsLoopback reports whether host names this machine, without a look-up of the name.
+func IsLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
 // ListenersConflict reports whether two listeners cannot have the addresses a and b at the
 // same time: they have the same port, and the same host or one of them all
 // addresses. Host names are not resolved. The result is false if a or b is not an

@@ -45,6 +45,7 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	}
 	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(exists), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
+		err = errors.Join(err, cfg.CheckBuckets(cfg.Account))
 		o.AddExtensionAccount(cfg.Account)
 	}
 	return errors.Join(err, addUsers(o, cfg))
@@ -54,6 +55,9 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 // intended.
 func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	warnings := slices.Clone(cfg.Warnings())
+	if o.SystemAccount != natsserver.DEFAULT_SYSTEM_ACCOUNT { // of which Warnings says it
+		warnings = append(warnings, cfg.WarnSystem(o.SystemAccount)...)
+	}
 	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
 		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
 	}

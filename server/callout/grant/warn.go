@@ -25,7 +25,24 @@ func (g *Grants) Warnings() []string {
 	return out
 }
 
+// WarnSystem returns a warning, with its place, for each grant that can put users into the system
+// account.
+func (g *Grants) WarnSystem(system string) []string {
+	var out []string
+	for _, one := range g.list {
+		at, names := one.node.Get("accounts"), one.accounts
+		if one.account != nil && one.account.static() {
+			at, names = one.node.Get("account"), one.account.fixed
+		}
+		if slices.Contains(names, system) {
+			out = append(out, fmt.Sprintf("%s: grant %s: account: %q %s", at.Place(), one.name, system, warnSystem))
+		}
+	}
+	return out
+}
+
 const (
+	warnSystem     = "is the system account, whose users can close connections of all accounts, as far as publish permits; name another account unless these users are operators"
 	warnAlways     = "this grant has no condition, so no connection can reach the grants after it"
 	warnReplay     = "the JetStream API ($JS.API) replays stored messages, with their authors' headers, to subjects that the connection chooses; deny the API subjects that browsers do not need, or exclude browsers: set connection_types without WEBSOCKET"
 	warnInbox      = "the connection may subscribe to everybody's _INBOX, where the answers for others arrive; allow _INBOX.{{ session.user }}.> and set the client's inbox prefix, or exclude browsers: set connection_types without WEBSOCKET"

@@ -101,14 +101,6 @@ func isPlainPath(path string) bool {
 	return true
 }
 
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
 // maxTo is the greatest length in bytes of the path to which a visitor is sent after a login. It is
 // a part of URLs.
 const maxTo = 1024

@@ -237,7 +237,7 @@ func (c *Config) checkPublicURL(at conf.Node, faults *conf.Faults) {
 	case err != nil:
 		faults.Add(at, "public_url: %v", err)
 		return
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !conf.IsLoopback(u.Hostname()):
 		faults.Add(at, "public_url: must be https, or browsers send the cookie where others can read it")
 	}
 	c.public, c.PublicURL = u, u.String()

@@ -73,7 +73,7 @@ func (w *Worker) checkWebsocket(at conf.Node, faults *conf.Faults) {
 		return // Decode has already reported it
 	}
 	u, err := url.Parse(w.Websocket)
-	if err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !isLoopback(u.Hostname())) || u.Host == "" || u.User != nil || strings.Contains(w.Websocket, "#") {
+	if err != nil || u.Scheme != "wss" && (u.Scheme != "ws" || !conf.IsLoopback(u.Hostname())) || u.Host == "" || u.User != nil || strings.Contains(w.Websocket, "#") {
 		faults.Add(at, "websocket: must be a wss URL, or ws for loopback, without a user and a fragment")
 		return
 	}
