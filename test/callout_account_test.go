@@ -16,7 +16,7 @@ func TestGrantIntoTheCalloutsAccount(t *testing.T) {
 		return "  sessions: [{kind: anonymous, data: {a: AUTH}}]\n  grants: [{account: " + account + `, publish: [], subscribe: ">"}]` + "\n}"
 	}
 	for _, test := range []struct{ name, conf, want string }{
-		{"the default account", accounts + "callout {\n" + grant("CALLOUT"), `server.conf:4:13: account "CALLOUT" is where authorization requests are sent`},
+		{"the default account", accounts + "callout {\n" + grant("CALLOUT"), `server.conf:4:13: account "CALLOUT" is where servers send authorization requests`},
 		{"the account of the block", accounts + "callout {\n  account: AUTH\n" + grant("AUTH"), `server.conf:5:13: account "AUTH" is where`},
 		{"a template", accounts + "callout {\n  account: AUTH\n" + grant(`"{{ session.a }}"`), `server.conf:5:13: account is a template, so it needs a list`},
 		{"a listed account", accounts + "callout {\n  account: AUTH\n" + grant(`"{{ session.a }}", accounts: [APP, AUTH]`), `account "AUTH" is where`},
@@ -39,7 +39,7 @@ func TestReloadMovesTheCalloutToTheAccountOfItsUsers(t *testing.T) {
 	s := harness.Start(t, conf)
 	l := connectLive(t, s, 1)
 	line := s.TryReload(t, strings.Replace(conf, "callout {\n", "callout {\n account: APP\n", 1))
-	if !strings.Contains(line, "Failed") || !strings.Contains(s.Text(), `account "APP" is where authorization requests are sent`) {
+	if !strings.Contains(line, "Failed") || !strings.Contains(s.Text(), `account "APP" is where servers send authorization requests`) {
 		t.Errorf("the reload: %s", line)
 	}
 	l.add("fresh", token("fresh"))

@@ -22,7 +22,7 @@ type connection struct {
 	TLSCert     string        `name:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"the client's certificate, in PEM (${env})"`
 	TLSKey      string        `name:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"its key, in PEM (${env})"`
 	InboxPrefix string        `env:"NATS_INBOX_PREFIX" placeholder:"SUBJECT" help:"prefix of reply subjects (${env})"`
-	Timeout     time.Duration `default:"5s" help:"for each step (default: 5s)"`
+	Timeout     time.Duration `default:"5s" help:"how long to wait for each answer of NATS (default: 5s)"`
 
 	prefix string // of the flags' names, in messages
 }

@@ -14,20 +14,20 @@ import (
 )
 
 type connectionsCommand struct {
-	Renew connectionsRenew `cmd:"" help:"renew live connections: the servers ask the callout about them again"`
+	Renew connectionsRenew `cmd:"" help:"renew live connections: the servers ask the handler about them again"`
 	Kick  connectionsKick  `cmd:"" help:"close live connections"`
 }
 
 type connectionsRenew struct {
 	connections
-	All  bool          `help:"all connections that have a session; after keys were changed, for example"`
+	All  bool          `help:"every connection that an auth callout let in; use it after you have changed keys"`
 	Wait time.Duration `placeholder:"DURATION" help:"wait until the renewals are done, at most this long; the command fails if they are not done by then (default: do not wait)"`
 }
 
 // Help returns the last part of connections renew --help.
-func (*connectionsRenew) Help() string { return loginHelp }
+func (*connectionsRenew) Help() string { return "Give one of --session, --of and --all. " + loginHelp }
 
-const loginHelp = "Log in as a user of the system account."
+const loginHelp = "Log in as a user of the system account: --user is that user, and --of is the user of the connections."
 
 // Run asks the servers to renew connections.
 func (c *connectionsRenew) Run(s *streams) error {
@@ -54,7 +54,7 @@ func (c *connectionsRenew) Run(s *streams) error {
 type connectionsKick struct{ connections }
 
 // Help returns the last part of connections kick --help.
-func (*connectionsKick) Help() string { return loginHelp }
+func (*connectionsKick) Help() string { return "Give --session or --of. " + loginHelp }
 
 // Run asks the servers to close connections.
 func (c *connectionsKick) Run(s *streams) error {

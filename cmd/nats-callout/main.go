@@ -27,13 +27,13 @@ import (
 const program = "nats-callout"
 
 type commands struct {
-	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts until SIGTERM, which drains; SIGHUP reloads (the default: nats-callout -c FILE)"`
+	Serve       serveCommand       `cmd:"" default:"withargs" help:"answer callouts; SIGHUP reloads, SIGTERM answers what was taken and ends (the default: nats-callout -c FILE)"`
 	Check       checkCommand       `cmd:"" help:"check a configuration: report faults, and warn of settings that are allowed but risky"`
 	Try         tryCommand         `cmd:"" help:"dry run: what a connection with this credential would get; secrets are masked"`
 	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs in the configurations"`
 	Session     sessionCommand     `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
 	Connections connectionsCommand `cmd:"" help:"renew and close live connections on all servers, as a user of the system account"`
-	Status      statusCommand      `cmd:"" help:"show which servers stamp, which handlers serve, and how these are"`
+	Status      statusCommand      `cmd:"" help:"show which servers run Stamp, which handlers are subscribed, and the state of those that --handler names"`
 	Decode      decodeCommand      `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
 	Version     versionCommand     `cmd:"" help:"show the version"`
 
@@ -52,7 +52,7 @@ func main() {
 func run(args []string, s *streams) int {
 	var c commands
 	parser, err := kong.New(&c, kong.Name(program), kong.Writers(s.out, s.err),
-		kong.Description("Auth callout handler for NATS: from a session to a user with headers."),
+		kong.Description("Answers the auth callouts of NATS: finds the session of a connection, and returns a user JWT with headers."),
 		kong.Vars{"version": versionText()})
 	if err != nil {
 		panic(err) // the struct above has a fault

@@ -26,8 +26,8 @@ type presented struct {
 	User     string `group:"credential" placeholder:"NAME" help:"user name, with --password"`
 	Password source `group:"credential" placeholder:"FROM" help:"password"`
 	Nkey     source `group:"credential" placeholder:"FROM" help:"seed of a user nkey, which signs the nonce"`
-	JWT      source `name:"jwt" group:"credential" placeholder:"FROM" help:"user JWT; with --nkey unless it is a bearer's"`
-	Creds    string `group:"credential" placeholder:"FILE" help:"credential to try: user JWT and seed"`
+	JWT      source `name:"jwt" group:"credential" placeholder:"FROM" help:"user JWT; also give --nkey, unless it is a bearer JWT"`
+	Creds    string `group:"credential" placeholder:"FILE" help:"creds file whose user JWT and seed are the credential to try"`
 }
 
 func (p *presented) read(s *streams) (session.Credential, error) {
@@ -94,7 +94,7 @@ func (p *presented) signed(s *streams) (session.Credential, error) {
 	return c, nil
 }
 
-var errNotSeed = errors.New("--nkey: not the seed of a user nkey (SU...)")
+var errNotSeed = errors.New("--nkey: expected the seed of a user nkey (SU...)")
 
 func readSeed(from source, s *streams) (nkeys.KeyPair, error) {
 	text, err := s.read(from, "--nkey")

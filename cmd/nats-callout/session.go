@@ -26,8 +26,8 @@ type sessionCommand struct {
 type bucket struct {
 	connection
 	Bucket string `required:"" placeholder:"NAME" help:"key-value bucket"`
-	Key    string `placeholder:"TEMPLATE" help:"the kv source's field key, if it has one; without it sessions are not found"`
-	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"the kv source's field hash, if it has one; without it sessions are not found"`
+	Key    string `placeholder:"TEMPLATE" help:"required if the kv source sets the field key: the same value"`
+	Hash   string `enum:",sha256" default:"" placeholder:"sha256" help:"required if the kv source sets the field hash: the same value"`
 	Domain string `placeholder:"NAME" help:"domain of the JetStream that has the bucket: that of the hub, for example, at a leaf site"`
 }
 

@@ -20,14 +20,14 @@ type tryCommand struct {
 	upgrade
 	NATS connection    `embed:"" prefix:"nats-" group:"login of kv and login sources, with --embedded; one for all of them"`
 	JSON bool          `help:"JSON instead of lines"`
-	Wait time.Duration `default:"5s" help:"how long to ask again while a source cannot answer yet (default: 5s)"`
+	Wait time.Duration `default:"5s" help:"how long to retry while a source cannot answer yet (default: 5s)"`
 }
 
 // Help returns the last part of try --help.
 func (*tryCommand) Help() string {
 	return `A secret is never an argument: FROM is - for standard input, @FILE for a file, or env:NAME for an environment variable.
 
-The session sources are asked as the handler asks them; nothing is answered to any server. A refusal makes the command fail.`
+Asks the session sources as the handler does, and sends nothing to any server. Exits with 1 if the connection would be refused.`
 }
 
 func (c *tryCommand) Run(s *streams) error {

@@ -117,11 +117,11 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		faults.Add(n.Get("user_key"), "user_key is for servers with operators, whose accounts have revocations: signing_keys is missing")
 	}
 	if cfg.Queue < 1 || cfg.Queue > maxQueue {
-		faults.Add(n.Get("queue"), "queue: expected 1 to %d, found %d", maxQueue, cfg.Queue)
+		faults.Add(n.Get("queue"), "queue: expected 1 to %d; found %d", maxQueue, cfg.Queue)
 		cfg.Queue = DefaultQueue
 	}
 	if !isGroup(cfg.QueueGroup) {
-		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _")
+		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _; found %q", cfg.QueueGroup)
 	}
 	if at := n.Get("only_from"); !at.IsZero() && len(at.Items()) == 0 {
 		faults.Add(at, "only_from: expected at least one name of a cluster or server; found an empty list; to answer all, leave the field out")
@@ -130,7 +130,7 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		faults.Add(n.Get("only_from"), "only_from needs a queue_group of its own, since what it leaves out is not given to another handler of the group")
 	}
 	if cfg.HTTP != "" && !conf.IsListenAddress(cfg.HTTP) {
-		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"`)
+		faults.Add(n.Get("http"), `http: expected an address such as "127.0.0.1:8223"; found %q`, cfg.HTTP)
 	}
 	cfg.checkRequest(n.Get("request"), faults)
 	cfg.Connect.check(n.Get("connect"), faults)

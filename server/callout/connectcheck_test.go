@@ -128,7 +128,7 @@ func TestNamesOfSources(t *testing.T) {
 		}
 	}
 	got := faultsOf(t, "", `kind: anonymous, name: a}, {kind: anonymous, name: A`, false)
-	if !strings.Contains(got, `a second one with the name "A"`) {
+	if !strings.Contains(got, `the name "A" is taken by the source at configuration:`) {
 		t.Errorf("names that differ in case alone: %q", got)
 	}
 }

@@ -168,7 +168,7 @@ func (m *member) look() error {
 		m.say("leaves: "+reason.Error(), "cannot judge, and leaves the callouts to the other handlers of the queue group", "reason", reason)
 		return m.listen()
 	}
-	m.say("stays: "+reason.Error(), "cannot judge, and nor can another handler of the queue group: connections are refused", "reason", reason)
+	m.say("stays: "+reason.Error(), "cannot judge, and no other handler of the queue group can: connections are refused", "reason", reason)
 	m.stopListening()
 	m.stay(true)
 	return m.join()

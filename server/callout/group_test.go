@@ -141,7 +141,7 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 
 	second.gone.Store(true)
 	eventually(t, "both stay", func() bool {
-		return strings.Contains(one.log.String(), "nor can another") && strings.Contains(two.log.String(), "nor can another")
+		return strings.Contains(one.log.String(), "no other handler of the queue group can") && strings.Contains(two.log.String(), "no other handler of the queue group can")
 	})
 	for range 20 {
 		if got := one.refusal(t); !strings.Contains(got, errGone.Error()) {
@@ -260,7 +260,7 @@ func TestAStartWhereNobodyCanJudge(t *testing.T) {
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
 	s, _ := g.addWith(t, "g", st, func(o *Options) { o.Gathering = 2 * gather })
-	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "nor can another") })
+	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "no other handler of the queue group can") })
 	if got := s.refusal(t); !strings.Contains(got, errGone.Error()) {
 		t.Errorf("answer %q", got)
 	}

@@ -43,7 +43,7 @@ func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 	}
 	k.parseOlder(n, f, faults)
 	if f.IssuerAccount != "" && !nkeys.IsValidPublicAccountKey(f.IssuerAccount) {
-		faults.Add(n.Get("issuer_account"), "issuer_account: not the public key of an account")
+		faults.Add(n.Get("issuer_account"), "issuer_account: expected the public key of an account (A...)")
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.SigningKeys)) {
 		if k.accounts == nil {
@@ -127,7 +127,7 @@ func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
 	if key.account == "" {
 		key.account = public(key.key)
 	} else if !nkeys.IsValidPublicAccountKey(key.account) {
-		faults.Add(n.Get("account"), "signing_keys %s: account is not the public key of an account", name)
+		faults.Add(n.Get("account"), "signing_keys %s: account: expected the public key of an account (A...)", name)
 	}
 	return key
 }
@@ -145,7 +145,7 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 	kind := seedKinds[want]
 	prefix, _, err := nkeys.DecodeSeed([]byte(seed.Reveal()))
 	if err != nil || prefix != want {
-		faults.Add(at, "%s: not the seed of %s%s", written, kind, foundInstead(seed, prefix, err))
+		faults.Add(at, "%s: expected the seed of %s%s", written, kind, foundInstead(seed, prefix, err))
 		return nil
 	}
 	kp, err := nkeys.FromSeed([]byte(seed.Reveal()))
@@ -153,7 +153,7 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 		kp, err = quick(kp)
 	}
 	if err != nil {
-		faults.Add(at, "%s: not the seed of %s", written, kind)
+		faults.Add(at, "%s: expected the seed of %s", written, kind)
 		return nil
 	}
 	return kp
@@ -165,7 +165,7 @@ func foundInstead(seed conf.Secret, prefix nkeys.PrefixByte, err error) string {
 	case err == nil && known:
 		return "; found the seed of " + kind
 	case err != nil && nkeys.IsValidPublicKey(seed.Reveal()):
-		return "; found a public key"
+		return "; found a public key, which cannot sign or decrypt (nats-callout keys make makes seeds)"
 	}
 	return ""
 }

@@ -78,7 +78,7 @@ func TestXKeysOfAConfiguration(t *testing.T) {
 		"xkey: " + seed() + "\nxkeys_file: " + strconv.Quote(file):                                 2,
 		"xkey: " + seed() + "\nxkeys_file: " + strconv.Quote(file+".gone"):                         0, // after the last step
 		"xkeys: [" + seed() + "]":                                                                  "there is none",
-		"xkey: " + seed() + "\nxkeys: [x]":                                                         "xkeys: not the seed of a curve key",
+		"xkey: " + seed() + "\nxkeys: [x]":                                                         "xkeys: expected the seed of a curve key",
 		"xkey: " + seed() + "\nxkeys: [" + strings.Repeat(seed()+", ", 4) + "]":                    "more than 3",
 		"xkey: " + seed() + "\nxkeys: [" + seed() + "]\nxkeys_file: " + strconv.Quote(file) + "\n": 3,
 	} {

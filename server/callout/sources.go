@@ -45,7 +45,7 @@ type source struct {
 // parseSources reads the list of session sources.
 func parseSources(list conf.Node, faults *conf.Faults) []source {
 	var out []source
-	names := map[string]bool{}
+	names := map[string]conf.Place{} // of the sources
 	for _, n := range list.Items() {
 		if n.Fields() == nil {
 			faults.Add(n, "sessions: expected a list of session sources; found %s", n.Kind())
@@ -64,10 +64,11 @@ func parseSources(list conf.Node, faults *conf.Faults) []source {
 			faults.Add(n.Get("name"), "session source: name: expected 1 to %d letters, digits, spaces and - _ . : @, with no space around them; found %q", maxSourceName, name)
 		}
 		// Names of sessions begin with the source's name and are compared in this form.
-		if folded := forwarded.FoldSession(name); names[folded] {
-			faults.Add(n, "session source: a second one with the name %q; give it a name", name)
+		folded := forwarded.FoldSession(name)
+		if first, taken := names[folded]; taken {
+			faults.Add(n, "session source: the name %q is taken by the source at %s; set name to another one, which differs not only in capitals", name, first)
 		} else {
-			names[folded] = true
+			names[folded] = n.Place()
 		}
 		out = append(out, source{opener, n})
 	}

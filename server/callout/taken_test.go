@@ -112,7 +112,7 @@ func TestAHandlerAloneWhoseAnswersAreNotTaken(t *testing.T) {
 	for range timesInTurn {
 		s.answered(t, &right)
 	}
-	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "nor can another") })
+	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "no other handler of the queue group can") })
 	m, xkey := calloutOf(t, &right)
 	if c := s.ask(t, m, xkey); !strings.Contains(c.Error, "the server takes answers of") {
 		t.Errorf("answer %q", c.Error)

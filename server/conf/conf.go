@@ -124,24 +124,30 @@ func ParseFile(file string) (Node, error) {
 // parseError adds the file to an error of the parser, and a hint to an error that
 // does not say what to do.
 func parseError(file string, err error) error {
-	return fmt.Errorf("%s: %w%s", file, err, parseHint(err.Error()))
+	text, _ := ReadFile(file) // if that fails, the hint is the general one
+	return fmt.Errorf("%s: %w%s", file, err, parseHint(err.Error(), text))
 }
+
+// numberAtEnd matches a number that ends a list. The parser takes ] for a part of the number.
+var numberAtEnd = regexp.MustCompile(`\d\]`)
 
 var missingVariable = regexp.MustCompile(`variable reference for '(.*)' on line \d+ can not be found`)
 
-// parseHint returns a hint for an error of the parser, or nothing. The parser takes
+// parseHint returns a hint for an error of the parser about a file, or nothing. The parser takes
 // [401, 404] for an array without an end.
-func parseHint(text string) string {
+func parseHint(text string, file []byte) string {
 	if name := missingVariable.FindStringSubmatch(text); name != nil {
 		return "\nhint: set the environment variable " + name[1]
 	}
 	switch {
+	case strings.Contains(text, `map terminator "}"`):
+		return "\nhint: put a comma or a line break between the fields of a block"
 	case !strings.Contains(text, `array terminator "]"`):
 		return ""
-	case strings.Contains(text, "but got '{'"):
-		return "\nhint: put a comma or a line break between the elements of a list"
+	case !strings.Contains(text, "but got '{'") && numberAtEnd.Match(file):
+		return "\nhint: put a space between a number and ], as in [401, 404 ]"
 	}
-	return "\nhint: put a space between a number and ], as in [401, 404 ]"
+	return "\nhint: put a comma or a line break between the elements of a list, and ] at its end"
 }
 
 // ParseString reads text in NATS configuration syntax.

@@ -183,7 +183,9 @@ func TestSuggestions(t *testing.T) {
 // The parser's own errors name no file, and some do not say what to do.
 func TestHintsForTheParser(t *testing.T) {
 	for text, want := range map[string]string{
-		"list: [401, 404]\n":                   "hint: put a space between a number and ]",
+		"list: [401, 404]\n":                   "hint: put a space between a number and ], as in [401, 404 ]",
+		"list: [a, b\nkind: [a]\n":             "hint: put a comma or a line break between the elements of a list, and ] at its end",
+		"kind { list: [a] on: true }\n":        "hint: put a comma or a line break between the fields of a block",
 		"many: [{kind: a} {kind: b}]\n":        "hint: put a comma or a line break between the elements of a list",
 		"kind: $STAMP_NO_SUCH_VARIABLE_HERE\n": "hint: set the environment variable STAMP_NO_SUCH_VARIABLE_HERE",
 	} {

@@ -44,7 +44,7 @@ func (l serverLog) Handle(ctx context.Context, r slog.Record) error {
 	if write == nil {
 		write = l.server.Errorf
 	}
-	write("Callout: %s %s", r.Message, strings.TrimSpace(line.String()))
+	write("%s", strings.TrimSpace("Callout: "+r.Message+" "+strings.TrimSpace(line.String())))
 	return nil
 }
 

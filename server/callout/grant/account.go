@@ -11,7 +11,7 @@ import (
 // no grant may put a user there.
 
 const (
-	inCallouts = "account %q is where authorization requests are sent, so this user could answer those of others; use another account"
+	inCallouts = "account %q is where servers send authorization requests, so a connection there could answer those of others; name another account"
 	needsList  = `account is a template, so it needs a list of the accounts that it may name, such as accounts: ["APP"]`
 	noTemplate = "accounts: expected a template in account, because accounts lists what the template may name; found an account without {{ }}"
 )

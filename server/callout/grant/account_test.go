@@ -29,7 +29,7 @@ func TestGrantsIntoTheCalloutsAccount(t *testing.T) {
 		want        string   // "": no fault
 	}{
 		{"another account", `account: APP`, nil, ""},
-		{"the name", `account: AUTH`, nil, `configuration:2:1: account "AUTH" is where authorization requests are sent`},
+		{"the name", `account: AUTH`, nil, `configuration:2:1: account "AUTH" is where servers send authorization requests`},
 		{"the name, with a condition", `account: AUTH, when: 'session.a == "b"'`, nil, `account "AUTH" is where`},
 		{"the name, without permissions", `account: AUTH, publish: [], subscribe: []`, nil, `account "AUTH" is where`},
 		{"another spelling is another account", `account: auth`, nil, ""},

@@ -46,7 +46,7 @@ func parseSubjects(name string, n conf.Node, queue bool, faults *conf.Faults) su
 	for _, item := range n.Items() {
 		text, ok := item.Plain().(string)
 		if !ok {
-			faults.Add(item, "%s: expected a subject as a string", name)
+			faults.Add(item, "%s: expected a subject as a string; found %s", name, item.Kind())
 			continue
 		}
 		t, err := parseSubject(text, queue)

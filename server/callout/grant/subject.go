@@ -15,7 +15,7 @@ type Subject struct{ template *template }
 func ParseSubject(name string, n conf.Node, faults *conf.Faults) *Subject {
 	text, ok := n.Plain().(string)
 	if !ok {
-		faults.Add(n, "%s: expected a subject as a string", name)
+		faults.Add(n, "%s: expected a subject as a string; found %s", name, n.Kind())
 		return nil
 	}
 	t, err := parseSubject(text, false)

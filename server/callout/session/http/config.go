@@ -118,7 +118,7 @@ func (c *Config) checkForward(n conf.Node, faults *conf.Faults) {
 	for _, name := range c.Forward.Headers {
 		if !validName(name) || !canSend(name) || strings.EqualFold(name, c.Header) ||
 			slices.ContainsFunc([]string{"Accept", "Accept-Encoding", "Host", "Range"}, func(s string) bool { return strings.EqualFold(s, name) }) {
-			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded", name)
+			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded, because the handler sets it itself; remove it", name)
 		}
 		if c.fixed.Values(name) != nil {
 			faults.Add(n.Get("forward"), "forward: %q cannot be forwarded, because headers has a fixed value for it", name)

@@ -130,7 +130,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.checkWeb(n, faults)
 	cfg.checkRefreshBefore(n, faults)
 	if cfg.Listen != "" && !conf.IsListenAddress(cfg.Listen) {
-		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"`)
+		faults.Add(n.Get("listen"), `listen: expected an address such as "127.0.0.1:8090"; found %q`, cfg.Listen)
 	}
 	if cfg.ListenTLS != nil && cfg.ListenTLS.Cert == "" {
 		faults.Add(n.Get("listen_tls"), "listen_tls: cert and key are missing")

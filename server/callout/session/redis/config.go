@@ -106,7 +106,7 @@ func (s *Signed) check(n conf.Node, faults *conf.Faults) {
 	}
 	s.Secrets = nil
 	if len(s.keys) == 0 {
-		faults.Add(n, "signed_cookie: expected secret or secrets")
+		faults.Add(n, "signed_cookie: expected secret, secret_file or secrets; found none of them")
 	}
 }
 

@@ -26,7 +26,7 @@ type Template struct{ before, after string }
 // CredentialKey is the template of entries whose key is the credential itself.
 const CredentialKey = "{{ credential }}"
 
-var errTemplate = errors.New(`expected a text with {{ credential }} once, and no other {{ or }}`)
+var errTemplate = errors.New(`expected a text with {{ credential }} once, and no other {{ or }}; without it all credentials would have the same key`)
 
 // ParseTemplate reads a template. {{ .credential }} means the same as {{ credential }}.
 func ParseTemplate(text string) (Template, error) {
