@@ -301,7 +301,7 @@ func TestReadinessInsideAFullServer(t *testing.T) {
 			accounts { APP { users: [{user: app, password: app}] } }
 			callout { http: "127.0.0.1:0", sessions: [{kind: anonymous}], grants: [{account: APP, publish: a, subscribe: b}] }`, most)
 	}
-	if code, said := checkConf(t, conf(1)); code == 0 || !strings.Contains(said, "max_connections: 1 leaves no connection for clients") {
+	if code, said := checkConf(t, conf(1)); code == 0 || !strings.Contains(said, "max_connections: expected at least 2, since the handler itself needs 1; found 1") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	s := harness.Start(t, conf(2))

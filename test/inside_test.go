@@ -275,7 +275,7 @@ func TestInsideFaults(t *testing.T) {
 		{"no origins for forwarded cookies", accounts + `websocket { listen: "127.0.0.1:-1", no_tls: true }` + "\ncallout { request {cookies: [a]}\n" + sources + "}",
 			[]string{"its origins are not restricted"}},
 		{"token", `authorization { token: secret-of-mine }` + "\ncallout {" + sources + "}", []string{"authorization.token"}},
-		{"cluster", accounts + `cluster { name: c, listen: "127.0.0.1:-1" }` + "\ncallout {" + sources + "}", []string{"same issuer and xkey"}},
+		{"cluster", accounts + `cluster { name: c, listen: "127.0.0.1:-1" }` + "\ncallout {" + sources + "}", []string{"fields \"issuer\" and \"xkey\" are missing: all servers of a cluster need the same keys"}},
 		{"account", "callout { sessions: [{kind: kv, bucket: b, account: NONE}], grants: [{account: APP, publish: \">\", subscribe: \">\"}] }",
 			[]string{`account "NONE"`}},
 		{"no account with JetStream", accounts + "jetstream { store_dir: js }\ncallout {\n  sessions: [{kind: kv, bucket: b}]\n  grants: [{account: APP, publish: \">\", subscribe: \">\"}]\n}",

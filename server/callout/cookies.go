@@ -16,7 +16,7 @@ func (c *Config) CheckForwarded() error {
 	var faults conf.Faults
 	for _, source := range c.sources {
 		if cookie := source.Common().Cookie; cookie != "" && !slices.Contains(c.Request.Cookies, cookie) {
-			faults.Add(source.block.Get("cookie"), "cookie: %q is not in request { cookies }, so that the server does not forward it", cookie)
+			faults.Add(source.block.Get("cookie"), "cookie: %q is not in request { cookies }, so the server does not forward it; add it there", cookie)
 		}
 	}
 	return faults.Err()

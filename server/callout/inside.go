@@ -97,7 +97,7 @@ func (c *Config) CheckGuests(server, websocket, mqtt string) error {
 	var errs []error
 	for _, guest := range []struct{ block, user string }{{"", server}, {"websocket.", websocket}, {"mqtt.", mqtt}} {
 		if taken := c.takenByGuests(guest.block == "mqtt."); guest.user != "" && taken != "" {
-			errs = append(errs, fmt.Errorf("callout: %sno_auth_user would make a guest of a connection that brings %s\n%s", guest.block, taken, hint))
+			errs = append(errs, fmt.Errorf("callout: %sno_auth_user would admit as a guest, without asking the handler, a connection whose only credential is %s\n%s", guest.block, taken, hint))
 		}
 	}
 	return errors.Join(errs...)
@@ -109,17 +109,17 @@ func (c *Config) CheckGuests(server, websocket, mqtt string) error {
 func (c *Config) takenByGuests(mqtt bool) string {
 	accepts := func(kind session.Kind) bool { return len(c.kinds) == 0 || c.kinds[kind] }
 	if !c.Serves() && len(c.Request.Cookies) > 0 {
-		return "a cookie of request.cookies alone"
+		return "a cookie of request.cookies"
 	}
 	if !c.Serves() && !mqtt {
-		return "a user JWT, which the server tells a handler elsewhere"
+		return "a user JWT, which a handler elsewhere may accept"
 	}
 	for _, source := range c.sources {
 		switch settings := source.Common(); {
 		case settings.Cookie != "" && accepts(session.Cookie):
-			return fmt.Sprintf("the cookie of the session source %s alone", settings.Name)
+			return fmt.Sprintf("the cookie of session source %q", settings.Name)
 		case settings.Kind == "jwt" && !mqtt && accepts(session.JWT):
-			return fmt.Sprintf("a user JWT for the session source %s", settings.Name)
+			return fmt.Sprintf("a user JWT for session source %q", settings.Name)
 		}
 	}
 	return ""

@@ -31,7 +31,7 @@ func checkLimits(o *natsserver.Options, cfg *callout.Config) error {
 	var errs []error
 	checkPayload := func(what string, limit int) {
 		if limit >= 0 && limit < minPayload {
-			errs = append(errs, fmt.Errorf("callout: %s: %d is too small for the answer to any callout\nhint: set it to at least %d", what, limit, minPayload))
+			errs = append(errs, fmt.Errorf("callout: %s: expected at least %d for the answer to a callout; found %d", what, minPayload, limit))
 		}
 	}
 	checkPayload("max_payload", maxPayload(o))
@@ -52,11 +52,11 @@ func checkLimits(o *natsserver.Options, cfg *callout.Config) error {
 			errs = append(errs, fmt.Errorf("callout: account %q has max_connections: 0, but the handler needs a connection there\nhint: set it to at least 1", name))
 		}
 		if subscriptions >= 0 && int(subscriptions) < needed {
-			errs = append(errs, fmt.Errorf("callout: account %q has max_subscriptions: %d, but the connection of the handler there needs more\nhint: set it to at least %d", name, subscriptions, needed))
+			errs = append(errs, fmt.Errorf("callout: account %q: max_subscriptions: expected at least %d for the connection of the handler there; found %d", name, needed, subscriptions))
 		}
 	}
 	if o.MaxSubs > 0 && o.MaxSubs < mostNeeded {
-		errs = append(errs, fmt.Errorf("callout: max_subscriptions: %d, but a connection of the handler needs more\nhint: set it to at least %d", o.MaxSubs, mostNeeded))
+		errs = append(errs, fmt.Errorf("callout: max_subscriptions: expected at least %d for a connection of the handler; found %d", mostNeeded, o.MaxSubs))
 	}
 	return errors.Join(errs...)
 }

@@ -19,7 +19,6 @@ import (
 // Faults of a server that runs the callout handler inside.
 var (
 	errOperator        = errors.New("callout: a server in operator mode cannot run the handler inside\nhint: run nats-callout as a separate process")
-	errCluster         = errors.New("callout: issuer or xkey is missing; all servers of a cluster need the same issuer and xkey\nhint: create them with nats-callout keys make")
 	errNoHeaderSupport = errors.New("callout: no_header_support is set, but the server sends its key to the handler in a header\nhint: remove no_header_support")
 	errNoSystem        = errors.New("callout: no_system_account is set, but the server asks the handler through the system account\nhint: remove no_system_account")
 	errOrigin          = errors.New("callout: the websocket accepts a credential from a cookie, but its origins are not restricted, so any page could use the cookie of a visitor\nhint: set websocket.allowed_origins or websocket.same_origin")
@@ -46,11 +45,11 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 			errs = append(errs, fmt.Errorf("callout: %s cannot be used, because the handler gets all tokens\nhint: replace the token by a user with a password", token.setting))
 		}
 	}
-	if (o.Cluster.Port != 0 || o.Gateway.Name != "") && (cfg.Issuer == "" || cfg.XKey == "") {
-		errs = append(errs, errCluster)
+	if o.Cluster.Port != 0 || o.Gateway.Name != "" {
+		errs = append(errs, checkClusterKeys(cfg))
 	}
 	if timeout := authTimeout(o); timeout < minAuthTimeout {
-		errs = append(errs, fmt.Errorf("callout: authorization.timeout is too short for any callout: %g seconds\nhint: set it to at least %g", timeout.Seconds(), minAuthTimeout.Seconds()))
+		errs = append(errs, fmt.Errorf("callout: authorization.timeout: expected at least %g seconds, in which a callout can be answered; found %g", minAuthTimeout.Seconds(), timeout.Seconds()))
 	}
 	if o.NoHeaderSupport {
 		errs = append(errs, errNoHeaderSupport)
@@ -59,16 +58,30 @@ func checkServer(o *natsserver.Options, cfg *callout.Config) error {
 		errs = append(errs, errNoSystem)
 	}
 	if o.MaxControlLine > 0 && o.MaxControlLine < minControlLine {
-		errs = append(errs, fmt.Errorf("callout: max_control_line: %d is too small for the handler's own connection\nhint: set it to at least %d", o.MaxControlLine, minControlLine))
+		errs = append(errs, fmt.Errorf("callout: max_control_line: expected at least %d for the handler's own connection; found %d", minControlLine, o.MaxControlLine))
 	}
 	if needed := len(cfg.Accounts()); o.MaxConn > 0 && o.MaxConn <= needed {
-		errs = append(errs, fmt.Errorf("callout: max_connections: %d leaves no connection for clients: the handler itself needs %d\nhint: set it to at least %d", o.MaxConn, needed, needed+1))
+		errs = append(errs, fmt.Errorf("callout: max_connections: expected at least %d, since the handler itself needs %d; found %d", needed+1, needed, o.MaxConn))
 	}
 	if acceptsCookiesOfAnyOrigin(o, cfg) {
 		errs = append(errs, errOrigin)
 	}
 	errs = append(errs, cfg.CheckListens(listenAddresses(o)))
 	return errors.Join(append(errs, cfg.CheckInside()...)...)
+}
+
+// checkClusterKeys returns an error if a key is missing that all servers of a cluster need.
+func checkClusterKeys(cfg *callout.Config) error {
+	const why = "all servers of a cluster need the same keys\nhint: nats-callout keys make keys makes them; then set issuer_file to keys/issuer.nk and xkey_file to keys/xkey.nk, on all servers"
+	switch {
+	case cfg.Issuer == "" && cfg.XKey == "":
+		return errors.New("callout: fields \"issuer\" and \"xkey\" are missing: " + why)
+	case cfg.Issuer == "":
+		return errors.New("callout: field \"issuer\" is missing: " + why)
+	case cfg.XKey == "":
+		return errors.New("callout: field \"xkey\" is missing: " + why)
+	}
+	return nil
 }
 
 // listenAddresses returns the addresses that the server listens on, by the name of the setting.

@@ -42,7 +42,7 @@ func TestParse(t *testing.T) {
 		{`kind: redis, url: "redis://h", form: list`, "form: expected one of json"},
 		{`kind: redis, url: "redis://h", decode: hex`, "decode: expected one of percent"},
 		{`kind: redis, url: "redis://h", form: json, json_fields: true`, "only hashes have fields"},
-		{`kind: redis, url: "redis://h", signed_cookie: {}`, "expected secret or secrets"},
+		{`kind: redis, url: "redis://h", signed_cookie: {}`, "expected secret, secret_file or secrets"},
 		{`kind: redis, url: "redis://h", signed_cookie: {secret: s3cret, format: rails}`, "format: expected one of"},
 	} {
 		_, err := parse(t, c.text)
