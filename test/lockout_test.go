@@ -82,6 +82,8 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		})
 	}
 	for name, conf := range map[string]string{
+		"an account that no grant names": "accounts { APP { }, ARCHIVE { limits { max_payload: 16 } } }\n" +
+			`callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }` + "\nheaders { all: {Session: value} }",
 		"the limits of all":           one + `headers { max_headers: 2, max_bytes: 60, all: {A: "{{client-id()}}"} }`,
 		"a certificate":               strings.Replace(one, "value", `"{{tls-subject()}}"`, 1) + withVerify,
 		"a certificate of a leafnode": "leafnodes { listen: \"127.0.0.1:-1\"\n" + withVerify + "authorization { users: [{user: site, password: secret, headers: {X: \"{{tls-subject()}}\"}}] } }",

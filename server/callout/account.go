@@ -104,3 +104,8 @@ func (c *Config) checkAccount(account string, faults *conf.Faults) {
 		return name == account
 	}, c.listedAccounts(), faults)
 }
+
+// GrantAccounts returns the accounts into which the grants can put users.
+func (c *Config) GrantAccounts() []string {
+	return slices.Sorted(maps.Keys(c.grants.Accounts(c.listedAccounts())))
+}

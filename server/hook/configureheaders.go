@@ -84,9 +84,12 @@ func unnamedUsers(o *natsserver.Options) []policy.User {
 	if isOperatorMode(o) || len(o.Users)+len(o.Nkeys) == 0 {
 		users = append(users, userIn(o, "", nil))
 	}
-	if o.AuthCallout != nil || calloutConfig(o) != nil {
-		for _, a := range o.Accounts {
-			users = append(users, userIn(o, "", a))
+	// Of a handler elsewhere it is not known into which accounts it puts users.
+	if c := calloutConfig(o); c != nil && c.Serves() {
+		for _, name := range c.GrantAccounts() {
+			if a := findAccount(o, name); a != nil {
+				users = append(users, userIn(o, "", a))
+			}
 		}
 	}
 	return users
