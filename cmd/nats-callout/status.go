@@ -252,6 +252,9 @@ func (c *statusCommand) fetchStatus(endpoint string) (*callout.Status, error) {
 // readyTime is how long a handler takes at most to find out whether it is ready.
 const readyTime = 10 * time.Second
 
+// maxShown is how many handlers the overview shows as text: any client can subscribe in its own account.
+const maxShown = 50
+
 // write shows the overview as text.
 func (o *overview) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -279,7 +282,11 @@ func (o *overview) write(w io.Writer) error {
 	if len(o.Handlers) == 0 {
 		fmt.Fprintln(w, "no handler is subscribed to authorization requests")
 	}
-	for _, h := range o.Handlers {
+	for i, h := range o.Handlers {
+		if i == maxShown {
+			fmt.Fprintf(w, "and %d more, which --json shows\n", len(o.Handlers)-i)
+			break
+		}
 		fmt.Fprintf(w, "handler: client %d of server %s, account %s, queue group %s\n", h.Client, text(h.Server), text(h.Account), text(h.QueueGroup))
 	}
 	for _, h := range o.Asked {
