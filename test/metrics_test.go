@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -87,6 +88,18 @@ func TestServerMetricsReload(t *testing.T) {
 	s.Reload(t, fmt.Sprintf(metricsConf, s.Monitor(t)))
 	mark.WaitLog(t, `\[ERR\] Server: http endpoint: .*metrics are still shown on `+second)
 	scraped(t, second)
+
+	// The same port on all interfaces.
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(second, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"0.0.0.0:" + port, "127.0.0.1:" + port} {
+		mark = s.Mark()
+		s.Reload(t, fmt.Sprintf(metricsConf, address))
+		mark.WaitLog(t, "shows metrics on ")
+		scraped(t, second)
+	}
 
 	s.Reload(t, "")
 	harness.Eventually(t, "the second address is closed", func() bool { return !isOpen(second) })

@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"log/slog"
+	"net"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -29,6 +30,9 @@ func (e *endpoint) move(s *natsserver.Server, address string, o ops.Options) {
 		var err error
 		o.Log = slog.New(serverLog{server: s})
 		if next, err = ops.Listen(address, o); err != nil {
+			next, err = e.takeOver(address, o, err)
+		}
+		if err != nil {
 			s.Errorf("%s: %v%s", e.name, err, e.stillOpen())
 			return
 		}
@@ -37,6 +41,31 @@ func (e *endpoint) move(s *natsserver.Server, address string, o ops.Options) {
 	before := e.server
 	e.server, e.address = next, address
 	go closeEndpoint(before, handlerTimeout) // in the background, because it waits for requests
+}
+
+// takeOver opens the endpoint at an address with the port of the one before, which is closed first: a
+// socket on 127.0.0.1 keeps one on all interfaces from the same port. err is why the address cannot
+// be opened otherwise. If it cannot be opened, the one before is opened again.
+func (e *endpoint) takeOver(address string, o ops.Options, err error) (*ops.Server, error) {
+	if e.server == nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(address)
+	if _, before, _ := net.SplitHostPort(e.server.Address()); before != port {
+		return nil, err
+	}
+	at := e.server.Address()
+	closeEndpoint(e.server, endpointTimeout)
+	next, err := ops.Listen(address, o)
+	if err == nil {
+		e.server = nil
+		return next, nil
+	}
+	var again error
+	if e.server, again = ops.Listen(at, o); again != nil {
+		e.server, e.address = nil, ""
+	}
+	return nil, err
 }
 
 // stillOpen returns the end of an error text that says where metrics are still shown, or an empty
