@@ -50,22 +50,22 @@ func TestReloadOfHeaders(t *testing.T) {
 // old stamp, or without one. The reload itself is refused only if no connection of a
 // configured user could be within the limit.
 func TestReloadOfLimits(t *testing.T) {
-	const user = `headers: {A: "{{server-id()}}", B: "2"}`
+	const user = `headers: {A: "{{client-ip()}}", B: "2"}`
 	s := harness.Start(t, fmt.Sprintf(reloadConf, false, "headers { max_headers: 2 }", user))
 	sub := subscriber(t, s, password("sub"))
 	raw := harness.Client(t, s, password("u"))
-	expectStamp(t, raw, sub, "A: "+s.ID(t), "B: 2")
+	expectStamp(t, raw, sub, "A: 127.0.0.1", "B: 2")
 	mark := s.Mark()
 	if line := s.TryReload(t, fmt.Sprintf(reloadConf, false, "headers { max_headers: 1 }", user)); !strings.Contains(line, `user "u" could not connect: too many headers`) {
 		t.Errorf("a limit that nobody is within: %s", line)
 	}
-	expectStamp(t, raw, sub, "A: "+s.ID(t), "B: 2")
-	s.Reload(t, fmt.Sprintf(reloadConf, false, "headers { max_bytes: 50 }", user))
+	expectStamp(t, raw, sub, "A: 127.0.0.1", "B: 2")
+	s.Reload(t, fmt.Sprintf(reloadConf, false, "headers { max_bytes: 40 }", user))
 	mark.WaitLog(t, "Headers Refused: .*longer than max_bytes")
 	raw.ExpectClosed()
 	expectRefused(t, s, password("u"))
 	s.Reload(t, fmt.Sprintf(reloadConf, false, "", user))
-	expectStamp(t, harness.Client(t, s, password("u")), sub, "A: "+s.ID(t), "B: 2")
+	expectStamp(t, harness.Client(t, s, password("u")), sub, "A: 127.0.0.1", "B: 2")
 }
 
 // publishDuring publishes without pause while during runs. It checks that every message
