@@ -89,10 +89,6 @@ export class REST_Secure {
 
   /** Headers without those that rest-secure keeps for itself. Its contentType is no header, but what the body is. */
   #sent(init: HeadersInit | HeaderMap | undefined): HeaderMap {
-    if (init && "contentType" in init && !init.contentType) { // there, it is none
-      const { contentType, ...others } = init as HeaderMap;
-      init = others;
-    }
     const sent = headerMap(init);
     for (const name of ["X-Authorization", "Authorization", this.#options.authHeader?.request]) if (name !== undefined) take(sent, name);
     const type = take(sent, "contentType");
