@@ -36,6 +36,9 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 			SYS { users: [{user: sys, password: sys}] }
 		}
 		system_account: SYS
+		leafnodes { listen: "127.0.0.1:-1", authorization { users: [
+			{user: site, password: site, account: APP}, {user: stamped, password: stamped, account: APP, headers: {Site: s}}
+		] } }
 		headers { sealed: [Session], protected: [Session], provenance: true }
 	`
 	at := []string{harness.FreeAddr(t), harness.FreeAddr(t)}
@@ -45,12 +48,10 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 			server_name: J%d
 			jetstream { store_dir: %q }
 			cluster { name: C2, listen: %q, routes: ["nats://%s", "nats://%s"] }
-			leafnodes { listen: "127.0.0.1:-1", authorization { users: [{user: site, password: site, account: APP}, {user: stamped, password: stamped, account: APP, headers: {Site: s}}] } }
 			gateway { name: C2, listen: "127.0.0.1:-1" }`, shared, i, t.TempDir(), at[i], at[0], at[1])))
 	}
 	edge := harness.Start(t, fmt.Sprintf(`%s
 		server_name: L
-		leafnodes { listen: "127.0.0.1:-1", authorization { users: [{user: site, password: site, account: APP}, {user: stamped, password: stamped, account: APP, headers: {Site: s}}] } }
 		gateway { name: C1, listen: "127.0.0.1:-1", gateways: [{name: C2, url: "nats://%s"}] }`, shared, cluster[0].Gateway(t)))
 	pub := cluster[0].Connect(t, userInfo("pub"))
 	js := newJetStream(t, pub)

@@ -276,6 +276,21 @@ func TestWillOfAnEndedSession(t *testing.T) {
 	}
 }
 
+// connectWithWill is an MQTT connection of a user, whose client id is the user's name, with the will "last".
+func connectWithWill(t *testing.T, s *harness.Server, user, password, topic string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.MQTT(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(user)+mqttText(topic)+mqttText("last")+mqttText(user)+mqttText(password)))
+	if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
+		t.Fatalf("%s: CONNACK %q", user, ack)
+	}
+	return conn
+}
+
 func testWillOfAnEndedSession(t *testing.T, block string, c *claim.Claim) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -309,15 +324,7 @@ func testWillOfAnEndedSession(t *testing.T, block string, c *claim.Claim) {
 	}
 	for _, user := range users {
 		refuse.Store(false)
-		conn, err := net.Dial("tcp", s.MQTT(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(user)+mqttText("t/will/"+user)+mqttText("last")+mqttText(user)+mqttText("pw")))
-		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-			t.Fatalf("CONNACK %q", ack)
-		}
+		conn := connectWithWill(t, s, user, "pw", "t/will/"+user)
 		refuse.Store(true)
 		switch user {
 		case "kicked":
@@ -516,15 +523,7 @@ func TestWillOfAUserThatIsGone(t *testing.T) {
 		"expired": app.User(t, "expired", stamp, harness.Bearer, func(uc *jwt.UserClaims) { uc.Expires = time.Now().Add(2 * time.Second).Unix() }),
 	}
 	for name, user := range users {
-		conn, err := net.Dial("tcp", s.MQTT(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(name)+mqttText("t/will/"+name)+mqttText("last")+mqttText(name)+mqttText(user.JWT)))
-		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-			t.Fatalf("%s: CONNACK %q", name, ack)
-		}
+		connectWithWill(t, s, name, user.JWT, "t/will/"+name)
 	}
 	revoked, err := jwt.DecodeUserClaims(users["revoked"].JWT)
 	if err != nil {
@@ -563,15 +562,7 @@ func TestWillAfterAReload(t *testing.T) {
 			dir := t.TempDir()
 			s := harness.Start(t, conf(dir, `{user: m, password: m, headers: {X: secret}}`))
 			sub := subscribedTo(t, s.Connect(t, userInfo("sub")), "w.>")
-			conn, err := net.Dial("tcp", s.MQTT(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText("m")+mqttText("w/m")+mqttText("last")+mqttText("m")+mqttText("m")))
-			if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-				t.Fatalf("CONNACK %q", ack)
-			}
+			connectWithWill(t, s, "m", "m", "w/m")
 			s.Reload(t, conf(dir, after))
 			s.WaitLog(t, `Publish Refused - Subject "w.m": connection closed`)
 			if m, err := sub.NextMsg(nothingComes); err == nil {
