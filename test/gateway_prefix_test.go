@@ -55,7 +55,7 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 		gateway { name: C1, listen: "127.0.0.1:-1", gateways: [{name: C2, url: "nats://%s"}] }`, shared, cluster[0].Gateway(t)))
 	pub := cluster[0].Connect(t, userInfo("pub"))
 	js := newJetStream(t, pub)
-	mustStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"t.>"}, Replicas: 2})
+	mustStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"stored.>"}, Replicas: 2})
 	group := raftGroup(t, pub)
 	// The leafnode reaches the other cluster by such a prefix.
 	heard := subscribedTo(t, pub, "t.answer")
@@ -88,7 +88,7 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 		next(t, heard, nil)
 	}
 	before := must(must(js.Stream(t.Context(), "S")).Info(t.Context())).State.Msgs
-	if _, err := js.Publish(t.Context(), "t.x", []byte("honest")); err != nil {
+	if _, err := js.Publish(t.Context(), "stored.x", []byte("honest")); err != nil {
 		t.Fatalf("the stream is broken: %v", err)
 	}
 	if after := must(must(js.Stream(t.Context(), "S")).Info(t.Context())).State.Msgs; after != before+1 {
