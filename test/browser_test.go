@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"stamp/server/release"
+	"stamp/internal/release"
 )
 
 // browsers are the kinds that the driver knows, and the names of their programs.

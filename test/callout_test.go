@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"stamp.example/claim"
-	"stamp/server/callout/session"
+	"stamp/internal/callout/session"
 	"stamp/test/harness"
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

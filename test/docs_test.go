@@ -59,7 +59,7 @@ func TestNamedTestsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []byte
-	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../server/*/*/*_test.go", "../server/*/*/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../internal/*/*_test.go", "../internal/*/*/*_test.go", "../internal/*/*/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)

@@ -14,8 +14,8 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"stamp/internal/release"
 	"stamp/server/hook"
-	"stamp/server/release"
 	"stamp/test/harness"
 )
 

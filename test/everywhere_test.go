@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

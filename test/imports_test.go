@@ -24,7 +24,7 @@ func packageRows(t *testing.T) (rows []packageRow) {
 	if !ok || !closed {
 		t.Fatal("docs/architecture.md has no table of packages")
 	}
-	row := regexp.MustCompile("(?m)^\\| `(?:server/)?([^`]+)` \\|[^|]*\\|(.*)\\|$")
+	row := regexp.MustCompile("(?m)^\\| `(?:internal/|server/)?([^`]+)` \\|[^|]*\\|(.*)\\|$")
 	name := regexp.MustCompile("`([^`]+)`")
 	for _, m := range row.FindAllStringSubmatch(table, -1) {
 		r := packageRow{pattern: m[1]}
@@ -46,7 +46,7 @@ func matches(pattern, name string) bool {
 func TestPackagesImportWhatTheyMay(t *testing.T) {
 	rows := packageRows(t)
 	used := map[string]bool{}
-	const prefix, patched = "stamp/server/", "github.com/nats-io/nats-server/v2/server"
+	const prefix, patched = "stamp/internal/", "github.com/nats-io/nats-server/v2/server"
 	module := claimModule(t)
 	// belowPrefix returns the name that the table has for a package of ours.
 	belowPrefix := func(path string) (string, bool) {

@@ -18,7 +18,7 @@ import (
 
 	"stamp.example/claim"
 	"stamp/docs/examples/receiver"
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"stamp.example/claim"
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

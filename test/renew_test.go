@@ -21,7 +21,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"stamp.example/claim"
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

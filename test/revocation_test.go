@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
 )
 

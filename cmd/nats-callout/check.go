@@ -6,8 +6,8 @@ import (
 	"io"
 	"slices"
 
-	"stamp/server/callout"
-	"stamp/server/conf"
+	"stamp/internal/callout"
+	"stamp/internal/conf"
 )
 
 // configuration is the flags that name a configuration.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout"
+	"stamp/internal/callout"
 )
 
 type keysCommand struct {

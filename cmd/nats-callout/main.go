@@ -19,9 +19,9 @@ import (
 	mangokong "github.com/alecthomas/mango-kong"
 	kongcompletion "github.com/jotaen/kong-completion"
 
-	"stamp/server/conf"
-	"stamp/server/release"
-	"stamp/server/stdlog"
+	"stamp/internal/conf"
+	"stamp/internal/release"
+	"stamp/internal/stdlog"
 )
 
 const program = "nats-callout"

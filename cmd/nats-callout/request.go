@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/forwarded"
-	"stamp/server/callout/session"
+	"stamp/internal/callout/forwarded"
+	"stamp/internal/callout/session"
 )
 
 // presented is the flags for the credential of a connection. Without any of them it has none.

@@ -13,10 +13,10 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"stamp/server/callout"
-	"stamp/server/callout/ops"
-	"stamp/server/callout/session"
-	"stamp/server/release"
+	"stamp/internal/callout"
+	"stamp/internal/callout/ops"
+	"stamp/internal/callout/session"
+	"stamp/internal/release"
 )
 
 type serveCommand struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"stamp/server/callout/session/kv"
+	"stamp/internal/callout/session/kv"
 )
 
 type sessionCommand struct {

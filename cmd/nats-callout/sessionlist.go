@@ -17,8 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"stamp/server/callout/session/kv"
-	"stamp/server/callout/session/login"
+	"stamp/internal/callout/session/kv"
+	"stamp/internal/callout/session/login"
 )
 
 type sessionList struct {

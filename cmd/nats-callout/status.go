@@ -16,8 +16,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout"
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout"
+	"stamp/internal/callout/forwarded"
 )
 
 type statusCommand struct {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout"
-	"stamp/server/callout/session"
+	"stamp/internal/callout"
+	"stamp/internal/callout/session"
 )
 
 type tryCommand struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"stamp.example/claim"
-	"stamp/server/callout"
-	"stamp/server/callout/grant"
+	"stamp/internal/callout"
+	"stamp/internal/callout/grant"
 )
 
 // decided reports whether an error is an answer, so that asking again would not change it.

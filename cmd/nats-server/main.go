@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats-server/v2/command"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"stamp/internal/release"
+	"stamp/internal/stdlog"
 	"stamp/server/hook"
-	"stamp/server/release"
-	"stamp/server/stdlog"
 )
 
 func main() {

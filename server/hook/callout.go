@@ -10,11 +10,11 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout"
-	"stamp/server/callout/forwarded"
-	"stamp/server/callout/ops"
-	"stamp/server/callout/session"
-	"stamp/server/release"
+	"stamp/internal/callout"
+	"stamp/internal/callout/forwarded"
+	"stamp/internal/callout/ops"
+	"stamp/internal/callout/session"
+	"stamp/internal/release"
 )
 
 // calloutHook runs the callout handler inside the server, and replaces it when a reload changes the

@@ -8,7 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout"
+	"stamp/internal/callout"
 )
 
 // The callout handler inside the server has connections of its own. The limits of the server and

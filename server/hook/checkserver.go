@@ -12,8 +12,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout"
-	"stamp/server/conf"
+	"stamp/internal/callout"
+	"stamp/internal/conf"
 )
 
 // Faults of a server that runs the callout handler inside.

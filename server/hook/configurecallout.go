@@ -10,7 +10,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout"
+	"stamp/internal/callout"
 )
 
 // configureCallout completes the options of a server that runs the callout handler inside: it adds

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/policy"
+	"stamp/internal/policy"
 )
 
 // configureHeaders refuses a headers block that names unknown accounts, or with which a configured

@@ -8,7 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/ops"
+	"stamp/internal/callout/ops"
 )
 
 // endpoint is an HTTP endpoint for operators, which reloads can open, move and close. Its owner has

@@ -8,8 +8,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/announce"
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/announce"
+	"stamp/internal/callout/forwarded"
 )
 
 // This file tells other servers of sessions, and which buckets the handler inside follows, so that

@@ -10,7 +10,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nuid"
 
-	"stamp/server/stamp"
+	"stamp/internal/stamp"
 )
 
 // forgerySubject is the subject of Forgery events about the connections of an account. They

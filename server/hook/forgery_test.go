@@ -11,7 +11,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/stamp"
+	"stamp/internal/stamp"
 )
 
 // warningLog keeps the warnings of a server.

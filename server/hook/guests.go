@@ -6,7 +6,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout"
+	"stamp/internal/callout"
 )
 
 // checkGuests refuses a no_auth_user that the server would use for connections with a credential

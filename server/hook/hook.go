@@ -14,8 +14,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/policy"
-	"stamp/server/release"
+	"stamp/internal/policy"
+	"stamp/internal/release"
 )
 
 // Hook implements natsserver.Extension. Each server has a Hook of its own.

@@ -12,9 +12,9 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp.example/claim"
-	"stamp/server/conf"
-	"stamp/server/policy"
-	"stamp/server/release"
+	"stamp/internal/conf"
+	"stamp/internal/policy"
+	"stamp/internal/release"
 )
 
 // inert returns a server that is never started.

@@ -13,9 +13,9 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"stamp/server/callout"
-	"stamp/server/callout/forwarded"
-	"stamp/server/callout/limited"
+	"stamp/internal/callout"
+	"stamp/internal/callout/forwarded"
+	"stamp/internal/callout/limited"
 )
 
 // handlerTimeout is how long the start of a handler may take, and its end.

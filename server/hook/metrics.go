@@ -7,7 +7,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/ops"
+	"stamp/internal/callout/ops"
 )
 
 // serverBuildInfo is the metric whose label is the version of the server.

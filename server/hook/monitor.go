@@ -8,8 +8,8 @@ import (
 
 	"stamp.example/claim"
 	"stamp.example/claim/field"
-	"stamp/server/redact"
-	"stamp/server/release"
+	"stamp/internal/redact"
+	"stamp/internal/release"
 )
 
 // Varz is the object headers of the monitoring endpoint /varz. All numbers count since the

@@ -8,9 +8,9 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"stamp.example/claim"
-	"stamp/server/callout"
-	"stamp/server/conf"
-	"stamp/server/policy"
+	"stamp/internal/callout"
+	"stamp/internal/conf"
+	"stamp/internal/policy"
 )
 
 // parser parses the parts of a configuration that are ours: the blocks headers and callout, and

@@ -9,7 +9,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 // A renewal begins at a random time between renewFrom and renewFrom+renewSpread of the life of the

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 // recordedRenewer is a renewer whose callouts a function answers, with a record of the callouts.

@@ -10,7 +10,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 // This file answers requests to renew connections, or to close them. They come from users of the

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 // entry returns the revision of the n-th entry of a bucket.

@@ -5,7 +5,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/stamp"
+	"stamp/internal/stamp"
 )
 
 // rewriter rewrites the messages that one connection publishes: it removes headers that

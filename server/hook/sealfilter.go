@@ -5,8 +5,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/redact"
-	"stamp/server/stamp"
+	"stamp/internal/redact"
+	"stamp/internal/stamp"
 )
 
 // sealFilter removes sealed headers from messages that are delivered to connections without

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 // sessions knows which connections of a server belong to which session, so that they can be renewed

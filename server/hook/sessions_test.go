@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 func newTestSessions(open map[uint64]bool) *sessions {

@@ -6,8 +6,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/forwarded"
-	"stamp/server/policy"
+	"stamp/internal/callout/forwarded"
+	"stamp/internal/policy"
 )
 
 // upgrade is the part of a websocket's upgrade request that is kept as long as the

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/callout/forwarded"
+	"stamp/internal/callout/forwarded"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/policy"
+	"stamp/internal/policy"
 )
 
 // Whoever holds an account's key chooses what its claims say, and how often its users connect.

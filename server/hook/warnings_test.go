@@ -8,7 +8,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"stamp/server/policy"
+	"stamp/internal/policy"
 )
 
 // lines is a server's logger that keeps the warnings.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"stamp/server/stamp"
+	"stamp/internal/stamp"
 )
 
 // growth is one of the numbers that the cost of a stamp may depend on. It is measured in the stamp

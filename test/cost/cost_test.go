@@ -13,7 +13,7 @@ import (
 )
 
 // measured are the folders of the packages whose work is counted. Those of claim are a module of their own.
-var measured = []string{"server/stamp", "server/redact", "claim", "server/policy", "claim/field", "server/callout/forwarded", "test/cost"}
+var measured = []string{"internal/stamp", "internal/redact", "claim", "internal/policy", "claim/field", "internal/callout/forwarded", "test/cost"}
 
 // Run with -hunt 2000 for some minutes, it looks for inputs that nobody has thought of: go test ./test/cost -hunt 2000
 var hunted = flag.Int("hunt", 20, "how many random inputs are tried")
@@ -65,7 +65,7 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, tree := range []string{"claim", "server", "test/cost"} {
+	for _, tree := range []string{"claim", "internal", "server", "test/cost"} {
 		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
 			t.Fatal(err)
 		}

@@ -19,11 +19,11 @@ import (
 	"strings"
 
 	"stamp.example/claim"
-	"stamp/server/callout/forwarded"
-	"stamp/server/conf"
-	"stamp/server/policy"
-	"stamp/server/redact"
-	"stamp/server/stamp"
+	"stamp/internal/callout/forwarded"
+	"stamp/internal/conf"
+	"stamp/internal/policy"
+	"stamp/internal/redact"
+	"stamp/internal/stamp"
 	"stamp/test/cost/counted"
 )
 

@@ -1,6 +1,6 @@
 // Reads header blocks, one a line in base64, and writes for each one line of
 // JSON: what the parser of @nats-io/nats-core, the one that a subscription
-// uses, makes of it. It is the oracle of server/stamp's tests.
+// uses, makes of it. It is the oracle of internal/stamp's tests.
 import { createInterface } from "node:readline";
 import { MsgHdrsImpl } from "@nats-io/nats-core/internal";
 

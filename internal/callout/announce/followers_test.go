@@ -1,0 +1,174 @@
+package announce
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"stamp/internal/callout/forwarded"
+)
+
+// testServer is a server that follows a bucket, or does not.
+type testServer struct {
+	id        string
+	followers *Followers
+	announcer *Announcer
+	follows   bool
+	gone      atomic.Bool
+}
+
+// testServers are servers that hear of each other at once.
+type testServers struct {
+	all   []*testServer
+	mu    sync.Mutex // of the next two
+	tells int
+	told  map[string]bool // sessions
+}
+
+const testBucket = 7
+
+func startServers(t *testing.T, followers, others int) *testServers {
+	s := &testServers{told: map[string]bool{}}
+	for i := range followers + others {
+		one := &testServer{id: fmt.Sprint("N", i), follows: i < followers}
+		one.followers = NewFollowers(one.id, func() int { return len(s.all) - 1 })
+		one.announcer = NewAmong(one.followers, func(q forwarded.Renew) error {
+			if one.gone.Load() {
+				return nil
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.tells++
+			s.told[q.Session] = true
+			for _, again := range q.Again {
+				s.told[again.Session] = true
+			}
+			return nil
+		})
+		t.Cleanup(one.announcer.Close)
+		s.all = append(s.all, one)
+	}
+	return s
+}
+
+// sent returns how many messages told of changes so far.
+func (s *testServers) sent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tells
+}
+
+// run lets servers say what they follow, for some seconds.
+func (s *testServers) run(seconds int) {
+	for range seconds {
+		for _, one := range s.all {
+			if one.gone.Load() {
+				continue
+			}
+			m := forwarded.Follows{Server: one.id}
+			if one.follows {
+				m.Buckets = []forwarded.Followed{{Source: "kv", Bucket: testBucket}}
+			}
+			for _, other := range s.all {
+				if other != one && !other.gone.Load() && other.followers.Heard(m) {
+					other.announcer.RepeatRecent()
+				}
+			}
+			if one.followers.Check() {
+				one.announcer.RepeatRecent()
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	synctest.Wait()
+}
+
+// change has all followers hear of a change.
+func (s *testServers) change(session string, bucket int64) (tells int) {
+	before := s.sent()
+	for _, one := range s.all {
+		if one.follows && !one.gone.Load() {
+			_ = one.announcer.Tell(forwarded.Renew{Session: session, Revision: &forwarded.Revision{Bucket: bucket, Sequence: 1, Written: 1}})
+		}
+	}
+	return s.sent() - before
+}
+
+// Nobody tells of a change if all servers follow the bucket, and one server does if any does not.
+func TestOneTeller(t *testing.T) {
+	for _, servers := range []int{1, 2, 3, 5, 100} {
+		for _, without := range []int{0, 1, 2} {
+			synctest.Test(t, func(t *testing.T) {
+				s := startServers(t, servers, without)
+				if got := s.change("kv/first", testBucket); got != servers {
+					t.Errorf("%d+%d: before anything is known, %d servers tell", servers, without, got)
+				}
+				s.run(3 * int(steadyAfter/time.Second))
+				before, want := s.sent(), min(without, 1)
+				for i := range 50 {
+					if got := s.change(fmt.Sprint("kv/", i), testBucket); got != want {
+						t.Fatalf("%d+%d: %d servers tell", servers, without, got)
+					}
+				}
+				if without == 0 {
+					s.run(200)
+					if n := s.sent() - before; n != 0 {
+						t.Errorf("%d servers: %d repetitions for nobody", servers, n)
+					}
+				}
+				others := min(without+servers-1, 1) * servers // nobody is known to follow it
+				for what, got := range map[string]int{
+					"another bucket": s.change("kv/a", 8), "another source": s.change("other/a", testBucket), "a source with a prefix": s.change("k/a", testBucket),
+				} {
+					if got != others {
+						t.Errorf("%d+%d: %s: %d servers tell, want %d", servers, without, what, got, others)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Whatever happens to a server, no change is lost for a server that needs to be told.
+func TestNothingIsLost(t *testing.T) {
+	steady := 3 * int(steadyAfter/time.Second)
+	for what, happens := range map[string]func(s *testServers){
+		// Whoever would have told is gone, and nobody has noticed.
+		"the teller dies": func(s *testServers) { s.all[0].gone.Store(true) },
+		// A server stops following. What it has missed in the seconds before is told too.
+		"a watch ends": func(s *testServers) { s.all[3].follows = false },
+		"a server comes": func(s *testServers) {
+			one := &testServer{id: "new"}
+			one.followers = NewFollowers(one.id, func() int { return len(s.all) - 1 })
+			one.announcer = NewAmong(one.followers, func(forwarded.Renew) error { return nil })
+			s.all = append(s.all, one)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			without := 0
+			if what == "the teller dies" {
+				without = 1
+			}
+			s := startServers(t, 4, without)
+			s.run(steady)
+			for i := range 20 {
+				s.change(fmt.Sprint("kv/before", i), testBucket)
+			}
+			happens(s)
+			for i := range 20 {
+				s.change(fmt.Sprint("kv/after", i), testBucket)
+			}
+			s.run(4)
+			for i := range 20 {
+				s.mu.Lock()
+				if before, after := fmt.Sprint("kv/before", i), fmt.Sprint("kv/after", i); !s.told[before] || !s.told[after] {
+					t.Errorf("%s: of the changes before and after that, it was told of %t and %t", what, s.told[before], s.told[after])
+				}
+				s.mu.Unlock()
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package callout
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"stamp/internal/conf"
+)
+
+// faultsOf returns what is wrong with a block that has this source; inside: with a handler in the server too.
+func faultsOf(t *testing.T, request, source string, inside bool) string {
+	t.Helper()
+	n, err := conf.ParseString(fmt.Sprintf("%s\nsessions: [{%s}], grants: [{account: APP, publish: [], subscribe: []}]", request, source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	c := Parse(n, &faults)
+	var text string
+	if err := faults.Err(); err != nil {
+		text = err.Error()
+	}
+	if inside {
+		for _, err := range c.CheckInside() {
+			if err != nil {
+				text += err.Error()
+			}
+		}
+	}
+	return text
+}
+
+// TestCookiesOfSources: a cookie is not for a source that takes none, and has to come to the handler.
+func TestCookiesOfSources(t *testing.T) {
+	const request = "request { cookies: [sid] }"
+	const user = `users: [{user: a, password: "$2a$04$ZkGcLSqUqWLNGTGxOyLvGeVNFhZUmRxIVGGlAJ3GPPWDkRqRYxhvO"}]`
+	for _, c := range []struct{ request, source, want string }{
+		{request, "kind: anonymous, cookie: sid", "cookie: a source of kind anonymous accepts no cookies"},
+		{request, "kind: users, cookie: sid, " + user, "cookie: a source of kind users accepts no cookies"},
+		{request, "kind: nkey, cookie: sid, users: [{nkey: UA6KOMQ67XOE3FHE37W4OXADVXVYISBNLTBUT2LSY5VFKAIJ7CRDR2RZ}]", "cookie: a source of kind nkey accepts no cookies"},
+		{request, "kind: jwt, cookie: sid, issuers: [AAMFN7VYNBIGFWQBNAADV42FJKUM3FUTMW37E4AOTDJNL63EE7ZS5WYO]", "cookie: a source of kind jwt accepts no cookies"},
+		{request, "kind: kv, bucket: b, cookie: sid", ""},
+		{request, "kind: kv, bucket: b, cookie: SID", `cookie: "SID" is not in request`},
+		{"", "kind: kv, bucket: b, cookie: sid", `cookie: "sid" is not in request`},
+		{"", "kind: kv, bucket: b", ""},
+	} {
+		if got := faultsOf(t, c.request, c.source, true); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%s %s: %q; want %q", c.request, c.source, got, c.want)
+		}
+	}
+	if got := faultsOf(t, "", "kind: kv, bucket: b, cookie: sid", false); got != "" {
+		t.Errorf("a handler elsewhere does not know what the server forwards: %s", got)
+	}
+}
+
+// TestEmptyFields: a required field that is empty is as good as missing.
+func TestEmptyFields(t *testing.T) {
+	for source, field := range map[string]string{
+		`kind: redis, url: ""`:                     "url",
+		`kind: http, url: ""`:                      "url",
+		`kind: introspection, url: "", auth: none`: "url",
+		`kind: oidc, issuer: "", audience: a`:      "issuer",
+		`kind: kv, bucket: ""`:                     "bucket",
+	} {
+		got := faultsOf(t, "", source, false)
+		if want := fmt.Sprintf("field %q is empty", field); strings.Count(got, want) != 1 || strings.Contains(got, "\n") {
+			t.Errorf("%s: %q; want %q alone", source, got, want)
+		}
+	}
+}

@@ -1,0 +1,434 @@
+package callout
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/internal/callout/grant"
+	"stamp/internal/callout/session"
+)
+
+// subscription is the handler on one connection. Callouts wait in queue; workers,
+// two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
+// session must be looked up goes on in a goroutine: Lookup bounds those.
+type subscription struct {
+	h       *Handler
+	nc      *nats.Conn
+	queue   chan *arrival
+	busy    chan *arrival // those that found the queue full
+	waiting atomic.Int64  // bytes in both
+	working atomic.Int64  // callouts that were taken out, and have no answer yet
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+
+	mu     sync.Mutex
+	stays  bool               // though it cannot judge, since nor can another handler
+	sub    *nats.Subscription // in the queue group; nil: it has left
+	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
+	ear    *nats.Subscription // looks at callouts that others answer; nil: does not
+	ending bool
+	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
+}
+
+// arrival is what a callout's message said. The message itself is let go: it leads to all that came after it, and its
+// header block may be large.
+type arrival struct {
+	nc    *nats.Conn
+	data  []byte
+	from  string // xkey of the server; empty: the request is not encrypted
+	reply string
+	at    time.Time
+}
+
+func newArrival(nc *nats.Conn, m *nats.Msg) *arrival {
+	return &arrival{nc, bytes.Clone(m.Data), strings.Clone(m.Header.Get(xkeyHeader)), strings.Clone(m.Reply), time.Now()}
+}
+
+// size is how much memory it takes, about.
+func (a *arrival) size() int64 {
+	return int64(len(a.data)+len(a.from)+len(a.reply)) + int64(unsafe.Sizeof(*a))
+}
+
+func (a *arrival) respond(answer []byte) error {
+	if a.reply == "" {
+		return nats.ErrMsgNoReply
+	}
+	return a.nc.Publish(a.reply, answer)
+}
+
+// Whoever may publish in the account of callouts chooses how large a request is, up to the server's max_payload.
+// A server's own is a CONNECT and what it forwards of an upgrade request: some kilobytes.
+const (
+	maxRequest = 1 << 20   // bytes of one request
+	maxWaiting = 128 << 20 // bytes of all requests that wait
+)
+
+// busyQueue is how many callouts wait to be told that there are too many. Above
+// that they get no answer, which the server takes for a refusal when its patience ends.
+const busyQueue = 1024
+
+// Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
+// bounds.
+func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
+	s := &subscription{h: h, nc: nc, queue: make(chan *arrival, h.cfg.Queue), busy: make(chan *arrival, busyQueue)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for range 2 * runtime.GOMAXPROCS(0) {
+		s.work.Go(func() { s.each(s.queue, s.answer) })
+	}
+	s.work.Go(func() { s.each(s.busy, s.refuseBusy) })
+	h.mu.Lock()
+	h.served = append(h.served, s)
+	h.mu.Unlock()
+	m := &member{subscription: s}
+	if err := m.begin(ctx); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	if err := nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", Subject, err)
+	}
+	// The server answers a subscription that it does not permit before the flush, and says nothing later.
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
+		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
+	}
+	go m.watch()
+	return nil
+}
+
+func (s *subscription) arrive(m *nats.Msg) {
+	s.h.metrics.requests.Inc()
+	if len(m.Data)+len(m.Header.Get(xkeyHeader)) > maxRequest {
+		s.h.malformed(errTooLarge)
+		return
+	}
+	a := newArrival(s.nc, m)
+	if s.put(s.queue, a) {
+		return
+	}
+	s.h.metrics.overloaded.Inc()
+	if !s.put(s.busy, a) {
+		s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+	}
+}
+
+// put tells whether there is room for an arrival.
+func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
+	if s.waiting.Add(a.size()) <= maxWaiting {
+		select {
+		case to <- a:
+			return true
+		default:
+		}
+	}
+	s.waiting.Add(-a.size())
+	return false
+}
+
+func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
+	for a := range from {
+		s.working.Add(1) // before the next line, so that one of the two knows of it
+		s.waiting.Add(-a.size())
+		s.h.guard(func() { do(a) })
+		s.working.Add(-1)
+	}
+}
+
+// guard runs what handles input. A panic in it ends what is handled, and not the process.
+func (h *Handler) guard(do func()) {
+	defer func() {
+		if recover() != nil {
+			h.fault(session.Fault(errFault))
+		}
+	}()
+	do()
+}
+
+// fault counts and logs a fault of ours, by its place alone: what a panic says may hold a credential.
+func (h *Handler) fault(err error) {
+	h.metrics.panics.Inc()
+	h.logged.Error("fault", "fault in the handler", "error", err)
+}
+
+var errOverloaded = errors.New("overloaded: too many callouts wait")
+
+func (s *subscription) refuseBusy(a *arrival) {
+	r, err := s.h.understand(a)
+	if err != nil {
+		s.h.malformed(err)
+		return
+	}
+	if s.h.answers(r) {
+		s.h.respond(a, r, "", errOverloaded)
+	}
+}
+
+// answer answers a callout, or leaves that to a goroutine.
+func (s *subscription) answer(a *arrival) {
+	h := s.h
+	r, err := h.understand(a)
+	if err != nil {
+		h.malformed(err)
+		return
+	}
+	if r.patience > 0 && time.Since(a.at) > r.patience {
+		h.metrics.late.Inc()
+		return
+	}
+	if !h.answers(r) {
+		return
+	}
+	if err := h.checkIssuer(r); err != nil {
+		h.metrics.failed.Inc()
+		if r.Renewal {
+			h.metrics.renewals.Inc()
+			h.metrics.unanswered.Inc()
+		}
+		h.logged.Error("issuer", "callout refused", "server", r.ServerName, "renewal", r.Renewal, "error", err)
+		h.respond(a, r, "", err)
+		return
+	}
+	if h.probed(a, r) {
+		return
+	}
+	if h.ready(&r.Request) {
+		h.decide(s.ctx, a, r)
+		return
+	}
+	s.working.Add(1)
+	s.work.Go(func() {
+		defer s.working.Add(-1)
+		h.guard(func() { h.decide(s.ctx, a, r) })
+	})
+}
+
+// answers tells whether the callout is this handler's to answer, or another queue group's.
+func (h *Handler) answers(r *request) bool {
+	if h.isFor(r.ServerName, r.Cluster) {
+		return true
+	}
+	h.metrics.ignored.Inc()
+	return false
+}
+
+// decide judges, and answers.
+func (h *Handler) decide(ctx context.Context, a *arrival, r *request) {
+	if r.patience > 0 {
+		var cancel context.CancelFunc
+		// A little less, so that the server has the reason of a refusal before its patience ends.
+		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience-min(r.patience/10, 500*time.Millisecond)))
+		defer cancel()
+	}
+	verdict, token, err := h.grant(ctx, r)
+	h.respond(a, r, token, err)
+	h.report(a, r, verdict, err)
+}
+
+// certainErrors say that a connection is refused for what it is, whenever it is asked about.
+var certainErrors = []error{ErrUnknown, session.ErrUnknown, ErrKind, errTooLong, errNotText}
+
+// certain tells whether an answer is one. A connection that lives is not closed because its
+// session cannot be looked up now: the server asks again when it gets no answer.
+func certain(err error) bool {
+	var refusal *grant.Refusal
+	if err == nil || errors.As(err, &refusal) {
+		return true
+	}
+	return slices.ContainsFunc(certainErrors, func(is error) bool { return errors.Is(err, is) })
+}
+
+// errFault is for faults of ours. They must not end the server that the handler may
+// be in, and what they say may hold a credential.
+var errFault = errors.New("fault in the callout handler; please report it")
+
+func isFault(err error) bool { return errors.Is(err, errFault) || errors.Is(err, session.ErrFault) }
+
+// grant judges, and signs the user JWT.
+func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
+	defer func() {
+		if recover() != nil {
+			v, token, err = nil, "", session.Fault(errFault)
+		}
+	}()
+	if err = r.complete(); err != nil {
+		return nil, "", err
+	}
+	if v, err = h.Judge(ctx, &r.Request); err != nil {
+		return nil, "", err
+	}
+	tags, err := h.cfg.tags(v)
+	if err != nil {
+		return nil, "", err
+	}
+	if token, err = h.cfg.keys.sign(v.Grant, r.userNkey, tags...); err != nil {
+		return nil, "", err
+	}
+	return v, token, nil
+}
+
+var errLargeAnswer = errors.New("the answer is larger than the server's max_payload")
+
+// respond sends the answer: a user JWT, or the refusal's reason. A renewal that cannot be judged, or whose answer cannot
+// be sent, gets none: a refusal would close a connection that lives.
+func (h *Handler) respond(a *arrival, r *request, token string, refusal error) {
+	err := h.send(a, r, token, refusal)
+	if errors.Is(err, nats.ErrMaxPayload) && token != "" {
+		// A server that hears nothing waits in vain.
+		err = errors.Join(errLargeAnswer, h.send(a, r, "", errLargeAnswer))
+	}
+	if err != nil {
+		h.metrics.failed.Inc()
+		h.logged.Error("failed", "cannot answer a callout", "error", err)
+	}
+}
+
+func (h *Handler) send(a *arrival, r *request, token string, refusal error) error {
+	if r.Renewal && !certain(refusal) {
+		return nil
+	}
+	reason := ""
+	if refusal != nil {
+		reason = refusal.Error()
+		h.turnAway(r, refusal)
+	}
+	answer, err := h.cfg.keys.respond(r, token, reason)
+	if err != nil {
+		return err
+	}
+	err = a.respond(answer)
+	if err == nil && !a.nc.IsConnected() && !strings.HasPrefix(r.Credential.Value, probePrefix) {
+		h.unsent.Store(a.at.Add(cmp.Or(r.patience, drainTime)).UnixNano())
+	}
+	return err
+}
+
+// disconnectTime is how long the close of a connection is waited for.
+const disconnectTime = time.Second
+
+// turnAway closes a connection that cannot be judged now, before its callout is answered with the refusal. To a
+// refusal the server adds "Authorization Violation", and after two of these in a row clients give up for good unless
+// they are told otherwise. Those whose connection is just closed come again. Where it cannot be closed, the refusal
+// does that. A probe is not closed: whoever asks for readiness is to see the refusal.
+func (h *Handler) turnAway(r *request, refusal error) {
+	if h.away == nil || r.Renewal || certain(refusal) || strings.HasPrefix(r.Credential.Value, probePrefix) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), disconnectTime)
+	defer cancel()
+	if err := h.away(ctx, r.ServerID, r.ClientID); err != nil {
+		h.log.Debug("a connection that cannot be judged now is told so", "server", r.ServerName, "client", r.ClientID, "error", err)
+	}
+}
+
+// malformed counts and logs a request that gets no answer.
+func (h *Handler) malformed(err error) {
+	h.metrics.malformed.Inc()
+	h.logged.Warn(reasonOf(err), "callout refused without an answer", "error", err)
+}
+
+func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
+	h.metrics.seconds.UpdateDuration(a.at)
+	attributes := []any{
+		"server", r.ServerName, "client", r.ClientID, "host", r.Host, "type", r.Type, "credential", string(r.Credential.Kind),
+	}
+	if r.Renewal {
+		attributes = append(attributes, "renewal", true)
+		h.metrics.renewals.Inc()
+	}
+	if err != nil {
+		h.refusals.add(r, err)
+	}
+	switch {
+	case r.Renewal && !certain(err):
+		h.metrics.unanswered.Inc()
+		if isFault(err) {
+			h.metrics.panics.Inc()
+		}
+		h.log.Warn("renewal put off", append(attributes, "reason", err.Error())...)
+	case err == nil:
+		h.metrics.granted.Inc()
+		h.log.Debug("granted", append(attributes, "source", v.Session.Source, "grant", v.Grant.Grant, "account", v.Grant.Account)...)
+	case isFault(err):
+		h.metrics.refused.Inc()
+		h.metrics.panics.Inc()
+		h.log.Error("refused", append(attributes, "reason", err.Error())...)
+	case errors.Is(err, session.ErrBusy):
+		h.metrics.overloaded.Inc()
+		h.log.Warn("refused", append(attributes, "reason", err.Error())...)
+	default:
+		h.metrics.refused.Inc()
+		h.log.Info("refused", append(attributes, "reason", err.Error())...)
+	}
+}
+
+// StopReceiving ends the subscriptions, without waiting for the callouts that were received. Call Drain after it.
+func (h *Handler) StopReceiving() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.served {
+		s.end()
+	}
+}
+
+// unsentUntil is how long a server may wait for an answer that waits for the connection to be back; zero: there is none.
+func (h *Handler) unsentUntil() time.Time {
+	until := time.Unix(0, h.unsent.Load())
+	if time.Now().After(until) {
+		return time.Time{}
+	}
+	return until
+}
+
+// owes tells whether callouts that were taken have no answer yet, or one that waits for the connection to be back.
+func (h *Handler) owes() bool {
+	if !h.unsentUntil().IsZero() {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.served, func(s *subscription) bool { return s.waiting.Load() > 0 || s.working.Load() > 0 })
+}
+
+// Drain stops taking callouts, and returns when those that were taken are
+// answered, or ctx ends.
+func (h *Handler) Drain(ctx context.Context) error {
+	h.mu.Lock()
+	served := h.served
+	h.served = nil
+	h.mu.Unlock()
+	var errs []error
+	for _, s := range served {
+		errs = append(errs, s.drain(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *subscription) drain(ctx context.Context) error {
+	// Ends look-ups that outlast ctx.
+	defer s.cancel()
+	s.end()
+	done := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain: callouts are left without an answer: %w", context.Cause(ctx))
+	}
+}

@@ -1,0 +1,78 @@
+// Package sourcetest is for the tests of session sources.
+package sourcetest
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"stamp/internal/callout/session"
+	"stamp/internal/conf"
+)
+
+// Parse is a source's.
+type Parse func(conf.Node, *conf.Faults) session.Opener
+
+// Open parses and opens a source, which is closed when the test ends.
+func Open(t testing.TB, parse Parse, text string) session.Source {
+	t.Helper()
+	opener, err := read(t, parse, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := opener.Open(t.Context(), session.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// Faults returns what is wrong with a source's block.
+func Faults(t testing.TB, parse Parse, text string) error {
+	t.Helper()
+	_, err := read(t, parse, text)
+	return err
+}
+
+func read(t testing.TB, parse Parse, text string) (session.Opener, error) {
+	t.Helper()
+	n, err := conf.ParseString(text + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	opener := parse(n, &faults)
+	return opener, faults.Err()
+}
+
+// Server runs a NATS server without a log, until the test ends.
+func Server(t testing.TB, options *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	options.NoLog, options.NoSigs = true, true
+	s, err := natsserver.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(ready) {
+		t.Fatal("server is not ready")
+	}
+	return s
+}
+
+// ready is how long a server may take until it accepts connections.
+const ready = 10 * time.Second
+
+// ServerOf is Server with a configuration, as a file has it.
+func ServerOf(t testing.TB, text string) *natsserver.Server {
+	t.Helper()
+	options := &natsserver.Options{}
+	if err := options.ProcessConfigString(text); err != nil {
+		t.Fatal(err)
+	}
+	return Server(t, options)
+}

@@ -1,0 +1,94 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/internal/callout/session"
+)
+
+// TestReplicaWithoutTheEntry: a replica that is behind does not have an entry yet that the watch has told of. That is not
+// certain; what was removed without a change is.
+func TestReplicaWithoutTheEntry(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	var behind atomic.Bool
+	behind.Store(true)
+	_, err := nc.Subscribe("FAKE.API.>", func(m *nats.Msg) {
+		to := nats.NewMsg("$JS" + strings.TrimPrefix(m.Subject, "FAKE"))
+		to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
+		if behind.Load() && strings.Contains(m.Subject, ".DIRECT.GET.") {
+			to = nats.NewMsg(m.Reply)
+			to.Header = nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}
+		}
+		_ = nc.PublishMsg(to)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Bucket: "sessions"}
+	cfg.APIPrefix = "FAKE.API"
+	s, c := open(t, nc, cfg)
+	put(t, bucket, "a", `{}`)
+	c.wait(t, "a", false)
+	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
+		t.Errorf("a replica without the entry: %v; want %v", err, errStale)
+	}
+	if _, err := find(t, s, "never"); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("an entry that never was: %v", err)
+	}
+	behind.Store(false)
+	if _, err := find(t, s, "a"); err != nil {
+		t.Errorf("a replica with the entry: %v", err)
+	}
+	if err := stream(t, nc).Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := find(t, s, "a"); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("after a purge of the stream: %v; want that it is unknown", err)
+	}
+}
+
+// TestConfigurationChanges: what is changed in the configuration of a bucket counts for its entries, also cached ones.
+func TestConfigurationChanges(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions", TTL: 24 * time.Hour})
+	l, _, _ := cached(t, nc, Config{Bucket: "sessions"})
+	put(t, bucket, "a", `{}`)
+	isCached(t, l, "a")
+	change := func(f func(*jetstream.StreamConfig)) {
+		t.Helper()
+		cfg := stream(t, nc).CachedInfo().Config
+		f(&cfg)
+		js, err := jetstream.New(nc)
+		if err == nil {
+			_, err = js.UpdateStream(t.Context(), cfg)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, age := range []time.Duration{time.Minute, time.Hour} {
+		change(func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = age, time.Minute })
+		eventually(t, "another TTL", func() error {
+			found, err := l.Find(t.Context(), cookie("a"))
+			if err != nil {
+				return err
+			}
+			if left := time.Until(found.Expires); left > age || left < age-time.Minute {
+				return fmt.Errorf("it ends in %s", left)
+			}
+			return nil
+		})
+	}
+	change(func(c *jetstream.StreamConfig) { c.AllowDirect = false })
+	put(t, bucket, "b", `{}`)
+	eventually(t, "read without direct get", func() error { return ask(t, l, "b") })
+}

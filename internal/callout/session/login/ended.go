@@ -1,0 +1,94 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/internal/callout/session/internal/openid"
+)
+
+// A logout token may come while a login is under way, when its session is not stored yet. So the
+// logout is noted in the index, and a login looks for such notes after it has stored its session.
+// One of the two sees the other.
+
+// ended is the note of a logout by the provider.
+type ended struct {
+	issued int64 // by the provider's clock, Unix seconds
+	noted  int64 // by a handler's clock, Unix milliseconds
+}
+
+// endsNames returns the index names for what a logout token ends: the provider's session, and the
+// subject's sessions. If the token has a sid, the subject's sessions with a sid of their own stay.
+func (c *Config) endsNames(t logoutToken) (names []string) {
+	if t.sid != "" {
+		names = append(names, c.named("end.sid", t.tenant, t.sid))
+	}
+	switch {
+	case t.subject == "":
+	case t.sid != "":
+		names = append(names, c.named("end.alone", t.tenant, t.subject))
+	default:
+		names = append(names, c.named("end.sub", t.tenant, t.subject))
+	}
+	return names
+}
+
+// endedBy returns the index names of the logouts that end a session.
+func (c *Config) endedBy(e *entry) []string {
+	names := []string{c.named("end.sub", e.Tenant, e.Subject)}
+	if e.SID != "" {
+		return append(names, c.named("end.sid", e.Tenant, e.SID))
+	}
+	return append(names, c.named("end.alone", e.Tenant, e.Subject))
+}
+
+// noteEnd notes what a logout token ends.
+func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
+	text := fmt.Appendf(nil, "%d %d", t.issued.Unix(), time.Now().UnixMilli())
+	for _, name := range s.cfg.endsNames(t) {
+		if _, err := s.index.Put(ctx, name, text); err != nil {
+			return plain(err)
+		}
+	}
+	return nil
+}
+
+// hasEnded reports whether the provider ended a session while its login was under way. began is
+// when the login asked the provider for tokens.
+func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, error) {
+	for _, name := range s.cfg.endedBy(e) {
+		found, err := s.index.Get(ctx, name)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return false, plain(err)
+		}
+		var last ended
+		if _, err := fmt.Sscanf(string(found.Value()), "%d %d", &last.issued, &last.noted); err != nil {
+			continue // not written by us
+		}
+		if last.ends(e, began) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ends reports whether the logout came after the ID token of a login that began at a time. The
+// provider's clock decides, but it counts in seconds; within the same second, the handlers' clocks
+// decide.
+func (l ended) ends(e *entry, began time.Time) bool {
+	issued, ok := openid.Date(e.Claims, "iat")
+	if !ok || issued.IsZero() {
+		issued = began
+	}
+	if issued.Unix() != l.issued {
+		return issued.Unix() < l.issued
+	}
+	return l.noted >= began.UnixMilli()
+}

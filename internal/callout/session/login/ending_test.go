@@ -1,0 +1,89 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"stamp/internal/callout/session"
+)
+
+// A page that asks for the logout and goes elsewhere at once has the browser give the request up: the session ends all the
+// same, and so does that of a frame of the provider's.
+func TestLogoutOfAPageThatGoes(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
+	for _, page := range []string{"POST /logout", "GET /frontchannel"} {
+		b := newBrowser(t, s)
+		b.logIn()
+		method, path, _ := strings.Cut(page, " ")
+		if path == "/frontchannel" {
+			path += "?sid=provider-session&iss=" + s.provider.URL
+		}
+		r := httptest.NewRequest(method, s.base+path, nil)
+		r.Header.Set("Origin", b.origin())
+		r.AddCookie(&http.Cookie{Name: s.cfg.CookieName, Value: b.cookie()})
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.source.pages().ServeHTTP(httptest.NewRecorder(), r.WithContext(gone))
+		if !s.ended(t, b) {
+			t.Errorf("%s: the session lives", page)
+		}
+	}
+}
+
+// A logout is not told that there is no session by a replica of the bucket that does not have its entry yet.
+func TestLogoutWithAReplicaThatIsBehind(t *testing.T) {
+	nc := startServer(t)
+	var behind atomic.Bool
+	if _, err := nc.Subscribe("FAKE.API.>", func(m *nats.Msg) {
+		call := strings.TrimPrefix(m.Subject, "FAKE.API.")
+		if !strings.HasPrefix(call, "$KV.") {
+			call = "$JS.API." + call
+		}
+		to := nats.NewMsg(call)
+		to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
+		if behind.Load() && strings.Contains(m.Subject, ".DIRECT.GET.") {
+			to = nats.NewMsg(m.Reply)
+			to.Header = nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}
+		}
+		_ = nc.PublishMsg(to)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s := startSite(t, newProvider(t), nc, newKey(), "api_prefix: FAKE.API")
+	b := newBrowser(t, s)
+	b.logIn()
+	cookie := b.cookie()
+	behind.Store(true)
+	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	before := s.entries(t)
+	made := newBrowser(t, s)
+	u := s.base
+	r, _ := http.NewRequest(http.MethodGet, u, nil)
+	made.Jar.SetCookies(r.URL, []*http.Cookie{{Name: s.cfg.CookieName, Value: newSecret(), Path: "/"}})
+	if status, _, _ := made.ask("POST", "/logout", made.origin()); status != http.StatusOK || s.entries(t) != before {
+		t.Errorf("a cookie that was made up: status %d, %d entries after %d", status, s.entries(t), before)
+	}
+	behind.Store(false)
+	if _, err := s.find(t, session.Cookie, cookie); !errors.Is(err, session.ErrUnknown) {
+		t.Errorf("after the logout: %v", err)
+	}
+}
+
+// entries is how many messages the bucket of the sessions has got so far.
+func (s *site) entries(t *testing.T) uint64 {
+	t.Helper()
+	state, err := s.stateOf(t.Context(), s.cfg.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.last
+}

@@ -1,0 +1,146 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/internal/callout/session"
+)
+
+// replicated is a bucket as one with replicas is: its conflicts have another code than those of a bucket without, and a
+// replica may be behind.
+type replicated struct {
+	jetstream.KeyValue
+
+	mu     sync.Mutex
+	behind []jetstream.KeyValueEntry // what is read first
+	lost   int                       // writes that are lost, first
+	waits  time.Duration             // how long the answer to one would have been waited for
+}
+
+func (r *replicated) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.behind) > 0 {
+		first := r.behind[0]
+		r.behind = r.behind[1:]
+		return first, nil
+	}
+	return r.KeyValue.Get(ctx, key)
+}
+
+func (r *replicated) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	r.mu.Lock()
+	lost := r.lost > 0
+	r.lost--
+	if ends, ok := ctx.Deadline(); ok {
+		r.waits = max(r.waits, time.Until(ends))
+	}
+	r.mu.Unlock()
+	if lost {
+		return 0, jetstream.ErrNoStreamResponse
+	}
+	next, err := r.KeyValue.Update(ctx, key, value, revision)
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return 0, fmt.Errorf("%w: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}, jetstream.ErrKeyRevisionMismatch)
+	}
+	return next, err
+}
+
+// replicate has the source work with buckets as if they were replicated.
+func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
+	t.Helper()
+	opened, err := s.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions = &replicated{KeyValue: opened.sessions}
+	st = &store{cfg: opened.cfg, sessions: sessions, index: &replicated{KeyValue: opened.index}, indexed: opened.indexed}
+	s.source.store.Store(st)
+	return st, sessions
+}
+
+// Tickets of one session that are used at once are all good, in a replicated bucket too.
+func TestTicketsAtOnceInAReplicatedBucket(t *testing.T) {
+	s := startSite(t, newProvider(t), startServer(t), newKey(), "ticket: 10s")
+	b := newBrowser(t, s)
+	b.logIn()
+	s.replicate(t)
+	var all sync.WaitGroup
+	for conn := range uint64(16) {
+		secret, err := s.cfg.own.newTicket(hashed(b.cookie()), "", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := s.connect(t, session.Credential{Kind: session.Token, Value: secret}, conn); err != nil {
+				t.Errorf("connection %d: %v", conn, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A write without an answer, and then a replica that is behind: the new tokens are not dropped, since the refresh token
+// before them is good for nothing.
+func TestSaveWithAReplicaThatIsBehind(t *testing.T) {
+	p := newProvider(t)
+	s := startSite(t, p, startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	st, sessions := s.replicate(t)
+	old, err := sessions.Get(t.Context(), hashed(b.cookie()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wait := b.refreshNow(); wait != 0 {
+		t.Fatalf("the first refresh is to be tried again in %s", wait)
+	}
+	e, revision, err := st.get(t.Context(), hashed(b.cookie()))
+	if err != nil || revision <= old.Revision() {
+		t.Fatalf("revision %d after %d, %v", revision, old.Revision(), err)
+	}
+	e.AccessToken, e.RefreshToken = "access-secret-new", "refresh-secret-new"
+	sessions.behind, sessions.lost = []jetstream.KeyValueEntry{old, old}, 2
+	if _, err := s.source.save(st, hashed(b.cookie()), e, revision); err != nil {
+		t.Errorf("the new tokens are dropped: %v", err)
+	}
+	if sessions.waits == 0 || sessions.waits > closeTime/2 {
+		t.Errorf("the answer to a write is waited for %s, though the source ends within %s", sessions.waits, closeTime)
+	}
+	if token := b.mustFind().Data["access_token"]; token != "access-secret-new" {
+		t.Error("the new tokens are not stored")
+	}
+}
+
+// A provider that refuses a refresh token ends the session that has it, and not what another handler has made of it
+// meanwhile.
+func TestRefusedRefreshOfWhatHasChanged(t *testing.T) {
+	p := newProvider(t)
+	s := startSite(t, p, startServer(t), newKey(), "")
+	b := newBrowser(t, s)
+	b.logIn()
+	st, key, e, revision := b.stored()
+	if wait := b.refreshNow(); wait != 0 {
+		t.Fatalf("the first refresh is to be tried again in %s", wait)
+	}
+	// A handler that was stopped for longer than its lease lasts.
+	asking, _ := s.gate.Enter()
+	next, _ := s.source.refreshEntry(st, refreshDue{key: key, ends: e.accessEnds()}, e, revision, asking)
+	if next.wait != 0 {
+		t.Errorf("the late one is to be tried again in %s", next.wait)
+	}
+	if b.mustFind().Data["access_token"] != "access-secret-2" {
+		t.Error("the session is not the one that the first refresh has made")
+	}
+	p.set(func() { p.refused = true })
+	if wait := b.refreshNow(); wait != 0 || !s.ended(t, b) {
+		t.Errorf("a refusal of what is stored: again in %s, ended: %t", wait, s.ended(t, b))
+	}
+}
