@@ -46,16 +46,19 @@ func matches(pattern, name string) bool {
 func TestPackagesImportWhatTheyMay(t *testing.T) {
 	rows := packageRows(t)
 	used := map[string]bool{}
-	const prefix, patched = "stamp/internal/", "github.com/nats-io/nats-server/v2/server"
+	const internal, public, patched = "stamp/internal/", "stamp/server/", "github.com/nats-io/nats-server/v2/server"
 	module := claimModule(t)
 	// belowPrefix returns the name that the table has for a package of ours.
 	belowPrefix := func(path string) (string, bool) {
 		if path == module || strings.HasPrefix(path, module+"/") {
 			return "claim" + strings.TrimPrefix(path, module), true
 		}
-		return strings.CutPrefix(path, prefix)
+		if name, ok := strings.CutPrefix(path, public); ok {
+			return name, true
+		}
+		return strings.CutPrefix(path, internal)
 	}
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, prefix+"...", module+"/...").Output()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, internal+"...", public+"...", module+"/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
