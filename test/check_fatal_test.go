@@ -154,6 +154,25 @@ func TestWarningOfAnotherCookie(t *testing.T) {
 	}
 }
 
+// A bucket in an account without JetStream is told of, unless it is on a server elsewhere.
+func TestWarningOfAnAccountWithoutJetStream(t *testing.T) {
+	conf := func(jetstream, source string) string {
+		return `listen: "127.0.0.1:-1"
+			jetstream { store_dir: "js" }
+			accounts { APP { users: [], ` + jetstream + ` } }
+			callout { sessions: [{kind: kv, bucket: b, account: APP, ` + source + `}], grants: [{account: APP, publish: "a", subscribe: "b"}] }`
+	}
+	const warning = "session source kv: the account APP, which has the bucket, has no jetstream in this configuration"
+	for _, tt := range []struct {
+		jetstream, source string
+		want              bool
+	}{{"", "", true}, {"jetstream: enabled", "", false}, {"", "domain: hub", false}} {
+		if code, said := checkConf(t, conf(tt.jetstream, tt.source)); code != 0 || strings.Contains(said, warning) != tt.want {
+			t.Errorf("%q, %q: exit code %d: %s", tt.jetstream, tt.source, code, said)
+		}
+	}
+}
+
 // A reload to limits that leave the handler no subscription is refused, and it goes on.
 func TestReloadRefusesLimitsOfTheHandler(t *testing.T) {
 	conf := func(limits string) string {

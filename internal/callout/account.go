@@ -2,6 +2,7 @@ package callout
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -60,18 +61,46 @@ func (c *Config) WarnSystem(account string) []string {
 }
 
 // CheckBuckets returns an error for each session source whose bucket would be in account, which the
-// server makes without JetStream. A bucket of another JetStream domain is on another server, of
-// which nothing is known.
+// server makes without JetStream.
 func (c *Config) CheckBuckets(account string) error {
 	var faults conf.Faults
-	for _, s := range c.sources {
-		a, ok := s.Opener.(inAccount)
-		if !ok || cmp.Or(a.InAccount(), account) != account || !s.block.Get("domain").IsZero() || !s.block.Get("api_prefix").IsZero() {
-			continue
+	for _, s := range c.localBuckets() {
+		if cmp.Or(s.account, account) == account {
+			faults.Add(s.place, "session source %s: expected the account that has the bucket in the field account; found the account %s, which the server makes without JetStream", s.name, account)
 		}
-		faults.Add(placeOf(s.block, "account"), "session source %s: expected the account that has the bucket in the field account; found the account %s, which the server makes without JetStream", s.Common().Name, account)
 	}
 	return faults.Err()
+}
+
+// WarnBuckets returns a warning, with its place, for each session source whose bucket is in an account without
+// JetStream. Another server of the cluster may have the account with it, so this is no error.
+func (c *Config) WarnBuckets(hasJetStream func(account string) bool) []string {
+	var warnings []string
+	for _, s := range c.localBuckets() {
+		if account := cmp.Or(s.account, c.Account); !hasJetStream(account) {
+			warnings = append(warnings, fmt.Sprintf("%s: session source %s: the account %s, which has the bucket, has no jetstream in this configuration; unless another server of the cluster has it, the bucket cannot be read", s.place.Place(), s.name, account))
+		}
+	}
+	return warnings
+}
+
+// localBucket is a bucket that is on this server or in its cluster.
+type localBucket struct {
+	name    string // of the session source
+	account string // empty: the handler's
+	place   conf.Node
+}
+
+// localBuckets returns the buckets of session sources. A bucket of another JetStream domain is on another
+// server, of which nothing is known.
+func (c *Config) localBuckets() []localBucket {
+	var buckets []localBucket
+	for _, s := range c.sources {
+		if a, ok := s.Opener.(inAccount); ok && s.block.Get("domain").IsZero() && s.block.Get("api_prefix").IsZero() {
+			buckets = append(buckets, localBucket{s.Common().Name, a.InAccount(), placeOf(s.block, "account")})
+		}
+	}
+	return buckets
 }
 
 // checkConnection checks that the handler is connected in the callout account of the configuration.

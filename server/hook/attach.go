@@ -24,7 +24,7 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 	if len(grant.Names) > 0 {
 		h.counters.stampedConnections.Add(1)
 	}
-	if info.Kept {
+	if info.KeepsAuthentication {
 		att.Again = h.attachAgain(*info, conn)
 	}
 	return att, nil

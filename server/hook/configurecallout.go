@@ -58,6 +58,10 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	if o.SystemAccount != natsserver.DEFAULT_SYSTEM_ACCOUNT { // of which Warnings says it
 		warnings = append(warnings, cfg.WarnSystem(o.SystemAccount)...)
 	}
+	warnings = append(warnings, cfg.WarnBuckets(func(account string) bool {
+		a := findAccount(o, account)
+		return a == nil || a.ConfiguredJetStream() // of accounts that are not in the configuration nothing is known
+	})...)
 	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
 		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
 	}
