@@ -58,7 +58,7 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null,
   const asked = useAsked(JSON.stringify([resource, options]));
   useEffect(() => {
     if (resource === null || !open) return;
-    return unlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
+    return askUnlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
       (error: Error) => shown(() => setKnown(run, { asked, round, error })),
     ));
@@ -92,7 +92,7 @@ export function useSubscription(stamp: Stamp, subject: string | null, deliver?: 
   useEffect(() => { latest.current = deliver; });
   useEffect(() => {
     if (subject === null || !open) return;
-    return unlessGone((shown, signal) => {
+    return askUnlessGone((shown, signal) => {
       const failed = (error: Error) => shown(() => setKnown(run, { asked, error }));
       let last: Message | undefined; // that is shown
       const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { asked, message: last = message }));
@@ -165,9 +165,23 @@ function useKnown<T extends object>(stamp: Stamp, run: number, over: boolean): [
   return [holds ? kept.known : {}, useCallback((run, known) => setKept({ stamp, run, known }), [stamp])];
 }
 
+/** What an effect waits for. Nothing is shown any more when the signal is aborted. */
+type Begin = (shown: (update: () => void) => void, signal: AbortSignal) => Promise<unknown>;
+
 /** Begins what an effect waits for, and returns what ends it: its signal is aborted, and nothing is shown any more. */
-function unlessGone(begin: (shown: (update: () => void) => void, signal: AbortSignal) => Promise<unknown>): () => void {
+function unlessGone(begin: Begin): () => void {
   const controller = new AbortController(), { signal } = controller;
   void begin((update) => { if (!signal.aborted) update(); }, signal);
   return () => controller.abort();
+}
+
+/**
+ * The same for what is sent to a service. It is not sent in the effect itself but right after it: StrictMode runs the effects of
+ * a component that is shown first twice, and abort cannot take back what was sent by the first of the two.
+ */
+function askUnlessGone(begin: Begin): () => void {
+  return unlessGone(async (shown, signal) => {
+    await undefined;
+    if (!signal.aborted) await begin(shown, signal);
+  });
 }

@@ -61,6 +61,19 @@ export const checks = {
     await subscribers(v, 1);
   },
 
+  async "a component that is shown sends one request, although StrictMode runs effects twice"(env) {
+    const { v, known } = await kept(env, true);
+    const visits = () => v.run(async () => (await s.fetch("/api/profile")).body.visits);
+    const before = await visits();
+    for (let shown = 0; shown < 5; shown++) {
+      await v.run(() => hide());
+      await until(v.page, () => document.getElementById("known") === null);
+      await v.run(() => show());
+      await known("connected", true, "id2", "id2", null, false);
+    }
+    assert.equal(await visits(), before + 5 + 1);
+  },
+
   async "a lost connection and a logout are seen"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/react/`);
