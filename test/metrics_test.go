@@ -124,6 +124,27 @@ func TestServerMetricsAddress(t *testing.T) {
 	}
 }
 
+// A flag takes the place of the port in the file, for -t as at the start.
+func TestServerMetricsAddressBesideFlags(t *testing.T) {
+	const metrics = `headers { metrics: "127.0.0.1:7777" }` + "\n"
+	for _, tt := range []struct {
+		conf string
+		args []string
+		ok   bool
+	}{
+		{metrics + "http: 7778", []string{"-m", "7777"}, false},
+		{metrics + "http: 7777", []string{"-m", "7778"}, true},
+		{metrics + "port: 7777", []string{"-p", "7778"}, true},
+		{metrics + "port: 7778", []string{"-p", "7777"}, false},
+		{metrics + `listen: "127.0.0.1:7777"`, []string{"-a", "127.0.0.2"}, true},
+	} {
+		p := harness.Launch(t, tt.conf, append(tt.args, "-t")...)
+		if code := p.Exit(t); (code == 0) != tt.ok {
+			t.Errorf("%s %v: exit code %d: %s", tt.conf, tt.args, code, p.Text())
+		}
+	}
+}
+
 // stampedVarz returns the object headers of varz.
 func stampedVarz(t *testing.T, s *harness.Server) hook.Varz {
 	t.Helper()

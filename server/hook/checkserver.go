@@ -84,20 +84,26 @@ func checkClusterKeys(cfg *callout.Config) error {
 	return nil
 }
 
-// listenAddresses returns the addresses that the server listens on, by the name of the setting.
+// listenAddresses returns the addresses that the server listens on, by the name of the setting. Flags take
+// the place of what is in the file; the server puts them into o later.
 func listenAddresses(o *natsserver.Options) map[string]string {
 	addresses := map[string]string{}
+	flags := natsserver.FlagSnapshot
+	if flags == nil {
+		flags = &natsserver.Options{}
+	}
+	host := cmp.Or(flags.Host, o.Host)
 	add := func(name, host string, port int) {
 		if port > 0 {
 			addresses[name] = net.JoinHostPort(host, strconv.Itoa(port))
 		}
 	}
 	if !o.DontListen {
-		add("listen", o.Host, cmp.Or(o.Port, natsserver.DEFAULT_PORT))
+		add("listen", host, cmp.Or(flags.Port, o.Port, natsserver.DEFAULT_PORT))
 	}
-	add("http", cmp.Or(o.HTTPHost, o.Host), o.HTTPPort)
-	add("https", cmp.Or(o.HTTPHost, o.Host), o.HTTPSPort)
-	add("prof_port", o.Host, o.ProfPort)
+	add("http", cmp.Or(flags.HTTPHost, o.HTTPHost, host), cmp.Or(flags.HTTPPort, o.HTTPPort))
+	add("https", cmp.Or(flags.HTTPHost, o.HTTPHost, host), cmp.Or(flags.HTTPSPort, o.HTTPSPort))
+	add("prof_port", host, cmp.Or(flags.ProfPort, o.ProfPort))
 	add("websocket.listen", o.Websocket.Host, o.Websocket.Port)
 	add("mqtt.listen", o.MQTT.Host, o.MQTT.Port)
 	add("leafnodes.listen", o.LeafNode.Host, o.LeafNode.Port)
