@@ -1,0 +1,3 @@
+module stamp.example/receivers/go
+
+go 1.25.0

@@ -1,0 +1,44 @@
+package stamp
+
+import (
+	"time"
+
+	"stamp.example/receivers/go/internal/wire"
+)
+
+// Identity says who sent a message. Its zero value is nobody.
+type Identity struct {
+	User    string    // never empty, if somebody sent the message
+	Account string    // the account of the publisher, if the trust has accounts
+	Subject string    // the subject as the publisher named it, if the trust has accounts
+	Time    time.Time // when it was published, if the trust has accounts
+	Proven  bool      // by a proof; else it is what the last server wrote
+	headers []header
+}
+
+// header is a header that the service reads.
+type header struct {
+	folded string
+	values []string
+}
+
+// Values returns the values of a header that is in the trust's One or Many. There are none if the message has no such header,
+// or if only another receiver can decrypt it. The values are the message's own: do not change them.
+func (id Identity) Values(name string) []string {
+	folded := wire.Fold(name)
+	for _, h := range id.headers {
+		if h.folded == folded {
+			return h.values
+		}
+	}
+	return nil
+}
+
+// Value returns the value of a header that is in the trust's One or Many. It is empty if there is no value, or more
+// than one, which can only be for a header of Many.
+func (id Identity) Value(name string) string {
+	if values := id.Values(name); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}

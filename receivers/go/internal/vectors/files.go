@@ -1,0 +1,101 @@
+package vectors
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	stamp "stamp.example/receivers/go"
+)
+
+// hostile.json has lines of blocks that fuzzing of the server found, and some that were thought of.
+//
+//go:embed testdata/hostile.json
+var hostileJSON []byte
+
+func hostileBlocks() (blocks [][]stamp.Line) {
+	if err := json.Unmarshal(hostileJSON, &blocks); err != nil {
+		panic(err)
+	}
+	return blocks
+}
+
+// Compile returns the trust, at a time.
+func (t Trust) Compile(now string) (*stamp.Trust, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	options, err := stamp.OptionsJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	at, err := time.Parse(time.RFC3339, now)
+	if err != nil {
+		return nil, err
+	}
+	options.Now = func() time.Time { return at }
+	return stamp.NewTrust(options)
+}
+
+// Files returns the files by their names.
+func Files() map[string][]byte {
+	return map[string][]byte{
+		"vectors.json": document(
+			section("about", []string{
+				"What receivers in all languages must say of which messages: see docs/proofs.md. Made by receivers/go/internal/vectors.",
+				"cases: judge headers and payload (base64) with the trust at the time now, after the messages of before, with the same trust object.",
+				"With forwarded, the header Stamp-Forwarded-Proof is judged. want.values has the names of one and many that the message has.",
+				"bad_trusts: a receiver must refuse to work with each trust.",
+			}),
+			section("cases", Cases()),
+			section("bad_trusts", BadTrusts()),
+		),
+		"make.json": document(
+			section("about", []string{
+				"What proofs are made of, and the lines that a message has then, byte for byte: see docs/proofs.md. Made by receivers/go/internal/vectors.",
+				"salt and payload are base64. forward is the value of Stamp-Forwarded-Proof, made of that message by a receiver with the keys of trust.",
+			}),
+			section("cases", Makes()),
+		),
+	}
+}
+
+// sections of a document are written with an element on each line.
+type sectionText struct{ name, text string }
+
+func section[E any](name string, elements []E) sectionText {
+	var b bytes.Buffer
+	b.WriteString("[\n")
+	for i, e := range elements {
+		var line bytes.Buffer
+		encoder := json.NewEncoder(&line)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(e); err != nil {
+			panic(err)
+		}
+		b.Write(bytes.TrimSpace(line.Bytes()))
+		if i < len(elements)-1 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteByte(']')
+	return sectionText{name, b.String()}
+}
+
+func document(sections ...sectionText) []byte {
+	var b bytes.Buffer
+	b.WriteString("{\n")
+	for i, s := range sections {
+		fmt.Fprintf(&b, "%q: %s", s.name, s.text)
+		if i < len(sections)-1 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("}\n")
+	return b.Bytes()
+}

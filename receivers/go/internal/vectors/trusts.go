@@ -1,0 +1,80 @@
+package vectors
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// BadTrust is a trust that a receiver must refuse.
+type BadTrust struct {
+	Name  string          `json:"name"`
+	Trust json.RawMessage `json:"trust"`
+}
+
+// BadTrusts returns trusts that do not hold.
+func BadTrusts() []BadTrust {
+	var bad []BadTrust
+	add := func(name, text string) { bad = append(bad, BadTrust{name, json.RawMessage(text)}) }
+	quote := func(s string) string { return `"` + s + `"` }
+	x, n, sx := quote(curve(serverA)), quote(server(signA)), quote(curveSeed(app))
+	const accounts = `"accounts": {"APP": [">"]}`
+	with := func(name, fields string) { add(name, `{"user": "X-User", `+accounts+`, `+fields+`}`) }
+	servers := func(name, list string) { with(name, `"servers": [`+list+`], "keys": [`+sx+`]`) }
+	keys := func(name, list string) { with(name, `"servers": [`+x+`, `+n+`], "keys": [`+list+`]`) }
+	add("nothing", `{}`)
+	add("an empty user", `{"user": ""}`)
+	add("a user that is no name", `{"user": "X User"}`)
+	add("a user that is not ASCII", `{"user": "X-Usér"}`)
+	add("a user of provenance", `{"user": "Stamp-Account"}`)
+	add("an unknown field", `{"user": "X-User", "server": []}`)
+	add("a field with a hyphen", `{"user": "X-User", "max-age": 5}`)
+	add("one is no list", `{"user": "X-User", "one": "X-Tenant"}`)
+	add("a name that is empty", `{"user": "X-User", "one": [""]}`)
+	add("a name twice", `{"user": "X-User", "one": ["X-Tenant", "x_tenant"]}`)
+	add("a name twice, in two lists", `{"user": "X-User", "one": ["X-Tenant"], "many": ["X.Tenant"]}`)
+	add("the user again", `{"user": "X-User", "many": ["x-user"]}`)
+	add("the proof as a header", `{"user": "X-User", "one": ["Stamp-Proof"]}`)
+	add("the forwarded proof as a header", `{"user": "X-User", "one": ["stamp_forwarded_proof"]}`)
+	add("the time as a header", `{"user": "X-User", "many": ["Stamp.Time"]}`)
+	add("servers without accounts", `{"user": "X-User", "servers": [`+n+`]}`)
+	add("servers with empty accounts", `{"user": "X-User", "servers": [`+n+`], "accounts": {}}`)
+	add("keys without servers", `{"user": "X-User", `+accounts+`, "keys": [`+sx+`]}`)
+	add("keys with empty servers", `{"user": "X-User", `+accounts+`, "servers": [], "keys": [`+sx+`]}`)
+	add("replays without servers", `{"user": "X-User", `+accounts+`, "replays": 5}`)
+	add("max_age without accounts", `{"user": "X-User", "max_age": 5}`)
+	with("max_skew without max_age", `"max_skew": 5`)
+	with("a negative max_age", `"max_age": -1`)
+	with("a negative max_skew", `"max_age": 5, "max_skew": -1`)
+	with("a max_age that is not whole", `"max_age": 1.5`)
+	with("a max_age that is no number", `"max_age": "5"`)
+	with("negative replays", `"servers": [`+n+`], "replays": -1`)
+	with("replays that are not whole", `"servers": [`+n+`], "replays": 2.5`)
+	for _, subjects := range []string{`[]`, `[""]`, `["a..b"]`, `[".a"]`, `["a."]`, `["a b"]`, `["a\tb"]`, `[">.a"]`, `["a.>.b"]`, `"a"`} {
+		add("subjects "+subjects, `{"user": "X-User", "accounts": {"APP": `+subjects+`}}`)
+	}
+	add("an account without a name", `{"user": "X-User", "accounts": {"": ["a"]}}`)
+	servers("a server that is a seed", sx)
+	servers("a server that is empty", `""`)
+	servers("a server of another type", quote("U"+curve(serverA)[1:]))
+	servers("a server with a wrong checksum", quote(curve(serverA)[:50]+"AAAAAA"))
+	servers("a server in small letters", strings.ToLower(x))
+	servers("a server that is too short", quote(curve(serverA)[:55]))
+	servers("a server that is too long", quote(curve(serverA)+"A"))
+	servers("a server with white space", quote(curve(serverA)+" "))
+	servers("a server with a line break", quote(curve(serverA)+`\n`))
+	servers("a server twice", x+`, `+x)
+	servers("a server whose key has a small order", quote(smallOrder))
+	keys("a key that is public", x)
+	keys("a key for signing", quote(serverSeed(signA)))
+	keys("a key with a wrong checksum", quote(curveSeed(app)[:50]+"AAAAAAAA"))
+	keys("a key with bits after its last byte", quote(trailing(curveSeed(app))))
+	keys("a key twice", sx+`, `+sx)
+	return bad
+}
+
+// trailing changes a bit of the last character of a seed that is not one of its bytes.
+func trailing(seed string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	last := strings.IndexByte(alphabet, seed[len(seed)-1])
+	return seed[:len(seed)-1] + alphabet[last^1:last^1+1]
+}

@@ -1,0 +1,19 @@
+package stamp
+
+// Message is what a receiver looks at. Adapters for messages of clients are in packages of their own, such as natsmsg.
+type Message struct {
+	Header  map[string][]string // values by name, as it is spelled; nats.Header is this
+	Payload []byte
+}
+
+// Line is a name and a value.
+type Line [2]string
+
+// Lines makes the Header of a Message of lines.
+func Lines(lines []Line) map[string][]string {
+	header := make(map[string][]string, len(lines))
+	for _, line := range lines {
+		header[line[0]] = append(header[line[0]], line[1])
+	}
+	return header
+}

@@ -1,0 +1,275 @@
+package stamp
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"stamp.example/receivers/go/internal/wire"
+)
+
+// Options say what a receiver trusts. docs/proofs.md describes the fields; Trust checks them.
+type Options struct {
+	User     string              // the header that names the user
+	One      []string            // further headers, each with one value at most
+	Many     []string            // further headers with any number of values
+	Accounts map[string][]string // accounts of publishers, and the subjects of each; "*" is any other account
+	MaxAge   time.Duration       // how old a message may be; 0: any age
+	MaxSkew  time.Duration       // how far in the future its time may be; 0: 5 s
+	Servers  []string            // public keys of servers, X... and N...
+	Keys     []string            // own seeds, SX..., newest first
+	Replays  int                 // how many proofs are remembered; 0: none
+	Now      func() time.Time    // for tests; nil: time.Now
+}
+
+// Trust is what a receiver trusts, compiled. It does not change, and any number of goroutines may use it.
+type Trust struct {
+	readers  []reader // user first, then one, then many
+	accounts map[string][]pattern
+	maxAge   time.Duration
+	maxSkew  time.Duration
+	now      func() time.Time
+	proven   bool // proofs are wanted
+	hasKeys  bool
+	pairs    []pair
+	signers  []signer
+	ciphers  *cipherCache
+	names    nameCache
+	replays  *replayCache // nil: none
+}
+
+// reader is a header that the service reads.
+type reader struct {
+	name, folded string
+	one          bool
+}
+
+// pair is a server and an own key, and the secret that they have.
+type pair struct {
+	server, receiver     wire.Key
+	serverID, receiverID [2]byte
+	secret               []byte
+}
+
+// signer is a server that signs.
+type signer struct {
+	key ed25519.PublicKey
+	id  [2]byte
+}
+
+// pattern is a subject with wildcards, as its tokens.
+type pattern []string
+
+const (
+	anyAccount  = "*"
+	defaultSkew = 5 * time.Second
+)
+
+// NewTrust compiles what a receiver trusts.
+func NewTrust(o Options) (*Trust, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("stamp: trust: %w", err)
+	}
+	t := &Trust{maxAge: o.MaxAge, maxSkew: o.MaxSkew, now: o.Now, proven: len(o.Servers) > 0, hasKeys: len(o.Keys) > 0}
+	if t.maxSkew == 0 {
+		t.maxSkew = defaultSkew
+	}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	for _, step := range []func(Options) error{t.addReaders, t.addAccounts, t.addKeys} {
+		if err := step(o); err != nil {
+			return nil, fmt.Errorf("stamp: trust: %w", err)
+		}
+	}
+	t.ciphers = newCipherCache()
+	if o.Replays > 0 {
+		t.replays = newReplayCache(o.Replays)
+	}
+	return t, nil
+}
+
+// check looks at the options that are at odds with each other: each of these would trust more than it seems to.
+func (o *Options) check() error {
+	switch {
+	case o.User == "":
+		return errors.New("user is missing")
+	case o.MaxAge < 0, o.MaxSkew < 0, o.Replays < 0:
+		return errors.New("max_age, max_skew or replays is negative")
+	case len(o.Servers) > 0 && len(o.Accounts) == 0:
+		return errors.New("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
+	case len(o.Servers) == 0 && len(o.Keys) > 0:
+		return errors.New("keys without servers: no proof would be looked at")
+	case len(o.Servers) == 0 && o.Replays > 0:
+		return errors.New("replays without servers: no proof would be remembered")
+	case len(o.Accounts) == 0 && o.MaxAge > 0:
+		return errors.New("max_age without accounts: no time would be looked at")
+	case o.MaxAge == 0 && o.MaxSkew > 0:
+		return errors.New("max_skew without max_age: no time would be looked at")
+	}
+	return nil
+}
+
+func (t *Trust) addReaders(o Options) error {
+	seen := map[string]bool{}
+	for _, name := range slices.Concat(wire.Provenance[:], []string{wire.Proof, wire.ForwardedProof}) {
+		seen[wire.Fold(name)] = true
+	}
+	add := func(name string, one bool) error {
+		folded := wire.Fold(name)
+		switch {
+		case !wire.IsToken(name):
+			return fmt.Errorf("expected the name of a header, found %q", name)
+		case seen[folded]:
+			return fmt.Errorf("the name %q is of provenance or of proofs, or is there twice (case is ignored, and '-', '_' and '.' are one character)", name)
+		}
+		seen[folded] = true
+		t.readers = append(t.readers, reader{name, folded, one})
+		return nil
+	}
+	err := add(o.User, true)
+	for _, name := range o.One {
+		err = errors.Join(err, add(name, true))
+	}
+	for _, name := range o.Many {
+		err = errors.Join(err, add(name, false))
+	}
+	return err
+}
+
+func (t *Trust) addAccounts(o Options) error {
+	t.accounts = make(map[string][]pattern, len(o.Accounts))
+	for account, subjects := range o.Accounts {
+		if account == "" || len(subjects) == 0 {
+			return fmt.Errorf("the account %q has no name or no subjects", account)
+		}
+		for _, s := range subjects {
+			p := strings.Split(s, ".")
+			for i, token := range p {
+				if token == "" || strings.ContainsFunc(token, unicode.IsSpace) || token == ">" && i < len(p)-1 {
+					return fmt.Errorf("account %q: expected a subject, found %q", account, s)
+				}
+			}
+			t.accounts[account] = append(t.accounts[account], p)
+		}
+	}
+	return nil
+}
+
+func (t *Trust) addKeys(o Options) error {
+	var servers []wire.Key
+	for i, text := range o.Servers {
+		if slices.Contains(o.Servers[:i], text) {
+			return fmt.Errorf("server %d is there twice", i+1)
+		}
+		if key, err := wire.ParseServer(text); err == nil {
+			t.signers = append(t.signers, signer{ed25519.PublicKey(key[:]), key.ID()})
+			continue
+		}
+		key, err := wire.ParseCurve(text)
+		if err != nil {
+			return fmt.Errorf("server %d: expected a public key, X... or N...: %w", i+1, err)
+		}
+		servers = append(servers, key)
+	}
+	for i, text := range o.Keys {
+		if slices.Contains(o.Keys[:i], text) {
+			return fmt.Errorf("key %d is there twice", i+1)
+		}
+		private, err := wire.ParseCurveSeed(text)
+		if err != nil {
+			return fmt.Errorf("key %d: expected a seed, SX...: %w", i+1, err)
+		}
+		own := wire.Key(private.PublicKey().Bytes())
+		for _, server := range servers {
+			secret, err := wire.Secret(private, server)
+			if err != nil {
+				return fmt.Errorf("server key %s cannot be used: %w", wire.EncodeCurve(server), err)
+			}
+			t.pairs = append(t.pairs, pair{server, own, server.ID(), own.ID(), secret})
+		}
+	}
+	return nil
+}
+
+// jsonTrust is a trust as JSON, with the fields of docs/proofs.md.
+type jsonTrust struct {
+	User     string              `json:"user"`
+	One      []string            `json:"one"`
+	Many     []string            `json:"many"`
+	Accounts map[string][]string `json:"accounts"`
+	MaxAge   seconds             `json:"max_age"`
+	MaxSkew  seconds             `json:"max_skew"`
+	Servers  []string            `json:"servers"`
+	Keys     []string            `json:"keys"`
+	Replays  int                 `json:"replays"`
+}
+
+// seconds are whole seconds, such that they fit into a time.Duration.
+type seconds int64
+
+const maxSeconds = 100 * 366 * 24 * 60 * 60
+
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	var n int64
+	if err := json.Unmarshal(text, &n); err != nil {
+		return err
+	}
+	if n > maxSeconds {
+		return errors.New("expected at most 100 years in seconds")
+	}
+	*s = seconds(n)
+	return nil
+}
+
+// OptionsJSON reads options from JSON, with the names of fields that docs/proofs.md has.
+func OptionsJSON(text []byte) (o Options, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var j jsonTrust
+	if err := decoder.Decode(&j); err != nil {
+		return o, fmt.Errorf("stamp: trust: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return o, errors.New("stamp: trust: expected one object of JSON, found more")
+	}
+	return Options{
+		User: j.User, One: j.One, Many: j.Many, Accounts: j.Accounts,
+		MaxAge: time.Duration(j.MaxAge) * time.Second, MaxSkew: time.Duration(j.MaxSkew) * time.Second,
+		Servers: j.Servers, Keys: j.Keys, Replays: j.Replays,
+	}, nil
+}
+
+// subjects returns the subjects on which messages of an account are trusted, and whether there is an entry for it.
+func (t *Trust) subjects(account string) ([]pattern, bool) {
+	if subjects, ok := t.accounts[account]; ok {
+		return subjects, true
+	}
+	subjects, ok := t.accounts[anyAccount]
+	return subjects, ok
+}
+
+// matches reports whether a subject fits. Wildcards in the subject itself are plain characters.
+func (p pattern) matches(subject string) bool {
+	if subject == "" || subject[0] == '.' || subject[len(subject)-1] == '.' || strings.Contains(subject, "..") {
+		return false
+	}
+	for i, want := range p {
+		if want == ">" && i == len(p)-1 {
+			return true
+		}
+		token, rest, more := strings.Cut(subject, ".")
+		if want != "*" && want != token || more == (i == len(p)-1) {
+			return false
+		}
+		subject = rest
+	}
+	return true
+}

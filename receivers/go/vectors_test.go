@@ -1,0 +1,126 @@
+package stamp_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/internal/vectors"
+	"stamp.example/receivers/go/stamptest"
+)
+
+func readJSON(t *testing.T, name string, into any) {
+	t.Helper()
+	text, err := os.ReadFile("../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wanted returns the identity in the form of the vectors.
+func wanted(id stamp.Identity, err error, trust vectors.Trust) vectors.Want {
+	w := vectors.Want{Verdict: stamp.VerdictOf(err), User: id.User, Account: id.Account, Subject: id.Subject, Proven: id.Proven}
+	if !id.Time.IsZero() || id.Account != "" {
+		w.Time = id.Time.Format(stamptest.TimeLayout)
+	}
+	for _, name := range slices.Concat(trust.One, trust.Many) {
+		if values := id.Values(name); values != nil {
+			if w.Values == nil {
+				w.Values = map[string][]string{}
+			}
+			w.Values[name] = values
+		}
+	}
+	return w
+}
+
+func same(a, b vectors.Want) bool {
+	values := maps.EqualFunc(a.Values, b.Values, func(x, y []string) bool { return slices.Equal(x, y) })
+	return values && a.Verdict == b.Verdict && a.User == b.User && a.Account == b.Account && a.Subject == b.Subject && a.Time == b.Time && a.Proven == b.Proven
+}
+
+var seed = regexp.MustCompile(`S[A-Z][A-Z2-7]{20}`)
+
+// The receiver says of each vector what it must.
+func TestVectors(t *testing.T) {
+	var file struct {
+		Cases     []vectors.Case     `json:"cases"`
+		BadTrusts []vectors.BadTrust `json:"bad_trusts"`
+	}
+	readJSON(t, "vectors.json", &file)
+	verdicts := map[stamp.Verdict]int{}
+	for _, c := range file.Cases {
+		trust, err := c.Trust.Compile(c.Now)
+		if err != nil {
+			t.Errorf("%s: %v", c.Name, err)
+			continue
+		}
+		for _, m := range c.Before {
+			stamp.Identify(stamp.Message{Header: stamp.Lines(m.Headers), Payload: m.Payload}, trust)
+		}
+		judge := stamp.Identify
+		if c.Forwarded {
+			judge = stamp.Forwarded
+		}
+		id, err := judge(stamp.Message{Header: stamp.Lines(c.Headers), Payload: c.Payload}, trust)
+		got := wanted(id, err, c.Trust)
+		if !same(got, c.Want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", c.Name, got, c.Want)
+		}
+		verdicts[got.Verdict]++
+	}
+	for _, b := range file.BadTrusts {
+		options, err := stamp.OptionsJSON(b.Trust)
+		if err == nil {
+			_, err = stamp.NewTrust(options)
+		}
+		if err == nil {
+			t.Errorf("a bad trust, %s: expected an error", b.Name)
+		} else if seed.MatchString(err.Error()) {
+			t.Errorf("a bad trust, %s: the error has a seed", b.Name)
+		}
+	}
+	const least = 300
+	if len(file.Cases) < least {
+		t.Errorf("expected at least %d cases, found %d", least, len(file.Cases))
+	}
+	t.Log(len(file.Cases), "cases", len(file.BadTrusts), "bad trusts", verdicts)
+}
+
+// What stamptest and Forward make is what make.json has, and a receiver takes it.
+func TestMakes(t *testing.T) {
+	var file struct {
+		Cases []vectors.MakeCase `json:"cases"`
+	}
+	readJSON(t, "make.json", &file)
+	for _, c := range file.Cases {
+		lines, err := stamptest.Make(stamptest.Input{
+			CurveSeed: c.CurveSeed, SignSeed: c.SignSeed, Receiver: c.Receiver, Salt: [16]byte(c.Salt), Counter: c.Counter,
+			Account: c.Account, Subject: c.Subject, Time: c.Time, Headers: c.Headers, Encrypt: c.Encrypt, Sign: c.Sign, Payload: c.Payload,
+		})
+		if err != nil || !slices.Equal(lines, c.Lines) {
+			t.Errorf("%s: %v\n got %q\nwant %q", c.Name, err, lines, c.Lines)
+			continue
+		}
+		trust, err := c.Trust.Compile(time.Now().UTC().Format(time.RFC3339))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := stamp.Message{Header: stamp.Lines(lines), Payload: c.Payload}
+		if id, err := stamp.Identify(m, trust); err != nil || id.User != c.Headers[0][1] {
+			t.Errorf("%s: %v", c.Name, err)
+		}
+		if forward, err := stamp.Forward(m, trust); err != nil || forward != c.Forward {
+			t.Errorf("%s: Forward gives %q, %v", c.Name, forward, err)
+		}
+	}
+	t.Log(len(file.Cases), "cases")
+}
