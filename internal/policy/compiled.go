@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"stamp/internal/proof"
 	"stamp/internal/stamp"
 )
 
@@ -15,6 +16,7 @@ type compiled struct {
 	boundNames []boundName    // protected names that are bound to accounts
 	serverOnly *stamp.NameSet // names of headers.all, for which no client can have permission
 	provenance *stamp.NameSet // names of provenance, for which only a leafnode can have permission
+	stripped   *stamp.NameSet // these and that of proofs
 	sealed     *stamp.NameSet
 
 	mu sync.Mutex
@@ -48,7 +50,11 @@ func (r *Rules) compile() *compiled {
 		}
 	}
 	if r.Provenance {
-		c.provenance = mustRuleSet(stamp.ProvenanceNames())
+		c.stripped = mustRuleSet(append(stamp.ProvenanceNames(), proof.Name))
+		if c.provenance = c.stripped; r.Proof == nil {
+			// Without proofs here, nobody need have permission for them.
+			c.provenance = mustRuleSet(stamp.ProvenanceNames())
+		}
 	}
 	c.protected, c.serverOnly = mustRuleSet(protected), mustRuleSet(serverOnly)
 	return c

@@ -19,6 +19,7 @@ type block struct {
 	Require        bool                 `conf:"require_stamping_peers"`
 	CheckReplies   bool                 `conf:"check_replies"`
 	Provenance     bool                 `conf:"provenance"`
+	Proof          conf.Node            `conf:"proof"`
 	KeepTemplates  bool                 `conf:"keep_template_headers"`
 	TrustedProxies []conf.Node          `conf:"trusted_proxies"`
 	Metrics        string               `conf:"metrics"`
@@ -36,6 +37,7 @@ func ParseRules(n conf.Node, faults *conf.Faults) *Rules {
 	r.Limits.MaxBytes = parseLimit("max_bytes", b.MaxBytes, faults)
 	r.parseProtected(b.Protected, faults)
 	r.parseSealed(b.Sealed, faults)
+	r.parseProof(b.Proof, faults)
 	n.Get("all").AddVariables("all", faults)
 	r.parseAll(n.Get("all"), b.All, faults)
 	for _, p := range b.TrustedProxies {

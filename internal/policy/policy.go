@@ -26,6 +26,7 @@ import (
 
 	"stamp.example/claim"
 	"stamp.example/claim/field"
+	"stamp/internal/proof"
 	"stamp/internal/stamp"
 )
 
@@ -60,8 +61,11 @@ type Grant struct {
 	Seal         *stamp.Seal  // for messages that it receives; nil: these are not changed
 	CheckReplies bool         // refuse a message if it may not subscribe to the reply subject
 	Names        []string     // stamped names, as spelled
-	LeftOut      []string     // names in its claim that are not stamped, since they are bound to other accounts
-	HasClaim     bool         // its user JWT, or the template of the scope, has a claim
+	// Prover proves the stamped messages, with signatures on the subjects Sign; nil: they are not proven.
+	Prover   *proof.Prover
+	Sign     stamp.Subjects
+	LeftOut  []string // names in its claim that are not stamped, since they are bound to other accounts
+	HasClaim bool     // its user JWT, or the template of the scope, has a claim
 	// Keys of its user JWT, and of its account JWT, that seem to be meant for a claim but are ignored.
 	Lookalikes, AccountLookalikes []string
 }
@@ -102,12 +106,15 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	if len(headers) == 0 && len(o.Strip) == 0 {
 		return g, nil
 	}
+	if err := r.Proof.addTo(g, &o, headers); err != nil {
+		return nil, err
+	}
 	if g.Stamp, err = stamp.Compile(headers, o); err != nil {
 		return nil, err
 	}
 	// The limits of claims are not above this one, but provenance comes on top.
 	if n := g.Stamp.MaxLen(); n > claim.MaxBlock {
-		return nil, fmt.Errorf("%w: found %d bytes, with the headers of provenance; at most %d are allowed", claim.ErrBlockTooLarge, n, claim.MaxBlock)
+		return nil, fmt.Errorf("%w: found %d bytes, with the headers of provenance and the proof; at most %d are allowed", claim.ErrBlockTooLarge, n, claim.MaxBlock)
 	}
 	g.Names = g.Stamp.Names()
 	return g, nil
@@ -213,12 +220,12 @@ func (r *Rules) stripSets(c Conn, permitted []string) []*stamp.NameSet {
 		return nil
 	}
 	k := r.compiled
-	serverOnly, provenance := k.serverOnly, k.provenance
+	serverOnly, provenance := k.serverOnly, k.stripped
 	if c.Solicited {
 		serverOnly = k.without("server only", serverOnly, permitted)
 	}
 	if r.sendsProvenance(c, permitted) {
-		provenance = nil
+		provenance = k.without("proof", provenance, permitted)
 	}
 	sets := []*stamp.NameSet{serverOnly, provenance, k.without("protected", k.protected, permitted)}
 	for i, b := range k.boundNames {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -24,6 +25,8 @@ type Rules struct {
 	CheckReplies bool
 	// Provenance adds the account, the published subject and the time to each stamped message.
 	Provenance bool
+	// Proof is how stamped messages are proven; nil: they are not. It turns Provenance on.
+	Proof *Proof
 	// KeepTemplateHeaders refuses an account update that drops the headers of a scope's template.
 	KeepTemplateHeaders bool
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
@@ -75,14 +78,14 @@ func (r *Rules) Equal(other any) bool {
 	}
 	settings := func(r *Rules) Rules {
 		s := *r
-		s.compiled, s.warnings, s.places = nil, nil, places{}
+		s.compiled, s.warnings, s.places, s.Proof = nil, nil, places{}, nil
 		s.Protected = slices.Clone(s.Protected)
 		for i := range s.Protected {
 			s.Protected[i].place = conf.Place{}
 		}
 		return s
 	}
-	return reflect.DeepEqual(settings(r), settings(o))
+	return reflect.DeepEqual(settings(r), settings(o)) && r.Proof.equal(o.Proof)
 }
 
 // Warnings returns what the block allows although it protects less than it seems to.
@@ -116,8 +119,8 @@ func (r *Rules) KeepsTemplateHeaders() bool { return r != nil && r.KeepTemplateH
 // Seals reports whether a name is sealed.
 func (r *Rules) Seals(name string) bool { return r.orDefault().compiled.sealed.Has([]byte(name)) }
 
-// CheckAccounts returns an error that lists the accounts of protected names that
-// cannot exist. In operator mode, where names of accounts are not unique, an account
+// CheckAccounts returns an error that lists the accounts of protected names and of
+// receivers of proofs that cannot exist. In operator mode, where names of accounts are not unique, an account
 // must be given by its public key. Otherwise exists reports whether the configuration
 // has it.
 func (r *Rules) CheckAccounts(exists func(account string) bool, operatorMode bool) error {
@@ -125,15 +128,21 @@ func (r *Rules) CheckAccounts(exists func(account string) bool, operatorMode boo
 		return nil
 	}
 	var faults conf.Faults
+	check := func(place conf.Place, where, account string) {
+		switch {
+		case operatorMode && !nkeys.IsValidPublicAccountKey(account):
+			faults.AddAt(place, "%s: expected the public key of an account, which operator mode needs; found %q", where, account)
+		case !operatorMode && !exists(account):
+			faults.AddAt(place, "%s: account %q is not in the configuration", where, account)
+		}
+	}
 	for _, p := range r.Protected {
 		for _, account := range p.Accounts {
-			switch {
-			case operatorMode && !nkeys.IsValidPublicAccountKey(account):
-				faults.AddAt(p.place, "protected: %q: expected the public key of an account, which operator mode needs; found %q", p.Name, account)
-			case !operatorMode && !exists(account):
-				faults.AddAt(p.place, "protected: %q: account %q is not in the configuration", p.Name, account)
-			}
+			check(p.place, fmt.Sprintf("protected: %q", p.Name), account)
 		}
+	}
+	for _, account := range r.Proof.accounts() {
+		check(r.Proof.places[account], "proof: receivers", account)
 	}
 	return faults.Err()
 }

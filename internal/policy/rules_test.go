@@ -262,7 +262,9 @@ func TestProvenance(t *testing.T) {
 		{r, Conn{Leafnode: true, User: may("Stamp-Account", "Stamp-Subject")}, "session x_auth.user X-User Color"},
 		{r, Conn{Leafnode: true, User: may("Stamp-Time")}, "session x_auth.user X-User Color"},
 		{r, Conn{Leafnode: true, User: may("stamp_t*", "Stamp-A*")}, "session x_auth.user X-User Color"},
-		{r, Conn{Leafnode: true, User: may("stamp_account", "Stamp-Subject", "Stamp-T*")}, "all"},
+		// The name of proofs, for which it has no permission, is removed. The message of this test has none.
+		{r, Conn{Leafnode: true, User: may("stamp_account", "Stamp-Subject", "Stamp-T*")}, "session x_auth.user X-User Stamp-Time Color"},
+		{r, Conn{Leafnode: true, User: may("stamp_account", "Stamp-Subject", "Stamp-T*", "stamp.proof")}, "all"},
 		{r, Conn{Leafnode: true, Solicited: true, User: may("Stamp-*")}, "all"},
 		{r, Conn{Leafnode: true, Solicited: true, User: may("Stamp-Time")}, "session x_auth.user X-User Color"},
 		{stamping, Conn{Leafnode: true, Vars: vars, User: may("*")}, "session x_auth.user X-User Stamp-Time Color Site=s"},

@@ -9,6 +9,7 @@ import (
 	"stamp.example/claim"
 	"stamp.example/claim/field"
 	"stamp/internal/conf"
+	"stamp/internal/proof"
 )
 
 // Server is what the configuration says about the server that a user connects to.
@@ -117,6 +118,8 @@ func (r *Rules) placeOf(err error) conf.Place {
 	case r == nil:
 	case errors.As(err, &errNoRoom{}):
 		return r.places.block
+	case errors.Is(err, ErrNotEncrypted), errors.Is(err, proof.ErrSameEntry), errors.Is(err, proof.ErrTooManyNames):
+		return r.Proof.place
 	case errors.As(err, &fault) && r.allHas(fault.Header):
 		return r.places.all[field.Fold(fault.Header)]
 	case errors.Is(err, claim.ErrTooManyHeaders):

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+
+	"stamp/internal/proof"
 )
 
 // Append appends to dst the header block for a message that is published on
@@ -26,7 +28,8 @@ const MaxReported = 16
 
 // Report says which lines were removed from a block.
 type Report struct {
-	Stripped int // how many lines
+	Stripped int        // how many lines
+	Proof    proof.Kind // what AppendProven has added
 
 	names      [MaxReported][]byte // parts of the block
 	namesCount int

@@ -69,6 +69,9 @@ func (s *Stamp) digest() digest {
 	for _, set := range s.stripSets {
 		b = append(b, set.sum[:]...)
 	}
+	if s.layout != nil {
+		b = s.layout.AppendDigest(append(b, 'l'))
+	}
 	return sha256.Sum256(b)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stamp.example/claim/field"
+	"stamp/internal/proof"
 )
 
 // Names of the headers of provenance, which say where and when a message was
@@ -17,9 +18,9 @@ import (
 // accounts too, since an import can give a subject of one account the name of
 // another subject.
 const (
-	AccountName = "Stamp-Account"
-	SubjectName = "Stamp-Subject"
-	TimeName    = "Stamp-Time"
+	AccountName = proof.AccountName
+	SubjectName = proof.SubjectName
+	TimeName    = proof.TimeName
 )
 
 // MaxProvenanceSubject is up to which length in bytes MaxLen includes the subject.
@@ -49,7 +50,9 @@ func checkAccount(account string) error {
 	return nil
 }
 
-var provenanceSet = mustNameSet(ProvenanceNames()...)
+// provenanceSet are the names that the publisher cannot send with provenance. A proof
+// belongs to it: one of the publisher would prove nothing, and a second one refuses a message.
+var provenanceSet = mustNameSet(append(ProvenanceNames(), proof.Name)...)
 
 func mustNameSet(patterns ...string) *NameSet {
 	s, err := NewNameSet(patterns...)

@@ -30,6 +30,7 @@ import (
 	"strings"
 
 	"stamp.example/claim/field"
+	"stamp/internal/proof"
 )
 
 // Header is one header of a stamp.
@@ -62,6 +63,8 @@ type Stamp struct {
 
 	provenance bool
 	account    string // the value of Stamp-Account
+
+	layout *proof.Layout // of the proofs of messages; nil: they get none
 }
 
 // Options say what a stamp does besides stamping its headers.
@@ -72,6 +75,8 @@ type Options struct {
 	Provenance bool
 	// Account is the account of the publisher. It is needed for Provenance only.
 	Account string
+	// Proof, if set, prepares the stamp for AppendProven. It needs Provenance.
+	Proof *Proof
 }
 
 // part is a run of lines that are stamped on the same subjects.
@@ -93,7 +98,7 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 			s.stripSets = append(s.stripSets, set)
 		}
 	}
-	if err := s.setHeaders(headers); err != nil {
+	if err := s.setHeaders(o.Proof.conceal(headers)); err != nil {
 		return nil, err
 	}
 	if s.provenance {
@@ -102,6 +107,11 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 		}
 		s.account = strings.Clone(o.Account)
 		s.stripSets = append(s.stripSets, provenanceSet)
+	}
+	if o.Proof != nil {
+		if err := s.setLayout(headers, o.Proof); err != nil {
+			return nil, err
+		}
 	}
 	return stamps.share(s.digest(), s), nil
 }
@@ -198,7 +208,10 @@ func makeParts(block string, spans []span, filters [][]filter) []part {
 // MaxLen returns how many bytes the stamp adds to a message at most. With
 // provenance it has room for a subject of MaxProvenanceSubject bytes: a message on
 // a longer subject grows by the additional bytes of the subject too.
-func (s *Stamp) MaxLen() int {
+func (s *Stamp) MaxLen() int { return s.maxLines() + s.layout.MaxLen() }
+
+// maxLines is MaxLen without a proof.
+func (s *Stamp) maxLines() int {
 	switch {
 	case !s.provenance:
 		return len(s.block)

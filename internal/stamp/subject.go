@@ -30,16 +30,33 @@ func parseFilters(subjects []string) ([]filter, error) {
 
 // appliesTo reports whether the part is stamped on subject.
 func (p *part) appliesTo(subject []byte) bool {
-	if len(p.filters) == 0 {
-		return true
-	}
-	for i := range p.filters {
-		if p.filters[i].match(subject) {
+	return len(p.filters) == 0 || matchAny(p.filters, subject)
+}
+
+func matchAny(filters []filter, subject []byte) bool {
+	for i := range filters {
+		if filters[i].match(subject) {
 			return true
 		}
 	}
 	return false
 }
+
+// Subjects is a list of subjects with wildcards. It is immutable.
+type Subjects struct{ filters []filter }
+
+// NewSubjects returns the list of subjects.
+func NewSubjects(subjects []string) (Subjects, error) {
+	filters, err := parseFilters(subjects)
+	return Subjects{filters}, err
+}
+
+// Empty reports whether the list has no subject.
+func (s Subjects) Empty() bool { return len(s.filters) == 0 }
+
+// Match reports whether one of the subjects matches a subject that a message is
+// published on, as a header that is bound to subjects does.
+func (s Subjects) Match(subject []byte) bool { return matchAny(s.filters, subject) }
 
 // match reports whether the filter matches subject. Wildcards in subject are
 // literal: a publisher must not get or avoid a stamp with them. A subject with an

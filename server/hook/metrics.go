@@ -52,6 +52,8 @@ func (h *Hook) writeMetrics(w io.Writer) {
 		{"stamped_connections", v.StampedConnections},
 		{"stamped_messages", v.StampedMessages},
 		{"stamped_bytes", v.StampedBytes},
+		{"proven_messages", v.ProvenMessages},
+		{"signed_messages", v.SignedMessages},
 		{"stripped_lines", v.StrippedLines},
 		{"sealed_lines", v.SealedLines},
 		{"refused_connections", v.RefusedConnections},

@@ -8,6 +8,7 @@ import (
 
 	"stamp.example/claim"
 	"stamp.example/claim/field"
+	"stamp/internal/proof"
 	"stamp/internal/redact"
 	"stamp/internal/release"
 )
@@ -20,6 +21,8 @@ type Varz struct {
 	StampedConnections uint64 `json:"stamped_connections"` // connections that were authenticated with headers
 	StampedMessages    uint64 `json:"stamped_messages"`
 	StampedBytes       uint64 `json:"stamped_bytes"`       // header blocks of stamped messages
+	ProvenMessages     uint64 `json:"proven_messages"`     // messages with a proof
+	SignedMessages     uint64 `json:"signed_messages"`     // of these, messages whose proof has a signature
 	StrippedLines      uint64 `json:"stripped_lines"`      // header lines that clients sent with stamped or protected names
 	SealedLines        uint64 `json:"sealed_lines"`        // header lines that were withheld, counted for each receiver
 	RefusedConnections uint64 `json:"refused_connections"` // connections that were refused for their headers claim, a revoked user key or an ended session
@@ -43,9 +46,20 @@ type counters struct {
 const counterShards = 32
 
 type shard struct {
-	stamped, bytes, stripped, refused, sealed atomic.Uint64
+	stamped, bytes, stripped, refused, sealed, proven, signed atomic.Uint64
 
-	_ [24]byte // pads the shard to 64 bytes, a cache line
+	_ [8]byte // pads the shard to 64 bytes, a cache line
+}
+
+// addProof counts a proof.
+func (s *shard) addProof(kind proof.Kind) {
+	switch kind {
+	case proof.None:
+		return
+	case proof.Signed, proof.SignedForReceiver:
+		s.signed.Add(1)
+	}
+	s.proven.Add(1)
 }
 
 // shard returns the shard of a connection.
@@ -68,6 +82,8 @@ func (h *Hook) varz() *Varz {
 		s := &h.counters.shards[i]
 		v.StampedMessages += s.stamped.Load()
 		v.StampedBytes += s.bytes.Load()
+		v.ProvenMessages += s.proven.Load()
+		v.SignedMessages += s.signed.Load()
 		v.StrippedLines += s.stripped.Load()
 		v.SealedLines += s.sealed.Load()
 		v.RefusedMessages += s.refused.Load()

@@ -5,15 +5,18 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp/internal/proof"
 	"stamp/internal/stamp"
 )
 
 // rewriter rewrites the messages that one connection publishes: it removes headers that
-// only the server may write, and adds the connection's stamp.
+// only the server may write, and adds the connection's stamp and the proof of it.
 type rewriter struct {
 	stamp     *stamp.Stamp
 	unstamped []string // prefixes of subjects whose messages get no stamp
 	names     []string
+	prover    *proof.Prover  // nil: messages are not proven
+	sign      stamp.Subjects // on which the proof is a signature
 	count     *shard
 	forgeries forgeryReporter
 }
@@ -69,10 +72,14 @@ func (w *rewriter) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, 
 	var report stamp.Report
 	var out []byte
 	var err error
-	if adds {
-		out, err = w.stamp.AppendReport(dst, m.Subject, m.Header, &report)
-	} else {
+	switch {
+	case !adds:
 		out, err = w.stamp.Strip(dst, m.Header, &report)
+	case w.prover == nil:
+		out, err = w.stamp.AppendReport(dst, m.Subject, m.Header, &report)
+	default:
+		published := stamp.Published{Subject: m.Subject, Block: m.Header, Payload: m.Payload, Sign: w.sign.Match(m.Subject)}
+		out, err = w.stamp.AppendProven(dst, &published, w.prover, &report)
 	}
 	switch {
 	case err != nil:
@@ -87,6 +94,7 @@ func (w *rewriter) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, 
 		w.count.stamped.Add(1)
 		w.count.bytes.Add(uint64(len(out) - len(dst)))
 	}
+	w.count.addProof(report.Proof)
 	return out, nil
 }
 

@@ -1,0 +1,344 @@
+package test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"stamp/test/harness"
+	"stamp/test/proven"
+)
+
+// proofKeys makes keys, and the server's key file.
+func proofKeys(t *testing.T) (keys *proven.Keys, file string) {
+	t.Helper()
+	keys, err := proven.NewKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "proof.nk")
+	writeKeyFile(t, file, keys.ServerSeeds)
+	return keys, file
+}
+
+func writeKeyFile(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// proofConf is a server with proofs. more are further fields of the block proof, and of the headers block.
+func proofConf(file, proof, headers string) string {
+	return fmt.Sprintf(`
+		headers {
+			proof { key_file: %q, %s }
+			%s
+		}
+		accounts {
+			APP { users: [
+				{user: alice, password: alice, headers: {X-User: "alice", Session: "0af3-secret", Roles: ["admin", "ops"], Token: {value: "scoped", subjects: ["api.>"]}}}
+				{user: plain, password: plain}
+				{user: sub, password: sub} ] }
+			OTHER { users: [ {user: bob, password: bob, headers: {X-User: "bob"}}, {user: obs, password: obs} ] }
+		}`, file, proof, headers)
+}
+
+// proves checks that a message is proven, of a kind, and returns what it proves.
+func proves(t *testing.T, keys *proven.Keys, m *nats.Msg, kind byte) *proven.Proven {
+	t.Helper()
+	p, err := keys.Check(m.Header, m.Data)
+	if err != nil {
+		t.Fatalf("%s: %v; the headers are %q", m.Subject, err, m.Header)
+	}
+	if p.Kind != kind {
+		t.Errorf("%s: kind %d, expected %d", m.Subject, p.Kind, kind)
+	}
+	return p
+}
+
+// hearsAll subscribes a user to all messages of its account.
+func hearsAll(t *testing.T, s *harness.Server, user string) *nats.Subscription {
+	t.Helper()
+	return subscribedTo(t, s.Connect(t, userInfo(user)), ">")
+}
+
+// seedsOf returns the seeds of the server.
+func seedsOf(keys *proven.Keys) []string {
+	return slices.DeleteFunc(strings.Fields(keys.ServerSeeds), func(s string) bool { return !strings.HasPrefix(s, "S") })
+}
+
+func hasNoSeed(t *testing.T, s *harness.Server, keys *proven.Keys) {
+	t.Helper()
+	for _, seed := range seedsOf(keys) {
+		if exposes(s.Text(), seed) {
+			t.Error("the log has a seed")
+		}
+	}
+}
+
+func TestProofs(t *testing.T) {
+	keys, file := proofKeys(t)
+	s := harness.Start(t, proofConf(file, fmt.Sprintf(`receivers: {APP: %q}, encrypt: [session], sign: ["audit.>"]`, keys.Receiver), ""))
+	sub, other := hearsAll(t, s, "sub"), hearsAll(t, s, "obs")
+	alice := s.Connect(t, userInfo("alice"))
+	publish := func(nc *nats.Conn, sub *nats.Subscription, m *nats.Msg) *nats.Msg {
+		t.Helper()
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		return next(t, sub, nil)
+	}
+	user := map[string][]string{"X-User": {"alice"}, "Session": {"0af3-secret"}, "Roles": {"admin", "ops"}}
+	scoped := map[string][]string{"X-User": {"alice"}, "Session": {"0af3-secret"}, "Roles": {"admin", "ops"}, "Token": {"scoped"}}
+	for _, c := range []struct {
+		subject string
+		kind    byte
+		want    map[string][]string
+	}{
+		{"orders.new", 1, user}, {"api.x", 1, scoped}, {"audit.x", 3, user}, {"orders." + strings.Repeat("x", 900), 1, user},
+	} {
+		for _, payload := range [][]byte{nil, []byte("payload"), bytes.Repeat([]byte("0123456789"), 50_000)} {
+			m := &nats.Msg{Subject: c.subject, Data: payload, Header: nats.Header{"Own": {"1"}, "Stamp-Proof": {"forged"}, "stamp.proof": {"forged"}}}
+			got := publish(alice, sub, m)
+			p := proves(t, keys, got, c.kind)
+			if fmt.Sprint(p.Values) != fmt.Sprint(c.want) || p.Subject != c.subject || p.Account != "APP" || !p.Encrypted["Session"] {
+				t.Errorf("%.40s: proven is %+v", c.subject, p)
+			}
+			if got.Header.Get("Own") != "1" || exposes(fmt.Sprint(got.Header), "0af3-secret") || !bytes.Equal(got.Data, payload) {
+				t.Errorf("%.40s: the message is %.300q", c.subject, got.Header)
+			}
+		}
+	}
+	// OTHER has no receiver: only signatures.
+	bob := s.Connect(t, userInfo("bob"))
+	if m := publish(bob, other, nats.NewMsg("orders.new")); m.Header.Get("Stamp-Proof") != "" || m.Header.Get("Stamp-Account") != "OTHER" {
+		t.Errorf("without a receiver: %q", m.Header)
+	}
+	proves(t, keys, publish(bob, other, nats.NewMsg("audit.new")), 2)
+	// A connection without headers has no proof, and cannot send one.
+	m := nats.NewMsg("orders.plain")
+	m.Header.Set("Stamp-Proof", "forged")
+	if got := publish(s.Connect(t, userInfo("plain")), sub, m); len(got.Header) != 0 {
+		t.Errorf("without headers: %q", got.Header)
+	}
+	v := varzHeaders(t, s)
+	if v["proven_messages"] != 13.0 || v["signed_messages"] != 4.0 {
+		t.Errorf("varz: %v", v)
+	}
+	hasNoSeed(t, s, keys)
+}
+
+// TestProofSalts attaches connections again in all ways: each has a salt of its own, and so each key is used once.
+func TestProofSalts(t *testing.T) {
+	keys, file := proofKeys(t)
+	conf := func(more string) string {
+		return proofConf(file, fmt.Sprintf(`receivers: {"*": %q}, encrypt: [Session]`, keys.Receiver), more)
+	}
+	servers := []*harness.Server{harness.Start(t, conf("")), harness.Start(t, conf(""))}
+	seen := map[[16]byte]string{}
+	for i, s := range servers {
+		sub := hearsAll(t, s, "sub")
+		salt := func(nc *nats.Conn, how string) {
+			t.Helper()
+			var first [16]byte
+			for n := range 3 {
+				if err := nc.Publish("orders.new", nil); err != nil {
+					t.Fatal(err)
+				}
+				p := proves(t, keys, next(t, sub, nil), 1)
+				if n == 0 {
+					first = p.Salt
+				}
+				if p.Salt != first || p.Counter != uint32(n) {
+					t.Errorf("server %d, %s: message %d has the counter %d, and the salt of the first one: %v", i, how, n, p.Counter, p.Salt == first)
+				}
+			}
+			if before, found := seen[first]; found {
+				t.Errorf("server %d, %s: the salt is that of %s", i, how, before)
+			}
+			seen[first] = fmt.Sprintf("server %d, %s", i, how)
+		}
+		nc := s.Connect(t, userInfo("alice"))
+		salt(nc, "first")
+		s.Reload(t, conf("check_replies: true"))
+		salt(nc, "after a reload")
+		salt(s.Connect(t, userInfo("alice")), "another connection")
+	}
+	if len(seen) != 6 {
+		t.Errorf("%d salts", len(seen))
+	}
+}
+
+// TestProofReload changes keys and receivers while messages are published. Each message is proven by the old or by the
+// new ones, and connections stay.
+func TestProofReload(t *testing.T) {
+	before, file := proofKeys(t)
+	after, _ := proofKeys(t)
+	conf := func(k *proven.Keys) string {
+		return proofConf(file, fmt.Sprintf(`receivers: {APP: %q}, encrypt: [Session], sign: ["audit.>"]`, k.Receiver), "")
+	}
+	s := harness.Start(t, conf(before))
+	sub := hearsAll(t, s, "sub")
+	nc := s.Connect(t, userInfo("alice"))
+	exchange := func(from, to *proven.Keys, reload func()) {
+		t.Helper()
+		stop, done := make(chan struct{}), make(chan int)
+		go func() {
+			n := 0
+			defer func() { done <- n }()
+			for ; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = nc.Publish([]string{"orders.x", "audit.x"}[n%2], fmt.Append(nil, n))
+					_ = nc.Flush()
+				}
+			}
+		}()
+		reload()
+		close(stop)
+		counts := map[*proven.Keys]int{}
+		for range <-done {
+			m := next(t, sub, nil)
+			k := from
+			if counts[to] > 0 {
+				k = to
+			} else if _, err := to.Check(m.Header, m.Data); err == nil {
+				k = to
+			}
+			p := proves(t, k, m, map[string]byte{"orders.x": 1, "audit.x": 3}[m.Subject])
+			if p.Values["Session"][0] != "0af3-secret" {
+				t.Errorf("proven is %q", p.Values)
+			}
+			counts[k]++
+		}
+		if err := nc.Publish("orders.y", nil); err != nil {
+			t.Fatal(err)
+		}
+		proves(t, to, next(t, sub, nil), 1)
+	}
+	exchange(before, after, func() {
+		writeKeyFile(t, file, after.ServerSeeds)
+		s.Reload(t, conf(after))
+	})
+	// The file alone changes, and the configuration does not.
+	mixed, err := before.WithReceiver(after.Receiver, after.ReceiverSeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange(after, mixed, func() {
+		writeKeyFile(t, file, before.ServerSeeds)
+		s.Reload(t, conf(after))
+	})
+	// What cannot be read changes nothing.
+	for text, want := range map[string]string{"": "key_file: .*: expected the seed", "garbage-" + before.ServerSeeds: "key_file: .*: line 2"} {
+		writeKeyFile(t, file, strings.ReplaceAll(text, "\n", "x\n"))
+		if line := s.TryReload(t, conf(after)); !strings.Contains(line, "Failed to reload") {
+			t.Errorf("%q: %s", want, line)
+		}
+		if err := nc.Publish("orders.y", nil); err != nil {
+			t.Fatal(err)
+		}
+		proves(t, mixed, next(t, sub, nil), 1)
+	}
+	hasNoSeed(t, s, before)
+	hasNoSeed(t, s, after)
+}
+
+// TestProofFaults checks configurations with -t, and that a server does not start with them.
+func TestProofFaults(t *testing.T) {
+	keys, file := proofKeys(t)
+	seeds := seedsOf(keys)
+	folder := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		writeKeyFile(t, path, text)
+		return path
+	}
+	onlyX, onlyN := write("x", seeds[0]), write("n", seeds[1])
+	receivers := fmt.Sprintf(`receivers: {APP: %q}`, keys.Receiver)
+	for name, c := range map[string]struct{ file, proof, want string }{
+		"missing file":     {filepath.Join(folder, "none"), receivers, "key_file: open "},
+		"no key":           {write("empty", "# nothing\n"), receivers, "expected the seed of a curve key (SX...), of a server key (SN...), or both; found none"},
+		"a user's seed":    {write("user", seedOf(t, nkeys.PrefixByteUser)), receivers, "line 1: expected the seed of a curve key (SX...) or of a server key (SN...); found the seed of a key of type user"},
+		"a public key":     {write("public", keys.Receiver), receivers, "line 1: expected a seed (SX... or SN...); found a public key"},
+		"two of a kind":    {write("two", seeds[0]+"\n\n"+seeds[0]), receivers, "line 3: expected one seed of a curve key (SX...); found a second one"},
+		"no SX":            {onlyN, receivers, `receivers: "APP": expected the seed of a curve key (SX...)`},
+		"no SN":            {onlyX, receivers + `, sign: ["a"]`, "sign: " + onlyX + ": expected the seed of a server key (SN...)"},
+		"not a key":        {file, `receivers: {APP: "XABC"}`, `receivers: "APP": expected the public curve key of a receiver (X...)`},
+		"a receiver's SX":  {file, fmt.Sprintf(`receivers: {APP: %q}`, keys.ReceiverSeed), `receivers: "APP": expected the public curve key of a receiver (X...); found a seed`},
+		"the server's own": {file, fmt.Sprintf(`receivers: {APP: %q}`, keys.ServerX), `found the key of this server`},
+		"unknown account":  {file, fmt.Sprintf(`receivers: {NONE: %q}`, keys.Receiver), `proof: receivers: account "NONE" is not in the configuration`},
+		"encrypt alone":    {file, `encrypt: [Session], sign: ["a"]`, "encrypt: expected receivers"},
+		"nothing":          {file, "", "proof: expected receivers, sign, or both"},
+		"not a name":       {file, receivers + `, encrypt: ["a b"]`, "encrypt: expected a header name"},
+		"not a subject":    {file, receivers + `, sign: ["a..b"]`, "sign: expected"},
+		"unknown field":    {file, receivers + `, encrpyt: ["a"]`, `unknown field "encrpyt"; did you mean "encrypt"?`},
+		"not encrypted":    {file, receivers + `, encrypt: [X-User]`, `user "bob" could not connect: header "X-User": headers.proof.encrypt has this header, and its values cannot be encrypted: headers.proof.receivers has no receiver for the account "OTHER"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conf := write("conf", proofConf(c.file, c.proof, ""))
+			for _, args := range [][]string{{"-t"}, nil} {
+				out, code := run(t, append(args, "-c", conf)...)
+				if code == 0 || !strings.Contains(out, c.want) {
+					t.Errorf("%q: exit status %d: %s", args, code, out)
+				}
+				for _, secret := range append(seeds, keys.ReceiverSeed) {
+					if exposes(out, secret) {
+						t.Error("the output has a seed")
+					}
+				}
+			}
+		})
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(t, "-t", "-c", write("conf", proofConf(file, receivers, "")))
+	if code != 0 || !strings.Contains(out, "key_file: all users of this machine can read "+file) {
+		t.Errorf("a file that others can read: exit status %d: %s", code, out)
+	}
+}
+
+func seedOf(t *testing.T, prefix nkeys.PrefixByte) string {
+	t.Helper()
+	return string(must(must(nkeys.CreatePair(prefix)).Seed()))
+}
+
+// sameEntry returns two names of which a proof has the same entry.
+func sameEntry() (a, b string) {
+	seen := map[[3]byte]string{}
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("x-%d", i)
+		sum := sha256.Sum256([]byte(name))
+		entry := [3]byte{sum[0] & 0x7f, sum[1], sum[2]}
+		if other, found := seen[entry]; found {
+			return other, name
+		}
+		seen[entry] = name
+	}
+}
+
+func TestProofSameEntry(t *testing.T) {
+	keys, file := proofKeys(t)
+	a, b := sameEntry()
+	conf := fmt.Sprintf(`
+		headers { proof { key_file: %q, receivers: {"*": %q} } }
+		accounts { APP { users: [ {user: u, password: u, headers: {%q: "1", %q: "2"}} ] } }`, file, keys.Receiver, a, b)
+	path := filepath.Join(t.TempDir(), "conf")
+	writeKeyFile(t, path, conf)
+	want := fmt.Sprintf("user %q could not connect: %q and %q: a proof could not tell these headers apart", "u", a, b)
+	if out, code := run(t, "-t", "-c", path); code == 0 || !strings.Contains(out, want) {
+		t.Errorf("exit status %d: %s", code, out)
+	}
+}
