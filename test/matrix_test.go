@@ -53,6 +53,23 @@ var messageRules = []messageRule{
 	{"provenance", "provenance", func(in *wayIn, _ *wayOut, trusted, reader *sighting) string {
 		return first(provenance(in, trusted), provenance(in, reader))
 	}},
+	{"proof", "proof", func(in *wayIn, _ *wayOut, trusted, reader *sighting) string {
+		for _, s := range []*sighting{trusted, reader} {
+			if exposes(s.text, hush) {
+				return "an encrypted value is readable"
+			}
+		}
+		p, err := matrixKeys().Check(trusted.header, []byte(in.token()))
+		if err != nil {
+			return err.Error()
+		}
+		for name, want := range map[string][]string{"Session": {secret}, "Hush": {hush, "second"}, "Roles": {"x", "y"}, "Token": {"scoped"}} {
+			if got := p.Values[name]; !slices.Equal(got, want) {
+				return fmt.Sprintf("%d values of %s are proven, expected %d", len(got), name, len(want))
+			}
+		}
+		return ""
+	}},
 }
 
 func first(faults ...string) string {
@@ -242,8 +259,8 @@ var notApplicable = []cellNote{
 	{storedMQTT, devicesOut, "", "it is for servers; MQTT clients get the retained message itself"},
 	{"tcp, tls, websocket, compressed, inprocess, import, mqtt0, mqtt1, mqtt2, will, birth, leaf, remote, reply, far reply, gateway reply",
 		"mqtt retained", "", "only retained messages and certificates are kept for those that subscribe later"},
-	{"", devicesOut, "stamp, bound, strip, provenance", "MQTT 3.1.1 delivers the payload alone"},
-	{"remote", "", "stamp, bound, provenance", "the other side has no user here, so no headers; what comes from there was published there"},
+	{"", devicesOut, "stamp, bound, strip, provenance, proof", "MQTT 3.1.1 delivers the payload alone"},
+	{"remote", "", "stamp, bound, provenance, proof", "the other side has no user here, so no headers; what comes from there was published there"},
 	{"remote", "-", "reply, consumer, snapshot", "the other side has no user here, whose permissions could be asked for"},
 	{allMQTT, "-", "reply", "a message of MQTT 3.1.1 has no reply subject"},
 	{"reply, far reply", "-", "reply", "the server passes such an answer on without a reply subject"},
@@ -339,7 +356,7 @@ func (w *wayIn) forgeries() nats.Header {
 	}
 	return nats.Header{
 		"Own": {"1"}, "Hidden": {ownSecret},
-		"Session": {forgery}, "x_guard": {forgery}, "X-Guard": {forgery}, "SESSION": {forgery, forgery}, "Stamp-Subject": {forgery}, "stamp.time": {forgery},
+		"Session": {forgery}, "x_guard": {forgery}, "X-Guard": {forgery}, "SESSION": {forgery, forgery}, "Stamp-Subject": {forgery}, "stamp.time": {forgery}, "stamp_proof": {forgery},
 	}
 }
 

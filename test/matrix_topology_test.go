@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"stamp/server/hook"
 	"stamp/test/harness"
+	"stamp/test/proven"
 )
 
 // Values of the matrix. The secret is sealed. The forgery must not be seen anywhere.
@@ -22,22 +24,27 @@ const (
 	secret    = "top-secret-of-the-matrix"
 	ownSecret = "top-secret-of-the-client"
 	forgery   = "forged-by-the-client"
+	hush      = "top-secret-for-the-receiver" // its header is encrypted, and not sealed
 )
+
+// matrixKeys are the keys of all servers that stamp, and of the receiver of their proofs.
+var matrixKeys = sync.OnceValue(func() *proven.Keys { return must(proven.NewKeys()) })
 
 // matrixHeaders are the headers of every publisher. Token is bound to the subjects on which this user's messages are
 // published, and Apart to other subjects.
 func matrixHeaders(subjects string) string {
-	return fmt.Sprintf(`headers: {Session: %q, Roles: [x, y], Token: {value: scoped, subjects: [%s]}, Apart: {value: never, subjects: ["apart.>"]}}`, secret, subjects)
+	return fmt.Sprintf(`headers: {Session: %q, Hush: [%q, second], Roles: [x, y], Token: {value: scoped, subjects: [%s]}, Apart: {value: never, subjects: ["apart.>"]}}`, secret, hush, subjects)
 }
 
 // matrixAccounts are the accounts of every server of the two clusters. The users called limited may subscribe to
 // little, so that there are many reply subjects to which they could not subscribe.
-func matrixAccounts(more string) string {
+func matrixAccounts(keyFile, more string) string {
 	own := matrixHeaders(`"m.>", "chk.>", "spBv1//0.>", "$sparkplug.>"`)
 	const limits = `permissions: {publish: ">", subscribe: ["_INBOX.>", "ok.>", "ask.>", "far.>"]}`
 	const reads = `header_permissions: {subscribe: {allow: ["*"]}}`
 	return fmt.Sprintf(`
-		headers { protected: [Session, X-Guard], sealed: [Session, Hidden], provenance: true, check_replies: true }
+		headers { protected: [Session, X-Guard], sealed: [Session, Hidden], check_replies: true
+			proof { key_file: %[6]q, receivers: {"*": %[7]s}, encrypt: [Hush], sign: ["m.will", "spBv1//0.>"] } }
 		accounts {
 			APP {
 				jetstream: enabled
@@ -68,7 +75,7 @@ func matrixAccounts(more string) string {
 			SYS { users: [ {user: sys, password: sys} ] }
 		}
 		system_account: SYS
-		%[5]s`, own, limits, reads, matrixHeaders(`"_R_.>"`), more)
+		%[5]s`, own, limits, reads, matrixHeaders(`"_R_.>"`), more, keyFile, matrixKeys().Receiver)
 }
 
 // matrix is the topology that all cells share:
@@ -97,6 +104,8 @@ type matrix struct {
 func startMatrix(t *testing.T) *matrix {
 	t.Helper()
 	m := &matrix{ca: harness.NewCA(t), conns: map[string]*nats.Conn{}, devices: map[string]mqtt.Client{}, started: map[string]bool{}}
+	keyFile := filepath.Join(t.TempDir(), "proof.nk")
+	writeKeyFile(t, keyFile, matrixKeys().ServerSeeds)
 	m.hub = harness.Start(t, `
 		server_name: hub
 		leafnodes { listen: "127.0.0.1:-1" }
@@ -116,7 +125,7 @@ func startMatrix(t *testing.T) *matrix {
 		{url: "nats://link:link@%[2]s", account: APP} ]`, m.hub.Leaf(t), m.outside.Leaf(t))
 	at := []string{harness.FreeAddr(t), harness.FreeAddr(t)}
 	member := func(i int, more string) string {
-		return matrixAccounts(strings.Replace(jetStream(t), "{", "{ domain: hub,", 1) + fmt.Sprintf(`
+		return matrixAccounts(keyFile, strings.Replace(jetStream(t), "{", "{ domain: hub,", 1) + fmt.Sprintf(`
 			server_name: A%d
 			cluster { name: A, listen: %q, routes: ["nats://%s", "nats://%s"] }
 			gateway { name: A, listen: "127.0.0.1:-1" }
@@ -129,10 +138,10 @@ func startMatrix(t *testing.T) *matrix {
 		mqtt { listen: "127.0.0.1:-1", stream_replicas: 1 }
 		leafnodes { listen: "127.0.0.1:-1", %[3]s }`, cert, key, links)))
 	m.a2 = harness.Start(t, member(1, fmt.Sprintf("leafnodes { %s }", links)))
-	m.b = harness.Start(t, matrixAccounts(fmt.Sprintf(`
+	m.b = harness.Start(t, matrixAccounts(keyFile, fmt.Sprintf(`
 		server_name: B
 		gateway { name: B, listen: "127.0.0.1:-1", gateways: [ {name: A, urls: ["nats://%s"]} ] }`, m.a1.Gateway(t))))
-	m.a3 = inProcess(t, matrixAccounts(fmt.Sprintf(`
+	m.a3 = inProcess(t, matrixAccounts(keyFile, fmt.Sprintf(`
 		server_name: A3
 		cluster { name: A, listen: "127.0.0.1:-1", routes: ["nats://%s", "nats://%s"] }
 		gateway { name: A, listen: "127.0.0.1:-1" }

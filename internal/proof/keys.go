@@ -149,7 +149,8 @@ func (k *Keys) Receiver(public string) (*Receiver, error) {
 		return nil, ErrReceiver
 	}
 	key, err := ecdh.X25519().NewPublicKey(raw)
-	if err != nil {
+	// nkeys ignores a character that follows the key.
+	if err != nil || encode(nkeys.PrefixByteCurve, raw) != public {
 		return nil, ErrReceiver
 	}
 	if key.Equal(k.exchange.PublicKey()) {
