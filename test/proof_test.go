@@ -342,3 +342,55 @@ func TestProofSameEntry(t *testing.T) {
 		t.Errorf("exit status %d: %s", code, out)
 	}
 }
+
+// TestProofOverALeafnode publishes at a site whose server proves. At the hub the proof arrives if the leafnode's user has
+// permission for all names of provenance and of proofs, or if the hub looks at no headers. Otherwise the hub removes it, and
+// proves what it stamps itself.
+func TestProofOverALeafnode(t *testing.T) {
+	site, siteFile := proofKeys(t)
+	hub, hubFile := proofKeys(t)
+	proof := func(file string, keys *proven.Keys) string {
+		return fmt.Sprintf(`proof { key_file: %q, receivers: {"*": %q} }`, file, keys.Receiver)
+	}
+	for name, c := range map[string]struct {
+		headers, user string
+		from          *proven.Keys // whose proof arrives
+	}{
+		"hub without headers":       {"", "", site},
+		"provenance, permission":    {"provenance: true", `header_permissions: {publish: {allow: ["X-User", "Stamp-*"]}}`, site},
+		"provenance, no permission": {"provenance: true", "", nil},
+		"provenance, without that of proofs": {"provenance: true",
+			`header_permissions: {publish: {allow: ["X-User", Stamp-Account, Stamp-Subject, Stamp-Time]}}`, nil},
+		"proof, permission":    {proof(hubFile, hub), `header_permissions: {publish: {allow: ["X-User", "Stamp-*"]}}`, site},
+		"proof, no permission": {proof(hubFile, hub), `headers: {X-User: "the site"}`, hub},
+		"proof, without that of proofs": {proof(hubFile, hub),
+			`headers: {X-User: "the site"}, header_permissions: {publish: {allow: [Stamp-Account, Stamp-Subject, Stamp-Time]}}`, hub},
+	} {
+		t.Run(name, func(t *testing.T) {
+			headers := ""
+			if c.headers != "" {
+				headers = "headers { " + c.headers + " }"
+			}
+			h := harness.Start(t, fmt.Sprintf(`
+				%s
+				accounts { HUB { users: [{user: reader, password: reader}] } }
+				leafnodes { listen: "127.0.0.1:-1", authorization { users: [ {user: site, password: site, account: HUB, %s} ] } }`, headers, c.user))
+			s := harness.Start(t, fmt.Sprintf(`
+				headers { %s }
+				accounts { SITE { users: [{user: pub, password: pub, headers: {X-User: "ann"}}] } }
+				leafnodes { remotes: [{url: "nats://site:site@%s", account: SITE}] }`, proof(siteFile, site), h.Leaf(t)))
+			m := heard(t, s.Connect(t, userInfo("pub")), hearsAll(t, h, "reader"), &nats.Msg{Subject: "t.x", Data: []byte("payload")})
+			if c.from == nil {
+				if m.Header.Get("Stamp-Proof") != "" {
+					t.Errorf("headers %q", m.Header)
+				}
+				return
+			}
+			p := proves(t, c.from, m, 1)
+			want := map[*proven.Keys]string{site: "SITE ann", hub: "HUB the site"}[c.from]
+			if got := p.Account + " " + strings.Join(p.Values["X-User"], ","); got != want {
+				t.Errorf("proven is %q, expected %q", got, want)
+			}
+		})
+	}
+}
