@@ -1,0 +1,258 @@
+// How a message is judged, step by step as in docs/proofs.md.
+import { type Bytes, concat, equal, fromBase64, toBase64 } from "./bytes.js";
+import { label, open, seal, sha256, verifies } from "./crypto.js";
+import { Anonymous } from "./errors.js";
+import { entryOf, fold, type Group, groupsOf, isAfter } from "./names.js";
+import { type Field, forwardedBytes, forwardedName, macTextOf, parseForwarded, parseText, type Proof, proofName, provenance, textOf } from "./proof.js";
+import { fits, type Pair, type Trust } from "./trust.js";
+
+/** A message, as every client can give it. */
+export interface Message {
+  /** Names and values, in the order of the message. */
+  headers: Iterable<readonly [string, string]>;
+  payload: Uint8Array;
+}
+
+/** Who sent a message. */
+export interface Identity {
+  user: string;
+  /** All values of the headers that the trust names in `one` and `many`, by the name as the trust spells it. */
+  values: Record<string, string[]>;
+  /** The account of the publisher; undefined where the trust has no accounts. */
+  account: string | undefined;
+  /** The subject as it was published. */
+  subject: string | undefined;
+  time: Date | undefined;
+  /** Whether a proof was checked. If not, all that is known is what the last server wrote. */
+  proven: boolean;
+}
+
+/** What stands for a payload in a proof. */
+interface Payload {
+  tag(key: CryptoKey, counter: Bytes): Promise<Bytes>;
+  hash(): Promise<Bytes>;
+}
+
+/** A header that is believed. */
+interface Believed {
+  group: Group;
+  values: string[] | undefined; // undefined: they are encrypted, for somebody else
+}
+
+/** The headers that are believed, by the folded name. */
+type BelievedHeaders = Map<string, Believed>;
+
+/** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. now is in milliseconds since 1970. */
+export async function identify(message: Message, trust: Trust, now: number = Date.now()): Promise<Identity> {
+  const groups = groupsOf(message.headers);
+  if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now);
+  const proof = proofIn(groups);
+  const { believed } = await prove(groups, trust, proof, payloadOf(message.payload));
+  const identity = judge(groups, believed, trust, now);
+  if (trust.taken) {
+    const id = toBase64(proof.bytes);
+    if (trust.taken.get(id)) throw new Anonymous("replayed");
+    trust.taken.set(id, true);
+  }
+  return identity;
+}
+
+/** Who has sent the message of which somebody passes on the proof: that was asked by this user, on this subject, at this time. */
+export async function forwarded(message: Message, trust: Trust, now: number = Date.now()): Promise<Identity> {
+  const text = forwardedIn(groupsOf(message.headers));
+  const { proof, payloadTag, payloadHash, headers, fields } = parseForwarded(text);
+  if (!trust.wantsProof) throw new Anonymous("proof-key");
+  const groups = groupsOf(headers);
+  const payload: Payload = { tag: async () => payloadTag, hash: async () => payloadHash };
+  const { believed } = await prove(groups, trust, proof, payload, fields);
+  return judge(groups, believed, trust, now);
+}
+
+/**
+ * The value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got. Rejects with Anonymous
+ * where the message is from nobody. What is remembered against replays is not looked at.
+ */
+export async function forward(message: Message, trust: Trust, now: number = Date.now()): Promise<string> {
+  if (!trust.wantsProof) throw new TypeError("a proof cannot be forwarded without servers");
+  const groups = groupsOf(message.headers), proof = proofIn(groups), payload = payloadOf(message.payload);
+  const { believed, fields, key } = await prove(groups, trust, proof, payload);
+  judge(groups, believed, trust, now);
+  if (proof.exchange && !key) throw new TypeError("a proof for a receiver cannot be forwarded without keys");
+  const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
+  const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
+  return toBase64(forwardedBytes({ proof, payloadTag, payloadHash }, fields));
+}
+
+function payloadOf(payload: Uint8Array): Payload {
+  const bytes = concat(payload); // a copy that is not shared
+  return {
+    tag: (key, counter) => seal(key, 1, counter, new Uint8Array(), bytes),
+    hash: () => sha256(bytes),
+  };
+}
+
+/** Step 3. */
+function proofIn(groups: Map<string, Group>): Proof {
+  return parseText(onlyLine(groups, proofName));
+}
+
+const forwardedIn = (groups: Map<string, Group>): string => onlyLine(groups, forwardedName);
+
+function onlyLine(groups: Map<string, Group>, name: string): string {
+  const group = groups.get(fold(name));
+  if (!group) throw new Anonymous("anonymous");
+  if (group.crowded || group.spelling !== name || group.values.length !== 1) throw new Anonymous("proof-malformed");
+  return group.values[0]!;
+}
+
+/** Step 2: without a proof, what is there is believed. */
+function believedAsWritten(groups: Map<string, Group>, trust: Trust): BelievedHeaders {
+  const believed: BelievedHeaders = new Map();
+  for (const name of [...trust.names, ...trust.accounts.size > 0 ? provenance : []]) {
+    const group = groups.get(fold(name));
+    if (group) believed.set(group.folded, { group, values: group.values });
+  }
+  return believed;
+}
+
+/** Steps 4 to 6. wanted is F_text, where it is given. */
+async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, payload: Payload, wanted?: Bytes): Promise<{ believed: BelievedHeaders; fields: Field[]; key?: CryptoKey }> {
+  const keys = await trust.keys(), { exchange } = proof;
+  const pairs = exchange ? keys.pairs.filter(({ server, receiver }) => server.id === exchange.server && receiver.id === exchange.receiver) : [];
+  const signers = keys.signers.filter(({ id }) => id === proof.signer);
+  const opens = exchange !== undefined && (proof.signer === undefined || trust.hasKeys);
+  if (opens && pairs.length === 0 || proof.signer !== undefined && signers.length === 0) throw new Anonymous("proof-key");
+
+  const proven = await fieldsOf(groups, proof, opens);
+  const fields = proven.map(({ field }) => field);
+  if (wanted && !equal(textOf(fields), wanted)) throw new Anonymous("proof-malformed");
+  const opened = opens ? await openWith(pairs, trust, proof, payload, fields) : undefined;
+  if (proof.signer !== undefined) {
+    const signed = concat(label, proof.bytes.slice(0, -64), textOf(fields), await payload.hash());
+    if (!await any(signers, ({ key }) => verifies(key, proof.signature, signed))) throw new Anonymous("proof-wrong");
+  }
+  const believed: BelievedHeaders = new Map();
+  let at = 0;
+  for (const { group, field } of proven) {
+    const part = (size: number) => opened?.plaintext.slice(at, at += size);
+    believed.set(group.folded, { group, values: field.encrypted ? textsOf(field.ciphertexts.map(({ length }) => part(length))) : group.values });
+  }
+  return { believed, fields, ...opened && { key: opened.key } };
+}
+
+async function any<T>(list: T[], holds: (one: T) => Promise<boolean>): Promise<boolean> {
+  for (const one of list) if (await holds(one)) return true;
+  return false;
+}
+
+function textsOf(parts: (Bytes | undefined)[]): string[] | undefined {
+  try {
+    return parts.includes(undefined) ? undefined : parts.map((part) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(part));
+  } catch {
+    throw new Anonymous("field-malformed");
+  }
+}
+
+/** Step 5. */
+async function fieldsOf(groups: Map<string, Group>, proof: Proof, opens: boolean): Promise<{ group: Group; field: Field }[]> {
+  const proven: { group: Group; field: Field }[] = [];
+  for (const name of provenance) {
+    const group = provenanceIn(groups, name);
+    proven.push({ group, field: fieldOf(group, false, false) });
+  }
+  const byEntry = new Map<number, Group[]>();
+  for (const group of groups.values()) {
+    const id = await entryOf(group.folded);
+    byEntry.set(id, [...byEntry.get(id) ?? [], group]);
+  }
+  let before = "";
+  for (const { id, encrypted } of proof.entries) {
+    const [group, other] = byEntry.get(id) ?? [];
+    if (!group) throw new Anonymous("field-missing");
+    if (other || group.crowded) throw new Anonymous("field-twice");
+    if (!isAfter(group.folded, before) || [...provenance, proofName].some((name) => fold(name) === group.folded)) throw new Anonymous("proof-malformed");
+    proven.push({ group, field: fieldOf(group, encrypted, opens) });
+    before = group.folded;
+  }
+  return proven;
+}
+
+function provenanceIn(groups: Map<string, Group>, name: string): Group {
+  const group = groups.get(fold(name));
+  if (!group) throw new Anonymous("field-missing");
+  if (group.crowded || group.values.length !== 1 || group.spelling !== name) throw new Anonymous("field-twice");
+  return group;
+}
+
+function fieldOf({ spelling, values }: Group, encrypted: boolean, opens: boolean): Field {
+  const field: Field = { name: spelling, values, encrypted, ciphertexts: [] };
+  if (!encrypted || !opens) return field;
+  for (const value of values) {
+    const ciphertext = fromBase64(value);
+    if (!ciphertext) throw new Anonymous("field-malformed");
+    field.ciphertexts.push(ciphertext);
+  }
+  return field;
+}
+
+/** Step 6, the tag. Returns what was encrypted, and the key that fits. */
+async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payload, fields: Field[]): Promise<{ plaintext: Bytes; key: CryptoKey }> {
+  const { salt, counter } = proof.exchange!;
+  const head = proof.bytes.slice(0, proof.bytes.length - proof.signature.length - proof.tag.length);
+  const ciphertext = concat(...fields.flatMap(({ ciphertexts }) => ciphertexts));
+  for (const pair of pairs) {
+    const key = await trust.messageKey(pair, salt);
+    const additional = concat(label, head, macTextOf(fields), await payload.tag(key, counter));
+    const plaintext = await open(key, counter, concat(ciphertext, proof.tag), additional);
+    if (plaintext) return { plaintext, key };
+  }
+  throw new Anonymous("proof-wrong");
+}
+
+/** Steps 7, 8 and 10. */
+function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: number): Identity {
+  const [user, ...others] = trust.names.map((name) => valuesOf(groups, believed, trust, name));
+  if (!user?.[0]) throw new Anonymous("anonymous");
+  const values: Record<string, string[]> = Object.create(null);
+  for (const [i, name] of trust.names.slice(1).entries()) {
+    const found = others[i];
+    if (found) values[name] = found;
+  }
+  const identity: Identity = { user: user[0], values, account: undefined, subject: undefined, time: undefined, proven: trust.wantsProof };
+  if (trust.accounts.size === 0) return identity;
+  const [account, subject, time] = provenance.map((name) => provenanceIn(groups, name).values[0]!);
+  const patterns = trust.accounts.get(account!) ?? trust.accounts.get("*");
+  if (!patterns) throw new Anonymous("account");
+  if (!patterns.some((pattern) => fits(pattern, subject!))) throw new Anonymous("subject");
+  return { ...identity, account, subject, time: checkTime(time!, trust, now) };
+}
+
+/** The values of a name that the service reads, or undefined where it has none that can be read. */
+function valuesOf(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, name: string): string[] | undefined {
+  const folded = fold(name), group = groups.get(folded), isUser = name === trust.user;
+  if (!group) {
+    if (isUser) throw new Anonymous("anonymous");
+    return undefined;
+  }
+  const found = believed.get(folded);
+  if (!found) throw new Anonymous("field-uncovered");
+  if (group.crowded || !trust.wantsProof && group.spelling !== name) throw new Anonymous("field-twice");
+  if (group.values.length > 1 && !trust.many.includes(name)) throw new Anonymous("field-twice");
+  if (isUser && !found.values?.[0]) throw new Anonymous("anonymous");
+  return found.values;
+}
+
+const timeForm = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})\.(\d{9})Z$/;
+
+/** The time, to the millisecond. */
+function checkTime(text: string, trust: Trust, now: number): Date {
+  const parts = timeForm.exec(text);
+  const time = new Date(`${text.slice(0, 23)}Z`), ms = time.getTime();
+  // A date that does not exist, as the 30th of February, becomes another one.
+  if (!parts || parts[0] !== text || Number.isNaN(ms) || time.toISOString().slice(0, 23) !== text.slice(0, 23) || parts[1] === "0000") throw new Anonymous("time-malformed");
+  if (trust.maxAge === 0) return time;
+  const age = now - ms - Number(parts[7]) % 1_000_000 / 1e6; // ms has the first three of nine digits
+  if (age > trust.maxAge * 1000) throw new Anonymous("old");
+  if (-age > trust.maxSkew * 1000) throw new Anonymous("future");
+  return time;
+}

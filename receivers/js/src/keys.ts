@@ -1,0 +1,53 @@
+// Keys in the text form of nkeys: base32 of a prefix, 32 bytes, and a checksum.
+import { type Bytes, numberAt } from "./bytes.js";
+
+const digits = new Map([..."ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"].map((char, value) => [char, value]));
+const prefixes = { N: 13 << 3, X: 23 << 3 } as const;
+const seedPrefix = 18 << 3;
+
+/** The kind of a key: N, a server's Ed25519 key, or X, an X25519 key. */
+export type KeyKind = keyof typeof prefixes;
+
+/** The 32 bytes of a public key. Throws where the text is none of that kind. */
+export function publicKey(kind: KeyKind, text: string): Bytes {
+  const bytes = decode(text);
+  if (!bytes || bytes.length !== 33 || bytes[0] !== prefixes[kind]) throw new TypeError(`expected a public key that begins with ${kind}`);
+  return bytes.slice(1);
+}
+
+/** The 32 bytes of a seed. Throws where the text is none of that kind; the error does not hold the text, which may be secret. */
+export function seed(kind: KeyKind, text: string): Bytes {
+  const bytes = decode(text);
+  const prefix = seedPrefix << 8 | prefixes[kind] << 3; // five bits for S, eight for the kind, three that are zero
+  if (!bytes || bytes.length !== 34 || numberAt(bytes, 0, 2) !== prefix) throw new TypeError(`expected a seed that begins with S${kind}`);
+  return bytes.slice(2);
+}
+
+/** The bytes without the checksum, or undefined where the text is none. */
+function decode(text: string): Bytes | undefined {
+  const bytes = new Uint8Array(Math.floor(text.length * 5 / 8));
+  let value = 0, bits = 0, at = 0;
+  for (const char of text) {
+    const digit = digits.get(char);
+    if (digit === undefined) return undefined;
+    value = (value << 5 | digit) & 0xfff;
+    bits += 5;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes[at++] = value >> bits & 255;
+    }
+  }
+  if (bytes.length < 3 || value & ((1 << bits) - 1)) return undefined;
+  const body = bytes.slice(0, -2);
+  return checksum(body) === (bytes.at(-2)! | bytes.at(-1)! << 8) ? body : undefined;
+}
+
+/** CRC-16 with the polynomial 0x1021 (XMODEM). */
+function checksum(bytes: Uint8Array): number {
+  let crc = 0;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) crc = (crc << 1 ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff;
+  }
+  return crc;
+}

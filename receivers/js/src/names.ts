@@ -1,0 +1,40 @@
+// Names of headers. x_user, X.User and X-USER are spellings of one name.
+import { sha256 } from "./crypto.js";
+import { utf8 } from "./bytes.js";
+
+const token = /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/g; // what RFC 9110 does not allow in one (section 5.6.2)
+
+/** The form that all spellings of a name have in common. */
+export function fold(name: string): string {
+  return name.replace(token, "").replace(/[A-Z]/g, (char) => char.toLowerCase()).replace(/[_.]/g, "-");
+}
+
+/** How a proof writes a folded name: 23 bits. */
+export async function entryOf(folded: string): Promise<number> {
+  const [a, b, c] = await sha256(utf8(folded));
+  return (a! & 0x7f) << 16 | b! << 8 | c!;
+}
+
+/** All lines whose names are spellings of one. */
+export interface Group {
+  folded: string;
+  spelling: string; // of the first line
+  crowded: boolean; // another line has another spelling
+  values: string[];
+}
+
+export function groupsOf(headers: Iterable<readonly [string, string]>): Map<string, Group> {
+  const groups = new Map<string, Group>();
+  for (const [name, value] of headers) {
+    const folded = fold(name), group = groups.get(folded);
+    if (!group) groups.set(folded, { folded, spelling: name, crowded: false, values: [value] });
+    else {
+      group.crowded ||= group.spelling !== name;
+      group.values.push(value);
+    }
+  }
+  return groups;
+}
+
+/** Compares two folded names byte by byte. They hold ASCII alone. */
+export const isAfter = (a: string, b: string): boolean => a > b;
