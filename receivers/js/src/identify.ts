@@ -1,5 +1,5 @@
 // How a message is judged, step by step as in docs/proofs.md.
-import { type Bytes, concat, equal, fromBase64, toBase64 } from "./bytes.js";
+import { type Bytes, concat, equal, fromBase64, toBase64, utf8 } from "./bytes.js";
 import { label, open, seal, sha256, verifies } from "./crypto.js";
 import { Anonymous } from "./errors.js";
 import { entryOf, fold, type Group, groupsOf, isAfter } from "./names.js";
@@ -23,6 +23,8 @@ export interface Identity {
   /** The subject as it was published. */
   subject: string | undefined;
   time: Date | undefined;
+  /** The time as in the message, to the nanosecond: 2026-03-01T12:00:00.123456789Z. */
+  timestamp: string | undefined;
   /** Whether a proof was checked. If not, all that is known is what the last server wrote. */
   proven: boolean;
 }
@@ -42,8 +44,8 @@ interface Believed {
 /** The headers that are believed, by the folded name. */
 type BelievedHeaders = Map<string, Believed>;
 
-/** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. now is in milliseconds since 1970. */
-export async function identify(message: Message, trust: Trust, now: number = Date.now()): Promise<Identity> {
+/** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. now is in nanoseconds since 1970. */
+export async function identify(message: Message, trust: Trust, now: bigint = clock()): Promise<Identity> {
   const groups = groupsOf(message.headers);
   if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now);
   const proof = proofIn(groups);
@@ -58,7 +60,7 @@ export async function identify(message: Message, trust: Trust, now: number = Dat
 }
 
 /** Who has sent the message of which somebody passes on the proof: that was asked by this user, on this subject, at this time. */
-export async function forwarded(message: Message, trust: Trust, now: number = Date.now()): Promise<Identity> {
+export async function forwarded(message: Message, trust: Trust, now: bigint = clock()): Promise<Identity> {
   const text = forwardedIn(groupsOf(message.headers));
   const { proof, payloadTag, payloadHash, headers, fields } = parseForwarded(text);
   if (!trust.wantsProof) throw new Anonymous("proof-key");
@@ -72,7 +74,7 @@ export async function forwarded(message: Message, trust: Trust, now: number = Da
  * The value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got. Rejects with Anonymous
  * where the message is from nobody. What is remembered against replays is not looked at.
  */
-export async function forward(message: Message, trust: Trust, now: number = Date.now()): Promise<string> {
+export async function forward(message: Message, trust: Trust, now: bigint = clock()): Promise<string> {
   if (!trust.wantsProof) throw new TypeError("a proof cannot be forwarded without servers");
   const groups = groupsOf(message.headers), proof = proofIn(groups), payload = payloadOf(message.payload);
   const { believed, fields, key } = await prove(groups, trust, proof, payload);
@@ -82,6 +84,8 @@ export async function forward(message: Message, trust: Trust, now: number = Date
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
   return toBase64(forwardedBytes({ proof, payloadTag, payloadHash }, fields));
 }
+
+const clock = (): bigint => BigInt(Date.now()) * 1_000_000n;
 
 function payloadOf(payload: Uint8Array): Payload {
   const bytes = concat(payload); // a copy that is not shared
@@ -134,8 +138,9 @@ async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, pay
   const believed: BelievedHeaders = new Map();
   let at = 0;
   for (const { group, field } of proven) {
-    const part = (size: number) => opened?.plaintext.slice(at, at += size);
-    believed.set(group.folded, { group, values: field.encrypted ? textsOf(field.ciphertexts.map(({ length }) => part(length))) : group.values });
+    const part = (size: number): Bytes => opened!.plaintext.slice(at, at += size);
+    const read = (): string[] | undefined => (opened ? textsOf(field.ciphertexts.map(({ length }) => part(length))) : undefined);
+    believed.set(group.folded, { group, values: field.encrypted ? read() : group.values });
   }
   return { believed, fields, ...opened && { key: opened.key } };
 }
@@ -145,9 +150,9 @@ async function any<T>(list: T[], holds: (one: T) => Promise<boolean>): Promise<b
   return false;
 }
 
-function textsOf(parts: (Bytes | undefined)[]): string[] | undefined {
+function textsOf(parts: Bytes[]): string[] {
   try {
-    return parts.includes(undefined) ? undefined : parts.map((part) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(part));
+    return parts.map((part) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(part));
   } catch {
     throw new Anonymous("field-malformed");
   }
@@ -185,6 +190,8 @@ function provenanceIn(groups: Map<string, Group>, name: string): Group {
 }
 
 function fieldOf({ spelling, values }: Group, encrypted: boolean, opens: boolean): Field {
+  // The encoding has no room for more.
+  if (utf8(spelling).length > 0xffff || values.length > 0xffff || values.some((value) => value.length > 0x7fffffff)) throw new Anonymous("field-malformed");
   const field: Field = { name: spelling, values, encrypted, ciphertexts: [] };
   if (!encrypted || !opens) return field;
   for (const value of values) {
@@ -210,7 +217,7 @@ async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payl
 }
 
 /** Steps 7, 8 and 10. */
-function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: number): Identity {
+function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint): Identity {
   const [user, ...others] = trust.names.map((name) => valuesOf(groups, believed, trust, name));
   if (!user?.[0]) throw new Anonymous("anonymous");
   const values: Record<string, string[]> = Object.create(null);
@@ -218,13 +225,13 @@ function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Tru
     const found = others[i];
     if (found) values[name] = found;
   }
-  const identity: Identity = { user: user[0], values, account: undefined, subject: undefined, time: undefined, proven: trust.wantsProof };
+  const identity: Identity = { user: user[0], values, account: undefined, subject: undefined, time: undefined, timestamp: undefined, proven: trust.wantsProof };
   if (trust.accounts.size === 0) return identity;
   const [account, subject, time] = provenance.map((name) => provenanceIn(groups, name).values[0]!);
   const patterns = trust.accounts.get(account!) ?? trust.accounts.get("*");
   if (!patterns) throw new Anonymous("account");
   if (!patterns.some((pattern) => fits(pattern, subject!))) throw new Anonymous("subject");
-  return { ...identity, account, subject, time: checkTime(time!, trust, now) };
+  return { ...identity, account, subject, time: checkTime(time!, trust, now), timestamp: time };
 }
 
 /** The values of a name that the service reads, or undefined where it has none that can be read. */
@@ -245,14 +252,15 @@ function valuesOf(groups: Map<string, Group>, believed: BelievedHeaders, trust: 
 const timeForm = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})\.(\d{9})Z$/;
 
 /** The time, to the millisecond. */
-function checkTime(text: string, trust: Trust, now: number): Date {
+function checkTime(text: string, trust: Trust, now: bigint): Date {
   const parts = timeForm.exec(text);
   const time = new Date(`${text.slice(0, 23)}Z`), ms = time.getTime();
   // A date that does not exist, as the 30th of February, becomes another one.
   if (!parts || parts[0] !== text || Number.isNaN(ms) || time.toISOString().slice(0, 23) !== text.slice(0, 23) || parts[1] === "0000") throw new Anonymous("time-malformed");
   if (trust.maxAge === 0) return time;
-  const age = now - ms - Number(parts[7]) % 1_000_000 / 1e6; // ms has the first three of nine digits
-  if (age > trust.maxAge * 1000) throw new Anonymous("old");
-  if (-age > trust.maxSkew * 1000) throw new Anonymous("future");
+  // ms has the first three of nine digits.
+  const age = now - BigInt(ms) * 1_000_000n - BigInt(parts[7]!) % 1_000_000n, second = 1_000_000_000n;
+  if (age > BigInt(trust.maxAge) * second) throw new Anonymous("old");
+  if (-age > BigInt(trust.maxSkew) * second) throw new Anonymous("future");
   return time;
 }

@@ -37,7 +37,7 @@ function decode(text: string): Bytes | undefined {
       bytes[at++] = value >> bits & 255;
     }
   }
-  if (bytes.length < 3 || value & ((1 << bits) - 1)) return undefined;
+  if (bytes.length < 3 || bits >= 5 || value & ((1 << bits) - 1)) return undefined;
   const body = bytes.slice(0, -2);
   return checksum(body) === (bytes.at(-2)! | bytes.at(-1)! << 8) ? body : undefined;
 }

@@ -2,11 +2,13 @@
 import { sha256 } from "./crypto.js";
 import { utf8 } from "./bytes.js";
 
-const token = /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/g; // what RFC 9110 does not allow in one (section 5.6.2)
+const notToken = /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/g; // what RFC 9110 does not allow in one (section 5.6.2)
+
+export const isToken = (name: string): boolean => name !== "" && name.search(notToken) === -1;
 
 /** The form that all spellings of a name have in common. */
 export function fold(name: string): string {
-  return name.replace(token, "").replace(/[A-Z]/g, (char) => char.toLowerCase()).replace(/[_.]/g, "-");
+  return name.replace(notToken, "").replace(/[A-Z]/g, (char) => char.toLowerCase()).replace(/[_.]/g, "-");
 }
 
 /** How a proof writes a folded name: 23 bits. */
@@ -26,7 +28,9 @@ export interface Group {
 export function groupsOf(headers: Iterable<readonly [string, string]>): Map<string, Group> {
   const groups = new Map<string, Group>();
   for (const [name, value] of headers) {
-    const folded = fold(name), group = groups.get(folded);
+    const folded = fold(name);
+    if (folded === "") continue;
+    const group = groups.get(folded);
     if (!group) groups.set(folded, { folded, spelling: name, crowded: false, values: [value] });
     else {
       group.crowded ||= group.spelling !== name;

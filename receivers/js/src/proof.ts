@@ -26,15 +26,16 @@ export interface Proof {
 
 /** Reads the value of Stamp-Proof. */
 export function parseText(text: string): Proof {
-  const bytes = text.length > maxLength / 3 * 4 ? undefined : fromBase64(text);
+  const bytes = fromBase64(text);
   if (!bytes) throw new Anonymous("proof-malformed");
   return parse(bytes);
 }
 
 export function parse(bytes: Bytes): Proof {
   const kind = bytes[0];
-  if (kind === undefined || bytes.length > maxLength) throw new Anonymous("proof-malformed");
+  if (kind === undefined) throw new Anonymous("proof-malformed");
   if (kind < 1 || kind > 3) throw new Anonymous("proof-version");
+  if (bytes.length > maxLength) throw new Anonymous("proof-malformed");
   const exchanges = kind !== 2, signs = kind !== 1;
   const head = 1 + (exchanges ? 24 : 0) + (signs ? 2 : 0);
   const room = bytes.length - head - (exchanges ? 16 : 0) - (signs ? 64 : 0);

@@ -3,7 +3,8 @@ import { type ExchangeKey, exchangeKey, keyId, messageKey, sharedSecret } from "
 import { type Bytes, toBase64 } from "./bytes.js";
 import { Cache } from "./cache.js";
 import { publicKey, seed } from "./keys.js";
-import { fold } from "./names.js";
+import { fold, isToken } from "./names.js";
+import { forwardedName, proofName, provenance } from "./proof.js";
 
 /** The table "What a receiver trusts" of docs/proofs.md. */
 export interface TrustOptions {
@@ -46,6 +47,8 @@ interface Keys {
   pairs: Pair[];
 }
 
+const hundredYears = 100 * 366 * 24 * 60 * 60;
+
 const known = new Set(["user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "replays"]);
 /** How many keys of salts are kept: one for each connection that publishes. */
 const maxMessageKeys = 10_000;
@@ -69,21 +72,11 @@ export class Trust {
   constructor(options: TrustOptions) {
     for (const field of Object.keys(options)) if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
     const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], replays = 0 } = options;
-    const names = [user, ...one, ...many];
-    if (names.some((name) => typeof name !== "string" || name === "" || /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(name))) throw new TypeError("user, one, many: expected names of headers");
-    if (new Set(names.map(fold)).size !== names.length) throw new TypeError("user, one, many: one name is there twice");
-    for (const [field, value] of Object.entries({ max_age, max_skew, replays })) if (!Number.isFinite(value) || value < 0) throw new TypeError(`${field}: expected a number that is not negative`);
-    if (!Number.isInteger(replays)) throw new TypeError("replays: expected a whole number");
-    for (const key of servers) if (!/^[XN]/.test(key)) throw new TypeError("servers: expected public keys that begin with X or N");
-    for (const key of servers) publicKey(key[0] as "X" | "N", key);
-    for (const key of keys) seed("X", key);
-    if (servers.length > 0 && Object.keys(accounts).length === 0) throw new TypeError("accounts: expected the accounts and subjects that are trusted, since servers is set");
-    if (keys.length > 0 && servers.length === 0) throw new TypeError("servers: expected public keys of servers, since keys is set");
-    if (replays > 0 && servers.length === 0) throw new TypeError("replays: only with servers");
+    check(options, { accounts, servers, keys });
     this.user = user;
     this.one = [...one];
     this.many = [...many];
-    this.accounts = new Map(Object.entries(accounts).map(([account, subjects]) => [account, subjects.map((subject) => patternOf(account, subject))]));
+    this.accounts = new Map(Object.entries(accounts).map(([account, subjects]) => [account, patternsOf(account, subjects)]));
     this.maxAge = max_age;
     this.maxSkew = max_skew || 5;
     this.wantsProof = servers.length > 0;
@@ -95,6 +88,12 @@ export class Trust {
   /** The names that the service reads, in their order. */
   get names(): string[] {
     return [this.user, ...this.one, ...this.many];
+  }
+
+  /** Imports the keys, which the first message does otherwise. Rejects with a TypeError where one cannot be used. */
+  async ready(): Promise<this> {
+    await this.keys();
+    return this;
   }
 
   /** The keys, imported at the first use: WebCrypto gives them later alone. */
@@ -111,6 +110,35 @@ export class Trust {
   }
 }
 
+/** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
+function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys">>): void {
+  const fault = (text: string): never => { throw new TypeError(text); };
+  for (const [field, texts] of Object.entries({ one, many, servers, keys })) {
+    if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string")) fault(`${field}: expected a list of texts`);
+  }
+  const seen = new Set([...provenance, proofName, forwardedName].map(fold));
+  for (const name of [user, ...one, ...many]) {
+    if (typeof name !== "string" || !isToken(name)) fault("user, one, many: expected names of headers");
+    if (seen.has(fold(name))) fault(`user, one, many: the name ${name} is of provenance or of proofs, or is there twice`);
+    seen.add(fold(name));
+  }
+  for (const [field, value] of Object.entries({ max_age, max_skew, replays })) {
+    if (!Number.isSafeInteger(value) || value < 0) fault(`${field}: expected a whole number that is not negative`);
+  }
+  if (Math.max(max_age, max_skew) > hundredYears) fault("max_age, max_skew: expected at most 100 years in seconds");
+  for (const [field, texts] of Object.entries({ servers, keys })) if (new Set(texts).size !== texts.length) fault(`${field}: one is there twice`);
+  for (const key of servers) {
+    if (!/^[XN]/.test(key)) fault("servers: expected public keys that begin with X or N");
+    publicKey(key[0] as "X" | "N", key);
+  }
+  for (const key of keys) seed("X", key);
+  const trusted = Object.keys(accounts).length > 0;
+  if (servers.length > 0 && !trusted) fault("servers without accounts: say in which accounts, and on which subjects, a message must have been published");
+  if (servers.length === 0 && (keys.length > 0 || replays > 0)) fault("keys or replays without servers: no proof would be looked at");
+  if (max_age > 0 && !trusted) fault("max_age without accounts: no time would be looked at");
+  if (max_skew > 0 && max_age === 0) fault("max_skew without max_age: no time would be looked at");
+}
+
 async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Keys> {
   const read = async (kind: "X" | "N") => Promise.all(servers.filter((text) => text.startsWith(kind)).map(async (text) => {
     const key = publicKey(kind, text);
@@ -124,9 +152,14 @@ async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Ke
   return { signers: await read("N"), pairs: await Promise.all(pairs) };
 }
 
+function patternsOf(account: string, subjects: readonly string[]): string[][] {
+  if (account === "" || !Array.isArray(subjects) || subjects.length === 0) throw new TypeError("accounts: expected names of accounts, and for each a list of subjects");
+  return subjects.map((subject) => patternOf(account, subject));
+}
+
 function patternOf(account: string, subject: string): string[] {
   const tokens = subject.split(".");
-  if (tokens.some((token) => token === "") || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
+  if (tokens.some((token) => token === "" || /\s|\u0085/.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
     throw new TypeError(`accounts: ${JSON.stringify(account)}: expected subjects, with wildcards or without`);
   }
   return tokens;
