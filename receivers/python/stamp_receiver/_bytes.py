@@ -1,0 +1,52 @@
+"""Texts that stand for bytes: base64url and nkeys."""
+
+import base64
+import binascii
+from typing import Optional
+
+_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+_SEED = 18 << 3
+_PREFIXES = {"N": 13 << 3, "X": 23 << 3}
+
+
+def to_base64(data: bytes) -> str:
+    """base64url without padding (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def from_base64(text: str) -> Optional[bytes]:
+    """The bytes of which text is exactly the base64url, or None."""
+    if not _BASE64.issuperset(text) or len(text) % 4 == 1:
+        return None
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return data if to_base64(data) == text else None
+
+
+def public_key(kind: str, text: str) -> bytes:
+    """The 32 bytes of a public key: kind is N, a server's Ed25519 key, or X, an X25519 key."""
+    data = _decode(text)
+    if data is None or len(data) != 33 or data[0] != _PREFIXES[kind]:
+        raise ValueError(f"expected a public key that begins with {kind}")
+    return data[1:]
+
+
+def seed(kind: str, text: str) -> bytes:
+    """The 32 bytes of a seed. The error does not hold the text, which may be secret."""
+    data = _decode(text)
+    # Five bits for S, eight for the kind, three that are zero.
+    prefix = (_SEED << 8 | _PREFIXES[kind] << 3).to_bytes(2, "big")
+    if data is None or len(data) != 34 or data[:2] != prefix:
+        raise ValueError(f"expected a seed that begins with S{kind}")
+    return data[2:]
+
+
+def _decode(text: str) -> Optional[bytes]:
+    """The bytes without the checksum, or None where the text is no key."""
+    try:
+        data = base64.b32decode(text + "=" * (-len(text) % 8))
+    except (binascii.Error, ValueError):
+        return None
+    if len(data) < 3 or base64.b32encode(data).decode("ascii").rstrip("=") != text:
+        return None
+    body, checksum = data[:-2], data[-2:]
+    return body if binascii.crc_hqx(body, 0).to_bytes(2, "little") == checksum else None

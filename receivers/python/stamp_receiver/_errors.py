@@ -1,0 +1,30 @@
+"""Why a message is from nobody."""
+
+_TEXTS = {
+    "anonymous": "the message has no stamp",
+    "proof-malformed": "the proof is malformed",
+    "proof-version": "the proof is of a version that this package does not know",
+    "proof-key": "the proof was made with keys that are not trusted",
+    "proof-wrong": "the proof is not of this message",
+    "field-missing": "a header that the proof names is missing",
+    "field-twice": "a header is there twice, or in two spellings",
+    "field-uncovered": "a header that is trusted is not proven",
+    "field-malformed": "a value is malformed",
+    "account": "the account of the publisher is not trusted",
+    "subject": "the subject is not trusted",
+    "time-malformed": "the time is malformed",
+    "old": "the message is too old",
+    "future": "the message is of the future",
+    "replayed": "the message was taken before",
+}
+
+
+class Anonymous(Exception):
+    """Nobody whom the receiver trusts has sent the message. It never holds a value of a header.
+
+    verdict is one of the verdicts of docs/proofs.md, "proof-wrong" for example.
+    """
+
+    def __init__(self, verdict: str) -> None:
+        super().__init__(_TEXTS[verdict])
+        self.verdict = verdict

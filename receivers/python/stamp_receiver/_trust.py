@@ -1,0 +1,203 @@
+"""What a receiver trusts."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import Any, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from ._bytes import public_key, seed
+from ._names import fold, is_token
+from ._proof import FORWARDED, LABEL, PROOF, PROVENANCE
+
+#: How many keys of salts are kept: one for each connection that publishes.
+_MAX_MESSAGE_KEYS = 10_000
+_MAX_SECONDS = 100 * 366 * 24 * 60 * 60
+_DEFAULT_SKEW = 5
+
+T = TypeVar("T")
+
+
+class Cache(Generic[T]):
+    """Holds so many entries at most: the one that was put in first is forgotten."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: "OrderedDict[bytes, T]" = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> Optional[T]:
+        with self._lock:
+            return self._entries.get(key)
+
+    def add(self, key: bytes, value: T) -> bool:
+        """Returns whether the key is new."""
+        with self._lock:
+            if key in self._entries:
+                return False
+            if len(self._entries) >= self._limit:
+                self._entries.popitem(last=False)
+            self._entries[key] = value
+            return True
+
+
+def key_id(public: bytes) -> bytes:
+    return hashlib.sha256(public).digest()[:2]
+
+
+class Signer(NamedTuple):
+    """A server's Ed25519 key."""
+
+    id: bytes
+    key: Ed25519PublicKey
+
+
+class Pair(NamedTuple):
+    """A server's X25519 key and one of the receiver's."""
+
+    server: bytes
+    receiver: bytes
+    server_id: bytes
+    receiver_id: bytes
+    secret: bytes
+
+
+class Trust:
+    """What a receiver trusts. It does not change, and any number of threads may use it.
+
+    The arguments are those of the table in docs/proofs.md. ValueError or TypeError names the one that cannot be.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        one: Sequence[str] = (),
+        many: Sequence[str] = (),
+        accounts: Optional[Mapping[str, Sequence[str]]] = None,
+        max_age: int = 0,
+        max_skew: int = 0,
+        servers: Sequence[str] = (),
+        keys: Sequence[str] = (),
+        replays: int = 0,
+    ) -> None:
+        accounts = {} if accounts is None else accounts
+        for name, texts in (("one", one), ("many", many), ("servers", servers), ("keys", keys)):
+            _check_texts(name, texts)
+        for name, number in (("max_age", max_age), ("max_skew", max_skew), ("replays", replays)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise ValueError(f"{name}: expected a whole number that is not negative")
+        if max(max_age, max_skew) > _MAX_SECONDS:
+            raise ValueError("max_age, max_skew: expected at most 100 years in seconds")
+        if servers and not accounts:
+            raise ValueError("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
+        if not servers and (keys or replays):
+            raise ValueError("keys or replays without servers: no proof would be looked at")
+        if max_age and not accounts:
+            raise ValueError("max_age without accounts: no time would be looked at")
+        if max_skew and not max_age:
+            raise ValueError("max_skew without max_age: no time would be looked at")
+        self.user = user
+        self.one = tuple(one)
+        self.many = tuple(many)
+        self.names = (user, *one, *many)
+        _check_names(self.names)
+        self.accounts = {account: _patterns(account, subjects) for account, subjects in accounts.items()}
+        self.max_age = max_age
+        self.max_skew = max_skew or _DEFAULT_SKEW
+        self.wants_proof = len(servers) > 0
+        self.has_keys = len(keys) > 0
+        self.taken: Optional[Cache[bool]] = Cache(replays) if replays else None
+        self.signers, self.pairs = _read_keys(servers, keys)
+        self._ciphers: Cache[AESGCM] = Cache(_MAX_MESSAGE_KEYS)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Trust":
+        """Takes the fields of docs/proofs.md, as json.load gives them."""
+        return cls(**fields)
+
+    def cipher(self, pair: Pair, salt: bytes) -> AESGCM:
+        """AES-256-GCM with the key of the messages with one salt."""
+        name = pair.server + pair.receiver + salt
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            info = LABEL + pair.server + pair.receiver
+            cipher = AESGCM(HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(pair.secret))
+            self._ciphers.add(name, cipher)
+        return cipher
+
+
+def _check_texts(name: str, texts: Sequence[str]) -> None:
+    if isinstance(texts, (str, bytes)) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{name}: expected a list of texts")
+    if name in ("servers", "keys") and len(set(texts)) != len(texts):
+        raise ValueError(f"{name}: one is there twice")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    seen = {fold(name) for name in (*PROVENANCE, PROOF, FORWARDED)}
+    for name in names:
+        if not isinstance(name, str) or not is_token(name):
+            raise ValueError("user, one, many: expected names of headers")
+        if fold(name) in seen:
+            raise ValueError(f"user, one, many: the name {name!r} is of provenance or of proofs, or is there twice")
+        seen.add(fold(name))
+
+
+def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
+    if not isinstance(account, str) or account == "" or not subjects or isinstance(subjects, str):
+        raise ValueError("accounts: expected names of accounts, and for each a list of subjects")
+    patterns = []
+    for subject in subjects:
+        tokens = subject.split(".")
+        if any(token == "" or any(char.isspace() for char in token) for token in tokens) or ">" in tokens[:-1]:
+            raise ValueError(f"accounts: {account!r}: expected subjects, with wildcards or without")
+        patterns.append(tokens)
+    return patterns
+
+
+def fits(pattern: Sequence[str], subject: str) -> bool:
+    """Whether a pattern, in tokens, fits a subject. Wildcards in the subject are plain characters."""
+    tokens = subject.split(".")
+    if "" in tokens:
+        return False
+    for at, token in enumerate(pattern):
+        if token == ">" and at == len(pattern) - 1:
+            return len(tokens) > at
+        if at >= len(tokens) or token not in ("*", tokens[at]):
+            return False
+    return len(tokens) == len(pattern)
+
+
+def _read_keys(servers: Sequence[str], keys: Sequence[str]) -> Tuple[List[Signer], List[Pair]]:
+    signers, curves = [], []
+    for text in servers:
+        if text[:1] not in ("X", "N"):
+            raise ValueError("servers: expected public keys that begin with X or N")
+        public = public_key(text[0], text)
+        if text[0] == "N":
+            signers.append(Signer(key_id(public), Ed25519PublicKey.from_public_bytes(public)))
+        else:
+            curves.append(public)
+    pairs = []
+    for text in keys:
+        private = X25519PrivateKey.from_private_bytes(seed("X", text))
+        own = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        for server in curves:
+            pairs.append(Pair(server, own, key_id(server), key_id(own), _secret(private, server)))
+    return signers, pairs
+
+
+def _secret(private: X25519PrivateKey, server: bytes) -> bytes:
+    try:
+        secret = private.exchange(X25519PublicKey.from_public_bytes(server))
+    except ValueError:
+        secret = bytes(32)
+    if not any(secret):
+        raise ValueError("servers: a key cannot be used: the secret is all zeros")
+    return secret
