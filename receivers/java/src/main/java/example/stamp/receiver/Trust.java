@@ -1,0 +1,252 @@
+package example.stamp.receiver;
+
+import java.security.PublicKey;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import javax.crypto.spec.SecretKeySpec;
+
+/** What a receiver trusts: the table of docs/proofs.md. It does not change, and any number of threads may use it. */
+public final class Trust {
+    /** How many keys of salts are kept: one for each connection that publishes. */
+    private static final int MAX_MESSAGE_KEYS = 10_000;
+    private static final int DEFAULT_SKEW = 5;
+
+    /** A server's Ed25519 key. */
+    record Signer(int id, PublicKey key) {}
+
+    /** A server's X25519 key and one of the receiver's. */
+    record Pair(byte[] server, byte[] receiver, int serverId, int receiverId, byte[] secret) {}
+
+    final String user;
+    final Set<String> many;
+    final List<String> names; // user first
+    final Map<String, List<List<String>>> accounts = new HashMap<>();
+    final long maxAge, maxSkew; // seconds
+    final boolean wantsProof, hasKeys;
+    final List<Signer> signers = new ArrayList<>();
+    final List<Pair> pairs = new ArrayList<>();
+    private final Cache<Boolean> taken; // null: none are remembered
+    private final Cache<SecretKeySpec> messageKeys = new Cache<>(MAX_MESSAGE_KEYS);
+
+    /** Begins a trust: user is the header that names the user. */
+    public static Builder ofUser(String user) {
+        return new Builder(user);
+    }
+
+    /** The fields of the table in docs/proofs.md. build() names the one that cannot be. */
+    public static final class Builder {
+        private final String user;
+        private List<String> one = List.of(), many = List.of(), servers = List.of(), keys = List.of();
+        private Map<String, List<String>> accounts = Map.of();
+        private long maxAge, maxSkew;
+        private int replays;
+
+        private Builder(String user) {
+            this.user = user;
+        }
+
+        /** Further headers that the service reads, each with one value at most. */
+        public Builder one(String... names) {
+            one = List.of(names);
+            return this;
+        }
+
+        /** Further headers that the service reads, with any number of values. */
+        public Builder many(String... names) {
+            many = List.of(names);
+            return this;
+        }
+
+        /** Accounts of publishers, and for each the subjects, with wildcards; the account "*" is any other. */
+        public Builder accounts(Map<String, List<String>> accounts) {
+            this.accounts = Map.copyOf(accounts);
+            return this;
+        }
+
+        /** How old a message may be, in seconds; 0: any age. */
+        public Builder maxAge(long seconds) {
+            maxAge = seconds;
+            return this;
+        }
+
+        /** How far in the future its time may be, in seconds; 0: 5. */
+        public Builder maxSkew(long seconds) {
+            maxSkew = seconds;
+            return this;
+        }
+
+        /** Public keys of servers, X... and N.... Without any, no proof is wanted. */
+        public Builder servers(String... keys) {
+            servers = List.of(keys);
+            return this;
+        }
+
+        /** The receiver's own seeds, SX..., newest first. */
+        public Builder keys(String... seeds) {
+            keys = List.of(seeds);
+            return this;
+        }
+
+        /** How many proofs are remembered, to refuse a second message with the same; 0: none. */
+        public Builder replays(int count) {
+            replays = count;
+            return this;
+        }
+
+        /** Throws IllegalArgumentException where the trust does not hold. */
+        public Trust build() {
+            return new Trust(this);
+        }
+    }
+
+    private Trust(Builder b) {
+        check(b.maxAge >= 0 && b.maxSkew >= 0 && b.replays >= 0, "maxAge, maxSkew or replays is negative");
+        check(Math.max(b.maxAge, b.maxSkew) <= 100L * 366 * 24 * 60 * 60, "maxAge, maxSkew: expected at most 100 years in seconds");
+        check(b.servers.isEmpty() || !b.accounts.isEmpty(), "servers without accounts: say in which accounts, and on which subjects, a message must have been published");
+        check(!b.servers.isEmpty() || b.keys.isEmpty() && b.replays == 0, "keys or replays without servers: no proof would be looked at");
+        check(b.maxAge == 0 || !b.accounts.isEmpty(), "maxAge without accounts: no time would be looked at");
+        check(b.maxSkew == 0 || b.maxAge > 0, "maxSkew without maxAge: no time would be looked at");
+        user = b.user;
+        many = Set.copyOf(new HashSet<>(b.many));
+        List<String> all = new ArrayList<>(List.of(b.user));
+        all.addAll(b.one);
+        all.addAll(b.many);
+        names = List.copyOf(all);
+        checkNames();
+        b.accounts.forEach(this::addAccount);
+        maxAge = b.maxAge;
+        maxSkew = b.maxSkew == 0 ? DEFAULT_SKEW : b.maxSkew;
+        wantsProof = !b.servers.isEmpty();
+        hasKeys = !b.keys.isEmpty();
+        taken = b.replays > 0 ? new Cache<>(b.replays) : null;
+        addKeys(b.servers, b.keys);
+    }
+
+    private static void check(boolean holds, String fault) {
+        if (!holds) {
+            throw new IllegalArgumentException(fault);
+        }
+    }
+
+    private void checkNames() {
+        Set<String> seen = new HashSet<>();
+        Proof.PROVENANCE.forEach(name -> seen.add(Group.fold(name)));
+        seen.add(Group.fold(Proof.NAME));
+        seen.add(Group.fold(Proof.FORWARDED));
+        for (String name : names) {
+            check(name != null && Group.isToken(name), "user, one, many: expected names of headers");
+            check(seen.add(Group.fold(name)), "the name " + name + " is of provenance or of proofs, or is there twice");
+        }
+    }
+
+    private void addAccount(String account, List<String> subjects) {
+        check(!account.isEmpty() && !subjects.isEmpty(), "accounts: expected names of accounts, and for each a list of subjects");
+        List<List<String>> patterns = new ArrayList<>();
+        for (String subject : subjects) {
+            List<String> tokens = tokens(subject);
+            int rest = tokens.indexOf(">");
+            boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isSpace));
+            check(holds && (rest < 0 || rest == tokens.size() - 1), "accounts: " + account + ": expected subjects, with wildcards or without");
+            patterns.add(tokens);
+        }
+        accounts.put(account, patterns);
+    }
+
+    private static boolean isSpace(int c) {
+        return Character.isWhitespace(c) || Character.isSpaceChar(c) || c == 0x85;
+    }
+
+    private static List<String> tokens(String subject) {
+        return List.of(subject.split("\\.", -1));
+    }
+
+    private void addKeys(List<String> servers, List<String> keys) {
+        check(new HashSet<>(servers).size() == servers.size() && new HashSet<>(keys).size() == keys.size(), "servers, keys: one is there twice");
+        List<byte[]> curves = new ArrayList<>();
+        for (String text : servers) {
+            check(text.startsWith("X") || text.startsWith("N"), "servers: expected public keys that begin with X or N");
+            byte[] key = Texts.publicKey(text.charAt(0), text);
+            if (text.charAt(0) == 'N') {
+                signers.add(new Signer(Crypto.keyId(key), Crypto.ed25519(key)));
+            } else {
+                curves.add(key);
+            }
+        }
+        for (String text : keys) {
+            byte[] seed = Texts.seed('X', text), own = Crypto.publicOf(seed);
+            for (byte[] server : curves) {
+                pairs.add(new Pair(server, own, Crypto.keyId(server), Crypto.keyId(own), Crypto.secret(seed, server)));
+            }
+        }
+    }
+
+    /** The key of the messages with one salt. */
+    SecretKeySpec messageKey(Pair pair, byte[] salt) {
+        String name = Texts.toBase64(Texts.concat(pair.server(), pair.receiver(), salt));
+        SecretKeySpec key = messageKeys.get(name);
+        if (key == null) {
+            key = Crypto.hkdf(pair.secret(), salt, Texts.concat(Crypto.LABEL, pair.server(), pair.receiver()));
+            messageKeys.add(name, key);
+        }
+        return key;
+    }
+
+    /** Remembers a proof. Returns false if it was taken before. */
+    boolean takes(Proof proof) {
+        return taken == null || taken.add(Texts.toBase64(proof.bytes), true);
+    }
+
+    /** The subjects on which messages of an account are trusted, or null. */
+    List<List<String>> subjects(String account) {
+        List<List<String>> subjects = accounts.get(account);
+        return subjects != null ? subjects : accounts.get("*");
+    }
+
+    /** Whether a pattern, in tokens, fits a subject. Wildcards in the subject are plain characters. */
+    static boolean fits(List<String> pattern, String subject) {
+        List<String> tokens = tokens(subject);
+        if (tokens.contains("")) {
+            return false;
+        }
+        for (int i = 0; i < pattern.size(); i++) {
+            String token = pattern.get(i);
+            if (token.equals(">") && i == pattern.size() - 1) {
+                return tokens.size() > i;
+            }
+            if (i >= tokens.size() || !token.equals("*") && !token.equals(tokens.get(i))) {
+                return false;
+            }
+        }
+        return tokens.size() == pattern.size();
+    }
+
+    /** Holds so many entries at most: the one that was put in first is forgotten. */
+    private static final class Cache<T> {
+        private final Map<String, T> entries;
+
+        Cache(int limit) {
+            entries = new LinkedHashMap<>() {
+                private static final long serialVersionUID = 1;
+
+                @Override
+                protected boolean removeEldestEntry(Map.Entry<String, T> eldest) {
+                    return size() > limit;
+                }
+            };
+        }
+
+        synchronized T get(String key) {
+            return entries.get(key);
+        }
+
+        /** Returns whether the key is new. */
+        synchronized boolean add(String key, T value) {
+            return entries.putIfAbsent(key, value) == null;
+        }
+    }
+}
