@@ -30,6 +30,8 @@ class Identity:
     account: Optional[str]
     subject: Optional[str]
     time: Optional[datetime.datetime]
+    #: The time as in the message, to the nanosecond: 2026-03-01T12:00:00.123456789Z.
+    timestamp: Optional[str]
     #: Whether a proof was checked. If not, all that is known is what the last server wrote.
     proven: bool
 
@@ -81,10 +83,10 @@ class _Proven:
     cipher: Optional[AESGCM]
 
 
-def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[float] = None) -> Identity:
+def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> Identity:
     """Says who has sent a message. Raises Anonymous where that is nobody whom the trust knows.
 
-    headers are the names and values in the order of the message; now is in seconds since 1970.
+    headers are the names and values in the order of the message; now is in nanoseconds since 1970, as of time.time_ns().
     """
     groups = groups_of(headers)
     if not trust.wants_proof:
@@ -97,7 +99,7 @@ def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[float
     return identity
 
 
-def forwarded(headers: Headers, trust: Trust, now: Optional[float] = None) -> Identity:
+def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Identity:
     """Says who had sent the message of which somebody passes on the proof."""
     found = parse_forwarded(_only_line(groups_of(headers), FORWARDED))
     if not trust.wants_proof:
@@ -108,7 +110,7 @@ def forwarded(headers: Headers, trust: Trust, now: Optional[float] = None) -> Id
     return _judge(groups, proven.believed, trust, now)
 
 
-def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[float] = None) -> str:
+def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> str:
     """Returns the value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got.
 
     Raises Anonymous where the message is from nobody. What is remembered against replays is not looked at.
@@ -258,21 +260,21 @@ def _field(group: Group, encrypted: bool, opens: bool) -> Field:
     return field
 
 
-def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[float]) -> Identity:
+def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int]) -> Identity:
     """Steps 7, 8 and 10."""
     found = {name: _values(groups, believed, trust, name) for name in trust.names}
     user = found.pop(trust.user)
     assert user  # or _values had raised
     values = {name: texts for name, texts in found.items() if texts is not None}
     if not trust.accounts:
-        return Identity(user[0], values, None, None, None, trust.wants_proof)
+        return Identity(user[0], values, None, None, None, None, trust.wants_proof)
     account, subject, when = (_provenance(groups, name).values[0] for name in PROVENANCE)
     patterns = trust.accounts.get(account, trust.accounts.get("*"))
     if patterns is None:
         raise Anonymous("account")
     if not any(fits(pattern, subject) for pattern in patterns):
         raise Anonymous("subject")
-    return Identity(user[0], values, account, subject, _check_time(when, trust, now), trust.wants_proof)
+    return Identity(user[0], values, account, subject, _check_time(when, trust, now), when, trust.wants_proof)
 
 
 def _values(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, name: str) -> Optional[List[str]]:
@@ -297,7 +299,7 @@ def _values(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Tru
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{9})Z")
 
 
-def _check_time(text: str, trust: Trust, now: Optional[float]) -> datetime.datetime:
+def _check_time(text: str, trust: Trust, now: Optional[int]) -> datetime.datetime:
     parts = _TIME.fullmatch(text)
     if parts is None:
         raise Anonymous("time-malformed")
@@ -309,7 +311,7 @@ def _check_time(text: str, trust: Trust, now: Optional[float]) -> datetime.datet
         raise Anonymous("time-malformed")  # a leap second
     nanoseconds = int(parts[2])
     if trust.max_age:
-        current = time.time_ns() if now is None else round(now * 1_000_000) * 1000
+        current = time.time_ns() if now is None else now
         epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
         age = current - ((second - epoch) // datetime.timedelta(seconds=1) * 1_000_000_000 + nanoseconds)
         if age > trust.max_age * 1_000_000_000:

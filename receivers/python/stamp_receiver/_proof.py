@@ -49,18 +49,20 @@ class Field:
 
 def parse_text(text: str) -> Proof:
     """Reads the value of Stamp-Proof."""
-    data = from_base64(text) if len(text) <= _MAX_LENGTH // 3 * 4 else None
+    data = from_base64(text)
     if data is None:
         raise Anonymous("proof-malformed")
     return parse(data)
 
 
 def parse(data: bytes) -> Proof:
-    if not data or len(data) > _MAX_LENGTH:
+    if not data:
         raise Anonymous("proof-malformed")
     kind = data[0]
     if kind not in (1, 2, 3):
         raise Anonymous("proof-version")
+    if len(data) > _MAX_LENGTH:
+        raise Anonymous("proof-malformed")
     exchanges, signs = kind != 2, kind != 1
     head = 1 + (24 if exchanges else 0) + (2 if signs else 0)
     end = len(data) - (16 if exchanges else 0) - (64 if signs else 0)

@@ -26,7 +26,7 @@ final class Proof {
 
     /** Reads the value of Stamp-Proof. */
     static Proof parse(String text) throws AnonymousException {
-        byte[] bytes = text.length() > MAX_LENGTH / 3 * 4 ? null : Texts.fromBase64(text);
+        byte[] bytes = Texts.fromBase64(text);
         if (bytes == null) {
             throw new AnonymousException("proof-malformed");
         }
@@ -34,12 +34,15 @@ final class Proof {
     }
 
     Proof(byte[] bytes) throws AnonymousException {
-        if (bytes.length == 0 || bytes.length > MAX_LENGTH) {
+        if (bytes.length == 0) {
             throw new AnonymousException("proof-malformed");
         }
         int kind = bytes[0];
         if (kind < 1 || kind > 3) {
             throw new AnonymousException("proof-version");
+        }
+        if (bytes.length > MAX_LENGTH) {
+            throw new AnonymousException("proof-malformed");
         }
         this.bytes = bytes;
         exchanges = kind != 2;
