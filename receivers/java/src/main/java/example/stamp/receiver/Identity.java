@@ -1,6 +1,8 @@
 package example.stamp.receiver;
 
 import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -14,6 +16,13 @@ import java.util.Optional;
  * @param proven whether a proof was checked. If not, all that is known is what the last server wrote
  */
 public record Identity(String user, Map<String, List<String>> values, String account, String subject, Instant time, boolean proven) {
+    private static final DateTimeFormatter TIMESTAMP = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSSSSS'Z'").withZone(ZoneOffset.UTC);
+
+    /** The time as in the message: 2026-03-01T12:00:00.123456789Z. */
+    public String timestamp() {
+        return time == null ? null : TIMESTAMP.format(time);
+    }
+
     /** The value of a header that the trust names in one. */
     public Optional<String> value(String name) {
         return values.getOrDefault(name, List.of()).stream().findFirst();
