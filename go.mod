@@ -28,6 +28,7 @@ require (
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.50.0
 	stamp.example/claim v0.0.0
+	stamp.example/receivers/go v0.0.0
 )
 
 require (
@@ -57,3 +58,5 @@ require (
 replace github.com/nats-io/nats-server/v2 => ./upstream
 
 replace stamp.example/claim => ./claim
+
+replace stamp.example/receivers/go => ./receivers/go

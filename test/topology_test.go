@@ -3,13 +3,17 @@ package test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/stamptest"
 
 	"stamp/test/harness"
+	"stamp/test/proven"
 )
 
 // place says to which servers the stamped publisher, the forger and the readers are connected.
@@ -19,32 +23,38 @@ type place struct {
 }
 
 // topologies are the rows of a table in docs/conformance.md, which says what holds in each.
-var topologies = map[string]func(*testing.T) place{
+var topologies = map[string]func(servers) place{
 	"one server":                                     oneServer,
-	"route":                                          func(t *testing.T) place { return pair(t, routed, "ours", "ours") },
-	"route, the forger on a stock server":            func(t *testing.T) place { return withThird(t, routed) },
-	"route, the readers on a stock server":           func(t *testing.T) place { return pair(t, routed, "ours", "stock") },
-	"gateway":                                        func(t *testing.T) place { return pair(t, gatewayed, "ours", "ours") },
-	"gateway, the forger in a stock cluster":         func(t *testing.T) place { return withThird(t, gatewayed) },
-	"gateway, the readers in a stock cluster":        func(t *testing.T) place { return pair(t, gatewayed, "ours", "stock") },
-	"hub to leafnode, permitted":                     func(t *testing.T) place { return toLeaf(t, "open") },
-	"hub to leafnode":                                func(t *testing.T) place { return toLeaf(t, "site") },
-	"leafnode to hub, permitted":                     func(t *testing.T) place { return fromLeaf(t, "open") },
-	"leafnode to hub":                                func(t *testing.T) place { return fromLeaf(t, "site") },
-	"leafnode to leafnode by a stock hub, permitted": func(t *testing.T) place { return byHub(t, "stock", "open", 0) },
-	"leafnode to leafnode by a stock hub":            func(t *testing.T) place { return byHub(t, "stock", "site", 0) },
-	"streams of the hub, permitted":                  func(t *testing.T) place { return byHub(t, "ours", "open", 1) },
-	"streams of a stock hub, permitted":              func(t *testing.T) place { return byHub(t, "stock", "open", 1) },
-	"JetStream cluster":                              func(t *testing.T) place { return cluster(t, "ours") },
-	"JetStream cluster with a stock server":          func(t *testing.T) place { return cluster(t, "stock") },
+	"route":                                          func(t servers) place { return pair(t, routed, "ours", "ours") },
+	"route, the forger on a stock server":            func(t servers) place { return withThird(t, routed) },
+	"route, the readers on a stock server":           func(t servers) place { return pair(t, routed, "ours", "stock") },
+	"gateway":                                        func(t servers) place { return pair(t, gatewayed, "ours", "ours") },
+	"gateway, the forger in a stock cluster":         func(t servers) place { return withThird(t, gatewayed) },
+	"gateway, the readers in a stock cluster":        func(t servers) place { return pair(t, gatewayed, "ours", "stock") },
+	"hub to leafnode, permitted":                     func(t servers) place { return toLeaf(t, "open") },
+	"hub to leafnode":                                func(t servers) place { return toLeaf(t, "site") },
+	"leafnode to hub, permitted":                     func(t servers) place { return fromLeaf(t, "open") },
+	"leafnode to hub":                                func(t servers) place { return fromLeaf(t, "site") },
+	"leafnode to leafnode by a stock hub, permitted": func(t servers) place { return byHub(t, "stock", "open", 0) },
+	"leafnode to leafnode by a stock hub":            func(t servers) place { return byHub(t, "stock", "site", 0) },
+	"streams of the hub, permitted":                  func(t servers) place { return byHub(t, "ours", "open", 1) },
+	"streams of a stock hub, permitted":              func(t servers) place { return byHub(t, "stock", "open", 1) },
+	"JetStream cluster":                              func(t servers) place { return cluster(t, "ours") },
+	"JetStream cluster with a stock server":          func(t servers) place { return cluster(t, "stock") },
+}
+
+// servers are started with the same headers block.
+type servers struct {
+	*testing.T
+	headers string // further fields of the block of a Stamp server
 }
 
 // start runs a Stamp server or a stock server, with the same accounts, users and imports.
-func start(t *testing.T, kind, name, more string) *harness.Server {
+func start(t servers, kind, name, more string) *harness.Server {
 	t.Helper()
-	stamp, trust, link := `headers: {Session: "top-secret"}`, `header_permissions: {subscribe: {allow: [Session]}}`,
+	stamp, trust, link := `headers: {Session: "top-secret", X-User: pub}`, `header_permissions: {subscribe: {allow: [Session]}}`,
 		`header_permissions: {publish: {allow: ["*"]}, subscribe: {allow: ["*"]}}`
-	block := "headers { sealed: [Session], protected: [Session] }"
+	block := "headers { sealed: [Session], protected: [Session, X-User]\n" + t.headers + "}"
 	run, enabled := harness.Start, ""
 	if strings.Contains(more, "jetstream") {
 		enabled = "jetstream: enabled"
@@ -52,7 +62,7 @@ func start(t *testing.T, kind, name, more string) *harness.Server {
 	if kind == "stock" {
 		stamp, trust, link, block, run = "", "", "", "", harness.StartStock
 	}
-	return run(t, fmt.Sprintf(`
+	return run(t.T, fmt.Sprintf(`
 		server_name: %[1]s
 		%[2]s
 		accounts {
@@ -95,76 +105,76 @@ func jetStream(t *testing.T) string {
 	return fmt.Sprintf("jetstream { store_dir: %q }\n", t.TempDir())
 }
 
-func oneServer(t *testing.T) place {
-	s := start(t, "ours", "A", jetStream(t))
+func oneServer(t servers) place {
+	s := start(t, "ours", "A", jetStream(t.T))
 	return place{s, s, s, 1}
 }
 
 // routed and gatewayed start a server that joins other. It is the first one if other is nil.
-func routed(t *testing.T, kind, name string, first *harness.Server) *harness.Server {
+func routed(t servers, kind, name string, first *harness.Server) *harness.Server {
 	routes := ""
 	if first != nil {
-		routes = fmt.Sprintf(", routes: [\"nats://%s\"]", first.Route(t))
+		routes = fmt.Sprintf(", routes: [\"nats://%s\"]", first.Route(t.T))
 	}
 	return start(t, kind, name, fmt.Sprintf(`cluster { name: C, listen: "127.0.0.1:-1" %s }`, routes))
 }
 
-func gatewayed(t *testing.T, kind, name string, first *harness.Server) *harness.Server {
+func gatewayed(t servers, kind, name string, first *harness.Server) *harness.Server {
 	gateways := ""
 	if first != nil {
-		gateways = fmt.Sprintf(", gateways: [ {name: A, urls: [\"nats://%s\"]} ]", first.Gateway(t))
+		gateways = fmt.Sprintf(", gateways: [ {name: A, urls: [\"nats://%s\"]} ]", first.Gateway(t.T))
 	}
 	return start(t, kind, name, fmt.Sprintf(`gateway { name: %s, listen: "127.0.0.1:-1" %s }`, name, gateways))
 }
 
-type join func(t *testing.T, kind, name string, first *harness.Server) *harness.Server
+type join func(t servers, kind, name string, first *harness.Server) *harness.Server
 
 // pair has the forger on the publisher's server.
-func pair(t *testing.T, j join, kinds ...string) place {
+func pair(t servers, j join, kinds ...string) place {
 	a := j(t, kinds[0], "A", nil)
 	return place{a, a, j(t, kinds[1], "B", a), 0}
 }
 
 // withThird has the forger on a stock server, in a cluster with two Stamp servers.
-func withThird(t *testing.T, j join) place {
+func withThird(t servers, j join) place {
 	a := j(t, "ours", "A", nil)
 	return place{a, j(t, "stock", "M", a), j(t, "ours", "B", a), 0}
 }
 
-func leaf(t *testing.T, kind, name, user string, hub *harness.Server) *harness.Server {
-	return start(t, kind, name, fmt.Sprintf("# remote %s %s\ndefault_js_domain: {APP: hub}\n", user, hub.Leaf(t)))
+func leaf(t servers, kind, name, user string, hub *harness.Server) *harness.Server {
+	return start(t, kind, name, fmt.Sprintf("# remote %s %s\ndefault_js_domain: {APP: hub}\n", user, hub.Leaf(t.T)))
 }
 
-func toLeaf(t *testing.T, user string) place {
+func toLeaf(t servers, user string) place {
 	hub := start(t, "ours", "hub", "")
 	return place{hub, hub, leaf(t, "ours", "leaf", user, hub), 0}
 }
 
-func fromLeaf(t *testing.T, user string) place {
+func fromLeaf(t servers, user string) place {
 	hub := start(t, "ours", "hub", "")
 	l := leaf(t, "ours", "leaf", user, hub)
 	return place{l, l, hub, 0}
 }
 
 // byHub has the forger at the hub.
-func byHub(t *testing.T, kind, user string, replicas int) place {
+func byHub(t servers, kind, user string, replicas int) place {
 	more := ""
 	if replicas > 0 {
-		more = strings.Replace(jetStream(t), "{", "{ domain: hub,", 1)
+		more = strings.Replace(jetStream(t.T), "{", "{ domain: hub,", 1)
 	}
 	hub := start(t, kind, "hub", more)
 	return place{leaf(t, "ours", "one", user, hub), hub, leaf(t, "ours", "two", user, hub), replicas}
 }
 
 // cluster has three servers. The last is of the given kind, and the forger is there.
-func cluster(t *testing.T, kind string) place {
+func cluster(t servers, kind string) place {
 	var at []string
 	for range 3 {
-		at = append(at, harness.FreeAddr(t))
+		at = append(at, harness.FreeAddr(t.T))
 	}
 	var servers []*harness.Server
 	for i, k := range []string{"ours", "ours", kind} {
-		servers = append(servers, start(t, k, string(rune('A'+i)), jetStream(t)+
+		servers = append(servers, start(t, k, string(rune('A'+i)), jetStream(t.T)+
 			fmt.Sprintf("cluster { name: C, listen: %q, routes: [\"nats://%s\"] }", at[i], strings.Join(at, "\", \"nats://"))))
 	}
 	return place{servers[0], servers[2], servers[1], 3}
@@ -199,6 +209,8 @@ func coreWays(t *testing.T, p place) []way {
 }
 
 func TestTopologies(t *testing.T) {
+	keys, file := proofKeys(t)
+	proofs := fmt.Sprintf("proof { key_file: %q, receivers: {\"*\": %q}, encrypt: [Session] }\n", file, keys.Receiver)
 	holds := documented(t)
 	for name, build := range topologies {
 		row, ok := holds[name]
@@ -206,14 +218,16 @@ func TestTopologies(t *testing.T) {
 			t.Errorf("docs/conformance.md says nothing of %q", name)
 		}
 		delete(holds, name)
-		t.Run(name, func(t *testing.T) { row.check(t, build(t)) })
+		t.Run(name, func(t *testing.T) { row.check(t, build(servers{t, ""})) })
+		t.Run(name+", with proofs", func(t *testing.T) { row.checkProven(t, build(servers{t, proofs}), keys) })
 	}
 	for name := range holds {
 		t.Errorf("docs/conformance.md has a row %q, which is not tested", name)
 	}
 }
 
-// row is a row of the table: what holds in a topology.
+// row is a row of the table: what holds in a topology. That no forgery is taken and nobody without permission can read what is
+// encrypted, with a proof, holds in each.
 type row struct{ arrives, forged, sealed bool }
 
 // documented reads the table.
@@ -227,7 +241,7 @@ func documented(t *testing.T) map[string]row {
 	_, rest, _ := strings.Cut(string(text), "\n| servers |")
 	for _, line := range strings.Split(rest, "\n")[2:] {
 		f := strings.Split(line, "|")
-		if len(f) != 6 {
+		if len(f) != 8 {
 			break
 		}
 		says := func(i int, yes, no string) bool {
@@ -236,12 +250,29 @@ func documented(t *testing.T) map[string]row {
 			}
 			return strings.TrimSpace(f[i]) == yes
 		}
+		if strings.TrimSpace(f[5]) != "is refused" || strings.TrimSpace(f[6]) != "unreadable" {
+			t.Errorf("%q: with proofs, %q and %q", f[1], f[5], f[6])
+		}
 		rows[strings.TrimSpace(f[1])] = row{says(2, "arrives", "is taken off"), says(3, "**arrives**", "is taken off"), says(4, "sealed", "**readable**")}
 	}
 	return rows
 }
 
 func (r row) check(t *testing.T, p place) {
+	r.eachWay(t, p, func(t *testing.T, user string, m *nats.Msg) {
+		expectSeen(t, m, !r.arrives || user == "reader" && r.sealed)
+	})
+	t.Run("forged", func(t *testing.T) {
+		forge := repeatedly(t, p.forge.Connect(t, userInfo("forger")), nats.Header{"Session": {"forged"}})
+		m := subscribing("t.forged", sub("t.forged"))(t, p.read.Connect(t, userInfo("trusted")), forge)
+		if got := m.Header.Get("Session"); (got == "forged") != r.forged || got != "" && got != "forged" {
+			t.Errorf("forged header: %q", got)
+		}
+	})
+}
+
+// eachWay reads a message of pub on each way, as a user with permission for the header and as one without.
+func (r row) eachWay(t *testing.T, p place, check func(t *testing.T, user string, m *nats.Msg)) {
 	publish := repeatedly(t, p.pub.Connect(t, userInfo("pub")), nil)
 	ways := coreWays(t, p)
 	if p.replicas > 0 {
@@ -255,18 +286,105 @@ func (r row) check(t *testing.T, p place) {
 		}
 		for _, user := range []string{"trusted", "reader"} {
 			t.Run(w.name+", "+user, func(t *testing.T) {
-				m := w.read(t, p.read.Connect(t, userInfo(prefix+user)), publish)
-				expectSeen(t, m, !r.arrives || user == "reader" && r.sealed)
+				check(t, user, w.read(t, p.read.Connect(t, userInfo(prefix+user)), publish))
 			})
 		}
 	}
-	t.Run("forged", func(t *testing.T) {
-		forge := repeatedly(t, p.forge.Connect(t, userInfo("forger")), nats.Header{"Session": {"forged"}})
-		m := subscribing("t.forged", sub("t.forged"))(t, p.read.Connect(t, userInfo("trusted")), forge)
-		if got := m.Header.Get("Session"); (got == "forged") != r.forged || got != "" && got != "forged" {
-			t.Errorf("forged header: %q", got)
+}
+
+// checkProven checks the same with proofs.
+func (r row) checkProven(t *testing.T, p place, keys *proven.Keys) {
+	r.eachWay(t, p, func(t *testing.T, user string, m *nats.Msg) {
+		for name, values := range m.Header {
+			if strings.Contains(strings.Join(values, ""), "top-secret") {
+				t.Errorf("%s can be read as it is", name)
+			}
+		}
+		id, err := stamp.Identify(stamp.Message{Header: m.Header, Payload: m.Data}, trustOf(t, keys, ">"))
+		readable := r.arrives && (user == "trusted" || !r.sealed) // a receiver has the key, whatever it may subscribe to
+		if (err == nil) != readable || err == nil && (id.User != "pub" || id.Value("Session") != "top-secret" || !id.Proven) {
+			t.Errorf("user %q, %v", id.User, err)
 		}
 	})
+	t.Run("forged", func(t *testing.T) {
+		trust := trustOf(t, keys, "t.forged")
+		original := overheard(t, p)
+		incoming := subscribedTo(t, p.read.Connect(t, userInfo("trusted")), "t.forged")
+		// The one that is sent again may be taken once.
+		if _, err := stamp.Identify(stamp.Message{Header: original.Header, Payload: original.Data}, trust); err != nil {
+			t.Fatal(err)
+		}
+		missing := forgeries(original, keys)
+		for name, forgery := range missing {
+			forgery.Header["Forgery"] = []string{name}
+			again(t, p.forge.Connect(t, userInfo("forger")), forgery)
+		}
+		for len(missing) > 0 {
+			m, err := incoming.NextMsg(harness.Timeout)
+			if err != nil {
+				t.Fatalf("%d forgeries did not arrive: %v", len(missing), err)
+			}
+			name := m.Header.Get("Forgery")
+			delete(missing, name)
+			if id, err := stamp.Identify(stamp.Message{Header: m.Header, Payload: m.Data}, trust); err == nil {
+				t.Fatalf("%s: taken as a message of %q", name, id.User)
+			}
+		}
+	})
+}
+
+// trustOf trusts what a server with these keys proves to have been published on a subject.
+func trustOf(t *testing.T, keys *proven.Keys, subject string) *stamp.Trust {
+	t.Helper()
+	trust, err := stamp.NewTrust(stamp.Options{
+		User: "X-User", One: []string{"Session"}, Accounts: map[string][]string{"APP": {subject}, "SVC": {subject}},
+		Servers: []string{keys.ServerX, keys.ServerN}, Keys: []string{keys.ReceiverSeed}, Replays: 1000,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust
+}
+
+// overheard is a message of pub on t.forged, as it is on pub's server for somebody who may read all headers.
+func overheard(t *testing.T, p place) *nats.Msg {
+	t.Helper()
+	heard := subscribedTo(t, p.pub.Connect(t, userInfo("trusted")), "t.forged")
+	if err := p.pub.Connect(t, userInfo("pub")).PublishMsg(colored("t.forged")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := heard.NextMsg(harness.Timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// forgeries are what somebody who has heard a message, and knows every public key, can make of it.
+func forgeries(original *nats.Msg, keys *proven.Keys) map[string]*nats.Msg {
+	changed := func(change func(m *nats.Msg)) *nats.Msg {
+		m := &nats.Msg{Subject: original.Subject, Data: original.Data, Header: nats.Header{}}
+		for name, values := range original.Header {
+			m.Header[name] = slices.Clone(values)
+		}
+		change(m)
+		return m
+	}
+	own := stamptest.NewServer() // with keys of the forger
+	own.Receiver, own.Encrypt = keys.Receiver, []string{"Session"}
+	byOwnKeys := own.Stamp(nats.Header{"X-User": {"pub"}, "Session": {"forged"}}, original.Subject, original.Data)
+	return map[string]*nats.Msg{
+		"own keys":        {Subject: original.Subject, Data: byOwnKeys.Payload, Header: byOwnKeys.Header},
+		"headers alone":   {Subject: original.Subject, Data: original.Data, Header: nats.Header{"X-User": {"pub"}, "Session": {"forged"}}},
+		"sent again":      changed(func(*nats.Msg) {}),
+		"another user":    changed(func(m *nats.Msg) { m.Header["X-User"] = []string{"admin"} }),
+		"a second user":   changed(func(m *nats.Msg) { m.Header["X-User"] = append(m.Header["X-User"], "admin") }),
+		"an alias":        changed(func(m *nats.Msg) { m.Header["x_user"] = []string{"admin"} }),
+		"another payload": changed(func(m *nats.Msg) { m.Data = []byte("another") }),
+		"another time":    changed(func(m *nats.Msg) { m.Header["Stamp-Time"] = []string{"2026-01-01T00:00:00.000000000Z"} }),
+		"another value":   changed(func(m *nats.Msg) { m.Header["Session"] = []string{"forged"} }),
+		"no session":      changed(func(m *nats.Msg) { delete(m.Header, "Session") }),
+	}
 }
 
 // repeatedly publishes a message again and again until the test ends, since it cannot be known when a server knows of
@@ -277,17 +395,22 @@ func repeatedly(t *testing.T, nc *nats.Conn, more nats.Header) func(string) {
 		for name, values := range more {
 			m.Header[name] = values
 		}
-		ctx := t.Context()
-		go func() {
-			for tick := time.NewTicker(20 * time.Millisecond); ; {
-				select {
-				case <-ctx.Done():
-					tick.Stop()
-					return
-				case <-tick.C:
-					_ = nc.PublishMsg(m) // if the connection is closed, the test fails elsewhere
-				}
-			}
-		}()
+		again(t, nc, m)
 	}
+}
+
+// again publishes one message again and again until the test ends.
+func again(t *testing.T, nc *nats.Conn, m *nats.Msg) {
+	ctx := t.Context()
+	go func() {
+		for tick := time.NewTicker(20 * time.Millisecond); ; {
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+				_ = nc.PublishMsg(m) // if the connection is closed, the test fails elsewhere
+			}
+		}
+	}()
 }
