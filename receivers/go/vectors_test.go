@@ -25,23 +25,6 @@ func readJSON(t *testing.T, name string, into any) {
 	}
 }
 
-// wanted returns the identity in the form of the vectors.
-func wanted(id stamp.Identity, err error, trust vectors.Trust) vectors.Want {
-	w := vectors.Want{Verdict: stamp.VerdictOf(err), User: id.User, Account: id.Account, Subject: id.Subject, Proven: id.Proven}
-	if !id.Time.IsZero() || id.Account != "" {
-		w.Time = id.Time.Format(stamptest.TimeLayout)
-	}
-	for _, name := range slices.Concat(trust.One, trust.Many) {
-		if values := id.Values(name); values != nil {
-			if w.Values == nil {
-				w.Values = map[string][]string{}
-			}
-			w.Values[name] = values
-		}
-	}
-	return w
-}
-
 func same(a, b vectors.Want) bool {
 	values := maps.EqualFunc(a.Values, b.Values, func(x, y []string) bool { return slices.Equal(x, y) })
 	return values && a.Verdict == b.Verdict && a.User == b.User && a.Account == b.Account && a.Subject == b.Subject && a.Time == b.Time && a.Proven == b.Proven
@@ -71,7 +54,7 @@ func TestVectors(t *testing.T) {
 			judge = stamp.Forwarded
 		}
 		id, err := judge(stamp.Message{Header: stamp.Lines(c.Headers), Payload: c.Payload}, trust)
-		got := wanted(id, err, c.Trust)
+		got := vectors.WantOf(id, err, c.Trust)
 		if !same(got, c.Want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", c.Name, got, c.Want)
 		}

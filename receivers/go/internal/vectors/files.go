@@ -5,9 +5,12 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/stamptest"
 )
 
 // hostile.json has lines of blocks that fuzzing of the server found, and some that were thought of.
@@ -60,7 +63,60 @@ func Files() map[string][]byte {
 			}),
 			section("cases", Makes()),
 		),
+		"mutations.json": document(
+			section("about", []string{
+				"Valid messages that were changed, for receivers in all languages. The verdicts are those of the receiver in Go, whose test says for each",
+				"which user it must find: somebody only if nothing has changed that is proven. All are judged with the only trust, at the only time now.",
+			}),
+			section("trust", []Trust{MutationTrust()}),
+			section("now", []string{Now}),
+			section("cases", someMutations()),
+		),
 	}
+}
+
+// someMutations returns mutations of all sorts, with what the receiver in Go says of them.
+func someMutations() (some []Mutation) {
+	const each = 16
+	trust, err := MutationTrust().Compile(Now)
+	if err != nil {
+		panic(err)
+	}
+	for i, m := range Mutations() {
+		if i%each != 0 || !isUTF8(m.Headers) {
+			continue
+		}
+		judge := stamp.Identify
+		if m.Forwarded {
+			judge = stamp.Forwarded
+		}
+		id, err := judge(stamp.Message{Header: stamp.Lines(m.Headers), Payload: m.Payload}, trust)
+		m.Want = WantOf(id, err, MutationTrust())
+		some = append(some, m)
+	}
+	return some
+}
+
+// isUTF8 reports whether receivers in all languages can be given the lines.
+func isUTF8(lines []stamp.Line) bool {
+	return !slices.ContainsFunc(lines, func(l stamp.Line) bool { return !utf8.ValidString(l[0]) || !utf8.ValidString(l[1]) })
+}
+
+// WantOf returns what a receiver said, in the form of the files.
+func WantOf(id stamp.Identity, err error, trust Trust) Want {
+	w := Want{Verdict: stamp.VerdictOf(err), User: id.User, Account: id.Account, Subject: id.Subject, Proven: id.Proven}
+	if err == nil && len(trust.Accounts) > 0 {
+		w.Time = id.Time.Format(stamptest.TimeLayout)
+	}
+	for _, name := range slices.Concat(trust.One, trust.Many) {
+		if values := id.Values(name); values != nil {
+			if w.Values == nil {
+				w.Values = map[string][]string{}
+			}
+			w.Values[name] = values
+		}
+	}
+	return w
 }
 
 // sections of a document are written with an element on each line.

@@ -99,7 +99,7 @@ const (
 const (
 	secret  = "s3cret-Ünï✓"
 	at      = "2026-03-01T12:00:00.123456789Z"
-	now     = "2026-03-01T12:00:10Z"
+	Now     = "2026-03-01T12:00:10Z"
 	subject = "orders.new"
 	account = "APP"
 )
@@ -174,7 +174,7 @@ type generator struct {
 // add adds a case that begins with a message of that kind, whose identity is the usual one if the verdict is ok.
 func (g *generator) add(kind, name string, verdict stamp.Verdict, edits ...edit) *Case {
 	d := &draft{in: input(kind)}
-	d.Name, d.Trust, d.Now, d.Want = kind+": "+name, trust(), now, identity()
+	d.Name, d.Trust, d.Now, d.Want = kind+": "+name, trust(), Now, identity()
 	if g.names[d.Name] {
 		panic("two cases are named " + d.Name)
 	}
@@ -1030,7 +1030,7 @@ func (g *generator) forwarded() {
 
 // forwardOf returns the forwarded proof of a message.
 func forwardOf(name string, t Trust, lines []stamp.Line, payload []byte) string {
-	compiled, err := t.Compile(now)
+	compiled, err := t.Compile(Now)
 	if err != nil {
 		panic(name + ": " + err.Error())
 	}
