@@ -30,6 +30,7 @@ WORKDIR /src
 # What changes rarely comes first: the patched upstream server, and the modules.
 COPY go.mod go.sum ./
 COPY claim/go.mod claim/go.sum claim/
+COPY receivers/go/go.mod receivers/go/go.sum receivers/go/
 COPY patches/ patches/
 COPY scripts/upstream scripts/upstream
 COPY scripts/lib/upstream-*.sh scripts/lib/

@@ -13,13 +13,23 @@ import (
 // claimModule is the path of the claim's module. Its folder in the repository is claim/.
 func claimModule(t *testing.T) string {
 	t.Helper()
-	text := string(must(os.ReadFile("../claim/go.mod")))
-	first, _, _ := strings.Cut(text, "\n")
-	name, ok := strings.CutPrefix(first, "module ")
-	if !ok {
-		t.Fatalf("claim/go.mod: expected a first line \"module PATH\", found %q", first)
+	return publicModules(t)["claim"]
+}
+
+// publicModules are the paths of the modules that programs outside of the repository import, by their folders.
+func publicModules(t *testing.T) map[string]string {
+	t.Helper()
+	modules := map[string]string{}
+	for _, folder := range []string{"claim", "receivers/go"} {
+		text := string(must(os.ReadFile(filepath.Join("..", folder, "go.mod"))))
+		first, _, _ := strings.Cut(text, "\n")
+		name, ok := strings.CutPrefix(first, "module ")
+		if !ok {
+			t.Fatalf("%s/go.mod: expected a first line \"module PATH\", found %q", folder, first)
+		}
+		modules[folder] = name
 	}
-	return name
+	return modules
 }
 
 // clone copies the files of the repository, as they are in the work tree. It has nothing that a build makes, such as
@@ -131,9 +141,9 @@ func TestClaimModuleStandsAlone(t *testing.T) {
 	}
 }
 
-// One command changes the path under which the claim is imported, everywhere.
+// One command changes the paths under which our modules are imported, everywhere.
 func TestModulePath(t *testing.T) {
-	dir, before := clone(t), claimModule(t)
+	dir, before := clone(t), publicModules(t)
 	script := func(args ...string) (string, error) {
 		cmd := exec.Command(filepath.Join(dir, "scripts/module-path"), args...)
 		out, err := cmd.Output()
@@ -152,21 +162,25 @@ func TestModulePath(t *testing.T) {
 	}
 	original := textFiles(t, dir)
 	const fork = "git.fork.example/some-body/stamp"
-	if out, err := script(fork); err != nil || out != fork+"/claim" {
-		t.Fatalf("expected %s/claim, found %q, error %v", fork, out, err)
+	if out, err := script(fork); err != nil || out != fork+"/claim\n"+fork+"/receivers/go" {
+		t.Fatalf("expected %s/claim and %s/receivers/go, found %q, error %v", fork, fork, out, err)
 	}
 	if out, err := script(); err != nil || out != fork {
 		t.Errorf("expected the prefix %s, found %q, error %v", fork, out, err)
 	}
 	for name, text := range textFiles(t, dir) {
-		if strings.Contains(text, before) && name != "CHANGELOG.md" {
-			t.Errorf("%s still has %s", name, before)
+		for _, path := range before {
+			if strings.Contains(text, path) && name != "CHANGELOG.md" {
+				t.Errorf("%s still has %s", name, path)
+			}
 		}
 	}
 	goIn(t, dir, "list", "-deps", "-test", "./...") // it fails if a package is not found
-	goIn(t, filepath.Join(dir, "claim"), "vet", "./...")
+	for folder := range before {
+		goIn(t, filepath.Join(dir, folder), "vet", "./...")
+	}
 	// Back again, nothing has changed beside the paths.
-	if _, err := script(strings.TrimSuffix(before, "/claim")); err != nil {
+	if _, err := script(strings.TrimSuffix(before["claim"], "/claim")); err != nil {
 		t.Fatal(err)
 	}
 	after := textFiles(t, dir)

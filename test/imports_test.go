@@ -47,18 +47,24 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 	rows := packageRows(t)
 	used := map[string]bool{}
 	const internal, public, patched = "stamp/internal/", "stamp/server/", "github.com/nats-io/nats-server/v2/server"
-	module := claimModule(t)
+	modules := publicModules(t)
 	// belowPrefix returns the name that the table has for a package of ours.
 	belowPrefix := func(path string) (string, bool) {
-		if path == module || strings.HasPrefix(path, module+"/") {
-			return "claim" + strings.TrimPrefix(path, module), true
+		for folder, module := range modules {
+			if path == module || strings.HasPrefix(path, module+"/") {
+				return folder + strings.TrimPrefix(path, module), true
+			}
 		}
 		if name, ok := strings.CutPrefix(path, public); ok {
 			return name, true
 		}
 		return strings.CutPrefix(path, internal)
 	}
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, internal+"...", public+"...", module+"/...").Output()
+	list := []string{"list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, internal + "...", public + "..."}
+	for _, module := range modules {
+		list = append(list, module+"/...")
+	}
+	out, err := exec.Command("go", list...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,8 @@ nats_go_suite() {
 			go mod edit -replace "github.com/nats-io/nats-server/v2=$root/stock" "$mod"
 		else
 			go mod edit -replace "github.com/nats-io/nats-server/v2=$root/upstream" -require stamp@v0.0.0 -replace "stamp=$root" \
-				-replace "$(awk '$1 == "module" { print $2 }' "$root/claim/go.mod")=$root/claim" "$mod"
+				-replace "$(awk '$1 == "module" { print $2 }' "$root/claim/go.mod")=$root/claim" \
+				-replace "$(awk '$1 == "module" { print $2 }' "$root/receivers/go/go.mod")=$root/receivers/go" "$mod"
 			torture_install "$(awk '/^package / { print $2; exit }' "$package"/*_test.go)" "$tree" >"$package/stamp_test.go"
 			mkdir -p "$cache/overlay"
 			printf '{"Replace": {%s}}\n' "$(torture_overlay "$root/upstream" "$cache/overlay" | sed 's/,$//')" >"$cache/overlay.json"

@@ -1,0 +1,81 @@
+package natsmsg_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/natsmsg"
+	"stamp.example/receivers/go/stamptest"
+)
+
+// request is a request to a service, as micro makes it.
+type request struct {
+	micro.Request
+	message stamp.Message
+	code    string
+	text    string
+}
+
+func (r *request) Headers() micro.Headers { return r.message.Header }
+func (r *request) Data() []byte           { return r.message.Payload }
+func (r *request) Error(code, text string, _ []byte, _ ...micro.RespondOpt) error {
+	r.code, r.text = code, text
+	return nil
+}
+
+func newTrust(t *testing.T, s *stamptest.Server) *stamp.Trust {
+	t.Helper()
+	trust, err := stamp.NewTrust(stamp.Options{
+		User: "X-User", Many: []string{"Roles"}, Accounts: map[string][]string{s.Account: {"orders.>"}}, Servers: s.Servers(), Keys: s.Keys(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trust
+}
+
+func TestHandle(t *testing.T) {
+	server := stamptest.NewServer()
+	trust := newTrust(t, server)
+	var users []string
+	handler := natsmsg.Handle(trust, func(id stamp.Identity, r micro.Request) { users = append(users, id.User) })
+	good := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1"))}
+	handler.Handle(good)
+	bad := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1"))}
+	bad.message.Payload = []byte("2")
+	handler.Handle(bad)
+	none := &request{}
+	handler.Handle(none)
+	if len(users) != 1 || users[0] != "alice" || good.code != "" {
+		t.Errorf("handled for %q", users)
+	}
+	if bad.code != "401" || bad.text != "proof-wrong" || none.code != "401" || none.text != "anonymous" {
+		t.Errorf("answered %q %q, %q %q", bad.code, bad.text, none.code, none.text)
+	}
+}
+
+func TestForward(t *testing.T) {
+	server := stamptest.NewServer()
+	trust := newTrust(t, server)
+	received := server.Stamp(map[string][]string{"X-User": {"alice"}, "Roles": {"a", "b"}}, "orders.new", []byte("1"))
+	ask := &nats.Msg{Subject: "stock.take"}
+	if err := natsmsg.Forward(ask, received, trust); err != nil {
+		t.Fatal(err)
+	}
+	id, err := stamp.Forwarded(natsmsg.Msg(ask), trust)
+	if err != nil || id.User != "alice" || id.Subject != "orders.new" || len(id.Values("roles")) != 2 || !id.Proven {
+		t.Errorf("forwarded: %+v, %v", id, err)
+	}
+	if _, err := stamp.Identify(natsmsg.Msg(ask), trust); !errors.Is(err, stamp.ErrAnonymous) {
+		t.Errorf("a message with a forwarded proof alone: %v", err)
+	}
+	// What nobody sent is not forwarded, and neither is what was there before.
+	received.Payload = nil
+	if err := natsmsg.Forward(ask, received, trust); stamp.VerdictOf(err) != stamp.ProofWrong || len(ask.Header) != 0 {
+		t.Errorf("forwarded although the payload changed: %v, %q", err, ask.Header)
+	}
+}

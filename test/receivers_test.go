@@ -1,0 +1,180 @@
+package test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/natsmsg"
+	"stamp.example/receivers/go/stamptest"
+	"stamp/test/harness"
+)
+
+// startProving starts a server with the keys of a maker of proofs.
+func startProving(t *testing.T, maker *stamptest.Server) *harness.Server {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "proof.nk")
+	if err := os.WriteFile(file, []byte(maker.CurveSeed+"\n"+maker.SignSeed+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return harness.Start(t, fmt.Sprintf(`
+		headers { proof { key_file: %q, receivers: { APP: %q }, encrypt: ["Session"], sign: ["audit.>"] } }
+		jetstream { store_dir: %q }
+		accounts {
+			APP { jetstream: enabled, users: [
+				{user: alice, password: alice, headers: {X-User: "alice", Session: "0af3 Grüße ✓", Roles: ["admin", "ops"]}}
+				{user: orders, password: orders, headers: {X-User: "orders"}}
+				{user: plain, password: plain} ] }
+			OTHER { users: [ {user: bob, password: bob, headers: {X-User: "bob"}} ] }
+		}`, file, maker.Receiver, t.TempDir()))
+}
+
+func receiverOptions(maker *stamptest.Server) stamp.Options {
+	return stamp.Options{
+		User: "X-User", One: []string{"Session"}, Many: []string{"Roles"}, MaxAge: time.Minute, Replays: 100,
+		Accounts: map[string][]string{"APP": {"orders.>", "audit.>", "stock.>"}, "OTHER": {"audit.new"}},
+		Servers:  maker.Servers(), Keys: maker.Keys(),
+	}
+}
+
+// The receiver in Go takes what the server proves, from a subscription and from a stream, and stamptest makes the same proofs
+// as the server.
+func TestReceiverTakesProofs(t *testing.T) {
+	maker := stamptest.NewServer()
+	s := startProving(t, maker)
+	trust := must(stamp.NewTrust(receiverOptions(maker)))
+	alice, plain := s.Connect(t, userInfo("alice")), s.Connect(t, userInfo("plain"))
+	js := must(jetstream.New(plain))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	stream := must(js.CreateStream(ctx, jetstream.StreamConfig{Name: "ALL", Subjects: []string{"orders.>", "audit.>"}}))
+	consumer := must(stream.CreateConsumer(ctx, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy}))
+	sub := subscribedTo(t, plain, "*.new")
+	for _, subject := range []string{"orders.new", "audit.new"} {
+		for _, payload := range []string{"", "payload"} {
+			m := nats.NewMsg(subject)
+			m.Data = []byte(payload)
+			m.Header.Set("Own", "1")
+			m.Header.Set("x_user", "mallory")
+			if err := alice.PublishMsg(m); err != nil {
+				t.Fatal(err)
+			}
+			got := next(t, sub, nil)
+			id, err := stamp.Identify(natsmsg.Msg(got), trust)
+			if err != nil || id.User != "alice" || id.Value("Session") != "0af3 Grüße ✓" || !slices.Equal(id.Values("Roles"), []string{"admin", "ops"}) ||
+				id.Subject != subject || id.Account != "APP" || !id.Proven {
+				t.Errorf("%s: %+v, %v; the headers are %q", subject, id, err, got.Header)
+			}
+			madeAlike(t, maker, got, subject == "audit.new")
+			stored := must(consumer.Next(jetstream.FetchMaxWait(10 * time.Second)))
+			if _, err := stamp.Identify(natsmsg.JetStream(stored), trust); stamp.VerdictOf(err) != stamp.Replayed {
+				t.Errorf("%s: the stored message, which came before: %v", subject, err)
+			}
+			id, err = stamp.Identify(natsmsg.JetStream(stored), must(stamp.NewTrust(receiverOptions(maker))))
+			if err != nil || id.User != "alice" {
+				t.Errorf("%s: the stored message: %+v, %v; the headers are %q", subject, id, err, stored.Headers())
+			}
+			got.Data = append(got.Data, 'x')
+			if _, err := stamp.Identify(natsmsg.Msg(got), trust); stamp.VerdictOf(err) != stamp.ProofWrong {
+				t.Errorf("%s: another payload: %v", subject, err)
+			}
+		}
+	}
+	// The account OTHER has no receiver, so its messages are proven by signatures alone.
+	bob := s.Connect(t, userInfo("bob"))
+	sub = subscribedTo(t, bob, "*.new")
+	if err := bob.Publish("audit.new", nil); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); err != nil || id.User != "bob" || id.Account != "OTHER" {
+		t.Errorf("signed: %+v, %v", id, err)
+	}
+	sub = subscribedTo(t, plain, "orders.plain")
+	if err := plain.PublishMsg(&nats.Msg{Subject: "orders.plain", Header: nats.Header{"X-User": {"alice"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); stamp.VerdictOf(err) != stamp.Anonymous {
+		t.Errorf("without a stamp: %v", err)
+	}
+}
+
+// madeAlike makes a message of the server again, and compares the two.
+func madeAlike(t *testing.T, maker *stamptest.Server, m *nats.Msg, sign bool) {
+	t.Helper()
+	proof := must(base64.RawURLEncoding.DecodeString(m.Header.Get("Stamp-Proof")))
+	lines, err := stamptest.Make(stamptest.Input{
+		CurveSeed: maker.CurveSeed, SignSeed: maker.SignSeed, Receiver: maker.Receiver, Salt: [16]byte(proof[5:]), Counter: binary.BigEndian.Uint32(proof[21:]),
+		Account: "APP", Subject: m.Subject, Time: m.Header.Get("Stamp-Time"), Encrypt: []string{"Session"}, Sign: sign, Payload: m.Data,
+		Headers: []stamp.Line{{"X-User", "alice"}, {"Session", "0af3 Grüße ✓"}, {"Roles", "admin"}, {"Roles", "ops"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range stamp.Lines(lines) {
+		if !slices.Equal(values, m.Header[name]) {
+			t.Errorf("%s: the server wrote %s: %q, stamptest %q", m.Subject, name, m.Header[name], values)
+		}
+	}
+}
+
+// The example of the receiver in Go: a service that asks another one on behalf of its user.
+func TestReceiverExample(t *testing.T) {
+	maker := stamptest.NewServer()
+	s := startProving(t, maker)
+	dir := t.TempDir()
+	goIn(t, "../receivers/go", "build", "-o", filepath.Join(dir, "example"), "./example")
+	trust := must(json.Marshal(map[string]any{
+		"user": "X-User", "max_age": 60, "accounts": map[string][]string{"APP": {"orders.>", "stock.>"}}, "servers": maker.Servers(), "keys": maker.Keys(), "replays": 100,
+	}))
+	if err := os.WriteFile(filepath.Join(dir, "trust.json"), trust, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	example := exec.Command(filepath.Join(dir, "example"), "-server", "nats://orders:orders@"+s.Addr(t), "-trust", filepath.Join(dir, "trust.json"))
+	example.Stderr = os.Stderr
+	out := must(example.StdoutPipe())
+	if err := example.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = example.Process.Kill()
+		_ = example.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || strings.TrimSpace(line) != "ready" {
+		t.Fatalf("the example says %q, %v", line, err)
+	}
+	for user, want := range map[string]string{
+		"alice": "thank you, alice: orders takes 3 for alice, who asked on orders.new",
+		"plain": "401 anonymous",
+	} {
+		reply, err := s.Connect(t, userInfo(user)).Request("orders.new", []byte("3"), 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := string(reply.Data)
+		if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
+			got = code + " " + reply.Header.Get("Nats-Service-Error")
+		}
+		if got != want {
+			t.Errorf("%s is answered %q, expected %q", user, got, want)
+		}
+	}
+	// Without a forwarded proof, stock takes nothing.
+	reply := must(s.Connect(t, userInfo("alice")).Request("stock.take", nil, 10*time.Second))
+	if reply.Header.Get("Nats-Service-Error") != "on behalf of nobody: anonymous" {
+		t.Errorf("on behalf of nobody: %q %s", reply.Header, reply.Data)
+	}
+}
