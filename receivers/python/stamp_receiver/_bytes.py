@@ -40,6 +40,14 @@ def seed(kind: str, text: str) -> bytes:
     return data[2:]
 
 
+def encode(kind: str, data: bytes) -> str:
+    """The text of 32 bytes: kind is N or X for a public key, SN or SX for a seed."""
+    prefix = _PREFIXES[kind[-1]]
+    head = bytes([prefix]) if len(kind) == 1 else (_SEED << 8 | prefix << 3).to_bytes(2, "big")
+    body = head + data
+    return base64.b32encode(body + binascii.crc_hqx(body, 0).to_bytes(2, "little")).decode("ascii").rstrip("=")
+
+
 def _decode(text: str) -> Optional[bytes]:
     """The bytes without the checksum, or None where the text is no key."""
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -49,6 +49,15 @@ class Cache(Generic[T]):
 
 def key_id(public: bytes) -> bytes:
     return hashlib.sha256(public).digest()[:2]
+
+
+def raw(key: Union[X25519PublicKey, Ed25519PublicKey]) -> bytes:
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def derive(secret: bytes, salt: bytes, server: bytes, receiver: bytes) -> bytes:
+    """The key of AES-256-GCM for the messages with one salt."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=LABEL + server + receiver).derive(secret)
 
 
 class Signer(NamedTuple):
@@ -126,8 +135,7 @@ class Trust:
         name = pair.server + pair.receiver + salt
         cipher = self._ciphers.get(name)
         if cipher is None:
-            info = LABEL + pair.server + pair.receiver
-            cipher = AESGCM(HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(pair.secret))
+            cipher = AESGCM(derive(pair.secret, salt, pair.server, pair.receiver))
             self._ciphers.add(name, cipher)
         return cipher
 
@@ -187,7 +195,7 @@ def _read_keys(servers: Sequence[str], keys: Sequence[str]) -> Tuple[List[Signer
     pairs = []
     for text in keys:
         private = X25519PrivateKey.from_private_bytes(seed("X", text))
-        own = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        own = raw(private.public_key())
         for server in curves:
             pairs.append(Pair(server, own, key_id(server), key_id(own), _secret(private, server)))
     return signers, pairs

@@ -7,9 +7,14 @@ import pathlib
 import time
 import unittest
 
-from stamp_receiver import Anonymous, Trust, forwarded, identify
+from stamp_receiver import Anonymous, Trust, forward, forwarded, identify
+from stamp_receiver.testing import Server, make
 
-VECTORS = json.loads((pathlib.Path(__file__).parents[2] / "vectors.json").read_text(encoding="utf-8"))
+def read(name):
+    return json.loads((pathlib.Path(__file__).parents[2] / name).read_text(encoding="utf-8"))
+
+
+VECTORS = read("vectors.json")
 
 
 def nanoseconds(text):
@@ -27,8 +32,13 @@ def judge(message, trust, now):
             got = identify(message["headers"] or (), base64.b64decode(message.get("payload") or ""), trust, now)
     except Anonymous as err:
         return {"verdict": err.verdict}
-    told = {"verdict": "ok", "user": got.user, "values": dict(got.values), "account": got.account, "subject": got.subject, "time": got.timestamp, "proven": got.proven}
-    return {name: value for name, value in told.items() if value not in (None, {}, False, "")}
+    ok = {"verdict": "ok", "user": got.user, "values": dict(got.values), "account": got.account, "subject": got.subject, "time": got.timestamp, "proven": got.proven}
+    return told(ok)
+
+
+def told(verdict):
+    """Without what is empty."""
+    return {name: value for name, value in verdict.items() if value not in (None, {}, False, "")}
 
 
 class Vectors(unittest.TestCase):
@@ -38,13 +48,45 @@ class Vectors(unittest.TestCase):
                 trust = Trust.from_json(case["trust"])
                 for message in (*case.get("before", []), case):
                     got = judge(message, trust, nanoseconds(message.get("now", case["now"])))
-                self.assertEqual(got, {name: value for name, value in case["want"].items() if value not in (None, {}, False, "")})
+                self.assertEqual(got, told(case["want"]))
 
     def test_bad_trusts(self):
         for case in VECTORS["bad_trusts"]:
             with self.subTest(case["name"]):
                 with self.assertRaises((ValueError, TypeError)):
                     Trust.from_json(case["trust"])
+
+    def test_mutations(self):
+        mutations = read("mutations.json")
+        trust, now = Trust.from_json(mutations["trust"][0]), nanoseconds(mutations["now"][0])
+        for case in mutations["cases"]:
+            with self.subTest(case["name"]):
+                self.assertEqual(judge(case, trust, now), told(case["want"]))
+
+    def test_make(self):
+        for case in read("make.json")["cases"]:
+            with self.subTest(case["name"]):
+                payload = base64.b64decode(case.get("payload") or "")
+                lines = make(
+                    curve_seed=case.get("curve_seed"), sign_seed=case.get("sign_seed"), receiver=case.get("receiver"), salt=base64.b64decode(case["salt"]),
+                    counter=case["counter"], account=case["account"], subject=case["subject"], time=case["time"],
+                    headers=[tuple(line) for line in case["headers"] or ()], encrypt=case.get("encrypt") or (), sign=case.get("sign", False), payload=payload,
+                )  # fmt: skip
+                self.assertEqual(lines, [tuple(line) for line in case["lines"]])
+                trust = Trust.from_json(case["trust"])
+                text = forward(lines, payload, trust, nanoseconds(case["time"]))
+                self.assertEqual(text, case["forward"])
+
+    def test_server(self):
+        for options in ({}, {"encrypt": ["Session"]}, {"sign": True}, {"encrypt": ["Session"], "sign": True}):
+            with self.subTest(str(options)):
+                server = Server(**options)
+                trust = Trust("X-User", one=["Session"], accounts={"APP": ["orders.>"]}, servers=server.servers, keys=server.keys, max_age=60)
+                headers = server.stamp({"X-User": ["alice"], "Session": ["0af3"]}, "orders.new", b"{}")
+                got = identify(headers, b"{}", trust)
+                self.assertEqual((got.user, got.value("Session"), got.proven), ("alice", "0af3", True))
+                with self.assertRaises(Anonymous):
+                    identify(headers, b"[]", trust)
 
 
 if __name__ == "__main__":
