@@ -3,10 +3,14 @@ package example.stamp.receiver;
 import java.math.BigInteger;
 import java.security.GeneralSecurityException;
 import java.security.KeyFactory;
+import java.security.KeyPairGenerator;
 import java.security.MessageDigest;
+import java.security.PrivateKey;
 import java.security.PublicKey;
+import java.security.SecureRandom;
 import java.security.Signature;
 import java.security.spec.EdECPoint;
+import java.security.spec.EdECPrivateKeySpec;
 import java.security.spec.EdECPublicKeySpec;
 import java.security.spec.NamedParameterSpec;
 import java.security.spec.XECPrivateKeySpec;
@@ -119,6 +123,40 @@ final class Crypto {
             return verifier.verify(signature);
         } catch (GeneralSecurityException e) {
             return false;
+        }
+    }
+
+    /** A key that signs, for tests of services. */
+    record Signer(PrivateKey key, byte[] publicKey) {
+        byte[] sign(byte[] bytes) {
+            try {
+                Signature signature = Signature.getInstance("Ed25519");
+                signature.initSign(key);
+                signature.update(bytes);
+                return signature.sign();
+            } catch (GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
+    static Signer signer(byte[] seed) {
+        try {
+            PrivateKey key = KeyFactory.getInstance("Ed25519").generatePrivate(new EdECPrivateKeySpec(NamedParameterSpec.ED25519, seed));
+            // The library tells the public key of a seed to a generator alone, whose only random bytes these are.
+            KeyPairGenerator generator = KeyPairGenerator.getInstance("Ed25519");
+            generator.initialize(NamedParameterSpec.ED25519, new SecureRandom() {
+                private static final long serialVersionUID = 1;
+
+                @Override
+                public void nextBytes(byte[] bytes) {
+                    System.arraycopy(seed, 0, bytes, 0, bytes.length);
+                }
+            });
+            byte[] encoded = generator.generateKeyPair().getPublic().getEncoded();
+            return new Signer(key, Arrays.copyOfRange(encoded, encoded.length - 32, encoded.length));
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException(e);
         }
     }
 }

@@ -16,7 +16,7 @@ import java.util.Optional;
  * @param proven whether a proof was checked. If not, all that is known is what the last server wrote
  */
 public record Identity(String user, Map<String, List<String>> values, String account, String subject, Instant time, boolean proven) {
-    private static final DateTimeFormatter TIMESTAMP = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSSSSS'Z'").withZone(ZoneOffset.UTC);
+    static final DateTimeFormatter TIMESTAMP = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSSSSS'Z'").withZone(ZoneOffset.UTC);
 
     /** The time as in the message: 2026-03-01T12:00:00.123456789Z. */
     public String timestamp() {

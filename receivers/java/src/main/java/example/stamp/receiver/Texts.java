@@ -49,6 +49,26 @@ final class Texts {
         return Arrays.copyOfRange(bytes, 2, 34);
     }
 
+    /** The text of 32 bytes: kind is N or X for a public key, SN or SX for a seed. */
+    static String encode(String kind, byte[] bytes) {
+        int prefix = prefix(kind.charAt(kind.length() - 1));
+        byte[] head = {(byte) SEED, 0};
+        head[0] |= (byte) (prefix >> 5);
+        head[1] = (byte) (prefix << 3);
+        byte[] body = concat(kind.length() == 1 ? new byte[] {(byte) prefix} : head, bytes);
+        int sum = checksum(body, body.length);
+        StringBuilder text = new StringBuilder();
+        int value = 0, bits = 0;
+        for (byte b : concat(body, new byte[] {(byte) sum, (byte) (sum >> 8)})) {
+            value = (value << 8 | b & 0xff) & 0xffff;
+            bits += 8;
+            for (; bits >= 5; bits -= 5) {
+                text.append(BASE32.charAt(value >> bits - 5 & 31));
+            }
+        }
+        return bits == 0 ? text.toString() : text.append(BASE32.charAt(value << 5 - bits & 31)).toString();
+    }
+
     private static int prefix(char kind) {
         return kind == 'N' ? 13 << 3 : 23 << 3;
     }

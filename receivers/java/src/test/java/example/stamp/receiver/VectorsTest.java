@@ -1,5 +1,6 @@
 package example.stamp.receiver;
 
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -10,44 +11,110 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** What docs/proofs.md says, by the vectors that all languages have. Argument: the file. */
+/** What docs/proofs.md says, by the vectors that all languages have. Argument: their folder. */
 @SuppressWarnings("unchecked")
 final class VectorsTest {
     private static final Set<String> FIELDS = Set.of("user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "replays");
 
     private VectorsTest() {}
 
+    private static int cases, wrong;
+
     public static void main(String[] args) throws Exception {
-        Map<String, Object> vectors = (Map<String, Object>) Json.read(Files.readString(Path.of(args[0])));
-        int wrong = 0, cases = 0;
-        for (Object each : (List<Object>) vectors.get("cases")) {
-            Map<String, Object> test = (Map<String, Object>) each;
-            Trust trust = trust((Map<String, Object>) test.get("trust"));
-            Instant now = Instant.parse((String) test.get("now"));
-            for (Object earlier : (List<Object>) test.getOrDefault("before", List.of())) {
-                Map<String, Object> message = (Map<String, Object>) earlier;
-                judge(message, trust, message.containsKey("now") ? Instant.parse((String) message.get("now")) : now);
-            }
-            Map<String, Object> got = told(judge(test, trust, now)), want = told((Map<String, Object>) test.get("want"));
-            cases++;
-            if (!got.equals(want)) {
-                wrong++;
-                System.err.println(test.get("name") + ": got " + got + ", want " + want);
-            }
-        }
-        for (Object each : (List<Object>) vectors.get("bad_trusts")) {
-            Map<String, Object> test = (Map<String, Object>) each;
-            cases++;
-            try {
-                trust((Map<String, Object>) test.get("trust"));
-                wrong++;
-                System.err.println("a trust that does not hold was taken: " + test.get("name"));
-            } catch (RuntimeException e) {
-                // as it should be
-            }
-        }
+        Path folder = Path.of(args[0]);
+        vectors(read(folder, "vectors.json"));
+        mutations(read(folder, "mutations.json"));
+        making(read(folder, "make.json"));
+        testServer();
         System.out.println(cases + " cases, " + wrong + " wrong");
         System.exit(wrong == 0 ? 0 : 1);
+    }
+
+    private static Map<String, Object> read(Path folder, String name) throws IOException {
+        return (Map<String, Object>) Json.read(Files.readString(folder.resolve(name)));
+    }
+
+    private static void expect(Object name, Object got, Object want) {
+        cases++;
+        if (!got.equals(want)) {
+            wrong++;
+            System.err.println(name + ": got " + got + ", want " + want);
+        }
+    }
+
+    private static List<Map<String, Object>> list(Object list) {
+        return list == null ? List.of() : (List<Map<String, Object>>) list;
+    }
+
+    private static void vectors(Map<String, Object> vectors) {
+        for (Map<String, Object> test : list(vectors.get("cases"))) {
+            Trust trust = trust((Map<String, Object>) test.get("trust"));
+            Instant now = Instant.parse((String) test.get("now"));
+            for (Map<String, Object> message : list(test.get("before"))) {
+                judge(message, trust, message.containsKey("now") ? Instant.parse((String) message.get("now")) : now);
+            }
+            expect(test.get("name"), told(judge(test, trust, now)), told((Map<String, Object>) test.get("want")));
+        }
+        for (Map<String, Object> test : list(vectors.get("bad_trusts"))) {
+            expect(test.get("name"), isRefused((Map<String, Object>) test.get("trust")), true);
+        }
+    }
+
+    private static boolean isRefused(Map<String, Object> trust) {
+        try {
+            trust(trust);
+            return false;
+        } catch (RuntimeException e) {
+            return true;
+        }
+    }
+
+    private static void mutations(Map<String, Object> mutations) {
+        Trust trust = trust(list(mutations.get("trust")).get(0));
+        Instant now = Instant.parse(((List<String>) mutations.get("now")).get(0));
+        for (Map<String, Object> test : list(mutations.get("cases"))) {
+            expect(test.get("name"), told(judge(test, trust, now)), told((Map<String, Object>) test.get("want")));
+        }
+    }
+
+    private static void making(Map<String, Object> making) throws AnonymousException {
+        for (Map<String, Object> test : list(making.get("cases"))) {
+            String time = (String) test.get("time");
+            List<Header> made = new StampedMessage((String) test.get("curve_seed"), (String) test.get("sign_seed"), (String) test.get("receiver"),
+                    bytes(test.get("salt")), (int) (long) test.get("counter"), (String) test.get("account"), (String) test.get("subject"), time,
+                    headers(test.get("headers")), List.of(texts(test.get("encrypt"))), Boolean.TRUE.equals(test.get("sign")), bytes(test.get("payload"))).lines();
+            expect(test.get("name"), made, headers(test.get("lines")));
+            String forward = Receiver.forward(made, bytes(test.get("payload")), trust((Map<String, Object>) test.get("trust")), Instant.parse(time));
+            expect(test.get("name") + ", forwarded", forward, test.get("forward"));
+        }
+    }
+
+    private static void testServer() throws AnonymousException {
+        for (TestServer server : List.of(new TestServer("APP", false), new TestServer("APP", true), new TestServer("APP", false, "Session"), new TestServer("APP", true, "Session"))) {
+            Trust trust = Trust.ofUser("X-User").one("Session").accounts(Map.of("APP", List.of("orders.>"))).maxAge(60).servers(server.servers()).keys(server.keys()).build();
+            List<Header> headers = server.stamp(List.of(new Header("X-User", "alice"), new Header("Session", "0af3")), "orders.new", new byte[] {1});
+            Identity got = Receiver.identify(headers, new byte[] {1}, trust);
+            expect("a server for tests", List.of(got.user(), got.value("Session").orElse(""), got.proven()), List.of("alice", "0af3", true));
+            String verdict = "ok";
+            try {
+                Receiver.identify(headers, new byte[] {2}, trust);
+            } catch (AnonymousException e) {
+                verdict = e.verdict();
+            }
+            expect("another payload", verdict, "proof-wrong");
+        }
+    }
+
+    private static byte[] bytes(Object base64) {
+        return base64 == null ? new byte[0] : Base64.getDecoder().decode((String) base64);
+    }
+
+    private static List<Header> headers(Object lines) {
+        List<Header> headers = new ArrayList<>();
+        for (List<String> line : lines == null ? List.<List<String>>of() : (List<List<String>>) lines) {
+            headers.add(new Header(line.get(0), line.get(1)));
+        }
+        return headers;
     }
 
     private static Trust trust(Map<String, Object> fields) {
@@ -67,11 +134,8 @@ final class VectorsTest {
     }
 
     private static Map<String, Object> judge(Map<String, Object> message, Trust trust, Instant now) {
-        List<Header> headers = new ArrayList<>();
-        if (message.get("headers") != null) {
-            ((List<List<String>>) message.get("headers")).forEach(line -> headers.add(new Header(line.get(0), line.get(1))));
-        }
-        byte[] payload = message.get("payload") == null ? new byte[0] : Base64.getDecoder().decode((String) message.get("payload"));
+        List<Header> headers = headers(message.get("headers"));
+        byte[] payload = bytes(message.get("payload"));
         Map<String, Object> verdict = new LinkedHashMap<>();
         try {
             Identity got = Boolean.TRUE.equals(message.get("forwarded")) ? Receiver.forwarded(headers, trust, now) : Receiver.identify(headers, payload, trust, now);
