@@ -1,5 +1,5 @@
 // The cryptography of a proof, by WebCrypto. docs/proofs.md has the format.
-import { type Bytes, concat, utf8 } from "./bytes.js";
+import { type Bytes, concat, fromBase64, utf8 } from "./bytes.js";
 
 const { subtle } = globalThis.crypto;
 export const label = utf8("stamp proof v1");
@@ -18,20 +18,24 @@ export async function keyId(publicKey: Bytes): Promise<number> {
 const pkcs8 = (oid: number, seed: Bytes): Bytes =>
   concat(new Uint8Array([0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, oid, 4, 0x22, 4, 0x20]), seed);
 
-/** An X25519 key pair, of which the seed is at hand. */
-export interface ExchangeKey {
+/** A key pair of which the seed is at hand. */
+export interface KeyPair {
   privateKey: CryptoKey;
   publicKey: Bytes;
 }
 
-export async function exchangeKey(seed: Bytes): Promise<ExchangeKey> {
+export async function exchangeKey(seed: Bytes): Promise<KeyPair> {
   const privateKey = await subtle.importKey("pkcs8", pkcs8(0x6e, seed), "X25519", true, ["deriveBits"]);
+  return { privateKey, publicKey: await publicOf(privateKey) };
+}
+
+async function publicOf(privateKey: CryptoKey): Promise<Bytes> {
   const { x } = await subtle.exportKey("jwk", privateKey);
-  return { privateKey, publicKey: Uint8Array.from(atob(x!.replace(/-/g, "+").replace(/_/g, "/")), (char) => char.charCodeAt(0)) };
+  return fromBase64(x!)!;
 }
 
 /** What both ends of a pair know. Throws where it is all zeros. */
-export async function sharedSecret(own: ExchangeKey, other: Bytes): Promise<CryptoKey> {
+export async function sharedSecret(own: KeyPair, other: Bytes): Promise<CryptoKey> {
   const publicKey = await subtle.importKey("raw", other, "X25519", false, []);
   // WebCrypto refuses zeros, which the key of a small order gives.
   const bits = await subtle.deriveBits({ name: "X25519", public: publicKey }, own.privateKey, 256).catch(() => new ArrayBuffer(32));
@@ -66,8 +70,12 @@ export async function verifies(publicKey: Bytes, signature: Bytes, bytes: Bytes)
   return subtle.verify("Ed25519", key, signature, bytes);
 }
 
-/** Signs, for tests of services. */
-export async function sign(seed: Bytes, bytes: Bytes): Promise<Bytes> {
-  const key = await subtle.importKey("pkcs8", pkcs8(0x70, seed), "Ed25519", false, ["sign"]);
-  return new Uint8Array(await subtle.sign("Ed25519", key, bytes));
+/** An Ed25519 key pair, for tests of services. */
+export async function signingKey(seed: Bytes): Promise<KeyPair> {
+  const privateKey = await subtle.importKey("pkcs8", pkcs8(0x70, seed), "Ed25519", true, ["sign"]);
+  return { privateKey, publicKey: await publicOf(privateKey) };
+}
+
+export async function sign(privateKey: CryptoKey, bytes: Bytes): Promise<Bytes> {
+  return new Uint8Array(await subtle.sign("Ed25519", privateKey, bytes));
 }

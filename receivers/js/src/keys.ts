@@ -1,7 +1,8 @@
 // Keys in the text form of nkeys: base32 of a prefix, 32 bytes, and a checksum.
-import { type Bytes, numberAt } from "./bytes.js";
+import { type Bytes, concat, number, numberAt } from "./bytes.js";
 
-const digits = new Map([..."ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"].map((char, value) => [char, value]));
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const digits = new Map([...alphabet].map((char, value) => [char, value]));
 const prefixes = { N: 13 << 3, X: 23 << 3 } as const;
 const seedPrefix = 18 << 3;
 
@@ -21,6 +22,20 @@ export function seed(kind: KeyKind, text: string): Bytes {
   const prefix = seedPrefix << 8 | prefixes[kind] << 3; // five bits for S, eight for the kind, three that are zero
   if (!bytes || bytes.length !== 34 || numberAt(bytes, 0, 2) !== prefix) throw new TypeError(`expected a seed that begins with S${kind}`);
   return bytes.slice(2);
+}
+
+/** The text of a public key, N or X, or of a seed, SN or SX. */
+export function encode(kind: KeyKind | `S${KeyKind}`, bytes: Uint8Array): string {
+  const prefix = prefixes[kind.slice(-1) as KeyKind];
+  const body = concat(kind.length === 1 ? number(prefix, 1) : number(seedPrefix << 8 | prefix << 3, 2), bytes);
+  const sum = checksum(body);
+  let text = "", value = 0, bits = 0;
+  for (const byte of concat(body, new Uint8Array([sum & 255, sum >> 8]))) {
+    value = (value << 8 | byte) & 0xffff;
+    bits += 8;
+    for (; bits >= 5; bits -= 5) text += alphabet[value >> (bits - 5) & 31];
+  }
+  return bits > 0 ? text + alphabet[value << (5 - bits) & 31] : text;
 }
 
 /** The bytes without the checksum, or undefined where the text is none. */

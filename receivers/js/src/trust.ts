@@ -1,5 +1,5 @@
 // What a receiver trusts.
-import { type ExchangeKey, exchangeKey, keyId, messageKey, sharedSecret } from "./crypto.js";
+import { type KeyPair, exchangeKey, keyId, messageKey, sharedSecret } from "./crypto.js";
 import { type Bytes, toBase64 } from "./bytes.js";
 import { Cache } from "./cache.js";
 import { publicKey, seed } from "./keys.js";
@@ -38,7 +38,7 @@ export interface Signer {
 /** A server's X25519 key and one of the receiver's. */
 export interface Pair {
   server: { id: number; text: string; key: Bytes };
-  receiver: { id: number; key: ExchangeKey };
+  receiver: { id: number; key: KeyPair };
   secret: CryptoKey;
 }
 

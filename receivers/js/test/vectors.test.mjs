@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Anonymous, forwarded, identify, Trust } from "@stamp/receiver";
+import { Anonymous, forward, forwarded, identify, Trust } from "@stamp/receiver";
+import { make, Server } from "@stamp/receiver/testing";
 
-const vectors = JSON.parse(readFileSync(new URL("../../vectors.json", import.meta.url), "utf8"));
+const read = (name) => JSON.parse(readFileSync(new URL(`../../${name}`, import.meta.url), "utf8"));
+const vectors = read("vectors.json");
 
 /** A time in RFC 3339 in nanoseconds, with or without a fraction. */
 function nanoseconds(text) {
@@ -26,19 +28,41 @@ async function judge(message, trust, now) {
 /** Without what is empty. */
 const told = (verdict) => Object.fromEntries(Object.entries(verdict).filter(([, value]) => value && (typeof value !== "object" || Object.keys(value).length > 0)));
 
-test("the vectors", async () => {
+/** Checks all cases, and shows those that are wrong. */
+async function every(cases, check) {
   const wrong = [];
-  for (const { before = [], want, trust: options, now, ...message } of vectors.cases) {
-    const trust = new Trust(options);
-    for (const earlier of before) await judge(earlier, trust, nanoseconds(earlier.now ?? now));
-    const got = told(await judge(message, trust, nanoseconds(now)));
-    try {
-      assert.deepEqual(got, told(want));
-    } catch {
-      wrong.push([message.name, got, want]);
-    }
-  }
+  for (const each of cases) await check(each).catch((err) => wrong.push(`${each.name}: ${err.message}`));
   assert.deepEqual(wrong, []);
+}
+
+test("the vectors", () => every(vectors.cases, async ({ before = [], want, trust: options, now, ...message }) => {
+  const trust = new Trust(options);
+  for (const earlier of before) await judge(earlier, trust, nanoseconds(earlier.now ?? now));
+  assert.deepEqual(told(await judge(message, trust, nanoseconds(now))), told(want));
+}));
+
+test("mutations of valid messages", async () => {
+  const { cases, trust: [options], now: [now] } = read("mutations.json");
+  const trust = new Trust(options);
+  await every(cases, async ({ want, ...message }) => assert.deepEqual(told(await judge(message, trust, nanoseconds(now))), told(want)));
+});
+
+test("proofs that are made, and forwarded", () => every(read("make.json").cases, async ({ curve_seed, sign_seed, salt, headers, payload, lines, trust, forward: wanted, ...same }) => {
+  const bytes = Buffer.from(payload ?? "", "base64");
+  const made = await make({ ...same, curveSeed: curve_seed, signSeed: sign_seed, salt: Buffer.from(salt, "base64"), headers: headers ?? [], payload: bytes });
+  assert.deepEqual(made, lines);
+  assert.equal(await forward({ headers: made, payload: bytes }, new Trust(trust), nanoseconds(same.time)), wanted);
+}));
+
+test("a server for tests", async () => {
+  for (const options of [{}, { encrypt: ["Session"] }, { sign: true }, { encrypt: ["Session"], sign: true }]) {
+    const server = new Server(options), payload = Buffer.from("{}");
+    const trust = new Trust({ user: "X-User", one: ["Session"], accounts: { APP: ["orders.>"] }, max_age: 60, ...await server.trusted() });
+    const headers = await server.stamp({ "X-User": ["alice"], Session: ["0af3"] }, "orders.new", payload);
+    const { user, values, proven } = await identify({ headers, payload }, trust);
+    assert.deepEqual([user, values.Session, proven], ["alice", ["0af3"], true]);
+    await assert.rejects(identify({ headers, payload: Buffer.from("[]") }, trust), { verdict: "proof-wrong" });
+  }
 });
 
 for (const { name, trust } of vectors.bad_trusts) test(`a trust that does not hold: ${name}`, () => assert.rejects(async () => new Trust(trust).ready(), TypeError));
