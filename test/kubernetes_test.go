@@ -32,7 +32,7 @@ func rendered(t *testing.T, more ...string) string {
 	helm, chart := filepath.Join("..", ".cache", "bin", "helm"), filepath.Join("..", ".cache", "nats-chart")
 	for _, file := range []string{helm, chart} {
 		if _, err := os.Stat(file); err != nil {
-			t.Skipf("there is no %s (hint: go install helm.sh/helm/v3/cmd/helm@v3.22.0, and helm pull nats --untar)", file)
+			t.Skipf("there is no %s (hint: scripts/test tools)", file)
 		}
 	}
 	command := exec.Command(helm, append([]string{"template", "nats", chart, "-f", filepath.Join(kubernetes, "values.yaml")}, more...)...)
