@@ -5,13 +5,13 @@
 
 # module_version LINE: the version of nats-server that the build information of a released binary names. It sorts
 # above the pinned version and below the next one, so scanners report what is not fixed in the
-# pinned version, and nothing that is. Its end is made of the series: the go command keeps what a version
-# holds for ever.
+# pinned version, and nothing that is. Its end is made of the tree's files: the go command keeps what a version
+# holds for ever, so a tree that somebody has edited must not have the version of the series.
 module_version() {
 	local pin=$1 version major patch sum
 	version=$(pinned "$pin" version)
 	major=${version%.*} patch=${version##*.}
-	sum=$(cd "$root" && cat "patches${pin:+/$pin}/UPSTREAM" patches/0*.patch patches/"${pin:-none}"/*.diff 2>/dev/null | cksum)
+	sum=$(cd "$root/upstream${pin:+-$pin}" && find . -name .git -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 cksum | cksum)
 	printf '%s.%d-0.%s.%x' "$major" "$((patch + 1))" "$(pinned "$pin" release)" "${sum%% *}"
 }
 

@@ -164,13 +164,18 @@ step_sbom() {
 }
 
 step_sums() {
-	(
-		cd "$out"
-		rm -f SHA256SUMS* provenance.json
-		sha256sum -- * 2>/dev/null | grep -v ' build$' >"$root/.cache/sums" || true
-		provenance <"$root/.cache/sums" >provenance.json
-		{ cat "$root/.cache/sums" && sha256sum provenance.json; } >SHA256SUMS
-	)
+	local sums="$out/build/sums" name
+	check_out
+	for name in "$out"/*; do
+		name=${name##*/}
+		# The VEX of a day is not of the release: tomorrow's is another one.
+		case $name in build | SHA256SUMS* | provenance.json | *.openvex.json) continue ;; esac
+		(cd "$out" && sha256sum -- "$name")
+	done >"$sums"
+	[[ -s $sums ]] || die "$out has no files of a release" "scripts/release, without steps, makes all"
+	provenance <"$sums" >"$out/provenance.json"
+	(cd "$out" && sha256sum provenance.json) >>"$sums"
+	mv "$sums" "$out/SHA256SUMS" # last: with it the release is whole
 }
 
 # provenance: an in-toto statement with SLSA's provenance predicate (slsa.dev/spec/v1.0/provenance), of the sums on
@@ -195,5 +200,6 @@ step_sign() {
 		printf 'release: not signed: no --key\n'
 		return
 	fi
+	[[ -f $out/SHA256SUMS ]] || die "$out has no SHA256SUMS" "scripts/release sums"
 	"$(tool "$minisign")" -S -s "$key" -m "$out/SHA256SUMS" -x "$out/SHA256SUMS.minisig" -t "Stamp $version"
 }
