@@ -147,6 +147,7 @@ EOF
 }
 
 step_npm() {
+	rm -rf "$root/browser/dist" # git ignores it, so nothing says whether somebody has edited it
 	"$root/scripts/build-browser"
 	(cd "$root/browser" && npm pack --silent --ignore-scripts --pack-destination "$out" >/dev/null)
 }
