@@ -6,15 +6,6 @@ readonly nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 readonly cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 readonly minisign=aead.dev/minisign/cmd/minisign@v0.3.0
 
-# tool MODULE@VERSION: makes the command of a Go module, once for each version, and prints its file. The pinned Go
-# makes it too: what a tool compresses depends on the Go that built the tool.
-tool() {
-	local name=${1%@*} dir="$root/.cache/tools/$GOTOOLCHAIN/${1##*@}"
-	name=${name##*/}
-	[[ -x $dir/$name ]] || GOFLAGS='' GOOS='' GOARCH='' GOBIN="$dir" go install "$1" >&2
-	printf '%s' "$dir/$name"
-}
-
 target_name() { # linux/arm: linux-armv7
 	local name=${1/\//-}
 	[[ $name != *-arm ]] || name=${name}v7
@@ -56,7 +47,7 @@ documents() {
 	git -C "$root" ls-files -z README.md LICENSE NOTICE CHANGELOG.md docs | (cd "$root" && xargs -0 cp --parents -t "$1")
 	(cd "$root" && go run ./cmd/nats-callout --man) |
 		sed "1s/\"[0-9]\{4\}-[0-9-]*\"/\"$(date -u -d "@$epoch" +%F)\"/" >"$1/nats-callout.1"
-	chmod -R u=rwX,go=rX "$1/docs" # whatever the umask is
+	chmod -R u=rwX,go=rX "$1" # whatever the umask was at the checkout
 }
 
 # notices: the licence of each module that is in the binaries.
@@ -149,6 +140,8 @@ EOF
 step_npm() {
 	rm -rf "$root/browser/dist" # git ignores it, so nothing says whether somebody has edited it
 	"$root/scripts/build-browser"
+	# npm packs the modes that the files have here, which are of the umask at the time of the checkout.
+	(cd "$root/browser" && git ls-files -z | xargs -0 chmod u=rwX,go=rX)
 	(cd "$root/browser" && npm pack --silent --ignore-scripts --pack-destination "$out" >/dev/null)
 }
 

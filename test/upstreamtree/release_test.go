@@ -18,7 +18,7 @@ func releasable(t *testing.T) *repo {
 		}
 	}
 	r := upgradeable(t)
-	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh"} {
+	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh", "scripts/lib/tool.sh"} {
 		found, err := filepath.Glob(filepath.Join(source(t), pattern))
 		if err != nil {
 			t.Fatal(err)
