@@ -45,11 +45,20 @@ RUN scripts/build --release -o /built nats-server && \
 
 # The callout handler as a process of its own: docker build --target callout .
 FROM build AS callout-build
-RUN scripts/build --release -o /built/callout nats-callout
+RUN scripts/build --release -o /built nats-callout && \
+    mkdir /out-callout && scripts/image-root /built/nats-callout | tar -xp --numeric-owner -C /out-callout
 
 FROM scratch AS callout
-COPY --from=callout-build /out/etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=callout-build /built/callout/ /
+ARG STAMP_COMMIT
+ARG STAMP_VERSION
+LABEL org.opencontainers.image.title="nats-callout" \
+      org.opencontainers.image.description="auth callout handler for NATS, of Stamp" \
+      org.opencontainers.image.version="$STAMP_VERSION" \
+      org.opencontainers.image.revision="$STAMP_COMMIT" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=callout-build /out-callout/ /
+ENV PATH=/usr/local/bin:/
+WORKDIR /
 USER 65532:65532
 ENTRYPOINT ["/nats-callout"]
 CMD ["serve", "-c", "/etc/nats/callout.conf"]
@@ -64,7 +73,8 @@ COPY --from=demo-build /out/demo/ /
 USER 65532:65532
 ENTRYPOINT ["/demo"]
 
-# scripts/release makes the same image without an engine, from the instructions of this last stage.
+# scripts/release makes the same image without an engine, from the instructions of this last stage, and that of nats-callout
+# from those of the stage callout.
 FROM scratch
 ARG STAMP_COMMIT
 ARG STAMP_VERSION

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Part of scripts/release: the image as an OCI archive, made without an engine and without a registry elsewhere. It wants root,
+# Part of scripts/release: the images as OCI archives, made without an engine and without a registry elsewhere. It wants root,
 # out, version, epoch and targets from there.
 # shellcheck disable=SC2154
 
@@ -8,31 +8,37 @@ readonly crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
 image_registry='' # the process of crane's registry in memory
 
 step_image() {
-	local target command address dir="$out/build/image"
-	local -a settings=() manifests=()
+	local command address dir="$out/build/image"
 	command=$(tool "$crane")
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	image_settings settings
 	start_registry "$command" "$dir/registry.log"
+	image nats-server ''
+	image nats-callout callout
+	stop_registry
+	rm -rf "$dir"
+}
+
+# image NAME STAGE: the image of a command, for each target that is built, in one archive.
+image() {
+	local name=$1 target tag
+	local -a settings=() manifests=()
+	image_settings settings "$2"
 	for target in "${targets[@]}"; do
 		case $target in linux/amd64 | linux/arm64) ;; *) continue ;; esac
 		built "$target"
-		"$root/scripts/image-root" "$(folder "$target")/nats-server" >"$dir/layer.tar"
-		"$command" append --oci-empty-base --new_layer "$dir/layer.tar" --new_tag "$address/stamp:${target#*/}" >/dev/null 2>>"$dir/crane.log"
-		"$command" mutate "$address/stamp:${target#*/}" --set-platform "$target" "${settings[@]}" \
-			--tag "$address/stamp:${target#*/}" >/dev/null 2>>"$dir/crane.log"
-		manifests+=(--manifest "$address/stamp:${target#*/}")
+		tag="$address/$name:${target#*/}"
+		"$root/scripts/image-root" "$(folder "$target")/$name" >"$dir/layer.tar"
+		"$command" append --oci-empty-base --new_layer "$dir/layer.tar" --new_tag "$tag" >/dev/null 2>>"$dir/crane.log"
+		"$command" mutate "$tag" --set-platform "$target" "${settings[@]}" --tag "$tag" >/dev/null 2>>"$dir/crane.log"
+		manifests+=(--manifest "$tag")
 	done
-	if ((${#manifests[@]})); then
-		"$command" index append "${manifests[@]}" --tag "$address/stamp:all" >/dev/null 2>>"$dir/crane.log"
-		"$command" pull --format oci "$address/stamp:all" "$dir/layout" 2>>"$dir/crane.log"
-		find "$dir/layout" -type f -exec chmod 0644 {} +
-		tar -C "$dir/layout" --format=ustar --sort=name --mtime="@$epoch" --numeric-owner --owner=0 --group=0 \
-			--mode=u=rwX,go=rX -cf "$out/nats-server-$version.oci.tar" oci-layout index.json blobs
-	fi
-	stop_registry
-	rm -rf "$dir"
+	((${#manifests[@]})) || return 0
+	"$command" index append "${manifests[@]}" --tag "$address/$name:all" >/dev/null 2>>"$dir/crane.log"
+	"$command" pull --format oci "$address/$name:all" "$dir/$name" 2>>"$dir/crane.log"
+	find "$dir/$name" -type f -exec chmod 0644 {} +
+	tar -C "$dir/$name" --format=ustar --sort=name --mtime="@$epoch" --numeric-owner --owner=0 --group=0 \
+		--mode=u=rwX,go=rX -cf "$out/$name-$version.oci.tar" oci-layout index.json blobs
 }
 
 # start_registry CRANE LOG: sets address. The registry is on loopback, keeps what it has in memory, and ends with
@@ -52,7 +58,7 @@ stop_registry() {
 	image_registry=''
 }
 
-# image_settings ARRAY: options for crane mutate, of the instructions in the Dockerfile's last stage.
+# image_settings ARRAY STAGE: options for crane mutate, of the instructions in that stage of the Dockerfile, or in its last one.
 image_settings() {
 	local -n into=$1
 	local word rest port label
@@ -74,8 +80,8 @@ image_settings() {
 				into+=(--label "$label")
 			done < <(grep -oE '[^ =]+="[^"]*"' <<<"$rest")
 			;;
-		*) die "expected an instruction of the Dockerfile's last stage that crane can be told, found $word" ;;
+		*) die "expected an instruction of the Dockerfile that crane can be told, found $word" ;;
 		esac
-	done < <(awk '/^#/ { next } /^FROM/ { text = "" } { sub(/\\$/, " \\"); if (sub(/\\$/, "")) text = text $0; else text = text $0 "\n" }
+	done < <(awk -v stage="$2" '/^#/ { next } /^FROM/ { if (found) exit; text = ""; found = (stage != "" && $NF == stage) } { sub(/\\$/, " \\"); if (sub(/\\$/, "")) text = text $0; else text = text $0 "\n" }
 		END { printf "%s", text }' "$root/Dockerfile")
 }
