@@ -44,6 +44,7 @@ image() {
 # start_registry CRANE LOG: sets address. The registry is on loopback, keeps what it has in memory, and ends with
 # the step.
 start_registry() {
+	: >"$2" # it is read at once
 	"$1" registry serve --address 127.0.0.1:0 >"$2" 2>&1 &
 	image_registry=$!
 	trap stop_registry EXIT
