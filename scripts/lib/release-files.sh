@@ -141,7 +141,7 @@ step_npm() {
 	rm -rf "$root/browser/dist" # git ignores it, so nothing says whether somebody has edited it
 	"$root/scripts/build-browser"
 	# npm packs the modes that the files have here, which are of the umask at the time of the checkout.
-	(cd "$root/browser" && git ls-files -z | xargs -0 chmod u=rwX,go=rX)
+	find "$root/browser" -name node_modules -prune -o -type f -exec chmod u=rwX,go=rX {} +
 	(cd "$root/browser" && npm pack --silent --ignore-scripts --pack-destination "$out" >/dev/null)
 }
 
@@ -151,8 +151,10 @@ step_sbom() {
 	for target in "${targets[@]}"; do
 		built "$target"
 		for file in "$(folder "$target")"/nats-{server,callout}{,.exe}; do
-			[[ ! -f $file ]] || "$command" bin -json -std -noserial -notimestamp -version "v$version" \
-				-output "$out/$(basename "$file" .exe)-$version-$(target_name "$target").cdx.json" "$file"
+			[[ -f $file ]] || continue
+			"$command" bin -json -std -noserial -notimestamp -version "v$version" -output "$out/build/sbom.json" "$file"
+			# Without the sums of the tool itself, which is another file on each machine.
+			jq 'del(.metadata.tools[].hashes)' "$out/build/sbom.json" >"$out/$(basename "$file" .exe)-$version-$(target_name "$target").cdx.json"
 		done
 	done
 }

@@ -5,7 +5,7 @@
 # need_programs: GNU's, because others write archives in another order and know no seconds since 1970.
 need_programs() {
 	local name
-	for name in git go node npm tar sha256sum awk sed xargs; do
+	for name in git go node npm jq tar sha256sum awk sed xargs; do
 		command -v "$name" >/dev/null || die "there is no $name in PATH"
 	done
 	if ! tar --sort=name --version >/dev/null 2>&1 || ! date -d @0 >/dev/null 2>&1; then

@@ -12,7 +12,7 @@ import (
 // releasable is a repository whose scripts/release can be started. It cannot build a release: its module proxy has no tools.
 func releasable(t *testing.T) *repo {
 	t.Helper()
-	for _, tool := range []string{"node", "npm", "minisign"} {
+	for _, tool := range []string{"node", "npm", "jq", "minisign"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("no %s", tool)
 		}
@@ -104,7 +104,7 @@ func TestReleaseRefusesWhatItCouldNotVouchFor(t *testing.T) {
 func TestReleaseNamesMissingPrograms(t *testing.T) {
 	r := releasable(t)
 	bin := t.TempDir()
-	for _, name := range []string{"bash", "dirname", "git", "go", "awk", "sed", "tr", "xargs", "sha256sum", "date", "npm", "node"} {
+	for _, name := range []string{"bash", "dirname", "git", "go", "awk", "sed", "tr", "xargs", "sha256sum", "date", "npm", "node", "jq"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Skipf("no %s", name)
