@@ -6,27 +6,41 @@ export const isA = (name: string, value: unknown) => Object.prototype.toString.c
 /** What a value is, in the words of an error. */
 export const found = (value: unknown) => (value === null ? "null" : Array.isArray(value) ? "an array" : `a value of the type ${typeof value}`);
 
+/** The same of what may be shown: a name, which is no secret. */
+export const foundName = (value: unknown) => (isText(value) ? JSON.stringify(value) : found(value));
+
+/** Whether a value is a token (RFC 9110, section 5.6.2), as methods and names of headers are. */
+export const isToken = (value: unknown) => typeof value === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value);
+
+const isText = (value: unknown) => typeof value === "string";
+const isObject = (value: unknown) => Object(value) === value && typeof value !== "function" && !Array.isArray(value);
+
 type Check = readonly [expected: string, holds: (value: any) => boolean];
 
 const positive: Check = ["a positive number", (value) => typeof value === "number" && value > 0];
-const text: Check = ["a string", (value) => typeof value === "string"];
+const whole: Check = ["a positive whole number", (value) => Number.isSafeInteger(value) && value > 0];
+const text: Check = ["a string", isText];
+const line: Check = ["a string without line breaks and NUL", (value) => isText(value) && !/[\0\r\n]/.test(value)];
+const address: Check = ["a string or a URL", (value) => isText(value) || isA("URL", value)];
 const callable: Check = ["a function", (value) => typeof value === "function"];
 const yesOrNo: Check = ["true or false", (value) => typeof value === "boolean"];
-const names: Check = ["a list of strings", (value) => Array.isArray(value) && value.every((name) => typeof name === "string")];
+const list = (expected: string, holds: (value: unknown) => boolean): Check => [expected, (value) => Array.isArray(value) && [...value].every(holds)];
 
 /** What each option can be, in whichever call it is given. */
 const options: Record<string, Check> = {
-  timeout: positive, timeoutAfter: positive, concurrency: positive, stall: positive,
+  timeout: positive, timeoutAfter: positive, stall: positive, concurrency: whole, max: whole,
   recovery: ["a number that is not negative", (value) => typeof value === "number" && value >= 0],
-  max: ["a positive whole number", (value) => Number.isSafeInteger(value) && value > 0],
   signal: ["an AbortSignal", (value) => isA("AbortSignal", value)],
-  login: ["a string or a URL", (value) => typeof value === "string" || isA("URL", value)],
-  subject: callable, failed: callable, contentType: text, reply: text, queue: text,
-  ordered: yesOrNo, sentinel: yesOrNo, throws: yesOrNo, hidden: names, jwt_claims: names,
+  worker: ["a string, a URL or a TrustedScriptURL", (value) => isText(value) || isObject(value)],
+  login: address, endpoint: address, subject: callable, failed: callable, reply: text, queue: text, contentType: line, "content-type": line,
+  ordered: yesOrNo, sentinel: yesOrNo, throws: yesOrNo, jwt_claims: list("a list of strings", isText), hidden: list("a list of names of headers", isToken),
+  authHeader: ["an object", isObject],
 };
 
 /** Options of which null says as much as nothing, as in fetch(); for numbers and switches it is a mistake. */
-const optional = new Set(["signal", "login", "subject", "failed", "contentType", "reply", "queue", "hidden", "jwt_claims"]);
+const optional = new Set([
+  "signal", "worker", "login", "endpoint", "subject", "failed", "reply", "queue", "contentType", "content-type", "jwt_claims", "hidden", "authHeader",
+]);
 
 /** Options as they were given; without them an empty object. Throws a TypeError that names the option that cannot be used. */
 export function checked<T extends object>(given: T | null | undefined): T {
@@ -35,7 +49,14 @@ export function checked<T extends object>(given: T | null | undefined): T {
   for (const [name, [expected, holds]] of Object.entries(options)) {
     const value = (given as Record<string, unknown>)[name];
     if (value === undefined || value === null && optional.has(name) || holds(value)) continue;
-    throw new TypeError(`${name}: expected ${expected}; found ${typeof value === "number" && /number/.test(expected) ? value : found(value)}`);
+    throw new TypeError(`${name}: expected ${expected}; found ${typeof value === "number" && /number/.test(expected) ? value : shown(value, holds)}`);
   }
   return given;
+}
+
+/** What an option is, and of a list the entry that it cannot have. */
+function shown(value: unknown, holds: (value: unknown) => boolean): string {
+  if (!Array.isArray(value)) return found(value);
+  const entry: unknown = [...value].find((entry) => !holds([entry]));
+  return `an array with ${foundName(entry)}`;
 }

@@ -1,5 +1,5 @@
 // Headers that a page gives.
-import { found } from "./checks.ts";
+import { found, isToken } from "./checks.ts";
 import type { MessageHeaders } from "./message.ts";
 import type { HeaderMap } from "./messages.ts";
 
@@ -25,13 +25,10 @@ function pairs(init: object): [string, unknown][] {
 
 const noHeaders = (init: unknown) => new TypeError(`headers: expected an object, Headers, or pairs of a name and a value; found ${found(init)}`);
 
-/** The characters of a token (RFC 9110, section 5.6.2), of which methods and names of headers are. */
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-
 /** Throws TypeError for headers that fetch() would not send. */
 export function checkHeaders(headers: HeaderMap): void {
   for (const [name, values] of Object.entries(headers)) {
-    if (!token.test(name)) throw new TypeError(`not the name of a header: ${JSON.stringify(name)}`);
+    if (!isToken(name)) throw new TypeError(`not the name of a header: ${JSON.stringify(name)}`);
     for (const value of [values].flat()) {
       if (/[\0\r\n]/.test(value)) throw new TypeError(`header ${name}: its value holds a line break or NUL`);
     }
@@ -41,7 +38,7 @@ export function checkHeaders(headers: HeaderMap): void {
 /** A method as it is sent: GET where none is given, and in capitals. Throws TypeError for what is no token. */
 export function methodOf(given: string | null | undefined): string {
   const method = String(given ?? "GET");
-  if (!token.test(method)) throw new TypeError(`not a method: ${JSON.stringify(method)}`);
+  if (!isToken(method)) throw new TypeError(`not a method: ${JSON.stringify(method)}`);
   return method.toUpperCase();
 }
 

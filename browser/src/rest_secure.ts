@@ -1,7 +1,7 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
-import { checked, isA } from "./checks.ts";
+import { checked, foundName, isA, isToken } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap, Started } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
@@ -46,16 +46,20 @@ export class REST_Secure {
   #started: { run: number; told: Promise<Started> } | undefined; // by start(), the last time
 
   constructor(options: RestSecureOptions) {
-    this.#options = options = checked(options && { ...options, timeout: options.timeout || undefined }); // there, 0 is none
-    const prefix = new URL(options.endpoint ?? "/", originOfPage()).pathname.replace(/\/$/, "");
-    const hidden = options.authHeader?.response;
+    const given = Object(options) === options ? { ...options, timeout: options.timeout || undefined } : options; // there, 0 is none
+    this.#options = options = checked(given);
+    const { request, response } = options.authHeader ?? {}, prefix = pathOf(options.endpoint ?? "/");
+    for (const [name, value] of Object.entries({ request, response })) {
+      if (value === undefined || value === null || isToken(value)) continue;
+      throw new TypeError(`authHeader.${name}: expected the name of a header; found ${foundName(value)}`);
+    }
     this.stamp = new Stamp({
       ordered: true,
       subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),
       worker: options.worker,
       timeout: options.timeout,
       contentType: options.contentType || options["content-type"] || undefined,
-      hidden: hidden === undefined || hidden === null ? [] : [hidden],
+      hidden: response ? [response] : [],
     });
     this.start = this.start.bind(this); // as there, they can be called alone
     this.fetch = this.fetch.bind(this);
@@ -89,14 +93,30 @@ export class REST_Secure {
 
   /** Headers without those that rest-secure keeps for itself. Its contentType is no header, but what the body is. */
   #sent(init: HeadersInit | HeaderMap | undefined): HeaderMap {
-    const sent = headerMap(init);
-    for (const name of ["X-Authorization", "Authorization", this.#options.authHeader?.request]) if (name !== undefined) take(sent, name);
+    const sent = headerMap(withType(init));
+    for (const name of ["X-Authorization", "Authorization", this.#options.authHeader?.request]) if (name) take(sent, name);
     const type = take(sent, "contentType");
     if (type !== undefined) {
       take(sent, "Content-Type");
       sent["Content-Type"] = type;
     }
     return sent;
+  }
+}
+
+/** Headers without a contentType that says nothing: there, it is the default then. */
+function withType(init: HeadersInit | HeaderMap | undefined): HeadersInit | HeaderMap | undefined {
+  if (init === undefined || Object(init) !== init || Symbol.iterator in init || init["contentType"]) return init;
+  const { contentType, ...others } = init;
+  return others;
+}
+
+/** The path of the endpoint, without a slash at its end. */
+function pathOf(endpoint: string): string {
+  try {
+    return new URL(endpoint, originOfPage()).pathname.replace(/\/$/, "");
+  } catch {
+    throw new TypeError("endpoint: expected a URL; found a string that is none");
   }
 }
 

@@ -260,7 +260,7 @@ export class Stamp extends EventTarget {
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
-    checkHeaders(headers);
+    checkHeaders(given === undefined ? headers : { ...headers, "Content-Type": given });
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
     try {

@@ -240,8 +240,10 @@ test("each option that cannot be is named, and null is none where there may be n
     publish: (options) => s.publish("a", "", options), subscribe: (options) => s.subscribe("a", () => {}, options),
   };
   for (const [call, name, values, expected] of [
-    ["new", "hidden", ["X", [5], {}], "a list of strings"], ["new", "subject", ["x", 5], "a function"], ["new", "contentType", [5, {}], "a string"], ["new", "ordered", [1, "yes"], "true or false"],
-    ["new", "login", [5, {}], "a string or a URL"], ["new", "recovery", [-1, "1"], "a number that is not negative"], ["new", "concurrency", [0, null], "a positive number"],
+    ["new", "hidden", ["X", [5], {}, [" x "], ["X-A", ""], [, "X-A"]], "a list of names of headers"], ["new", "subject", ["x", 5], "a function"], ["new", "ordered", [1, "no"], "true or false"],
+    ["new", "contentType", [5, {}, "a\r\nX-User: admin", "\0"], "a string without line breaks and NUL"], ["new", "concurrency", [0, 0.5, 1.5, -1, Infinity, "1", null], "a positive whole number"],
+    ["new", "login", [5, {}], "a string or a URL"], ["new", "recovery", [-1, "1"], "a number that is not negative"], ["new", "timeout", [0, NaN, null], "a positive number"],
+    ["new", "worker", [5, true, () => {}], "a string, a URL or a TrustedScriptURL"],
     ["fetch", "throws", ["no"], "true or false"], ["publish", "reply", [5], "a string"], ["subscribe", "queue", [5, () => {}], "a string"],
     ["subscribe", "failed", ["x", {}], "a function"], ["subscribe", "max", [0, 1.5, null], "a positive whole number"], ["requestMany", "sentinel", [1], "true or false"],
   ] as const) {
@@ -260,6 +262,54 @@ test("each option that cannot be is named, and null is none where there may be n
   t.after(() => late.close());
   await late.start();
   await assert.rejects(late.fetch("/a"), { name: "TypeError", message: "subject: expected a function that returns a string; it returned a promise" });
+});
+
+test("each option of REST_Secure that cannot be is named, and so is what is in authHeader", async () => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const texts: Record<string, [options: any, text: string]> = {
+    options: ["x", "options: expected an object; found a value of the type string"],
+    endpoint: [{ endpoint: 7 }, "endpoint: expected a string or a URL; found a value of the type number"],
+    "no URL": [{ endpoint: "http://[" }, "endpoint: expected a URL; found a string that is none"],
+    authHeader: [{ authHeader: "x" }, "authHeader: expected an object; found a value of the type string"],
+    response: [{ authHeader: { response: "X A" } }, 'authHeader.response: expected the name of a header; found "X A"'],
+    request: [{ authHeader: { request: 7 } }, "authHeader.request: expected the name of a header; found a value of the type number"],
+    contentType: [{ contentType: 7 }, "contentType: expected a string without line breaks and NUL; found a value of the type number"],
+    "content-type": [{ "content-type": "a\nb" }, "content-type: expected a string without line breaks and NUL; found a value of the type string"],
+  };
+  for (const [options, message] of Object.values(texts)) {
+    assert.throws(() => new REST_Secure(typeof options === "string" ? options as any : { endpoint: "/", ...options }), { name: "TypeError", message });
+  }
+  new REST_Secure({ endpoint: "/", authHeader: { request: null, response: undefined }, contentType: "", timeout: 0 } as any);
+});
+
+test("a contentType among the headers of REST_Secure that says nothing is the default", async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const rs = new REST_Secure({ endpoint: "/", contentType: "text/csv", authHeader: { request: null } } as any);
+  t.after(() => rs.stamp.close());
+  await rs.start();
+  const typeOf = async (headers: any) => (await rs.fetch("/a", { method: "POST", body: "w", headers })).headers.get("Content-Type");
+  for (const contentType of [undefined, null, ""]) {
+    assert.equal(await typeOf({ contentType, "X-A": "1" }), "text/csv");
+    assert.equal(await typeOf({ contentType, "Content-Type": "text/html" }), "text/html");
+  }
+  assert.equal(await typeOf({ contentType: "text/plain" }), "text/plain");
+  assert.equal(await typeOf(new Headers({ contentType: "text/plain" })), "text/plain");
+});
+
+test("a Content-Type that HTTP does not have is a TypeError before anything is sent, as any other header is", async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const { s, worker } = await started(t);
+  const rs = new REST_Secure({ endpoint: "/" });
+  t.after(() => rs.stamp.close());
+  await rs.start();
+  const own = workers.at(-1)!, before = [worker.asked.length, own.asked.length];
+  for (const type of ["a\r\nX-User: admin", "a\n", "\0"]) {
+    const refused = { name: "TypeError", message: "header Content-Type: its value holds a line break or NUL" }, options = { method: "POST", body: "w" };
+    await assert.rejects(s.fetch("/a", { ...options, headers: { "content-type": type } }), refused);
+    await assert.rejects(rs.fetch("/a", { ...options, headers: { "content-type": type } }), refused);
+    await assert.rejects(rs.fetch("/a", { ...options, headers: { contentType: type } }), refused);
+  }
+  assert.deepEqual([worker.asked.length, own.asked.length], before);
 });
 
 test("jwt_claims starts nothing anew, and must be a list", { timeout: 20_000 }, async (t) => {

@@ -124,7 +124,7 @@ export const checks = {
     });
     assert.deepEqual([odd[0]["X-Page"], odd[0]["X-Pages"]], [["2"], ["1", "2"]]);
     assert.deepEqual(odd.slice(1), [
-      "TypeError", "TypeError", "TypeError", "TypeError", "timeout: expected a positive number; found -1", "concurrency: expected a positive number; found 0", "first", "TypeError",
+      "TypeError", "TypeError", "TypeError", "TypeError", "timeout: expected a positive number; found -1", "concurrency: expected a positive whole number; found 0", "first", "TypeError",
     ]);
     const wrong = await v.run(async () => {
       const out = [];
