@@ -16,7 +16,7 @@ import type { Answer } from "./answer.ts";
  * - invalid: the request cannot be sent as it is
  * - service: the service answered with an error; status, and answer, are what it said
  * - unreadable: the answer's status or body could not be read
- * - not-started: start() was not called, or failed
+ * - not-started: start() was not called, or not since close() or drain(). Where it has failed, the code is that of start()
  * - no-worker: the worker could not be started, or has died
  * - closed: close() was called, or the browser cannot do what the site requires
  * - failed: anything else

@@ -321,6 +321,7 @@ function told(err: unknown): { code: Code; message: string } {
   if (cause instanceof errors.PermissionViolationError) return { code: "denied", message };
   if (cause instanceof errors.ProtocolError) return { code: /^invalid/i.test(message) ? "invalid" : "failed", message: `the server refuses it: ${message}` };
   if (cause instanceof errors.InvalidSubjectError) return { code: "invalid", message };
-  if (cause instanceof errors.InvalidArgumentError) return { code: /payload/i.test(message) ? "too-large" : "invalid", message };
+  if (cause instanceof errors.InvalidArgumentError && /payload/i.test(message)) return { code: "too-large", message: "the message is larger than the server takes" };
+  if (cause instanceof errors.InvalidArgumentError) return { code: "invalid", message };
   return { code: "failed", message };
 }

@@ -3,6 +3,9 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Answer, FetchOptions, Message, Stamp, StampError, Started, State } from "./index.ts";
 
+/** What went wrong: a StampError if it has a code, else the TypeError of a resource or an option that cannot be. */
+export type HookError = StampError | (Error & { code?: undefined; status?: undefined });
+
 /** What useStamp() knows of the connection and the visitor. */
 export interface StampStatus {
   state: State;
@@ -11,18 +14,18 @@ export interface StampStatus {
   /** Those that the site's configuration lists. */
   claims: Record<string, unknown> | undefined;
   /** Why start() failed, where it did. */
-  error: Error | undefined;
+  error: StampError | undefined;
 }
 
 /** Starts the connection, and renders again when its state changes. */
 export function useStamp(stamp: Stamp): StampStatus {
   const { state, run } = useConnection(stamp);
-  const [known, setKnown] = useKnown<{ started?: Started; error?: Error }>(stamp, run, state === "signed-out");
+  const [known, setKnown] = useKnown<{ started?: Started; error?: StampError }>(stamp, run, state === "signed-out");
   const follow = useCallback(() => unlessGone((shown) => {
     const started = stamp.start(), { run } = stamp;
     return started.then(
       (started) => shown(() => setKnown(run, { started })),
-      (error: Error) => shown(() => setKnown(stamp.run, { error })), // the run is over by that
+      (error: StampError) => shown(() => setKnown(stamp.run, { error })), // the run is over by that
     );
   }), [stamp, setKnown]);
   // Whether a visitor who has signed out is to be asked for again is for the page to say, by start().
@@ -40,7 +43,7 @@ export interface RequestStatus<T> {
   /** Its body, where it tells success. */
   body: T | undefined;
   /** What went wrong, where something did, or why there is no connection and will be none before the next start(). */
-  error: StampError | Error | undefined;
+  error: HookError | undefined;
   /** Whether an answer is awaited, or the connection with which it can be asked for; not where there will be none. */
   loading: boolean;
   /** Sends the request again. */
@@ -54,13 +57,13 @@ export interface RequestStatus<T> {
 export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
   const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
-  const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: Error }>(stamp, run, over);
+  const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: HookError }>(stamp, run, over);
   const asked = useAsked(JSON.stringify([resource, options]));
   useEffect(() => {
     if (resource === null || !open) return;
     return askUnlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
-      (error: Error) => shown(() => setKnown(run, { asked, round, error })),
+      (error: HookError) => shown(() => setKnown(run, { asked, round, error })),
     ));
   }, [stamp, asked, round, open, run]);
   const { answer, error } = known.asked === asked ? known : {};
@@ -80,20 +83,20 @@ export interface SubscriptionStatus {
    * Why there is no subscription: the server has refused or ended it, there was no connection in time, which is tried again once
    * there is one, or there will be none before the next start().
    */
-  error: Error | undefined;
+  error: HookError | undefined;
 }
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
 export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | null | undefined } = {}): SubscriptionStatus {
   const { open, over, run, ended } = useOpen(stamp);
-  const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: Error }>(stamp, run, over);
+  const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: HookError }>(stamp, run, over);
   const asked = useAsked(JSON.stringify([subject, queue]));
   const latest = useRef(deliver);
   useEffect(() => { latest.current = deliver; });
   useEffect(() => {
     if (subject === null || !open) return;
     return askUnlessGone((shown, signal) => {
-      const failed = (error: Error) => shown(() => setKnown(run, { asked, error }));
+      const failed = (error: HookError) => shown(() => setKnown(run, { asked, error }));
       let last: Message | undefined; // that is shown
       const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { asked, message: last = message }));
       const subscribe = () => stamp.subscribe(subject, (message) => shown(() => receive(message)), { queue, signal, failed });
@@ -127,7 +130,7 @@ function useAsked(key: string): object {
 }
 
 /** The state of the connection, the run that it is in, and why there will be no connection, where there will be none. */
-function useConnection(stamp: Stamp): { state: State; run: number; ended: Error | undefined } {
+function useConnection(stamp: Stamp): { state: State; run: number; ended: StampError | undefined } {
   const listen = useCallback((changed: () => void) => {
     for (const event of ["state", "run"]) stamp.addEventListener(event, changed);
     return () => {
@@ -141,7 +144,7 @@ function useConnection(stamp: Stamp): { state: State; run: number; ended: Error 
 }
 
 /** Whether there is a connection or one is being made, and whether there will be none without a new sign-in. */
-function useOpen(stamp: Stamp): { open: boolean; over: boolean; run: number; ended: Error | undefined } {
+function useOpen(stamp: Stamp): { open: boolean; over: boolean; run: number; ended: StampError | undefined } {
   const { state, run, ended } = useConnection(stamp), over = state === "signed-out";
   return { open: state !== "closed" && !over, over, run, ended };
 }

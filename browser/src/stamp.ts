@@ -1,7 +1,7 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
-import { checked, found, isA } from "./checks.ts";
+import { checked, found, foundName, isA } from "./checks.ts";
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
@@ -86,6 +86,7 @@ interface Receiver {
 type Bounds = Pick<RequestOptions, "signal" | "timeout">;
 
 const defaultScript = "/auth/worker.js";
+const states: readonly State[] = ["connecting", "connected", "lost", "refused", "signed-out", "closed"];
 
 /**
  * A connection to NATS that a worker owns. The page has neither the websocket nor anything to open
@@ -104,7 +105,7 @@ export class Stamp extends EventTarget {
   #state: State = "closed";
   #starting: Promise<Started> | undefined;
   #told: Started | undefined; // by start(), the last time that it succeeded
-  #ended: Error | undefined; // why there will be no connection before the next start()
+  #ended: StampError | undefined; // why there will be no connection before the next start()
   #draining: Promise<void> | undefined;
   #again: Promise<Started> | undefined; // start() that waits for drain()
   #run = 0;
@@ -138,7 +139,7 @@ export class Stamp extends EventTarget {
   }
 
   /** Why there is no connection, and will be none before the next start(); undefined before the first one. */
-  get ended(): Error | undefined {
+  get ended(): StampError | undefined {
     return this.#ended;
   }
 
@@ -153,7 +154,7 @@ export class Stamp extends EventTarget {
     if (this.#starting) return this.#starting; // a listener that was told of the end has started it
     this.#ended = undefined;
     const starting = this.#starting = this.#start();
-    starting.catch((err: Error) => { // it may be tried again
+    starting.catch((err: StampError) => { // it may be tried again
       if (this.#starting === starting) this.#end(err);
     });
     this.dispatchEvent(new Event("run"));
@@ -185,6 +186,7 @@ export class Stamp extends EventTarget {
    */
   async when(state: State, options?: WhenOptions | null): Promise<void> {
     const { signal, timeout = this.#options.timeout ?? 20_000 } = checked(options);
+    if (!states.includes(state)) throw new TypeError(`state: expected one of ${states.join(", ")}; found ${foundName(state)}`);
     signal?.throwIfAborted();
     if (this.#state === state) return;
     if (this.#ended) throw this.#ended;
@@ -407,13 +409,13 @@ export class Stamp extends EventTarget {
   }
 
   /** Ends all of it, for a reason that calls and when() are told. */
-  #end(why: Error): void {
+  #end(why: StampError): void {
     this.#stop(why);
     for (const watch of [...this.#watchers]) watch();
     this.dispatchEvent(new Event("run"));
   }
 
-  #stop(why: Error): void {
+  #stop(why: StampError): void {
     this.#run++;
     if (this.#starting) { // what was asked before the first start() waits for that
       this.#life.abort(why);
@@ -512,7 +514,9 @@ export class Stamp extends EventTarget {
 
   #called<T>(call: Call, timeout?: number): { id: number; reply: Promise<T> } {
     if (this.#port) return this.#calls.ask<T>(this.#port, call, timeout);
-    return { id: 0, reply: Promise.reject(new StampError("not-started", "not started: call start() first")) };
+    const why = this.#ended;
+    const err = !why || why.code === "closed" ? new StampError("not-started", "not started: call start() first") : new StampError(why.code, `start() has failed: ${why.message}`);
+    return { id: 0, reply: Promise.reject(err) };
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */

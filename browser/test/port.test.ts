@@ -331,6 +331,9 @@ test("a line of the protocol that is too long is not sent, and does not end the 
       { op: "publish", subject: name.slice(0, name.length / 2), reply: name.slice(name.length / 2), headers, data },
     ]) assert.equal((await s.ask(call)).error?.code, "too-large", call.op);
   }
+  for (const call of [request("a"), { op: "requestMany", subject: "a", headers, receiver: 5, enough: { timeout: 1_000 } }]) { // the server takes 1000 bytes
+    assert.deepEqual((await s.ask({ ...call, data: new Uint8Array(1_001) })).error, { code: "too-large", message: "the message is larger than the server takes" });
+  }
   assert.ok((await s.ask(request("a".repeat(4_000)))).value, "what fits is sent");
   assert.ok("value" in await s.ask({ op: "subscribe", subject: "a".repeat(4_060), subscription: 8 }));
   assert.ok(lines.every((line) => line.length < 4_150));

@@ -312,6 +312,27 @@ test("a Content-Type that HTTP does not have is a TypeError before anything is s
   assert.deepEqual([worker.asked.length, own.asked.length], before);
 });
 
+test("after a start that failed, each call says why, with the code of start()", async (t) => {
+  const s = new Stamp({ timeout: 1_000 });
+  t.after(() => s.close());
+  assert.equal((await s.fetch("/a")).error?.message, "not started: call start() first");
+  const starting = s.start(), worker = workers.at(-1)! as { onerror: (event: object) => void };
+  worker.onerror({ message: "", preventDefault() {} });
+  const failed = await starting.catch((err) => err);
+  assert.deepEqual([failed.name, failed.code, s.ended], ["StampError", "no-worker", failed]);
+  const same = { name: "StampError", code: "no-worker", message: `start() has failed: ${failed.message}` };
+  const answer = await s.fetch("/a");
+  assert.deepEqual([answer.status, answer.error?.code, answer.body.error], [503, "no-worker", same.message]);
+  for (const call of [() => s.request("a"), () => s.publish("a"), () => s.subscribe("a"), () => s.flush(), () => s.session(), () => s.logout(), () => s.requestMany("a").next()]) await assert.rejects(call, same);
+  s.close();
+  for (const call of [() => s.request("a"), () => s.session()]) await assert.rejects(call, { code: "not-started" });
+});
+
+test("when() takes the states that there are", async (t) => {
+  const { s } = await started(t);
+  for (const state of ["nonsense", undefined, "toString"] as any[]) await assert.rejects(s.when(state), { name: "TypeError", message: /^state: expected one of connecting, connected, lost, refused, signed-out, closed; found / });
+});
+
 test("jwt_claims starts nothing anew, and must be a list", { timeout: 20_000 }, async (t) => {
   const { REST_Secure } = await import("../src/rest_secure.ts");
   const rs = new REST_Secure({ endpoint: "http://localhost/" });

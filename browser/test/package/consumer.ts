@@ -48,6 +48,8 @@ const reply: Message = await s.request("x").catch((err: unknown) => {
 });
 await s.flush();
 await s.drain();
+const ended: StampError | undefined = s.ended, why: Code | undefined = s.ended?.code;
+console.log(ended?.status, why);
 // @ts-expect-error
 await s.subscribe("x", { max: "3" });
 

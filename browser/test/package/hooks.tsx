@@ -1,4 +1,4 @@
-import { Stamp, type Answer, type Message } from "@stamp/browser";
+import { Stamp, type Answer, type Code, type Message, type StampError } from "@stamp/browser";
 import { useRequest, useStamp, useSubscription, type RequestStatus, type StampStatus } from "@stamp/browser/react";
 
 const stamp = new Stamp();
@@ -13,5 +13,9 @@ export function Page({ id }: { id?: string }) {
   useRequest(stamp, new URL("https://app.example/x"));
   // @ts-expect-error
   useRequest(stamp, 7);
+  const failed: StampError | undefined = status.error;
+  const codes: (Code | undefined)[] = [failed?.code, user.error?.code, error?.code];
+  if (user.error?.code === "service") console.log(user.error.answer?.body);
+  console.log(codes, error?.status);
   return <p onClick={user.again}>{status.state} {user.body?.name} {answer?.status} {last?.text()} {error?.message}</p>;
 }

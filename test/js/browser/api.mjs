@@ -376,8 +376,9 @@ export const checks = {
   async "a worker that is not there is an error of start()"(env) {
     const v = await Visitor.open(env, alice);
     await assert.rejects(v.start({ worker: "/auth/nothing.js" }), /the worker \/auth\/nothing.js could not be started/);
-    assert.deepEqual(await v.run(async () => [await s.fetch("/api/seen"), s.state, await s.session().catch((err) => err.message)]), [
-      { status: 503, headers: {}, body: { error: "not started: call start() first" } }, "closed", "not started: call start() first",
+    const text = await v.run(() => `start() has failed: ${s.ended.message}`);
+    assert.deepEqual(await v.run(async () => [await s.fetch("/api/seen"), s.state, await s.session().catch((err) => [err.code, err.message])]), [
+      { status: 503, headers: {}, body: { error: text } }, "closed", ["no-worker", text],
     ]);
   },
 

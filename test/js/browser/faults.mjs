@@ -23,7 +23,7 @@ export const checks = {
       }, worker);
       assert.deepEqual(got.slice(0, 6).filter((code) => code !== "timeout" && code !== "closed"), [], worker);
       assert.equal(got[0], "timeout");
-      assert.deepEqual(got.slice(6), [false, "closed", "not-started", { error: "timed out after 300 ms: the worker does not answer" }], worker);
+      assert.deepEqual(got.slice(6), [false, "closed", "timeout", { error: "timed out after 300 ms: the worker does not answer" }], worker);
     }
   },
 
