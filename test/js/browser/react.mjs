@@ -110,6 +110,25 @@ export const checks = {
     assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "nor is it seen for a moment");
   },
 
+  async "where the visitor has signed out, nothing is sent, nor is it started again by being shown"(env) {
+    const { v, known } = await kept(env);
+    await v.run(() => {
+      window.calls = [];
+      for (const name of ["start", "fetch", "subscribe"]) s[name] = (...all) => (calls.push(name), Stamp.prototype[name].apply(s, all));
+      return s.logout();
+    });
+    await known("signed-out", false, null, null, null, false);
+    await v.run(() => { calls.length = 0; }); // before, the connection may have been lost for a moment
+    await v.run(() => change({ resource: "/api/seen", subject: "shared.others" }));
+    await v.run(() => again());
+    await v.run(() => hide());
+    await until(v.page, () => document.getElementById("known") === null);
+    await v.run(() => show());
+    await known("signed-out", false, null, null, null, false);
+    await v.run(() => new Promise((resolve) => { setTimeout(resolve); })); // all effects have run
+    assert.deepEqual(await v.run(() => calls), []);
+  },
+
   async "what was known goes with the run that it was told in"(env) {
     const hooks = {
       async "close() and start()"(v) {
