@@ -278,6 +278,10 @@ export const checks = {
     await subscribers(v, 1);
     assert.ok(!(await v.run(() => renders)).some((text) => text.includes("of news")));
 
+    const failing = { headers: { "Status": ["500"], "Content-Type": ["application/json"] }, body: '{"name":"of an error"}' };
+    await v.run((body) => change({ resource: "/api/say", options: { body } }), failing);
+    await until(v.page, () => errors[1] === "service");
+    await known("connected", true, "id2", null, null, false);
     await v.run(() => change({ resource: "/api/profile", options: undefined }));
     await known("connected", true, "id2", "id2", null, false);
     await v.run(() => change({ resource: "/api/silent" }));
