@@ -160,9 +160,9 @@ func TestRefused(t *testing.T) {
 		{"permissions list", inNats(`"header_permissions":{"publish":["A"]}`), ErrPermissionsForm, ``},
 		{"allow string", inNats(`"header_permissions":{"publish":{"allow":"A"}}`), ErrPermissionsForm, ``},
 		{"allow number", inNats(`"header_permissions":{"publish":{"allow":[1]}}`), ErrPermissionsForm, ``},
-		{"name empty", inHeaders(`"":"SECRET"`), field.ErrNameEmpty, `name is empty`},
-		{"name not a token", inHeaders(`"A B":"SECRET"`), field.ErrNameToken, `header "A B": name is not an RFC 9110 token`},
-		{"name with line break", inHeaders(`"A\r\nB":"SECRET"`), field.ErrNameToken, `header "A\r\nB": name is not an RFC 9110 token`},
+		{"name empty", inHeaders(`"":"SECRET"`), field.ErrNameEmpty, `name of a header is empty`},
+		{"name not a token", inHeaders(`"A B":"SECRET"`), field.ErrNameToken, `header "A B": name has a character other than letters, digits and !#$%&'*+-.^_` + "`|~"},
+		{"name with line break", inHeaders(`"A\r\nB":"SECRET"`), field.ErrNameToken, `header "A\r\nB": name has a character other than letters, digits and !#$%&'*+-.^_` + "`|~"},
 		{"name with half a pair", inHeaders(`"A\ud800":"SECRET"`), field.ErrNameToken, ``},
 		{"name reserved", inHeaders(`"nats_Msg-Id":"SECRET"`), field.ErrNameReserved, `header "nats_Msg-Id": name is reserved: servers or clients use names that begin with nats-`},
 		{"names equal", inHeaders(`"X-User":"SECRET","x_user":"SECRET"`), field.ErrNameTwice, `header "x_user": duplicate name (case is ignored, and '-', '_' and '.' are one character); the claim also has "X-User"`},
@@ -229,7 +229,7 @@ func TestErrorsAreShort(t *testing.T) {
 	}
 	_, err := FromUserJWT(rawToken(inHeaders(strings.Join(members, ","))), Limits{})
 	text := fmt.Sprint(err)
-	if !strings.HasSuffix(text, "; and 25 more") || len(text) > 16*(2*maxName+60) {
+	if !strings.HasSuffix(text, "; and 25 more") || len(text) > 16*(2*maxName+100) {
 		t.Errorf("text of %d bytes", len(text))
 	}
 	if !strings.HasPrefix(text, `header "`+strings.Repeat("é", maxName)+`"...: `) {

@@ -27,8 +27,8 @@ var refusals = []struct {
 	name, fault string
 	nats, top   any // headers in the nats object, and beside it
 }{
-	{"bad name", `header "a b": name is not an RFC 9110 token`, fields{"a b": planted}, nil},
-	{"empty name", "name is empty", fields{"": planted}, nil},
+	{"bad name", `header "a b": name has a character other than letters`, fields{"a b": planted}, nil},
+	{"empty name", "name of a header is empty", fields{"": planted}, nil},
 	{"reserved prefix", `header "nats-Msg-Id": name is reserved`, fields{"nats-Msg-Id": planted}, nil},
 	{"reserved alias", `header "Stamp_X": name is reserved`, fields{"Stamp_X": planted}, nil},
 	{"reserved name", `header "Traceparent": name is reserved`, fields{"Traceparent": planted}, nil},
@@ -45,7 +45,7 @@ var refusals = []struct {
 	{"nested", `header "X": unknown key "y"`, fields{"X": fields{"y": planted}}, nil},
 	{"list", "headers: expected an object; found a list", []string{planted}, nil},
 	{"both places", "headers claim is both in", fields{"X": planted}, fields{"Y": planted}},
-	{"top level", `header "a b": name is not an RFC 9110 token`, nil, fields{"a b": planted}},
+	{"top level", `header "a b": name has a character other than letters`, nil, fields{"a b": planted}},
 	{"bad subject", `header "X": expected a subject`, fields{"X": fields{"value": planted, "subjects": []string{"a..b"}}}, nil},
 }
 
@@ -185,7 +185,7 @@ func TestReasonOfTheDisconnectEvent(t *testing.T) {
 	raw := harness.Client(t, s, acc.User(t, "v", nil).Credential)
 	raw.Connect(bad.Credential)
 	raw.ExpectClosed()
-	e.expect(t, ".DISCONNECT", `header "a b": name is not an RFC 9110 token`)
+	e.expect(t, ".DISCONNECT", `header "a b": name has a character other than letters`)
 }
 
 func TestRefusedCalloutJWT(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 
 // Faults of a name.
 var (
-	ErrNameEmpty    = errors.New("name is empty")
-	ErrNameToken    = errors.New("name is not an RFC 9110 token")
+	ErrNameEmpty    = errors.New("name of a header is empty")
+	ErrNameToken    = errors.New("name has a character other than letters, digits and !#$%&'*+-.^_`|~")
 	ErrNameReserved = errors.New("name is reserved")
 	// ErrNameTwice is the fault of one of two names that Fold makes equal.
 	ErrNameTwice = errors.New("duplicate name (case is ignored, and '-', '_' and '.' are one character)")
