@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,7 +23,7 @@ type connection struct {
 	TLSCert     string        `name:"tlscert" env:"NATS_CERT" placeholder:"FILE" help:"the client's certificate, in PEM (${env})"`
 	TLSKey      string        `name:"tlskey" env:"NATS_KEY" placeholder:"FILE" help:"its key, in PEM (${env})"`
 	InboxPrefix string        `env:"NATS_INBOX_PREFIX" placeholder:"SUBJECT" help:"prefix of reply subjects (${env})"`
-	Timeout     time.Duration `default:"5s" help:"how long to wait for each answer of NATS (default: 5s)"`
+	Timeout     time.Duration `default:"5s" placeholder:"DURATION" help:"how long to wait for each answer of NATS (default: 5s)"`
 
 	prefix string // of the flags' names, in messages
 }
@@ -48,9 +49,26 @@ func (c *connection) dial(s *streams) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(c.Server, options...)
 	if err != nil {
-		return nil, hint(fmt.Errorf("connect to NATS: %w", safe(err)), c.advice(err))
+		return nil, hint(fmt.Errorf("connect to %s: %w", shownAddresses(c.Server), safe(err)), c.advice(err))
 	}
 	return nc, nil
+}
+
+// shownAddresses returns the hosts and ports of URLs. The rest of a URL is not shown, because it may have a password.
+func shownAddresses(urls string) string {
+	var hosts []string
+	for text := range strings.SplitSeq(urls, ",") {
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text // as the client library reads it
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return "NATS"
+		}
+		hosts = append(hosts, u.Host)
+	}
+	return strings.Join(hosts, ", ")
 }
 
 // advice returns what to do about a connection that failed.
@@ -93,8 +111,11 @@ func (c *connection) password(s *streams) (string, error) {
 	return s.read(from, c.flag("password"))
 }
 
-// safe replaces an error about the form of a URL, whose text repeats the URL.
+// safe replaces an error about the form of a URL, whose text repeats the URL, and one that says less than is known.
 func safe(err error) error {
+	if errors.Is(err, nats.ErrNoServers) {
+		return errors.New("no server answers there")
+	}
 	var form *url.Error
 	if errors.As(err, &form) {
 		return errors.New("not a valid URL")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -87,8 +88,24 @@ type connections struct {
 // request returns the request to the servers. wanted is the error if the flags select no
 // connections.
 func (c *connections) request(all bool, wanted string) (forwarded.Renew, error) {
-	if set(c.Session != "", c.Of != "", all) != 1 {
-		return forwarded.Renew{}, usage(errors.New(wanted), "")
+	var given []string
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{{"--session", c.Session != ""}, {"--of", c.Of != ""}, {"--all", all}} {
+		if flag.set {
+			given = append(given, flag.name)
+		}
+	}
+	if len(given) != 1 {
+		found := "none of them"
+		if len(given) > 0 {
+			found = strings.Join(given, " and ")
+		}
+		return forwarded.Renew{}, usage(fmt.Errorf("%s; found %s", wanted, found), "")
+	}
+	if source, key, ok := strings.Cut(c.Session, "/"); c.Session != "" && (!ok || source == "" || key == "") {
+		return forwarded.Renew{}, usage(errors.New("--session: expected the name of a source, a slash and a key, as in sessions/0123456789abcdef0123456789abcdef"), "the field session of the logs has it")
 	}
 	return forwarded.Renew{Session: c.Session, User: c.Of, All: all, Account: c.Account}, nil
 }

@@ -29,21 +29,30 @@ func (c *decodeCommand) Run(s *streams) error {
 	}
 	redacted := claim.Redact(token)
 	if redacted == "" {
-		return errors.New("decode: this is not a JWT")
+		return c.notJWT()
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(redacted, ".")[1])
 	if err != nil {
-		return errors.New("decode: this is not a JWT")
+		return c.notJWT()
 	}
 	var out bytes.Buffer
 	if err := json.Indent(&out, payload, "", "  "); err != nil {
-		return errors.New("decode: this is not a JWT")
+		return c.notJWT()
 	}
 	out.WriteByte('\n')
 	if _, err := out.WriteTo(s.out); err != nil {
 		return err
 	}
 	return complain(s.err, examine(token))
+}
+
+// notJWT is the error for a text that is no JWT. It does not show the text.
+func (c *decodeCommand) notJWT() error {
+	from := c.File
+	if from == "" || from == "-" {
+		from = "standard input"
+	}
+	return fmt.Errorf("decode: %s: expected a JWT, or a creds file; found another text", from)
 }
 
 // read returns the JWT. It can be in a creds file, whose seed is not read.
@@ -63,7 +72,7 @@ func (c *decodeCommand) read(s *streams) (string, error) {
 	}
 	token, err := jwt.ParseDecoratedJWT([]byte(text))
 	if err != nil {
-		return "", errors.New("decode: this is not a JWT")
+		return "", c.notJWT()
 	}
 	return strings.TrimSpace(token), nil
 }

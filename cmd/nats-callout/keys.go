@@ -220,7 +220,7 @@ authorization {
     issuer: {{.Keys.issuer}}
     xkey: {{.Keys.xkey}}
     account: {{.Account}}
-    # add the names and nkeys of all users of this configuration; others are asked about
+    # add the names and nkeys of all users of this configuration, or the server asks the handler about them
     auth_users: [ {{.Keys.user}} ]
   }
 }

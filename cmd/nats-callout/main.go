@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -65,10 +66,24 @@ func run(args []string, s *streams) int {
 	return report(s.err, command.Run(s))
 }
 
+// Errors of the library about the value of a flag.
+var (
+	noValue     = regexp.MustCompile(`^(--\S+): (?:expected \S+ value but got "EOL" \(<EOL>\)|missing value, .*)$`)
+	notDuration = regexp.MustCompile(`^(--\S+): expected duration `)
+)
+
 // unechoed replaces an unknown argument in an error by its position, because it may be a secret that
-// was meant for a flag. If the argument is almost the name of a command, it names that command.
+// was meant for a flag. If the argument is almost the name of a command, it names that command. The value of a flag is
+// not repeated either.
 func unechoed(err error, args []string, commands *kong.Node) error {
-	argument, ok := strings.CutPrefix(err.Error(), "unexpected argument ")
+	text := err.Error()
+	if flag := noValue.FindStringSubmatch(text); flag != nil {
+		return fmt.Errorf("%s: expected a value after it; found nothing", flag[1])
+	}
+	if flag := notDuration.FindStringSubmatch(text); flag != nil {
+		return fmt.Errorf("%s: expected a duration with the units s, m or h, such as 24h; found another text", flag[1])
+	}
+	argument, ok := strings.CutPrefix(text, "unexpected argument ")
 	if !ok || strings.Contains(argument, ", did you mean ") {
 		return err
 	}
@@ -76,28 +91,45 @@ func unechoed(err error, args []string, commands *kong.Node) error {
 	if i < 0 {
 		return errors.New("unexpected argument, which is not shown because it may be a secret")
 	}
-	text := fmt.Sprintf("unexpected argument: word %d after %s, which is not shown because it may be a secret", i+1, program)
-	if like := commandLike(argument, args[:i], commands); like != "" {
-		text += fmt.Sprintf("; did you mean %q?", like)
+	command, what := commandOf(args[:i], commands), "unexpected argument"
+	if len(command.Children) > 0 {
+		what = "unknown command"
+	}
+	text = fmt.Sprintf("%s: word %d after %s, which is not shown because it may be a secret", what, i+1, program)
+	if like := commandLike(argument, command); like != "" {
+		return fmt.Errorf("%s; did you mean %q?", text, like)
+	}
+	if takesConfig(command) && !slices.Contains(args[:i], "-c") && !slices.Contains(args[:i], "--config") {
+		text += "; name the configuration with -c FILE"
 	}
 	return errors.New(text)
+}
+
+// commandOf returns the command, or the group of commands, that the words name.
+func commandOf(words []string, command *kong.Node) *kong.Node {
+	for _, word := range words {
+		for _, child := range command.Children {
+			if child.Name == word {
+				command = child
+				break
+			}
+		}
+	}
+	return command
+}
+
+// takesConfig reports whether a command has the flag --config.
+func takesConfig(command *kong.Node) bool {
+	return command.Type == kong.CommandNode && slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Name == "config" })
 }
 
 // maxTypos is how many letters of a command may be wrong, missing or too many.
 const maxTypos = 2
 
-// commandLike returns the name of the command that an argument resembles most, or nothing. before are
-// the arguments before it, which may name a group of commands.
-func commandLike(argument string, before []string, commands *kong.Node) string {
-	for _, word := range before {
-		for _, child := range commands.Children {
-			if child.Name == word {
-				commands = child
-			}
-		}
-	}
+// commandLike returns the name of the command of a group that an argument resembles most, or nothing.
+func commandLike(argument string, group *kong.Node) string {
 	best, typos := "", maxTypos+1
-	for _, child := range commands.Children {
+	for _, child := range group.Children {
 		if n := levenshtein.ComputeDistance(argument, child.Name); n < typos && n < len(child.Name)-1 {
 			best, typos = child.Name, n
 		}

@@ -131,8 +131,8 @@ func readCreds(path string) (string, nkeys.KeyPair, error) {
 // upgrade is the flags for what else a server knows of a connection.
 type upgrade struct {
 	Host       string `group:"connection that is tried" default:"127.0.0.1" placeholder:"ADDRESS" help:"the client's IP address (default: 127.0.0.1)"`
-	Type       string `group:"connection that is tried" default:"websocket" enum:"websocket,nats,mqtt" help:"websocket, nats or mqtt (default: websocket)"`
-	Kind       string `group:"connection that is tried" default:"Client" enum:"Client,Leafnode" help:"Client or Leafnode (default: Client)"`
+	Type       string `group:"connection that is tried" default:"websocket" placeholder:"TYPE" enum:"websocket,nats,mqtt" help:"websocket, nats or mqtt (default: websocket)"`
+	Kind       string `group:"connection that is tried" default:"Client" placeholder:"KIND" enum:"Client,Leafnode" help:"Client or Leafnode (default: Client)"`
 	ClientName string `group:"connection that is tried" placeholder:"NAME" help:"name in CONNECT"`
 	Lang       string `group:"connection that is tried" placeholder:"NAME" help:"lang in CONNECT"`
 	MQTTID     string `name:"mqtt-id" group:"connection that is tried" placeholder:"ID" help:"MQTT client id"`

@@ -21,8 +21,8 @@ import (
 
 type serveCommand struct {
 	Config    string `short:"c" required:"" placeholder:"FILE" help:"configuration file"`
-	LogFormat string `enum:"text,json" default:"text" help:"text or json (default: text)"`
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error (default: info); debug tells of each grant"`
+	LogFormat string `enum:"text,json" default:"text" placeholder:"FORMAT" help:"text or json (default: text)"`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL" help:"debug, info, warn or error (default: info); debug tells of each grant"`
 }
 
 // Time limits of the end and of a reload.
@@ -41,6 +41,9 @@ func (c *serveCommand) Run(s *streams) error {
 	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go relay(caught, signals)
 	cfg, err := callout.Load(c.Config)
+	if err != nil && isServers(c.Config) {
+		return hint(err, "this looks like the configuration of a nats-server, which runs the handler itself: nats-server -c "+c.Config)
+	}
 	if err != nil {
 		return err
 	}

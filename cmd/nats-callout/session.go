@@ -106,9 +106,12 @@ func (b *bucket) failed(err error) error {
 
 // keyOf returns the key of the entry for a session id.
 func (b *bucket) keyOf(id string) (string, error) {
+	if err := kv.CheckKeyTemplate(b.Key); err != nil {
+		return "", usage(fmt.Errorf("--key: %w", err), "")
+	}
 	key, ok := kv.KeyOf(b.Key, b.Hash, id)
 	if !ok {
-		return "", errors.New("no key can be made of this id, or --key is not valid")
+		return "", errors.New("no key can be made of this id: a key has letters, digits and - _ = . /; with --hash sha256 any id gives one")
 	}
 	return key, nil
 }
@@ -120,7 +123,7 @@ const endField = "expires"
 type sessionCreate struct {
 	bucket
 	Data string        `default:"-" placeholder:"JSON" help:"content, a JSON object: itself, @FILE, env:NAME, or - for standard input (default)"`
-	TTL  time.Duration `default:"24h" help:"how long the session lives; 0: until it is revoked (default: 24h)"`
+	TTL  time.Duration `default:"24h" placeholder:"DURATION" help:"how long the session lives; 0: until it is revoked (default: 24h)"`
 }
 
 // Run prints the id, and nothing else, on standard output.
@@ -171,7 +174,7 @@ func (c *sessionCreate) content(s *streams) ([]byte, error) {
 	// Raw, so that numbers stay as they are written.
 	var data map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &data); err != nil || data == nil {
-		return nil, errors.New("--data: not a JSON object")
+		return nil, fmt.Errorf("--data: expected a JSON object such as {\"user\":\"alice\"}; found %s", foundJSON(err))
 	}
 	if c.TTL == 0 {
 		return json.Marshal(data)
@@ -181,4 +184,14 @@ func (c *sessionCreate) content(s *streams) ([]byte, error) {
 	}
 	data[endField] = fmt.Appendf(nil, "%d", time.Now().Add(c.TTL).Unix())
 	return json.Marshal(data)
+}
+
+// foundJSON says what a text is that is not a JSON object, by the error of its decoding. It quotes nothing, since the text
+// may have secrets.
+func foundJSON(err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("a text that is not JSON from byte %d on", syntax.Offset)
+	}
+	return "JSON of another type"
 }

@@ -154,12 +154,21 @@ type which struct {
 	ID      source   `placeholder:"FROM" help:"id of the session (the cookie or token): -, @FILE or env:NAME"`
 }
 
+// check returns an error if the flags select no session. It is called before the connection to NATS is made.
+func (c *which) check() error {
+	if (len(c.Session) == 0) == (c.ID == "") {
+		return usage(errors.New("name sessions by key (session list shows them), or one by --id"), "")
+	}
+	if !allKeys(c.Session) {
+		// The argument is not repeated, because it may be an id.
+		return usage(errors.New("a key of a session has 32 hexadecimal digits"), "--id takes the id of a session")
+	}
+	return nil
+}
+
 // entries returns the keys of the selected entries. It returns an error if one of them does not
 // exist.
 func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams) ([]string, error) {
-	if (len(c.Session) == 0) == (c.ID == "") {
-		return nil, usage(errors.New("name sessions by key (session list shows them), or one by --id"), "")
-	}
 	if c.ID != "" {
 		id, err := s.read(c.ID, "--id")
 		if err != nil {
@@ -167,10 +176,6 @@ func (c *which) entries(ctx context.Context, b *bucket, store *store, s *streams
 		}
 		key, err := b.keyOf(id)
 		return []string{key}, err
-	}
-	if !allKeys(c.Session) {
-		// The argument is not repeated, because it may be an id.
-		return nil, usage(errors.New("a key of a session has 32 hexadecimal digits"), "--id takes the id of a session")
 	}
 	found := map[string]string{}
 	err := b.each(ctx, store, func(e jetstream.KeyValueEntry) error {
@@ -210,6 +215,9 @@ type sessionShow struct {
 }
 
 func (c *sessionShow) Run(s *streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	ctx := context.Background()
 	store, err := c.open(ctx, s)
 	if err != nil {
@@ -256,6 +264,9 @@ type sessionRevoke struct {
 
 // Run purges the entries, because a deleted entry would stay in the bucket's history.
 func (c *sessionRevoke) Run(s *streams) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	ctx := context.Background()
 	store, err := c.open(ctx, s)
 	if err != nil {

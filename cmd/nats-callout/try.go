@@ -20,7 +20,7 @@ type tryCommand struct {
 	upgrade
 	NATS connection    `embed:"" prefix:"nats-" group:"login of kv and login sources, with --embedded; one for all of them"`
 	JSON bool          `help:"JSON instead of lines"`
-	Wait time.Duration `default:"5s" help:"how long to retry while a source cannot answer yet (default: 5s)"`
+	Wait time.Duration `default:"5s" placeholder:"DURATION" help:"how long to retry while a source cannot answer yet (default: 5s)"`
 }
 
 // Help returns the last part of try --help.
@@ -69,7 +69,11 @@ func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) 
 	defer h.Close()
 	verdict, err := patiently(ctx, func() (*callout.Verdict, error) { return h.Judge(ctx, r) })
 	if err != nil {
-		return nil, fmt.Errorf("refused: %w", err)
+		err = fmt.Errorf("refused: %w", err)
+		if r.Credential.Kind == session.None && (errors.Is(err, callout.ErrKind) || errors.Is(err, callout.ErrUnknown)) {
+			return nil, hint(err, "no credential was given; give one with --cookie, --token, --user and --password, --nkey, --jwt or --creds")
+		}
+		return nil, err
 	}
 	return verdict, nil
 }

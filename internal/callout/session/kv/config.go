@@ -153,6 +153,15 @@ func KeyOf(template, hash, credential string) (key string, ok bool) {
 	return keyOf(t, hash, credential)
 }
 
+// CheckKeyTemplate returns an error if the value of the field key is not valid. The empty one is the default.
+func CheckKeyTemplate(template string) error {
+	if template == "" {
+		return nil
+	}
+	_, err := stored.ParseTemplate(template)
+	return err
+}
+
 func keyOf(t stored.Template, hash, credential string) (string, bool) {
 	if credential == "" || len(credential) > stored.MaxCredential {
 		return "", false
