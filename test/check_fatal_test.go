@@ -127,6 +127,26 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	}
 }
 
+// A callout block whose sessions were forgotten starts no handler: -t, the start and a reload say so.
+func TestWarningOfABlockWithoutSessions(t *testing.T) {
+	const warning = "callout: there are no sessions, so the server runs no handler"
+	conf := func(block string) string { return "listen: \"127.0.0.1:-1\"\n" + block }
+	lacking := conf("callout { credential: [cookie] }")
+	if code, said := checkConf(t, lacking); code != 0 || !strings.Contains(said, warning) {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	if code, said := checkConf(t, conf("callout { request { cookies: [sid] } }")); code != 0 || strings.Contains(said, "warning") {
+		t.Errorf("a block for a handler elsewhere: exit code %d: %s", code, said)
+	}
+	if text := harness.Start(t, lacking).Text(); !strings.Contains(text, warning) {
+		t.Errorf("log of the start:\n%s", text)
+	}
+	s := harness.Start(t, conf(""))
+	mark := s.Mark()
+	s.Reload(t, lacking)
+	mark.WaitLog(t, warning)
+}
+
 // A source that has another name for its cookie than the websocket is told of by -t, at the start and at a reload.
 func TestWarningOfAnotherCookie(t *testing.T) {
 	conf := func(cookie string) string {

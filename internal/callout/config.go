@@ -82,9 +82,12 @@ func Load(file string) (*Config, error) {
 	}
 	switch sessions := n.Get("sessions"); {
 	case sessions.IsZero():
-		faults.Add(n, "field %q is missing", "sessions")
+		faults.Add(n, "field %q is missing: without a session source every connection is refused", "sessions")
 	case len(sessions.Items()) == 0:
-		faults.Add(sessions, "sessions: the list is empty")
+		faults.Add(sessions, "sessions: expected at least one session source; found an empty list")
+	}
+	if !cfg.Serves() && cfg.Grants.IsZero() {
+		faults.Add(n, missingGrants)
 	}
 	cfg.checkStandalone(n, &faults)
 	if err := faults.Err(); err != nil {
@@ -97,6 +100,9 @@ func Load(file string) (*Config, error) {
 func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if err := CheckFIPS(); err != nil {
 		faults.Add(n, "%v", err)
+		return &Config{}
+	}
+	if !n.CheckBlock("callout", faults) {
 		return &Config{}
 	}
 	n.AddRepeated("callout", faults)
@@ -143,10 +149,11 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		if !cfg.Grants.IsZero() {
 			faults.Add(cfg.Grants, "there are grants, but no sessions")
 		}
+		cfg.warnServesNot(n)
 		return cfg
 	}
 	if cfg.Grants.IsZero() {
-		faults.Add(n, "field %q is missing", "grants")
+		faults.Add(n, missingGrants)
 		return cfg
 	}
 	cfg.grants = grant.Parse(cfg.Grants, faults)
@@ -161,6 +168,21 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 		cfg.warnings = append(cfg.warnings, cfg.WarnSystem("$SYS")...)
 	}
 	return cfg
+}
+
+const missingGrants = `field "grants" is missing: without a grant every connection is refused`
+
+// warnServesNot warns of a block that starts no handler, unless it says what the server forwards to another one.
+func (c *Config) warnServesNot(n conf.Node) {
+	for name := range n.Fields() {
+		if !strings.EqualFold(name, "request") {
+			c.warnings = append(c.warnings, "callout: there are no sessions, so the server runs no handler; for one, add sessions and grants, and for a handler elsewhere leave only request in the block")
+			return
+		}
+	}
+	if len(n.Fields()) == 0 {
+		c.warnings = append(c.warnings, "callout: the block is empty, so the server runs no handler")
+	}
 }
 
 // isGroup reports whether a name can be a queue group and a token of a subject.

@@ -43,7 +43,7 @@ func parseKeys(n conf.Node, f *fields, faults *conf.Faults) *keys {
 	}
 	k.parseOlder(n, f, faults)
 	if f.IssuerAccount != "" && !nkeys.IsValidPublicAccountKey(f.IssuerAccount) {
-		faults.Add(n.Get("issuer_account"), "issuer_account: expected the public key of an account (A...)")
+		faults.Add(n.Get("issuer_account"), "issuer_account: expected the public key of an account (A...); found %s", conf.KindOfKey(f.IssuerAccount))
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.SigningKeys)) {
 		if k.accounts == nil {
@@ -127,15 +127,14 @@ func parseSigningKey(name string, n conf.Node, faults *conf.Faults) signingKey {
 	if key.account == "" {
 		key.account = public(key.key)
 	} else if !nkeys.IsValidPublicAccountKey(key.account) {
-		faults.Add(n.Get("account"), "signing_keys %s: account: expected the public key of an account (A...)", name)
+		faults.Add(n.Get("account"), "signing_keys %s: account: expected the public key of an account (A...); found %s", name, conf.KindOfKey(key.account))
 	}
 	return key
 }
 
-// seedKinds names the kinds of seeds by their prefix.
+// seedKinds names the kinds of seeds that the configuration has, by their prefix.
 var seedKinds = map[nkeys.PrefixByte]string{
 	nkeys.PrefixByteAccount: "an account key (SA...)", nkeys.PrefixByteCurve: "a curve key (SX...)",
-	nkeys.PrefixByteUser: "a user key (SU...)", nkeys.PrefixByteOperator: "an operator key (SO...)",
 }
 
 // parseSeed reads the seed in the field name of the block n, or in the file that the field
@@ -145,7 +144,11 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 	kind := seedKinds[want]
 	prefix, _, err := nkeys.DecodeSeed([]byte(seed.Reveal()))
 	if err != nil || prefix != want {
-		faults.Add(at, "%s: expected the seed of %s%s", written, kind, foundInstead(seed, prefix, err))
+		found := conf.KindOfKey(seed.Reveal())
+		if err != nil && nkeys.IsValidPublicKey(seed.Reveal()) {
+			found += ", which cannot sign or decrypt (nats-callout keys make makes seeds)"
+		}
+		faults.Add(at, "%s: expected the seed of %s; found %s", written, kind, found)
 		return nil
 	}
 	kp, err := nkeys.FromSeed([]byte(seed.Reveal()))
@@ -157,17 +160,6 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 		return nil
 	}
 	return kp
-}
-
-// foundInstead says what kind of key a value is instead. It does not show the value.
-func foundInstead(seed conf.Secret, prefix nkeys.PrefixByte, err error) string {
-	switch kind, known := seedKinds[prefix]; {
-	case err == nil && known:
-		return "; found the seed of " + kind
-	case err != nil && nkeys.IsValidPublicKey(seed.Reveal()):
-		return "; found a public key, which cannot sign or decrypt (nats-callout keys make makes seeds)"
-	}
-	return ""
 }
 
 // quick returns a key pair that does the same as kp with less work for each use.

@@ -21,6 +21,55 @@ func TestEmptyLists(t *testing.T) {
 	}
 }
 
+// A fault is said once, and names the field that has it.
+func TestFaultsOfValuesThatAreNoBlocks(t *testing.T) {
+	for text, want := range map[string]string{
+		"connect: here\nsessions: [{kind: anonymous}], grants: [{account: A, publish: [], subscribe: []}]":     "configuration:1:1: connect: expected a block; found a string",
+		"connect {nkye: U}\nsessions: [{kind: anonymous}], grants: [{account: A, publish: [], subscribe: []}]": `configuration:1:10: connect: unknown field "nkye"; did you mean "nkey"?`,
+		"sessions: [{kind: anonymous}], grants: APP":                                                           "configuration:1:32: grants: expected a list of blocks; found a string",
+		"sessions: [{kind: anonymous}]":                                                                        `configuration:1:1: field "grants" is missing: without a grant every connection is refused`,
+	} {
+		n, err := conf.ParseString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		Parse(n, &faults)
+		if err := faults.Err(); err == nil || err.Error() != want {
+			t.Errorf("%s: expected one fault\n%s\ngot\n%v", text, want, err)
+		}
+	}
+	n, err := conf.ParseString("callout: on")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults conf.Faults
+	Parse(n.Get("callout"), &faults)
+	if err := faults.Err(); err == nil || err.Error() != "configuration:1:1: callout: expected a block; found a boolean" {
+		t.Errorf("callout: on: %v", err)
+	}
+}
+
+// A block that starts no handler is allowed, for a handler elsewhere. Whoever has forgotten the sessions must see it.
+func TestBlocksWithoutHandler(t *testing.T) {
+	for text, want := range map[string]string{
+		"callout {}": "callout: the block is empty, so the server runs no handler",
+		"callout {account: A, credential: [cookie]}":                "callout: there are no sessions, so the server runs no handler",
+		"callout {request {cookies: [sid]}}":                        "",
+		"callout {request {cookies: [sid]}, credential: [cookie] }": "callout: there are no sessions, so the server runs no handler",
+	} {
+		n, err := conf.ParseString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		got := strings.Join(Parse(n.Get("callout"), &faults).Warnings(), "\n")
+		if faults.Err() != nil || (got == "") != (want == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %q, %v; want %q", text, got, faults.Err(), want)
+		}
+	}
+}
+
 // Whoever can change what comes over plain HTTP decides who a connection is. The warning shows no URL, which may hold a password.
 func TestPlainHTTP(t *testing.T) {
 	const key = `listen: "127.0.0.1:8090", public_url: "https://app.example", client_id: app, bucket: b, key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`

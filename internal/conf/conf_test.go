@@ -1,6 +1,7 @@
 package conf_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,8 +76,8 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 		"configuration:4:1: count: expected a whole number; found a block",
 		`configuration:5:1: wait: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found a string without them`,
 		"list: expected a string; found a boolean (hint: put it in quotes)",
-		`configuration:7:15: unknown field "more"; expected one of kind`,
-		`field "kind" is missing`,
+		`configuration:7:15: sub: unknown field "more"; expected one of kind`,
+		"configuration:1:1: field \"kind\" is missing",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
@@ -92,6 +93,8 @@ func TestFaultsSayWhatIsWrong(t *testing.T) {
 		"name: 1.5":    "name: expected a string; found a number with a fraction (hint: put it in quotes)",
 		"name: [a, b]": "name: expected a string; found an array",
 		"name {a: 1}":  "name: expected a string; found a block",
+		"sub: s":       "sub: expected a block; found a string",
+		"sub {a: 1}":   `configuration:1:1: sub: field "kind" is missing`,
 	} {
 		if _, err := decode(t, text+"\nkind: s\n"); err == nil || !strings.HasSuffix(strings.SplitN(err.Error(), "\n", 2)[0], want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
@@ -232,6 +235,25 @@ func TestSecretFile(t *testing.T) {
 		if _, err := decode(t, text); err == nil {
 			t.Errorf("%s: no fault", text)
 		}
+	}
+}
+
+// Whoever reads the error may not know from which directory the process was started.
+func TestRelativePathsOfFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	from, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "configuration:1:10: secret_file: open keys/none: no such file or directory (a relative path counts from the working directory, " + from + ")"
+	if _, err := decode(t, `kind: k, secret_file: "keys/none"`); err == nil || err.Error() != want {
+		t.Errorf("%v; want %s", err, want)
+	}
+	if _, err := decode(t, `kind: k, secret_file: "/nowhere"`); err == nil || strings.Contains(err.Error(), "working directory") {
+		t.Errorf("an absolute path: %v", err)
+	}
+	if _, err := conf.ReadFile("none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

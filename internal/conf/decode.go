@@ -43,11 +43,10 @@ func (s Secret) Reveal() string { return string(s) }
 // Faults are a field for which dst has no tag, and a required field that is absent
 // or an empty string. An absent field leaves dst unchanged, so set defaults before.
 func (n Node) Decode(dst any, faults *Faults) {
-	m, ok := n.value.(map[string]any)
-	if !ok {
-		faults.Add(n, "expected a block; found %s", n.Kind())
+	if !n.CheckBlock("", faults) {
 		return
 	}
+	m := n.value.(map[string]any)
 	v := reflect.ValueOf(dst).Elem()
 	seen := make(map[string]bool, len(m))
 	for _, field := range reflect.VisibleFields(v.Type()) {
@@ -66,6 +65,19 @@ func (n Node) Decode(dst any, faults *Faults) {
 			faults.Add(n.child(m[k]), "unknown field %q; %s", k, suggest(k, fieldNames(v.Type())))
 		}
 	}
+}
+
+// CheckBlock adds a fault if n, the field name, is not a block, and reports whether it is one. A caller that
+// would go on to report missing fields of n must not do so then.
+func (n Node) CheckBlock(name string, faults *Faults) bool {
+	if _, ok := n.value.(map[string]any); ok {
+		return true
+	}
+	if name != "" {
+		name += ": "
+	}
+	faults.Add(n, "%sexpected a block; found %s", name, n.Kind())
+	return false
 }
 
 // AddUnlisted adds a fault for each field of the block n that is not listed, without
@@ -205,13 +217,26 @@ func (n Node) decodeValue(name string, dst reflect.Value, faults *Faults) {
 			wrong("a whole number")
 		}
 	case reflect.Struct:
-		n.Decode(dst.Addr().Interface(), faults)
+		n.decodeBlock(name, dst.Addr(), faults)
 	case reflect.Pointer:
 		p := reflect.New(dst.Type().Elem())
-		n.Decode(p.Interface(), faults)
+		n.decodeBlock(name, p, faults)
 		dst.Set(p)
 	default:
 		panic(fmt.Sprintf("conf: field %s has type %s", name, dst.Type()))
+	}
+}
+
+// decodeBlock reads the block n, the field name, into the struct that p points to. The faults of its fields
+// begin with name, since two blocks may have fields of the same name.
+func (n Node) decodeBlock(name string, p reflect.Value, faults *Faults) {
+	if !n.CheckBlock(name, faults) {
+		return
+	}
+	before := len(faults.list)
+	n.Decode(p.Interface(), faults)
+	for _, fault := range faults.list[before:] {
+		fault.Text = name + ": " + fault.Text
 	}
 }
 
@@ -313,6 +338,14 @@ func (n Node) Kind() string {
 		return "a date"
 	}
 	return fmt.Sprintf("a %T", n.value)
+}
+
+// NumberOrKind says what n is in an error: a number is shown itself, and of others the type.
+func (n Node) NumberOrKind() string {
+	if i, ok := n.value.(int64); ok {
+		return fmt.Sprint(i)
+	}
+	return n.Kind()
 }
 
 // isVariable reports whether a field is the definition of a variable that is used.

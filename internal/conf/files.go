@@ -17,7 +17,20 @@ const MaxFile = 64 << 20
 
 // ReadFile reads a file that a configuration names. A configuration is read at a reload too, where nothing may hold the
 // server up or fill its memory, so anything but a regular file of at most MaxFile bytes is an error: a named pipe, a device.
+//
+// A relative path counts from the working directory of the process, which the reader of the error may not know, so the
+// error names it.
 func ReadFile(path string) ([]byte, error) {
+	text, err := readFile(path)
+	if errors.Is(err, os.ErrNotExist) && !filepath.IsAbs(path) {
+		if from, wdErr := os.Getwd(); wdErr == nil {
+			return nil, fmt.Errorf("%w (a relative path counts from the working directory, %s)", err, from)
+		}
+	}
+	return text, err
+}
+
+func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path) // before it is opened, which waits for a writer where it is a named pipe
 	if at := (*os.PathError)(nil); errors.As(err, &at) {
 		at.Op = "open" // what it is wanted for
@@ -106,7 +119,7 @@ func checkIncludes(file string) error {
 			return fmt.Errorf("more than %d files are included", maxIncludes)
 		}
 		files[path] = true
-		text, err := ReadFile(path)
+		text, err := readFile(path)
 		if err != nil {
 			if len(above) > 0 && errors.Is(err, os.ErrNotExist) {
 				return nil

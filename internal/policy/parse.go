@@ -58,18 +58,10 @@ func parseLimit(name string, n conf.Node, faults *conf.Faults) int {
 	}
 	i, ok := n.Plain().(int64)
 	if !ok || i < 1 || i > claim.MaxBlock {
-		faults.Add(n, "%s: expected a number from 1 to %d; found %s", name, claim.MaxBlock, numberOrKind(n))
+		faults.Add(n, "%s: expected a number from 1 to %d; found %s", name, claim.MaxBlock, n.NumberOrKind())
 		return 0
 	}
 	return int(i)
-}
-
-// numberOrKind names what n is in an error, by its value if it is a number.
-func numberOrKind(n conf.Node) string {
-	if i, ok := n.Plain().(int64); ok {
-		return fmt.Sprint(i)
-	}
-	return n.Kind()
 }
 
 func (r *Rules) parseProtected(items []conf.Node, faults *conf.Faults) {

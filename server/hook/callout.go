@@ -143,6 +143,9 @@ func (c *calloutHook) swapLocked() (old *insideHandler, err error) {
 	if cfg == nil || !cfg.Serves() {
 		c.inside = nil
 		c.moveOps("")
+		if cfg != nil {
+			logCalloutWarnings(c.server, cfg)
+		}
 	} else if old == nil || !old.cfg.Equal(cfg) {
 		next, err := startInside(c.server, cfg, c, old)
 		if err != nil {

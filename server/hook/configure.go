@@ -19,6 +19,7 @@ func (parser) Configured(o *natsserver.Options) error {
 	case cfg == nil:
 		return nil
 	case !cfg.Serves():
+		printCalloutWarnings(o, cfg)
 		return checkGuests(o, cfg)
 	}
 	return errors.Join(checkGuests(o, cfg), configureCallout(o, cfg))

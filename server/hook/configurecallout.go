@@ -38,17 +38,23 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 	exists := func(name string) bool {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
-	if o.CheckConfig {
-		for _, text := range calloutWarnings(o, cfg) {
-			fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
-		}
-	}
+	printCalloutWarnings(o, cfg)
 	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(exists), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		err = errors.Join(err, cfg.CheckBuckets(cfg.Account))
 		o.AddExtensionAccount(cfg.Account)
 	}
 	return errors.Join(err, addUsers(o, cfg))
+}
+
+// printCalloutWarnings prints the warnings of nats-server -t. A server that starts or reloads logs them.
+func printCalloutWarnings(o *natsserver.Options, cfg *callout.Config) {
+	if !o.CheckConfig {
+		return
+	}
+	for _, text := range calloutWarnings(o, cfg) {
+		fmt.Fprintf(os.Stderr, "nats-server: warning: %s\n", text)
+	}
 }
 
 // calloutWarnings returns warnings about settings of the callout block that are allowed but seldom

@@ -43,6 +43,13 @@ type insideHandler struct {
 	conns map[string]*nats.Conn // by account
 }
 
+// logCalloutWarnings logs the warnings about the callout block of a server that starts or reloads.
+func logCalloutWarnings(s *natsserver.Server, cfg *callout.Config) {
+	for _, text := range calloutWarnings(s.RunningOptions(), cfg) {
+		s.Warnf("Callout block: %s", text)
+	}
+}
+
 // startInside starts a handler that will replace prev, which may be nil. It shares the connections
 // of prev in accounts that both need: if max_connections of the server or of an account is reached,
 // it could not get its own.
@@ -54,9 +61,7 @@ func startInside(s *natsserver.Server, cfg *callout.Config, hook *calloutHook, p
 		in.drain(prev.connections())
 		return nil, fmt.Errorf("callout: %w", err)
 	}
-	for _, text := range calloutWarnings(s.RunningOptions(), cfg) {
-		s.Warnf("Callout block: %s", text)
-	}
+	logCalloutWarnings(s, cfg)
 	s.Noticef("Callout handler answers callouts in account %q", cfg.Account)
 	return in, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func compile(source string) (*expression, error) {
 	}
 	program, err := expr.Compile(source, compileOptions...)
 	if err != nil {
-		return nil, compileError(err)
+		return nil, compileError(source, err)
 	}
 	e := &expression{source: source, Program: program, node: program.Node()}
 	c := &inspector{}
@@ -55,7 +56,7 @@ func compile(source string) (*expression, error) {
 	// The first compilation reports faults as the expression is written. The second one adds
 	// the calls of strict.go and meter.go.
 	if e.Program, err = expr.Compile(source, append(slices.Clip(compileOptions), withStrictness(c.json), withMeter())...); err != nil {
-		return nil, compileError(err)
+		return nil, compileError(source, err)
 	}
 	return e, nil
 }
@@ -74,18 +75,34 @@ func compileCondition(source string) (*expression, error) {
 	}
 }
 
-// compileError returns the error of the library in one line.
-func compileError(err error) error {
+// unexpectedToken matches the library's name of a token, such as Operator("=").
+var unexpectedToken = regexp.MustCompile(`unexpected token \w+\("(.*)"\)`)
+
+// compileError returns the error of the library about source in one line, in words that do not need its source code.
+func compileError(source string, err error) error {
 	var at *file.Error
 	if !errors.As(err, &at) {
 		return err
 	}
 	text, _, _ := strings.Cut(at.Message, "\n")
 	text = strings.NewReplacer("grant.requestVariables", "request", "*", "").Replace(text)
-	if strings.HasPrefix(text, "unknown name") {
-		text += "; expected one of session, credential, request, source"
+	if name, ok := strings.CutPrefix(text, "unknown name "); ok {
+		text = unknownName(name, strings.Contains(source, name+"("))
+	}
+	text = unexpectedToken.ReplaceAllString(text, "unexpected $1")
+	text = strings.Replace(text, "unexpected token EOF", "unexpected end of the expression", 1)
+	if text == "unexpected =" {
+		text += "; to compare, write =="
 	}
 	return fmt.Errorf("%s (column %d)", text, at.Column+1)
+}
+
+// unknownName is the error for a name that is neither a variable nor a function.
+func unknownName(name string, isCalled bool) string {
+	if isCalled {
+		return "unknown function " + name + "; docs/callout-grants.md lists the functions"
+	}
+	return fmt.Sprintf("unknown name %s; expected one of session, credential, request, source, or a text in quotes: %q", name, name)
 }
 
 // run returns the value of the expression, or the reason why it has none. The reason

@@ -37,6 +37,9 @@ func parseHeaders(n, permissions conf.Node, faults *conf.Faults) headers {
 			subjects: headerSubjects(name, subjects, faults),
 		}
 		sample[name] = withSamples(field.Plain())
+		if block, ok := sample[name].(map[string]any); ok && len(parsed[name].subjects.list) < len(subjects.Items()) {
+			delete(block, "subjects") // headerSubjects has reported a fault
+		}
 	}
 	var plain any = sample
 	if n.Fields() == nil {

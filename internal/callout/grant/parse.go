@@ -44,6 +44,10 @@ func Parse(n conf.Node, faults *conf.Faults) *Grants {
 	g := &Grants{}
 	names := map[string]bool{}
 	for i, item := range n.Items() {
+		if item.Fields() == nil {
+			faults.Add(item, "grants: expected a list of blocks; found %s", item.Kind())
+			continue
+		}
 		one := parseGrant(item, i+1, faults)
 		if names[one.name] {
 			faults.Add(item.Get("name"), "name: duplicate name %q; another grant has it", one.name)
@@ -52,8 +56,8 @@ func Parse(n conf.Node, faults *conf.Faults) *Grants {
 		g.list = append(g.list, one)
 		g.request = g.request || one.uses(func(u uses) bool { return u.request })
 	}
-	if len(g.list) == 0 {
-		faults.Add(n, "grants: expected at least one grant, because every connection would be refused without")
+	if len(n.Items()) == 0 {
+		faults.Add(n, "grants: expected at least one grant, because without one every connection would be refused; found an empty list")
 	}
 	return g
 }
@@ -87,7 +91,7 @@ func parseGrant(n conf.Node, number int, faults *conf.Faults) *grant {
 // grant, the user name and tags must be subject tokens, because the template of the
 // scope may put them into subjects.
 func (g *grant) parseTexts(f *fields, n conf.Node, faults *conf.Faults) {
-	if at := n.Get("when"); !at.IsZero() {
+	if at := n.Get("when"); isString(at) {
 		e, err := compileCondition(f.When)
 		if err != nil {
 			faults.Add(at, "when: %v", err)
@@ -105,7 +109,7 @@ func (g *grant) parseTexts(f *fields, n conf.Node, faults *conf.Faults) {
 	for _, item := range f.Tags {
 		text, ok := item.Plain().(string)
 		if !ok {
-			faults.Add(item, "tags: expected a tag as a string")
+			faults.Add(item, "tags: expected a tag as a string; found %s", item.Kind())
 			continue
 		}
 		t := parseNameTemplate("tags", text, item, names, faults)
@@ -129,13 +133,19 @@ func parseNameTemplate(name, text string, at conf.Node, r rule, faults *conf.Fau
 		faults.Add(at, "%s: %v", name, err)
 		return nil
 	}
-	if _, ok := at.Plain().(string); ok { // another type has been reported
+	if isString(at) {
 		if reason := checkName(t.sample(), false); reason != "" {
 			faults.Add(at, "%s %s", name, reason)
 		}
 	}
 	refuseSecrets(name, t, at, faults)
 	return t
+}
+
+// isString reports whether n is a string. Decode has reported another type already.
+func isString(n conf.Node) bool {
+	_, ok := n.Plain().(string)
+	return ok
 }
 
 // refuseWithScoped adds a fault for each field that a scoped grant cannot have. The

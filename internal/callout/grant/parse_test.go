@@ -39,6 +39,12 @@ func TestFaults(t *testing.T) {
 		`subscribe: ["a "]`:                             "expected a subject",
 		`response_permissions: {max: 0}`:                "max: expected 1 or more",
 		`response_permissions: {ttl: 0}`:                "ttl: expected 1ms or more",
+		`subscribe: ["a q r"], publish: []`:             `subscribe: "a q r": expected a subject and at most one queue name after a space; found 2 spaces`,
+		`limits {payload: big}`:                         "limits: payload: expected a whole number; found a string",
+		`limits: 5`:                                     "limits: expected a block; found a number",
+		`when: "true = true"`:                           "unexpected =; to compare, write ==",
+		`when: "session.role == admin"`:                 `unknown name admin; expected one of session, credential, request, source, or a text in quotes: "admin"`,
+		`headers {"": "x"}`:                             "name of a header is empty",
 		`response_permissions: "yes"`:                   "expected a block",
 		`connection_types: [WEBSOKET]`:                  `expected one of STANDARD, WEBSOCKET`,
 		`connection_types: []`:                          "connection_types: expected at least one type",
@@ -52,7 +58,7 @@ func TestFaults(t *testing.T) {
 		`expires: 0`:                                    "expires: expected 1s or more",
 		`expires: 15m`:                                  `such as "15m"; found the number 15000000`,
 		`headers {"Nats-Msg-Id": "x"}`:                  `configuration:3:11: header "Nats-Msg-Id": name is reserved`,
-		`headers {"A B": "x"}`:                          "not an RFC 9110 token",
+		`headers {"A B": "x"}`:                          `header "A B": name has a character other than letters, digits and !`,
 		`headers {"A-B": "x", "a_b": "y"}`:              "duplicate name",
 		`headers {A: ""}`:                               "value is empty",
 		`headers {A: []}`:                               "expected at least one value; found an empty list",
@@ -102,6 +108,18 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in\n%v", want, err)
 		}
+	}
+	for text, want := range map[string]string{
+		`when: true`:                               `configuration:2:3: when: expected a string; found a boolean (hint: put it in quotes)`,
+		`headers {A: {value: x, subjects: "a b"}}`: `configuration:2:26: headers: A: subjects: "a b": expected a subject without a queue name`,
+	} {
+		_, err := parse(t, "grants: [\n{ "+text+", account: A, publish: [], subscribe: [] }\n]")
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: expected one fault\n%s\ngot\n%v", text, want, err)
+		}
+	}
+	if _, err := parse(t, "grants: APP"); err == nil || err.Error() != "configuration:1:1: grants: expected a list of blocks; found a string" {
+		t.Errorf("grants that are a text: %v", err)
 	}
 	if _, err := parse(t, "grants: []"); err == nil || !strings.Contains(err.Error(), "expected at least one grant") {
 		t.Errorf("no grants: %v", err)

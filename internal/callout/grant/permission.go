@@ -72,6 +72,9 @@ func parseSubject(text string, queue bool) (*template, error) {
 	if err != nil {
 		return nil, err
 	}
+	if spaces := strings.Count(t.sample(), " "); queue && spaces > 1 {
+		return nil, fmt.Errorf("expected a subject and at most one queue name after a space; found %d spaces", spaces)
+	}
 	subject, group, found := strings.Cut(t.sample(), " ")
 	if err := checkSubject(subject); err != nil {
 		return nil, err

@@ -232,7 +232,7 @@ func (c *Config) parseUnknown(n conf.Node, faults *conf.Faults) {
 	for _, item := range c.Unknown {
 		code, ok := item.Plain().(int64)
 		if !ok || code < 400 || code > 499 {
-			faults.Add(item, "unknown: expected a status code from 400 to 499, because others do not mean that a session is unknown")
+			faults.Add(item, "unknown: expected a status code from 400 to 499, because others do not mean that a session is unknown; found %s", item.NumberOrKind())
 			continue
 		}
 		c.unknown = append(c.unknown, int(code))

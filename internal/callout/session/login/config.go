@@ -139,7 +139,7 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.keys = sealed.ParseKeys(n, cfg.Key, faults)
 	cfg.own = newSourceKeys(cfg.keys, cfg.Name, cfg.Issuer, cfg.ClientID)
 	if !n.Has("key") {
-		faults.Add(n, "field %q is missing: 32 bytes in base64, in a file", "key_file")
+		faults.Add(n, "field %q is missing: the path of a file with 32 bytes in base64\nhint: openssl rand -base64 32 > FILE", "key_file")
 	}
 	if cfg.Bucket != "" {
 		cfg.bucket = kv.Derived(n.Get("bucket"), cfg.Settings, cfg.Bucket, cfg.Account, cfg.Place, cfg.openVisible, faults)

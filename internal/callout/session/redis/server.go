@@ -58,7 +58,7 @@ func (c *Config) checkServer(n conf.Node, faults *conf.Faults) {
 	c.server = s
 }
 
-var errURL = errors.New("expected redis://host, rediss://host or unix:///path")
+var errURL = errors.New("expected redis://host, rediss://host or unix:///path; found a text of another form, which is not shown because it may hold a password")
 
 func parseURL(text string) (server, error) {
 	u, err := url.Parse(text)

@@ -59,8 +59,7 @@ func parseJWT(n conf.Node, faults *conf.Faults) *JWTConfig {
 
 func (c *JWTConfig) add(n conf.Node, key, account string, faults *conf.Faults) {
 	if !nkeys.IsValidPublicAccountKey(key) {
-		// The value is not quoted, because it might be a seed.
-		faults.Add(n, "issuers: expected the public key of an account, which begins with A")
+		faults.Add(n, "issuers: expected the public key of an account (A...); found %s", conf.KindOfKey(key))
 		return
 	}
 	if _, twice := c.accounts[key]; twice {

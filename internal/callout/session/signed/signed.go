@@ -51,8 +51,7 @@ func parseNkeys(n conf.Node, faults *conf.Faults) *NkeyConfig {
 		key, _ := item.Get("nkey").Plain().(string)
 		switch _, twice := cfg.users[key]; {
 		case !nkeys.IsValidPublicUserKey(key):
-			// The value is not quoted, because it might be a seed.
-			faults.Add(at, "nkey: expected the public key of a user, which begins with U")
+			faults.Add(at, "nkey: expected the public key of a user (U...); found %s", conf.KindOfKey(key))
 		case twice:
 			faults.Add(at, "nkey: duplicate key %s", key)
 		default:

@@ -94,11 +94,27 @@ func CheckURL(n conf.Node, name, text string, faults *conf.Faults) {
 	u, err := url.Parse(text)
 	switch {
 	case text == "": // reported if the field is required
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		faults.Add(n.Get(name), "%s: expected a URL with http or https", name)
+	case err != nil:
+		faults.Add(n.Get(name), "%s: expected a URL with http or https; found a text that is no URL", name)
+	case u.Scheme != "http" && u.Scheme != "https":
+		faults.Add(n.Get(name), "%s: expected a URL with http or https; found %s", name, schemeOf(u))
+	case u.Host == "":
+		faults.Add(n.Get(name), "%s: expected a URL with http or https; found one without a host", name)
 	case u.Fragment != "":
 		faults.Add(n.Get(name), "%s: expected a URL without a fragment (#)", name)
 	}
+}
+
+// schemeOf names the scheme of a URL for an error. A text such as alice:secret has a user where the scheme would be, so
+// the scheme is shown only before //.
+func schemeOf(u *url.URL) string {
+	switch {
+	case u.Scheme == "":
+		return "no scheme"
+	case u.Opaque != "" || u.Host == "":
+		return "another scheme"
+	}
+	return "the scheme " + u.Scheme
 }
 
 // Answer is the answer of a server.

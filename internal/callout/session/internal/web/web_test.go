@@ -266,7 +266,8 @@ func write(t *testing.T, kind string, der []byte) string {
 func TestCheckURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"http://x": "", "https://u:" + secret + "@x:1/p?q=1": "", "": "",
-		secret: "expected a URL", "ftp://" + secret: "expected a URL", "http://": "expected a URL", "https:" + secret: "expected a URL",
+		secret: "expected a URL with http or https; found no scheme", "ftp://" + secret: "; found the scheme ftp", "http://": "; found one without a host",
+		"https:" + secret: "; found one without a host", secret + ":pass@host": "; found another scheme",
 		"http://x/%zz" + secret: "expected a URL", "http://" + secret + "\n": "expected a URL", "http://x#" + secret: "without a fragment",
 	} {
 		var faults conf.Faults
