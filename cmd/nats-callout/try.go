@@ -67,7 +67,7 @@ func (c *tryCommand) judge(cfg *callout.Config, r *session.Request, s *streams) 
 		return nil, err
 	}
 	defer h.Close()
-	verdict, err := patiently(ctx, func() (*callout.Verdict, error) { return h.Judge(ctx, r) })
+	verdict, err := patiently(ctx, func() (*callout.Verdict, error) { return h.Decide(ctx, r) })
 	if err != nil {
 		err = fmt.Errorf("refused: %w", err)
 		if r.Credential.Kind == session.None && (errors.Is(err, callout.ErrKind) || errors.Is(err, callout.ErrUnknown)) {

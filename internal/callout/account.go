@@ -42,11 +42,11 @@ func (c *Config) CheckAccount(account string) error {
 	return faults.Err()
 }
 
-// CheckKnown returns an error, with places, if grants name accounts that are not known.
-func (c *Config) CheckKnown(known func(account string) bool) error {
+// CheckAccountsExist returns an error, with places, if grants name accounts that do not exist.
+func (c *Config) CheckAccountsExist(exists func(account string) bool) error {
 	var faults conf.Faults
 	if c.grants != nil {
-		c.grants.CheckKnown(known, &faults)
+		c.grants.CheckAccountsExist(exists, &faults)
 	}
 	return faults.Err()
 }

@@ -143,7 +143,7 @@ func TestNumbersHaveAnUpperBound(t *testing.T) {
 func TestProbesAreNotTurnedAway(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var closed atomic.Int64
-	s.away = func(context.Context, string, uint64) error { closed.Add(1); return nil }
+	s.disconnect = func(context.Context, string, uint64) error { closed.Add(1); return nil }
 	for token, want := range map[string]int64{mustProbe(t, s.cfg.keys.issuer): 0, mustProbe(t, newKeys(t).issuer): 0, "t": 1} {
 		closed.Store(0)
 		m, xkey := calloutOf(t, s.cfg.keys, func(c *jwt.AuthorizationRequestClaims) {
@@ -162,15 +162,15 @@ func TestProbesAreNotTurnedAway(t *testing.T) {
 // anew would be closed. A change has none: it renews all.
 func TestEndsOfSessionsBearTheirAge(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
-	var told []forwarded.Renew
-	s.renew = func(q forwarded.Renew) error { told = append(told, q); return nil }
+	var sent []forwarded.Renew
+	s.renew = func(q forwarded.Renew) error { sent = append(sent, q); return nil }
 	s.changed(session.Change{Source: "kv", Key: "a", Deleted: true, Ago: time.Hour})
 	s.changed(session.Change{Source: "kv", Key: "a", Deleted: true})
 	revision := session.Revision{Bucket: 1, Sequence: 2, Written: 3}
 	s.changed(session.Change{Source: "kv", Key: "a", Ago: time.Hour, Revision: revision})
 	inRequest := forwarded.Revision(revision)
 	want := []forwarded.Renew{{Session: "kv/a", Kick: true, Ago: time.Hour}, {Session: "kv/a", Kick: true, Ago: 1}, {Session: "kv/a", Revision: &inRequest}}
-	if !reflect.DeepEqual(told, want) {
-		t.Errorf("told %+v", told)
+	if !reflect.DeepEqual(sent, want) {
+		t.Errorf("sent %+v", sent)
 	}
 }

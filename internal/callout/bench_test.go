@@ -53,10 +53,10 @@ func newKeys(tb testing.TB) *keys {
 	tb.Helper()
 	k := &keys{}
 	var err error
-	if k.issuer, err = quick(newKey(tb, nkeys.CreateAccount)); err != nil {
+	if k.issuer, err = fastKeyPair(newKey(tb, nkeys.CreateAccount)); err != nil {
 		tb.Fatal(err)
 	}
-	if k.xkey, err = quick(newKey(tb, nkeys.CreateCurveKeys)); err != nil {
+	if k.xkey, err = fastKeyPair(newKey(tb, nkeys.CreateCurveKeys)); err != nil {
 		tb.Fatal(err)
 	}
 	return k

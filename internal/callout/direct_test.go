@@ -85,15 +85,15 @@ func TestTakeWhereItIsNotFor(t *testing.T) {
 	g.base.OnlyFrom = []string{"s"}
 	s, _ := g.add(t, "g")
 	m, _ := calloutOf(t, s.cfg.keys)
-	take := func(server string) bool {
+	offer := func(server string) bool {
 		return s.AcceptRequest(server, "c", "inbox", m.Header.Get(xkeyHeader), m.Data)
 	}
-	if take("other") || !take("s") {
+	if offer("other") || !offer("s") {
 		t.Error("only_from is not followed")
 	}
 	own := s.served[0]
 	own.waiting.Add(maxWaiting)
-	if take("s") {
+	if offer("s") {
 		t.Error("taken without room")
 	}
 	own.waiting.Add(-maxWaiting)
@@ -101,7 +101,7 @@ func TestTakeWhereItIsNotFor(t *testing.T) {
 		t.Error("taken though it is too large")
 	}
 	own.nc.Close()
-	if take("s") {
+	if offer("s") {
 		t.Error("taken without a connection")
 	}
 }

@@ -43,7 +43,7 @@ func (h *Handler) cannotServe() error {
 	if err := h.cannotJudge(); err != nil {
 		return err
 	}
-	return h.taken.fault()
+	return h.accepted.fault()
 }
 
 // cannotJudge returns why a source of the handler cannot decide, or nil.
@@ -146,7 +146,7 @@ func (m *member) watch() {
 
 // look joins or leaves the group according to a check.
 func (m *member) look() error {
-	if m.h.taken.doubted() {
+	if m.h.accepted.doubted() {
 		m.h.probeAgain()
 	}
 	reason := m.h.cannotServe()

@@ -20,26 +20,27 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// Options are what a handler gets from whoever runs it.
+// Options are what the server or the process that runs a handler gives it.
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Metrics *metrics.Set // nil: a set of its own
-	// Connect returns a connection in an account, for sources that keep their
-	// sessions in NATS; empty is the handler's own. The handler closes none of them.
+	// Connect returns a connection in an account, for sources that keep their sessions in NATS. The empty name is the
+	// handler's own account. The handler does not close these connections.
 	Connect func(account string) (*nats.Conn, error)
-	// Renew asks all servers to renew connections, or to close them; nil: nobody can. It does not
-	// wait for that.
+	// Renew asks all servers to renew connections, or to close them, and does not wait until they have. If it is nil,
+	// sessions that change or end have no effect on live connections.
 	Renew func(forwarded.Renew) error
-	// Failed is told why an attempt to connect failed; nil: nobody wants to know. It is for Start.
+	// Failed is called by Start with the reason when an attempt to connect fails. It may be nil.
 	Failed func(error)
-	// Disconnect closes a connection of a server, and returns when that is done; nil: nobody can.
+	// Disconnect closes a connection of a server, and returns when it is closed. It may be nil: then the handler closes
+	// no connections itself, see turnAway.
 	Disconnect func(ctx context.Context, server string, client uint64) error
-	// Replaces is the handler whose place this one takes, and that is about to leave the queue group; nil: there is none.
+	// Replaces is the handler that this one replaces, which will leave the queue group; nil: there is none.
 	Replaces *Handler
-	// Gathering is how long it takes until the server has the interest of its peers, when it has just started. A
-	// handler that cannot judge yet waits so long for one that can before it joins the queue group.
+	// Gathering is how long after its start the server may not know the subscriptions of its peers yet. A handler that
+	// cannot judge yet waits this long for another one that can, before it joins the queue group.
 	Gathering time.Duration
-	// LookupsOnly is for who asks Judge and ends then: no source serves pages or refreshes tokens.
+	// LookupsOnly is for a program that calls Decide and then ends: no source serves pages or refreshes tokens.
 	LookupsOnly bool
 }
 
@@ -47,28 +48,28 @@ type Options struct {
 type Handler struct {
 	cfg     *Config
 	log     *slog.Logger
-	logged  *limited.Log // for what somebody else can cause, as often as they like
+	logged  *limited.Log // for lines that strangers can cause, as often as they like
 	sources []*session.Lookup
 	metrics *handlerMetrics
 	prober  atomic.Pointer[prober]
-	// expected is the key of an issuer that a server asked for and that is not ours; nil: the last one asked for ours.
-	expected atomic.Pointer[string]
-	taken    taken
-	refusals *refusals
-	unsent   atomic.Int64 // see unsentUntil; in nanoseconds since 1970
-	renew    func(forwarded.Renew) error
-	away     func(ctx context.Context, server string, client uint64) error
+	// expected is the issuer's key that the last server expected, if it is not ours; nil: it expected ours.
+	expected   atomic.Pointer[string]
+	accepted   acceptance
+	refusals   *refusals
+	unsent     atomic.Int64 // see unsentUntil; in nanoseconds since 1970
+	renew      func(forwarded.Renew) error
+	disconnect func(ctx context.Context, server string, client uint64) error
 
-	id        string // in the questions of handlers that take its place
-	replaces  string // id of the handler whose place it takes; empty: none
+	id        string // random; a handler that replaces this one names it when it asks whether others can judge
+	replaces  string // id of the handler that this one replaces; empty: none
 	gathering time.Duration
 
 	mu     sync.Mutex
 	served []*subscription
 }
 
-// New opens the sources of cfg. It does not wait for what they need: that is looked for in the background, again and
-// again.
+// New opens the sources of cfg. It does not wait until their stores and providers can be reached: they are tried in the
+// background until they can.
 func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, away: o.Disconnect, gathering: o.Gathering, id: rand.Text()}
+	h := &Handler{cfg: cfg, log: o.Log, logged: limited.New(o.Log), renew: o.Renew, disconnect: o.Disconnect, gathering: o.Gathering, id: rand.Text()}
 	h.refusals = &refusals{}
 	if o.Replaces != nil {
 		h.replaces, h.refusals = o.Replaces.id, o.Replaces.refusals
@@ -99,7 +100,7 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	return h, nil
 }
 
-// Close closes the sources. Callouts that are under way then are refused.
+// Close closes the sources. Callouts that are being answered then are refused.
 func (h *Handler) Close() {
 	for _, source := range h.lookups() {
 		if err := source.Close(); err != nil {
@@ -114,7 +115,7 @@ func (h *Handler) lookups() []*session.Lookup {
 	return h.sources
 }
 
-// lost is told by a source that it may have missed changes.
+// lost is called by a source that may have missed changes. Nothing of what is cached of it can be trusted then.
 func (h *Handler) lost(source string) {
 	for _, l := range h.lookups() {
 		if l.Name() == source {
@@ -123,8 +124,8 @@ func (h *Handler) lost(source string) {
 	}
 }
 
-// changed is told by a source that a session changed or ended in its store. Its connections are
-// renewed or closed, on all servers.
+// changed is called by a source when a session changed or ended in its store. The session's connections are renewed or
+// closed, on all servers.
 func (h *Handler) changed(c session.Change) {
 	for _, l := range h.lookups() {
 		if l.Name() == c.Source {
@@ -139,11 +140,11 @@ func (h *Handler) changed(c session.Change) {
 		q.Revision = &revision
 	}
 	if c.Deleted {
-		// A session that was begun anew since is not ended by an end that we hear of late.
+		// We may hear of the end late. A session that was begun anew under the same key since then must not end.
 		q.Kick, q.Ago = true, max(c.Ago, time.Nanosecond)
 	}
 	if err := h.renew(q); err != nil {
-		h.log.Warn("the servers cannot be told now of a session that changed, and will be", "session", q.Session, "ended", c.Deleted, "error", err)
+		h.log.Warn("cannot tell the servers now that a session changed; they will be told later", "session", q.Session, "ended", c.Deleted, "error", err)
 		return
 	}
 	level := slog.LevelDebug
@@ -153,7 +154,7 @@ func (h *Handler) changed(c session.Change) {
 	h.log.Log(context.Background(), level, "session changed", "session", q.Session, "ended", c.Deleted)
 }
 
-// Follows returns the buckets whose changes the handler hears of now.
+// Follows returns the buckets that the handler watches at present.
 func (h *Handler) Follows() (buckets []forwarded.Followed) {
 	for _, l := range h.lookups() {
 		if bucket, ok := l.Follows(); ok {
@@ -169,24 +170,24 @@ type Verdict struct {
 	Grant   *grant.Result
 }
 
-// Reasons of a refusal, beside those of package grant. The client never sees
-// them; the server logs them.
+// Reasons of a refusal, beside those of package grant. The server logs them, and does not send them to the client.
 var (
 	ErrUnknown = errors.New("no session: the credential is unknown, or there is none")
 	ErrKind    = errors.New("credentials of this kind are not accepted")
 )
 
-// Judge finds the session of a connection, and what it gets. The error is the
-// reason of a refusal; it holds no secret.
-func (h *Handler) Judge(ctx context.Context, r *session.Request) (*Verdict, error) {
+// Decide finds the session of a connection, and what it gets. An error is the reason of a refusal, and contains no
+// secret.
+func (h *Handler) Decide(ctx context.Context, r *session.Request) (*Verdict, error) {
 	s, r, err := h.find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return h.judge(s, r)
+	return h.match(s, r)
 }
 
-func (h *Handler) judge(s *session.Session, r *session.Request) (*Verdict, error) {
+// match applies the grants to a session.
+func (h *Handler) match(s *session.Session, r *session.Request) (*Verdict, error) {
 	result, err := h.cfg.grants.Match(s, r, time.Now())
 	if err != nil {
 		return nil, err
@@ -194,9 +195,9 @@ func (h *Handler) judge(s *session.Session, r *session.Request) (*Verdict, error
 	return &Verdict{s, result}, nil
 }
 
-// find asks the sources in order, and returns the request as the one had it that
-// knows the session. One that cannot tell ends the search: the credential may be
-// its, and what a later source says of it may be less than that.
+// find asks the sources in order. It returns the session, and the request as the source that found it read it. If a source
+// cannot tell whether it knows the credential, the search ends: a later source may know the same credential with fewer
+// rights, or with more.
 func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Session, *session.Request, error) {
 	refusal := fmt.Errorf("%w: %s", ErrKind, r.Credential.Kind)
 	var reasons []string
@@ -220,16 +221,16 @@ func (h *Handler) find(ctx context.Context, r *session.Request) (*session.Sessio
 	return nil, nil, refusal
 }
 
-// accepts tells whether the configuration takes credentials of the request's kind.
+// accepts reports whether the configuration accepts credentials of the request's kind.
 func (h *Handler) accepts(r *session.Request) bool {
 	return len(h.cfg.kinds) == 0 || h.cfg.kinds[r.Credential.Kind]
 }
 
-// ready tells whether find will answer at once, from what is cached.
-func (h *Handler) ready(r *session.Request) (cached bool) {
+// isCached reports whether find will answer at once, from what is cached.
+func (h *Handler) isCached(r *session.Request) (cached bool) {
 	defer func() {
 		if recover() != nil {
-			cached = false // grant will meet the same fault, and refuse with it
+			cached = false // grant will panic in the same place, and refuse the connection
 		}
 	}()
 	for _, source := range h.sources {

@@ -229,9 +229,9 @@ func TestCredentialsOfMQTT(t *testing.T) {
 	page := &forwarded.Request{TokenCookie: "c"}
 	password := session.Credential{Kind: session.Password, Username: "u", Password: "p", MayBeToken: true}
 	for name, tt := range map[string]struct {
-		options jwt.ConnectOptions
-		told    *forwarded.Request
-		want    session.Credential
+		options    jwt.ConnectOptions
+		fromServer *forwarded.Request
+		want       session.Credential
 	}{
 		"nothing":               {jwt.ConnectOptions{}, nil, session.Credential{Kind: session.None}},
 		"user and password":     {jwt.ConnectOptions{Username: "u", Password: "p", Token: "p"}, nil, password},
@@ -247,8 +247,8 @@ func TestCredentialsOfMQTT(t *testing.T) {
 		m, _ := calloutOf(t, k, func(c *jwt.AuthorizationRequestClaims) {
 			c.ConnectOptions, c.ClientInformation.Type = tt.options, "mqtt"
 			c.Tags = nil
-			if tt.told != nil {
-				c.Tags = append(c.Tags, tt.told.Tag())
+			if tt.fromServer != nil {
+				c.Tags = append(c.Tags, tt.fromServer.Tag())
 			}
 		})
 		r, err := k.read(newArrival(nil, m))
@@ -265,26 +265,26 @@ func TestCredentials(t *testing.T) {
 	k := &keys{issuer: newKey(t, nkeys.CreateAccount)}
 	cookie := forwarded.Request{FromCookie: true, Cookies: map[string]string{"c": "v"}, Headers: map[string][]string{"A": {"b"}}}
 	for name, tt := range map[string]struct {
-		options jwt.ConnectOptions
-		told    *forwarded.Request
-		want    session.Credential
+		options    jwt.ConnectOptions
+		fromServer *forwarded.Request
+		want       session.Credential
 	}{
-		"nothing":               {jwt.ConnectOptions{}, nil, session.Credential{Kind: session.None}},
-		"token":                 {jwt.ConnectOptions{Token: "t"}, nil, session.Credential{Kind: session.Token, Value: "t"}},
-		"cookie":                {jwt.ConnectOptions{Token: "t"}, &cookie, session.Credential{Kind: session.Cookie, Value: "t"}},
-		"no cookie":             {jwt.ConnectOptions{Token: "t"}, &forwarded.Request{}, session.Credential{Kind: session.Token, Value: "t"}},
-		"told, but nothing":     {jwt.ConnectOptions{}, &cookie, session.Credential{Kind: session.None}},
-		"password":              {jwt.ConnectOptions{Username: "u", Password: "p"}, nil, session.Credential{Kind: session.Password, Username: "u", Password: "p"}},
-		"token and sentinel":    {jwt.ConnectOptions{JWT: "j", Token: "t"}, nil, session.Credential{Kind: session.Token, Value: "t"}},
-		"password and sentinel": {jwt.ConnectOptions{JWT: "j", Username: "u"}, nil, session.Credential{Kind: session.Password, Username: "u"}},
-		"user JWT":              {jwt.ConnectOptions{JWT: "j", SignedNonce: "s"}, nil, session.Credential{Kind: session.JWT, Value: "j", Signature: "s"}},
-		"nkey":                  {jwt.ConnectOptions{Nkey: "U", SignedNonce: "s"}, nil, session.Credential{Kind: session.Nkey, Nkey: "U", Signature: "s"}},
+		"nothing":                {jwt.ConnectOptions{}, nil, session.Credential{Kind: session.None}},
+		"token":                  {jwt.ConnectOptions{Token: "t"}, nil, session.Credential{Kind: session.Token, Value: "t"}},
+		"cookie":                 {jwt.ConnectOptions{Token: "t"}, &cookie, session.Credential{Kind: session.Cookie, Value: "t"}},
+		"no cookie":              {jwt.ConnectOptions{Token: "t"}, &forwarded.Request{}, session.Credential{Kind: session.Token, Value: "t"}},
+		"forwarded, but nothing": {jwt.ConnectOptions{}, &cookie, session.Credential{Kind: session.None}},
+		"password":               {jwt.ConnectOptions{Username: "u", Password: "p"}, nil, session.Credential{Kind: session.Password, Username: "u", Password: "p"}},
+		"token and sentinel":     {jwt.ConnectOptions{JWT: "j", Token: "t"}, nil, session.Credential{Kind: session.Token, Value: "t"}},
+		"password and sentinel":  {jwt.ConnectOptions{JWT: "j", Username: "u"}, nil, session.Credential{Kind: session.Password, Username: "u"}},
+		"user JWT":               {jwt.ConnectOptions{JWT: "j", SignedNonce: "s"}, nil, session.Credential{Kind: session.JWT, Value: "j", Signature: "s"}},
+		"nkey":                   {jwt.ConnectOptions{Nkey: "U", SignedNonce: "s"}, nil, session.Credential{Kind: session.Nkey, Nkey: "U", Signature: "s"}},
 	} {
 		m, _ := calloutOf(t, k, func(c *jwt.AuthorizationRequestClaims) {
 			c.ConnectOptions = tt.options
 			c.Tags = jwt.TagList{"another"}
-			if tt.told != nil {
-				c.Tags = append(c.Tags, tt.told.Tag())
+			if tt.fromServer != nil {
+				c.Tags = append(c.Tags, tt.fromServer.Tag())
 			}
 		})
 		r, err := k.read(newArrival(nil, m))
@@ -294,7 +294,7 @@ func TestCredentials(t *testing.T) {
 		if r.Credential != tt.want {
 			t.Errorf("%s: kind %s", name, r.Credential.Kind)
 		}
-		if tt.told == &cookie && (r.Cookies["c"] != "v" || len(r.Headers["A"]) != 1) {
+		if tt.fromServer == &cookie && (r.Cookies["c"] != "v" || len(r.Headers["A"]) != 1) {
 			t.Errorf("%s: what was forwarded is lost", name)
 		}
 	}

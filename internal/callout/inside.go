@@ -35,10 +35,10 @@ func (c *Config) CheckInside() []error {
 // Complete sets the keys that the configuration does not have.
 func (c *Config) Complete(issuer, xkey nkeys.KeyPair) (err error) {
 	if c.keys.issuer == nil {
-		c.keys.issuer, err = quick(issuer)
+		c.keys.issuer, err = fastKeyPair(issuer)
 	}
 	if c.keys.xkey == nil && err == nil {
-		c.keys.xkey, err = quick(xkey)
+		c.keys.xkey, err = fastKeyPair(xkey)
 	}
 	return err
 }

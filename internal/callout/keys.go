@@ -153,7 +153,7 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 	}
 	kp, err := nkeys.FromSeed([]byte(seed.Reveal()))
 	if err == nil {
-		kp, err = quick(kp)
+		kp, err = fastKeyPair(kp)
 	}
 	if err != nil {
 		faults.Add(at, "%s: expected the seed of %s", written, kind)
@@ -162,8 +162,8 @@ func parseSeed(n conf.Node, name string, seed conf.Secret, want nkeys.PrefixByte
 	return kp
 }
 
-// quick returns a key pair that does the same as kp with less work for each use.
-func quick(kp nkeys.KeyPair) (nkeys.KeyPair, error) {
+// fastKeyPair returns a key pair that does the same as kp with less work for each use.
+func fastKeyPair(kp nkeys.KeyPair) (nkeys.KeyPair, error) {
 	if nkeys.IsValidPublicCurveKey(public(kp)) {
 		return newCurve(kp)
 	}

@@ -85,28 +85,28 @@ func TestCredentialsOfLogins(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s, %s: %v", c.credential, c.more, err)
 		}
-		if told := strings.Join(cfg.Warnings(), "\n"); (told == "") != (c.warns == "") || !strings.Contains(told, c.warns) {
-			t.Errorf("%s, %s: warnings %q", c.credential, c.more, told)
+		if warnings := strings.Join(cfg.Warnings(), "\n"); (warnings == "") != (c.warns == "") || !strings.Contains(warnings, c.warns) {
+			t.Errorf("%s, %s: warnings %q", c.credential, c.more, warnings)
 		}
 	}
 }
 
-// told is a source that keeps what it is opened with, and is not ready.
-type told struct {
+// recordingSource is a source that keeps what it is opened with, and is not ready.
+type recordingSource struct {
 	session.Settings
 	env *session.Env
 }
 
-func (s told) Open(_ context.Context, env session.Env) (session.Source, error) {
+func (s recordingSource) Open(_ context.Context, env session.Env) (session.Source, error) {
 	*s.env = env
 	return s, nil
 }
-func (told) Accepts(*session.Request) (string, bool) { return "", false }
-func (told) Find(context.Context, *session.Request) (*session.Session, error) {
+func (recordingSource) Accepts(*session.Request) (string, bool) { return "", false }
+func (recordingSource) Find(context.Context, *session.Request) (*session.Session, error) {
 	return nil, session.ErrUnknown
 }
-func (told) Close() error       { return nil }
-func (told) LookupError() error { return errors.New("its pages are not served") }
+func (recordingSource) Close() error       { return nil }
+func (recordingSource) LookupError() error { return errors.New("its pages are not served") }
 
 // Sources learn whether cookies are accepted, and the handler whether they work.
 func TestSourcesAndTheHandler(t *testing.T) {
@@ -114,14 +114,14 @@ func TestSourcesAndTheHandler(t *testing.T) {
 		cfg := parse(t, credential+anonymousConf)
 		var env session.Env
 		settings := session.Defaults()
-		settings.Name = "told"
-		cfg.sources = []source{{Opener: told{settings, &env}}}
+		settings.Name = "recording"
+		cfg.sources = []source{{Opener: recordingSource{settings, &env}}}
 		h := serve(t, cfg)
 		if env.Cookies != want {
 			t.Errorf("%q: cookies %t", credential, env.Cookies)
 		}
 		h.UseProbe("APP", nil)
-		if err := h.Ready(t.Context()); err == nil || err.Error() != "cannot judge: session source told: its pages are not served" {
+		if err := h.Ready(t.Context()); err == nil || err.Error() != "cannot judge: session source recording: its pages are not served" {
 			t.Errorf("%q: ready: %v", credential, err)
 		}
 	}

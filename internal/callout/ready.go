@@ -101,7 +101,7 @@ func (h *Handler) Ready(ctx context.Context) error {
 // explained adds to the result of a probe what the handler knows of its answers. Another handler
 // may have answered the probe.
 func (h *Handler) explained(err error) error {
-	fault := h.taken.fault()
+	fault := h.accepted.fault()
 	switch {
 	case fault == nil || err != nil && strings.Contains(err.Error(), fault.Error()):
 		return err
@@ -184,7 +184,7 @@ func (p *prober) ask(h *Handler, account string) error {
 		err = nil // it was authenticated, and the account was full
 	}
 	if a := p.answered.Load(); account == "" && a != nil && a.token == token && (err == nil || isRefusal(err) && time.Since(begun) < a.soon) {
-		h.taken.probe(ownRefusal(err))
+		h.accepted.probe(ownRefusal(err))
 	}
 	return err
 }
@@ -257,12 +257,12 @@ func wrongIssuer(expects, answers string) error {
 func (h *Handler) checkIssuer(r *request) error {
 	if r.expects == "" || r.expects == h.cfg.keys.answers() {
 		h.expected.Store(nil)
-		h.taken.request(nil, time.Now())
+		h.accepted.request(nil, time.Now())
 		return nil
 	}
 	h.expected.Store(&r.expects)
 	err := wrongIssuer(r.expects, h.cfg.keys.answers())
-	h.taken.request(err, time.Now())
+	h.accepted.request(err, time.Now())
 	return err
 }
 

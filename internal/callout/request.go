@@ -19,17 +19,17 @@ const (
 	audience   = "nats-authorization-request"
 )
 
-// request is a callout that was understood.
+// request is a callout that was decrypted and decoded.
 type request struct {
 	session.Request
-	userNkey string        // the key that the answer must be for
-	xkey     string        // public key that the answer is encrypted to; empty: it is not
-	sealer   nkeys.KeyPair // the handler's key that the request is encrypted to, and the answer by
-	patience time.Duration // of the server, from when it sent the request
-	tooLong  []string      // headers and cookies that were too long to be forwarded
-	notText  []string      // those that are not UTF-8
-	// expects is the account key that the server takes answers of: auth_callout.issuer, or the account that has
-	// the callout in operator mode.
+	userNkey string        // subject of the user JWT in the answer
+	xkey     string        // the server's public key, to which the answer is encrypted; empty: it is not encrypted
+	sealer   nkeys.KeyPair // the handler's key to which the request is encrypted, and with which the answer is
+	patience time.Duration // how long the server waits for the answer, from when it sent the request; 0: not known
+	tooLong  []string      // headers and cookies that the server did not forward because they are too long
+	notText  []string      // those that it did not forward because they are not UTF-8
+	// expects is the account key whose answers the server accepts: auth_callout.issuer or, in operator mode, the
+	// account that has the callout.
 	expects string
 }
 
@@ -45,16 +45,17 @@ var (
 	errNotJWT       = errors.New("request is not a JWT of an authorization request")
 )
 
-// maxSkew is how far the clocks of a server and a handler may differ. Later than that after its end, a request is
+// maxSkew is how much the clocks of a server and a handler may differ. A request that expired longer ago than this is
 // refused.
 const maxSkew = 5 * time.Minute
 
-// reasons are why a request gets no answer.
+// reasons are those for which a request gets no answer.
 var reasons = []error{
 	errNotEncrypted, errNoXKey, errNotBox, errDecrypt, errNotCurveKey, errNotServer, errUserNkey, errTooLarge, errStale, errNotJWT,
 }
 
-// reasonOf is the one of them that err is.
+// reasonOf returns the text of the reason that err is, without what is special to this request. It is the key by which
+// log lines are limited.
 func reasonOf(err error) string {
 	for _, reason := range reasons {
 		if errors.Is(err, reason) {
@@ -64,8 +65,8 @@ func reasonOf(err error) string {
 	return "other"
 }
 
-// read understands a callout. The request's own signature proves only that it
-// was not changed: who may publish to the subject is for the account to limit.
+// read decrypts and decodes a callout. The signature of a request proves only that it was not changed. That only servers
+// send requests is for the permissions in the callout account to ensure.
 func (k *keys) read(a *arrival) (*request, error) {
 	data, from := a.data, a.from
 	var sealer nkeys.KeyPair
@@ -82,7 +83,7 @@ func (k *keys) read(a *arrival) (*request, error) {
 	}
 	claims, err := jwt.DecodeAuthorizationRequestClaims(string(data))
 	if err != nil {
-		return nil, errNotJWT // what the error says may repeat a part of the request
+		return nil, errNotJWT // not err, whose text may repeat a part of the request
 	}
 	switch {
 	case claims.Issuer != claims.Server.ID || claims.Audience != audience:
@@ -96,14 +97,14 @@ func (k *keys) read(a *arrival) (*request, error) {
 	if nkeys.IsValidPublicAccountKey(claims.Subject) {
 		r.expects = claims.Subject
 	}
-	told, ours := forwarded.FromTags(claims.Tags)
-	r.Request = understand(claims, told, ours)
-	r.tooLong, r.notText = told.TooLong, told.NotText
+	fromServer, ours := forwarded.FromTags(claims.Tags)
+	r.Request = understand(claims, fromServer, ours)
+	r.tooLong, r.notText = fromServer.TooLong, fromServer.NotText
 	return r, nil
 }
 
-// complete tells what of the upgrade request is missing. Without a header that a proxy sets, or the cookie of another
-// source, a connection could pass for one that it is not.
+// complete returns an error if the server could not forward a header or a cookie that it should. Without a header that a
+// proxy sets, or without the cookie of a source, the connection could be taken for another kind of connection.
 func (r *request) complete() error {
 	switch {
 	case len(r.tooLong) > 0:
@@ -114,8 +115,8 @@ func (r *request) complete() error {
 	return nil
 }
 
-// patience is how long the server waits. Both times are the server's, in whole
-// seconds, so its clock may differ from ours.
+// patience returns how long the server waits for the answer. It is computed from two times of the server's clock, in whole
+// seconds, so it does not depend on ours.
 func patience(claims *jwt.AuthorizationRequestClaims) time.Duration {
 	if claims.Expires == 0 {
 		return 0
@@ -123,34 +124,35 @@ func patience(claims *jwt.AuthorizationRequestClaims) time.Duration {
 	return max(time.Duration(claims.Expires-claims.IssuedAt)*time.Second, time.Second)
 }
 
-func understand(claims *jwt.AuthorizationRequestClaims, told forwarded.Request, ours bool) session.Request {
+// understand returns the request as sources and grants see it. fromServer is what Stamp's server added to the request; ours
+// is false if another server sent it, which added nothing.
+func understand(claims *jwt.AuthorizationRequestClaims, fromServer forwarded.Request, ours bool) session.Request {
 	client, server := &claims.ClientInformation, &claims.Server
 	transport := session.UnknownTransport
 	switch {
-	case ours && told.Websocket:
+	case ours && fromServer.Websocket:
 		transport = session.Websocket
 	case ours:
 		transport = session.TCP
 	}
 	return session.Request{
-		Credential: credential(claims, told),
+		Credential: credential(claims, fromServer),
 		ServerID:   server.ID, ServerName: server.Name, Cluster: server.Cluster,
 		ClientID: client.ID, Host: client.Host, Name: claims.ConnectOptions.Name, Lang: claims.ConnectOptions.Lang,
 		Kind: client.Kind, Type: client.Type, MQTT: client.MQTT, Transport: transport,
-		Headers: told.Headers, Cookies: told.Cookies, Renewal: told.Renewal,
+		Headers: fromServer.Headers, Cookies: fromServer.Cookies, Renewal: fromServer.Renewal,
 	}
 }
 
 // mqttType is the server's name for connections of MQTT, over TCP or a websocket.
 const mqttType = "mqtt"
 
-// credential chooses among what CONNECT holds. A token and a password go first:
-// in operator mode a connection has a user JWT or nkey beside them, which only leads it to
-// the account of the callout.
-func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) session.Credential {
+// credential returns the credential of CONNECT. A token or a password has precedence: in operator mode a connection has a
+// user JWT or an nkey beside it, which only selects the account that has the callout.
+func credential(claims *jwt.AuthorizationRequestClaims, fromServer forwarded.Request) session.Credential {
 	o := &claims.ConnectOptions
 	if claims.ClientInformation.Type == mqttType {
-		return mqttCredential(o, told)
+		return mqttCredential(o, fromServer)
 	}
 	c := session.Credential{
 		Nonce: claims.ClientInformation.Nonce, Signature: o.SignedNonce, Username: o.Username, Nkey: o.Nkey,
@@ -158,7 +160,7 @@ func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) 
 	switch {
 	case o.Token != "":
 		c.Kind, c.Value = session.Token, o.Token
-		if told.FromCookie {
+		if fromServer.FromCookie {
 			c.Kind = session.Cookie
 		}
 	case o.Username != "" || o.Password != "":
@@ -173,19 +175,19 @@ func credential(claims *jwt.AuthorizationRequestClaims, told forwarded.Request) 
 	return c
 }
 
-// mqttCredential chooses among what a CONNECT of MQTT holds. That has one field for a password, a token and a user JWT,
-// and the server copies it: always into the token, and into the user JWT if it is one. So the token says nothing, and a user
-// JWT that differs from the password is the server's default_sentinel, which only leads to the account of
-// the callout. The cookie counts where CONNECT has no password.
-func mqttCredential(o *jwt.ConnectOptions, told forwarded.Request) session.Credential {
+// mqttCredential returns the credential of an MQTT CONNECT, which has one field for a password, a token and a user JWT. The
+// server copies this field into Token always, and into JWT if it is a user JWT. So Token is no evidence of anything, and a
+// user JWT that differs from the password is the server's default_sentinel, which only selects the account that has the
+// callout. The cookie is the credential if CONNECT has no password.
+func mqttCredential(o *jwt.ConnectOptions, fromServer forwarded.Request) session.Credential {
 	c := session.Credential{Kind: session.None, Username: o.Username}
 	switch {
 	case o.Password != "" && o.Password == o.JWT:
 		c.Kind, c.Value = session.JWT, o.JWT
 	case o.Password != "":
 		c.Kind, c.Password, c.MayBeToken = session.Password, o.Password, true
-	case told.TokenCookie != "":
-		c.Kind, c.Value = session.Cookie, told.TokenCookie
+	case fromServer.TokenCookie != "":
+		c.Kind, c.Value = session.Cookie, fromServer.TokenCookie
 	case o.Username != "":
 		c.Kind = session.Password
 	case o.JWT != "":

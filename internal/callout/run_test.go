@@ -57,14 +57,14 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 	}
 	s = start()
 	defer s.Shutdown()
-	told, err := nats.Connect(s.ClientURL())
+	system, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer told.Close()
-	messages, err := told.SubscribeSync(forwarded.RenewAll)
+	defer system.Close()
+	messages, err := system.SubscribeSync(forwarded.RenewAll)
 	if err == nil {
-		err = told.Flush()
+		err = system.Flush()
 	}
 	if err != nil {
 		t.Fatal(err)

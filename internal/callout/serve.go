@@ -20,31 +20,31 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// subscription is the handler on one connection. Callouts wait in queue; workers,
-// two for each CPU, take them out, and answer at once what needs no look-up. A callout whose
-// session must be looked up goes on in a goroutine: Lookup bounds those.
+// subscription is the handler on one connection. Callouts wait in queue. Workers, two for each CPU, take them from there,
+// and answer at once what needs no look-up. A callout whose session must be looked up gets a goroutine of its own; Lookup
+// limits how many of these there are.
 type subscription struct {
 	h       *Handler
 	nc      *nats.Conn
 	queue   chan *arrival
-	busy    chan *arrival // those that found the queue full
-	waiting atomic.Int64  // bytes in both
-	working atomic.Int64  // callouts that were taken out, and have no answer yet
+	busy    chan *arrival // callouts that came while the queue was full, and will be refused
+	waiting atomic.Int64  // bytes in both channels
+	working atomic.Int64  // callouts that were taken from the channels and have no answer yet
 	ctx     context.Context
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
 	mu     sync.Mutex
-	stays  bool               // though it cannot judge, since nor can another handler
+	stays  bool               // in the queue group although it cannot judge, because no other handler can
 	sub    *nats.Subscription // in the queue group; nil: it has left
-	able   *nats.Subscription // answers handlers that cannot judge; nil: this one cannot, or ends
-	ear    *nats.Subscription // looks at callouts that others answer; nil: does not
+	able   *nats.Subscription // answers handlers that ask who can judge; nil: this one cannot, or is ending
+	ear    *nats.Subscription // reads callouts that others answer, see listen; nil: it does not
 	ending bool
-	subs   sync.WaitGroup // subscriptions of which not all that came has been through arrive
+	subs   sync.WaitGroup // subscriptions of which a received message may not have reached arrive yet
 }
 
-// arrival is what a callout's message said. The message itself is let go: it leads to all that came after it, and its
-// header block may be large.
+// arrival is the content of a callout's message. It does not keep the message itself, which refers to all later messages of
+// the subscription, and whose header block may be large.
 type arrival struct {
 	nc    *nats.Conn
 	data  []byte
@@ -57,7 +57,7 @@ func newArrival(nc *nats.Conn, m *nats.Msg) *arrival {
 	return &arrival{nc, bytes.Clone(m.Data), strings.Clone(m.Header.Get(xkeyHeader)), strings.Clone(m.Reply), time.Now()}
 }
 
-// size is how much memory it takes, about.
+// size returns about how many bytes of memory an arrival occupies.
 func (a *arrival) size() int64 {
 	return int64(len(a.data)+len(a.from)+len(a.reply)) + int64(unsafe.Sizeof(*a))
 }
@@ -69,19 +69,19 @@ func (a *arrival) respond(answer []byte) error {
 	return a.nc.Publish(a.reply, answer)
 }
 
-// Whoever may publish in the account of callouts chooses how large a request is, up to the server's max_payload.
-// A server's own is a CONNECT and what it forwards of an upgrade request: some kilobytes.
+// Anybody who may publish in the callout account chooses how large a request is, up to the server's max_payload. The
+// requests of a server have a CONNECT and what the server forwards of an upgrade request: some kilobytes.
 const (
 	maxRequest = 1 << 20   // bytes of one request
-	maxWaiting = 128 << 20 // bytes of all requests that wait
+	maxWaiting = 128 << 20 // bytes of all waiting requests together
 )
 
-// busyQueue is how many callouts wait to be told that there are too many. Above
-// that they get no answer, which the server takes for a refusal when its patience ends.
+// busyQueue is how many callouts may wait to be refused because the queue is full. Further ones get no answer: the server
+// refuses their connections when it has waited for authorization.timeout.
 const busyQueue = 1024
 
-// Serve answers callouts on nc until Drain, or until nc is closed. It returns when the server knows of it, which ctx
-// bounds.
+// Serve answers callouts on nc until Drain is called or nc is closed. It returns when the server has the subscription, or
+// when ctx ends.
 func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	s := &subscription{h: h, nc: nc, queue: make(chan *arrival, h.cfg.Queue), busy: make(chan *arrival, busyQueue)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -101,7 +101,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	if err := nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
-	// The server answers a subscription that it does not permit before the flush, and says nothing later.
+	// If the server does not permit the subscription, its error comes before its answer to the flush.
 	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
 		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
@@ -109,6 +109,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 	return nil
 }
 
+// arrive receives a callout, and never blocks: the connection has other messages too.
 func (s *subscription) arrive(m *nats.Msg) {
 	s.h.metrics.requests.Inc()
 	if len(m.Data)+len(m.Header.Get(xkeyHeader)) > maxRequest {
@@ -125,7 +126,7 @@ func (s *subscription) arrive(m *nats.Msg) {
 	}
 }
 
-// put tells whether there is room for an arrival.
+// put adds an arrival to a channel. It returns false if there is no room for it.
 func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
 	if s.waiting.Add(a.size()) <= maxWaiting {
 		select {
@@ -138,16 +139,17 @@ func (s *subscription) put(to chan<- *arrival, a *arrival) bool {
 	return false
 }
 
+// each calls do for each arrival of a channel, until it is closed.
 func (s *subscription) each(from <-chan *arrival, do func(*arrival)) {
 	for a := range from {
-		s.working.Add(1) // before the next line, so that one of the two knows of it
+		s.working.Add(1) // before the next line, so that at any time one of the two counts it
 		s.waiting.Add(-a.size())
 		s.h.guard(func() { do(a) })
 		s.working.Add(-1)
 	}
 }
 
-// guard runs what handles input. A panic in it ends what is handled, and not the process.
+// guard runs do, which handles input. A panic in it must not end the process.
 func (h *Handler) guard(do func()) {
 	defer func() {
 		if recover() != nil {
@@ -157,12 +159,13 @@ func (h *Handler) guard(do func()) {
 	do()
 }
 
-// fault counts and logs a fault of ours, by its place alone: what a panic says may hold a credential.
+// fault counts and logs a panic of ours. err has its place and not its text, which may contain a credential.
 func (h *Handler) fault(err error) {
 	h.metrics.panics.Inc()
 	h.logged.Error("fault", "fault in the handler", "error", err)
 }
 
+// errOverloaded is the reason of a refusal while the queue is full.
 var errOverloaded = errors.New("overloaded: too many callouts wait")
 
 func (s *subscription) refuseBusy(a *arrival) {
@@ -204,18 +207,18 @@ func (s *subscription) answer(a *arrival) {
 	if h.probed(a, r) {
 		return
 	}
-	if h.ready(&r.Request) {
-		h.decide(s.ctx, a, r)
+	if h.isCached(&r.Request) {
+		h.decideAndAnswer(s.ctx, a, r)
 		return
 	}
 	s.working.Add(1)
 	s.work.Go(func() {
 		defer s.working.Add(-1)
-		h.guard(func() { h.decide(s.ctx, a, r) })
+		h.guard(func() { h.decideAndAnswer(s.ctx, a, r) })
 	})
 }
 
-// answers tells whether the callout is this handler's to answer, or another queue group's.
+// answers reports whether this handler answers the callout. With only_from, another queue group may have to.
 func (h *Handler) answers(r *request) bool {
 	if h.isFor(r.ServerName, r.Cluster) {
 		return true
@@ -224,11 +227,11 @@ func (h *Handler) answers(r *request) bool {
 	return false
 }
 
-// decide judges, and answers.
-func (h *Handler) decide(ctx context.Context, a *arrival, r *request) {
+// decideAndAnswer decides about a callout, and sends the answer.
+func (h *Handler) decideAndAnswer(ctx context.Context, a *arrival, r *request) {
 	if r.patience > 0 {
 		var cancel context.CancelFunc
-		// A little less, so that the server has the reason of a refusal before its patience ends.
+		// A little less than the server waits, so that it gets the reason of a refusal in time.
 		ctx, cancel = context.WithDeadline(ctx, a.at.Add(r.patience-min(r.patience/10, 500*time.Millisecond)))
 		defer cancel()
 	}
@@ -237,11 +240,12 @@ func (h *Handler) decide(ctx context.Context, a *arrival, r *request) {
 	h.report(a, r, verdict, err)
 }
 
-// certainErrors say that a connection is refused for what it is, whenever it is asked about.
+// certainErrors are reasons that lie in the connection itself: a later callout about it would be refused too.
 var certainErrors = []error{ErrUnknown, session.ErrUnknown, ErrKind, errTooLong, errNotText}
 
-// certain tells whether an answer is one. A connection that lives is not closed because its
-// session cannot be looked up now: the server asks again when it gets no answer.
+// certain reports whether a result may close a live connection at its renewal: it is a grant, or a refusal for a reason
+// that lies in the connection itself. If the session only cannot be looked up now, the renewal gets no answer, and the
+// server asks again.
 func certain(err error) bool {
 	var refusal *grant.Refusal
 	if err == nil || errors.As(err, &refusal) {
@@ -250,13 +254,13 @@ func certain(err error) bool {
 	return slices.ContainsFunc(certainErrors, func(is error) bool { return errors.Is(err, is) })
 }
 
-// errFault is for faults of ours. They must not end the server that the handler may
-// be in, and what they say may hold a credential.
+// errFault stands for a panic of ours, whose text may contain a credential.
 var errFault = errors.New("fault in the callout handler; please report it")
 
 func isFault(err error) bool { return errors.Is(err, errFault) || errors.Is(err, session.ErrFault) }
 
-// grant judges, and signs the user JWT.
+// grant decides about a connection, and signs its user JWT. A panic becomes a refusal: the handler may run inside the
+// server, which must not end by it.
 func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token string, err error) {
 	defer func() {
 		if recover() != nil {
@@ -266,7 +270,7 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 	if err = r.complete(); err != nil {
 		return nil, "", err
 	}
-	if v, err = h.Judge(ctx, &r.Request); err != nil {
+	if v, err = h.Decide(ctx, &r.Request); err != nil {
 		return nil, "", err
 	}
 	tags, err := h.cfg.tags(v)
@@ -281,12 +285,12 @@ func (h *Handler) grant(ctx context.Context, r *request) (v *Verdict, token stri
 
 var errLargeAnswer = errors.New("the answer is larger than the server's max_payload")
 
-// respond sends the answer: a user JWT, or the refusal's reason. A renewal that cannot be judged, or whose answer cannot
-// be sent, gets none: a refusal would close a connection that lives.
+// respond sends the answer: a user JWT, or the reason of a refusal. A renewal gets no answer if its session cannot be
+// looked up now or its answer cannot be sent, because a refusal would close a live connection.
 func (h *Handler) respond(a *arrival, r *request, token string, refusal error) {
 	err := h.send(a, r, token, refusal)
 	if errors.Is(err, nats.ErrMaxPayload) && token != "" {
-		// A server that hears nothing waits in vain.
+		// Without any answer the server would wait until its timeout.
 		err = errors.Join(errLargeAnswer, h.send(a, r, "", errLargeAnswer))
 	}
 	if err != nil {
@@ -295,6 +299,7 @@ func (h *Handler) respond(a *arrival, r *request, token string, refusal error) {
 	}
 }
 
+// send signs and publishes an answer.
 func (h *Handler) send(a *arrival, r *request, token string, refusal error) error {
 	if r.Renewal && !certain(refusal) {
 		return nil
@@ -315,21 +320,21 @@ func (h *Handler) send(a *arrival, r *request, token string, refusal error) erro
 	return err
 }
 
-// disconnectTime is how long the close of a connection is waited for.
+// disconnectTime is how long turnAway waits until the server has closed a connection.
 const disconnectTime = time.Second
 
-// turnAway closes a connection that cannot be judged now, before its callout is answered with the refusal. To a
-// refusal the server adds "Authorization Violation", and after two of these in a row clients give up for good unless
-// they are told otherwise. Those whose connection is just closed come again. Where it cannot be closed, the refusal
-// does that. A probe is not closed: whoever asks for readiness is to see the refusal.
+// turnAway closes a connection that cannot be judged now, before its callout is refused. On a refusal the server sends
+// "Authorization Violation", and by default client libraries stop reconnecting after two of these in a row. If the
+// connection is just closed, they reconnect. If it cannot be closed here, the refusal closes it. A probe is not closed,
+// because it has to report the refusal.
 func (h *Handler) turnAway(r *request, refusal error) {
-	if h.away == nil || r.Renewal || certain(refusal) || strings.HasPrefix(r.Credential.Value, probePrefix) {
+	if h.disconnect == nil || r.Renewal || certain(refusal) || strings.HasPrefix(r.Credential.Value, probePrefix) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), disconnectTime)
 	defer cancel()
-	if err := h.away(ctx, r.ServerID, r.ClientID); err != nil {
-		h.log.Debug("a connection that cannot be judged now is told so", "server", r.ServerName, "client", r.ClientID, "error", err)
+	if err := h.disconnect(ctx, r.ServerID, r.ClientID); err != nil {
+		h.log.Debug("cannot close a connection that cannot be judged now; it is refused", "server", r.ServerName, "client", r.ClientID, "error", err)
 	}
 }
 
@@ -339,6 +344,7 @@ func (h *Handler) malformed(err error) {
 	h.logged.Warn(reasonOf(err), "callout refused without an answer", "error", err)
 }
 
+// report counts and logs the result of a callout.
 func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
 	h.metrics.seconds.UpdateDuration(a.at)
 	attributes := []any{
@@ -374,7 +380,7 @@ func (h *Handler) report(a *arrival, r *request, v *Verdict, err error) {
 	}
 }
 
-// StopReceiving ends the subscriptions, without waiting for the callouts that were received. Call Drain after it.
+// StopReceiving ends the subscriptions. It does not wait until received callouts are answered: Drain does.
 func (h *Handler) StopReceiving() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -383,7 +389,8 @@ func (h *Handler) StopReceiving() {
 	}
 }
 
-// unsentUntil is how long a server may wait for an answer that waits for the connection to be back; zero: there is none.
+// unsentUntil returns until when a server may wait for an answer that is not sent yet, because the handler's connection is
+// lost and not back; zero: there is no such answer.
 func (h *Handler) unsentUntil() time.Time {
 	until := time.Unix(0, h.unsent.Load())
 	if time.Now().After(until) {
@@ -392,7 +399,7 @@ func (h *Handler) unsentUntil() time.Time {
 	return until
 }
 
-// owes tells whether callouts that were taken have no answer yet, or one that waits for the connection to be back.
+// owes reports whether received callouts have no answer yet, or one that is not sent because the connection is lost.
 func (h *Handler) owes() bool {
 	if !h.unsentUntil().IsZero() {
 		return true
@@ -402,8 +409,7 @@ func (h *Handler) owes() bool {
 	return slices.ContainsFunc(h.served, func(s *subscription) bool { return s.waiting.Load() > 0 || s.working.Load() > 0 })
 }
 
-// Drain stops taking callouts, and returns when those that were taken are
-// answered, or ctx ends.
+// Drain ends the subscriptions, and returns when all received callouts are answered, or when ctx ends.
 func (h *Handler) Drain(ctx context.Context) error {
 	h.mu.Lock()
 	served := h.served

@@ -39,7 +39,7 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
 	printCalloutWarnings(o, cfg)
-	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckKnown(exists), checkLimits(o, cfg))
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckAccountsExist(exists), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		err = errors.Join(err, cfg.CheckBuckets(cfg.Account))
 		o.AddExtensionAccount(cfg.Account)

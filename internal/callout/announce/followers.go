@@ -51,7 +51,7 @@ type Followers struct {
 	others func() int
 
 	mu        sync.Mutex
-	known     map[string]follower // by server id
+	byServer  map[string]follower // by server id
 	servers   int                 // others() when it was last checked
 	changedAt time.Time
 }
@@ -64,7 +64,7 @@ type follower struct {
 // NewFollowers returns the followers beside the server with the id self. others returns the number of
 // other servers, or -1 if it is not known.
 func NewFollowers(self string, others func() int) *Followers {
-	return &Followers{self: self, others: others, known: map[string]follower{}, changedAt: time.Now()}
+	return &Followers{self: self, others: others, byServer: map[string]follower{}, changedAt: time.Now()}
 }
 
 // Heard notes what a server follows. It reports whether that is less than before, so that the server
@@ -76,14 +76,14 @@ func (f *Followers) Heard(m forwarded.Follows) (less bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	before, known := f.known[m.Server]
-	if !known && len(f.known) >= maxServers {
+	before, isKnown := f.byServer[m.Server]
+	if !isKnown && len(f.byServer) >= maxServers {
 		return false
 	}
-	if !known || !slices.Equal(before.buckets, m.Buckets) {
+	if !isKnown || !slices.Equal(before.buckets, m.Buckets) {
 		f.changedAt = now
 	}
-	f.known[m.Server] = follower{m.Buckets, now}
+	f.byServer[m.Server] = follower{m.Buckets, now}
 	return slices.ContainsFunc(before.buckets, func(b forwarded.Followed) bool { return !slices.Contains(m.Buckets, b) })
 }
 
@@ -98,9 +98,9 @@ func (f *Followers) Check() (less bool) {
 	if servers != f.servers {
 		f.servers, f.changedAt = servers, now
 	}
-	for id, other := range f.known {
+	for id, other := range f.byServer {
 		if now.Sub(other.heardAt) >= lapsesAfter {
-			delete(f.known, id)
+			delete(f.byServer, id)
 			f.changedAt, less = now, true
 		}
 	}
@@ -125,7 +125,7 @@ func (f *Followers) tells(q forwarded.Renew, round int) bool {
 	}
 	followers, before := 0, 0
 	own := order(f.self, q.Session)
-	for id, other := range f.known {
+	for id, other := range f.byServer {
 		if !slices.ContainsFunc(other.buckets, func(b forwarded.Followed) bool { return b.Reports(q) }) {
 			continue
 		}

@@ -22,16 +22,16 @@ type testServer struct {
 
 // testServers are servers that hear of each other at once.
 type testServers struct {
-	all   []*testServer
-	mu    sync.Mutex // of the next two
-	tells int
-	told  map[string]bool // sessions
+	all      []*testServer
+	mu       sync.Mutex // of the next two
+	tells    int
+	notified map[string]bool // sessions
 }
 
 const testBucket = 7
 
 func startServers(t *testing.T, followers, others int) *testServers {
-	s := &testServers{told: map[string]bool{}}
+	s := &testServers{notified: map[string]bool{}}
 	for i := range followers + others {
 		one := &testServer{id: fmt.Sprint("N", i), follows: i < followers}
 		one.followers = NewFollowers(one.id, func() int { return len(s.all) - 1 })
@@ -42,9 +42,9 @@ func startServers(t *testing.T, followers, others int) *testServers {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.tells++
-			s.told[q.Session] = true
+			s.notified[q.Session] = true
 			for _, again := range q.Again {
-				s.told[again.Session] = true
+				s.notified[again.Session] = true
 			}
 			return nil
 		})
@@ -164,8 +164,8 @@ func TestNothingIsLost(t *testing.T) {
 			s.run(4)
 			for i := range 20 {
 				s.mu.Lock()
-				if before, after := fmt.Sprint("kv/before", i), fmt.Sprint("kv/after", i); !s.told[before] || !s.told[after] {
-					t.Errorf("%s: of the changes before and after that, it was told of %t and %t", what, s.told[before], s.told[after])
+				if before, after := fmt.Sprint("kv/before", i), fmt.Sprint("kv/after", i); !s.notified[before] || !s.notified[after] {
+					t.Errorf("%s: of the changes before and after that, it was told of %t and %t", what, s.notified[before], s.notified[after])
 				}
 				s.mu.Unlock()
 			}

@@ -77,7 +77,7 @@ type List struct {
 func (l List) Pick(r *http.Request) Request {
 	var picked Request
 	room := MaxAll
-	take := func(name string, values ...string) bool {
+	addIfFits := func(name string, values ...string) bool {
 		if !areText(values) {
 			picked.NotText = append(picked.NotText, name)
 			return false
@@ -93,7 +93,7 @@ func (l List) Pick(r *http.Request) Request {
 	for _, name := range l.Headers {
 		name = http.CanonicalHeaderKey(name)
 		values := r.Header.Values(name)
-		if len(values) == 0 || !take(name, values...) {
+		if len(values) == 0 || !addIfFits(name, values...) {
 			continue
 		}
 		if picked.Headers == nil {
@@ -103,7 +103,7 @@ func (l List) Pick(r *http.Request) Request {
 	}
 	for _, name := range l.Cookies {
 		value, ok := singleCookie(r, name)
-		if !ok || !take(name, value) {
+		if !ok || !addIfFits(name, value) {
 			continue
 		}
 		if picked.Cookies == nil {

@@ -32,15 +32,15 @@ func (g *Grants) CheckLists(listed []string, faults *conf.Faults) {
 	}
 }
 
-// CheckKnown adds a fault for each account that a grant names and that is not known.
-func (g *Grants) CheckKnown(known func(account string) bool, faults *conf.Faults) {
+// CheckAccountsExist adds a fault for each account that a grant names and that does not exist.
+func (g *Grants) CheckAccountsExist(exists func(account string) bool, faults *conf.Faults) {
 	for _, one := range g.list {
 		at, names := one.node.Get("accounts"), one.accounts
 		if one.account != nil && one.account.static() {
 			at, names = one.node.Get("account"), one.account.fixed
 		}
 		for _, name := range names {
-			if !known(name) {
+			if !exists(name) {
 				faults.Add(at, "account %q is not in the configuration", name)
 			}
 		}

@@ -110,7 +110,7 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`when: true`:                               `configuration:2:3: when: expected a string; found a boolean (hint: put it in quotes)`,
+		`when: true`: `configuration:2:3: when: expected a string; found a boolean (hint: put it in quotes)`,
 		`headers {A: {value: x, subjects: "a b"}}`: `configuration:2:26: headers: A: subjects: "a b": expected a subject without a queue name`,
 	} {
 		_, err := parse(t, "grants: [\n{ "+text+", account: A, publish: [], subscribe: [] }\n]")

@@ -26,9 +26,9 @@ const (
 // be an accident.
 const timesInTurn = 2
 
-// taken records whether servers accept the handler's answers. The zero value knows no reason why
+// acceptance records whether servers accept the handler's answers. The zero value knows no reason why
 // not.
-type taken struct {
+type acceptance struct {
 	mu       sync.Mutex
 	suited   time.Time     // when a request last suited the keys
 	settles  time.Duration // settled or a multiple; zero: settled
@@ -39,7 +39,7 @@ type taken struct {
 }
 
 // fault returns why servers do not accept the handler's answers, or nil.
-func (k *taken) fault() error {
+func (k *acceptance) fault() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -52,14 +52,14 @@ func (k *taken) fault() error {
 }
 
 // doubted reports whether another probe may confirm or refute a doubt.
-func (k *taken) doubted() bool {
+func (k *acceptance) doubted() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.unsuited+k.refusals > 0
 }
 
 // request records a request. err is nil if it suits the handler's keys.
-func (k *taken) request(err error, now time.Time) {
+func (k *acceptance) request(err error, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	settles := cmp.Or(k.settles, settled)
@@ -76,7 +76,7 @@ func (k *taken) request(err error, now time.Time) {
 
 // probe records a probe that this handler has answered. err is nil if the server accepted the
 // answer.
-func (k *taken) probe(err error) {
+func (k *acceptance) probe(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
@@ -99,7 +99,7 @@ func (h *Handler) understand(a *arrival) (*request, error) {
 	// handlers.
 	for _, fault := range errKeys {
 		if errors.Is(err, fault) && len(h.cfg.OnlyFrom) == 0 {
-			h.taken.request(err, a.at)
+			h.accepted.request(err, a.at)
 		}
 	}
 	return nil, err

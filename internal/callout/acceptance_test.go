@@ -121,7 +121,7 @@ func TestAHandlerAloneWhoseAnswersAreNotTaken(t *testing.T) {
 
 // A server with other keys than the rest does not make a handler leave that serves the rest, nor come and go.
 func TestServersWithDifferentKeys(t *testing.T) {
-	k, now, leaves := &taken{}, time.Now(), 0
+	k, now, leaves := &acceptance{}, time.Now(), 0
 	away := false
 	for range 6 * 60 { // six hours of a cluster where little happens
 		for range 3 {
@@ -183,12 +183,12 @@ func TestOwnProbes(t *testing.T) {
 		for range timesInTurn {
 			_ = p.ask(s.Handler, "")
 		}
-		if got := s.taken.fault() != nil; got != tt.want {
+		if got := s.accepted.fault() != nil; got != tt.want {
 			t.Errorf("%s: it knows of a fault: %t", tt.name, got)
 		}
 	}
-	s.taken.probe(nil)
-	if s.taken.fault() != nil {
+	s.accepted.probe(nil)
+	if s.accepted.fault() != nil {
 		t.Error("it does not come back")
 	}
 }
