@@ -296,7 +296,7 @@ func (v *service) listen(address string) error {
 	if address == "" {
 		return nil
 	}
-	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, BuildInfo: callout.BuildInfo, Ready: v.ready, Status: v.status, Log: v.log})
+	server, err := ops.Listen(address, ops.Options{Metrics: v.metrics, BuildInfo: callout.BuildInfo, CheckReady: v.checkReady, Status: v.status, Log: v.log})
 	if err != nil {
 		return err
 	}
@@ -307,10 +307,10 @@ func (v *service) listen(address string) error {
 
 var errNotConnected = errors.New("not connected to NATS yet")
 
-func (v *service) ready(ctx context.Context) error {
+func (v *service) checkReady(ctx context.Context) error {
 	p := v.process.Load()
 	if p != nil {
-		return p.Ready(ctx)
+		return p.CheckReady(ctx)
 	}
 	if err := v.failed.Load(); err != nil {
 		return fmt.Errorf("%w: %w", errNotConnected, *err)
@@ -323,7 +323,7 @@ func (v *service) status(ctx context.Context) any {
 	if p := v.process.Load(); p != nil {
 		return p.Status(ctx)
 	}
-	if err := v.ready(ctx); err != nil {
+	if err := v.checkReady(ctx); err != nil {
 		return &callout.Status{Version: release.Version, NotReady: err.Error()}
 	}
 	return &callout.Status{Version: release.Version, NotReady: errNotConnected.Error()}

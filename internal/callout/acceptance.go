@@ -105,7 +105,7 @@ func (h *Handler) understand(a *arrival) (*request, error) {
 	return nil, err
 }
 
-// errKeysDiffer is a part of what Ready returns.
+// errKeysDiffer is a part of what CheckReady returns.
 var errKeysDiffer = errors.New("servers do not take the answers of this handler")
 
 // listen reads callouts without answering them. A handler whose answers are not accepted leaves

@@ -75,7 +75,7 @@ func TestHandlersWhoseAnswersAreNotTaken(t *testing.T) {
 					t.Fatal("not granted")
 				}
 			}
-			if err := two.Ready(t.Context()); err == nil {
+			if err := two.CheckReady(t.Context()); err == nil {
 				t.Error("it says that it is ready")
 			}
 			for range 3 * certainly {

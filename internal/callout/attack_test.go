@@ -183,7 +183,7 @@ func TestWaitingBytesAreGivenBack(t *testing.T) {
 // Readiness ends with its context, and does not keep others waiting while it asks.
 func TestReadyEndsWithItsContext(t *testing.T) {
 	h := &Handler{cfg: parse(t, anonymousConf)}
-	if err := h.Ready(t.Context()); !errors.Is(err, errNotServing) {
+	if err := h.CheckReady(t.Context()); !errors.Is(err, errNotServing) {
 		t.Errorf("before it serves: %v", err)
 	}
 	asked, hang := make(chan string, 10), make(chan struct{})
@@ -194,7 +194,7 @@ func TestReadyEndsWithItsContext(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
-	go func() { first <- h.Ready(ctx) }()
+	go func() { first <- h.CheckReady(ctx) }()
 	<-asked
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
@@ -203,11 +203,11 @@ func TestReadyEndsWithItsContext(t *testing.T) {
 	// Another one asks meanwhile: it waits for the same probe, and for its own context.
 	other, end := context.WithCancel(t.Context())
 	end()
-	if err := h.Ready(other); !errors.Is(err, context.Canceled) {
+	if err := h.CheckReady(other); !errors.Is(err, context.Canceled) {
 		t.Errorf("another one: %v", err)
 	}
 	close(hang)
-	if err := h.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "hung") {
+	if err := h.CheckReady(t.Context()); err == nil || !strings.Contains(err.Error(), "hung") {
 		t.Errorf("when it is over: %v", err)
 	}
 	if len(asked) != 0 {

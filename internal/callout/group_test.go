@@ -130,7 +130,7 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 	first.gone.Store(true)
 	eventually(t, "the first leaves", func() bool { return strings.Contains(one.log.String(), "leaves the callouts to the other handlers") })
 	one.UseProbe("CALLOUT", nil)
-	if err := one.Ready(t.Context()); !errors.Is(err, errGone) {
+	if err := one.CheckReady(t.Context()); !errors.Is(err, errGone) {
 		t.Errorf("readiness of the first: %v", err)
 	}
 	for range 20 {

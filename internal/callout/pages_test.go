@@ -121,7 +121,7 @@ func TestSourcesAndTheHandler(t *testing.T) {
 			t.Errorf("%q: cookies %t", credential, env.Cookies)
 		}
 		h.UseProbe("APP", nil)
-		if err := h.Ready(t.Context()); err == nil || err.Error() != "cannot judge: session source recording: its pages are not served" {
+		if err := h.CheckReady(t.Context()); err == nil || err.Error() != "cannot judge: session source recording: its pages are not served" {
 			t.Errorf("%q: ready: %v", credential, err)
 		}
 	}

@@ -94,7 +94,7 @@ func (p *Process) look(ctx context.Context, said string) (now string) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	err := p.Ready(ctx)
+	err := p.CheckReady(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return said
@@ -253,14 +253,14 @@ func disconnectBy(nc *nats.Conn) func(context.Context, string, uint64) error {
 	}
 }
 
-// Ready is like Handler.Ready. It is an error if the process is not connected, because another
+// CheckReady is like Handler.CheckReady. It is an error if the process is not connected, because another
 // handler would answer the probe.
-func (p *Process) Ready(ctx context.Context) error {
+func (p *Process) CheckReady(ctx context.Context) error {
 	r := p.current()
 	if !r.nc.IsConnected() {
 		return fmt.Errorf("not connected to NATS: %w", cmp.Or(r.nc.LastError(), nats.ErrDisconnected))
 	}
-	callouts, logouts := r.handler.Ready(ctx), r.system.ready(ctx)
+	callouts, logouts := r.handler.CheckReady(ctx), r.system.checkReady(ctx)
 	if callouts != nil && logouts != nil {
 		return fmt.Errorf("%w; %w", callouts, logouts)
 	}
@@ -269,7 +269,7 @@ func (p *Process) Ready(ctx context.Context) error {
 
 // Status returns the status of the current handler.
 func (p *Process) Status(ctx context.Context) *Status {
-	return p.current().handler.Status(ctx, p.Ready)
+	return p.current().handler.Status(ctx, p.CheckReady)
 }
 
 func (p *Process) current() running {

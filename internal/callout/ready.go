@@ -71,9 +71,9 @@ func (p *prober) isOwn(token string) bool {
 
 var errNotServing = errors.New("no callout handler serves yet")
 
-// Ready returns nil if a real callout works, or why it does not. It connects for that, at most
+// CheckReady returns nil if a real callout works, or why it does not. It connects for that, at most
 // every five seconds. A call during a probe waits for that probe, at most until ctx ends.
-func (h *Handler) Ready(ctx context.Context) error {
+func (h *Handler) CheckReady(ctx context.Context) error {
 	p := h.prober.Load()
 	if p == nil {
 		return errNotServing
@@ -359,7 +359,7 @@ func accountOf(ctx context.Context, nc *nats.Conn) (string, error) {
 	return info.Data.Account, nil
 }
 
-// UseProbe makes Ready work. connect connects with a token as a client would, to the server that
+// UseProbe makes CheckReady work. connect connects with a token as a client would, to the server that
 // sends callouts in the account.
 func (h *Handler) UseProbe(account string, connect func(token string) (*nats.Conn, error)) {
 	h.prober.Store(&prober{

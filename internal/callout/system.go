@@ -56,7 +56,7 @@ func (y *systemLink) await(ctx context.Context) error {
 	if err := y.d.wait(ctx, y.link); err != nil {
 		return fmt.Errorf("connect.system: %w", err)
 	}
-	return y.ready(ctx)
+	return y.checkReady(ctx)
 }
 
 // forget forgets the result, for a new connection.
@@ -66,9 +66,9 @@ func (y *systemLink) forget() {
 	y.checked, y.fault = time.Time{}, nil
 }
 
-// ready returns nil if servers can be told of sessions that change, or why not. A nil link is
+// checkReady returns nil if servers can be told of sessions that change, or why not. A nil link is
 // ready.
-func (y *systemLink) ready(ctx context.Context) error {
+func (y *systemLink) checkReady(ctx context.Context) error {
 	if y == nil {
 		return nil
 	}

@@ -168,7 +168,7 @@ var errNoHandler = errors.New("no callout handler runs: the callout block of the
 
 // moveOps opens the operators' endpoint of the handler, moves or closes it. The lock is held.
 func (c *calloutHook) moveOps(address string) {
-	c.ops.move(c.server, address, ops.Options{Metrics: c.metrics, BuildInfo: callout.BuildInfo, Ready: c.ready, Status: c.status})
+	c.ops.move(c.server, address, ops.Options{Metrics: c.metrics, BuildInfo: callout.BuildInfo, CheckReady: c.checkReady, Status: c.status})
 }
 
 // retryOps opens the operators' endpoint if that failed earlier.
@@ -186,11 +186,11 @@ func (c *calloutHook) status(ctx context.Context) any {
 	if in == nil {
 		return &callout.Status{Version: release.Version, NotReady: errNoHandler.Error()}
 	}
-	return in.handler.Status(ctx, c.ready)
+	return in.handler.Status(ctx, c.checkReady)
 }
 
-// ready implements ops.Options.Ready.
-func (c *calloutHook) ready(ctx context.Context) error {
+// checkReady implements ops.Options.CheckReady.
+func (c *calloutHook) checkReady(ctx context.Context) error {
 	in := c.current.Load()
 	if in == nil {
 		return errNoHandler
@@ -199,5 +199,5 @@ func (c *calloutHook) ready(ctx context.Context) error {
 	if most := in.server.RunningOptions().MaxConn; most > 0 && in.server.NumClients() >= most {
 		return callout.ErrServerFull
 	}
-	return in.handler.Ready(ctx)
+	return in.handler.CheckReady(ctx)
 }

@@ -27,7 +27,7 @@ import (
 // Limits of the endpoint. Its requests are small and have no body.
 const (
 	readTimeout  = 5 * time.Second
-	readyTimeout = 10 * time.Second // for Options.Ready
+	readyTimeout = 10 * time.Second // for Options.CheckReady
 	writeTimeout = readyTimeout + 20*time.Second
 	idleTimeout  = 2 * time.Minute
 	maxHeader    = 16 << 10 // bytes
@@ -38,9 +38,9 @@ type Options struct {
 	Metrics *metrics.Set
 	// BuildInfo is the name of the metric whose label is the version.
 	BuildInfo string
-	// Ready returns nil if the handler can answer callouts, or an error that says why
-	// it cannot. The endpoint shows the error to anyone. If Ready is nil, there is no /readyz.
-	Ready func(context.Context) error
+	// CheckReady returns nil if the handler can answer callouts, or an error that says why
+	// it cannot. The endpoint shows the error to anyone. If CheckReady is nil, there is no /readyz.
+	CheckReady func(context.Context) error
 	// Status returns what /statusz shows as JSON, to anyone. If it is nil, there is no /statusz.
 	Status func(context.Context) any
 	Log    *slog.Logger
@@ -50,7 +50,7 @@ type Options struct {
 //
 //	/metrics  Options.Metrics and those of the process and Go's runtime, in Prometheus' text format
 //	/healthz  200 while the process runs
-//	/readyz   200 if Options.Ready returns nil, else 503 with the error
+//	/readyz   200 if Options.CheckReady returns nil, else 503 with the error
 //	/statusz  Options.Status, for the command status of nats-callout
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
@@ -64,7 +64,7 @@ func Handler(o Options) http.Handler {
 		setHeaders(w, "text/plain; charset=utf-8")
 		io.WriteString(w, "ok\n")
 	})
-	if o.Ready != nil {
+	if o.CheckReady != nil {
 		mux.HandleFunc("GET /readyz", readyz(o))
 	}
 	if o.Status != nil {
@@ -88,7 +88,7 @@ func readyz(o Options) http.HandlerFunc {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()
 		setHeaders(w, "text/plain; charset=utf-8")
-		if err := o.Ready(ctx); err != nil {
+		if err := o.CheckReady(ctx); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintf(w, "not ready: %v\n", err)
 			return

@@ -24,8 +24,8 @@ func listen(t *testing.T, o ops.Options) (*ops.Server, string) {
 	if o.Metrics == nil {
 		o.Metrics = metrics.NewSet()
 	}
-	if o.Ready == nil {
-		o.Ready = func(context.Context) error { return nil }
+	if o.CheckReady == nil {
+		o.CheckReady = func(context.Context) error { return nil }
 	}
 	o.BuildInfo = "stamp_callout_build_info"
 	o.Log = slog.New(slog.DiscardHandler)
@@ -97,7 +97,7 @@ func TestPaths(t *testing.T) {
 
 func TestNotReady(t *testing.T) {
 	reason := errors.New("no callout went through")
-	_, url := listen(t, ops.Options{Ready: func(ctx context.Context) error {
+	_, url := listen(t, ops.Options{CheckReady: func(ctx context.Context) error {
 		if _, ok := ctx.Deadline(); !ok {
 			t.Error("readiness has no deadline")
 		}
@@ -130,7 +130,7 @@ func TestCompression(t *testing.T) {
 // Close lets a request that is under way end, and no new one in.
 func TestClose(t *testing.T) {
 	asked, goOn := make(chan struct{}), make(chan struct{})
-	s, url := listen(t, ops.Options{Ready: func(context.Context) error {
+	s, url := listen(t, ops.Options{CheckReady: func(context.Context) error {
 		close(asked)
 		<-goOn
 		return nil
@@ -162,7 +162,7 @@ func TestClose(t *testing.T) {
 // Close does not wait longer than its context.
 func TestCloseInTime(t *testing.T) {
 	asked, stuck := make(chan struct{}), make(chan struct{})
-	s, url := listen(t, ops.Options{Ready: func(context.Context) error {
+	s, url := listen(t, ops.Options{CheckReady: func(context.Context) error {
 		close(asked)
 		<-stuck
 		return nil
