@@ -149,8 +149,8 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 // proxy passes requests on as they are, but for compression: answers are overheard.
 func proxy(addr string) *httputil.ReverseProxy {
 	target := must(url.Parse("http://" + addr))
-	quiet := log.New(io.Discard, "", 0) // browsers break off what they do not need any more
-	return &httputil.ReverseProxy{ErrorLog: quiet, Rewrite: func(r *httputil.ProxyRequest) {
+	discard := log.New(io.Discard, "", 0) // browsers break off what they do not need any more
+	return &httputil.ReverseProxy{ErrorLog: discard, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.Host = r.In.Host
 		r.Out.Header.Set("Accept-Encoding", "identity")
@@ -251,7 +251,7 @@ func (s *browserSite) mux() *http.ServeMux {
 	mux.HandleFunc("POST /control/drop", func(http.ResponseWriter, *http.Request) { s.listener.drop() })
 	mux.HandleFunc("POST /control/silence", func(http.ResponseWriter, *http.Request) { s.listener.silence() })
 	mux.HandleFunc("POST /control/{what}/{how}", s.control)
-	mux.HandleFunc("GET /control/{what}", s.told)
+	mux.HandleFunc("GET /control/{what}", s.observe)
 	return mux
 }
 
@@ -358,7 +358,8 @@ func (s *browserSite) control(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *browserSite) told(w http.ResponseWriter, r *http.Request) {
+// observe answers with what the test asks about the site and its server.
+func (s *browserSite) observe(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch r.PathValue("what") {
@@ -409,13 +410,13 @@ func (s *browserSite) overhear(answer *http.Response) error {
 		return err
 	}
 	if ticket {
-		var told struct{ Ticket string }
-		if err := json.Unmarshal(body, &told); err != nil {
+		var answer struct{ Ticket string }
+		if err := json.Unmarshal(body, &answer); err != nil {
 			return err
 		}
-		s.tickets = append(s.tickets, told.Ticket)
+		s.tickets = append(s.tickets, answer.Ticket)
 		if s.spoil {
-			body = []byte(strings.Replace(string(body), told.Ticket, told.Ticket+"x", 1))
+			body = []byte(strings.Replace(string(body), answer.Ticket, answer.Ticket+"x", 1))
 		}
 	} else {
 		body = append([]byte(s.prelude), body...)

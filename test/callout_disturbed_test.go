@@ -26,23 +26,23 @@ func TestHandlerThatIsASlowConsumer(t *testing.T) {
 	live := harness.Client(t, s, alice)
 	expectReady(t, h, 200)
 	h.Signal(t, syscall.SIGSTOP)
-	mark, of := s.Mark(), h.Mark()
+	mark, handlerMark := s.Mark(), h.Mark()
 	large := func(string) map[string]any {
 		return map[string]any{"user": "alice", "pass": "open", "name": strings.Repeat("n", 400_000)}
 	}
-	for range 40 { // more than the buffers of TCP hold
+	for range 40 { // more than the buffers handlerMark TCP hold
 		harness.Dial(t, s).Connect(large)
 	}
 	mark.WaitLog(t, "[Ss]low [Cc]onsumer")
 	h.Signal(t, syscall.SIGCONT)
-	of.WaitLog(t, "disconnected from NATS")
-	of.WaitLog(t, `msg="connected to NATS"`)
+	handlerMark.WaitLog(t, "disconnected from NATS")
+	handlerMark.WaitLog(t, `msg="connected to NATS"`)
 	expectReady(t, h, 200)
 	for range 20 {
 		harness.Client(t, s, alice).Flush()
 	}
 	live.Flush()
-	if strings.Contains(of.Text(), "panic") || strings.Contains(of.Text(), "nnnnnnnn") {
+	if strings.Contains(handlerMark.Text(), "panic") || strings.Contains(handlerMark.Text(), "nnnnnnnn") {
 		t.Error("the log has a fault, or what a client sent")
 	}
 }

@@ -122,23 +122,23 @@ func over(dial func(t *testing.T, m *matrix, user string) *nats.Conn) func(*test
 }
 
 func overTLS(t *testing.T, m *matrix, user string) *nats.Conn {
-	return m.kept(t, "tls "+user, func() (*nats.Conn, error) {
+	return m.connectOnce(t, "tls "+user, func() (*nats.Conn, error) {
 		conf := m.ca.Client(t, "client")
-		return m.a1.TryConnect(t, userInfo(user), quiet, nats.Secure(conf))
+		return m.a1.TryConnect(t, userInfo(user), ignoreErrors, nats.Secure(conf))
 	})
 }
 
 func overWebsocket(compressed bool) func(*testing.T, *matrix, string) *nats.Conn {
 	return func(t *testing.T, m *matrix, user string) *nats.Conn {
-		return m.kept(t, fmt.Sprint("websocket ", compressed, user), func() (*nats.Conn, error) {
-			return nats.Connect("ws://"+m.a1.Websocket(t), userInfo(user), quiet, nats.Compression(compressed), nats.NoReconnect())
+		return m.connectOnce(t, fmt.Sprint("websocket ", compressed, user), func() (*nats.Conn, error) {
+			return nats.Connect("ws://"+m.a1.Websocket(t), userInfo(user), ignoreErrors, nats.Compression(compressed), nats.NoReconnect())
 		})
 	}
 }
 
 func overProcess(t *testing.T, m *matrix, user string) *nats.Conn {
-	return m.kept(t, "process "+user, func() (*nats.Conn, error) {
-		return nats.Connect("", nats.InProcessServer(m.a3), userInfo(user), quiet, nats.NoReconnect())
+	return m.connectOnce(t, "process "+user, func() (*nats.Conn, error) {
+		return nats.Connect("", nats.InProcessServer(m.a3), userInfo(user), ignoreErrors, nats.NoReconnect())
 	})
 }
 

@@ -25,10 +25,10 @@ type messageRule struct {
 // messageRules are columns of both tables. To add a rule, add an entry.
 var messageRules = []messageRule{
 	{"stamp", "stamp", func(_ *wayIn, out *wayOut, trusted, reader *sighting) string {
-		return first(expectValues(trusted, "Session", secret), expectValues(trusted, "Roles", "x", "y"), expectValues(reader, "Roles", "x", "y"))
+		return firstFault(expectValues(trusted, "Session", secret), expectValues(trusted, "Roles", "x", "y"), expectValues(reader, "Roles", "x", "y"))
 	}},
 	{"bound", "bound to subjects", func(_ *wayIn, out *wayOut, trusted, reader *sighting) string {
-		return first(expectValues(trusted, "Token", "scoped"), expectValues(reader, "Token", "scoped"), expectValues(trusted, "Apart"), expectValues(reader, "Apart"))
+		return firstFault(expectValues(trusted, "Token", "scoped"), expectValues(reader, "Token", "scoped"), expectValues(trusted, "Apart"), expectValues(reader, "Apart"))
 	}},
 	{"strip", "client's copies", func(in *wayIn, _ *wayOut, trusted, reader *sighting) string {
 		for _, s := range []*sighting{trusted, reader} {
@@ -51,7 +51,7 @@ var messageRules = []messageRule{
 		return ""
 	}},
 	{"provenance", "provenance", func(in *wayIn, _ *wayOut, trusted, reader *sighting) string {
-		return first(provenance(in, trusted), provenance(in, reader))
+		return firstFault(provenance(in, trusted), provenance(in, reader))
 	}},
 	{"proof", "proof", func(in *wayIn, _ *wayOut, trusted, reader *sighting) string {
 		for _, s := range []*sighting{trusted, reader} {
@@ -72,7 +72,7 @@ var messageRules = []messageRule{
 	}},
 }
 
-func first(faults ...string) string {
+func firstFault(faults ...string) string {
 	for _, fault := range faults {
 		if fault != "" {
 			return fault
@@ -199,7 +199,7 @@ func notPublished(t *testing.T, m *matrix, in *wayIn, patient bool) string {
 		publisher = wayInOf(in.with)
 	}
 	s := newSightings()
-	nc := m.kept(t, "not published "+in.id, func() (*nats.Conn, error) { return m.a1.TryConnect(t, userInfo("trusted"), quiet) })
+	nc := m.connectOnce(t, "not published "+in.id, func() (*nats.Conn, error) { return m.a1.TryConnect(t, userInfo("trusted"), ignoreErrors) })
 	s.subscribe(t, nc, "", everywhere...)
 	bad := outgoing{As: "pub", Payload: m.unique()}
 	if in.noHeaders {

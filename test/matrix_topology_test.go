@@ -227,11 +227,11 @@ func (m *matrix) streams(t *testing.T) {
 	}
 }
 
-// quiet keeps a connection from writing its errors to the standard error, since the test expects refused messages.
-var quiet = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+// ignoreErrors keeps a connection from writing its errors to the standard error, since the test expects refused messages.
+var ignoreErrors = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 
-// kept returns the connection of that name. It makes the connection on the first call.
-func (m *matrix) kept(t *testing.T, name string, dial func() (*nats.Conn, error)) *nats.Conn {
+// connectOnce returns the connection of that name. It makes the connection on the first call.
+func (m *matrix) connectOnce(t *testing.T, name string, dial func() (*nats.Conn, error)) *nats.Conn {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -249,7 +249,7 @@ func (m *matrix) kept(t *testing.T, name string, dial func() (*nats.Conn, error)
 
 func (m *matrix) conn(t *testing.T, s *harness.Server, user string) *nats.Conn {
 	t.Helper()
-	return m.kept(t, fmt.Sprintf("%p %s", s, user), func() (*nats.Conn, error) { return s.TryConnect(t, userInfo(user), quiet) })
+	return m.connectOnce(t, fmt.Sprintf("%p %s", s, user), func() (*nats.Conn, error) { return s.TryConnect(t, userInfo(user), ignoreErrors) })
 }
 
 func (m *matrix) device(t *testing.T, user string) mqtt.Client {

@@ -172,12 +172,12 @@ func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "the plan to be carried out, or to be none", func() bool {
-		if m = request(t, owner, "$JS.API.DIRECT.GET.CHAT.admin.do", ""); found(m) {
+		if m = request(t, owner, "$JS.API.DIRECT.GET.CHAT.admin.do", ""); isStored(m) {
 			return true
 		}
 		m = nil
 		stored := request(t, owner, "$JS.API.DIRECT.GET.CHAT.plan.x", "")
-		return found(stored) && stored.Header.Get("Nats-Schedule") == ""
+		return isStored(stored) && stored.Header.Get("Nats-Schedule") == ""
 	})
 	return m
 }

@@ -171,13 +171,13 @@ func direct(t testing.TB, nc *nats.Conn, subject, body string) (m *nats.Msg) {
 	t.Helper()
 	harness.Eventually(t, "a message from "+subject, func() bool {
 		m = request(t, nc, subject, body)
-		return found(m)
+		return isStored(m)
 	})
 	return m
 }
 
-// found reports whether m is a stored message, and not a status such as 404.
-func found(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
+// isStored reports whether m is a stored message, and not a status such as 404.
+func isStored(m *nats.Msg) bool { return m.Header.Get("Status") == "" }
 
 func mustJetStream(t testing.TB, nc *nats.Conn) nats.JetStreamContext {
 	t.Helper()

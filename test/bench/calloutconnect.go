@@ -73,7 +73,7 @@ func (c *calloutPair) connect(i int) (*client, error) {
 }
 
 func (r *runner) startCalloutPair(ctx context.Context, server string, inside bool, keys *calloutKeys) (*calloutPair, error) {
-	p, err := start(ctx, r.bin.of(server), calloutConnectConf+calloutConf(keys, inside))
+	p, err := start(ctx, r.bin.path(server), calloutConnectConf+calloutConf(keys, inside))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (r *runner) startCalloutPair(ctx context.Context, server string, inside boo
 		}
 	}
 	if err == nil {
-		err = c.ready()
+		err = c.waitAdmitted()
 	}
 	if err != nil {
 		p.stop()
@@ -94,8 +94,8 @@ func (r *runner) startCalloutPair(ctx context.Context, server string, inside boo
 	return c, nil
 }
 
-// ready waits until a session is let in.
-func (c *calloutPair) ready() error {
+// waitAdmitted waits until a session is let in.
+func (c *calloutPair) waitAdmitted() error {
 	var err error
 	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		var conn *client

@@ -33,7 +33,7 @@ func (r *runner) crowdRounds(ctx context.Context) error {
 }
 
 func (r *runner) crowd(ctx context.Context, id *identity, a connectArm) error {
-	p, err := start(ctx, r.bin.of(a.server), "prof_port: -1\n"+id.conf)
+	p, err := start(ctx, r.bin.path(a.server), "prof_port: -1\n"+id.conf)
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func (r *runner) reloadOnce(ctx context.Context, c reloadCase) (sample reloadSam
 	release := sync.OnceFunc(func() { close(source.hold) })
 	defer release()
 	conf := reloadConf{url: source.URL, grantHeaders: `X-User: "{{ session.user }}"`}
-	p, err := start(ctx, r.bin.of(c.server), conf.text(c.callout))
+	p, err := start(ctx, r.bin.path(c.server), conf.text(c.callout))
 	if err != nil {
 		return sample, err
 	}

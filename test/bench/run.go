@@ -15,7 +15,7 @@ type server struct{ name, conf string }
 // last two may be missing.
 type binaries struct{ stock, ours, cli, callout string }
 
-func (b binaries) of(server string) string {
+func (b binaries) path(server string) string {
 	if server == stock || server == again {
 		return b.stock
 	}
@@ -135,7 +135,7 @@ func (r *runner) withServers(ctx context.Context, servers []server, do func(map[
 		}
 	}()
 	for _, s := range shuffled(servers) {
-		p, err := start(ctx, r.bin.of(s.name), s.conf)
+		p, err := start(ctx, r.bin.path(s.name), s.conf)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -93,7 +93,7 @@ func costRows(b *strings.Builder, costs series, arms []string, ps []pair) {
 func ratioRows(b *strings.Builder, costs series, ps []pair) {
 	tableHead(b, "ratio", "median (quartiles)")
 	for _, p := range ps {
-		tableRow(b, p.title, fine(costs.of(p, cell{})))
+		tableRow(b, p.title, fine(costs.at(p, cell{})))
 	}
 	b.WriteString("\n")
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // of returns a pair's ratios in one cell of the main study.
-func (s series) of(p pair, c cell) []float64 { return s.in("", p, c) }
+func (s series) at(p pair, c cell) []float64 { return s.in("", p, c) }
 
 // in returns a pair's ratios in one cell of a study.
 func (s series) in(study string, p pair, c cell) []float64 {
@@ -36,7 +36,7 @@ func ratioTables(b *strings.Builder, r *results) {
 		for _, size := range r.plan.sizes() {
 			row := []string{bytesText(size)}
 			for _, p := range ps {
-				row = append(row, ratio(r.cpu.of(p, cell{size, subs})))
+				row = append(row, ratio(r.cpu.at(p, cell{size, subs})))
 			}
 			tableRow(b, row...)
 		}
@@ -57,7 +57,7 @@ func ratioTables(b *strings.Builder, r *results) {
 func (r *results) pooledSizes(p pair, subs int) []float64 {
 	var rows [][]float64
 	for _, size := range r.plan.sizes() {
-		rows = append(rows, r.cpu.of(p, cell{size, subs}))
+		rows = append(rows, r.cpu.at(p, cell{size, subs}))
 	}
 	return pooled(rows)
 }
@@ -174,7 +174,7 @@ func cliTables(b *strings.Builder, r *results) {
 	for _, l := range r.plan.cliLoads {
 		row := []string{bytesText(l.size)}
 		for _, p := range ps {
-			row = append(row, ratio(r.cliCPU.of(p, l.cell())))
+			row = append(row, ratio(r.cliCPU.at(p, l.cell())))
 		}
 		tableRow(b, row...)
 	}

@@ -19,7 +19,7 @@ func verdict(b *strings.Builder, r *results) {
 	}
 	b.WriteString("\n")
 	dearer(b, r)
-	if claim := r.connect.of(connectPairs[2], cell{}); len(claim) > 0 {
+	if claim := r.connect.at(connectPairs[2], cell{}); len(claim) > 0 {
 		low, high := medianInterval(claim)
 		fmt.Fprintf(b, "Connecting with a headers claim costs %.1f%% (95%% confidence: %.1f%% to %.1f%%) of the same at a stock server, which ignores the claim.\n",
 			100*median(claim), 100*low, 100*high)
@@ -34,8 +34,8 @@ func summaryRow(b *strings.Builder, r *results, p pair, cells []cell) {
 	var rows [][]float64
 	var medians []float64
 	for _, c := range cells {
-		rows = append(rows, r.cpu.of(p, c))
-		medians = append(medians, median(r.cpu.of(p, c)))
+		rows = append(rows, r.cpu.at(p, c))
+		medians = append(medians, median(r.cpu.at(p, c)))
 	}
 	tableRow(b, p.title, interval(pooled(rows)), fmt.Sprintf("%.2f", quantile(medians, 0)), fmt.Sprintf("%.2f", quantile(medians, 1)))
 }
@@ -62,7 +62,7 @@ func dearer(b *strings.Builder, r *results) {
 	var sure []string
 	for _, p := range stampPairs {
 		for _, c := range r.plan.cells {
-			values := r.cpu.of(p, c)
+			values := r.cpu.at(p, c)
 			rows++
 			if median(values) > 1 {
 				above++

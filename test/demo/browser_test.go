@@ -99,7 +99,7 @@ func chromium(t *testing.T) string {
 // into it would.
 func TestPageInBrowser(t *testing.T) {
 	got := browseDemo(t, script(t, ""))
-	judge(t, got, modeTicket)
+	checkRun(t, got, modeTicket)
 	refused := map[string]string{
 		"socket": "refused -ERR 'Authorization Violation'",
 		"replay": "refused the leaked ticket: -ERR 'Authorization Violation'",
@@ -128,7 +128,7 @@ func TestPageWithCookie(t *testing.T) {
 			}
 			cmd := exec.CommandContext(t.Context(), buildDemo(t, t.TempDir()), append([]string{"-server", builtServer(t)}, arguments...)...)
 			got := browseDemo(t, cmd)
-			judge(t, got, mode)
+			checkRun(t, got, mode)
 			if own := got.Attacks["socket"]; own.Verdict != "harmless" || !strings.Contains(own.way(2), "X-User: alice") {
 				t.Errorf("a websocket of the script's own: the page shows %+v", own)
 			}
@@ -194,8 +194,8 @@ func browse(t *testing.T, chromium, page string) *seenInBrowser {
 	return &got
 }
 
-// judge says what is wrong, whatever the mode of the page.
-func judge(t *testing.T, got *seenInBrowser, mode string) {
+// checkRun reports what is wrong with a run of the page in any of its modes.
+func checkRun(t *testing.T, got *seenInBrowser, mode string) {
 	t.Helper()
 	expect := func(what string, ok bool) {
 		t.Helper()

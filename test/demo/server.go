@@ -37,16 +37,16 @@ func startServer(ctx context.Context, binary, configFile, dir string) (*server, 
 		s.err = s.cmd.Wait()
 		close(s.done)
 	}()
-	if err := s.ready(ctx, dir); err != nil {
+	if err := s.waitPorts(ctx, dir); err != nil {
 		s.stop()
 		return nil, fmt.Errorf("start %s: %w\n%s", binary, err, s.log.String())
 	}
 	return s, nil
 }
 
-// ready waits for the ports file, which the server writes when it listens
+// waitPorts waits for the ports file, which the server writes when it listens
 // everywhere.
-func (s *server) ready(ctx context.Context, dir string) error {
+func (s *server) waitPorts(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	file := filepath.Join(dir, fmt.Sprintf("%s_%d.ports", filepath.Base(s.cmd.Path), s.cmd.Process.Pid))

@@ -28,8 +28,8 @@ func ParseSubject(name string, n conf.Node, faults *conf.Faults) *Subject {
 }
 
 // For returns the subject for a session. The error holds no value of the session.
-func (s *Subject) For(of *session.Session) (string, error) {
-	m := newMachine(of, &session.Request{}, false)
+func (s *Subject) For(sess *session.Session) (string, error) {
+	m := newMachine(sess, &session.Request{}, false)
 	defer m.release()
 	text, reason := s.template.evalOne(m)
 	if reason != "" {

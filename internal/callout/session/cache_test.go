@@ -111,7 +111,7 @@ func TestSizeOf(t *testing.T) {
 func TestEndedSessionLeavesTheCache(t *testing.T) {
 	for _, negative := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			f := &fake{find: known}
+			f := &fake{find: findAlice}
 			l := NewLookup(f, settings(func(s *Settings) { s.NegativeCache, s.Cache = negative, time.Hour }))
 			if _, err := l.Find(t.Context(), request("a")); err != nil {
 				t.Fatal(err)
@@ -140,7 +140,7 @@ func TestOlderAnswerIsNotKept(t *testing.T) {
 					return nil, ErrUnknown
 				}
 				<-slow
-				return known(ctx, r)
+				return findAlice(ctx, r)
 			}}
 			l := NewLookup(f, settings(func(s *Settings) { s.NegativeCache, s.Cache = negative, time.Hour }))
 			done := make(chan error)

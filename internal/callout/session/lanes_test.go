@@ -23,7 +23,7 @@ func TestRenewalsHaveRoom(t *testing.T) {
 			hold := make(chan struct{})
 			f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 				if r.Renewal {
-					return known(ctx, r)
+					return findAlice(ctx, r)
 				}
 				<-hold
 				return nil, ErrUnknown
@@ -63,7 +63,7 @@ func TestRenewalsLeaveRoom(t *testing.T) {
 			if r.Renewal {
 				<-hold
 			}
-			return known(ctx, r)
+			return findAlice(ctx, r)
 		}}
 		l := NewLookup(f, settings(func(s *Settings) { s.Concurrency, s.Timeout = 1, time.Hour }))
 		for i := range 100 {
@@ -108,7 +108,7 @@ func (w *watched) Live() bool { return w.live }
 // TestCacheNeedsWatch: what is cached of a source that is told of changes counts as long as it is told.
 func TestCacheNeedsWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &watched{fake: fake{find: known}}
+		w := &watched{fake: fake{find: findAlice}}
 		l := NewLookup(w, settings(func(s *Settings) { s.Cache = time.Hour }))
 		want := func(asked int64) {
 			t.Helper()
@@ -136,7 +136,7 @@ func TestCacheNeedsWatch(t *testing.T) {
 		l.ForgetAll()
 		w.find = func(ctx context.Context, r *Request) (*Session, error) {
 			l.ForgetAll()
-			return known(ctx, r)
+			return findAlice(ctx, r)
 		}
 		want(5)
 		want(6)
@@ -148,7 +148,7 @@ func TestStrangersDoNotPushOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 			if r.Credential.Value == "right" {
-				return known(ctx, r)
+				return findAlice(ctx, r)
 			}
 			return nil, ErrUnknown
 		}}

@@ -43,7 +43,7 @@ func (f *fake) Find(ctx context.Context, r *Request) (*Session, error) {
 
 func (f *fake) Close() error { return nil }
 
-func known(context.Context, *Request) (*Session, error) {
+func findAlice(context.Context, *Request) (*Session, error) {
 	return &Session{Key: "k", Data: map[string]any{"user": "alice"}}, nil
 }
 
@@ -62,7 +62,7 @@ func settings(change func(*Settings)) Settings {
 
 func TestLookupCaches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{find: known}
+		f := &fake{find: findAlice}
 		l := NewLookup(f, settings(nil))
 		for range 3 {
 			s, err := l.Find(t.Context(), request("a"))
@@ -84,7 +84,7 @@ func TestLookupCaches(t *testing.T) {
 // A renewal asks the source, and what it answers is cached for others.
 func TestLookupRenewalAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{find: known}
+		f := &fake{find: findAlice}
 		l := NewLookup(f, settings(nil))
 		_, _ = l.Find(t.Context(), request("a"))
 		f.find = func(context.Context, *Request) (*Session, error) {
@@ -147,7 +147,7 @@ func TestLookupOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 			time.Sleep(time.Second)
-			return known(ctx, r)
+			return findAlice(ctx, r)
 		}}
 		l := NewLookup(f, settings(nil))
 		var wg sync.WaitGroup
@@ -170,7 +170,7 @@ func TestLookupOutlivesWhoBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 			time.Sleep(time.Second)
-			return known(ctx, r)
+			return findAlice(ctx, r)
 		}}
 		l := NewLookup(f, settings(nil))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -187,7 +187,7 @@ func TestLookupBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 			time.Sleep(10 * time.Millisecond)
-			return known(ctx, r)
+			return findAlice(ctx, r)
 		}}
 		l := NewLookup(f, settings(func(s *Settings) { s.Concurrency, s.Queue = 4, 100 }))
 		var busy, got atomic.Int64
@@ -231,7 +231,7 @@ func TestLookupTimesOut(t *testing.T) {
 }
 
 func TestLookupNeverSharesWhatHasNoKey(t *testing.T) {
-	f := &fake{find: known, noKey: true}
+	f := &fake{find: findAlice, noKey: true}
 	l := NewLookup(f, settings(nil))
 	for range 3 {
 		_, _ = l.Find(t.Context(), request("a"))
@@ -245,7 +245,7 @@ func TestLookupNeverSharesWhatHasNoKey(t *testing.T) {
 }
 
 func TestLookupForgets(t *testing.T) {
-	f := &fake{find: known}
+	f := &fake{find: findAlice}
 	l := NewLookup(f, settings(nil))
 	_, _ = l.Find(t.Context(), request("a"))
 	_, _ = l.Find(t.Context(), request("b")) // of the same session
@@ -266,7 +266,7 @@ func TestLookupForgetsWhatIsUnderWay(t *testing.T) {
 	var l *Lookup
 	f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
 		l.Forget("k")
-		return known(ctx, r)
+		return findAlice(ctx, r)
 	}}
 	l = NewLookup(f, settings(nil))
 	_, _ = l.Find(t.Context(), request("a"))
@@ -310,7 +310,7 @@ func TestLookupSurvivesAPanic(t *testing.T) {
 func TestLookupMayBeToken(t *testing.T) {
 	r := &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p", MayBeToken: true}}
 	for _, kind := range []Kind{Password, Token} {
-		f := &fake{find: known, only: kind}
+		f := &fake{find: findAlice, only: kind}
 		l := NewLookup(f, settings(nil))
 		asked := l.Request(r)
 		if c := asked.Credential; c.Kind != kind || kind == Token && c != (Credential{Kind: Token, Value: "p"}) {
@@ -322,7 +322,7 @@ func TestLookupMayBeToken(t *testing.T) {
 	}
 	// Over NATS a password is a password.
 	r = &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p"}}
-	l := NewLookup(&fake{find: known, only: Token}, settings(nil))
+	l := NewLookup(&fake{find: findAlice, only: Token}, settings(nil))
 	if _, err := l.Find(t.Context(), r); !errors.Is(err, ErrUnknown) {
 		t.Errorf("a source of tokens knows a password: %v", err)
 	}
@@ -333,7 +333,7 @@ func TestLookupCookie(t *testing.T) {
 		if r.Credential.Kind != Cookie || r.Credential.Value != "c" {
 			t.Errorf("credential is of kind %s", r.Credential.Kind)
 		}
-		return known(t.Context(), r)
+		return findAlice(t.Context(), r)
 	}}
 	l := NewLookup(f, settings(func(s *Settings) { s.Cookie = "sid" }))
 	r := request("token")

@@ -29,7 +29,7 @@ func newStorm() *storm {
 			s.gone.Add(1)
 		}
 		time.Sleep(50 * time.Millisecond)
-		return known(ctx, r)
+		return findAlice(ctx, r)
 	}}
 	s.lookup = NewLookup(s.fake, settings(func(s *Settings) { s.Timeout = 10 * time.Second }))
 	return s

@@ -181,7 +181,7 @@ func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jet
 		case missing && !changed:
 			return nil, jetstream.ErrMsgNotFound
 		case missing:
-			gone, err := s.gone(ctx, b, key)
+			gone, err := s.isMissing(ctx, b, key)
 			if err != nil {
 				return nil, err
 			}
@@ -202,10 +202,10 @@ func (s *Source) current(ctx context.Context, b *bucket, key, name string) (*jet
 	}
 }
 
-// gone asks the leader of the bucket whether the entry is missing. A replica without the
+// isMissing asks the leader of the bucket whether the entry is missing. A replica without the
 // entry may lag behind. The watch cannot tell, because it is not told of entries that a
 // limit, a purge or the deletion of a message removes.
-func (s *Source) gone(ctx context.Context, b *bucket, key string) (bool, error) {
+func (s *Source) isMissing(ctx context.Context, b *bucket, key string) (bool, error) {
 	// A stream of its own, because Info stores its result in the stream, and b.stream is shared.
 	stream, err := s.js.Stream(ctx, "KV_"+s.cfg.Bucket)
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *Source) Has(ctx context.Context, key string) (bool, error) {
 			return false, s.failed(s.explain(err))
 		}
 	}
-	gone, err := s.gone(ctx, b, key)
+	gone, err := s.isMissing(ctx, b, key)
 	if err != nil {
 		return false, s.failed(err)
 	}

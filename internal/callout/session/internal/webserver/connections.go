@@ -97,10 +97,10 @@ func closeNow(conn net.Conn) {
 }
 
 // stateChanged is a http.Server's ConnState.
-func (c *connections) stateChanged(of net.Conn, state http.ConnState) {
+func (c *connections) stateChanged(netConn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	conn := c.open[of]
+	conn := c.open[netConn]
 	switch {
 	case conn == nil:
 	case state == http.StateIdle: // its answers are sent
