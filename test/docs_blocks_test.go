@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -282,8 +283,8 @@ func TestPageGo(t *testing.T) {
 			file := fmt.Sprintf("block%d.go", len(overlay))
 			overlay[filepath.Join(folder, file)] = filepath.Join(dir, file)
 			source := "package pages\n\nimport (\n"
-			for _, path := range []string{module, "stamp/docs/examples/receiver", "github.com/nats-io/nats.go", "time"} {
-				if strings.Contains(block.Text, goPackageNames[filepath.Base(path)]+".") {
+			for _, path := range []string{module, "context", "crypto/rand", "encoding/json", "stamp/docs/examples/receiver", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "time"} {
+				if strings.Contains(block.Text, cmp.Or(goPackageNames[filepath.Base(path)], filepath.Base(path))+".") {
 					source += fmt.Sprintf("\t%q\n", path)
 				}
 			}
@@ -313,4 +314,4 @@ func TestPageGo(t *testing.T) {
 }
 
 // goPackageNames are the names of packages whose paths end with something else.
-var goPackageNames = map[string]string{"claim": "claim", "receiver": "receiver", "nats.go": "nats", "time": "time"}
+var goPackageNames = map[string]string{"nats.go": "nats"}
