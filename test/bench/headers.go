@@ -65,13 +65,17 @@ func delivered(size int, headers []header) []byte {
 }
 
 func encode(verb string, size int, hdr []byte) []byte {
+	return encodeBody(verb, hdr, []byte(strings.Repeat("x", size)))
+}
+
+func encodeBody(verb string, hdr, body []byte) []byte {
 	var b []byte
 	if hdr == nil {
-		b = fmt.Appendf(b, "%s %d\r\n", verb, size)
+		b = fmt.Appendf(b, "%s %d\r\n", verb, len(body))
 	} else {
-		b = fmt.Appendf(b, "H%s %d %d\r\n", verb, len(hdr), len(hdr)+size)
+		b = fmt.Appendf(b, "H%s %d %d\r\n", verb, len(hdr), len(hdr)+len(body))
 	}
 	b = append(b, hdr...)
-	b = append(b, strings.Repeat("x", size)...)
+	b = append(b, body...)
 	return append(b, "\r\n"...)
 }

@@ -29,6 +29,9 @@ type subscriber struct {
 }
 
 func openLoad(p *process, w way, c cell, a arm) (*load, error) {
+	if a.way != nil {
+		w = *a.way
+	}
 	l := &load{server: p, way: w, cell: c, arm: a}
 	l.chunk = bytes.Repeat(w.message(c.size, a.sent), c.chunk())
 	if err := l.open(); err != nil {
@@ -49,13 +52,19 @@ func (l *load) open() error {
 		if err != nil {
 			return err
 		}
-		l.subs = append(l.subs, &subscriber{c, make([]byte, (256<<10)/max(1, l.cell.subs/10)), l.way.delivered(l.cell.size, l.arm.headers(user))})
+		s := &subscriber{client: c, buf: make([]byte, (256<<10)/max(1, l.cell.subs/10))}
+		if l.way.delivered != nil {
+			s.want = l.way.delivered(l.cell.size, l.arm.headers(user))
+		}
+		l.subs = append(l.subs, s)
 		if err := c.subscribe(); err != nil {
 			return err
 		}
 	}
 	var err error
-	l.pub, err = l.way.dial(l.server, l.arm.user)
+	if l.pub, err = l.way.dial(l.server, l.arm.user); err == nil && l.way.delivered == nil {
+		err = l.learn()
+	}
 	return err
 }
 

@@ -34,6 +34,7 @@ type arm struct {
 	sent    []header // by the client
 	stamped []header // by the server
 	readers []string // the subscribers' users, by turns; plain where there are none
+	way     *way     // nil: that of the study
 }
 
 // headers are those that a subscriber of that user gets. Session is the sealed name.

@@ -38,6 +38,12 @@ const (
 	sourceFails // with status 503
 )
 
+// Cases that the summary has too.
+const (
+	stockAddedCase     = "stock, static users: a user is added"
+	changedHeadersCase = "ours, static users: headers block"
+)
+
 func reloadCases() []reloadCase {
 	unchanged := func(*reloadConf) {}
 	addUser := func(c *reloadConf) { c.users += ", {user: added, password: added}" }
@@ -46,9 +52,9 @@ func reloadCases() []reloadCase {
 	return []reloadCase{
 		{"stock, static users: unchanged file", stock, false, unchanged, sourceAnswers},
 		{"ours, static users: unchanged file", ours, false, unchanged, sourceAnswers},
-		{"stock, static users: a user is added", stock, false, addUser, sourceAnswers},
+		{stockAddedCase, stock, false, addUser, sourceAnswers},
 		{"ours, static users: a user is added", ours, false, addUser, sourceAnswers},
-		{"ours, static users: headers block", ours, false, changeHeaders, sourceAnswers},
+		{changedHeadersCase, ours, false, changeHeaders, sourceAnswers},
 		{"callout: unchanged file", ours, true, unchanged, sourceAnswers},
 		{"callout: a static user is added", ours, true, addUser, sourceAnswers},
 		{"callout: headers block", ours, true, changeHeaders, sourceAnswers},

@@ -8,8 +8,11 @@ import (
 // report is docs/benchmarks.md.
 func report(r *results, m machine) string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\n")
-	fmt.Fprintf(&b, "Made by `scripts/bench`: %d rounds, %d minutes in all. Machine: %s.\n\n", r.plan.rounds, int(r.took.Minutes()+0.5), m.text)
+	b.WriteString("# What Stamp costs\n\n")
+	summary(&b, r)
+	alternativesSection(&b, r)
+	fmt.Fprintf(&b, "## How it was measured\n\nBy `scripts/bench`: %d rounds, %d minutes in all. Machine: %s. [Method](#method) has the details.\n\n", r.plan.rounds, int(r.took.Minutes()+0.5), m.text)
+	b.WriteString("## Appendix: all tables\n\n")
 	if r.plan.has("messages") {
 		verdict(&b, r)
 		ratioTables(&b, r)

@@ -56,13 +56,14 @@ func (s series) rounds(n int, arms []string, cost func(arm string) (float64, err
 type results struct {
 	plan      *plan
 	took      time.Duration
-	cpu, wall series // ns per message
-	allocs    series // objects per message
-	connect   series // ns of CPU per connection
-	callout   series // ns of the handler's CPU per callout
-	burst     series // ns of CPU per connection
-	memory    series // bytes per connection
-	growth    series // ns per message
+	cpu, wall series         // ns per message
+	allocs    series         // objects per message
+	connect   series         // ns of CPU per connection
+	callout   series         // ns of the handler's CPU per callout
+	burst     series         // ns of CPU per connection
+	memory    series         // bytes per connection
+	growth    series         // ns per message
+	added     map[string]int // bytes per message, by arm of the alternatives
 	reload    map[string][]reloadSample
 	cliCPU    series // ns per message
 	cliRate   series // messages per second, as the tool's subscriber says
@@ -78,7 +79,7 @@ type runner struct {
 func newRunner(bin binaries, p *plan, progress io.Writer) *runner {
 	return &runner{bin, p, progress, &results{
 		plan: p, cpu: series{}, wall: series{}, allocs: series{}, connect: series{}, callout: series{},
-		burst: series{}, memory: series{}, growth: series{}, reload: map[string][]reloadSample{}, cliCPU: series{}, cliRate: series{},
+		burst: series{}, memory: series{}, growth: series{}, added: map[string]int{}, reload: map[string][]reloadSample{}, cliCPU: series{}, cliRate: series{},
 	}}
 }
 
@@ -96,6 +97,7 @@ func allParts() []part {
 		{"connections", (*runner).connectRounds},
 		{"reload", (*runner).reloadRounds},
 		{"crowd", (*runner).crowdRounds},
+		{"alternatives", (*runner).alternativeRounds},
 		{"studies", (*runner).studyRounds},
 		{"messages", (*runner).messageRounds},
 		{"nats-bench", (*runner).cliRounds},

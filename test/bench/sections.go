@@ -15,24 +15,29 @@ func studySections(b *strings.Builder, r *results) {
 		"%d rounds. Median (quartiles) over the rounds of the ratio within a round.\n\n", r.plan.studyRounds)
 	for _, s := range r.plan.studies {
 		fmt.Fprintf(b, "### %s\n\n%s\n\n", s.name, s.intro)
-		tableHead(b, titles("payload, subscribers", s.pairs)...)
-		rows := make([][][]float64, len(s.pairs))
-		for _, c := range s.cells {
-			row := []string{bytesText(c.size) + ", " + subsText(c.subs)}
-			for i, p := range s.pairs {
-				values := r.cpu.in(s.name, p, c)
-				rows[i] = append(rows[i], values)
-				row = append(row, ratio(values))
-			}
-			tableRow(b, row...)
-		}
-		row := []string{"all, with the 95% confidence interval"}
-		for _, of := range rows {
-			row = append(row, interval(pooled(of)))
+		ratioTable(b, r, s)
+	}
+}
+
+// ratioTable has the ratios of a study, and in its last row those of all cells together.
+func ratioTable(b *strings.Builder, r *results, s study) {
+	tableHead(b, titles("payload, subscribers", s.pairs)...)
+	columns := make([][][]float64, len(s.pairs))
+	for _, c := range s.cells {
+		row := []string{bytesText(c.size) + ", " + subsText(c.subs)}
+		for i, p := range s.pairs {
+			values := r.cpu.in(s.name, p, c)
+			columns[i] = append(columns[i], values)
+			row = append(row, ratio(values))
 		}
 		tableRow(b, row...)
-		b.WriteString("\n")
 	}
+	row := []string{"all, with the 95% confidence interval"}
+	for _, column := range columns {
+		row = append(row, interval(pooled(column)))
+	}
+	tableRow(b, row...)
+	b.WriteString("\n")
 }
 
 func calloutConnectTable(b *strings.Builder, r *results) {
@@ -70,11 +75,7 @@ func crowdSection(b *strings.Builder, r *results) {
 	b.WriteString("\n")
 	tableHead(b, "difference", "bytes for a connection, median (smallest–largest)")
 	for _, p := range connectPairs {
-		var diffs []float64
-		values, base := r.memory[key{arm: p.arm}], r.memory[key{arm: p.base}]
-		for i := range min(len(values), len(base)) {
-			diffs = append(diffs, values[i]-base[i])
-		}
+		diffs := r.memoryDifferences(p)
 		tableRow(b, strings.ReplaceAll(p.title, "/", "−"), fmt.Sprintf("**%.0f** (%.0f–%.0f)", median(diffs), quantile(diffs, 0), quantile(diffs, 1)))
 	}
 	b.WriteString("\n")

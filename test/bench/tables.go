@@ -135,12 +135,10 @@ func connectTable(b *strings.Builder, r *results) {
 }
 
 func calloutTable(b *strings.Builder, r *results) {
-	b.WriteString("## Callouts\n\n")
 	if len(r.callout) == 0 {
-		b.WriteString("Not run.\n\n")
 		return
 	}
-	fmt.Fprintf(b, "CPU time of the handler's process for one callout, encrypted with an xkey; %d rounds of %d, %d sessions, %d requests "+
+	fmt.Fprintf(b, "## Callouts\n\nCPU time of the handler's process for one callout, encrypted with an xkey; %d rounds of %d, %d sessions, %d requests "+
 		"under way at once. The smallest handler has one goroutine, knows one user, looks nothing up and checks nothing.\n\n",
 		r.plan.calloutRounds, r.plan.callouts, calloutSessions, calloutWindow)
 	tableHead(b, "handler", "microseconds, median ± median absolute deviation", "callouts per second and core")
@@ -158,12 +156,10 @@ func fine(values []float64) string {
 }
 
 func cliTables(b *strings.Builder, r *results) {
-	b.WriteString("## The public `nats bench`\n\n")
 	if len(r.cliRate) == 0 {
-		b.WriteString("Not run.\n\n")
 		return
 	}
-	fmt.Fprintf(b, "`nats bench pub` with one `nats bench sub`, of natscli v0.5.1, %d rounds; the client's headers by `-H`.\n\n"+
+	fmt.Fprintf(b, "## The public `nats bench`\n\n`nats bench pub` with one `nats bench sub`, of natscli v0.5.1, %d rounds; the client's headers by `-H`.\n\n"+
 		"Thousand messages per second that the subscriber reports, median (smallest–largest):\n\n", r.plan.cliRounds)
 	cliTable(b, r, func(k key) string { return spread(r.cliRate[k], 1e3) })
 	b.WriteString("CPU time of the server for a message, microseconds, median ± median absolute deviation:\n\n")

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// verdict says what the numbers mean for the promises that are made of them.
+// verdict compares messages of all sizes with those of a stock server.
 func verdict(b *strings.Builder, r *results) {
-	b.WriteString("## In short\n\n" +
+	b.WriteString("## Messages\n\n" +
 		"CPU time of the server for a message, against the same delivered by stock: median over the rounds of the mean over " +
 		"all rows, with its 95% confidence interval, and the medians of the lowest and the highest row.\n\n")
 	tableHead(b, "ratio", "all rows", "lowest row", "highest row")

@@ -20,7 +20,7 @@ type way struct {
 	dial func(p *process, user string) (publisher, error)
 	// message is what is written for a message of size bytes.
 	message func(size int, headers []header) []byte
-	// delivered is what a subscriber gets of it.
+	// delivered is what a subscriber gets of it; nil: the first message of a connection shows it.
 	delivered func(size int, headers []header) []byte
 	cost      int // of a message, against a plain client's
 }
