@@ -62,7 +62,7 @@ func TestInsideClusterColdStart(t *testing.T) {
 	harness.Eventually(t, "a session is known after a restart", func() bool { return tryToken(t, servers[1], "one") })
 }
 
-// tryToken tells whether a connection with a token is let in.
+// tryToken reports whether a connection with a token is let in.
 func tryToken(t *testing.T, s *harness.Server, token string) bool {
 	t.Helper()
 	nc, err := s.TryConnect(t, nats.Token(token))

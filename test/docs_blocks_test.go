@@ -108,7 +108,7 @@ func TestPageBlocks(t *testing.T) {
 	}
 }
 
-// validJSON tells whether a block is JSON, in which "…, " stands for what is left out.
+// validJSON reports whether a block is JSON, in which "…, " stands for what is left out.
 func validJSON(block docpage.Block) bool {
 	texts := []string{wrapped(block.In, jsonWraps, block.Text)}
 	if block.In == "lines" {

@@ -37,7 +37,7 @@ type faultyStore struct {
 	// reasons are what the log says of a refusal, by the name of the fault; "" is of all others.
 	reasons map[string]string
 	server  string // fields of the server's configuration
-	// known tells whether new credentials are accepted during a fault as well: nobody has to be asked.
+	// known reports whether new credentials are accepted during a fault as well: nobody has to be asked.
 	known bool
 }
 

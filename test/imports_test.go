@@ -36,7 +36,7 @@ func packageRows(t *testing.T) (rows []packageRow) {
 	return rows
 }
 
-// matches tells whether a package is the pattern's, whose last element may be *.
+// matches reports whether a package is the pattern's, whose last element may be *.
 func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil

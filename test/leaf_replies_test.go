@@ -117,7 +117,7 @@ func TestCheckRepliesOfLeafnodes(t *testing.T) {
 	service := harness.Client(t, hub, password("owner"))
 	service.Sub("api.>", "1")
 	n := 0
-	// passes tells whether a message with that reply gets to the service.
+	// passes reports whether a message with that reply gets to the service.
 	passes := func(t *testing.T, raw *harness.Raw, reply, format string) bool {
 		t.Helper()
 		n++

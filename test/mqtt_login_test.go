@@ -110,7 +110,7 @@ func TestLoginOverMQTT(t *testing.T) {
 	expectLogin(t, func() (mqtt.Client, error) { return deviceOnWebsocket(t, s, "", "", "sid=s1") }, sub, "kv cookie")
 }
 
-// expectLogin tells whether a device gets in, and by which source and kind of credential.
+// expectLogin reports whether a device gets in, and by which source and kind of credential.
 func expectLogin(t *testing.T, connect func() (mqtt.Client, error), sub *nats.Subscription, want string) {
 	t.Helper()
 	c, err := connect()

@@ -92,7 +92,7 @@ func TestReloadDuringAnAuthentication(t *testing.T) {
 	}
 }
 
-// pings sends text and a PING, and tells whether the server answered with PONG, or else closed the
+// pings sends text and a PING, and reports whether the server answered with PONG, or else closed the
 // connection.
 func pings(raw *harness.Raw, text string) bool {
 	raw.Send("%sPING\r\n", text)

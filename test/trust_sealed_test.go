@@ -20,7 +20,7 @@ import (
 // base64Part is what may be base64 of something, as JSON has it in strings.
 var base64Part = regexp.MustCompile(`[A-Za-z0-9+/]{16,}={0,2}`)
 
-// exposes tells whether text has the secret, as it is or within base64, at any depth: an
+// exposes reports whether text has the secret, as it is or within base64, at any depth: an
 // answer of the stored-message API has a payload in base64, which may be such an answer.
 func exposes(text, secret string) bool {
 	if strings.Contains(text, secret) {

@@ -21,13 +21,13 @@ func (g *group) addKeys(t *testing.T, k *keys) *serving {
 	return s
 }
 
-// answered tells whether a callout of a server with the keys k is granted soon. It is for what is tried again.
+// answered reports whether a callout of a server with the keys k is granted soon. It is for what is tried again.
 func (s *serving) answered(t *testing.T, k *keys) bool {
 	t.Helper()
 	return s.answeredIn(t, k, 200*time.Millisecond)
 }
 
-// answeredIn tells whether a callout of a server with the keys k is granted in that time.
+// answeredIn reports whether a callout of a server with the keys k is granted in that time.
 func (s *serving) answeredIn(t *testing.T, k *keys, patience time.Duration) bool {
 	t.Helper()
 	m, xkey := calloutOf(t, k)

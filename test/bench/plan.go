@@ -154,7 +154,7 @@ func newPlan(quick bool) *plan {
 	}
 }
 
-// has tells whether a part of the run is wanted.
+// has reports whether a part of the run is wanted.
 func (p *plan) has(part string) bool { return len(p.only) == 0 || slices.Contains(p.only, part) }
 
 // choose takes other sizes and numbers of subscribers, where they are not empty.

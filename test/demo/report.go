@@ -40,7 +40,7 @@ func (r *report) promise(text string, err error) {
 	r.promises = append(r.promises, promise{text, err})
 }
 
-// summary prints the promises and tells whether all held.
+// summary prints the promises and reports whether all held.
 func (r *report) summary() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -162,7 +162,7 @@ func commands(line int, body []string) (steps []Step) {
 	return steps
 }
 
-// Matches tells whether what was printed is what the page shows.
+// Matches reports whether what was printed is what the page shows.
 func Matches(want, got string) bool {
 	var pattern strings.Builder
 	pattern.WriteString(`\A`)

@@ -11,8 +11,8 @@ import (
 )
 
 // Faulty stands between a client of ours and a real server, at the level of TCP, and can make that
-// server misbehave: see Fault. It passes everything on until Be tells it otherwise. A fault takes hold
-// of connections that are open already too, because clients keep them in pools.
+// server misbehave: see Fault. Until Be is called it passes everything on. A fault also affects
+// connections that are open already, because clients keep them in pools.
 type Faulty struct {
 	t        testing.TB
 	backend  string
@@ -31,8 +31,8 @@ type Faulty struct {
 // Fault is what a Faulty does with an answer of the server. The zero Fault passes it on.
 type Fault struct {
 	Name string
-	// answer gets what the server has sent and writes to the client whatever the fault makes of it. It
-	// returns false when the connection is to be closed. ended is closed when the fault is over, or the
+	// answer gets what the server has sent, and writes to the client what the fault makes of that. It
+	// returns false if the connection must be closed. ended is closed when the fault is over, or when the
 	// client has closed the connection.
 	answer func(client net.Conn, sent []byte, ended <-chan struct{}) bool
 	// accept is for connections that are made during the fault; nil: they are passed on.
@@ -42,8 +42,8 @@ type Fault struct {
 // Well is no fault: everything is passed on.
 var Well = Fault{Name: "well"}
 
-// Silent accepts connections and requests, and says nothing. When the fault is over, what was held
-// back is passed on, as by a server that was stopped and goes on.
+// Silent accepts connections and requests, and sends nothing. When the fault is over, it passes on what
+// it has held back, as a process does that was stopped and continues.
 var Silent = Fault{Name: "silent", answer: func(client net.Conn, sent []byte, ended <-chan struct{}) bool {
 	<-ended
 	return writes(client, sent)
@@ -62,7 +62,7 @@ var HalfWay = Fault{Name: "closes half-way", answer: func(client net.Conn, sent 
 	return false
 }}
 
-// Drip sends a byte of the answer at a time, with that pause behind each.
+// Drip sends the answer byte by byte, with a pause after each.
 func Drip(pause time.Duration) Fault {
 	return Fault{Name: "drips", answer: func(client net.Conn, sent []byte, ended <-chan struct{}) bool {
 		for i := range sent {
@@ -77,7 +77,7 @@ func Drip(pause time.Duration) Fault {
 	}}
 }
 
-// Slow sends the answer that much later.
+// Slow sends the answer after a delay.
 func Slow(by time.Duration) Fault {
 	return Fault{Name: "slow", answer: func(client net.Conn, sent []byte, ended <-chan struct{}) bool {
 		waits(by, ended)
@@ -138,13 +138,13 @@ func HTTPFaults() []Fault {
 	}
 }
 
-// writes tells whether all was written.
+// writes writes b, and reports whether all of it was written.
 func writes(client net.Conn, what []byte) bool {
 	_, err := client.Write(what)
 	return err == nil
 }
 
-// waits tells whether the time was over before the fault was.
+// waits waits for a time, and reports whether it passed before the fault was over.
 func waits(d time.Duration, ended <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -182,7 +182,7 @@ func (f *Faulty) Be(fault Fault) {
 	f.changed = make(chan struct{})
 }
 
-// Most is how many connections were open at once.
+// Most returns the largest number of connections that were open at the same time.
 func (f *Faulty) Most() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -248,7 +248,7 @@ func (f *Faulty) serve() {
 	}
 }
 
-// add tells whether the connection is one more that is open: not when the test is over.
+// add notes an open connection. It returns false if the test is over, and no further connection may be opened.
 func (f *Faulty) add(client net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -277,7 +277,7 @@ func (f *Faulty) pass(client net.Conn) {
 	defer func() { _ = server.Close() }()
 	gone := make(chan struct{})
 	f.work.Go(func() {
-		// A client that is gone ends the server's side, and with it what waits to be passed on.
+		// When the client has closed its side, close the server's too, and drop what waits to be passed on.
 		defer close(gone)
 		defer func() { _ = server.Close() }()
 		f.requests(client, server)
@@ -309,7 +309,7 @@ func (f *Faulty) requests(client, server net.Conn) {
 	}
 }
 
-// answer passes on what the server has sent, as the fault that there is now makes it.
+// answer passes on what the server has sent, changed by the present fault.
 func (f *Faulty) answer(client net.Conn, sent []byte, gone <-chan struct{}) bool {
 	fault, changed := f.now()
 	if fault.answer == nil {

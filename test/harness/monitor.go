@@ -27,7 +27,7 @@ func (s *Server) Get(t testing.TB, page string) []byte {
 // Varz is the page /varz.
 func (s *Server) Varz(t testing.TB) *natsserver.Varz { return decode[natsserver.Varz](t, s, "/varz") }
 
-// ID is the server's in NATS.
+// ID returns the server's id in NATS.
 func (s *Server) ID(t testing.TB) string {
 	t.Helper()
 	return s.Varz(t).ID
@@ -52,7 +52,7 @@ func decode[T any](t testing.TB, s *Server, page string) *T {
 	return v
 }
 
-// ResponseImports is how many responses an account still waits for to import.
+// ResponseImports returns how many responses of imported services an account is still waiting for.
 func (s *Server) ResponseImports(t testing.TB, account string) int {
 	t.Helper()
 	z := decode[natsserver.Accountz](t, s, "/accountz?acc="+account)

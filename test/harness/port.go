@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// Ports below those that a system gives by itself, to listeners and to connections of any
-// process (from 32768 on Linux, from 49152 elsewhere): one of these could have ours before we listen on it.
+// The ports that FreeAddr gives are below those that a system assigns by itself to listeners and connections of any
+// process (from 32768 on Linux, from 49152 elsewhere). A port from there could be taken before the test listens on it.
 const (
 	firstPort = 20000
 	ports     = 12000
 )
 
-// nextPort counts. Each process begins elsewhere.
+// nextPort is the port to try next. Each process begins with another one.
 var nextPort atomic.Uint32
 
 func init() { nextPort.Store(rand.Uint32N(ports)) }
 
-// FreeAddr is an address, host:port, that is free now, for who must know it before it is
-// listened on. It is given once.
+// FreeAddr returns an address, host:port, on which nobody listens now, for a test that must know an address before
+// something listens on it. It returns no address twice.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range ports {

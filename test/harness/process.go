@@ -95,7 +95,7 @@ var built = sync.OnceValues(func() (string, error) {
 	return os.MkdirTemp("", "stamp-test-"+strconv.Itoa(os.Getpid())+"-")
 })
 
-// wasBuilt tells whether there is such a directory.
+// wasBuilt reports whether there is such a directory.
 var wasBuilt bool
 
 // builder returns the file of a command: that which the environment names, or

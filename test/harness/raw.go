@@ -21,7 +21,7 @@ func Password(user, password string) Credential {
 	return func(string) map[string]any { return map[string]any{"user": user, "pass": password} }
 }
 
-// Nobody is the credential of who has none.
+// Nobody is the credential of a client that presents none.
 func Nobody(string) map[string]any { return nil }
 
 // Raw is a client without a library. Its methods end the test on what they do not
@@ -85,7 +85,7 @@ func Client(t testing.TB, s *Server, cred Credential) *Raw {
 	return r
 }
 
-// Connect sends a CONNECT; Flush then tells whether it was taken.
+// Connect sends a CONNECT. The test calls Flush next, which fails if the server has refused the CONNECT.
 func (r *Raw) Connect(cred Credential) {
 	r.t.Helper()
 	fields := map[string]any{
@@ -222,7 +222,7 @@ func (r *Raw) Msg() Msg {
 	return m
 }
 
-// Peek tells whether a message or a line is there to be read within a moment. It is for
+// Peek reports whether a message or a line is there to be read within a moment. It is for
 // Eventually.
 func (r *Raw) Peek() bool {
 	r.t.Helper()

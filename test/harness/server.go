@@ -66,7 +66,7 @@ func Launch(t testing.TB, conf string, args ...string) *Server {
 }
 
 // StartStock is Start for the server of upstream, which does not stamp. scripts/test
-// builds it; without, the test is skipped.
+// builds it; if it is not there, the test is skipped.
 func StartStock(t testing.TB, conf string, args ...string) *Server {
 	t.Helper()
 	return StartBinary(t, Tool(t, "stock-nats-server"), conf, args...)
@@ -187,8 +187,8 @@ func (s *Server) TryConnect(t testing.TB, opts ...nats.Option) (*nats.Conn, erro
 	return nc, err
 }
 
-// Eventually waits until ok returns true. It asks again and again, and is for
-// what announces itself neither in the log nor on a connection.
+// Eventually calls ok again and again until it returns true. It is for conditions that show neither in the log nor
+// on a connection.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -55,12 +55,12 @@ func (o *ours) folders() []string {
 	return slices.Compact(all)
 }
 
-// has tells whether that line is ours.
+// has reports whether that line is ours.
 func (o *ours) has(file string, line int) bool {
 	return o.added[file] || slices.ContainsFunc(o.spans[file], func(s span) bool { return s.first <= line && line <= s.last })
 }
 
-// within tells whether a span of ours is among those lines of an upstream file.
+// within reports whether a span of ours is among those lines of an upstream file.
 func (o *ours) within(file string, first, last int) bool {
 	return slices.ContainsFunc(o.spans[file], func(s span) bool {
 		if s.last < s.first { // lines were removed behind the line s.first

@@ -33,7 +33,7 @@ func TestFromNetwork(t *testing.T) {
 	}
 }
 
-// A server of ours tells whether MQTT and leafnodes are by a websocket: then the one type is enough.
+// Our server says whether an MQTT or leafnode connection is over a websocket: then one of the two types is enough.
 func TestOfTypeByTransport(t *testing.T) {
 	for _, c := range []struct {
 		allowed string
