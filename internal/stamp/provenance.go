@@ -3,7 +3,6 @@ package stamp
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"stamp.example/claim/field"
 	"stamp/internal/proof"
@@ -62,9 +61,6 @@ func mustNameSet(patterns ...string) *NameSet {
 	return s
 }
 
-// now is the clock. Tests replace it.
-var now = time.Now
-
 // canBeValue reports whether subject can be a header value.
 func canBeValue(subject []byte) bool {
 	end, nonASCII := scanValue(subject, 0)
@@ -77,6 +73,6 @@ func (s *Stamp) appendProvenance(dst, subject []byte) []byte {
 	dst = append(dst, crlf+SubjectName+": "...)
 	dst = append(dst, subject...)
 	dst = append(dst, crlf+TimeName+": "...)
-	dst = appendTime(dst, now())
+	dst = appendTime(dst, clockTime())
 	return append(dst, crlf...)
 }

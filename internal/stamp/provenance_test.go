@@ -9,8 +9,12 @@ import (
 
 // at stops the clock at a time.
 func at(t *testing.T, when time.Time) {
-	now = func() time.Time { return when }
-	t.Cleanup(func() { now = time.Now })
+	set := func(clock func() time.Time) {
+		now = clock
+		lastReading.Store(nil)
+	}
+	set(func() time.Time { return when })
+	t.Cleanup(func() { set(time.Now) })
 }
 
 func TestProvenance(t *testing.T) {

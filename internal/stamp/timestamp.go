@@ -19,6 +19,9 @@ type wholeSecond struct {
 // second differ in the fraction only.
 var lastSecond atomic.Pointer[wholeSecond]
 
+// now is the clock. Tests replace it.
+var now = time.Now
+
 // appendTime appends t in timeLayout.
 func appendTime(dst []byte, t time.Time) []byte {
 	unix := t.Unix()
@@ -33,11 +36,45 @@ func appendTime(dst []byte, t time.Time) []byte {
 		lastSecond.Store(second)
 	}
 	dst = append(dst, second.text[:]...)
-	const digits = 9
-	var fraction [digits + 1]byte
-	fraction[digits] = 'Z'
-	for i, rest := digits-1, t.Nanosecond(); i >= 0; i, rest = i-1, rest/10 {
-		fraction[i] = byte('0' + rest%10)
+	return appendFraction(dst, uint32(t.Nanosecond()))
+}
+
+// digitPairs are the numbers 00 to 99 in a row.
+const digitPairs = "00010203040506070809101112131415161718192021222324" +
+	"25262728293031323334353637383940414243444546474849" +
+	"50515253545556575859606162636465666768697071727374" +
+	"75767778798081828384858687888990919293949596979899"
+
+// appendFraction appends the nine digits of a number of nanoseconds, and a Z.
+func appendFraction(dst []byte, nanoseconds uint32) []byte {
+	var text [len("000000000Z")]byte
+	text[9] = 'Z'
+	rest := nanoseconds
+	for i := 7; i > 0; i -= 2 {
+		pair := rest % 100 * 2
+		rest /= 100
+		text[i], text[i+1] = digitPairs[pair], digitPairs[pair+1]
 	}
-	return append(dst, fraction[:]...)
+	text[0] = byte('0' + rest)
+	return append(dst, text[:]...)
+}
+
+// maxReadingAge is how long a reading of the clock is used.
+const maxReadingAge = time.Second
+
+// lastReading is the last reading of the clock, by any connection.
+var lastReading atomic.Pointer[time.Time]
+
+// clockTime returns the time of the clock. It reads the clock once in maxReadingAge, and
+// adds what has passed since: time.Now reads two clocks, which takes longer than the
+// rest of a stamp. When somebody sets the clock, stamps follow within maxReadingAge.
+func clockTime() time.Time {
+	if last := lastReading.Load(); last != nil {
+		if age := time.Since(*last); age >= 0 && age < maxReadingAge {
+			return last.Add(age)
+		}
+	}
+	t := now()
+	lastReading.Store(&t)
+	return t
 }

@@ -33,6 +33,44 @@ func TestAppendTime(t *testing.T) {
 	all.Wait()
 }
 
+// The clock is read again when its last reading is old, or cannot be one of the past.
+func TestClockIsReadOnceASecond(t *testing.T) {
+	defer func() {
+		now = time.Now
+		lastReading.Store(nil)
+	}()
+	readings := 0
+	now = func() time.Time {
+		readings++
+		return time.Now()
+	}
+	for _, tt := range []struct {
+		name     string
+		last     func() *time.Time
+		outdated bool
+	}{
+		{"none", func() *time.Time { return nil }, true},
+		{"old", func() *time.Time { last := time.Now().Add(-maxReadingAge); return &last }, true},
+		{"of the future", func() *time.Time { last := time.Now().Add(time.Hour); return &last }, true},
+		{"new", func() *time.Time { last := time.Now(); return &last }, false},
+	} {
+		readings = 0
+		before := time.Now()
+		last := tt.last()
+		lastReading.Store(last)
+		got, after := clockTime(), time.Now()
+		if after.Sub(before) >= maxReadingAge {
+			t.Skip("the machine stood still for as long as a reading is used")
+		}
+		if got.Before(before) || got.After(after) || (readings == 1) != tt.outdated {
+			t.Errorf("%s: %v is not between %v and %v, or %d readings", tt.name, got, before, after, readings)
+		}
+		if tt.outdated && (last == lastReading.Load()) {
+			t.Errorf("%s: the reading was not kept", tt.name)
+		}
+	}
+}
+
 func BenchmarkTime(b *testing.B) {
 	dst := make([]byte, 0, 64)
 	at := time.Now()
@@ -40,6 +78,12 @@ func BenchmarkTime(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			dst = appendTime(dst[:0], at)
+		}
+	})
+	b.Run("clockTime", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			at = clockTime()
 		}
 	})
 	b.Run("AppendFormat", func(b *testing.B) {
