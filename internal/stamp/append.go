@@ -23,34 +23,37 @@ func (s *Stamp) Append(dst, subject, block []byte) ([]byte, error) {
 	return s.AppendReport(dst, subject, block, &r)
 }
 
-// MaxReported is how many different names of removed lines a Report holds at most.
+// MaxReported is how many different names of removed lines a Report names at most.
 const MaxReported = 16
 
-// Report says which lines were removed from a block.
+// Report says which lines were removed from a block. It is small, since every message
+// has one and nearly all remove nothing. It is valid as long as the block is.
 type Report struct {
 	Stripped int        // how many lines
 	Proof    proof.Kind // what AppendProven has added
 
-	names      [MaxReported][]byte // parts of the block
-	namesCount int
+	stamp *Stamp
+	block []byte // which was accepted
 }
 
 // Names returns the names of the removed lines as the publisher spelled them, each
 // spelling once, and MaxReported at most. They are parts of the block.
-func (r *Report) Names() [][]byte { return r.names[:r.namesCount] }
-
-func (r *Report) add(name []byte) {
-	r.Stripped++
-	if r.namesCount == MaxReported {
-		return
+func (r *Report) Names() (names [][]byte) {
+	if r.Stripped == 0 {
+		return nil
 	}
-	for _, n := range r.names[:r.namesCount] {
-		if bytes.Equal(n, name) {
-			return
+	known := func(name []byte) bool {
+		return slices.ContainsFunc(names, func(n []byte) bool { return bytes.Equal(n, name) })
+	}
+	at, _ := checkFirstLine(r.block)
+	for r.block[at] != '\r' && len(names) < MaxReported {
+		colon, size, _ := anyLine(r.block[at:])
+		if name := r.block[at : at+colon]; r.stamp.strips(name) && !known(name) {
+			names = append(names, name)
 		}
+		at += size
 	}
-	r.names[r.namesCount] = name
-	r.namesCount++
+	return names
 }
 
 // AppendReport does the same as Append, and reports in r what it removed from block.
@@ -64,11 +67,11 @@ func (s *Stamp) AppendReport(dst, subject, block []byte, r *Report) ([]byte, err
 	}
 	dst = slices.Grow(dst, len(block)+s.MaxLen())
 	start := len(dst)
-	dst, err := s.appendKept(dst, block, s.Adds(), r)
+	dst, stripped, err := s.appendKept(dst, block, s.Adds())
 	if err != nil {
-		*r = Report{}
 		return dst[:start], err
 	}
+	*r = Report{Stripped: stripped, stamp: s, block: block}
 	return append(s.appendLines(dst, subject), crlf...), nil
 }
 
@@ -81,11 +84,11 @@ func (s *Stamp) Strip(dst, block []byte, r *Report) ([]byte, error) {
 		return dst, nil
 	}
 	start := len(dst)
-	dst, err := s.appendKept(dst, block, false, r)
+	dst, stripped, err := s.appendKept(dst, block, false)
 	if err != nil {
-		*r = Report{}
 		return dst[:start], err
 	}
+	*r = Report{Stripped: stripped, stamp: s, block: block}
 	return append(dst, crlf...), nil
 }
 
@@ -120,28 +123,30 @@ func (s *Stamp) appendLines(dst, subject []byte) []byte {
 }
 
 // appendKept checks block, and appends its lines except those that s removes and
-// the blank line. Neighbouring lines are copied at once. linesFollow reports
-// whether the caller will append further lines.
-func (s *Stamp) appendKept(dst, block []byte, linesFollow bool, r *Report) ([]byte, error) {
+// the blank line. It returns how many lines it removed. Neighbouring lines are copied at
+// once. linesFollow reports whether the caller will append further lines.
+func (s *Stamp) appendKept(dst, block []byte, linesFollow bool) (out []byte, stripped int, err error) {
 	if !linesFollow && isBareStatus(block) {
-		return append(dst, block[:len(block)-len(crlf)]...), nil
+		return append(dst, block[:len(block)-len(crlf)]...), 0, nil
 	}
 	at, err := checkFirstLine(block)
 	if err != nil {
-		return dst, &lineError{1, err}
+		return dst, 0, &lineError{1, err}
 	}
 	keepFrom := 0 // the first byte that is neither copied nor removed yet
 	for at < len(block) && block[at] != '\r' {
-		colon, next, err := headerLine(block, at)
-		if err != nil {
-			return dst, faultAt(block, at, err)
+		colon, size := plainLine(block[at:])
+		if size == 0 {
+			if colon, size, err = anyLine(block[at:]); err != nil {
+				return dst, 0, faultAt(block, at, err)
+			}
 		}
-		if s.strips(block[at:colon]) {
+		if s.strips(block[at : at+colon]) {
 			dst = append(dst, block[keepFrom:at]...)
-			keepFrom = next
-			r.add(block[at:colon])
+			keepFrom = at + size
+			stripped++
 		}
-		at = next
+		at += size
 	}
 	switch rest := block[at:]; {
 	case len(rest) < len(crlf):
@@ -151,13 +156,18 @@ func (s *Stamp) appendKept(dst, block []byte, linesFollow bool, r *Report) ([]by
 	case len(rest) > len(crlf) && string(rest[len(crlf):]) != crlf:
 		err = ErrTrailing
 	default:
-		return append(dst, block[keepFrom:at]...), nil
+		return append(dst, block[keepFrom:at]...), stripped, nil
 	}
-	return dst, faultAt(block, at, err)
+	return dst, 0, faultAt(block, at, err)
 }
 
 // strips is Strips for a part of a block.
 func (s *Stamp) strips(name []byte) bool {
+	return mayHave(s.strippedLengths, s.strippedStarts, name) && s.isStripped(name)
+}
+
+// isStripped is strips without the fast path for names that no set can have.
+func (s *Stamp) isStripped(name []byte) bool {
 	if s.stampedNames.Has(name) {
 		return true
 	}

@@ -74,6 +74,15 @@ func BenchmarkNoBlock(b *testing.B) {
 	}
 }
 
+func BenchmarkProvenance(b *testing.B) {
+	s, err := Compile(benchHeaders(4, 32), Options{Provenance: true, Account: "APP"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("stamp=4", func(b *testing.B) { benchAppend(b, s, "orders.new", nil) })
+	b.Run("stamp=4/lines=4", func(b *testing.B) { benchAppend(b, s, "orders.new", benchBlock(4, 32)) })
+}
+
 func BenchmarkBlock(b *testing.B) {
 	for _, n := range []int{0, 1, 4, 16, 50} {
 		b.Run(fmt.Sprintf("stamp=4/lines=%d", n), func(b *testing.B) {

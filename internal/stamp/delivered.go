@@ -23,12 +23,12 @@ type Line struct {
 func ReadDelivered(block []byte) (first []byte, lines []Line, ok bool) {
 	at, ok := firstLine(block)
 	first = block[:at]
-	for ok && !bytes.HasPrefix(block[at:], []byte(crlf)) {
-		var colon, next int
-		if colon, next, ok = deliveredLine(block, at); ok {
-			lines = append(lines, Line{Name: block[at:colon], Whole: block[at:next]})
+	for ok && !isBlankLine(block[at:]) {
+		colon, size := deliveredLine(block[at:])
+		if ok = size > 0; ok {
+			lines = append(lines, Line{Name: block[at:][:colon], Whole: block[at:][:size]})
 		}
-		at = next
+		at += size
 	}
 	return first, lines, ok && at+len(crlf) == len(block)
 }
@@ -41,17 +41,32 @@ func firstLine(block []byte) (int, bool) {
 	return lineEndAt(block, len(Version))
 }
 
-// deliveredLine reads the line at block[at]: a token, a colon, and anything but
-// line breaks. It returns where the colon is and where the next line begins.
-func deliveredLine(block []byte, at int) (colon, next int, ok bool) {
-	for colon = at; colon < len(block) && field.IsTokenByte(block[colon]); colon++ {
+// deliveredLine reads the line at the beginning of text: a token, a colon, and anything
+// but line breaks. It returns the index of the colon and the length of the line, which
+// is 0 if there is no such line.
+func deliveredLine(text []byte) (colon, size int) {
+	if colon, size = plainLine(text); size > 0 {
+		return colon, size
 	}
-	if colon == at || colon == len(block) || block[colon] != ':' {
-		return 0, 0, false
-	}
-	next, ok = lineEndAt(block, colon)
-	return colon, next, ok
+	return anyDeliveredLine(text)
 }
+
+// anyDeliveredLine is deliveredLine without the fast path for plain lines.
+func anyDeliveredLine(text []byte) (colon, size int) {
+	for colon < len(text) && field.IsTokenByte(text[colon]) {
+		colon++
+	}
+	if colon == 0 || colon == len(text) || text[colon] != ':' {
+		return 0, 0
+	}
+	if size, ok := lineEndAt(text, colon); ok {
+		return colon, size
+	}
+	return 0, 0
+}
+
+// isBlankLine reports whether a blank line is at the beginning of text.
+func isBlankLine(text []byte) bool { return len(text) >= 2 && text[0] == '\r' && text[1] == '\n' }
 
 // lineEndAt returns the index after the first line break at or after block[at].
 // It reports false if that line break is not CRLF.

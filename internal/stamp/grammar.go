@@ -1,9 +1,7 @@
 package stamp
 
 import (
-	"encoding/binary"
 	"errors"
-	"math/bits"
 	"unicode/utf8"
 
 	"stamp.example/claim/field"
@@ -107,27 +105,26 @@ func statusEnd(block []byte, at int) (int, error) {
 	return end, nil
 }
 
-// headerLine checks the line at block[at], which is not blank. It returns the index
-// of the colon and the index of the next line.
-func headerLine(block []byte, at int) (colon, next int, err error) {
-	colon = at
-	for colon < len(block) && field.IsTokenByte(block[colon]) {
+// anyLine checks the line at the beginning of text, which is not blank. It returns the
+// index of the colon and the length of the line. plainLine is its fast path.
+func anyLine(text []byte) (colon, size int, err error) {
+	for colon < len(text) && field.IsTokenByte(text[colon]) {
 		colon++
 	}
-	if colon == at || colon == len(block) || block[colon] != ':' {
-		return 0, 0, nameFault(block, at, colon)
+	if colon == 0 || colon == len(text) || text[colon] != ':' {
+		return 0, 0, nameFault(text, colon)
 	}
-	end, nonASCII := scanValue(block, colon+1)
-	if end == len(block) {
+	end, nonASCII := scanValue(text, colon+1)
+	if end == len(text) {
 		return 0, 0, ErrNoEnd
 	}
-	if next, err = lineEnd(block, end); err != nil {
+	if size, err = lineEnd(text, end); err != nil {
 		return 0, 0, err
 	}
 	if nonASCII {
-		err = checkText(block[colon+1 : end])
+		err = checkText(text[colon+1 : end])
 	}
-	return colon, next, err
+	return colon, size, err
 }
 
 // checkText checks a value with characters outside ASCII. scanValue has found that
@@ -146,20 +143,20 @@ func checkText(value []byte) error {
 	return nil
 }
 
-// nameFault returns the fault of the line at block[at], whose token ends at end
-// without a colon.
-func nameFault(block []byte, at, end int) error {
+// nameFault returns the fault of the line at the beginning of text, whose token ends at
+// end without a colon.
+func nameFault(text []byte, end int) error {
 	switch {
-	case end == len(block):
+	case end == len(text):
 		return ErrNoEnd
-	case end == at && (block[at] == ' ' || block[at] == '\t'):
+	case end == 0 && (text[0] == ' ' || text[0] == '\t'):
 		return ErrFolded
-	case block[end] == '\r', block[end] == '\n':
-		if _, err := lineEnd(block, end); err != nil {
+	case text[end] == '\r', text[end] == '\n':
+		if _, err := lineEnd(text, end); err != nil {
 			return err
 		}
 		return ErrName
-	case isControl(block[end]):
+	case isControl(text[end]):
 		return ErrControl
 	default:
 		return ErrName
@@ -185,46 +182,3 @@ func lineEnd(block []byte, at int) (int, error) {
 
 // isControl reports whether c is an ASCII control character other than tab.
 func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
-
-const (
-	lowBits  = 0x0101010101010101 // the lowest bit of each byte of a word
-	highBits = 0x8080808080808080 // the highest bit of each byte of a word
-)
-
-// controls sets the highest bit of the first byte of w that is below 0x20 or is
-// 0x7f. It may also set the bit of later bytes that are neither: w-n*lowBits sets
-// it for each byte below n, but such a byte borrows from the byte after it.
-func controls(w uint64) uint64 {
-	del := w ^ 0x7f*lowBits // 0 where w has 0x7f
-	return ((w - ' '*lowBits) | (del - lowBits)) & ^w & highBits
-}
-
-// scanValue returns the index of the first control character at or after
-// block[at], see isControl, or len(block) if there is none. nonASCII reports
-// whether there is a byte outside ASCII before that.
-func scanValue(block []byte, at int) (end int, nonASCII bool) {
-	var seen uint64
-	for ; at+32 <= len(block); at += 32 { // four words at once, for long values
-		b := block[at : at+32]
-		w0, w1 := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
-		w2, w3 := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
-		if controls(w0)|controls(w1)|controls(w2)|controls(w3) != 0 {
-			break
-		}
-		seen |= w0 | w1 | w2 | w3
-	}
-	for ; at+8 <= len(block); at += 8 {
-		w := binary.LittleEndian.Uint64(block[at:])
-		for marks := controls(w); marks != 0; marks &= marks - 1 {
-			bit := bits.TrailingZeros64(marks)
-			if isControl(block[at+bit/8]) {
-				return at + bit/8, (seen|w&(1<<bit-1))&highBits != 0
-			}
-		}
-		seen |= w
-	}
-	for ; at < len(block) && !isControl(block[at]); at++ {
-		seen |= uint64(block[at])
-	}
-	return at, seen&highBits != 0
-}

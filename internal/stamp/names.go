@@ -20,7 +20,8 @@ type NameSet struct {
 
 // table is an immutable hash table of folded strings.
 type table struct {
-	lengths uint64   // lengthBit of each entry; most lookups end here
+	lengths uint64   // lengthBit of each entry
+	starts  uint64   // startBit of each entry
 	entries []string // sorted, without duplicates
 	slots   []uint32 // open addressing: index into entries plus one, 0 if free; nil in a small set
 }
@@ -98,6 +99,7 @@ func newTable(entries []string) table {
 	t := table{entries: slices.Compact(entries)}
 	for _, e := range t.entries {
 		t.lengths |= lengthBit(len(e))
+		t.starts |= startBit([]byte(e))
 	}
 	return t
 }
@@ -165,10 +167,16 @@ func union(a, b *NameSet) *NameSet {
 
 // Has reports whether name is in the set.
 func (s *NameSet) Has(name []byte) bool {
-	if s == nil || s.names.lengths&lengthBit(len(name)) == 0 && s.prefixes.lengths == 0 {
+	if s == nil || !mayHave(s.names.lengths, s.prefixes.starts, name) {
 		return false
 	}
 	return s.has(name) && !s.except.Has(name)
+}
+
+// mayHave reports whether a set can have name, by the lengths of its names and the
+// starts of its prefixes. Most lookups end here.
+func mayHave(lengths, starts uint64, name []byte) bool {
+	return lengths&lengthBit(len(name)) != 0 || starts&startBit(name) != 0
 }
 
 func (s *NameSet) has(name []byte) bool {
@@ -222,3 +230,12 @@ func hashStep(h uint32, c byte) uint32 { return (h ^ uint32(field.FoldByte(c))) 
 
 // lengthBit returns a bit for the length n. All lengths from 63 on share one.
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
+
+// startBit returns a bit for the first byte of a name, in any spelling, or all bits for
+// the empty text: every name begins with it.
+func startBit(name []byte) uint64 {
+	if len(name) == 0 {
+		return ^uint64(0)
+	}
+	return 1 << (field.FoldByte(name[0]) % 64)
+}

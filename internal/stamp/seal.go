@@ -40,14 +40,14 @@ func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
 	start := len(dst)
 	at, ok := firstLine(block)
 	keepFrom := 0 // the first byte that is neither copied nor left out yet
-	for ok && !bytes.HasPrefix(block[at:], []byte(crlf)) {
-		var colon, next int
-		if colon, next, ok = deliveredLine(block, at); ok && s.hidden.Has(block[at:colon]) {
+	for ok && !isBlankLine(block[at:]) {
+		colon, size := deliveredLine(block[at:])
+		if ok = size > 0; ok && s.hidden.Has(block[at:][:colon]) {
 			dst = append(dst, block[keepFrom:at]...)
-			keepFrom = next
+			keepFrom = at + size
 			cut++
 		}
-		at = next
+		at += size
 	}
 	if !ok || at+len(crlf) != len(block) {
 		return s.withhold(dst[:start], block)

@@ -138,13 +138,15 @@ func BenchmarkCut(b *testing.B) {
 	s := mustSeal(b, sealed...)
 	for _, bm := range []struct{ name, block string }{
 		{"none hidden", "NATS/1.0\r\nA: 0123456789abcdef0123456789abcdef\r\nB: c\r\n\r\n"},
+		{"one hidden, 8 stamped lines", "NATS/1.0\r\nDeployment: blue-7f9c\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef0123456789abcdef\r\nRoles: reader,writer\r\n" +
+			"Session: 0123456789abcdef0123456789abcdef\r\nX-User: u-48151623\r\nStamp-Account: $G\r\nStamp-Subject: bench.subject\r\nStamp-Time: 2026-01-02T15:04:05.000000000Z\r\n\r\n"},
 		{"one hidden", "NATS/1.0\r\nA: b\r\nSession: 0123456789abcdef0123456789abcdef\r\nB: c\r\n\r\n"},
 	} {
 		b.Run(bm.name, func(b *testing.B) {
-			dst := make([]byte, 0, 1024)
+			dst, block := make([]byte, 0, 1024), []byte(bm.block)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.Cut(dst, []byte(bm.block))
+				s.Cut(dst, block)
 			}
 		})
 	}

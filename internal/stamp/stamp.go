@@ -59,7 +59,9 @@ type Stamp struct {
 	parts        []part     // the lines of block by their subjects; nil if no header is bound to subjects
 	stampedNames NameSet    // also the names of headers that are not stamped on every subject
 	stripSets    []*NameSet // further names whose lines are removed
-	names        []string   // as spelled in the headers; substrings of block
+	// Of all names that are removed: the lengths of the names, and the starts of the prefixes.
+	strippedLengths, strippedStarts uint64
+	names                           []string // as spelled in the headers; substrings of block
 
 	provenance bool
 	account    string // the value of Stamp-Account
@@ -112,6 +114,10 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 		if err := s.setLayout(headers, o.Proof); err != nil {
 			return nil, err
 		}
+	}
+	for _, set := range append(s.stripSets, &s.stampedNames) {
+		s.strippedLengths |= set.names.lengths
+		s.strippedStarts |= set.prefixes.starts
 	}
 	return stamps.share(s.digest(), s), nil
 }

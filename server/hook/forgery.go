@@ -170,14 +170,20 @@ func (f *forgeryReporter) linesStripped(r *stamp.Report) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.event.Lines += uint64(r.Stripped)
-	for _, name := range r.Names() {
-		if headers := u.event.Headers; len(headers) < forgeryNames {
-			if shown := string(name[:min(len(name), maxShownName)]); !slices.Contains(headers, shown) {
-				u.event.Headers = append(headers, shown)
-			}
+	if len(u.event.Headers) < forgeryNames {
+		for _, name := range r.Names() {
+			u.addHeader(name)
 		}
 	}
 	f.countAndReport(u)
+}
+
+// addHeader adds the name of a removed header, unless it is there or too many are. The lock of u is held.
+func (u *unreportedForgery) addHeader(name []byte) {
+	shown := string(name[:min(len(name), maxShownName)])
+	if headers := u.event.Headers; len(headers) < forgeryNames && !slices.Contains(headers, shown) {
+		u.event.Headers = append(headers, shown)
+	}
 }
 
 // blockRefused notes a message whose header block was refused.
