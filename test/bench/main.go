@@ -28,6 +28,7 @@ func run() error {
 	rounds := flag.Int("rounds", 0, "rounds over the messages, instead of the plan's")
 	sizes := flag.String("sizes", "", "payload sizes in bytes, with commas between, instead of the plan's")
 	subs := flag.String("subs", "", "numbers of subscribers, instead of the plan's")
+	studyNames := flag.String("studies", "", "studies of the part studies, with commas between, instead of all")
 	reloadConns := flag.Int("reload-connections", 0, "live connections in the part reload, instead of the plan's")
 	only := flag.String("only", "", "parts of the run, with commas between: "+strings.Join(parts(), ", "))
 	out := flag.String("write", "", "file to write the report to, instead of standard output")
@@ -41,12 +42,15 @@ func run() error {
 	}
 	p := newPlan(*quick)
 	if *rounds > 0 {
-		p.rounds = *rounds
+		p.rounds, p.studyRounds = *rounds, *rounds
 	}
 	if *reloadConns > 0 {
 		p.reloadConns = *reloadConns
 	}
 	if err := p.choose(*sizes, *subs); err != nil {
+		return err
+	}
+	if err := p.chooseStudies(*studyNames); err != nil {
 		return err
 	}
 	if *only != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -33,7 +32,7 @@ func openLoad(p *process, w way, c cell, a arm) (*load, error) {
 		w = *a.way
 	}
 	l := &load{server: p, way: w, cell: c, arm: a}
-	l.chunk = bytes.Repeat(w.message(c.size, a.sent), c.chunk())
+	l.chunk = w.chunk(c.size, c.chunk(), a.sent)
 	if err := l.open(); err != nil {
 		l.close()
 		return nil, fmt.Errorf("%s: %w", a.name, err)

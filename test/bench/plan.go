@@ -40,7 +40,7 @@ type arm struct {
 // headers are those that a subscriber of that user gets. Session is the sealed name.
 func (a arm) headers(user string) []header {
 	all := slices.Concat(a.sent, a.stamped)
-	if a.server == sealing && user != readerUser {
+	if slices.Contains(sealingServers, a.server) && user != readerUser {
 		all = slices.DeleteFunc(all, func(h header) bool { return h.name == "Session" })
 	}
 	return all
@@ -156,6 +156,23 @@ func newPlan(quick bool) *plan {
 
 // has reports whether a part of the run is wanted.
 func (p *plan) has(part string) bool { return len(p.only) == 0 || slices.Contains(p.only, part) }
+
+// chooseStudies leaves out the studies that are not named.
+func (p *plan) chooseStudies(names string) error {
+	if names == "" {
+		return nil
+	}
+	all := p.studies
+	p.studies = nil
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(s study) bool { return s.name == name })
+		if i < 0 {
+			return fmt.Errorf("there is no study %q", name)
+		}
+		p.studies = append(p.studies, all[i])
+	}
+	return nil
+}
 
 // choose takes other sizes and numbers of subscribers, where they are not empty.
 func (p *plan) choose(sizes, subs string) error {

@@ -12,6 +12,8 @@ import (
 
 var jetStreamWay = way{dial: dialJetStream, message: message, delivered: delivered, cost: 4}
 
+var requestStreamWay = way{dial: dialJetStream, message: message, delivered: delivered, cost: 6, replies: true}
+
 // streamClient publishes to a stream that is made anew for each connection.
 type streamClient struct {
 	publisher

@@ -19,7 +19,7 @@ type study struct {
 
 // studies are those beside the main one.
 func studies() []study {
-	return []study{websocketStudy(), jetStreamStudy(), mqttStudy(), sealedStudy(), fanOutStudy(), manyStudy()}
+	return []study{websocketStudy(), jetStreamStudy(), mqttStudy(), sealedStudy(), fanOutStudy(), manyStudy(), featureStudy(), featureStreamStudy()}
 }
 
 // portsConf opens the ports of all ways. A stream keeps the last messages alone, and takes them as

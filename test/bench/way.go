@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -23,6 +24,29 @@ type way struct {
 	// delivered is what a subscriber gets of it; nil: the first message of a connection shows it.
 	delivered func(size int, headers []header) []byte
 	cost      int // of a message, against a plain client's
+	// replies tells whether each message of a chunk has a reply subject of its own.
+	replies bool
+}
+
+// chunk is what one write takes: n messages.
+func (w way) chunk(size, n int, headers []header) []byte {
+	one := w.message(size, headers)
+	if !w.replies {
+		return bytes.Repeat(one, n)
+	}
+	verb, subj, rest := cutProto(one)
+	var b []byte
+	for i := range n {
+		b = append(fmt.Appendf(b, "%s %s _INBOX.bench.%08d ", verb, subj, i), rest...)
+	}
+	return b
+}
+
+// cutProto returns the verb and the subject of a message, and what follows these.
+func cutProto(message []byte) (verb, subj, rest []byte) {
+	verb, rest, _ = bytes.Cut(message, []byte(" "))
+	subj, rest, _ = bytes.Cut(rest, []byte(" "))
+	return verb, subj, rest
 }
 
 var plainWay = way{dial: dialPlain, message: message, delivered: delivered, cost: 1}
