@@ -495,7 +495,7 @@ func TestSessionOverTheCluster(t *testing.T) {
 				AUTH { jetstream: enabled, users: [{user: auth, password: auth}] }
 				APP { users: [{user: svc, password: svc}] }
 				SYS { users: [
-					# With the permissions that docs/callout-operating.md gives them.
+					# With the permissions that docs/callout-operating.md gives them, but those for taking turns.
 					{user: handler, password: sys, permissions: {
 						publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK"], subscribe: ["$SYS.SERVER.*.STATSZ", "_INBOX.>"]}}
 					{user: sys, password: sys, permissions: {publish: ["$SYS.REQ.SERVER.PING.RENEW"], subscribe: ["_INBOX.>"]}}
@@ -522,6 +522,9 @@ func TestSessionOverTheCluster(t *testing.T) {
 			sessions: [{kind: kv, bucket: sessions}]
 			grants: [{account: APP, user: "{{ session.user }}", publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`,
 			s.Addr(t), harness.Seed(t, issuer), harness.Seed(t, xkey))))
+	}
+	for _, handler := range handlers {
+		handler.WaitLog(t, "to do that in turn, the user of connect.system needs")
 	}
 	login(t, bucket, "one", map[string]any{"user": "alice", "n": "1"})
 	login(t, bucket, "two", map[string]any{"user": "bob", "n": "1"})

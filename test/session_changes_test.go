@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,21 +18,24 @@ import (
 
 // followers are servers of one cluster, with a connection on each server for each session of a bucket.
 type followers struct {
-	servers []*harness.Server
-	bucket  jetstream.KeyValue
-	conns   []*nats.Conn
-	sys     *nats.Conn
-	issuer  string // seeds of the handlers
-	xkey    string
-	tells   atomic.Int64 // messages with which handlers told other servers of changes
-	changed int          // changes of sessions so far
+	servers  []*harness.Server
+	handlers []*harness.Process // in processes of their own
+	bucket   jetstream.KeyValue
+	conns    []*nats.Conn
+	sys      *nats.Conn
+	issuer   string // seeds of the handlers
+	xkey     string
+	tells    atomic.Int64 // messages with which handlers told servers of changes
+	repeats  atomic.Int64 // messages with which they repeated changes
+	changed  int          // changes of sessions so far
 }
 
 // sharedSessions is how many sessions the bucket has.
 const sharedSessions = 20
 
-// startFollowers starts a cluster. Each server has the handler inside, except the last without.
-func startFollowers(t *testing.T, servers, without int) *followers {
+// startFollowers starts a cluster. Each server has the handler inside, except the last without. Beside them, there are
+// handlers in processes of their own.
+func startFollowers(t *testing.T, servers, without, handlers int) *followers {
 	t.Helper()
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	var routes []string
@@ -46,12 +50,17 @@ func startFollowers(t *testing.T, servers, without int) *followers {
 			grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]
 		}`, harness.Seed(t, issuer), harness.Seed(t, xkey))
 		if i >= servers-without {
-			callout = fmt.Sprintf(`authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [backend, sys] } }`,
+			callout = fmt.Sprintf(`authorization { auth_callout { issuer: %s, xkey: %s, account: AUTH, auth_users: [backend, sys, handler] } }`,
 				harness.Public(t, issuer), harness.Public(t, xkey))
 		}
 		f.servers = append(f.servers, harness.Start(t, fmt.Sprintf(`
 			server_name: S%d
-			accounts { AUTH { jetstream: enabled, users: [{user: backend, password: backend}] }, APP {}, SYS { users: [{user: sys, password: sys}] } }
+			accounts { AUTH { jetstream: enabled, users: [{user: backend, password: backend}] }, APP {}, SYS { users: [
+				{user: sys, password: sys}
+				{user: handler, password: handler, permissions: { # as docs/callout-operating.md says
+					publish: ["$SYS.REQ.SERVER.PING.RENEW", "$SYS.REQ.SERVER.*.KICK", "_STAMP.HANDLERS"]
+					subscribe: ["$SYS.SERVER.*.STATSZ", "_STAMP.HANDLERS", "_INBOX.>"]}}
+			] } }
 			system_account: SYS
 			jetstream { store_dir: %q }
 			cluster { name: C, listen: %q, routes: ["nats://%s"], pool_size: -1 }
@@ -69,6 +78,14 @@ func startFollowers(t *testing.T, servers, without int) *followers {
 		return err == nil
 	})
 	f.changeAll(t)
+	for range handlers {
+		f.handlers = append(f.handlers, harness.StartCallout(t, fmt.Sprintf(`
+			connect { urls: ["nats://%s"], user: backend, password: backend, system { user: handler, password: handler } }
+			issuer: %s, xkey: %s
+			sessions: [{kind: kv, bucket: sessions}]
+			grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`,
+			f.servers[0].Addr(t), f.issuer, f.xkey)))
+	}
 	for _, s := range f.servers {
 		for i := range sharedSessions {
 			eventuallyIn(t, s, nats.Token(sharedSession(i)))
@@ -146,50 +163,80 @@ func (f *followers) change(t *testing.T, session string) (tells int) {
 	return int(f.tells.Load() - tellsBefore)
 }
 
-// expectTells waits until the servers know what the others follow, and checks how many messages tell of 200 changes, one
-// after the other.
+// expectTells waits until the handlers know what the others follow, and checks how many messages tell of 200 changes.
 func (f *followers) expectTells(t *testing.T, each int) {
 	t.Helper()
-	harness.Eventually(t, fmt.Sprintf("%d messages for a change", each), func() bool { return f.change(t, sharedSession(0)) == each })
-	tells := 0
-	for i := range 200 {
-		tells += f.change(t, sharedSession(i%sharedSessions))
+	began := time.Now()
+	for tick := time.NewTicker(500 * time.Millisecond); f.change(t, sharedSession(0)) != each; <-tick.C {
+		if time.Since(began) > harness.Timeout {
+			t.Fatalf("not in %s: %d messages for a change", harness.Timeout, each)
+		}
 	}
-	if tells != 200*each {
+	before := f.tells.Load()
+	f.change200(t)
+	if tells := int(f.tells.Load() - before); tells != 200*each {
 		t.Errorf("%d messages told of 200 changes, want %d", tells, 200*each)
 	}
 }
 
-// A change of a session renews each of its connections once, on whichever server, however many handlers hear of it.
-func TestOneRenewalForAChange(t *testing.T) {
-	for _, servers := range []int{3, 5} {
-		for _, without := range []int{0, 1} {
-			t.Run(fmt.Sprintf("%d servers, %d without a handler", servers, without), func(t *testing.T) {
-				f := startFollowers(t, servers, without)
-				before, changed := f.renewals(t), f.changed
-				for f.changed < changed+200 {
-					f.changeAll(t)
-					want := (f.changed - changed) * servers
-					harness.Eventually(t, "the renewals", func() bool { return f.renewals(t)-before >= want && f.pending(t) == 0 })
-				}
-				if got, want := f.renewals(t)-before, 200*servers; got != want {
-					t.Errorf("%d renewals of %d connections for 200 changes, want %d", got, len(f.conns), want)
-				}
-				f.expectTells(t, without)
-				for _, nc := range f.conns {
-					if nc.Stats().Reconnects != 0 || !nc.IsConnected() {
-						t.Fatal("a connection was closed")
-					}
-				}
-			})
+// change200 changes sessions 200 times, and checks how many renewals that makes.
+func (f *followers) change200(t *testing.T) {
+	t.Helper()
+	before, want := f.renewals(t), 200*len(f.servers)
+	for range 200 / sharedSessions {
+		reached := f.renewals(t) + sharedSessions*len(f.servers)
+		f.changeAll(t)
+		harness.Eventually(t, "the renewals", func() bool { return f.renewals(t) >= reached && f.pending(t) == 0 })
+	}
+	if got := f.renewals(t) - before; got != want {
+		t.Errorf("%d renewals of %d connections for 200 changes, want %d", got, len(f.conns), want)
+	}
+}
+
+func (f *followers) expectConnected(t *testing.T) {
+	t.Helper()
+	for _, nc := range f.conns {
+		if nc.Stats().Reconnects != 0 || !nc.IsConnected() {
+			t.Fatal("a connection was closed")
 		}
 	}
+}
+
+// A change of a session renews each of its connections once, on whichever server, however many handlers hear of it. The
+// clusters run beside each other, because each waits until nothing has changed for 12 seconds.
+func TestOneRenewalForAChange(t *testing.T) {
+	for _, tt := range []struct{ servers, without int }{{3, 0}, {4, 1}} {
+		t.Run(fmt.Sprintf("%d servers, %d without a handler", tt.servers, tt.without), func(t *testing.T) {
+			t.Parallel()
+			f := startFollowers(t, tt.servers, tt.without, 0)
+			f.change200(t)
+			f.expectTells(t, tt.without)
+			f.expectConnected(t)
+		})
+	}
+}
+
+// Of several handlers in processes of their own, one tells the servers of a change. If it is killed, and the others do not
+// know that yet, the next one tells with the first repetition.
+func TestHandlersTakeTurns(t *testing.T) {
+	f := startFollowers(t, 3, 3, 3)
+	f.change200(t)
+	f.expectTells(t, 1)
+	tells, renewals := f.tells.Load(), f.renewals(t)
+	f.handlers[0].Stop()
+	f.changeAll(t)
+	harness.Eventually(t, "the renewals", func() bool { return f.renewals(t) == renewals+sharedSessions*len(f.servers) })
+	f.pendingOf(t, f.servers[0])
+	if told := f.tells.Load() - tells; told == 0 || told > sharedSessions {
+		t.Errorf("%d of %d changes were told at once", told, sharedSessions)
+	}
+	f.expectConnected(t)
 }
 
 // If the server that would tell of a change is killed, and the others do not know that yet, a server without a handler hears
 // of the change nevertheless.
 func TestTellerIsKilled(t *testing.T) {
-	f := startFollowers(t, 4, 1)
+	f := startFollowers(t, 4, 1, 0)
 	harness.Eventually(t, "one message for a change", func() bool { return f.change(t, sharedSession(0)) == 1 })
 	status, err := f.bucket.Status(t.Context())
 	if err != nil {
@@ -209,19 +256,7 @@ func TestTellerIsKilled(t *testing.T) {
 
 // A handler in a process of its own, beside those inside the servers, causes no second renewal.
 func TestStandaloneBesideFollowers(t *testing.T) {
-	f := startFollowers(t, 3, 0)
-	harness.StartCallout(t, fmt.Sprintf(`
-		connect { urls: ["nats://%s"], user: backend, password: backend, system { user: sys, password: sys } }
-		issuer: %s, xkey: %s
-		sessions: [{kind: kv, bucket: sessions}]
-		grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "{{ session.n }}"}}]`,
-		f.servers[0].Addr(t), f.issuer, f.xkey))
+	f := startFollowers(t, 3, 0, 1)
 	harness.Eventually(t, "one message for a change, of the handler alone", func() bool { return f.change(t, sharedSession(0)) == 1 })
-	before := f.renewals(t)
-	for i := range 50 {
-		f.change(t, sharedSession(i%sharedSessions))
-	}
-	if got := f.renewals(t) - before; got != 50*len(f.servers) {
-		t.Errorf("%d renewals for 50 changes, want %d", got, 50*len(f.servers))
-	}
+	f.change200(t)
 }

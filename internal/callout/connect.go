@@ -80,7 +80,8 @@ type dialing struct {
 	limited *limited.Log
 	failed  func(error)
 	back    func()
-	refused chan error // receives the error if the server refuses the login before there was a connection
+	denied  func(error) bool // reports whether a missing permission was expected; nil: none is
+	refused chan error       // receives the error if the server refuses the login before there was a connection
 
 	connected atomic.Bool
 	refusals  atomic.Int32
@@ -170,6 +171,9 @@ func (d *dialing) lost(err error) {
 // trouble is called for errors that belong to no request: a missing permission, or a subscription
 // that is too slow.
 func (d *dialing) trouble(sub *nats.Subscription, err error) {
+	if d.denied != nil && d.denied(err) {
+		return
+	}
 	attributes := []any{"error", err}
 	if sub != nil {
 		attributes = append(attributes, "subject", sub.Subject)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"github.com/nats-io/nuid"
 
 	"stamp/internal/callout/announce"
 	"stamp/internal/callout/forwarded"
@@ -26,10 +27,13 @@ const drainTime = 10 * time.Second
 // connections are replaced as a whole.
 type Process struct {
 	options   Options
+	id        string              // among the handlers in processes of their own
+	handlers  *announce.Followers // the others
 	announcer *announce.Announcer
 	system    atomic.Pointer[nats.Conn] // the connection over which it tells servers of sessions; nil: none
 	life      context.Context           // ends with Stop
 	stop      context.CancelFunc
+	told      chan struct{}  // closed when the other handlers know that this one stops
 	ending    sync.WaitGroup // counts handlers that were replaced and still drain
 
 	mu sync.Mutex
@@ -48,8 +52,9 @@ type running struct {
 
 // Start connects with the configuration, and serves. It waits until a server is there or ctx ends.
 func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
-	p := &Process{options: o}
-	p.announcer = announce.New(p.announce)
+	p := &Process{options: o, id: nuid.Next(), told: make(chan struct{})}
+	p.handlers = announce.NewHandlers(p.id)
+	p.announcer = announce.NewAmong(p.handlers, p.announce)
 	r, err := p.open(ctx, cfg, p.options)
 	if err != nil {
 		return nil, err
@@ -57,6 +62,7 @@ func Start(ctx context.Context, cfg *Config, o Options) (*Process, error) {
 	p.running = r
 	p.life, p.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go p.watch(p.life)
+	go p.follow(p.life)
 	return p, nil
 }
 
@@ -139,7 +145,7 @@ func (p *Process) open(ctx context.Context, cfg *Config, o Options) (r running, 
 	if err = d.wait(ctx, r.nc); err != nil {
 		return r, err
 	}
-	if r.system, err = cfg.Connect.dialSystem(r.life, p.options.Log, p.announcer.RepeatAll); err != nil {
+	if r.system, err = cfg.Connect.dialSystem(r.life, p.options.Log, p.systemBack); err != nil {
 		return r, err
 	}
 	if o.Replaces != nil && r.system != nil {
@@ -212,6 +218,9 @@ func (p *Process) listen(nc *nats.Conn) error {
 	})
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", heartbeats, err)
+	}
+	if _, err := nc.Subscribe(forwarded.Handlers, p.heardHandler); err != nil {
+		return fmt.Errorf("subscribe to %s: %w", forwarded.Handlers, err)
 	}
 	p.system.CompareAndSwap(nil, nc)
 	return nil
@@ -326,6 +335,7 @@ func (r running) systemConn() *nats.Conn {
 // Stop drains and disconnects. Handlers that were replaced shortly before drain too.
 func (p *Process) Stop(ctx context.Context) error {
 	p.stop()
+	<-p.told
 	err := p.current().end(ctx)
 	p.announcer.Close()
 	ended := make(chan struct{})

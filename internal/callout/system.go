@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +22,8 @@ import (
 type systemLink struct {
 	*link
 	d *dialing
+
+	alone atomic.Bool // the login may not publish or subscribe to forwarded.Handlers
 
 	mu      sync.Mutex
 	checked time.Time // when servers were last asked; zero: not since the connection was made
@@ -44,6 +48,7 @@ func (c *Connect) dialSystem(life context.Context, log *slog.Logger, back func()
 		y.forget()
 		back()
 	}
+	y.d.denied = y.isAlone
 	var err error
 	if y.link, err = c.at(c.System).dial(y.d); err != nil {
 		return nil, fmt.Errorf("connect.system: %w", err)
@@ -59,11 +64,23 @@ func (y *systemLink) await(ctx context.Context) error {
 	return y.checkReady(ctx)
 }
 
+// isAlone reports whether err says that the login may not talk with other handlers, and notes that.
+func (y *systemLink) isAlone(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), forwarded.Handlers) {
+		return false
+	}
+	if !y.alone.Swap(true) {
+		y.d.log.Info("other handlers of the same buckets tell servers of changes too: to do that in turn, the user of connect.system needs to publish and subscribe to " + forwarded.Handlers)
+	}
+	return true
+}
+
 // forget forgets the result, for a new connection.
 func (y *systemLink) forget() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.checked, y.fault = time.Time{}, nil
+	y.alone.Store(false) // the user may have other permissions now
 }
 
 // checkReady returns nil if servers can be told of sessions that change, or why not. A nil link is
@@ -92,6 +109,14 @@ func (y *systemLink) checkReady(ctx context.Context) error {
 		y.mu.Unlock()
 	}
 	return fault
+}
+
+// reachesServers reports whether the last question to the servers was answered, over the connection that
+// is there now. known is false if none was asked.
+func (y *systemLink) reachesServers() (reaches, known bool) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.IsConnected() && !y.checked.IsZero() && y.fault == nil, !y.checked.IsZero()
 }
 
 // ask asks the servers how many renewals are pending.

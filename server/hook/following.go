@@ -48,7 +48,7 @@ func (h *Hook) peerConnected(s *natsserver.Server) {
 
 // heardFollower is called when another server says what it follows.
 func (h *Hook) heardFollower(s *natsserver.Server, q forwarded.Renew) (any, error) {
-	if countSelectors(q) > 0 || len(q.Again) > 0 || len(q.Follows.Buckets) > maxFollowed {
+	if countSelectors(q) > 0 || len(q.Again) > 0 || len(q.Follows.Buckets) > forwarded.MaxFollowed {
 		return nil, errRenew
 	}
 	if t := h.telling.start(s); t.followers.Heard(*q.Follows) {
@@ -56,9 +56,6 @@ func (h *Hook) heardFollower(s *natsserver.Server, q forwarded.Renew) (any, erro
 	}
 	return nil, nil
 }
-
-// maxFollowed is how many buckets a server may follow: far more than a configuration has sources.
-const maxFollowed = 1000
 
 // startFollowing begins to say what the handler inside s follows. It does nothing if that has begun.
 func (h *Hook) startFollowing(s *natsserver.Server) {

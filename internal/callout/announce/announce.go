@@ -89,8 +89,8 @@ func New(send func(forwarded.Renew) error) *Announcer {
 	}
 }
 
-// NewAmong returns an Announcer of a server that follows buckets itself, as others do. It sends only
-// what others need, and what no other follower sends.
+// NewAmong returns an Announcer of a server or process that follows buckets, as others do. It sends only
+// what servers need, and what no other follower sends.
 func NewAmong(followers *Followers, send func(forwarded.Renew) error) *Announcer {
 	a := New(send)
 	a.followers = followers

@@ -2,6 +2,7 @@ package announce
 
 import (
 	"hash/fnv"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +32,10 @@ import (
 //
 // The servers are counted and not compared by their ids, because the server has their number only. In
 // a steady state followers and servers are the same if there are as many.
+//
+// Handlers in processes of their own choose who tells in the same way. No server hears of a change by
+// itself because of them, so one of them always tells. They say what they follow to each other, in the
+// system account: handlers that hear each other there reach the same servers.
 
 const (
 	// SayEvery is how often a server says what it follows.
@@ -45,13 +50,14 @@ const (
 	recently = lapsesAfter + 5*time.Second
 )
 
-// Followers are the servers that follow buckets. Its methods may be called concurrently.
+// Followers are the servers that follow buckets, or the handlers in processes of their own that do. Its
+// methods may be called concurrently.
 type Followers struct {
 	self   string
 	others func() int
 
 	mu        sync.Mutex
-	byServer  map[string]follower // by server id
+	byServer  map[string]follower // by the id of the server or process
 	servers   int                 // others() when it was last checked
 	changedAt time.Time
 }
@@ -65,6 +71,12 @@ type follower struct {
 // other servers, or -1 if it is not known.
 func NewFollowers(self string, others func() int) *Followers {
 	return &Followers{self: self, others: others, byServer: map[string]follower{}, changedAt: time.Now()}
+}
+
+// NewHandlers returns the handlers that run in processes of their own, beside the one with the id self. To
+// them, there are always more servers than followers.
+func NewHandlers(self string) *Followers {
+	return NewFollowers(self, func() int { return math.MaxInt })
 }
 
 // Heard notes what a server follows. It reports whether that is less than before, so that the server

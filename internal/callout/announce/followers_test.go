@@ -33,25 +33,38 @@ const testBucket = 7
 func startServers(t *testing.T, followers, others int) *testServers {
 	s := &testServers{notified: map[string]bool{}}
 	for i := range followers + others {
-		one := &testServer{id: fmt.Sprint("N", i), follows: i < followers}
-		one.followers = NewFollowers(one.id, func() int { return len(s.all) - 1 })
-		one.announcer = NewAmong(one.followers, func(q forwarded.Renew) error {
-			if one.gone.Load() {
-				return nil
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.tells++
-			s.notified[q.Session] = true
-			for _, again := range q.Again {
-				s.notified[again.Session] = true
-			}
-			return nil
-		})
-		t.Cleanup(one.announcer.Close)
-		s.all = append(s.all, one)
+		id := fmt.Sprint("N", i)
+		s.start(t, &testServer{id: id, follows: i < followers, followers: NewFollowers(id, func() int { return len(s.all) - 1 })})
 	}
 	return s
+}
+
+// startHandlers starts handlers in processes of their own.
+func startHandlers(t *testing.T, n int) *testServers {
+	s := &testServers{notified: map[string]bool{}}
+	for i := range n {
+		id := fmt.Sprint("H", i)
+		s.start(t, &testServer{id: id, follows: true, followers: NewHandlers(id)})
+	}
+	return s
+}
+
+func (s *testServers) start(t *testing.T, one *testServer) {
+	one.announcer = NewAmong(one.followers, func(q forwarded.Renew) error {
+		if one.gone.Load() {
+			return nil
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tells++
+		s.notified[q.Session] = true
+		for _, again := range q.Again {
+			s.notified[again.Session] = true
+		}
+		return nil
+	})
+	t.Cleanup(one.announcer.Close)
+	s.all = append(s.all, one)
 }
 
 // sent returns how many messages told of changes so far.
@@ -168,6 +181,53 @@ func TestNothingIsLost(t *testing.T) {
 					t.Errorf("%s: of the changes before and after that, it was told of %t and %t", what, s.notified[before], s.notified[after])
 				}
 				s.mu.Unlock()
+			}
+		})
+	}
+}
+
+// Of several handlers in processes of their own, one tells of a change. If some are killed, the others tell of each change
+// within the four repetitions, and of all within lapsesAfter, when they notice that the others are gone.
+func TestOneHandlerTells(t *testing.T) {
+	steady := 3 * int(steadyAfter/time.Second)
+	for _, tt := range []struct{ handlers, killed, within int }{{1, 0, 1}, {2, 1, 3}, {3, 1, 3}, {3, 2, 11}, {10, 1, 3}, {10, 9, 14}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startHandlers(t, tt.handlers)
+			if got := s.change("kv/first", testBucket); got != tt.handlers {
+				t.Errorf("before anything is known, %d of %d handlers tell", got, tt.handlers)
+			}
+			s.run(steady)
+			for i := range 50 {
+				if got := s.change(fmt.Sprint("kv/", i), testBucket); got != 1 {
+					t.Fatalf("%d of %d handlers tell", got, tt.handlers)
+				}
+			}
+			if got := s.change("kv/a", testBucket+1); got != tt.handlers {
+				t.Errorf("a bucket that nobody is known to follow: %d of %d handlers tell", got, tt.handlers)
+			}
+			// All repetitions together: one message of a handler each time, at most, whatever the number of changes.
+			before := s.sent()
+			s.run(int(repeatAfter[len(repeatAfter)-1]/time.Second) + 1)
+			if got := s.sent() - before; got > (len(repeatAfter)+1)*tt.handlers {
+				t.Errorf("%d messages repeat 51 changes", got)
+			}
+			for _, one := range s.all[:tt.killed] {
+				one.gone.Store(true)
+			}
+			for i := range 100 {
+				s.change(fmt.Sprint("kv/after", i), testBucket)
+			}
+			s.run(tt.within)
+			for i := range 100 {
+				s.mu.Lock()
+				if !s.notified[fmt.Sprint("kv/after", i)] {
+					t.Errorf("%d of %d handlers are gone: after %d s, the servers were not told of change %d", tt.killed, tt.handlers, tt.within, i)
+				}
+				s.mu.Unlock()
+			}
+			s.run(steady)
+			if got := s.change("kv/last", testBucket); got != 1 {
+				t.Errorf("%d of %d handlers tell when %d are gone", got, tt.handlers, tt.killed)
 			}
 		})
 	}
