@@ -33,6 +33,8 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "authorization.timeout: expected at least 0.1 seconds"},
 		{accounts + `authorization { timeout: -1 }
 		callout { sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "authorization.timeout: expected at least 0.1 seconds"},
+		{accounts + `callout { timeout: 0, sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "timeout: expected 100ms to 5m0s; found 0s"},
+		{accounts + `callout { timeout: "6m", sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: []}] }`, "timeout: expected 100ms to 5m0s; found 6m0s"},
 		{accounts + "no_header_support: true\n" + guestCallout, "no_header_support is set"},
 		{accounts + "no_system_account: true\n" + guestCallout, "no_system_account is set"},
 		{accounts + "max_payload: 500\n" + guestCallout, "max_payload: expected at least 2048 for the answer to a callout; found 500"},
@@ -100,9 +102,9 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	conf := func(subscribe string) string {
 		return `listen: "127.0.0.1:-1"
 			accounts { APP { users: [] } }
-			callout { sessions: [{kind: http, url: "http://127.0.0.1:1", timeout: "7s"}], grants: [{account: APP, publish: "a", subscribe: "` + subscribe + `"}] }`
+			callout { timeout: "2s", sessions: [{kind: http, url: "http://127.0.0.1:1", timeout: "7s"}], grants: [{account: APP, publish: "a", subscribe: "` + subscribe + `"}] }`
 	}
-	const patience = "the server waits 2s for an answer (authorization.timeout), and a look-up in the session source http may take 7s"
+	const patience = "the server waits 2s for an answer (callout.timeout), and a look-up in the session source http may take 7s"
 	file := filepath.Join(t.TempDir(), "server.conf")
 	if err := os.WriteFile(file, []byte(conf(">")), 0o600); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"stamp/internal/callout/forwarded"
 	"stamp/internal/callout/grant"
@@ -49,12 +50,20 @@ type fields struct {
 	Credential    []string             `conf:"credential"`
 	HTTP          string               `conf:"http"`
 	Queue         int                  `conf:"queue"`
+	Timeout       time.Duration        `conf:"timeout"`     // how long the server waits for an answer; see CalloutTimeout
 	QueueGroup    string               `conf:"queue_group"` // of the handlers that share the callouts; default: DefaultQueueGroup
 	OnlyFrom      []string             `conf:"only_from"`   // names of clusters and servers that are answered; default: all
 	UserKey       string               `conf:"user_key"`    // session or user: what can be revoked by a key; default: neither
 	Sessions      []conf.Node          `conf:"sessions"`
 	Grants        conf.Node            `conf:"grants"`
 }
+
+// How long the server may wait for an answer. On a busy machine even a callout that is answered from a
+// cache takes longer than minTimeout. Each connection that waits takes memory.
+const (
+	minTimeout = 100 * time.Millisecond
+	maxTimeout = 5 * time.Minute
+)
 
 // DefaultQueue is how many callouts may wait for a worker if queue is not set. maxQueue is its
 // greatest value.
@@ -125,6 +134,9 @@ func Parse(n conf.Node, faults *conf.Faults) *Config {
 	if cfg.Queue < 1 || cfg.Queue > maxQueue {
 		faults.Add(n.Get("queue"), "queue: expected 1 to %d; found %d", maxQueue, cfg.Queue)
 		cfg.Queue = DefaultQueue
+	}
+	if at := n.Get("timeout"); !at.IsZero() && (cfg.Timeout < minTimeout || cfg.Timeout > maxTimeout) {
+		faults.Add(at, "timeout: expected %s to %s; found %s", minTimeout, maxTimeout, cfg.Timeout)
 	}
 	if !isGroup(cfg.QueueGroup) {
 		faults.Add(n.Get("queue_group"), "queue_group: expected 1 to 64 letters, digits, - and _; found %q", cfg.QueueGroup)
@@ -238,6 +250,9 @@ func (c *Config) checkStandalone(n conf.Node, faults *conf.Faults) {
 	}
 	if len(c.Request.Cookies)+len(c.Request.Headers) > 0 {
 		faults.Add(n.Get("request"), "request: belongs in the callout block of nats-server, which forwards the cookies and headers")
+	}
+	if n.Has("timeout") {
+		faults.Add(n.Get("timeout"), "timeout: belongs in the callout block of nats-server, which waits for the answer; a session source has a timeout of its own")
 	}
 	for _, source := range c.sources {
 		if a, ok := source.Opener.(inAccount); ok && a.InAccount() != "" && !c.Connect.hasAccount(a.InAccount()) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"stamp/internal/conf"
 )
@@ -67,5 +68,44 @@ func TestEmptyFields(t *testing.T) {
 		if want := fmt.Sprintf("field %q is empty", field); strings.Count(got, want) != 1 || strings.Contains(got, "\n") {
 			t.Errorf("%s: %q; want %q alone", source, got, want)
 		}
+	}
+}
+
+// TestCalloutTimeout: the server waits for as long as the sources may take, unless the block says how long.
+func TestCalloutTimeout(t *testing.T) {
+	const two, seven = "kind: http, url: \"http://a.test\"", "kind: http, name: slow, url: \"http://a.test\", timeout: \"7s\""
+	for _, tt := range []struct {
+		block         string
+		authorization time.Duration
+		want          time.Duration
+	}{
+		{"sessions: [{" + two + "}]", 2 * time.Second, 3 * time.Second},
+		{"sessions: [{" + seven + "}, {" + two + "}]", 2 * time.Second, 8 * time.Second},
+		{"sessions: [{" + seven + "}]", time.Minute, time.Minute},
+		{"sessions: [{" + seven + "}], timeout: \"1s\"", time.Minute, time.Second},
+		{"timeout: 30", 2 * time.Second, 30 * time.Second},
+		{"request {}", 2 * time.Second, 2 * time.Second},
+	} {
+		n, err := conf.ParseString(tt.block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var faults conf.Faults
+		if got := Parse(n, &faults).CalloutTimeout(tt.authorization); got != tt.want {
+			t.Errorf("%s, authorization.timeout %s: %s; want %s", tt.block, tt.authorization, got, tt.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"0": "expected 100ms to 5m0s", `"50ms"`: "expected 100ms to 5m0s", `"301s"`: "expected 100ms to 5m0s", "-1": "timeout", `"1s"`: "",
+	} {
+		if got := faultsOf(t, "timeout: "+text, two, true); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("timeout: %s: %q; want %q", text, got, want)
+		}
+	}
+	n, _ := conf.ParseString("timeout: 5")
+	var faults conf.Faults
+	(&Config{}).checkStandalone(n, &faults)
+	if err := faults.Err(); err == nil || !strings.Contains(err.Error(), "timeout: belongs in the callout block of nats-server") {
+		t.Errorf("nats-callout: %v", err)
 	}
 }

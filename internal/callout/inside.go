@@ -88,6 +88,20 @@ func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 	return name, timeout
 }
 
+// answerMargin is how much longer than a look-up the server waits by default: the handler stops half a
+// second before the server does, and the callout takes a moment by itself.
+const answerMargin = time.Second
+
+// CalloutTimeout returns how long the server waits for the answer to a callout. By default a look-up in
+// each source has the time that it may take, and it is not shorter than authorization.timeout.
+func (c *Config) CalloutTimeout(authorization time.Duration) time.Duration {
+	if c.Timeout > 0 || !c.Serves() {
+		return cmp.Or(c.Timeout, authorization)
+	}
+	_, longest := c.SlowestSource()
+	return max(authorization, longest+answerMargin)
+}
+
 // CheckGuests returns an error if a no_auth_user, of the server or of its websocket or mqtt block,
 // would get connections that the handler knows. The server gives no_auth_user to whoever presents
 // nothing in CONNECT, before it asks the handler. It ignores a cookie that is only forwarded and,

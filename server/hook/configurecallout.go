@@ -68,8 +68,8 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 		a := findAccount(o, account)
 		return a == nil || a.ConfiguredJetStream() // of accounts that are not in the configuration nothing is known
 	})...)
-	if source, longest := cfg.SlowestSource(); longest > authTimeout(o) {
-		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (authorization.timeout), and a look-up in the session source %s may take %s", authTimeout(o), source, longest))
+	if source, longest := cfg.SlowestSource(); longest > cfg.CalloutTimeout(authTimeout(o)) {
+		warnings = append(warnings, fmt.Sprintf("callout: the server waits %s for an answer (callout.timeout), and a look-up in the session source %s may take %s", cfg.CalloutTimeout(authTimeout(o)), source, longest))
 	}
 	if o.Websocket.Port != 0 && cfg.AcceptsCookies() {
 		for _, text := range cfg.CookieWarnings(o.Websocket.TokenCookie) {
@@ -79,7 +79,16 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	return warnings
 }
 
-// authTimeout returns how long the server waits for the answer to a callout.
+// CalloutTimeout implements natsserver.Extension. Other authentications have authorization.timeout.
+func (h *Hook) CalloutTimeout(s *natsserver.Server) time.Duration {
+	o := s.RunningOptions()
+	if cfg := calloutConfig(o); cfg != nil {
+		return cfg.CalloutTimeout(authTimeout(o))
+	}
+	return authTimeout(o)
+}
+
+// authTimeout returns authorization.timeout, or its default.
 func authTimeout(o *natsserver.Options) time.Duration {
 	switch {
 	case o.AuthTimeout != 0: // if it is negative, every callout fails
