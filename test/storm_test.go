@@ -34,6 +34,7 @@ func TestStormOfClients(t *testing.T) {
 	t.Cleanup(site.Close)
 	s := harness.Start(t, fmt.Sprintf(`
 		accounts { AUTH {}, APP {} }
+		authorization { timeout: 50 } # until CONNECT is read, which takes a while on a busy machine
 		callout {
 			account: AUTH, issuer: %s
 			sessions: [{kind: http, url: %q, timeout: "40s"}]
