@@ -125,7 +125,7 @@ func startMatrix(t *testing.T) *matrix {
 		{url: "nats://link:link@%[2]s", account: APP} ]`, m.hub.Leaf(t), m.outside.Leaf(t))
 	at := []string{harness.FreeAddr(t), harness.FreeAddr(t)}
 	member := func(i int, more string) string {
-		return matrixAccounts(keyFile, strings.Replace(jetStream(t), "{", "{ domain: hub,", 1) + fmt.Sprintf(`
+		return matrixAccounts(keyFile, strings.Replace(jetStream(t), "{", "{ domain: hub,", 1)+fmt.Sprintf(`
 			server_name: A%d
 			cluster { name: A, listen: %q, routes: ["nats://%s", "nats://%s"] }
 			gateway { name: A, listen: "127.0.0.1:-1" }
