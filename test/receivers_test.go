@@ -45,7 +45,7 @@ func startProving(t *testing.T, maker *stamptest.Server) *harness.Server {
 
 func receiverOptions(maker *stamptest.Server) stamp.Options {
 	return stamp.Options{
-		User: "X-User", One: []string{"Session"}, Many: []string{"Roles"}, MaxAge: time.Minute, Replays: 100,
+		User: "X-User", One: []string{"Session"}, Many: []string{"Roles"}, MaxAge: time.Hour, Replays: 100,
 		Accounts: map[string][]string{"APP": {"orders.>", "audit.>", "stock.>"}, "OTHER": {"audit.new"}},
 		Servers:  maker.Servers(), Keys: maker.Keys(),
 	}
@@ -59,7 +59,7 @@ func TestReceiverTakesProofs(t *testing.T) {
 	trust := must(stamp.NewTrust(receiverOptions(maker)))
 	alice, plain := s.Connect(t, userInfo("alice")), s.Connect(t, userInfo("plain"))
 	js := must(jetstream.New(plain))
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	stream := must(js.CreateStream(ctx, jetstream.StreamConfig{Name: "ALL", Subjects: []string{"orders.>", "audit.>"}}))
 	consumer := must(stream.CreateConsumer(ctx, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy}))
@@ -80,7 +80,7 @@ func TestReceiverTakesProofs(t *testing.T) {
 				t.Errorf("%s: %+v, %v; the headers are %q", subject, id, err, got.Header)
 			}
 			madeAlike(t, maker, got, subject == "audit.new")
-			stored := must(consumer.Next(jetstream.FetchMaxWait(10 * time.Second)))
+			stored := must(consumer.Next(jetstream.FetchMaxWait(harness.Timeout)))
 			if _, err := stamp.Identify(natsmsg.JetStream(stored), trust); stamp.VerdictOf(err) != stamp.Replayed {
 				t.Errorf("%s: the stored message, which came before: %v", subject, err)
 			}
@@ -138,7 +138,7 @@ func TestReceiverExample(t *testing.T) {
 	dir := t.TempDir()
 	goIn(t, "../receivers/go", "build", "-o", filepath.Join(dir, "example"), "./example")
 	trust := must(json.Marshal(map[string]any{
-		"user": "X-User", "max_age": 60, "accounts": map[string][]string{"APP": {"orders.>", "stock.>"}}, "servers": maker.Servers(), "keys": maker.Keys(), "replays": 100,
+		"user": "X-User", "max_age": 3600, "accounts": map[string][]string{"APP": {"orders.>", "stock.>"}}, "servers": maker.Servers(), "keys": maker.Keys(), "replays": 100,
 	}))
 	if err := os.WriteFile(filepath.Join(dir, "trust.json"), trust, 0o600); err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func (c *cipherCache) put(id cipherID, aead cipher.AEAD) {
 	c.new[id] = aead
 }
 
-// A nameCache keeps the folded forms and the entries of names that were proven, which are few.
+// A nameCache keeps the folded forms and the entries of names that the trust has or that were proven, which are few.
 type nameCache struct {
 	names atomic.Pointer[map[string]nameInfo]
 	mu    sync.Mutex // for adding
@@ -68,7 +68,7 @@ func (c *nameCache) get(name string) (info nameInfo, ok bool) {
 	return info, ok
 }
 
-func (c *nameCache) add(name string, info nameInfo) {
+func (c *nameCache) add(name, folded string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var names map[string]nameInfo
@@ -80,7 +80,7 @@ func (c *nameCache) add(name string, info nameInfo) {
 	} else {
 		names = map[string]nameInfo{}
 	}
-	names[name] = info
+	names[name] = nameInfo{folded, wire.EntryOf(folded)}
 	c.names.Store(&names)
 }
 

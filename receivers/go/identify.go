@@ -431,7 +431,7 @@ func (j *judge) rememberNames() {
 		g := j.fields[i].group
 		if _, known := j.trust.names.get(g.name); !known && len(g.name) <= 256 {
 			// Copies, since the name may be a part of the whole message.
-			j.trust.names.add(strings.Clone(g.name), nameInfo{strings.Clone(g.folded), g.entry})
+			j.trust.names.add(strings.Clone(g.name), strings.Clone(g.folded))
 		}
 	}
 }

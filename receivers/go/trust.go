@@ -90,6 +90,12 @@ func NewTrust(o Options) (*Trust, error) {
 		}
 	}
 	t.ciphers = newCipherCache()
+	for _, name := range append(wire.Provenance[:], wire.Proof, wire.ForwardedProof) {
+		t.names.add(name, wire.Fold(name))
+	}
+	for _, r := range t.readers {
+		t.names.add(r.name, r.folded)
+	}
 	if o.Replays > 0 {
 		t.replays = newReplayCache(o.Replays)
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// measured are the folders of the packages whose work is counted. Those of claim are a module of their own.
-var measured = []string{"internal/stamp", "internal/redact", "claim", "internal/policy", "claim/field", "internal/callout/forwarded", "test/cost"}
+// measured are the folders of the packages whose work is counted. Those of claim and receivers/go are modules of their own.
+var measured = []string{"internal/stamp", "internal/redact", "claim", "internal/policy", "claim/field", "internal/callout/forwarded", "receivers/go", "receivers/go/internal/wire", "test/cost"}
 
 // Run with -hunt 2000 for some minutes, it looks for inputs that nobody has thought of: go test ./test/cost -hunt 2000
 var hunted = flag.Int("hunt", 20, "how many random inputs are tried")
@@ -65,7 +65,7 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, tree := range []string{"claim", "internal", "server", "test/cost"} {
+	for _, tree := range []string{"claim", "receivers/go", "internal", "server", "test/cost"} {
 		if err := os.CopyFS(filepath.Join(dir, tree), os.DirFS(filepath.Join(root, tree))); err != nil {
 			t.Fatal(err)
 		}
@@ -80,6 +80,9 @@ func build(t *testing.T) string {
 			t.Fatalf("%s: %d files, error %v", pkg, len(files), err)
 		}
 		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
 			text := read(t, file)
 			for _, name := range []string{"bytes", "strings"} {
 				text = bytes.Replace(text, fmt.Appendf(nil, "\n\t%q\n", name), fmt.Appendf(nil, "\n\t%q\n", "stamp/test/cost/counted/"+name), 1)
@@ -100,14 +103,16 @@ func build(t *testing.T) string {
 // importPaths returns the import paths of the measured packages in a copy of the tree.
 func importPaths(t *testing.T, dir string) (paths []string) {
 	t.Helper()
-	_, module, _ := bytes.Cut(read(t, filepath.Join(dir, "claim/go.mod")), []byte("module "))
-	module, _, _ = bytes.Cut(module, []byte("\n"))
 	for _, folder := range measured {
-		if below, ok := strings.CutPrefix(folder, "claim"); ok {
-			paths = append(paths, string(module)+below)
-		} else {
-			paths = append(paths, "stamp/"+folder)
+		path := "stamp/" + folder
+		for _, root := range []string{"claim", "receivers/go"} {
+			if below, ok := strings.CutPrefix(folder, root); ok {
+				_, module, _ := bytes.Cut(read(t, filepath.Join(dir, root, "go.mod")), []byte("module "))
+				module, _, _ = bytes.Cut(module, []byte("\n"))
+				path = string(module) + below
+			}
 		}
+		paths = append(paths, path)
 	}
 	return paths
 }

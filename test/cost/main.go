@@ -226,7 +226,12 @@ func functions() []function {
 	list := forwarded.List{Headers: []string{"X-Forwarded-For"}, Cookies: []string{"session"}}
 	vars := policy.Vars{Name: "u", ClientIP: "::1"}
 	made := 0
+	receive := newReceiver()
 	return []function{
+		{"receivers.Identify", receive.identify},
+		{"receivers.Identify-proof", receive.proof},
+		{"receivers.Identify-entries", receive.entries},
+		{"receivers.Forwarded", receive.forwarded},
 		{"stamp.Append", func(in string) { stamped.Append(nil, []byte("a.b"), []byte(in)) }},
 		{"stamp.Append-subject", func(in string) { stamped.Append(nil, []byte(in), nil) }},
 		{"stamp.Strip", func(in string) { stamped.Strip(nil, []byte(in), &stamp.Report{}) }},

@@ -24,6 +24,15 @@ func LastIndexAny(s string, chars string) int {
 
 func IndexFunc(s string, f func(rune) bool) int { return counted.Visit(std.IndexFunc(s, f), len(s)) }
 
+func Compare(a, b string) int {
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	counted.Visit(at, len(a))
+	return std.Compare(a, b)
+}
+
 func Contains(s string, sub string) bool {
 	counted.All(len(s))
 	return std.Contains(s, sub)

@@ -1,0 +1,226 @@
+package stamp_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/internal/wire"
+	"stamp.example/receivers/go/stamptest"
+)
+
+// newService makes a server, and a service that trusts it.
+func newService(t testing.TB, change func(*stamptest.Server, *stamp.Options)) (*stamptest.Server, *stamp.Trust) {
+	t.Helper()
+	server := stamptest.NewServer()
+	options := stamp.Options{
+		User: "X-User", One: []string{"Session"}, Many: []string{"Roles"},
+		Accounts: map[string][]string{server.Account: {">"}}, Servers: server.Servers(), Keys: server.Keys(),
+	}
+	if change != nil {
+		change(server, &options)
+	}
+	trust, err := stamp.NewTrust(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server, trust
+}
+
+var alice = map[string][]string{"X-User": {"alice"}, "Session": {"0af3-secret"}, "Roles": {"admin", "ops"}}
+
+func TestErrors(t *testing.T) {
+	server, trust := newService(t, nil)
+	m := server.Stamp(alice, "orders.new", []byte("payload-secret"))
+	if _, err := stamp.Identify(m, trust); err != nil || stamp.VerdictOf(err) != stamp.OK {
+		t.Fatal(err)
+	}
+	m.Payload = nil
+	id, err := stamp.Identify(m, trust)
+	if !errors.Is(err, stamp.ErrAnonymous) || stamp.VerdictOf(err) != stamp.ProofWrong || id.User != "" || id.Values("Roles") != nil {
+		t.Errorf("found %+v, %v", id, err)
+	}
+	if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "alice") {
+		t.Errorf("the error has a value: %v", err)
+	}
+	if stamp.VerdictOf(errors.New("another")) != stamp.Anonymous {
+		t.Error("another error is not nobody's")
+	}
+}
+
+func TestValues(t *testing.T) {
+	server, trust := newService(t, func(s *stamptest.Server, _ *stamp.Options) { s.Encrypt = []string{"Session"} })
+	id, err := stamp.Identify(server.Stamp(alice, "orders.new", nil), trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Value("session") != "0af3-secret" || id.Value("Roles") != "" || len(id.Values("ROLES")) != 2 || id.Values("Other") != nil {
+		t.Errorf("found %+v", id)
+	}
+}
+
+// One object of trust judges messages of many connections at once, and each proof once.
+func TestConcurrent(t *testing.T) {
+	server, trust := newService(t, func(s *stamptest.Server, o *stamp.Options) {
+		s.Encrypt, o.Replays = []string{"Session"}, 10000
+	})
+	const goroutines, each = 8, 50
+	shared := server.Stamp(alice, "orders.shared", nil)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	taken := 0
+	for g := range goroutines {
+		wg.Go(func() {
+			user := fmt.Sprintf("user %d", g)
+			for range each {
+				m := server.Stamp(map[string][]string{"X-User": {user}, "Session": {user}}, "orders.new", []byte(user))
+				if id, err := stamp.Identify(m, trust); err != nil || id.User != user || id.Value("Session") != user {
+					t.Errorf("%s: found %+v, %v", user, id, err)
+				}
+			}
+			if _, err := stamp.Identify(shared, trust); err == nil {
+				mu.Lock()
+				taken++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if taken != 1 {
+		t.Errorf("one message was taken %d times", taken)
+	}
+}
+
+// The key of a salt is derived once, and forged messages with other salts do not displace it.
+func TestKeysAreKept(t *testing.T) {
+	server, trust := newService(t, nil)
+	if _, err := stamp.Identify(server.Stamp(alice, "orders.new", nil), trust); err != nil {
+		t.Fatal(err)
+	}
+	forged := server.Stamp(alice, "orders.new", nil)
+	for i := range 5000 {
+		forged.Header[wire.Proof] = []string{otherSalt(forged.Header[wire.Proof][0], i)}
+		if _, err := stamp.Identify(forged, trust); stamp.VerdictOf(err) != stamp.ProofWrong {
+			t.Fatal(err)
+		}
+	}
+	if kept := stamp.KeptCiphers(trust); kept != 1 {
+		t.Errorf("expected the key of one salt, found %d", kept)
+	}
+}
+
+func otherSalt(proof string, n int) string {
+	raw, _ := wire.AppendExact(nil, proof)
+	raw[5], raw[6] = byte(n), byte(n>>8)
+	return string(wire.AppendText(nil, raw))
+}
+
+// Allocations of one message: the list of headers that the service reads; of encrypted ones also the decrypted text, and a list
+// for each header. Besides, there is one for each header that is not proven, for its folded name.
+func TestAllocations(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*stamptest.Server, *stamp.Options)
+		most   float64
+	}{
+		{"for a receiver", nil, 2},
+		{"encrypted", func(s *stamptest.Server, _ *stamp.Options) { s.Encrypt = []string{"Session"} }, 4},
+		{"signed", func(s *stamptest.Server, _ *stamp.Options) { s.Sign = true }, 2},
+		{"unproven", func(_ *stamptest.Server, o *stamp.Options) { o.Servers, o.Keys = nil, nil }, 2},
+	}
+	for _, tt := range tests {
+		server, trust := newService(t, tt.change)
+		m := server.Stamp(alice, "orders.new", make([]byte, 256))
+		m.Header["Nats-Msg-Id"] = []string{"1"}
+		got := testing.AllocsPerRun(100, func() {
+			if _, err := stamp.Identify(m, trust); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if !raceEnabled && got > tt.most {
+			t.Errorf("%s: %v allocations, expected at most %v", tt.name, got, tt.most)
+		}
+	}
+}
+
+// Identify and Forwarded take nothing that a stranger wrote, and never panic.
+func FuzzIdentify(f *testing.F) {
+	server, trust := newService(f, func(s *stamptest.Server, _ *stamp.Options) { s.Encrypt = []string{"Session"} })
+	good := server.Stamp(alice, "orders.new", []byte("payload"))
+	forwarded, err := stamp.Forward(good, trust)
+	if err != nil {
+		f.Fatal(err)
+	}
+	proof := good.Header[wire.Proof][0]
+	for _, name := range []string{"X-User", "x_user", "Session", wire.Proof, wire.ForwardedProof, wire.Time, "", "\x00"} {
+		f.Add(name, "mallory", proof, forwarded, []byte("payload"))
+	}
+	f.Add("a", "b", "AQ", "AQAA", []byte(nil))
+	f.Fuzz(func(t *testing.T, name, value, proof, forwarded string, payload []byte) {
+		for _, base := range []map[string][]string{nil, good.Header} {
+			header := map[string][]string{}
+			for n, v := range base {
+				header[n] = slices.Clone(v)
+			}
+			header[name] = append(header[name], value)
+			header[wire.Proof] = []string{proof}
+			header[wire.ForwardedProof] = []string{forwarded}
+			m := stamp.Message{Header: header, Payload: payload}
+			if id, err := stamp.Identify(m, trust); err == nil && id.User != "alice" || err != nil && id.User != "" {
+				t.Errorf("%+v, %v", id, err)
+			}
+			if id, err := stamp.Forwarded(m, trust); err == nil && id.User != "alice" || err != nil && id.User != "" {
+				t.Errorf("forwarded: %+v, %v", id, err)
+			}
+		}
+	})
+}
+
+// OptionsJSON and NewTrust never panic, and no error has a seed.
+func FuzzTrust(f *testing.F) {
+	server := stamptest.NewServer()
+	text, err := json.Marshal(map[string]any{"user": "X-User", "accounts": map[string][]string{"A": {"a.*"}}, "servers": server.Servers(), "keys": server.Keys(), "max_age": 5})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		options, err := stamp.OptionsJSON(text)
+		if err == nil {
+			_, err = stamp.NewTrust(options)
+		}
+		if err != nil && strings.Contains(err.Error(), server.Keys()[0]) {
+			t.Errorf("the error has a seed")
+		}
+	})
+}
+
+func BenchmarkIdentify(b *testing.B) {
+	for _, kind := range []struct {
+		name   string
+		change func(*stamptest.Server, *stamp.Options)
+	}{
+		{"unproven", func(_ *stamptest.Server, o *stamp.Options) { o.Servers, o.Keys = nil, nil }},
+		{"receiver", nil},
+		{"encrypted", func(s *stamptest.Server, _ *stamp.Options) { s.Encrypt = []string{"Session"} }},
+		{"signed", func(s *stamptest.Server, _ *stamp.Options) { s.Sign = true }},
+	} {
+		for _, size := range []int{16, 256, 65536} {
+			b.Run(fmt.Sprintf("%s/%d", kind.name, size), func(b *testing.B) {
+				server, trust := newService(b, kind.change)
+				m := server.Stamp(alice, "orders.new", make([]byte, size))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := stamp.Identify(m, trust); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
