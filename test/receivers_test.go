@@ -131,6 +131,51 @@ func madeAlike(t *testing.T, maker *stamptest.Server, m *nats.Msg, sign bool) {
 	}
 }
 
+// A program outside of the repository can import the receiver, with the commands and the code of receivers/README.md. That gives
+// it nats.go and what this needs, and neither the patched server nor another package of ours. Without the adapters it needs
+// the standard library alone.
+func TestReceiverModuleStandsAlone(t *testing.T) {
+	_, blocks := pageText(t, "receivers/README.md")
+	code := map[string]string{}
+	for _, block := range blocks {
+		code[block.Language] = block.Text
+	}
+	module, dir := publicModules(t)["receivers/go"], t.TempDir()
+	program := fmt.Sprintf("package main\n\nimport (\n\t%q\n\t\"os\"\n\t%q\n\t%q\n\tstamp %q\n\t%q\n)\n\nfunc main() {\n\tservers, seed := os.Args[2:], os.Args[1]\n\tnc, err0 := nats.Connect(\"\")\n%s\n\tfmt.Println(err0, err, err2, err3)\n}\n",
+		"fmt", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/micro", module, module+"/natsmsg", code["go"])
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	goIn(t, dir, "mod", "init", "service.example/orders")
+	for command := range strings.Lines(strings.ReplaceAll(code["sh"], "/path/to/the/clone", clone(t))) {
+		args, ok := strings.CutPrefix(strings.TrimSpace(command), "go ")
+		if !ok {
+			t.Fatalf("receivers/README.md: expected go commands in the block of sh, found %q", command)
+		}
+		goIn(t, dir, strings.Fields(args)...)
+	}
+	goIn(t, dir, "build", "-o", os.DevNull, ".")
+	const format = "{{if not .Standard}}{{.Module.Path}}{{end}}"
+	for path := range strings.FieldsSeq(goIn(t, dir, "list", "-deps", "-f", format, ".")) {
+		if path != module && path != "service.example/orders" && !strings.HasPrefix(path, "github.com/nats-io/n") && !strings.HasPrefix(path, "github.com/klauspost/compress") && !strings.HasPrefix(path, "golang.org/x/") || strings.Contains(path, "nats-server") {
+			t.Errorf("a program that imports the receiver imports a package of the module %s", path)
+		}
+	}
+	for _, pkg := range []string{module, module + "/stamptest"} {
+		for path := range strings.FieldsSeq(goIn(t, dir, "list", "-deps", "-f", format, pkg)) {
+			if path != module {
+				t.Errorf("%s needs the module %s", pkg, path)
+			}
+		}
+	}
+	if out := goIn(t, "../receivers/go", "mod", "tidy", "-diff"); out != "" {
+		t.Errorf("receivers/go/go.mod is not tidy:\n%s", out)
+	}
+	if string(must(os.ReadFile("../LICENSE"))) != string(must(os.ReadFile("../receivers/go/LICENSE"))) {
+		t.Error("receivers/go/LICENSE is not LICENSE, which a module has only if it is in the module's own folder")
+	}
+}
+
 // The example of the receiver in Go: a service that asks another one on behalf of its user.
 func TestReceiverExample(t *testing.T) {
 	maker := stamptest.NewServer()
