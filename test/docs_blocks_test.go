@@ -260,7 +260,8 @@ func checkConfiguration(t *testing.T, where, folder, file string) {
 
 // The Go in the pages compiles. It is a function, or the body of one.
 func TestPageGo(t *testing.T) {
-	module, _, _ := strings.Cut(strings.TrimPrefix(string(must(os.ReadFile("../claim/go.mod"))), "module "), "\n")
+	modules := publicModules(t)
+	receivers := modules["receivers/go"]
 	dir, folder := t.TempDir(), absolute(t, "../docs/examples/pages") // which is not there
 	overlay := map[string]string{}
 	for _, name := range pages(t) {
@@ -283,7 +284,7 @@ func TestPageGo(t *testing.T) {
 			file := fmt.Sprintf("block%d.go", len(overlay))
 			overlay[filepath.Join(folder, file)] = filepath.Join(dir, file)
 			source := "package pages\n\nimport (\n"
-			for _, path := range []string{module, "context", "crypto/rand", "encoding/json", "stamp/docs/examples/receiver", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "time"} {
+			for _, path := range []string{modules["claim"], receivers, receivers + "/natsmsg", "context", "crypto/rand", "encoding/json", "fmt", "github.com/nats-io/nats.go", "github.com/nats-io/nats.go/jetstream", "time"} {
 				if strings.Contains(block.Text, cmp.Or(goPackageNames[filepath.Base(path)], filepath.Base(path))+".") {
 					source += fmt.Sprintf("\t%q\n", path)
 				}
@@ -314,4 +315,4 @@ func TestPageGo(t *testing.T) {
 }
 
 // goPackageNames are the names of packages whose paths end with something else.
-var goPackageNames = map[string]string{"nats.go": "nats"}
+var goPackageNames = map[string]string{"nats.go": "nats", "go": "stamp"}
