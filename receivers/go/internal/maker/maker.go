@@ -45,7 +45,7 @@ func Make(in Input) (proof []byte, err error) {
 	if wire.HasSignature(in.Kind) {
 		key, err := wire.ParseServerSeed(in.SignSeed)
 		if err != nil {
-			return nil, fmt.Errorf("SignSeed: %w", err)
+			return nil, fmt.Errorf("seed of the server for Ed25519: %w", err)
 		}
 		proof = append(proof, ed25519.Sign(key, in.text(proof))...)
 	}
@@ -58,11 +58,11 @@ func (in *Input) head() ([]byte, error) {
 	if wire.HasTag(in.Kind) {
 		server, err := wire.ParseCurveSeed(in.CurveSeed)
 		if err != nil {
-			return nil, fmt.Errorf("CurveSeed: %w", err)
+			return nil, fmt.Errorf("seed of the server for X25519: %w", err)
 		}
 		receiver, err := wire.ParseCurve(in.Receiver)
 		if err != nil {
-			return nil, fmt.Errorf("Receiver: %w", err)
+			return nil, fmt.Errorf("public key of the receiver: %w", err)
 		}
 		serverID, receiverID := publicOf(server).ID(), receiver.ID()
 		proof = append(append(append(proof, serverID[:]...), receiverID[:]...), in.Salt[:]...)
@@ -71,7 +71,7 @@ func (in *Input) head() ([]byte, error) {
 	if wire.HasSignature(in.Kind) {
 		key, err := wire.ParseServerSeed(in.SignSeed)
 		if err != nil {
-			return nil, fmt.Errorf("SignSeed: %w", err)
+			return nil, fmt.Errorf("seed of the server for Ed25519: %w", err)
 		}
 		id := wire.Key(key.Public().(ed25519.PublicKey)).ID()
 		proof = append(proof, id[:]...)

@@ -339,10 +339,6 @@ func provenance() []maker.Field {
 
 func entry(name string, values ...string) maker.Field { return maker.Field{Name: name, Values: values} }
 
-func sealed(name string, values ...string) maker.Field {
-	return maker.Field{Name: name, Values: values, Sealed: true}
-}
-
 // Offsets in proofs of kinds with a tag.
 const (
 	serverAt   = 1
