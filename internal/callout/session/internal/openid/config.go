@@ -32,6 +32,7 @@ type Config struct {
 	// Set by the source:
 	KeysRefresh time.Duration // how old keys may be; DefaultKeysRefresh
 	LogsIn      bool          // the endpoints authorization and token are required
+	Connections int           // most connections to the provider at once, if more than minConnections
 	Waiting     int           // how many tokens may wait for a key that is not known yet; DefaultWaiting
 
 	algorithms []jose.SignatureAlgorithm
@@ -78,7 +79,7 @@ const (
 	maxSkew        = 5 * time.Minute
 	minRequestTime = time.Second
 	maxRequestTime = 30 * time.Second
-	maxConnections = 64 // to the provider at once
+	minConnections = 64 // to the provider at once
 )
 
 // Defaults of Config.
@@ -126,7 +127,7 @@ func (c *Config) Check(n conf.Node, faults *conf.Faults) {
 		}
 		c.algorithms = append(c.algorithms, jose.SignatureAlgorithm(name))
 	}
-	c.client = web.NewClient(n.Get("tls"), c.TLS, maxConnections, faults)
+	c.client = web.NewClient(n.Get("tls"), c.TLS, max(minConnections, c.Connections), faults)
 }
 
 // algorithmNames returns the names of the accepted algorithms, separated by commas.

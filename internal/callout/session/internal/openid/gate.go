@@ -146,3 +146,16 @@ func (g *Gate) Wait() time.Duration {
 	}
 	return left + rand.N(firstRetry)
 }
+
+// Held is like Wait, and also holds back while the gate is closed and the one request that it lets
+// through is under way. It is for a caller with many requests, so that not all of them call Enter in
+// vain.
+func (g *Gate) Held() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := time.Until(g.next)
+	if g.failures == 0 || left <= 0 && !g.trying {
+		return 0
+	}
+	return max(left, firstRetry/2)
+}

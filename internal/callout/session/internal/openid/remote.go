@@ -32,6 +32,7 @@ const (
 // valid. The same request may succeed later.
 type Unavailable struct {
 	reason     error
+	Status     int           // of the answer; 0: there is none, or its status is that of success
 	RetryAfter time.Duration // from the header of the answer; 0: there is none
 }
 
@@ -44,7 +45,7 @@ func unavailable(text string) error { return &Unavailable{reason: errors.New(tex
 
 // failed returns the error for an answer with a status other than success.
 func failed(answer *web.Answer) error {
-	return &Unavailable{reason: errors.New("status " + strconv.Itoa(answer.Status)), RetryAfter: retryAfter(answer.Header, time.Now())}
+	return &Unavailable{reason: errors.New("status " + strconv.Itoa(answer.Status)), Status: answer.Status, RetryAfter: retryAfter(answer.Header, time.Now())}
 }
 
 // retryAfter returns the wait in the header Retry-After (RFC 9110, section 10.2.3).
