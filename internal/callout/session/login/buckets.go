@@ -31,7 +31,7 @@ type streamState struct {
 func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	stream, err := s.js.Stream(ctx, "KV_"+bucket)
+	stream, err := s.js.Stream(ctx, streamOf(bucket))
 	if err != nil {
 		return streamState{}, err
 	}

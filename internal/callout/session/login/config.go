@@ -14,6 +14,28 @@
 //	GET  /worker.js       the script of a worker that owns the page's connection
 //	GET  /frontchannel    for the provider (OpenID Connect Front-Channel Logout 1.0)
 //	POST /backchannel     for the provider (OpenID Connect Back-Channel Logout 1.0)
+//
+// # Many sessions
+//
+// A bucket may have a million sessions, so nothing grows with their number but the dueIndex.
+//
+// Content. The source keeps no session in memory. Look-ups and pages get the one entry that they need from
+// the bucket, at any time after the start. Answers are cached in session.Lookup, within its bounds.
+//
+// When a session is due. The header hintHeader of an entry says it. Each source reads the headers of
+// all entries in the background, and then follows their changes; it neither gets nor decrypts their content. The
+// dueIndex holds about 65 bytes for a session: its key, the end of its access token and when it is due, in a heap.
+// A source that is opened by a reload takes over the index of the one before, and continues to read
+// where that is. The header is not trusted: a session is refreshed if its entry, decrypted, says so.
+//
+// Refreshes. A session that is due waits in the index until the pace permits its refresh. Only then it has a
+// goroutine. While the provider or the index bucket is away, all of them wait there.
+//
+// Handlers share the work without talking. Each adds a random time to when a session is due, so they
+// take different sessions, and see by the changes of the bucket what the others have done. If two take
+// the same session nevertheless, the lease decides: it is written by compare-and-set, and
+// has the revision that its last holder has written. So a refresh token is sent once. The leases of a handler that has
+// died expire, and its sessions are due at the others anyway.
 package login
 
 import (
@@ -58,7 +80,8 @@ type Config struct {
 	SameSite      string        `conf:"same_site"`
 	Lifetime      time.Duration `conf:"lifetime"`
 	RefreshBefore time.Duration `conf:"refresh_before"`
-	Claims        []string      `conf:"claims"` // claims of the ID token that /session shows; default: sub, name
+	Refreshes     int           `conf:"refreshes"` // most refreshes that run at once
+	Claims        []string      `conf:"claims"`    // claims of the ID token that /session shows; default: sub, name
 	AfterLogin    string        `conf:"after_login"`
 	AfterLogout   string        `conf:"after_logout"`
 	Origins       []string      `conf:"origins"` // origins of pages, in addition to that of public_url
@@ -110,7 +133,7 @@ const (
 func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg := Config{
 		Settings: session.Defaults(), Config: openid.Defaults(), AccessLifetime: 5 * time.Minute, CookieName: hostPrefix + "session", SameSite: sameSiteLax, Lifetime: defaultLifetime,
-		RefreshBefore: time.Minute, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
+		RefreshBefore: time.Minute, Refreshes: defaultRefreshes, Claims: []string{"sub", "name"}, AfterLogin: "/", AfterLogout: "/",
 	}
 	cfg.ClockSkew = time.Minute // for the provider's clock: without this, a login fails as soon as that clock is fast
 	n.Decode(&cfg, faults)
@@ -118,6 +141,10 @@ func Parse(n conf.Node, faults *conf.Faults) session.Opener {
 	cfg.Settings.Check(n, faults)
 	cfg.CheckPlace(n, faults)
 	cfg.LogsIn = true
+	if cfg.Refreshes < 1 || cfg.Refreshes > maxRefreshes {
+		faults.Add(n.Get("refreshes"), "refreshes: expected 1 to %d; found %d", maxRefreshes, cfg.Refreshes)
+	}
+	cfg.Connections = cfg.Refreshes + exchanges
 	cfg.Config.Check(n, faults)
 	cfg.Client.Check(n, faults)
 	cfg.parseParameters(n, faults)

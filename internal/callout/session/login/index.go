@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,7 +57,17 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 	sessions, index := streams[0], streams[1]
 	before := index.created.Add(indexMargin)
 	if !sessions.oldest.IsZero() && sessions.oldest.Before(before) {
-		if err := store.indexBefore(ctx, before); err != nil {
+		done, err := store.isComplete(ctx, index.created)
+		if err != nil {
+			return err
+		}
+		if !done {
+			err = s.indexBefore(ctx, store, before)
+		}
+		if err == nil && !done {
+			err = store.markComplete(ctx, index.created)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -63,35 +75,68 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 	return nil
 }
 
-// indexBefore writes the index entries of the sessions that were stored before a time.
-func (s *store) indexBefore(ctx context.Context, before time.Time) error {
-	watcher, err := s.sessions.WatchAll(ctx, jetstream.IgnoreDeletes())
+// completeName is the key in the index that says that the index contains all sessions, so that no other
+// handler reads these. Its value is when the index was created: it may come too late, and into another one.
+const completeName = "complete"
+
+func (s *store) isComplete(ctx context.Context, created time.Time) (bool, error) {
+	found, err := s.index.Get(ctx, completeName)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, plain(err)
+	}
+	return string(found.Value()) == completeValue(created), nil
+}
+
+func (s *store) markComplete(ctx context.Context, created time.Time) error {
+	_, err := s.index.PutString(ctx, completeName, completeValue(created))
+	return plain(err)
+}
+
+func completeValue(created time.Time) string { return strconv.FormatInt(created.UnixNano(), 10) }
+
+// indexBefore writes the index entries of the sessions that were stored before a time. These are the
+// first ones in the bucket.
+func (s *source) indexBefore(ctx context.Context, store *store, before time.Time) error {
+	entries, err := s.consume(ctx, 1, withContent)
 	if err != nil {
 		return plain(err)
 	}
-	defer func() { _ = watcher.Stop() }() // an error says that it has already ended
+	defer entries.stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(endsAtOnce)
-	for {
-		select {
-		case <-ctx.Done():
-			return cmp.Or(group.Wait(), ctx.Err())
-		case found, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return cmp.Or(group.Wait(), errIndexLost)
-			case found == nil: // the end of the list
-				return group.Wait()
-			case !found.Created().Before(before):
-				continue
-			}
-			e, err := s.cfg.decode(found.Key(), found.Value())
-			if err != nil {
-				continue // another provider's, or sealed with a key that we do not have
-			}
-			group.Go(func() error { return s.putIndex(ctx, found.Key(), e) })
+	for left := entries.pending; left > 0; {
+		m, err := entries.next(ctx)
+		if err != nil {
+			return cmp.Or(group.Wait(), ctx.Err(), errIndexLost)
 		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return cmp.Or(group.Wait(), errIndexLost)
+		}
+		if !meta.Timestamp.Before(before) {
+			break
+		}
+		left = meta.NumPending
+		key := strings.TrimPrefix(m.Subject(), entries.prefix)
+		e, err := s.cfg.decode(key, m.Data())
+		if err != nil {
+			continue // a marker of a deletion, another provider's, or sealed with a key that we do not have
+		}
+		group.Go(func() error { return store.putIndex(ctx, key, e) })
 	}
+	return group.Wait()
+}
+
+// entryTime is how long the next entry is waited for. If the last ones have just been removed, none comes.
+const entryTime = 10 * time.Second
+
+func (c *changes) next(ctx context.Context) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, entryTime)
+	defer cancel()
+	return c.Next(jetstream.NextContext(ctx))
 }
 
 // indexWait is how long a logout by the provider waits for the index. A provider does not wait

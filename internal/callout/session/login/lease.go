@@ -23,17 +23,15 @@ type lease struct {
 // a lease is only certain once the update has succeeded.
 func (s *store) lease(ctx context.Context, key string, now time.Time, life time.Duration) (*lease, error) {
 	l, until := &lease{name: "lease." + key}, strconv.AppendInt(nil, now.Add(life).Unix(), 10)
-	var err error
-	l.revision, err = s.index.Create(ctx, l.name, until)
-	if err == nil {
-		return l, nil
-	}
-	if !isConflict(err) {
-		return nil, plain(err)
-	}
 	found, err := s.index.Get(ctx, l.name)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, nil // its holder has just removed it
+	if errors.Is(err, jetstream.ErrKeyNotFound) { // the session has not been refreshed yet
+		if l.revision, err = s.index.Create(ctx, l.name, until); isConflict(err) {
+			return nil, nil // another handler was faster
+		}
+		if err != nil {
+			return nil, plain(err)
+		}
+		return l, nil
 	}
 	if err != nil {
 		return nil, plain(err)

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"stamp/internal/callout/session"
 	"stamp/internal/callout/session/internal/openid"
 )
@@ -18,7 +16,6 @@ import (
 const (
 	retryRefresh = 5 * time.Second
 	maxRetry     = 5 * time.Minute
-	atOnce       = 16
 	// refreshPause is the least time between two refreshes of a session, however short its tokens
 	// live.
 	refreshPause = 3 * time.Second
@@ -32,115 +29,6 @@ func retryIn(failures int) time.Duration {
 	return wait - rand.N(wait/4)
 }
 
-// refreshAll follows the bucket and refreshes the tokens of each session before they expire. All
-// handlers do that; a lease makes sure that one of them sends the request.
-func (s *source) refreshAll(ctx context.Context) {
-	turns := make(chan struct{}, atOnce)
-	failed := 0 // in a row
-	for ctx.Err() == nil {
-		err := s.refreshRound(ctx, turns)
-		if failed++; err == nil {
-			failed = 0
-		}
-		if failed >= certainly { // servers that start together have no JetStream at first
-			s.cannotRefresh(ctx, err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-// certainly is the number of failed rounds in a row after which the buckets count as unusable.
-const certainly = 2
-
-// refreshRound follows the buckets until one of them is created anew, or the watch ends. It returns
-// an error if they cannot be followed.
-func (s *source) refreshRound(ctx context.Context, turns chan struct{}) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	store, err := s.opened(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.logged.Warn("store", "login: sessions cannot be kept yet", "source", s.cfg.Name, "error", err)
-		}
-		return err
-	}
-	var streams [2]streamState
-	for i, name := range store.buckets() { // before the watch, so that later changes are noticed
-		streams[i], err = s.stateOf(ctx, name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			s.lookAfter(ctx, store, streams)
-		}
-		if err != nil {
-			return fmt.Errorf("bucket %s: %w", name, err)
-		}
-	}
-	if created, ok := store.indexed.of(); ok && !created.Equal(streams[1].created) {
-		s.store.CompareAndSwap(store, nil) // another bucket was indexed
-		return nil
-	}
-	watcher, err := store.sessions.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
-	}
-	defer func() { _ = watcher.Stop() }() // an error says that it has already ended
-	s.work.Go(func() {
-		defer cancel()
-		s.lookAfter(ctx, store, streams)
-	})
-	s.work.Go(func() {
-		if err := s.complete(ctx, store, streams); err != nil {
-			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
-			cancel() // the next round tries again
-		} else if s.leases.Wait() == 0 {
-			s.unable.Store(nil)
-		}
-	})
-	s.follow(ctx, store, watcher, turns)
-	return nil
-}
-
-// refreshDue is a session that is due for a refresh. ends is when its access token expires, in Unix
-// seconds.
-type refreshDue struct {
-	key      string
-	ends     int64
-	failures int // in a row
-}
-
-// timers holds a timer for each session, by key.
-type timers struct {
-	due  chan refreshDue
-	done chan struct{}
-	set  map[string]*time.Timer
-}
-
-func (t *timers) at(d refreshDue, wait time.Duration) {
-	t.drop(d.key)
-	t.set[d.key] = time.AfterFunc(max(wait, 0), func() {
-		select {
-		case t.due <- d:
-		case <-t.done:
-		}
-	})
-}
-
-func (t *timers) drop(key string) {
-	if timer := t.set[key]; timer != nil {
-		timer.Stop()
-		delete(t.set, key)
-	}
-}
-
-func (t *timers) stop() {
-	close(t.done)
-	for key := range t.set {
-		t.drop(key)
-	}
-}
-
 // retry says when to try a refresh again. If wait is 0, it is not tried again.
 type retry struct {
 	refreshDue
@@ -149,89 +37,25 @@ type retry struct {
 	lease    *lease    // held until unstored is stored
 }
 
-// follow keeps a timer for each session until the watcher ends.
-func (s *source) follow(ctx context.Context, store *store, watcher jetstream.KeyWatcher, turns chan struct{}) {
-	t := &timers{due: make(chan refreshDue), done: make(chan struct{}), set: map[string]*time.Timer{}}
-	defer t.stop()
-	again := make(chan retry)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-again:
-			if t.set[r.key] == nil { // the session has not changed meanwhile
-				t.at(r.refreshDue, r.wait)
-			}
-		case d := <-t.due:
-			delete(t.set, d.key)
-			s.work.Go(func() { s.turn(ctx, store, d, turns, t.done, again) })
-		case update, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return
-			case update == nil: // the end of the first list of entries
-				continue
-			}
-			if ends, wait, ok := s.dueIn(store, update); ok {
-				t.at(refreshDue{key: update.Key(), ends: ends}, wait)
-			} else {
-				t.drop(update.Key())
-			}
-		}
+// dueIn returns how long to wait before the tokens of a session are refreshed. The wait is random
+// within bounds, so that one handler has refreshed a session before the others would. ok is not set
+// if it is not refreshed.
+func (s *source) dueIn(t timing) (wait time.Duration, ok bool) {
+	if t.ends == 0 {
+		return 0, false
 	}
-}
-
-// turn refreshes a session as soon as the limit of concurrent refreshes permits.
-func (s *source) turn(ctx context.Context, store *store, d refreshDue, turns, done chan struct{}, again chan<- retry) {
-	select {
-	case turns <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	next := s.refresh(ctx, store, d)
-	<-turns
-	if next.unstored != nil {
-		next = s.storeLater(store, next)
-	}
-	if next.wait == 0 {
-		return
-	}
-	select {
-	case again <- next:
-	case <-done:
-	}
-}
-
-// dueIn returns how long to wait before the tokens of an entry are refreshed. The wait is random
-// within bounds, so that one handler has refreshed a session before the others would.
-func (s *source) dueIn(store *store, update jetstream.KeyValueEntry) (ends int64, wait time.Duration, ok bool) {
-	if update.Operation() != jetstream.KeyValuePut {
-		return 0, 0, false
-	}
-	e, err := store.cfg.decode(update.Key(), update.Value())
-	if errors.Is(err, errForeign) {
-		s.logged.Warn("foreign", "login: the bucket has sessions of another provider, tenant or client than those of the configuration; they are left alone", "source", s.cfg.Name, "bucket", s.cfg.Bucket)
-		return 0, 0, false
-	}
-	if err != nil {
-		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
-		return 0, 0, false
-	}
-	if e.RefreshToken == "" || e.accessEnds() == 0 {
-		return 0, 0, false
-	}
-	wait = dueBefore(time.Until(time.Unix(e.accessEnds(), 0)), s.cfg.RefreshBefore, s.cfg.refreshSet && !s.tooEarly(e))
-	return e.accessEnds(), max(wait, time.Until(time.Unix(e.NotBefore, 0))), true
+	wait = dueBefore(time.Until(time.Unix(t.ends, 0)), s.cfg.RefreshBefore, s.cfg.refreshSet && !s.tooEarly(t))
+	return max(wait, time.Until(time.Unix(t.notBefore, 0))), true
 }
 
 // tooEarly reports whether an access token lives no longer than refresh_before. Otherwise such a
 // token would be refreshed again and again.
-func (s *source) tooEarly(e *entry) bool {
-	if e.Failures > 0 || e.NotBefore == 0 {
+func (s *source) tooEarly(t timing) bool {
+	if t.failures > 0 || t.notBefore == 0 {
 		return false // the time of the last refresh is not known
 	}
-	given := time.Unix(e.NotBefore, 0).Add(-refreshPause)
-	life := time.Unix(e.accessEnds(), 0).Sub(given)
+	given := time.Unix(t.notBefore, 0).Add(-refreshPause)
+	life := time.Unix(t.ends, 0).Sub(given)
 	if life > s.cfg.RefreshBefore {
 		return false
 	}
@@ -270,6 +94,9 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 			next = s.failedRefresh(d, session.Fault(session.ErrFault))
 		}
 	}()
+	if d.ends == 0 {
+		return s.read(ctx, store, d)
+	}
 	if wait := s.gate.Wait(); wait > 0 {
 		return retry{refreshDue: d, wait: wait}
 	}
@@ -307,14 +134,25 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return later
 	}
 	last = revision
-	if e.accessEnds() != d.ends {
-		return retry{} // another handler has just refreshed it
+	if clampSeconds(e.accessEnds()) != clampSeconds(d.ends) {
+		return s.nextOf(d.key, e) // another handler has just refreshed it
 	}
 	if ctx.Err() != nil {
-		return retry{}
+		return retry{refreshDue: d, wait: dueUnit} // by a handler that takes the place of this one
 	}
 	next, last = s.refreshEntry(store, d, e, revision, asking)
 	return next
+}
+
+// nextOf returns when the session of an entry is due. The change of the bucket that says the same may
+// come only later, or may have come already.
+func (s *source) nextOf(key string, e *entry) retry {
+	t := e.timing()
+	wait, ok := s.dueIn(t)
+	if !ok {
+		return retry{}
+	}
+	return retry{refreshDue{key: key, ends: t.ends}, max(wait, dueUnit), nil, nil}
 }
 
 // leased takes the lease of a session. If it returns nil, wait says when to try again. While leases
@@ -326,6 +164,9 @@ func (s *source) leased(ctx context.Context, store *store, key string) (l *lease
 	}
 	defer taking.GiveUp() // does nothing after Finish
 	l, err := store.lease(ctx, key, time.Now(), s.leaseTime())
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return nil, dueUnit // that says nothing of the bucket; see refresh
+	}
 	if err != nil {
 		s.metrics.refreshFailures.Inc()
 		taking.Fail(err)
@@ -373,7 +214,9 @@ func (s *source) release(store *store, l *lease, revision uint64) {
 func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uint64, asking *openid.Request) (retry, uint64) {
 	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.RequestTime)
 	defer cancel()
+	sent := time.Now()
 	tokens, err := s.provider.Refresh(ctx, &s.cfg.Client, e.RefreshToken)
+	s.pace.answered(sent, time.Since(sent), err)
 	s.report(asking.Finish(d.key, err))(err)
 	switch {
 	case openid.GrantIsOver(err):

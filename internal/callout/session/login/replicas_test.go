@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -16,7 +15,7 @@ import (
 // replicated is a bucket as one with replicas is: its conflicts have another code than those of a bucket without, and a
 // replica may be behind.
 type replicated struct {
-	jetstream.KeyValue
+	sessionBucket
 
 	mu     sync.Mutex
 	behind []jetstream.KeyValueEntry // what is read first
@@ -32,10 +31,18 @@ func (r *replicated) Get(ctx context.Context, key string) (jetstream.KeyValueEnt
 		r.behind = r.behind[1:]
 		return first, nil
 	}
-	return r.KeyValue.Get(ctx, key)
+	return r.sessionBucket.Get(ctx, key)
 }
 
 func (r *replicated) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	return r.write(ctx, func() (uint64, error) { return r.sessionBucket.Update(ctx, key, value, revision) })
+}
+
+func (r *replicated) Write(ctx context.Context, key string, value []byte, hint string, revision uint64) (uint64, error) {
+	return r.write(ctx, func() (uint64, error) { return r.sessionBucket.Write(ctx, key, value, hint, revision) })
+}
+
+func (r *replicated) write(ctx context.Context, write func() (uint64, error)) (uint64, error) {
 	r.mu.Lock()
 	lost := r.lost > 0
 	r.lost--
@@ -46,8 +53,8 @@ func (r *replicated) Update(ctx context.Context, key string, value []byte, revis
 	if lost {
 		return 0, jetstream.ErrNoStreamResponse
 	}
-	next, err := r.KeyValue.Update(ctx, key, value, revision)
-	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+	next, err := write()
+	if isConflict(err) {
 		return 0, fmt.Errorf("%w: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}, jetstream.ErrKeyRevisionMismatch)
 	}
 	return next, err
@@ -60,8 +67,9 @@ func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions = &replicated{KeyValue: opened.sessions}
-	st = &store{cfg: opened.cfg, sessions: sessions, index: &replicated{KeyValue: opened.index}, indexed: opened.indexed}
+	sessions = &replicated{sessionBucket: opened.sessions}
+	index := &replicated{sessionBucket: &bucketWithHints{KeyValue: opened.index}}
+	st = &store{cfg: opened.cfg, sessions: sessions, index: index, indexed: opened.indexed}
 	s.source.store.Store(st)
 	return st, sessions
 }

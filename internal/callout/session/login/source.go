@@ -21,6 +21,7 @@ import (
 // source is an open login source: it serves the pages, refreshes tokens and finds sessions.
 type source struct {
 	cfg      *Config
+	party    string // of cfg
 	env      session.Env
 	kv       *kv.Source
 	js       jetstream.JetStream
@@ -34,6 +35,7 @@ type source struct {
 	codes      openid.Gate        // limits exchanges of codes; apart from gate, because strangers can make up codes
 	info       openid.Gate        // limits requests to the userinfo endpoint during refreshes, which go on without it
 	asking     *loginTurns        // limits what logins ask the provider
+	pace       *pace              // limits how many refreshes run at once
 	loggingOut singleflight.Group // by tenant and id of the logout token
 
 	warnedEarly atomic.Bool // it was logged that refresh_before is too long for the tokens' life
@@ -73,8 +75,8 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
-		cfg: c, env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
-		asking: newLoginTurns(),
+		cfg: c, party: c.party(), env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		asking: newLoginTurns(), pace: newPace(c.Refreshes),
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {
 		stop()

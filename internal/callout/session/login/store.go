@@ -31,10 +31,11 @@ import (
 //	jti.<hash>                                        a logout token that was carried out; empty
 //	end.<sid, sub or alone>.<hash>                    when a logout token ended what the name stands for
 type store struct {
-	cfg             *Config
-	sessions, index jetstream.KeyValue
-	indexed         *indexed
-	endless         []string // names of buckets without a TTL
+	cfg      *Config
+	sessions sessionBucket
+	index    jetstream.KeyValue
+	indexed  *indexed
+	endless  []string // names of buckets without a TTL
 }
 
 // entry is a stored session. Grants see the fields of the first group.
@@ -76,13 +77,21 @@ func (e *entry) visible() map[string]any {
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
 	s := &store{cfg: c, indexed: newIndexed()}
-	var err error
-	if s.sessions, err = s.openBucket(ctx, js, c.Bucket); err != nil {
+	sessions, err := s.openBucket(ctx, js, c.Bucket)
+	if err != nil {
 		return nil, err
 	}
+	stream, err := js.Stream(ctx, streamOf(c.Bucket))
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", c.Bucket, err)
+	}
+	s.sessions = withHints(js, c.Place, sessions, stream.CachedInfo().Config.Mirror)
 	s.index, err = s.openBucket(ctx, js, c.indexBucket())
 	return s, err
 }
+
+// streamOf returns the name of the stream of a bucket.
+func streamOf(bucket string) string { return "KV_" + bucket }
 
 // ttl is the least TTL of the buckets. It is longer than the life of a session, so that no entry is
 // removed before its session ends.
@@ -116,7 +125,7 @@ func (s *store) keepLonger(ctx context.Context, js jetstream.JetStream, bucket j
 	if err != nil || status.TTL() == 0 || status.TTL() >= ttl {
 		return err
 	}
-	stream, err := js.Stream(ctx, "KV_"+bucket.Bucket())
+	stream, err := js.Stream(ctx, streamOf(bucket.Bucket()))
 	if err != nil {
 		return err
 	}
@@ -211,7 +220,7 @@ func (s *store) create(ctx context.Context, e *entry) (cookie string, err error)
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.sessions.Create(ctx, key, value); err != nil {
+	if _, err := s.sessions.Write(ctx, key, value, e.timing().hint(s.cfg.party()), 0); err != nil {
 		return "", plain(err)
 	}
 	return cookie, nil
@@ -246,7 +255,7 @@ func (s *store) update(ctx context.Context, key string, e *entry, revision uint6
 	if err != nil {
 		return 0, err
 	}
-	next, err := s.sessions.Update(ctx, key, value, revision)
+	next, err := s.sessions.Write(ctx, key, value, e.timing().hint(s.cfg.party()), revision)
 	if err != nil {
 		return 0, plain(err)
 	}

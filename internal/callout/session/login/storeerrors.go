@@ -38,6 +38,7 @@ func plain(err error) error {
 	}
 	for _, known := range []error{
 		context.DeadlineExceeded, context.Canceled, jetstream.ErrKeyExists, jetstream.ErrKeyNotFound, jetstream.ErrNoStreamResponse,
+		nats.ErrNoResponders,
 	} {
 		if errors.Is(err, known) {
 			return known

@@ -70,15 +70,8 @@ func TestRefreshBeforeIsTooMuch(t *testing.T) {
 	b := newBrowser(t, s)
 	b.logIn()
 	eventually(t, "a line about it", func() bool { return strings.Contains(s.text(), "refresh_before") })
-	st, err := s.opened(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := st.sessions.Get(t.Context(), hashed(b.cookie()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, wait, ok := s.dueIn(st, found); !ok || wait < 2*time.Minute {
+	_, _, e, _ := b.stored()
+	if wait, ok := s.dueIn(e.timing()); !ok || wait < 2*time.Minute {
 		t.Errorf("it is refreshed in %s", wait)
 	}
 	if n := strings.Count(s.text(), "refresh_before is not less"); n > 1 {

@@ -1,0 +1,400 @@
+package login
+
+import (
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"stamp/internal/callout/session"
+	"stamp/internal/callout/session/internal/sourcetest"
+	"stamp/test/harness"
+)
+
+// The tests of this file have many sessions, and count what is read, sent and kept for them.
+
+// fill writes entries of the usual size, which nobody can decrypt. Their headers say that they are due in an hour.
+func fill(t testing.TB, nc *nats.Conn, c *Config, entries int) {
+	t.Helper()
+	var failed atomic.Pointer[error]
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4000), jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { failed.Store(&err) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := openStore(t.Context(), js, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The buckets are as those that have been there for longer than these sessions.
+	index, err := js.Stream(t.Context(), streamOf(c.indexBucket()))
+	if err == nil {
+		err = st.markComplete(t.Context(), index.CachedInfo().Created)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	hint := timing{ends: time.Now().Add(time.Hour).Unix()}.hint(c.party())
+	value := make([]byte, 900)
+	rand.Read(value)
+	for n := range entries {
+		m := nats.NewMsg("$KV." + c.Bucket + "." + numbered(n))
+		m.Data = value
+		m.Header.Set(hintHeader, hint)
+		if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-time.After(time.Minute):
+		t.Fatal("the bucket is not filled in a minute")
+	}
+	if err := failed.Load(); err != nil {
+		t.Fatal(*err)
+	}
+}
+
+// indexOf returns the index of a source that follows its bucket.
+func (s *source) indexOf(t testing.TB) *dueIndex {
+	t.Helper()
+	state, err := s.stateOf(t.Context(), s.cfg.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sharedIndexes.mu.Lock()
+	defer sharedIndexes.mu.Unlock()
+	if shared := sharedIndexes.of[s.cfg.indexName(state.created)]; shared != nil {
+		return shared.dueIndex
+	}
+	return newDueIndex()
+}
+
+// connectedTo connects once more.
+func connectedTo(t testing.TB, nc *nats.Conn, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	other, err := nats.Connect(nc.ConnectedUrl(), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(other.Close)
+	return other
+}
+
+// A source with a full bucket answers before it has read any of the bucket: here it may not even make the consumer with
+// which it would.
+func TestServesBeforeTheBucketIsRead(t *testing.T) {
+	const entries = 50_000
+	server := sourcetest.ServerOf(t, fmt.Sprintf(`
+		listen: "127.0.0.1:-1", jetstream { store_dir: %q }
+		accounts { A { jetstream: enabled, users: [ {user: admin, password: a}, {user: h, password: h, permissions { publish { deny: ["$JS.API.CONSUMER.>"] } } } ] } }`, t.TempDir()))
+	admin, err := nats.Connect(server.ClientURL(), nats.UserInfo("admin", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	p, key := newProvider(t), newKey()
+	before := startSite(t, p, admin, key, "")
+	fill(t, admin, before.cfg, entries)
+	b := newBrowser(t, before)
+	b.logIn()
+
+	nc, err := nats.Connect(server.ClientURL(), nats.UserInfo("h", "h"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	s := startSite(t, p, nc, key, "", `client_id: app`, `refresh_before: "59s", client_id: app`) // an index of its own
+	if _, err := s.find(t, session.Cookie, b.cookie()); err != nil {
+		t.Errorf("a session from before: %v", err)
+	}
+	if body := s.asked(t, b.cookie()); !strings.Contains(body, `"authenticated":true`) {
+		t.Errorf("/session: %s", body)
+	}
+	newBrowser(t, s).logIn()
+	if stats := nc.Stats(); stats.InMsgs > 100 || s.indexOf(t).length() != 0 {
+		t.Errorf("%d messages until then for %d entries", stats.InMsgs, entries)
+	}
+}
+
+// What is due is known without the content of an entry: none is decrypted or even sent. A reload of the same bucket reads
+// nothing again, and the handler from before may end then.
+func TestIndexOfManySessions(t *testing.T) {
+	const entries, header = 50_000, 600 // bytes of a message with its header and its subjects
+	nc, p, key := startServer(t), newProvider(t), newKey()
+	c, err := parse(t, config(p, "127.0.0.1:1", key, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, nc, c, entries)
+	first := connectedTo(t, nc)
+	s := startSite(t, p, first, key, "")
+	read := func(s *site, n int) func() bool { return func() bool { return s.indexOf(t).length() == n } }
+	harnessWait(t, 6*timeout, "the index", read(s, entries))
+	if each := first.Stats().InBytes / entries; each > header {
+		t.Errorf("%d bytes for each entry; want the header alone", each)
+	}
+	if strings.Contains(s.text(), "cannot be refreshed") {
+		t.Error("an entry was decrypted")
+	}
+
+	second := connectedTo(t, nc)
+	next := startSite(t, p, second, key, "")
+	if err := s.source.Close(); err != nil { // perhaps before the next one follows the bucket
+		t.Fatal(err)
+	}
+	newBrowser(t, next).logIn()
+	eventually(t, "the session of a login", read(next, entries+1))
+	if n := second.Stats().InMsgs; n > 300 {
+		t.Errorf("%d messages after the reload, for %d entries", n, entries)
+	}
+
+	// Another refresh_before makes others due, so the headers are read again.
+	third := connectedTo(t, nc)
+	other := startSite(t, p, third, key, `refresh_before: "2m"`)
+	harnessWait(t, 6*timeout, "an index of its own", read(other, entries+1))
+}
+
+// due stores sessions whose tokens have to be refreshed now.
+func (s *site) due(t *testing.T, sessions int) {
+	t.Helper()
+	s.provider.set(func() {
+		for i := range sessions {
+			s.provider.refresh[fmt.Sprint("r", i)] = true
+		}
+	})
+	s.keep(t, sessions)
+}
+
+// All sessions that are due are refreshed once, however many handlers there are, also those for which one of them had
+// taken the lease before it died. The provider takes a refresh token once, and ends the session if it comes twice.
+func TestHandlersShareRefreshes(t *testing.T) {
+	t.Parallel()
+	const sessions = 90
+	nc, p, key := startServer(t), newProvider(t), newKey()
+	p.life = 10 * time.Minute
+	release := p.hang(t, "/keys") // nobody refreshes before all are there
+	// Different settings, so that each handler has an index of its own, as in a process of its own.
+	var all []*site
+	for i := range 4 {
+		all = append(all, startSite(t, p, connectedTo(t, nc), key, fmt.Sprintf("refresh_before: %ds", 60+i)))
+	}
+	all[0].due(t, sessions)
+	for _, s := range all {
+		eventually(t, "an index", func() bool { return s.indexOf(t).length() == sessions })
+	}
+	st, err := all[0].opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One handler has died some time ago, when it had the leases of ten sessions; another one dies now.
+	keys, err := st.sessions.ListKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for key := range keys.Keys() {
+		if taken++; taken > 10 {
+			continue
+		}
+		if l, err := st.lease(t.Context(), key, time.Now().Add(-time.Hour), all[0].leaseTime()); l == nil || err != nil {
+			t.Fatalf("no lease: %v", err)
+		}
+	}
+	if err := all[0].source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	p.heal()
+	later := time.Now().Add(5 * time.Minute).Unix()
+	for _, s := range all[1:] {
+		harnessWait(t, 3*timeout, "all sessions to be due later", func() bool {
+			x := s.indexOf(t)
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			return len(x.ordered) == sessions && int64(x.record(x.ordered[0]).ends) > later
+		})
+	}
+	if n := p.refreshes(); n != sessions {
+		t.Errorf("%d refreshes for %d sessions", n, sessions)
+	}
+}
+
+// As many requests are sent at once as the setting permits, beginning with fewer, and no session that waits has a
+// goroutine.
+func TestRefreshesAtOnce(t *testing.T) {
+	t.Parallel()
+	const sessions, most = 800, 24
+	nc, p := startServer(t), newProvider(t)
+	p.life = 10 * time.Minute
+	s := startSite(t, p, nc, newKey(), fmt.Sprint("refreshes: ", most))
+	var now, peak, first atomic.Int64
+	p.intercept("/token", func(http.ResponseWriter, *http.Request) bool {
+		n := now.Add(1)
+		for before := peak.Load(); n > before && !peak.CompareAndSwap(before, n); before = peak.Load() {
+		}
+		if p.refreshes() == 0 {
+			first.Store(max(first.Load(), n))
+		}
+		time.Sleep(30 * time.Millisecond) // the time that a provider takes
+		now.Add(-1)
+		return false
+	})
+	s.due(t, sessions)
+	harnessWait(t, 6*timeout, "all refreshes", func() bool { return p.refreshes() == sessions })
+	if n := peak.Load(); n > most || n <= atOnce {
+		t.Errorf("%d requests at once; want more than %d at first, and at most %d", n, atOnce, most)
+	}
+	if n := first.Load(); n > atOnce {
+		t.Errorf("%d requests before the first answer; want at most %d", n, atOnce)
+	}
+
+	before := runtime.NumGoroutine()
+	p.hang(t, "/token")
+	s.due(t, 4*sessions)
+	asked := p.count("/token")
+	eventually(t, "requests", func() bool { return p.count("/token") > asked || s.gate.Held() > 0 })
+	if n := runtime.NumGoroutine() - before; n > sessions {
+		t.Errorf("%d more goroutines for %d sessions that wait", n, 4*sessions)
+	}
+}
+
+// A provider that answers 429 gets half as many requests, and none for as long as it says when three sessions have been
+// refused.
+func TestRefreshesAtOnceOfABusyProvider(t *testing.T) {
+	t.Parallel()
+	nc, p := startServer(t), newProvider(t)
+	p.life = 10 * time.Minute
+	s := startSite(t, p, nc, newKey(), "")
+	var sent atomic.Int64
+	p.intercept("/token", func(w http.ResponseWriter, _ *http.Request) bool {
+		sent.Add(1)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	})
+	s.due(t, 400)
+	eventually(t, "a pause", func() bool { return s.gate.Held() > 20*time.Second })
+	if n := s.pace.now(); n > atOnce/2 {
+		t.Errorf("%d at once; want %d or less", n, atOnce/2)
+	}
+	if n := sent.Load(); n > atOnce {
+		t.Errorf("%d requests", n)
+	}
+	if n := s.indexOf(t).length(); n < 300 {
+		t.Errorf("%d sessions wait in the index", n)
+	}
+}
+
+// When the index was lost, one handler writes it anew from the sessions. Those that come later read no session for it.
+func TestIndexIsWrittenAnewOnce(t *testing.T) {
+	const sessions = 400
+	nc, p, key := startServer(t), newProvider(t), newKey()
+	s := startSite(t, p, nc, key, "")
+	s.keep(t, sessions)
+	b := newBrowser(t, s)
+	b.logIn()
+	if err := s.js.DeleteKeyValue(t.Context(), s.cfg.indexBucket()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a logout by the new index", func() bool {
+		return s.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))) == http.StatusOK
+	})
+	if !s.ended(t, b) {
+		t.Error("the logout has not found the session")
+	}
+	other := connectedTo(t, nc)
+	next := startSite(t, p, other, key, "")
+	st, err := next.opened(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the index to be known", func() bool { _, ok := st.indexed.of(); return ok })
+	if n := other.Stats().InMsgs; n > sessions/2 {
+		t.Errorf("%d messages for %d sessions", n, sessions)
+	}
+}
+
+// Buckets of a domain are written to as jetstream.KeyValue does it.
+func TestWritesWithHintsElsewhere(t *testing.T) {
+	server := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, JetStreamDomain: "d", StoreDir: t.TempDir()})
+	nc := connected(t, server)
+	p := newProvider(t)
+	for name, more := range map[string]string{"domain": "domain: d", "api_prefix": `api_prefix: "$JS.d.API"`} {
+		t.Run(name, func(t *testing.T) {
+			s := startSite(t, p, nc, newKey(), more)
+			b := newBrowser(t, s)
+			b.logIn()
+			b.mustFind()
+			if wait := b.refreshNow(); wait != 0 {
+				t.Errorf("again in %s", wait)
+			}
+			b.mustFind()
+		})
+	}
+}
+
+// A start with a million sessions: the time until the first answer, and until all headers are read. It takes 1.2 GB of disk
+// for a while:
+//
+//	go test -run - -bench AMillionSessions -benchtime 1x ./internal/callout/session/login
+func BenchmarkAMillionSessions(b *testing.B) {
+	const entries = 1_000_000
+	nc, key := startServer(b), newKey()
+	p := &provider{Server: httptest.NewServer(http.NotFoundHandler())}
+	defer p.Close()
+	c, err := parse(b, config(p, harness.FreeAddr(b), key, ""))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fill(b, nc, c, entries)
+	st, err := openStore(b.Context(), mustJetStream(b, nc), c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := &entry{Claims: map[string]any{"sub": "alice", "iss": p.URL, "aud": "app"}, Subject: "alice", AccessToken: "x", Expires: time.Now().Add(time.Hour).Unix()}
+	cookie, err := st.create(b.Context(), e)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := 0; b.Loop(); n++ {
+		c.RefreshBefore += time.Duration(n) // an index of its own
+		own := connectedTo(b, nc)
+		began := time.Now()
+		opened, err := c.Open(b.Context(), session.Env{Log: slog.New(slog.DiscardHandler), Connect: func(string) (*nats.Conn, error) { return own, nil }, Cookies: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		r := &session.Request{Credential: session.Credential{Kind: session.Cookie, Value: cookie}}
+		if _, err := opened.Find(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms-to-answer")
+		s, _ := opened.(*source)
+		for s.indexOf(b).last() < entries {
+			time.Sleep(20 * time.Millisecond)
+		}
+		b.ReportMetric(time.Since(began).Seconds(), "s-to-index")
+		b.ReportMetric(float64(own.Stats().InBytes)/entries, "B-read/session")
+		if err := opened.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func mustJetStream(t testing.TB, nc *nats.Conn) jetstream.JetStream {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
