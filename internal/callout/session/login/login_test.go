@@ -907,6 +907,7 @@ func TestConfigFaults(t *testing.T) {
 		"short ticket":  {"claims:", `ticket: "1ms", claims:`, "ticket: between"},
 		"half a second": {"claims:", `ticket: 0.5, claims:`, "ticket: between"},
 		"lifetime":      {"claims:", `lifetime: 1s, claims:`, "lifetime: between"},
+		"refreshes":     {"claims:", `refreshes: 0, claims:`, "refreshes: expected 1 to 4096; found 0"},
 		"key":           {"key: ", `key: "c2hvcnQ=", x: `, "not 32 bytes in base64"},
 		"other cookie":  {"claims:", "cookie: x, claims:", "cookie_name"},
 		"issuer":        {p.URL, "ftp://x", "issuer: expected a URL"},
