@@ -64,7 +64,7 @@ var messageRules = []messageRule{
 			return err.Error()
 		}
 		for name, want := range map[string][]string{"Session": {secret}, "Hush": {hush, "second"}, "Roles": {"x", "y"}, "Token": {"scoped"}} {
-			if got := p.Values[name]; !slices.Equal(got, want) {
+			if got := p.Stamped[name]; !slices.Equal(got, want) {
 				return fmt.Sprintf("%d values of %s are proven, expected %d", len(got), name, len(want))
 			}
 		}

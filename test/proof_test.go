@@ -110,7 +110,7 @@ func TestProofs(t *testing.T) {
 			m := &nats.Msg{Subject: c.subject, Data: payload, Header: nats.Header{"Own": {"1"}, "Stamp-Proof": {"forged"}, "stamp.proof": {"forged"}}}
 			got := publish(alice, sub, m)
 			p := proves(t, keys, got, c.kind)
-			if fmt.Sprint(p.Values) != fmt.Sprint(c.want) || p.Subject != c.subject || p.Account != "APP" || !p.Encrypted["Session"] {
+			if fmt.Sprint(p.Stamped) != fmt.Sprint(c.want) || p.Subject != c.subject || p.Account != "APP" || !p.Encrypted["Session"] {
 				t.Errorf("%.40s: proven is %+v", c.subject, p)
 			}
 			if got.Header.Get("Own") != "1" || exposes(fmt.Sprint(got.Header), "0af3-secret") || !bytes.Equal(got.Data, payload) {
@@ -217,8 +217,8 @@ func TestProofReload(t *testing.T) {
 				k = to
 			}
 			p := proves(t, k, m, map[string]byte{"orders.x": 1, "audit.x": 3}[m.Subject])
-			if p.Values["Session"][0] != "0af3-secret" {
-				t.Errorf("proven is %q", p.Values)
+			if p.Stamped["Session"][0] != "0af3-secret" {
+				t.Errorf("proven is %q", p.Stamped)
 			}
 			counts[k]++
 		}
@@ -232,10 +232,7 @@ func TestProofReload(t *testing.T) {
 		s.Reload(t, conf(after))
 	})
 	// The file alone changes, and the configuration does not.
-	mixed, err := before.WithReceiver(after.Receiver, after.ReceiverSeed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mixed := before.WithReceiver(after)
 	exchange(after, mixed, func() {
 		writeKeyFile(t, file, before.ServerSeeds)
 		s.Reload(t, conf(after))
@@ -388,7 +385,7 @@ func TestProofOverALeafnode(t *testing.T) {
 			}
 			p := proves(t, c.from, m, 1)
 			want := map[*proven.Keys]string{site: "SITE ann", hub: "HUB the site"}[c.from]
-			if got := p.Account + " " + strings.Join(p.Values["X-User"], ","); got != want {
+			if got := p.Account + " " + strings.Join(p.Stamped["X-User"], ","); got != want {
 				t.Errorf("proven is %q, expected %q", got, want)
 			}
 		})

@@ -108,7 +108,11 @@ func TestAppendProven(t *testing.T) {
 			s := mustProve(t, headers, Proof{Encrypt: encryptAll(t, encrypt...), ForReceiver: forReceiver, Signed: true})
 			for _, subject := range []string{"a", "orders.ü.日本", strings.Repeat("s", 4096)} {
 				for _, block := range []string{"", opening + "Own: 1\r\nstamp.proof: forged\r\nSTAMP_PROOF: x\r\nauthorization: y\r\nroles: z\r\n\r\n"} {
-					for _, size := range []int{0, 1, 15, 16, 17, 300, 64 << 10, 1 << 20} {
+					sizes := []int{0, 1, 15, 16, 17, 300}
+					if len(subject) == 1 {
+						sizes = append(sizes, 64<<10, 1<<20)
+					}
+					for _, size := range sizes {
 						for _, sign := range []bool{false, true} {
 							payload := bytes.Repeat([]byte{0xff, 0, '\r', '\n'}, size/4+1)[:size]
 							p, text := s.prove(t, subject, block, payload, sign)
@@ -118,8 +122,8 @@ func TestAppendProven(t *testing.T) {
 								}
 								continue
 							}
-							if !reflect.DeepEqual(p.Values, want) {
-								t.Errorf("encrypt %q: proven is %.300q", encrypt, p.Values)
+							if !reflect.DeepEqual(p.Stamped, want) {
+								t.Errorf("encrypt %q: proven is %.300q", encrypt, p.Stamped)
 							}
 							if strings.Contains(text, "forged") || strings.Count(text, "Stamp-Proof") != 1 || block != "" && !strings.Contains(text, "Own: 1") {
 								t.Errorf("the block is %.300q", text)
@@ -169,8 +173,8 @@ func TestProvenSubjects(t *testing.T) {
 						hidden = hidden || slices.Contains(encrypt, h.Name)
 					}
 				}
-				if !reflect.DeepEqual(p.Values, want) {
-					t.Errorf("%s: proven is %q, expected %q", subject, p.Values, want)
+				if !reflect.DeepEqual(p.Stamped, want) {
+					t.Errorf("%s: proven is %q, expected %q", subject, p.Stamped, want)
 				}
 				if sign && (p.Kind == 3) != hidden {
 					t.Errorf("%s: kind %d", subject, p.Kind)
