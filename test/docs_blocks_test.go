@@ -55,7 +55,7 @@ var onlyShown = []string{
 	"docs/configuration.md: a line of a log; TestProvenanceOverALeafnode* have it",
 	"docs/conformance.md: takes hours",
 	"docs/patching.md: needs the upstream module or changes the series; test/upstreamtree tests the command",
-	"docs/proofs.md: formulas",
+	"docs/proofs.md: a formula",
 	"docs/releases.md: makes or installs a whole release",
 	"docs/tutorial.md: tests run in a clone that is built",
 	"docs/upgrade.md: the tests that the page names do it, with three servers",

@@ -29,6 +29,11 @@ func exampleFolder(t *testing.T) string {
 			t.Fatalf("keys make: %v\n%s", err, out)
 		}
 	}
+	cmd := exec.Command(absolute(t, harness.CalloutBinary(t)), "keys", "proof", "make", "server", "keys")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("keys proof make: %v\n%s", err, out)
+	}
 	seed := string(must(os.ReadFile(filepath.Join(dir, "nsc", "issuer.nk"))))
 	operator := harness.NewOperator(t)
 	creds := string(must(os.ReadFile(operator.Account(t, "AUTH").User(t, "user", nil).Creds(t))))

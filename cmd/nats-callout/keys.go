@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ type keysCommand struct {
 	Make keysMake `cmd:"" help:"make issuer.nk, xkey.nk and user.nk in a directory; nothing is overwritten"`
 	Show keysShow `cmd:"" help:"show the public keys, and what belongs in the configurations of server and handler"`
 	Roll keysRoll `cmd:"" help:"make a new xkey.nk, and put the old one into xkeys.nk, which the handler decrypts with too"`
+
+	Proof keysProof `cmd:"" help:"make, show and change the keys of proofs: those of a server, or of a receiver"`
 }
 
 // keyFiles are the files of the handler's keys.
@@ -74,21 +77,31 @@ func (c *keysMake) Run(s *streams) error {
 }
 
 func writeKey(path string, prefix nkeys.PrefixByte) error {
+	seed, err := newSeed(prefix)
+	if err != nil {
+		return err
+	}
+	return writeSecret(path, append(seed, '\n'))
+}
+
+func newSeed(prefix nkeys.PrefixByte) ([]byte, error) {
 	kp, err := nkeys.CreatePair(prefix)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer kp.Wipe()
+	defer kp.Wipe() // the seed below too, of which it may be the owner
 	seed, err := kp.Seed()
-	if err != nil {
-		return err
-	}
+	return bytes.Clone(seed), err
+}
+
+// writeSecret creates a file that only its owner can read.
+func writeSecret(path string, text []byte) error {
 	// With O_EXCL, a file that somebody else creates meanwhile is not overwritten.
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err = file.Write(append(seed, '\n')); err == nil {
+	if _, err = file.Write(text); err == nil {
 		err = file.Sync()
 	}
 	if err = errors.Join(err, file.Close()); err != nil {

@@ -84,7 +84,7 @@ func (p *Proof) parseKeys(n conf.Node, path string, faults *conf.Faults) {
 		}
 	}
 	if err != nil {
-		faults.Add(n, "key_file: %v\nhint: nats-callout keys proof make makes such a file", err)
+		faults.Add(n, "key_file: %v\nhint: nats-callout keys proof make server makes such a file", err)
 	}
 }
 

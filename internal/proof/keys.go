@@ -22,6 +22,16 @@ func idOf(public []byte) id {
 	return id(sum[:idSize])
 }
 
+// ID returns the id that proofs have of a public key (X... or N...), in hexadecimal, or an empty text if it is no such key.
+func ID(public string) string {
+	for _, prefix := range []nkeys.PrefixByte{nkeys.PrefixByteCurve, nkeys.PrefixByteServer} {
+		if raw, err := nkeys.Decode(prefix, []byte(public)); err == nil {
+			return fmt.Sprintf("%x", idOf(raw))
+		}
+	}
+	return ""
+}
+
 // Faults of keys. No error of this package quotes a line of a key file.
 var (
 	ErrNoKeys       = errors.New("expected the seed of a curve key (SX...), of a server key (SN...), or both; found none")
