@@ -53,7 +53,6 @@ require (
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.42.0 // indirect
-	stamp.example/receivers/go v0.0.0
 )
 
 replace github.com/nats-io/nats-server/v2 => ./upstream
