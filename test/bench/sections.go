@@ -16,6 +16,9 @@ func studySections(b *strings.Builder, r *results) {
 	for _, s := range r.plan.studies {
 		fmt.Fprintf(b, "### %s\n\n%s\n\n", s.name, s.intro)
 		ratioTable(b, r, s)
+		if s.differences {
+			differenceTable(b, r, s)
+		}
 	}
 }
 
@@ -38,6 +41,36 @@ func ratioTable(b *strings.Builder, r *results, s study) {
 	}
 	tableRow(b, row...)
 	b.WriteString("\n")
+}
+
+// differenceTable has what the arms of the pairs differ by.
+func differenceTable(b *strings.Builder, r *results, s study) {
+	b.WriteString("Microseconds more for a message, median (quartiles) over the rounds of the difference within a round:\n\n")
+	var names []string
+	for _, p := range s.pairs {
+		names = append(names, strings.ReplaceAll(p.title, "/", "−"))
+	}
+	tableHead(b, append([]string{"payload, subscribers"}, names...)...)
+	for _, c := range s.cells {
+		row := []string{bytesText(c.size) + ", " + subsText(c.subs)}
+		for _, p := range s.pairs {
+			row = append(row, microseconds(differences(r.cpu[key{s.name, c, p.arm}], r.cpu[key{s.name, c, p.base}])))
+		}
+		tableRow(b, row...)
+	}
+	b.WriteString("\n")
+}
+
+func differences(values, base []float64) (diffs []float64) {
+	for i := range min(len(values), len(base)) {
+		diffs = append(diffs, values[i]-base[i])
+	}
+	return diffs
+}
+
+// microseconds shows nanoseconds.
+func microseconds(ns []float64) string {
+	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(ns)/1e3, quantile(ns, 0.25)/1e3, quantile(ns, 0.75)/1e3)
 }
 
 func calloutConnectTable(b *strings.Builder, r *results) {

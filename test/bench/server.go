@@ -65,6 +65,9 @@ func start(ctx context.Context, binary, conf string) (*process, error) {
 	if err := p.configure(conf); err != nil {
 		return nil, err
 	}
+	if err := p.writeProofKeys(); err != nil {
+		return nil, err
+	}
 	p.cmd = exec.CommandContext(ctx, binary, "-c", p.conf())
 	p.cmd.Dir = dir
 	p.cmd.Stderr = os.Stderr
@@ -87,6 +90,15 @@ func (p *process) conf() string { return filepath.Join(p.dir, "server.conf") }
 // configure writes the configuration, which a running server takes when it is told to reload.
 func (p *process) configure(conf string) error {
 	return os.WriteFile(p.conf(), []byte(common+fmt.Sprintf("ports_file_dir: %q\nlog_file: %q\n", p.dir, p.log)+conf), 0o600)
+}
+
+// writeProofKeys writes the key file of proofs, which few configurations name.
+func (p *process) writeProofKeys() error {
+	keys := theProofKeys()
+	if keys.err != nil {
+		return keys.err
+	}
+	return os.WriteFile(filepath.Join(p.dir, proofFile), []byte(keys.seeds), 0o600)
 }
 
 // ports waits for the file that the server writes when it listens.

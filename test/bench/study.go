@@ -15,11 +15,13 @@ type study struct {
 	cells   []cell
 	pairs   []pair
 	way     way
+	// differences adds a table of what the arms of pairs differ by, in microseconds.
+	differences bool
 }
 
 // studies are those beside the main one.
 func studies() []study {
-	return []study{websocketStudy(), jetStreamStudy(), mqttStudy(), sealedStudy(), fanOutStudy(), manyStudy(), featureStudy(), featureStreamStudy()}
+	return append([]study{websocketStudy(), jetStreamStudy(), mqttStudy(), sealedStudy(), fanOutStudy(), manyStudy(), featureStudy(), featureStreamStudy()}, proofStudies()...)
 }
 
 // portsConf opens the ports of all ways. A stream keeps the last messages alone, and takes them as

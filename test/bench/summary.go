@@ -70,12 +70,7 @@ func (r *results) pooledCells(study string, p pair, cells []cell) []float64 {
 
 // memoryDifferences are, for each round, how many bytes a connection of one arm takes more than one of the other.
 func (r *results) memoryDifferences(p pair) []float64 {
-	var differences []float64
-	values, base := r.memory[key{arm: p.arm}], r.memory[key{arm: p.base}]
-	for i := range min(len(values), len(base)) {
-		differences = append(differences, values[i]-base[i])
-	}
-	return differences
+	return differences(r.memory[key{arm: p.arm}], r.memory[key{arm: p.base}])
 }
 
 // reloads are the times of a case's reloads, in milliseconds.
