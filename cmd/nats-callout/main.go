@@ -34,6 +34,7 @@ type commands struct {
 	Keys        keysCommand        `cmd:"" help:"make the handler's keys, and show what belongs in the configurations"`
 	Session     sessionCommand     `cmd:"" help:"create, list, show and revoke sessions in a key-value bucket"`
 	Connections connectionsCommand `cmd:"" help:"renew and close live connections on all servers, as a user of the system account"`
+	Proof       proofCommand       `cmd:"" help:"check what a message proves"`
 	Status      statusCommand      `cmd:"" help:"show which servers run Stamp, which handlers are subscribed, and the state of those that --handler names"`
 	Decode      decodeCommand      `cmd:"" help:"show a user JWT as JSON, with the values of its headers masked"`
 	Version     versionCommand     `cmd:"" help:"show the version"`
