@@ -222,8 +222,7 @@ func TestProvenShared(t *testing.T) {
 // TestProvenClock refuses a message that has no provable time.
 func TestProvenClock(t *testing.T) {
 	s := mustProve(t, benchHeaders(1, 8), Proof{ForReceiver: true})
-	defer func(before func() time.Time) { now = before }(now)
-	now = func() time.Time { return time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }
+	at(t, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))
 	var r Report
 	out, err := s.AppendProven([]byte("x"), &Published{Subject: []byte("a")}, s.Prover, &r)
 	if !errors.Is(err, ErrClock) || string(out) != "x" {
