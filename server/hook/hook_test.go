@@ -101,6 +101,31 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+func TestRewriteAllocatesNothing(t *testing.T) {
+	h := New()
+	s := inert(t)
+	for _, block := range []string{"headers { metrics: \"127.0.0.1:1\" }", `headers { protected: ["X-*"], provenance: true, all: {C: x} }`} {
+		att, err := h.Attach(&natsserver.AttachInfo{
+			Server: s, Headers: parsed(t, block), AttachedAccount: natsserver.AttachedAccount{Account: "A"}, UserHeaders: user(t, map[string]any{"A": "x"}, nil),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := make([]byte, 0, 4096)
+		for _, hdr := range []string{"", "NATS/1.0\r\nB: z\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"} {
+			m := &natsserver.PublishedMessage{Subject: []byte("foo"), Header: []byte(hdr)}
+			n := testing.AllocsPerRun(100, func() {
+				if _, err := att.Rewriter.Rewrite(dst, m); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if n != 0 {
+				t.Errorf("%s, header block of %d bytes: %v allocations", block, len(hdr), n)
+			}
+		}
+	}
+}
+
 func TestAttachTakesTheBlock(t *testing.T) {
 	h := New()
 	s := inert(t)
