@@ -115,7 +115,8 @@ func Compile(headers []Header, o Options) (*Stamp, error) {
 			return nil, err
 		}
 	}
-	for _, set := range append(s.stripSets, &s.stampedNames) {
+	s.strippedLengths = s.stampedNames.names.lengths
+	for _, set := range s.stripSets {
 		s.strippedLengths |= set.names.lengths
 		s.strippedStarts |= set.prefixes.starts
 	}
