@@ -193,7 +193,7 @@ func TestScaleBucket(t *testing.T) {
 	}
 	empty := s.Varz(t).Mem
 	for i := range entries {
-		if _, err := js.PublishAsync(fmt.Sprint("$KV.sessions.s", i), []byte(`{"user":"alice","roles":["ops"],"n":"1"}`)); err != nil {
+		if _, err := js.PublishAsync(fmt.Sprint("$KV.sessions.s", i), []byte(`{"user":"alice","roles":["ops"],"n":"1"}`), jetstream.WithStallWait(harness.Timeout)); err != nil {
 			t.Fatal(err)
 		}
 	}
