@@ -258,6 +258,9 @@ func (s *source) turn(ctx context.Context, store *store, due *dueIndex, d refres
 	}
 }
 
+// goneTries is how often an entry is read again that the bucket has reported and that is not there.
+const goneTries = 2
+
 // read reads an entry whose header does not say when its session is due: an older release wrote it, or
 // another provider, tenant or client.
 func (s *source) read(ctx context.Context, store *store, d refreshDue) retry {
@@ -265,6 +268,9 @@ func (s *source) read(ctx context.Context, store *store, d refreshDue) retry {
 	defer cancel()
 	e, _, err := store.get(ctx, d.key)
 	switch {
+	case errors.Is(err, errGone) && d.failures < goneTries: // a replica of the bucket may be behind
+		d.failures++
+		return retry{refreshDue: d, wait: retryRefresh}
 	case errors.Is(err, errGone):
 		return retry{}
 	case errors.Is(err, errForeign):

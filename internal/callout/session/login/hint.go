@@ -35,8 +35,9 @@ func (e *entry) timing() timing {
 // need not read and decrypt the entry to know it: the party, and unless the session is never
 // refreshed, the fields of its timing. It is not encrypted, because its times say no more than when the
 // entries of the session are written. It is not trusted either: before a session is refreshed, its
-// entry decides. An entry without the header, or with that of another party, is read.
-const hintHeader = "Stamp-Refresh"
+// entry decides. An entry without the header, or with that of another party, is read. The name does
+// not begin with Stamp-, because servers may remove such headers.
+const hintHeader = "Login-Refresh"
 
 // hintNever stands for the timing of a session that is not refreshed.
 const hintNever = "never"
