@@ -151,12 +151,12 @@ func (c *proofOwner) public(path string) ([]string, error) {
 			x, _ = keys.Public()
 		}
 		if x == "" {
-			return nil, wrong(fmt.Errorf("seed %d: expected a seed of the form SX...", number+1))
+			return nil, wrong(fmt.Errorf("seed %d: expected the seed of a curve key (SX...)", number+1))
 		}
 		public = append(public, x)
 	}
 	if len(public) == 0 {
-		return nil, wrong(errors.New("expected at least one seed of the form SX...; found none"))
+		return nil, wrong(errors.New("expected at least one seed of a curve key (SX...); found none"))
 	}
 	return public, nil
 }
