@@ -26,7 +26,6 @@ type followers struct {
 	issuer   string // seeds of the handlers
 	xkey     string
 	tells    atomic.Int64 // messages with which handlers told servers of changes
-	repeats  atomic.Int64 // messages with which they repeated changes
 	changed  int          // changes of sessions so far
 }
 
