@@ -6,7 +6,10 @@ const encoder = new TextEncoder();
 
 export const utf8 = (text: string): Bytes => encoder.encode(text);
 
-export function concat(...parts: Uint8Array[]): Bytes {
+export const concat = (...parts: Uint8Array[]): Bytes => join(parts);
+
+/** For lists whose length a message says: a call has room for about a hundred thousand arguments. */
+export function join(parts: readonly Uint8Array[]): Bytes {
   const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {

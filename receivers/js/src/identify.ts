@@ -1,5 +1,5 @@
 // How a message is judged, step by step as in docs/proofs.md.
-import { type Bytes, concat, equal, fromBase64, toBase64, utf8 } from "./bytes.js";
+import { type Bytes, concat, equal, fromBase64, join, toBase64, utf8 } from "./bytes.js";
 import { label, open, seal, sha256, verifies } from "./crypto.js";
 import { Anonymous } from "./errors.js";
 import { entryOf, fold, type Group, groupsOf, isAfter } from "./names.js";
@@ -168,7 +168,9 @@ async function fieldsOf(groups: Map<string, Group>, proof: Proof, opens: boolean
   const byEntry = new Map<number, Group[]>();
   for (const group of groups.values()) {
     const id = await entryOf(group.folded);
-    byEntry.set(id, [...byEntry.get(id) ?? [], group]);
+    const same = byEntry.get(id);
+    if (same) same.push(group);
+    else byEntry.set(id, [group]);
   }
   let before = "";
   for (const { id, encrypted } of proof.entries) {
@@ -206,7 +208,7 @@ function fieldOf({ spelling, values }: Group, encrypted: boolean, opens: boolean
 async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payload, fields: Field[]): Promise<{ plaintext: Bytes; key: CryptoKey }> {
   const { salt, counter } = proof.exchange!;
   const head = proof.bytes.slice(0, proof.bytes.length - proof.signature.length - proof.tag.length);
-  const ciphertext = concat(...fields.flatMap(({ ciphertexts }) => ciphertexts));
+  const ciphertext = join(fields.flatMap(({ ciphertexts }) => ciphertexts));
   for (const pair of pairs) {
     const key = await trust.messageKey(pair, salt);
     const additional = concat(label, head, macTextOf(fields), await payload.tag(key, counter));

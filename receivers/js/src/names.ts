@@ -1,4 +1,5 @@
 // Names of headers. x_user, X.User and X-USER are spellings of one name.
+import { Cache } from "./cache.js";
 import { sha256 } from "./crypto.js";
 import { utf8 } from "./bytes.js";
 
@@ -11,10 +12,18 @@ export function fold(name: string): string {
   return name.replace(notToken, "").replace(/[A-Z]/g, (char) => char.toLowerCase()).replace(/[_.]/g, "-");
 }
 
+/** Entries of names that were met, because WebCrypto takes longer for one hash than all else for a small message. */
+const met = new Cache<number>(1_000);
+const longest = 64; // of the names that are kept
+
 /** How a proof writes a folded name: 23 bits. */
 export async function entryOf(folded: string): Promise<number> {
+  const known = met.get(folded);
+  if (known !== undefined) return known;
   const [a, b, c] = await sha256(utf8(folded));
-  return (a! & 0x7f) << 16 | b! << 8 | c!;
+  const entry = (a! & 0x7f) << 16 | b! << 8 | c!;
+  if (folded.length <= longest) met.set(folded, entry);
+  return entry;
 }
 
 /** All lines whose names are spellings of one. */
@@ -27,8 +36,10 @@ export interface Group {
 
 export function groupsOf(headers: Iterable<readonly [string, string]>): Map<string, Group> {
   const groups = new Map<string, Group>();
+  let before: string | undefined, folded = "";
   for (const [name, value] of headers) {
-    const folded = fold(name);
+    // A forwarded proof has a name once for all its values.
+    if (name !== before) folded = fold(before = name);
     if (folded === "") continue;
     const group = groups.get(folded);
     if (!group) groups.set(folded, { folded, spelling: name, crowded: false, values: [value] });

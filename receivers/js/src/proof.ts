@@ -1,5 +1,5 @@
 // The bytes of a proof, and of the fields that it proves.
-import { type Bytes, concat, fromBase64, number, numberAt, utf8 } from "./bytes.js";
+import { type Bytes, concat, fromBase64, join, number, numberAt, utf8 } from "./bytes.js";
 import { Anonymous } from "./errors.js";
 
 export const provenance = ["Stamp-Account", "Stamp-Subject", "Stamp-Time"] as const;
@@ -64,12 +64,12 @@ export interface Field {
 
 /** F_text of docs/proofs.md. */
 export function textOf(fields: Field[]): Bytes {
-  return concat(...fields.flatMap(({ name, values }) => [head(name, values.length), ...values.flatMap((value) => lengthAnd(utf8(value)))]));
+  return join(fields.flatMap(({ name, values }) => [head(name, values.length), ...values.flatMap((value) => lengthAnd(utf8(value)))]));
 }
 
 /** F_mac of docs/proofs.md. */
 export function macTextOf(fields: Field[]): Bytes {
-  return concat(...fields.flatMap(({ name, values, encrypted, ciphertexts }) => [
+  return join(fields.flatMap(({ name, values, encrypted, ciphertexts }) => [
     head(name, values.length),
     ...encrypted ? ciphertexts.map(({ length }) => number(2 ** 31 + length, 4)) : values.flatMap((value) => lengthAnd(utf8(value))),
   ]));

@@ -1,5 +1,5 @@
 // Stamps messages as a server with proofs does, for tests of services that receive them.
-import { type Bytes, concat, number, toBase64, utf8 } from "./bytes.js";
+import { type Bytes, concat, join, number, toBase64, utf8 } from "./bytes.js";
 import { exchangeKey, keyId, label, messageKey, seal, sha256, sharedSecret, sign, signingKey } from "./crypto.js";
 import { encode, publicKey, seed } from "./keys.js";
 import { entryOf, fold } from "./names.js";
@@ -98,7 +98,7 @@ function fieldsOf(headers: Stamped["headers"], concealed: Set<string>): Field[] 
 
 /** Encrypts the values, and returns the tag. Until then, what is to be encrypted stands where its ciphertext will. */
 async function conceal(key: CryptoKey, counter: Bytes, head: Bytes, fields: Field[], payload: Bytes): Promise<Bytes> {
-  const plaintext = concat(...fields.flatMap(({ ciphertexts }) => ciphertexts));
+  const plaintext = join(fields.flatMap(({ ciphertexts }) => ciphertexts));
   const tag = await seal(key, 1, counter, new Uint8Array(), payload);
   const sealed = await seal(key, 0, counter, plaintext, concat(label, head, macTextOf(fields), tag));
   let at = 0;

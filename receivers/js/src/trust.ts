@@ -28,14 +28,16 @@ export interface TrustOptions {
   replays?: number;
 }
 
-/** A server's Ed25519 key. */
+/** A server's Ed25519 key.
+ * @internal */
 export interface Signer {
   id: number;
   text: string;
   key: Bytes;
 }
 
-/** A server's X25519 key and one of the receiver's. */
+/** A server's X25519 key and one of the receiver's.
+ * @internal */
 export interface Pair {
   server: { id: number; text: string; key: Bytes };
   receiver: { id: number; key: KeyPair };
@@ -60,9 +62,12 @@ export class Trust {
   readonly accounts: ReadonlyMap<string, readonly string[][]>;
   readonly maxAge: number;
   readonly maxSkew: number;
+  /** @internal */
   readonly wantsProof: boolean;
+  /** @internal */
   readonly hasKeys: boolean;
-  /** Proofs that were taken, or undefined where none are remembered. */
+  /** Proofs that were taken, or undefined where none are remembered.
+   * @internal */
   readonly taken: Cache<true> | undefined;
   readonly #options: TrustOptions;
   readonly #messageKeys = new Cache<Promise<CryptoKey>>(maxMessageKeys);
@@ -96,12 +101,14 @@ export class Trust {
     return this;
   }
 
-  /** The keys, imported at the first use: WebCrypto gives them later alone. */
+  /** The keys, imported at the first use: WebCrypto gives them later alone.
+   * @internal */
   keys(): Promise<Keys> {
     return this.#keys ??= importKeys(this.#options);
   }
 
-  /** The key of the messages with one salt. */
+  /** The key of the messages with one salt.
+   * @internal */
   messageKey(pair: Pair, salt: Bytes): Promise<CryptoKey> {
     const id = `${pair.server.text} ${toBase64(pair.receiver.key.publicKey)} ${toBase64(salt)}`;
     let key = this.#messageKeys.get(id);

@@ -1,0 +1,86 @@
+// Whatever a message holds, nobody sent it or somebody did: no other error comes out, and the work grows with its size alone.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Anonymous, forwarded, identify, Trust } from "@stamp/receiver";
+import { Server } from "@stamp/receiver/testing";
+
+/** Numbers below a limit, always the same ones (xorshift32). */
+function random(seed) {
+  let state = seed;
+  return (limit) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % limit;
+  };
+}
+
+const payload = Buffer.from("{}");
+const from = async (server) => new Trust({
+  user: "X-User", one: ["Session"], many: ["Roles"], accounts: { APP: ["orders.>"] }, max_age: 60, ...await server.trusted(),
+});
+
+/** What it throws, or undefined. */
+const thrown = (judge, headers, trust) => judge({ headers, payload }, trust).then(() => undefined, (err) => err);
+
+test("random changes of valid messages give somebody or Anonymous, and never another user", async () => {
+  const server = new Server({ encrypt: ["Session"] }), signing = new Server({ encrypt: ["Session"], sign: true });
+  const sources = [];
+  for (const each of [server, signing]) {
+    sources.push({ trust: await from(each), headers: await each.stamp({ "X-User": ["alice"], Session: ["0af3"], Roles: ["a", "b"] }, "orders.new", payload) });
+  }
+  const below = random(24), one = (list) => list[below(list.length)];
+  const texts = ["", "x", "__proto__", "constructor", "\u0000", "\ufeff", "\ud800", "é", "=", "A".repeat(4097), "AQ", "Ag", "Aw", "BA", "mallory"];
+  const names = ["x_user", "X.User", "X-User", "stamp_proof", "Stamp-Proof", "Stamp-Forwarded-Proof", "Stamp-Time", "Roles", ...texts];
+  const changes = [
+    (headers) => headers.splice(below(headers.length), 1),
+    (headers) => headers.splice(below(headers.length), 0, [one(names), one(texts)]),
+    (headers) => headers.push([...one(headers)]),
+    (headers) => { one(headers)[0] = one(names); },
+    (headers) => { one(headers)[1] = one(texts); },
+    (headers) => { one(headers)[1] = one(headers)[1]; },
+    (headers) => { const line = one(headers); line[1] = line[1].slice(0, below(line[1].length + 1)); },
+    (headers) => { const line = one(headers), at = below(line[1].length + 1); line[1] = line[1].slice(0, at) + String.fromCharCode(below(256)) + line[1].slice(at + 1); },
+  ];
+  const verdicts = new Map();
+  for (let i = 0; i < 10_000; i++) {
+    const source = one(sources), headers = source.headers.map((line) => [...line]);
+    for (let n = 1 + below(3); n > 0 && headers.length > 0; n--) one(changes)(headers);
+    try {
+      const { user } = await one([identify, forwarded])({ headers, payload }, source.trust);
+      assert.equal(user, "alice", `case ${i}`);
+    } catch (err) {
+      if (!(err instanceof Anonymous)) throw new Error(`case ${i}`, { cause: err });
+      verdicts.set(err.verdict, (verdicts.get(err.verdict) ?? 0) + 1);
+    }
+  }
+  assert.ok(verdicts.size >= 8, [...verdicts.keys()].join());
+});
+
+test("a message of very many values is judged", async () => {
+  const many = (name) => Array.from({ length: 65_000 }, () => [name, "AA"]);
+  for (const [name, options] of [["Roles", {}], ["Groups", { sign: true }], ["Session", { encrypt: ["Session"] }]]) {
+    const server = new Server(options), trust = await from(server);
+    const headers = await server.stamp({ "X-User": ["alice"], [name]: ["a"] }, "orders.new", payload);
+    assert.equal((await thrown(identify, [...headers, ...many(name), ...many("X-User")], trust))?.verdict, "proof-wrong");
+  }
+});
+
+test("a forwarded name is looked at once, however many values it has", async (t) => {
+  // It stands once in the bytes: were it looked at for each value, 330 kB would cost 4 GB of work.
+  const name = "x".repeat(60_000), values = 60_000;
+  const proof = Buffer.concat([Buffer.of(2, 0, 0), Buffer.alloc(64)]);
+  const head = Buffer.alloc(4);
+  head.writeUInt16BE(name.length);
+  head.writeUInt16BE(values, 2);
+  const bytes = Buffer.concat([Buffer.of(1, 0, proof.length), proof, Buffer.alloc(32), head.subarray(0, 2), Buffer.from(name), head.subarray(2), Buffer.alloc(4 * values)]);
+  let characters = 0;
+  const replace = String.prototype.replace;
+  t.mock.method(String.prototype, "replace", function (...args) {
+    characters += this.length;
+    if (characters > 10_000_000) throw new Error("too much work");
+    return replace.apply(this, args);
+  });
+  const trust = new Trust({ user: "X-User", accounts: { "*": [">"] }, servers: (await new Server().trusted()).servers });
+  assert.equal((await thrown(forwarded, [["Stamp-Forwarded-Proof", bytes.toString("base64url")]], trust))?.verdict, "proof-key");
+});
