@@ -68,7 +68,7 @@ export async function forward(headers: NatsHeaders, received: NatsMessage, trust
  */
 export function handler<Request extends NatsRequest>(
   trust: Trust,
-  handle: (identity: Identity, request: Request) => void | Promise<void>,
+  handle: (identity: Identity, request: Request) => unknown,
   failed: (reason: unknown) => void = (reason) => console.error(reason),
 ): (err: Error | null, request: Request) => void {
   let earlier: Promise<unknown> = Promise.resolve(); // the requests before have been given to handle, or answered
