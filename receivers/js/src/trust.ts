@@ -6,6 +6,9 @@ import { publicKey, seed } from "./keys.js";
 import { fold, isToken } from "./names.js";
 import { forwardedName, proofName, provenance } from "./proof.js";
 
+/** /\s/ has U+FEFF too, which the receivers in other languages take, and not U+0085. */
+const WHITE_SPACE = /\p{White_Space}/u;
+
 /** The table "What a receiver trusts" of docs/proofs.md. */
 export interface TrustOptions {
   /** The header that names the user. */
@@ -166,7 +169,7 @@ function patternsOf(account: string, subjects: readonly string[]): string[][] {
 
 function patternOf(account: string, subject: string): string[] {
   const tokens = subject.split(".");
-  if (tokens.some((token) => token === "" || /\s|\u0085/.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
+  if (tokens.some((token) => token === "" || WHITE_SPACE.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
     throw new TypeError(`accounts: ${JSON.stringify(account)}: expected subjects, with wildcards or without`);
   }
   return tokens;

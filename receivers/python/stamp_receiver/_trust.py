@@ -1,6 +1,7 @@
 """What a receiver trusts."""
 
 import hashlib
+import re
 import threading
 from collections import OrderedDict
 from typing import Any, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
@@ -20,6 +21,8 @@ from ._proof import FORWARDED, LABEL, PROOF, PROVENANCE
 _MAX_MESSAGE_KEYS = 10_000
 _MAX_SECONDS = 100 * 366 * 24 * 60 * 60
 _DEFAULT_SKEW = 5
+# What Unicode calls White_Space. str.isspace and \s have more, which the receivers in other languages take.
+_WHITE_SPACE = re.compile("[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 T = TypeVar("T")
 
@@ -163,7 +166,7 @@ def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
     patterns = []
     for subject in subjects:
         tokens = subject.split(".")
-        if any(token == "" or any(char.isspace() for char in token) for token in tokens) or ">" in tokens[:-1]:
+        if any(token == "" or _WHITE_SPACE.search(token) for token in tokens) or ">" in tokens[:-1]:
             raise ValueError(f"accounts: {account!r}: expected subjects, with wildcards or without")
         patterns.append(tokens)
     return patterns

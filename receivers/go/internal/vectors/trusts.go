@@ -2,8 +2,15 @@ package vectors
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 )
+
+// whiteSpace is what Unicode calls White_Space. Languages do not agree on more: for some U+001C or U+FEFF is a space.
+var whiteSpace = []rune{
+	0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20, 0x85, 0xa0, 0x1680, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
+	0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000,
+}
 
 // BadTrust is a trust that a receiver must refuse.
 type BadTrust struct {
@@ -51,6 +58,10 @@ func BadTrusts() []BadTrust {
 	with("replays that are not whole", `"servers": [`+n+`], "replays": 2.5`)
 	for _, subjects := range []string{`[]`, `[""]`, `["a..b"]`, `[".a"]`, `["a."]`, `["a b"]`, `["a\tb"]`, `[">.a"]`, `["a.>.b"]`, `"a"`} {
 		add("subjects "+subjects, `{"user": "X-User", "accounts": {"APP": `+subjects+`}}`)
+	}
+	for _, space := range whiteSpace {
+		subjects, _ := json.Marshal([]string{"a" + string(space) + "b"})
+		add(fmt.Sprintf("a subject with the white space U+%04X", space), `{"user": "X-User", "accounts": {"APP": `+string(subjects)+`}}`)
 	}
 	add("an account without a name", `{"user": "X-User", "accounts": {"": ["a"]}}`)
 	servers("a server that is a seed", sx)

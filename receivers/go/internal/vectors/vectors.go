@@ -738,6 +738,8 @@ func (g *generator) subjects() {
 		{">", "a.", false}, {">", ".a", false}, {">", "a..b", false}, {"*.*", "a.b", true}, {"*.>", "a", false}, {"*.>", "a.b.c", true},
 		{"a.b", "a.*", false}, {"a.*", "a.*", true}, {"a.*", "a.>", true}, {"a.>", "a.>", true}, {"a.b", "a.>", false}, {"a.b", ">", false},
 		{"a*", "a*", true}, {"a*", "ab", false}, {"a.b>", "a.b>", true}, {"a.b>", "a.bc", false}, {"a.**", "a.b", false}, {"ü.*", "ü.✓", true}, {"$SYS.>", "$SYS.A", true},
+		// No white space in Unicode, though some languages take them for it.
+		{"a\x1cb", "a\x1cb", true}, {"a\x1fb", "a\x1fb", true}, {"a\u180eb", "a\u180eb", true}, {"a\u200bb", "a\u200bb", true}, {"a\ufeffb", "a\ufeffb", true},
 	} {
 		verdict := stamp.WrongSubject
 		if tt.fits {

@@ -157,8 +157,9 @@ public final class Trust {
         accounts.put(account, patterns);
     }
 
+    /** Whether c is White_Space in Unicode. Character.isWhitespace has more, which the receivers in other languages take. */
     private static boolean isSpace(int c) {
-        return Character.isWhitespace(c) || Character.isSpaceChar(c) || c == 0x85;
+        return Character.isSpaceChar(c) || c >= '\t' && c <= '\r' || c == 0x85;
     }
 
     private static List<String> tokens(String subject) {
