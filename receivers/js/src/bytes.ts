@@ -4,7 +4,11 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 
 const encoder = new TextEncoder();
 
-export const utf8 = (text: string): Bytes => encoder.encode(text);
+/** The text in UTF-8. Of a text that has none, because of a lone surrogate, bytes that are in no UTF-8: what is proven is another. */
+export function utf8(text: string): Bytes {
+  const bytes = encoder.encode(text);
+  return /\p{Surrogate}/u.test(text) ? concat(bytes, Uint8Array.of(0xff)) : bytes;
+}
 
 export const concat = (...parts: Uint8Array[]): Bytes => join(parts);
 

@@ -66,3 +66,11 @@ test("a server for tests", async () => {
 });
 
 for (const { name, trust } of vectors.bad_trusts) test(`a trust that does not hold: ${name}`, () => assert.rejects(async () => new Trust(trust).ready(), TypeError));
+
+test("what an encoder writes for a lone surrogate is not taken for it", async () => {
+  const server = new Server(), payload = Buffer.from("{}"), trust = new Trust({ user: "X-User", accounts: { APP: [">"] }, ...await server.trusted() });
+  const headers = await server.stamp({ "X-User": ["al\ufffd"] }, "orders.new", payload);
+  assert.equal((await identify({ headers, payload }, trust)).user, "al\ufffd");
+  const forged = headers.map(([name, value]) => [name, value.replace("\ufffd", "\ud800")]);
+  await assert.rejects(identify({ headers: forged, payload }, trust), { verdict: "proof-wrong" });
+});

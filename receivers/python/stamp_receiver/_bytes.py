@@ -9,6 +9,11 @@ _SEED = 18 << 3
 _PREFIXES = {"N": 13 << 3, "X": 23 << 3}
 
 
+def utf8(text: str) -> bytes:
+    """The text in UTF-8. Two texts never have the same bytes: a lone surrogate gets bytes of its own, which are in no UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def to_base64(data: bytes) -> str:
     """base64url without padding (RFC 4648, section 5)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ._bytes import from_base64
+from ._bytes import from_base64, utf8
 from ._errors import Anonymous
 from ._names import Group, entry_of, fold, groups_of
 from ._proof import FORWARDED, LABEL, PROOF, PROVENANCE, Field, Proof, forwarded_text, mac_text_of, parse_forwarded, parse_text, text_of
@@ -246,9 +246,8 @@ def _provenance(groups: Dict[str, Group], name: str) -> Group:
 
 
 def _field(group: Group, encrypted: bool, opens: bool) -> Field:
-    # A lone surrogate is no UTF-8. What it is replaced by is not what the server has proven.
-    values = [value.encode("utf-8", "replace") for value in group.values]
-    if len(group.spelling.encode("utf-8", "replace")) > 0xFFFF or len(values) > 0xFFFF or any(len(value) > 0x7FFFFFFF for value in values):
+    values = [utf8(value) for value in group.values]
+    if len(utf8(group.spelling)) > 0xFFFF or len(values) > 0xFFFF or any(len(value) > 0x7FFFFFFF for value in values):
         raise Anonymous("field-malformed")
     field = Field(group.spelling, values, encrypted)
     if encrypted and opens:

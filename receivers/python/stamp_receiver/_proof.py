@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
-from ._bytes import from_base64, to_base64
+from ._bytes import from_base64, to_base64, utf8
 from ._errors import Anonymous
 
 PROVENANCE = ("Stamp-Account", "Stamp-Subject", "Stamp-Time")
@@ -105,7 +105,7 @@ def mac_text_of(fields: List[Field]) -> bytes:
 
 
 def _head(one: Field) -> bytes:
-    name = one.name.encode()
+    name = utf8(one.name)
     return len(name).to_bytes(2, "big") + name + len(one.values).to_bytes(2, "big")
 
 

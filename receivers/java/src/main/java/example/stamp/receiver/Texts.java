@@ -109,8 +109,10 @@ final class Texts {
         return crc;
     }
 
+    /** The text in UTF-8. Of a text that has none, because of a lone surrogate, bytes that are in no UTF-8: what is proven is another. */
     static byte[] utf8(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        return StandardCharsets.UTF_8.newEncoder().canEncode(text) ? bytes : concat(bytes, new byte[] {(byte) 0xff});
     }
 
     /** The text of which these are the bytes in UTF-8. */
