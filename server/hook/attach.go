@@ -58,7 +58,7 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, conn policy.Conn, block n
 	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {
 		att.Rewriter = &rewriter{
-			stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, prover: grant.Prover, sign: grant.Sign,
+			stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, proofs: newProofs(grant),
 			count: h.counters.shard(info.CID), forgeries: newForgeryReporter(&h.forgeries, info),
 		}
 	} else if info.Type == "mqtt" && (block != nil || grant.HasClaim || isOurSession(info)) {

@@ -5,6 +5,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"stamp/internal/policy"
 	"stamp/internal/proof"
 	"stamp/internal/stamp"
 )
@@ -15,10 +16,24 @@ type rewriter struct {
 	stamp     *stamp.Stamp
 	unstamped []string // prefixes of subjects whose messages get no stamp
 	names     []string
-	prover    *proof.Prover  // nil: messages are not proven
-	sign      stamp.Subjects // on which the proof is a signature
+	proofs    *proofs // nil: messages are not proven
 	count     *shard
 	forgeries forgeryReporter
+}
+
+// proofs is how the messages of a connection are proven. It is apart from rewriter, since most
+// connections have none, and an idle one should hold little.
+type proofs struct {
+	prover *proof.Prover
+	sign   stamp.Subjects // on which the proof is a signature
+}
+
+// newProofs returns how messages are proven with a grant, or nil.
+func newProofs(g *policy.Grant) *proofs {
+	if g.Prover == nil {
+		return nil
+	}
+	return &proofs{g.Prover, g.Sign}
 }
 
 var _ natsserver.ExtendedRewriter = (*rewriter)(nil)
@@ -75,11 +90,11 @@ func (w *rewriter) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, 
 	switch {
 	case !adds:
 		out, err = w.stamp.Strip(dst, m.Header, &report)
-	case w.prover == nil:
+	case w.proofs == nil:
 		out, err = w.stamp.AppendReport(dst, m.Subject, m.Header, &report)
 	default:
-		published := stamp.Published{Subject: m.Subject, Block: m.Header, Payload: m.Payload, Sign: w.sign.Match(m.Subject)}
-		out, err = w.stamp.AppendProven(dst, &published, w.prover, &report)
+		published := stamp.Published{Subject: m.Subject, Block: m.Header, Payload: m.Payload, Sign: w.proofs.sign.Match(m.Subject)}
+		out, err = w.stamp.AppendProven(dst, &published, w.proofs.prover, &report)
 	}
 	switch {
 	case err != nil:
