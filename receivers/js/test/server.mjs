@@ -9,13 +9,16 @@ import { nkeys } from "@nats-io/transport-node";
 
 const binary = fileURLToPath(new URL("../../../bin/nats-server", import.meta.url));
 
+const missing = "bin/nats-server is missing: run scripts/build";
+
 /** Why tests with a server are skipped, or false. With STAMP_TEST_ALL none is. */
-export const skip = !existsSync(binary) && !process.env.STAMP_TEST_ALL && "bin/nats-server is missing: run scripts/build";
+export const skip = !existsSync(binary) && !process.env.STAMP_TEST_ALL && missing;
 
 const textOf = (bytes) => new TextDecoder().decode(bytes);
 
 /** Starts a server that ends with the test. */
 export async function start(t) {
+  if (!existsSync(binary)) throw new Error(missing);
   const folder = mkdtempSync(join(tmpdir(), "stamp-receiver-"));
   const ends = [() => rmSync(folder, { recursive: true, force: true })];
   t.after(async () => {
