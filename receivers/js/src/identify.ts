@@ -127,7 +127,7 @@ async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, pay
   const opens = exchange !== undefined && (proof.signer === undefined || trust.hasKeys);
   if (opens && pairs.length === 0 || proof.signer !== undefined && signers.length === 0) throw new Anonymous("proof-key");
 
-  const proven = await fieldsOf(groups, proof, opens);
+  const proven = fieldsOf(groups, proof, opens);
   const fields = proven.map(({ field }) => field);
   if (wanted && !equal(textOf(fields), wanted)) throw new Anonymous("proof-malformed");
   const opened = opens ? await openWith(pairs, trust, proof, payload, fields) : undefined;
@@ -159,7 +159,7 @@ function textsOf(parts: Bytes[]): string[] {
 }
 
 /** Step 5. */
-async function fieldsOf(groups: Map<string, Group>, proof: Proof, opens: boolean): Promise<{ group: Group; field: Field }[]> {
+function fieldsOf(groups: Map<string, Group>, proof: Proof, opens: boolean): { group: Group; field: Field }[] {
   const proven: { group: Group; field: Field }[] = [];
   for (const name of provenance) {
     const group = provenanceIn(groups, name);
@@ -167,7 +167,7 @@ async function fieldsOf(groups: Map<string, Group>, proof: Proof, opens: boolean
   }
   const byEntry = new Map<number, Group[]>();
   for (const group of groups.values()) {
-    const id = await entryOf(group.folded);
+    const id = entryOf(group.folded);
     const same = byEntry.get(id);
     if (same) same.push(group);
     else byEntry.set(id, [group]);

@@ -1,7 +1,6 @@
 // Names of headers. x_user, X.User and X-USER are spellings of one name.
-import { Cache } from "./cache.js";
-import { sha256 } from "./crypto.js";
 import { utf8 } from "./bytes.js";
+import { firstWord } from "./names_hash.js";
 
 const notToken = /[^!#$%&'*+\-.^_`|~0-9A-Za-z]/g; // what RFC 9110 does not allow in one (section 5.6.2)
 
@@ -12,19 +11,8 @@ export function fold(name: string): string {
   return name.replace(notToken, "").replace(/[A-Z]/g, (char) => char.toLowerCase()).replace(/[_.]/g, "-");
 }
 
-/** Entries of names that were met, because WebCrypto takes longer for one hash than all else for a small message. */
-const met = new Cache<number>(1_000);
-const longest = 64; // of the names that are kept
-
 /** How a proof writes a folded name: 23 bits. */
-export async function entryOf(folded: string): Promise<number> {
-  const known = met.get(folded);
-  if (known !== undefined) return known;
-  const [a, b, c] = await sha256(utf8(folded));
-  const entry = (a! & 0x7f) << 16 | b! << 8 | c!;
-  if (folded.length <= longest) met.set(folded, entry);
-  return entry;
-}
+export const entryOf = (folded: string): number => firstWord(utf8(folded)) >>> 8 & 0x7fffff;
 
 /** All lines whose names are spellings of one. */
 export interface Group {

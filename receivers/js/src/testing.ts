@@ -41,7 +41,7 @@ export async function make({ curveSeed = "", signSeed = "", receiver = "", salt,
   }
   const signer = signs ? await signingKey(seed("N", signSeed)) : undefined;
   if (signer) ids.push(number(await keyId(signer.publicKey), 2));
-  for (const { name, encrypted } of fields) ids.push(number(await entryOf(fold(name)) + (encrypted ? 0x800000 : 0), 3));
+  for (const { name, encrypted } of fields) ids.push(number(entryOf(fold(name)) + (encrypted ? 0x800000 : 0), 3));
   let proof = concat(number(signs ? (forReceiver ? 3 : 2) : 1, 1), ...ids);
   if (key) proof = concat(proof, await conceal(key, number(counter, 4), proof, all, concat(payload)));
   if (signer) proof = concat(proof, await sign(signer.privateKey, concat(label, proof, textOf(all), await sha256(concat(payload)))));
