@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ._bytes import from_base64, utf8
@@ -196,7 +197,7 @@ def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, payload: _Paylo
     return _Proven(believed, fields, cipher)
 
 
-def _verifies(key, signature: bytes, signed: bytes) -> bool:
+def _verifies(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
     try:
         key.verify(signature, signed)
     except InvalidSignature:

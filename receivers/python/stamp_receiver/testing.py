@@ -4,7 +4,7 @@ import datetime
 import hashlib
 import os
 import threading
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -29,7 +29,9 @@ class Server:
     def __init__(self, account: str = "APP", encrypt: Sequence[str] = (), sign: bool = False) -> None:
         self._account, self._encrypt, self._sign = account, encrypt, sign
         self._curve_seed, self._sign_seed, own = os.urandom(32), os.urandom(32), os.urandom(32)
-        self._receiver = encode("X", raw(X25519PrivateKey.from_private_bytes(own).public_key()))
+        #: What a server with these keys has in receivers, and in its key file.
+        self.receiver: str = encode("X", raw(X25519PrivateKey.from_private_bytes(own).public_key()))
+        self.seeds: List[str] = [encode("SX", self._curve_seed), encode("SN", self._sign_seed)]
         self._salt, self._counter, self._lock = os.urandom(16), 0, threading.Lock()
         curve = X25519PrivateKey.from_private_bytes(self._curve_seed).public_key()
         signing = Ed25519PrivateKey.from_private_bytes(self._sign_seed).public_key()
@@ -44,7 +46,7 @@ class Server:
             self._counter += 1
             counter = self._counter
         return make(
-            curve_seed=encode("SX", self._curve_seed), sign_seed=encode("SN", self._sign_seed), receiver=self._receiver,
+            curve_seed=self.seeds[0], sign_seed=self.seeds[1], receiver=self.receiver,
             salt=self._salt, counter=counter, account=self._account, subject=subject, time=time.strftime("%Y-%m-%dT%H:%M:%S.%f000Z"),
             headers=[(name, value) for name, values in headers.items() for value in values],
             encrypt=self._encrypt, sign=self._sign, payload=payload,
@@ -90,7 +92,7 @@ def make(
     return [*lines, (PROOF, to_base64(proof))]
 
 
-def _fields(headers: Iterable[Line], concealed: set) -> List[Field]:
+def _fields(headers: Iterable[Line], concealed: Set[str]) -> List[Field]:
     fields: Dict[str, Field] = {}
     for name, value in headers:
         field = fields.setdefault(fold(name), Field(name, [], fold(name) in concealed))
