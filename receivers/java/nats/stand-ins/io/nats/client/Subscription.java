@@ -1,0 +1,3 @@
+package io.nats.client;
+
+public interface Subscription {}
