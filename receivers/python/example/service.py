@@ -23,10 +23,18 @@ async def serve(nc: Any, trust: Trust) -> None:
         if msg.reply:
             await nc.publish(msg.reply, headers={"Nats-Service-Error": nobody.verdict, "Nats-Service-Error-Code": "401"})
 
+    async def answer(msg: Any, text: str) -> None:
+        if msg.reply:
+            await nc.publish(msg.reply, text.encode())
+
     @receives(trust, refuse)
     async def order(identity: Identity, msg: Any) -> None:
-        reply = await nc.request("stock.take", msg.data, headers=forward(msg, trust))
-        await nc.publish(msg.reply, f"thank you, {identity.user}: ".encode() + reply.data)
+        try:
+            headers = forward(msg, trust)
+        except Anonymous as nobody:
+            return await refuse(nobody, msg)
+        reply = await nc.request("stock.take", msg.data, headers=headers)
+        await answer(msg, f"thank you, {identity.user}: {reply.data.decode()}")
 
     @receives(trust, refuse)
     async def take(service: Identity, msg: Any) -> None:
@@ -35,7 +43,7 @@ async def serve(nc: Any, trust: Trust) -> None:
         except Anonymous as nobody:
             return await refuse(nobody, msg)
         roles = ", ".join(user.values.get("Roles", ()))
-        await nc.publish(msg.reply, f"{service.user} takes {msg.data.decode()} for {user.user} ({roles}), who asked on {user.subject}".encode())
+        await answer(msg, f"{service.user} takes {msg.data.decode()} for {user.user} ({roles}), who asked on {user.subject}")
 
     await nc.subscribe("orders.new", cb=order)
     await nc.subscribe("stock.take", cb=take)

@@ -136,14 +136,17 @@ def _headers_of(msg: Message, trust: Trust) -> List[Tuple[str, str]]:
 
 
 def _lines_of(block: bytes) -> List[Tuple[str, str]]:
-    """The lines of a header block as nats.go reads them. One that is malformed has none, and so is nobody's."""
-    first, *rest = [line[:-1] if line.endswith(b"\r") else line for line in block.split(b"\n")]
+    """The lines of a header block. One that is malformed has none, and so is nobody's.
+
+    A CR or LF alone is malformed: some clients take it for the end of a line.
+    """
+    first, *rest = block.split(b"\r\n")
     if not first.startswith(b"NATS/1.0") or rest[-2:] != [b"", b""] or b"" in rest[:-2]:
         return []
     lines = []
     for line in rest[:-2]:
         name, colon, value = line.partition(b":")
-        if not colon:
+        if not colon or b"\r" in line or b"\n" in line:
             return []
         lines.append((_text(name), _text(value.lstrip(b" \t"))))
     return lines
