@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -98,6 +99,22 @@ class Adapter(unittest.TestCase):
             (b"", []),
         ):
             self.assertEqual(_lines_of(block), lines, block)
+
+    def test_hostile_blocks(self):
+        """Whatever the bytes of a header block are, the answer is an identity or Anonymous."""
+        rng = random.Random(20260301)
+        proven = "".join(f"{name}: {value}\r\n" for name, value in self.server.stamp({"X-User": ["alice"]}, "orders.new")).encode()
+        pieces = [b"NATS/1.0", b"\r\n", b"\r", b"\n", b":", b" ", b"\x00", b"\xff", b"\xed\xa0\x80", b"X-User: alice\r\n", b"Stamp-Proof: AQ\r\n", proven]
+        verdicts = set()
+        for number in range(10_000):
+            block = b"".join(rng.choices(pieces, k=rng.randrange(6)))
+            if number % 2:
+                block = b"NATS/1.0\r\n" + block + b"\r\n"
+            msg = nats_client.Msg(None, "orders.new", headers=Headers({}, _lines_of(block)))
+            for trust in (self.trust, self.plain):
+                with self.subTest(block):
+                    verdicts.add(verdict(identify, msg, trust))
+        self.assertLessEqual({"ok", "anonymous", "field-twice", "proof-malformed"}, verdicts)
 
     def test_client_is_as_before(self):
         lines = [("A", "b"), ("A", "c")]
