@@ -542,8 +542,8 @@ func TestReloadInsideWhileTheSourceHangs(t *testing.T) {
 
 func TestReloadInsideWhileTheSourceFails(t *testing.T) {
 	app := startApplication(t)
-	// A renewal that the handler cannot judge ends with the authentication's time.
-	conf := liveConf{url: app.url, auth: 2}
+	// A renewal that the handler cannot judge ends when the server waits no longer, a second longer than for the source.
+	conf := liveConf{url: app.url, auth: 2, timeout: "1s"}
 	s := harness.Start(t, conf.String())
 	sub := subscriber(t, s, password("svc"))
 	l := connectLive(t, s, 4)
