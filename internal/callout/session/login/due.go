@@ -159,16 +159,6 @@ func (x *dueIndex) length() int {
 	return len(x.ordered)
 }
 
-// atMost drops everything if the index has seen a later sequence than the bucket has: the bucket was
-// restored from a backup.
-func (x *dueIndex) atMost(sequence uint64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.seen > sequence {
-		x.seen, x.chunks, x.made, x.free, x.heads, x.ordered = 0, nil, 0, 0, make([]recordID, 64), nil
-	}
-}
-
 // rouse makes ready look again.
 func (x *dueIndex) rouse() {
 	select {
@@ -331,6 +321,18 @@ func shareIndex(name string) *sharedIndex {
 	}
 	shared.users++
 	return shared
+}
+
+// anew replaces an index by an empty one, because its bucket was restored from a backup. Other sources
+// that use the index go on with it until they notice the same.
+func (i *sharedIndex) anew() *sharedIndex {
+	sharedIndexes.mu.Lock()
+	if sharedIndexes.of[i.name] == i {
+		delete(sharedIndexes.of, i.name)
+	}
+	sharedIndexes.mu.Unlock()
+	i.release()
+	return shareIndex(i.name)
 }
 
 // keepIndex is how long an index is kept that nobody uses: the handler that takes the place of another

@@ -78,7 +78,9 @@ func (s *source) refreshRound(ctx context.Context, index **sharedIndex) error {
 		s.store.CompareAndSwap(store, nil) // another bucket was indexed
 		return nil
 	}
-	s.chooseIndex(index, streams[0])
+	if err := s.chooseIndex(ctx, index, streams[0]); err != nil {
+		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
+	}
 	due := (*index).dueIndex
 	changes, err := s.consume(ctx, due.last()+1, headersOnly)
 	if err != nil {
@@ -102,8 +104,9 @@ func (s *source) refreshRound(ctx context.Context, index **sharedIndex) error {
 	return nil
 }
 
-// chooseIndex makes index that of the sessions' bucket, whose state is given.
-func (s *source) chooseIndex(index **sharedIndex, sessions streamState) {
+// chooseIndex makes index that of the sessions' bucket, whose state is given. An index that has seen a
+// later sequence than the bucket has is replaced: the bucket was restored from a backup.
+func (s *source) chooseIndex(ctx context.Context, index **sharedIndex, sessions streamState) error {
 	name := s.cfg.indexName(sessions.created)
 	if *index == nil || (*index).name != name {
 		before := *index
@@ -112,7 +115,17 @@ func (s *source) chooseIndex(index **sharedIndex, sessions streamState) {
 			before.release()
 		}
 	}
-	(*index).atMost(sessions.last)
+	seen := (*index).last()
+	if seen <= sessions.last {
+		return nil
+	}
+	// Another source that follows the bucket may have applied changes since its state was told, so it has
+	// to be asked after the index.
+	sessions, err := s.stateOf(ctx, s.cfg.Bucket)
+	if err == nil && seen > sessions.last {
+		*index = (*index).anew()
+	}
+	return err
 }
 
 // indexName returns the name of the index for the bucket that was created at a time. It includes what

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,6 +164,68 @@ func TestIndexOfManySessions(t *testing.T) {
 	third := connectedTo(t, nc)
 	other := startSite(t, p, third, key, `refresh_before: "2m"`)
 	harnessWait(t, 6*timeout, "an index of its own", read(other, entries+1))
+}
+
+// A reload while sessions are written loses none of the index: what the source before it applies meanwhile is no sign
+// that the bucket was restored. Each reload begins with the bucket's state, so writes as fast as they can be come in between.
+func TestReloadsWhileSessionsAreWritten(t *testing.T) {
+	const entries = 3000
+	nc, p, key := startServer(t), newProvider(t), newKey()
+	c, err := parse(t, config(p, "127.0.0.1:1", key, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, nc, c, entries)
+	s := startSite(t, p, connectedTo(t, nc), key, "")
+	whole := func() bool { return s.indexOf(t).length() == entries }
+	eventually(t, "the index", whole)
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	writing := connectedTo(t, nc)
+	hint := timing{ends: time.Now().Add(time.Hour).Unix()}.hint(c.party())
+	writer.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			m := nats.NewMsg("$KV." + c.Bucket + "." + numbered(n%entries))
+			m.Header.Set(hintHeader, hint)
+			if _, err := writing.RequestMsgWithContext(ctx, m); err != nil {
+				return
+			}
+		}
+	})
+	index := s.indexOf(t)
+	seen := index.last()
+	for range 6 {
+		next := startSite(t, p, connectedTo(t, nc), key, "")
+		eventually(t, "changes while both follow the bucket", func() bool { return next.indexOf(t).last() > seen+300 })
+		if err := s.source.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, seen = next, next.indexOf(t).last()
+		eventually(t, "changes after the reload", func() bool { return s.indexOf(t).last() > seen+500 })
+	}
+	stop()
+	writer.Wait()
+	if !whole() || s.indexOf(t) != index {
+		t.Errorf("%d of %d sessions are in the index; it is the first one: %t", s.indexOf(t).length(), entries, s.indexOf(t) == index)
+	}
+}
+
+// A bucket that was restored from a backup has fewer changes than the index has seen, so all is read again.
+func TestIndexOfARestoredBucket(t *testing.T) {
+	first := shareIndex("restored")
+	first.apply(change{sequence: 7, key: numbered(1), ends: 1, wait: time.Hour})
+	second := shareIndex("restored")
+	fresh := second.anew()
+	if fresh.length() != 0 || fresh.last() != 0 || first.length() != 1 {
+		t.Error("the index of the restored bucket is not empty, or another source has lost its own")
+	}
+	if other := shareIndex("restored"); other != fresh {
+		t.Error("the next source gets the index of before")
+	} else {
+		other.release()
+	}
+	first.release()
+	fresh.release()
 }
 
 // due stores sessions whose tokens have to be refreshed now.
