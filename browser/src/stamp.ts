@@ -324,14 +324,14 @@ export class Stamp extends EventTarget {
     };
     this.#receivers.set(receiver, { receive: (msg) => stream.push(msg), fail: (err) => end({ err }) });
     signal?.addEventListener("abort", abort);
-    const { id, reply } = this.#called<void>(
+    const called = this.#called<void>(
       { op: "requestMany", subject, headers, data, receiver, enough: { timeout, max, stall, sentinel } },
       timeout + (this.#options.timeout ?? 20_000), // the connection may have to come first
     );
     cancel = () => {
-      if (this.#receivers.delete(receiver)) this.#ask({ op: "abort", call: id }).catch(() => {});
+      if (this.#receivers.delete(receiver)) called.abort();
     };
-    this.#track(reply).then(() => end(), (err: unknown) => end({ err }));
+    this.#track(called.reply).then(() => end(), (err: unknown) => end({ err }));
     return stream;
   }
 
@@ -367,9 +367,9 @@ export class Stamp extends EventTarget {
     const subscription = new Subscription({ unsubscribe }, subject, deliver, options);
     void subscription.closed.then(() => this.#receivers.delete(receiver));
     this.#receivers.set(receiver, subscription);
-    const { id, reply } = this.#called({ op: "subscribe", subject, subscription: receiver, queue: options.queue, max: options.max });
+    const { reply, abort } = this.#called({ op: "subscribe", subject, subscription: receiver, queue: options.queue, max: options.max });
     try {
-      await unlessAborted(reply, options.signal, () => void this.#ask({ op: "abort", call: id }).catch(() => {}));
+      await unlessAborted(reply, options.signal, abort);
     } catch (err) { // a worker that hangs may make it yet
       void unsubscribe(false).catch(() => {});
       throw err;
@@ -512,26 +512,33 @@ export class Stamp extends EventTarget {
     return this.#called<T>(call).reply;
   }
 
-  #called<T>(call: Call, timeout?: number): { id: number; reply: Promise<T> } {
-    if (this.#port) return this.#calls.ask<T>(this.#port, call, timeout);
+  /** Asks the worker; abort says that the reply is not wanted. A worker after this one counts its calls anew, and is not told. */
+  #called<T>(call: Call, timeout?: number): { reply: Promise<T>; abort: () => void } {
+    const port = this.#port;
+    if (port) {
+      const { id, reply } = this.#calls.ask<T>(port, call, timeout);
+      return { reply, abort: () => { if (this.#port === port) this.#ask({ op: "abort", call: id }).catch(() => {}); } };
+    }
     const why = this.#ended;
     const err = !why || why.code === "closed" ? new StampError("not-started", "not started: call start() first") : new StampError(why.code, `start() has failed: ${why.message}`);
-    return { id: 0, reply: Promise.reject(err) };
+    return { reply: Promise.reject(err), abort() {} };
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
   async #inOrder<T extends object>(ready: T | Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
-    if (!this.#options.ordered) {
-      if ("then" in ready) return send(await this.#inTime(ready, limits));
+    const life = this.#life.signal;
+    const sendNow = (made: T) => { // what was awaited may be there before the end of this run, and who waits for it go on after that
+      life.throwIfAborted();
       limits.signal?.throwIfAborted();
-      return send(ready);
-    }
+      return send(made);
+    };
+    if (!this.#options.ordered) return sendNow("then" in ready ? await this.#inTime(ready, limits) : ready);
     const before = this.#sent;
     let sent = () => {};
     this.#sent = new Promise((resolve) => { sent = resolve; });
     try {
       const [made] = await this.#inTime(Promise.all([ready, before]), limits);
-      return send(made); // not awaited: the next one may be sent, and waits in the worker
+      return sendNow(made); // not awaited: the next one may be sent, and waits in the worker
     } finally {
       void before.then(sent); // ready may have failed before that
     }
@@ -544,8 +551,8 @@ export class Stamp extends EventTarget {
   }
 
   async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: Bounds): Promise<Wire> {
-    const { id, reply } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
-    return unlessAborted(reply, signal, () => void this.#ask({ op: "abort", call: id }).catch(() => {}));
+    const { reply, abort } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
+    return unlessAborted(reply, signal, abort);
   }
 }
 

@@ -346,3 +346,37 @@ test("jwt_claims starts nothing anew, and must be a list", { timeout: 20_000 }, 
   assert.deepEqual([workers.length, rs.stamp.started], [before, false]);
   for (const jwt_claims of ["sub", 7, {}, true] as any[]) await assert.rejects(rs.fetch("/a", { jwt_claims }), /^TypeError: jwt_claims: expected a list of strings; found /);
 });
+
+test("a request of one run is not sent in the next one, where its visitor may be another", async (t) => {
+  const bodies: (() => any)[] = [() => undefined, () => ({ a: 1 }), () => new Blob(["a"]), () => new URLSearchParams("a=1"), () => new Request("http://localhost/a", { method: "POST", body: "a" })];
+  for (const ordered of [false, true]) {
+    for (const body of bodies) {
+      for (const call of ["fetch", "request"] as const) {
+        for (let ticks = 0; ticks < 25; ticks++) { // of which there are some between what is awaited and who waits for it
+          const { s, worker } = await started(t, { ordered });
+          const asked = call === "fetch" ? s.fetch("/a", { method: "POST", body: body() }) : s.request("a");
+          const outcome = asked.then((answer) => ("error" in answer ? answer.error?.code : undefined) ?? "sent", (err) => err.code);
+          for (let i = 0; i < ticks; i++) await null;
+          s.close();
+          await s.start();
+          const code = await outcome, other = workers.at(-1)!;
+          assert.notEqual(other, worker);
+          assert.ok(!other.asked.some(({ op }) => op === "request"), `${call}, ordered ${ordered}, after ${ticks} ticks`);
+          assert.equal(code, "closed");
+          s.close();
+        }
+      }
+    }
+  }
+});
+
+test("what is aborted of one run aborts nothing of the next one", async (t) => {
+  const { s, worker } = await started(t), controller = new AbortController(), { signal } = controller;
+  for (const op of ["request", "subscribe"]) worker.silent.add(op);
+  const calls = [s.request("a", "", { signal }), s.subscribe("a", { signal })].map((call) => assert.rejects(call));
+  s.close();
+  const starting = s.start(), answers = [s.request("b"), s.request("c")];
+  controller.abort();
+  await Promise.all([starting, ...answers, ...calls]);
+  assert.deepEqual(workers.at(-1)!.asked.filter(({ op }) => op === "abort"), []);
+});
