@@ -24,13 +24,14 @@ const line: Check = ["a string without line breaks and NUL", (value) => isText(v
 const address: Check = ["a string or a URL", (value) => isText(value) || isA("URL", value)];
 const callable: Check = ["a function", (value) => typeof value === "function"];
 const yesOrNo: Check = ["true or false", (value) => typeof value === "boolean"];
+const anything: Check = ["anything", () => true];
 const list = (expected: string, holds: (value: unknown) => boolean): Check => [expected, (value) => Array.isArray(value) && [...value].every(holds)];
 
 /** What each option can be, in whichever call it is given. */
 const options: Record<string, Check> = {
   timeout: positive, timeoutAfter: positive, stall: positive, concurrency: whole, max: whole,
   recovery: ["a number that is not negative", (value) => typeof value === "number" && value >= 0],
-  signal: ["an AbortSignal", (value) => isA("AbortSignal", value)],
+  signal: ["an AbortSignal", (value) => isA("AbortSignal", value) && ["addEventListener", "removeEventListener", "throwIfAborted"].every((name) => typeof value[name] === "function")],
   worker: ["a string, a URL or a TrustedScriptURL", (value) => isText(value) || isObject(value)],
   login: address, endpoint: address, subject: callable, failed: callable, reply: text, queue: text, contentType: line, "content-type": line,
   ordered: yesOrNo, sentinel: yesOrNo, throws: yesOrNo, jwt_claims: list("a list of strings", isText), hidden: list("a list of names of headers", isToken),
@@ -42,16 +43,33 @@ const optional = new Set([
   "signal", "worker", "login", "endpoint", "subject", "failed", "reply", "queue", "contentType", "content-type", "jwt_claims", "hidden", "authHeader",
 ]);
 
-/** Options as they were given; without them an empty object. Throws a TypeError that names the option that cannot be used. */
+/**
+ * A copy of the options that were given and are not undefined; without them an empty object. Each is read once, lists too: what
+ * the page makes of its object later on was not checked. Throws a TypeError that names the option that cannot be used.
+ */
 export function checked<T extends object>(given: T | null | undefined): T {
-  if (given === undefined || given === null) return {} as T;
+  const copy: Record<string, unknown> = {};
+  if (given === undefined || given === null) return copy as T;
   if (Object(given) !== given) throw new TypeError(`options: expected an object; found ${found(given)}`);
-  for (const [name, [expected, holds]] of Object.entries(options)) {
+  for (const name of [...Object.keys(options), "method", "headers", "body"]) {
     const value = (given as Record<string, unknown>)[name];
-    if (value === undefined || value === null && optional.has(name) || holds(value)) continue;
+    if (value !== undefined) copy[name] = Array.isArray(value) && options[name] ? [...value] : value;
+  }
+  for (const [name, value] of Object.entries(copy)) {
+    const [expected, holds] = options[name] ?? anything;
+    if (value === null && optional.has(name) || holds(value)) continue;
     throw new TypeError(`${name}: expected ${expected}; found ${typeof value === "number" && /number/.test(expected) ? value : shown(value, holds)}`);
   }
-  return given;
+  return copy as T;
+}
+
+/** Headers in which a service says that it has failed. */
+const telling = /^(?:status|description|nats-service-error(?:-code)?)$/i;
+
+/** Throws a TypeError for headers that cannot be hidden: an error without them would be a success. */
+export function checkHidden(option: string, names: readonly string[]): void {
+  const name = names.find((name) => telling.test(name));
+  if (name !== undefined) throw new TypeError(`${option}: ${name} cannot be hidden: it tells whether a service has failed, and its errors would be taken for success`);
 }
 
 /** What an option is, and of a list the entry that it cannot have. */

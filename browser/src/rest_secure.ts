@@ -1,7 +1,7 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
-import { checked, foundName, isA, isToken } from "./checks.ts";
+import { checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap, Started } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
@@ -47,12 +47,14 @@ export class REST_Secure {
 
   constructor(options: RestSecureOptions) {
     const given = Object(options) === options ? { ...options, timeout: options.timeout || undefined } : options; // there, 0 is none
-    this.#options = options = checked(given);
+    options = checked(given);
     const { request, response } = options.authHeader ?? {}, prefix = pathOf(options.endpoint ?? "/");
     for (const [name, value] of Object.entries({ request, response })) {
       if (value === undefined || value === null || isToken(value)) continue;
       throw new TypeError(`authHeader.${name}: expected the name of a header; found ${foundName(value)}`);
     }
+    checkHidden("authHeader.response", response ? [response] : []);
+    this.#options = { ...options, authHeader: { request, response } as NonNullable<RestSecureOptions["authHeader"]> };
     this.stamp = new Stamp({
       ordered: true,
       subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),

@@ -1,7 +1,7 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
-import { checked, found, foundName, isA } from "./checks.ts";
+import { checked, checkHidden, found, foundName, isA } from "./checks.ts";
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
@@ -117,6 +117,7 @@ export class Stamp extends EventTarget {
   constructor(options?: Options | null) {
     super();
     this.#options = checked(options);
+    checkHidden("hidden", this.#options.hidden ?? []);
     this.#calls = new Calls(this.#options);
   }
 
@@ -127,7 +128,7 @@ export class Stamp extends EventTarget {
 
   /** Whether start() was called, and what it began is not over, nor without an answer: else it begins anew. */
   get started(): boolean {
-    return this.#starting !== undefined && this.#state !== "signed-out" && !this.#calls.silent;
+    return this.#starting !== undefined && !this.#ended && !this.#calls.silent;
   }
 
   /**
@@ -172,8 +173,13 @@ export class Stamp extends EventTarget {
   }
 
   async #start(): Promise<Started> {
-    if (typeof Worker === "undefined" || typeof location === "undefined") throw new StampError("no-worker", "start() needs a browser: there are no workers here");
-    this.#spawn();
+    try {
+      if (typeof Worker === "undefined" || typeof location === "undefined") throw new StampError("no-worker", "start() needs a browser: there are no workers here");
+      this.#spawn();
+    } catch (err) {
+      this.#ended = err as StampError; // for calls that are made before start() has rejected
+      throw err;
+    }
     const { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } = this.#options;
     const started = await this.#ask<Started>({ op: "start", limits: { timeout, timeoutAfter, recovery, ordered, concurrency, hidden } });
     this.#told = started;
@@ -250,7 +256,7 @@ export class Stamp extends EventTarget {
    */
   async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
     const given = checked(options), request = isRequest(resource);
-    const whole = request ? { ...optionsOf(resource), ...definite(given) } : given;
+    const whole = request ? { ...optionsOf(resource), ...withoutNull(given) } : given;
     const answer = await this.#track(this.#fetch(request ? resource.url : resource, whole));
     if (given.throws && answer.error) throw answer.error;
     return answer;
@@ -352,11 +358,11 @@ export class Stamp extends EventTarget {
    * function, or to `for await` where there is none. failed is told when the server no longer agrees: after a new
    * connection, or when the session has ended.
    */
-  subscribe(subject: string, deliver: (msg: Message) => void, options?: SubscribeOptions): Promise<Subscription>;
-  subscribe(subject: string, options?: SubscribeOptions): Promise<Subscription>;
-  async subscribe(subject: string, second?: ((msg: Message) => void) | SubscribeOptions, third?: SubscribeOptions): Promise<Subscription> {
+  subscribe(subject: string, deliver: ((msg: Message) => void) | null | undefined, options?: SubscribeOptions | null): Promise<Subscription>;
+  subscribe(subject: string, options?: SubscribeOptions | null): Promise<Subscription>;
+  async subscribe(subject: string, second?: ((msg: Message) => void) | SubscribeOptions | null, third?: SubscribeOptions | null): Promise<Subscription> {
     const deliver = typeof second === "function" ? second : undefined;
-    const options = checked(typeof second === "function" ? third : second);
+    const options = checked(deliver ? third : second as SubscribeOptions | null | undefined ?? third);
     this.#checkOpen();
     options.signal?.throwIfAborted();
     const receiver = ++this.#number;
@@ -564,9 +570,9 @@ function optionsOf(request: Request): FetchOptions {
   return { method, headers, signal, body: method === "GET" || method === "HEAD" ? undefined : request };
 }
 
-/** Options without those that are undefined, which say nothing, as with fetch(). */
-function definite(options: FetchOptions | null | undefined): FetchOptions {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
+/** Options without those that say nothing. A signal of null says, as with fetch(), that the signal of the Request does not count. */
+function withoutNull(options: FetchOptions): FetchOptions {
+  return Object.fromEntries(Object.entries(options).filter(([name, value]) => value !== null || name === "signal"));
 }
 
 /** The error of a worker whose script does not come or cannot be run. The browser does not say why. */

@@ -380,3 +380,89 @@ test("what is aborted of one run aborts nothing of the next one", async (t) => {
   await Promise.all([starting, ...answers, ...calls]);
   assert.deepEqual(workers.at(-1)!.asked.filter(({ op }) => op === "abort"), []);
 });
+
+test("options are read once, and are what they were then", async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const given = { timeout: 300, concurrency: 2, hidden: ["X-A"] }, { s, worker } = await started(t, given), own = new Stamp(given);
+  t.after(() => own.close());
+  Object.assign(given, { timeout: "x", concurrency: NaN });
+  given.hidden.push("no name");
+  await own.start();
+  const told = workers.at(-1)!.asked[0] as { limits: object };
+  assert.deepEqual([told.limits, (await own.fetch("/a")).status], [{ timeout: 300, timeoutAfter: undefined, recovery: undefined, ordered: undefined, concurrency: 2, hidden: ["X-A"] }, 200]);
+  let reads = 0;
+  const changing = (name: string, first: unknown, later: unknown) => ({ get [name]() { return reads++ === 0 ? first : later; } });
+  for (const [name, first, later, call] of [
+    ["timeout", 300, NaN, (options: any) => new Stamp(options)], ["timeout", 300, "x", (options: any) => s.fetch("/a", options)], ["timeout", 300, NaN, (options: any) => s.request("a", "", options)],
+    ["max", 1, NaN, (options: any) => s.subscribe("a", () => {}, options)], ["headers", { a: "1" }, 5, (options: any) => s.request("a", "", options)],
+    ["jwt_claims", ["a"], 5, (options: any) => new REST_Secure({ endpoint: "/" }).fetch("/a", options)],
+  ] as const) {
+    reads = 0;
+    await call(changing(name, first, later));
+    assert.equal(reads, 1, name);
+  }
+  await s.subscribe("a", () => {}, Object.create({ max: 7 }));
+  assert.equal((worker.asked.at(-1) as { max?: number }).max, 7, "of what the options inherit too");
+});
+
+test("null beside a Request is nothing given, but for its signal", async (t) => {
+  const { s, worker } = await started(t);
+  const whole = (signal?: AbortSignal) => new Request("http://localhost/a", { method: "PUT", headers: { "X-A": "1" }, body: "b", ...signal && { signal } });
+  const { headers, text } = await s.fetch(whole(), { method: null, headers: null, body: null }).then(async (answer) => ({ headers: answer.headers, text: await answer.text() }));
+  assert.deepEqual([headers.get("Method"), headers.get("X-A"), text], ["PUT", "1", "b"]);
+  assert.equal((await s.fetch(whole(AbortSignal.abort()), { signal: null, body: "c" })).status, 200);
+  assert.equal(worker.asked.filter(({ op }) => op === "request").length, 2);
+});
+
+test("calls right after a start whose worker cannot be made have its code", async (t) => {
+  const s = new Stamp();
+  t.after(() => s.close());
+  const made = globalThis.Worker;
+  t.after(() => Object.assign(globalThis, { Worker: made }));
+  for (const Worker of [class { constructor() { throw new Error("blocked"); } }, undefined]) {
+    Object.assign(globalThis, { Worker });
+    const starting = assert.rejects(s.start(), { code: "no-worker" });
+    assert.equal(s.started, false);
+    assert.equal((await s.fetch("/a", { method: "POST", body: new Blob(["a"]) })).error?.code, "no-worker");
+    await starting;
+    const again = assert.rejects(s.start(), { code: "no-worker" });
+    for (const call of [() => s.request("a"), () => s.publish("a"), () => s.subscribe("a"), () => s.session(), () => s.when("connected")]) await assert.rejects(call, { code: "no-worker" });
+    await again;
+  }
+});
+
+test("headers that tell an error cannot be hidden", async () => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  for (const name of ["Status", "description", "Nats-Service-Error", "NATS-SERVICE-ERROR-CODE"]) {
+    const message = (option: string) => `${option}: ${name} cannot be hidden: it tells whether a service has failed, and its errors would be taken for success`;
+    assert.throws(() => new Stamp({ hidden: ["X-A", name] }), { name: "TypeError", message: message("hidden") });
+    assert.throws(() => new REST_Secure({ endpoint: "/", authHeader: { response: name } }), { name: "TypeError", message: message("authHeader.response") });
+  }
+});
+
+test("subscribe() takes its options behind a function that is undefined or null", async (t) => {
+  const { s, worker } = await started(t);
+  for (const none of [undefined, null]) {
+    await s.subscribe("a", none, { queue: "q", max: 3 });
+    const { queue, max } = worker.asked.at(-1) as { queue?: string; max?: number };
+    assert.deepEqual([queue, max], ["q", 3]);
+    await assert.rejects(s.subscribe("a", none, { max: 0 }), { name: "TypeError" });
+  }
+});
+
+test("nothing is started any more when the worker says that it has closed", async (t) => {
+  const { s, worker } = await started(t);
+  worker.port.postMessage({ event: "state", state: "closed", reason: "no key" });
+  await s.when("closed", { timeout: 1_000 });
+  assert.deepEqual([s.started, s.ended?.code], [false, "closed"]);
+  await s.start();
+  assert.deepEqual([s.started, s.state, workers.at(-1) === worker], [true, "connected", false]);
+});
+
+test("what only looks like an AbortSignal is refused before anything is kept or sent", async (t) => {
+  const { s, worker } = await started(t), before = worker.asked.length;
+  const signal = { [Symbol.toStringTag]: "AbortSignal", aborted: false, throwIfAborted() {} } as unknown as AbortSignal;
+  assert.throws(() => s.requestMany("a", "", { signal }), /^TypeError: signal: expected an AbortSignal/);
+  await assert.rejects(s.subscribe("a", () => {}, { signal }), /^TypeError: signal: expected an AbortSignal/);
+  assert.equal(worker.asked.length, before);
+});
