@@ -21,11 +21,14 @@ export interface StampStatus {
 export function useStamp(stamp: Stamp): StampStatus {
   const { state, run } = useConnection(stamp);
   const [known, setKnown] = useKnown<{ started?: Started; error?: StampError }>(stamp, run, state === "signed-out");
+  const newest = useRef(stamp);
+  useEffect(() => { newest.current = stamp; });
   const follow = useCallback(() => unlessGone((shown) => {
     const started = stamp.start(), { run } = stamp;
     return started.then(
       (started) => shown(() => setKnown(run, { started })),
-      (error: StampError) => shown(() => setKnown(stamp.run, { error })), // the run is over by that
+      // The run is over by that, and so is the effect that waits here. After another start() the error is not that of the run.
+      (error: StampError) => { if (newest.current === stamp && stamp.ended === error) setKnown(stamp.run, { error }); },
     );
   }), [stamp, setKnown]);
   // Whether a visitor who has signed out is to be asked for again is for the page to say, by start().
@@ -52,16 +55,17 @@ export interface RequestStatus<T> {
 
 /**
  * Sends a request as stamp.fetch() does, when the component is shown first and when the resource or an option is another,
- * compared as JSON. null sends none. What is under way when the component goes away is aborted.
+ * compared as JSON. null and undefined send none. What is under way when the component goes away is aborted.
  */
-export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
+export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null | undefined, options: Omit<FetchOptions, "signal" | "throws"> = {}): RequestStatus<T> {
+  resource ??= null;
   const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
   const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: HookError }>(stamp, run, over);
   const asked = useAsked(JSON.stringify([resource, options]));
   useEffect(() => {
     if (resource === null || !open) return;
-    return askUnlessGone((shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
+    return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
       (error: HookError) => shown(() => setKnown(run, { asked, round, error })),
     ));
@@ -86,8 +90,9 @@ export interface SubscriptionStatus {
   error: HookError | undefined;
 }
 
-/** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null subscribes to nothing. */
-export function useSubscription(stamp: Stamp, subject: string | null, deliver?: (msg: Message) => void, { queue }: { queue?: string | null | undefined } = {}): SubscriptionStatus {
+/** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null and undefined subscribe to nothing. */
+export function useSubscription(stamp: Stamp, subject: string | null | undefined, deliver?: (msg: Message) => void, { queue }: { queue?: string | null | undefined } = {}): SubscriptionStatus {
+  subject ??= null;
   const { open, over, run, ended } = useOpen(stamp);
   const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: HookError }>(stamp, run, over);
   const asked = useAsked(JSON.stringify([subject, queue]));
@@ -95,7 +100,7 @@ export function useSubscription(stamp: Stamp, subject: string | null, deliver?: 
   useEffect(() => { latest.current = deliver; });
   useEffect(() => {
     if (subject === null || !open) return;
-    return askUnlessGone((shown, signal) => {
+    return askUnlessGone(stamp, run, (shown, signal) => {
       const failed = (error: HookError) => shown(() => setKnown(run, { asked, error }));
       let last: Message | undefined; // that is shown
       const receive = (message: Message) => (latest.current ? latest.current(message) : setKnown(run, { asked, message: last = message }));
@@ -180,11 +185,12 @@ function unlessGone(begin: Begin): () => void {
 
 /**
  * The same for what is sent to a service. It is not sent in the effect itself but right after it: StrictMode runs the effects of
- * a component that is shown first twice, and abort cannot take back what was sent by the first of the two.
+ * a component that is shown first twice, and abort cannot take back what was sent by the first of the two. Nor is it sent in
+ * another run, which may begin meanwhile.
  */
-function askUnlessGone(begin: Begin): () => void {
+function askUnlessGone(stamp: Stamp, run: number, begin: Begin): () => void {
   return unlessGone(async (shown, signal) => {
     await undefined;
-    if (!signal.aborted) await begin(shown, signal);
+    if (!signal.aborted && stamp.run === run) await begin(shown, signal);
   });
 }

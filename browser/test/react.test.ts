@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import type { Asked } from "../src/messages.ts";
+import { until } from "./scripted.ts";
+
+// As much of a document as React needs for components that show nothing.
+const listens = { addEventListener() {}, removeEventListener() {} };
+const element = { ...listens, nodeType: 1, nodeName: "DIV", tagName: "DIV", namespaceURI: "http://www.w3.org/1999/xhtml", textContent: "", ownerDocument: { ...listens, nodeType: 9, nodeName: "#document" } };
+Object.assign(globalThis, { window: globalThis, HTMLIFrameElement: class {}, document: element.ownerDocument, location: new URL("http://localhost/") });
+
+/** A worker that answers all it is asked, unless its script is said not to come. */
+class FakeWorker {
+  static missing = false;
+  onerror = (_: object) => {};
+  #port!: MessagePort;
+
+  constructor() {
+    if (FakeWorker.missing) setTimeout(() => this.onerror({ message: "no script", preventDefault() {} }));
+  }
+
+  postMessage(_: null, [port]: MessagePort[]): void {
+    this.#port = port!;
+    if (FakeWorker.missing) return;
+    port!.onmessage = ({ data }: { data: Asked }) => {
+      if (data.op === "start") port!.postMessage({ event: "state", state: "connected", reason: "" });
+      const value = data.op === "request" ? { subject: "a", headers: [], data: new Uint8Array(0) } : { authenticated: true, key: true };
+      port!.postMessage({ id: data.id, value });
+    };
+  }
+
+  terminate(): void {
+    this.#port.close();
+  }
+}
+
+Object.assign(globalThis, { Worker: FakeWorker });
+const { createElement, useEffect } = await import("react");
+const { createRoot } = await import("react-dom/client");
+const { Stamp } = await import("../src/stamp.ts");
+const { useRequest, useStamp, useSubscription } = await import("../src/react.ts");
+
+/** What a component knows, each time that it is rendered. */
+function shown<P extends object, T>(t: TestContext, use: (props: P) => T) {
+  const root = createRoot(element as unknown as Element), renders: T[] = [];
+  const Page = (props: P) => {
+    renders.push(use(props));
+    return null;
+  };
+  t.after(() => root.unmount());
+  return { renders, last: () => renders.at(-1)!, show: (props: P) => root.render(createElement(Page, props)) };
+}
+
+test("useStamp tells why each start has failed, and no run the error of another one", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 });
+  t.after(() => stamp.close());
+  const { renders, last, show } = shown(t, () => ({ ...useStamp(stamp), run: stamp.run }));
+  FakeWorker.missing = true;
+  t.after(() => { FakeWorker.missing = false; });
+  show({});
+  await until(() => last()?.error?.code === "no-worker");
+  const first = last().error;
+  await assert.rejects(stamp.start(), { code: "no-worker" });
+  await until(() => last().error?.code === "no-worker" && last().error !== first);
+  FakeWorker.missing = false;
+  await stamp.start();
+  await until(() => last().authenticated === true);
+  assert.equal(last().error, undefined);
+  stamp.close();
+  const before = renders.length;
+  void stamp.start().catch(() => {});
+  stamp.close();
+  await stamp.start();
+  await until(() => last().authenticated === true && last().run === stamp.run);
+  assert.deepEqual(renders.slice(before).filter(({ error, run }) => error && run === stamp.run), []);
+});
+
+test("useRequest and useSubscription take undefined as null", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 });
+  t.after(() => stamp.close());
+  const { renders, last, show } = shown(t, ({ resource, subject }: { resource?: string | null; subject?: string | null }) => ({ ...useRequest(stamp, resource), subscription: useSubscription(stamp, subject) }));
+  await stamp.start();
+  for (const none of [null, undefined, null]) {
+    const before = renders.length;
+    show({ resource: none, subject: none });
+    await until(() => renders.length > before && !last().loading);
+    assert.deepEqual([last().error, last().subscription.error], [undefined, undefined]);
+  }
+  show({ resource: "/a" });
+  await until(() => last().answer?.status === 200);
+});
+
+test("what a component asks in one run is not sent in the next", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 }), sent: [asked: unknown, run: number][] = [];
+  t.after(() => stamp.close());
+  const { fetch } = stamp;
+  stamp.fetch = (...args: Parameters<typeof fetch>) => {
+    sent.push([args[0], stamp.run]);
+    return fetch.apply(stamp, args) as any;
+  };
+  await stamp.start();
+  let restarted = 0, asked = 0;
+  const { show } = shown(t, () => {
+    const known = useRequest(stamp, "/a");
+    useEffect(() => { // between the effect of the hook and what it sends
+      asked = stamp.run;
+      if (restarted++ > 0) return;
+      stamp.close();
+      void stamp.start();
+    }, []);
+    return known;
+  });
+  const first = stamp.run;
+  show({});
+  await until(() => sent.length > 0);
+  await stamp.session();
+  assert.deepEqual(sent, [["/a", stamp.run]], "once, in the run that is shown");
+  assert.ok(stamp.run > first && asked === first);
+});
