@@ -19,6 +19,7 @@ const (
 	FieldUncovered Verdict = "field-uncovered"
 	WrongAccount   Verdict = "account"
 	WrongSubject   Verdict = "subject"
+	Unsigned       Verdict = "unsigned"
 	TimeMalformed  Verdict = "time-malformed"
 	Old            Verdict = "old"
 	Future         Verdict = "future"
@@ -65,6 +66,7 @@ var (
 	errFieldUncovered = &Error{FieldUncovered, "a header that the service reads is not proven"}
 	errAccount        = &Error{WrongAccount, "the message was published in an account that is not trusted"}
 	errSubject        = &Error{WrongSubject, "the account is not trusted on the subject to which the message was published"}
+	errUnsigned       = &Error{Unsigned, "a message on this subject must be signed, and the proof is for a receiver alone"}
 	errTimeMalformed  = &Error{TimeMalformed, "the time of the stamp is not a time"}
 	errOld            = &Error{Old, "the message was published too long ago"}
 	errFuture         = &Error{Future, "the message was published in the future; the clocks differ"}

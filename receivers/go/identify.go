@@ -526,8 +526,12 @@ func (j *judge) checkProvenance(id *Identity) error {
 	if !ok {
 		return errAccount
 	}
-	if !slices.ContainsFunc(patterns, func(p pattern) bool { return p.matches(subject) }) {
+	fits := func(p pattern) bool { return p.matches(subject) }
+	if !slices.ContainsFunc(patterns, fits) {
 		return errSubject
+	}
+	if !wire.HasSignature(j.proof.Kind) && slices.ContainsFunc(t.signed, fits) {
+		return errUnsigned
 	}
 	at, ok := parseTime(values[2])
 	if !ok {

@@ -25,6 +25,7 @@ type Options struct {
 	MaxSkew  time.Duration       // how far in the future its time may be; 0: 5 s
 	Servers  []string            // public keys of servers, X... and N...
 	Keys     []string            // own seeds, SX..., newest first
+	Signed   []string            // subjects on which a proof must be signed, with wildcards
 	Replays  int                 // how many proofs are remembered; 0: none
 	Now      func() time.Time    // for tests; nil: time.Now
 }
@@ -39,6 +40,7 @@ type Trust struct {
 	proven   bool // proofs are wanted
 	hasKeys  bool
 	pairs    []pair
+	signed   []pattern
 	signers  []signer
 	ciphers  *cipherCache
 	names    nameCache
@@ -84,7 +86,7 @@ func NewTrust(o Options) (*Trust, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	for _, step := range []func(Options) error{t.addReaders, t.addAccounts, t.addKeys} {
+	for _, step := range []func(Options) error{t.addReaders, t.addAccounts, t.addKeys, t.addSigned} {
 		if err := step(o); err != nil {
 			return nil, fmt.Errorf("stamp: trust: %w", err)
 		}
@@ -157,14 +159,37 @@ func (t *Trust) addAccounts(o Options) error {
 			return fmt.Errorf("the account %q has no name or no subjects", account)
 		}
 		for _, s := range subjects {
-			p := strings.Split(s, ".")
-			for i, token := range p {
-				if token == "" || strings.ContainsFunc(token, unicode.IsSpace) || token == ">" && i < len(p)-1 {
-					return fmt.Errorf("account %q: expected a subject, found %q", account, s)
-				}
+			p, err := parsePattern(s)
+			if err != nil {
+				return fmt.Errorf("account %q: %w", account, err)
 			}
 			t.accounts[account] = append(t.accounts[account], p)
 		}
+	}
+	return nil
+}
+
+func parsePattern(text string) (pattern, error) {
+	p := strings.Split(text, ".")
+	for i, token := range p {
+		if token == "" || strings.ContainsFunc(token, unicode.IsSpace) || token == ">" && i < len(p)-1 {
+			return nil, fmt.Errorf("expected a subject, found %q", text)
+		}
+	}
+	return p, nil
+}
+
+// addSigned comes after the keys: without one that signs, each message on these subjects would be refused.
+func (t *Trust) addSigned(o Options) error {
+	if len(o.Signed) > 0 && len(t.signers) == 0 {
+		return errors.New("signed without a server that signs: servers has no public key N...")
+	}
+	for _, s := range o.Signed {
+		p, err := parsePattern(s)
+		if err != nil {
+			return fmt.Errorf("signed: %w", err)
+		}
+		t.signed = append(t.signed, p)
 	}
 	return nil
 }
@@ -215,6 +240,7 @@ type jsonTrust struct {
 	MaxSkew  seconds             `json:"max_skew"`
 	Servers  []string            `json:"servers"`
 	Keys     []string            `json:"keys"`
+	Signed   []string            `json:"signed"`
 	Replays  int                 `json:"replays"`
 }
 
@@ -249,7 +275,7 @@ func OptionsJSON(text []byte) (o Options, err error) {
 	return Options{
 		User: j.User, One: j.One, Many: j.Many, Accounts: j.Accounts,
 		MaxAge: time.Duration(j.MaxAge) * time.Second, MaxSkew: time.Duration(j.MaxSkew) * time.Second,
-		Servers: j.Servers, Keys: j.Keys, Replays: j.Replays,
+		Servers: j.Servers, Keys: j.Keys, Signed: j.Signed, Replays: j.Replays,
 	}, nil
 }
 

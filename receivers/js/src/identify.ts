@@ -50,7 +50,7 @@ export async function identify(message: Message, trust: Trust, now: bigint = clo
   if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now);
   const proof = proofIn(groups);
   const { believed } = await prove(groups, trust, proof, payloadOf(message.payload));
-  const identity = judge(groups, believed, trust, now);
+  const identity = judge(groups, believed, trust, now, proof);
   if (trust.taken) {
     const id = toBase64(proof.bytes);
     if (trust.taken.get(id)) throw new Anonymous("replayed");
@@ -67,7 +67,7 @@ export async function forwarded(message: Message, trust: Trust, now: bigint = cl
   const groups = groupsOf(headers);
   const payload: Payload = { tag: async () => payloadTag, hash: async () => payloadHash };
   const { believed } = await prove(groups, trust, proof, payload, fields);
-  return judge(groups, believed, trust, now);
+  return judge(groups, believed, trust, now, proof);
 }
 
 /**
@@ -78,7 +78,7 @@ export async function forward(message: Message, trust: Trust, now: bigint = cloc
   if (!trust.wantsProof) throw new TypeError("a proof cannot be forwarded without servers");
   const groups = groupsOf(message.headers), proof = proofIn(groups), payload = payloadOf(message.payload);
   const { believed, fields, key } = await prove(groups, trust, proof, payload);
-  judge(groups, believed, trust, now);
+  judge(groups, believed, trust, now, proof);
   if (proof.exchange && !key) throw new TypeError("a proof for a receiver cannot be forwarded without keys");
   const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
@@ -218,8 +218,8 @@ async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payl
   throw new Anonymous("proof-wrong");
 }
 
-/** Steps 7, 8 and 10. */
-function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint): Identity {
+/** Steps 7, 8 and 10. proof is the one that was checked, if there is any. */
+function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint, proof?: Proof): Identity {
   const [user, ...others] = trust.names.map((name) => valuesOf(groups, believed, trust, name));
   if (!user?.[0]) throw new Anonymous("anonymous");
   const values: Record<string, string[]> = Object.create(null);
@@ -233,6 +233,7 @@ function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Tru
   const patterns = trust.accounts.get(account!) ?? trust.accounts.get("*");
   if (!patterns) throw new Anonymous("account");
   if (!patterns.some((pattern) => fits(pattern, subject!))) throw new Anonymous("subject");
+  if (proof && proof.signer === undefined && trust.signed.some((pattern) => fits(pattern, subject!))) throw new Anonymous("unsigned");
   return { ...identity, account, subject, time: checkTime(time!, trust, now), timestamp: time };
 }
 

@@ -27,6 +27,8 @@ export interface TrustOptions {
   servers?: readonly string[];
   /** The receiver's own seeds, "SX...", newest first. */
   keys?: readonly string[];
+  /** Subjects on which a proof must be signed, with wildcards; needs a server "N...". Without them, whoever holds one of the keys can make a proof. */
+  signed?: readonly string[];
   /** How many proofs are remembered, to refuse a second message with the same; 0, the default: none. */
   replays?: number;
 }
@@ -54,7 +56,7 @@ interface Keys {
 
 const hundredYears = 100 * 366 * 24 * 60 * 60;
 
-const known = new Set(["user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "replays"]);
+const known = new Set(["user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "signed", "replays"]);
 /** How many keys of salts are kept: one for each connection that publishes. */
 const maxMessageKeys = 10_000;
 
@@ -63,6 +65,8 @@ export class Trust {
   readonly one: readonly string[];
   readonly many: readonly string[];
   readonly accounts: ReadonlyMap<string, readonly string[][]>;
+  /** @internal */
+  readonly signed: readonly string[][];
   readonly maxAge: number;
   readonly maxSkew: number;
   /** @internal */
@@ -79,12 +83,13 @@ export class Trust {
   /** Throws a TypeError that names the field that cannot be. */
   constructor(options: TrustOptions) {
     for (const field of Object.keys(options)) if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
-    const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], replays = 0 } = options;
-    check(options, { accounts, servers, keys });
+    const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], signed = [], replays = 0 } = options;
+    check(options, { accounts, servers, keys, signed });
     this.user = user;
     this.one = [...one];
     this.many = [...many];
     this.accounts = new Map(Object.entries(accounts).map(([account, subjects]) => [account, patternsOf(account, subjects)]));
+    this.signed = signed.map((subject) => patternOf("signed", subject));
     this.maxAge = max_age;
     this.maxSkew = max_skew || 5;
     this.wantsProof = servers.length > 0;
@@ -121,9 +126,9 @@ export class Trust {
 }
 
 /** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
-function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys">>): void {
+function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys, signed }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys" | "signed">>): void {
   const fault = (text: string): never => { throw new TypeError(text); };
-  for (const [field, texts] of Object.entries({ one, many, servers, keys })) {
+  for (const [field, texts] of Object.entries({ one, many, servers, keys, signed })) {
     if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string")) fault(`${field}: expected a list of texts`);
   }
   const seen = new Set([...provenance, proofName, forwardedName].map(fold));
@@ -145,6 +150,7 @@ function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays =
   const trusted = Object.keys(accounts).length > 0;
   if (servers.length > 0 && !trusted) fault("servers without accounts: say in which accounts, and on which subjects, a message must have been published");
   if (servers.length === 0 && (keys.length > 0 || replays > 0)) fault("keys or replays without servers: no proof would be looked at");
+  if (signed.length > 0 && !servers.some((key) => key.startsWith("N"))) fault("signed without a server that signs: servers has no public key N...");
   if (max_age > 0 && !trusted) fault("max_age without accounts: no time would be looked at");
   if (max_skew > 0 && max_age === 0) fault("max_skew without max_age: no time would be looked at");
 }
@@ -164,13 +170,13 @@ async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Ke
 
 function patternsOf(account: string, subjects: readonly string[]): string[][] {
   if (account === "" || !Array.isArray(subjects) || subjects.length === 0) throw new TypeError("accounts: expected names of accounts, and for each a list of subjects");
-  return subjects.map((subject) => patternOf(account, subject));
+  return subjects.map((subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
 }
 
-function patternOf(account: string, subject: string): string[] {
+function patternOf(field: string, subject: string): string[] {
   const tokens = subject.split(".");
   if (tokens.some((token) => token === "" || WHITE_SPACE.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
-    throw new TypeError(`accounts: ${JSON.stringify(account)}: expected subjects, with wildcards or without`);
+    throw new TypeError(`${field}: expected subjects, with wildcards or without`);
   }
   return tokens;
 }

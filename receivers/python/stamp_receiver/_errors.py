@@ -12,6 +12,7 @@ _TEXTS = {
     "field-malformed": "a value is malformed",
     "account": "the account of the publisher is not trusted",
     "subject": "the subject is not trusted",
+    "unsigned": "a message on this subject must be signed",
     "time-malformed": "the time is malformed",
     "old": "the message is too old",
     "future": "the message is of the future",

@@ -94,7 +94,7 @@ def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] 
         return _judge(groups, _as_written(groups, trust), trust, now)
     proof = parse_text(_only_line(groups, PROOF))
     proven = _prove(groups, trust, proof, _Payload(payload))
-    identity = _judge(groups, proven.believed, trust, now)
+    identity = _judge(groups, proven.believed, trust, now, proof)
     if trust.taken is not None and not trust.taken.add(proof.data, True):
         raise Anonymous("replayed")
     return identity
@@ -108,7 +108,7 @@ def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Iden
     groups = groups_of(found.headers)
     digests = _Digests(found.payload_tag, found.payload_hash)
     proven = _prove(groups, trust, found.proof, digests, found.text)
-    return _judge(groups, proven.believed, trust, now)
+    return _judge(groups, proven.believed, trust, now, found.proof)
 
 
 def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> str:
@@ -122,7 +122,7 @@ def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] =
     proof = parse_text(_only_line(groups, PROOF))
     content = _Payload(payload)
     proven = _prove(groups, trust, proof, content)
-    _judge(groups, proven.believed, trust, now)
+    _judge(groups, proven.believed, trust, now, proof)
     if proof.tag and proven.cipher is None:
         raise ValueError("a proof for a receiver cannot be forwarded without keys")
     tag = content.tag(proven.cipher, proof.counter) if proven.cipher else b""
@@ -260,8 +260,8 @@ def _field(group: Group, encrypted: bool, opens: bool) -> Field:
     return field
 
 
-def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int]) -> Identity:
-    """Steps 7, 8 and 10."""
+def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int], proof: Optional[Proof] = None) -> Identity:
+    """Steps 7, 8 and 10. proof is the one that was checked, if there is any."""
     found = {name: _values(groups, believed, trust, name) for name in trust.names}
     user = found.pop(trust.user)
     assert user  # or _values had raised
@@ -274,6 +274,8 @@ def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trus
         raise Anonymous("account")
     if not any(fits(pattern, subject) for pattern in patterns):
         raise Anonymous("subject")
+    if proof and not proof.signature and any(fits(pattern, subject) for pattern in trust.signed):
+        raise Anonymous("unsigned")
     return Identity(user[0], values, account, subject, _check_time(when, trust, now), when, trust.wants_proof)
 
 

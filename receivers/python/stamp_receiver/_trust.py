@@ -97,9 +97,10 @@ class Trust:
         servers: Sequence[str] = (),
         keys: Sequence[str] = (),
         replays: int = 0,
+        signed: Sequence[str] = (),
     ) -> None:
         accounts = {} if accounts is None else accounts
-        for name, texts in (("one", one), ("many", many), ("servers", servers), ("keys", keys)):
+        for name, texts in (("one", one), ("many", many), ("servers", servers), ("keys", keys), ("signed", signed)):
             _check_texts(name, texts)
         for name, number in (("max_age", max_age), ("max_skew", max_skew), ("replays", replays)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
@@ -110,6 +111,8 @@ class Trust:
             raise ValueError("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
         if not servers and (keys or replays):
             raise ValueError("keys or replays without servers: no proof would be looked at")
+        if signed and not any(text.startswith("N") for text in servers):
+            raise ValueError("signed without a server that signs: servers has no public key N...")
         if max_age and not accounts:
             raise ValueError("max_age without accounts: no time would be looked at")
         if max_skew and not max_age:
@@ -120,6 +123,7 @@ class Trust:
         self.names = (user, *one, *many)
         _check_names(self.names)
         self.accounts = {account: _patterns(account, subjects) for account, subjects in accounts.items()}
+        self.signed = [_pattern("signed", subject) for subject in signed]
         self.max_age = max_age
         self.max_skew = max_skew or _DEFAULT_SKEW
         self.wants_proof = len(servers) > 0
@@ -163,13 +167,14 @@ def _check_names(names: Iterable[str]) -> None:
 def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
     if not isinstance(account, str) or account == "" or not subjects or isinstance(subjects, str):
         raise ValueError("accounts: expected names of accounts, and for each a list of subjects")
-    patterns = []
-    for subject in subjects:
-        tokens = subject.split(".")
-        if any(token == "" or _WHITE_SPACE.search(token) for token in tokens) or ">" in tokens[:-1]:
-            raise ValueError(f"accounts: {account!r}: expected subjects, with wildcards or without")
-        patterns.append(tokens)
-    return patterns
+    return [_pattern(f"accounts: {account!r}", subject) for subject in subjects]
+
+
+def _pattern(field: str, subject: str) -> List[str]:
+    tokens = subject.split(".")
+    if any(token == "" or _WHITE_SPACE.search(token) for token in tokens) or ">" in tokens[:-1]:
+        raise ValueError(f"{field}: expected subjects, with wildcards or without")
+    return tokens
 
 
 def fits(pattern: Sequence[str], subject: str) -> bool:

@@ -49,6 +49,11 @@ func BadTrusts() []BadTrust {
 	add("keys with empty servers", `{"user": "X-User", `+accounts+`, "servers": [], "keys": [`+sx+`]}`)
 	add("replays without servers", `{"user": "X-User", `+accounts+`, "replays": 5}`)
 	add("max_age without accounts", `{"user": "X-User", "max_age": 5}`)
+	with("signed without servers", `"signed": ["a"]`)
+	with("signed without a server that signs", `"servers": [`+x+`], "keys": [`+sx+`], "signed": ["a"]`)
+	for _, subjects := range []string{`[""]`, `["a", "a..b"]`, `["a b"]`, `[">.a"]`, `"a"`, `[1]`} {
+		with("signed "+subjects, `"servers": [`+n+`], "signed": `+subjects)
+	}
 	with("max_skew without max_age", `"max_skew": 5`)
 	with("a negative max_age", `"max_age": -1`)
 	with("a negative max_skew", `"max_age": 5, "max_skew": -1`)

@@ -47,6 +47,7 @@ type Trust struct {
 	MaxSkew  int                 `json:"max_skew,omitempty"`
 	Servers  []string            `json:"servers,omitempty"`
 	Keys     []string            `json:"keys,omitempty"`
+	Signed   []string            `json:"signed,omitempty"`
 	Replays  int                 `json:"replays,omitempty"`
 }
 
@@ -373,6 +374,7 @@ func Cases() []Case {
 	g.encrypted()
 	g.readers()
 	g.subjects()
+	g.signed()
 	g.times()
 	g.unproven()
 	g.replays()
@@ -768,6 +770,41 @@ func (g *generator) subjects() {
 }
 
 // times has times at limits, and such as are none.
+// signedVerdict is what a receiver says where it wants a signature.
+func signedVerdict(kind string) stamp.Verdict {
+	if kind == "signed" || kind == "both" {
+		return stamp.OK
+	}
+	return stamp.Unsigned
+}
+
+// signed has subjects on which a receiver wants a signature.
+func (g *generator) signed() {
+	for _, kind := range kinds {
+		add := func(name string, verdict stamp.Verdict, subjects []string, edits ...edit) {
+			g.add(kind, "signature wanted: "+name, verdict, append([]edit{trusted(func(t *Trust) { t.Signed = subjects })}, edits...)...)
+		}
+		add("on this subject", signedVerdict(kind), []string{subject})
+		add("on all subjects", signedVerdict(kind), []string{">"})
+		add("on one of several", signedVerdict(kind), []string{"a", "orders.*"})
+		add("on another subject", stamp.OK, []string{"orders.old", "orders", "admin.>", "orders.new.>"})
+		add("on the subject in capitals", stamp.OK, []string{"orders.New"})
+		add("the list is empty", stamp.OK, []string{})
+		add("the subject is not trusted", stamp.WrongSubject, []string{">"}, trusted(func(t *Trust) { t.Accounts = map[string][]string{account: {"admin"}} }))
+		add("the payload was changed", stamp.ProofWrong, []string{">"}, carrying(nil))
+		late, noTime := stamp.Old, stamp.TimeMalformed
+		if signedVerdict(kind) == stamp.Unsigned {
+			late, noTime = stamp.Unsigned, stamp.Unsigned
+		}
+		add("the message is old", late, []string{">"}, trusted(func(t *Trust) { t.MaxAge = 5 }))
+		add("the time is none", noTime, []string{">"}, made(func(in *stamptest.Input) { in.Time = "now" }))
+	}
+	g.add("both", "signature wanted: no own key", stamp.OK, trusted(func(t *Trust) { t.Keys, t.Signed = nil, []string{">"} }),
+		values(map[string][]string{"X-Tenant": {"acme"}, "X-Roles": {"admin", "dev"}}))
+	g.add("receiver", "signature wanted: by whoever holds the seed of the receiver, as the server", stamp.ProofKey,
+		trusted(func(t *Trust) { t.Signed = []string{">"} }), made(func(in *stamptest.Input) { in.CurveSeed = curveSeed(app) }))
+}
+
 func (g *generator) times() {
 	n := 0
 	add := func(time string, verdict stamp.Verdict, edits ...edit) *Case {
@@ -1008,6 +1045,8 @@ func (g *generator) forwarded() {
 		add("another account", stamp.WrongAccount, trusted(func(t *Trust) { t.Accounts = map[string][]string{"OTHER": {">"}} }))
 		add("a header that is read is not there", stamp.OK, trusted(func(t *Trust) { t.One = append(t.One, "X-Extra") }), added("X-Extra", "1"))
 		add("too old", stamp.Old, trusted(func(t *Trust) { t.MaxAge = 5 }))
+		add("a signature is wanted", signedVerdict(kind), trusted(func(t *Trust) { t.Signed = []string{"orders.*"} }))
+		add("a signature is wanted on another subject", stamp.OK, trusted(func(t *Trust) { t.Signed = []string{"admin"} }))
 		twice := trusted(func(t *Trust) { t.Replays = 10 })
 		add("replays are not looked at", stamp.OK, twice, func(d *draft) {
 			in := input(kind)

@@ -17,6 +17,7 @@ public final class AnonymousException extends Exception {
             Map.entry("field-malformed", "a value is malformed"),
             Map.entry("account", "the account of the publisher is not trusted"),
             Map.entry("subject", "the subject is not trusted"),
+            Map.entry("unsigned", "a message on this subject must be signed"),
             Map.entry("time-malformed", "the time is malformed"),
             Map.entry("old", "the message is too old"),
             Map.entry("future", "the message is of the future"),

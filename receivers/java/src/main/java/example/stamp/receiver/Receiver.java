@@ -74,11 +74,11 @@ public final class Receiver {
     public static Identity identify(Iterable<Header> headers, byte[] payload, Trust trust, Instant now) throws AnonymousException {
         Map<String, Group> groups = Group.groupsOf(headers);
         if (!trust.wantsProof) {
-            return judge(groups, asWritten(groups, trust), trust, now);
+            return judge(groups, asWritten(groups, trust), trust, now, null);
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Proven proven = prove(groups, trust, proof, Payload.of(payload), null);
-        Identity identity = judge(groups, proven.believed(), trust, now);
+        Identity identity = judge(groups, proven.believed(), trust, now, proof);
         if (!trust.takes(proof)) {
             throw new AnonymousException("replayed");
         }
@@ -93,7 +93,7 @@ public final class Receiver {
         }
         Map<String, Group> groups = Group.groupsOf(found.headers());
         Proven proven = prove(groups, trust, found.proof(), Payload.of(found.payloadTag(), found.payloadHash()), found.text());
-        return judge(groups, proven.believed(), trust, now);
+        return judge(groups, proven.believed(), trust, now, found.proof());
     }
 
     /**
@@ -108,7 +108,7 @@ public final class Receiver {
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Payload content = Payload.of(payload);
         Proven proven = prove(groups, trust, proof, content, null);
-        judge(groups, proven.believed(), trust, now);
+        judge(groups, proven.believed(), trust, now, proof);
         if (proof.exchanges && proven.key() == null) {
             throw new IllegalArgumentException("a proof for a receiver cannot be forwarded without keys");
         }
@@ -260,8 +260,8 @@ public final class Receiver {
         throw new AnonymousException("proof-wrong");
     }
 
-    /** Steps 7, 8 and 10. */
-    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now) throws AnonymousException {
+    /** Steps 7, 8 and 10. proof is the one that was checked, or null. */
+    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now, Proof proof) throws AnonymousException {
         Map<String, List<String>> values = new LinkedHashMap<>();
         for (String name : trust.names) {
             List<String> found = valuesOf(groups, believed, trust, name);
@@ -284,6 +284,9 @@ public final class Receiver {
         }
         if (patterns.stream().noneMatch(pattern -> Trust.fits(pattern, subject))) {
             throw new AnonymousException("subject");
+        }
+        if (proof != null && !proof.signed && trust.signed.stream().anyMatch(pattern -> Trust.fits(pattern, subject))) {
+            throw new AnonymousException("unsigned");
         }
         return new Identity(user, Map.copyOf(values), account, subject, checkTime(provenance.get(2), trust, now), trust.wantsProof);
     }

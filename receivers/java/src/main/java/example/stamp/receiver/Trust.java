@@ -26,6 +26,7 @@ public final class Trust {
     final Set<String> many;
     final List<String> names; // user first
     final Map<String, List<List<String>>> accounts = new HashMap<>();
+    final List<List<String>> signed = new ArrayList<>();
     final long maxAge, maxSkew; // seconds
     final boolean wantsProof, hasKeys;
     final List<Signer> signers = new ArrayList<>();
@@ -41,7 +42,7 @@ public final class Trust {
     /** The fields of the table in docs/proofs.md. build() names the one that cannot be. */
     public static final class Builder {
         private final String user;
-        private List<String> one = List.of(), many = List.of(), servers = List.of(), keys = List.of();
+        private List<String> one = List.of(), many = List.of(), servers = List.of(), keys = List.of(), signed = List.of();
         private Map<String, List<String>> accounts = Map.of();
         private long maxAge, maxSkew;
         private int replays;
@@ -92,6 +93,12 @@ public final class Trust {
             return this;
         }
 
+        /** Subjects on which a proof must be signed, with wildcards; needs a server N.... Without them, whoever holds one of the keys can make a proof. */
+        public Builder signed(String... subjects) {
+            signed = List.of(subjects);
+            return this;
+        }
+
         /** How many proofs are remembered, to refuse a second message with the same; 0: none. */
         public Builder replays(int count) {
             replays = count;
@@ -109,6 +116,7 @@ public final class Trust {
         check(Math.max(b.maxAge, b.maxSkew) <= 100L * 366 * 24 * 60 * 60, "maxAge, maxSkew: expected at most 100 years in seconds");
         check(b.servers.isEmpty() || !b.accounts.isEmpty(), "servers without accounts: say in which accounts, and on which subjects, a message must have been published");
         check(!b.servers.isEmpty() || b.keys.isEmpty() && b.replays == 0, "keys or replays without servers: no proof would be looked at");
+        check(b.signed.isEmpty() || b.servers.stream().anyMatch(key -> key.startsWith("N")), "signed without a server that signs: servers has no public key N...");
         check(b.maxAge == 0 || !b.accounts.isEmpty(), "maxAge without accounts: no time would be looked at");
         check(b.maxSkew == 0 || b.maxAge > 0, "maxSkew without maxAge: no time would be looked at");
         user = b.user;
@@ -119,6 +127,7 @@ public final class Trust {
         names = List.copyOf(all);
         checkNames();
         b.accounts.forEach(this::addAccount);
+        b.signed.forEach(subject -> signed.add(patternOf("signed", subject)));
         maxAge = b.maxAge;
         maxSkew = b.maxSkew == 0 ? DEFAULT_SKEW : b.maxSkew;
         wantsProof = !b.servers.isEmpty();
@@ -148,13 +157,17 @@ public final class Trust {
         check(!account.isEmpty() && !subjects.isEmpty(), "accounts: expected names of accounts, and for each a list of subjects");
         List<List<String>> patterns = new ArrayList<>();
         for (String subject : subjects) {
-            List<String> tokens = tokens(subject);
-            int rest = tokens.indexOf(">");
-            boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isSpace));
-            check(holds && (rest < 0 || rest == tokens.size() - 1), "accounts: " + account + ": expected subjects, with wildcards or without");
-            patterns.add(tokens);
+            patterns.add(patternOf("accounts: " + account, subject));
         }
         accounts.put(account, patterns);
+    }
+
+    private static List<String> patternOf(String field, String subject) {
+        List<String> tokens = tokens(subject);
+        int rest = tokens.indexOf(">");
+        boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isSpace));
+        check(holds && (rest < 0 || rest == tokens.size() - 1), field + ": expected subjects, with wildcards or without");
+        return tokens;
     }
 
     /** Whether c is White_Space in Unicode. Character.isWhitespace has more, which the receivers in other languages take. */

@@ -14,7 +14,7 @@ import java.util.Set;
 /** What docs/proofs.md says, by the vectors that all languages have. Argument: their folder. */
 @SuppressWarnings("unchecked")
 final class VectorsTest {
-    private static final Set<String> FIELDS = Set.of("user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "replays");
+    private static final Set<String> FIELDS = Set.of("user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "signed", "replays");
 
     private VectorsTest() {}
 
@@ -126,7 +126,7 @@ final class VectorsTest {
                 .accounts((Map<String, List<String>>) fields.getOrDefault("accounts", Map.of()))
                 .maxAge((long) fields.getOrDefault("max_age", 0L)).maxSkew((long) fields.getOrDefault("max_skew", 0L))
                 .servers(texts(fields.get("servers"))).keys(texts(fields.get("keys")))
-                .replays((int) (long) fields.getOrDefault("replays", 0L)).build();
+                .signed(texts(fields.get("signed"))).replays((int) (long) fields.getOrDefault("replays", 0L)).build();
     }
 
     private static String[] texts(Object list) {
