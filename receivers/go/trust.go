@@ -200,7 +200,11 @@ func (t *Trust) addKeys(o Options) error {
 		if slices.Contains(o.Servers[:i], text) {
 			return fmt.Errorf("server %d is there twice", i+1)
 		}
-		if key, err := wire.ParseServer(text); err == nil {
+		if strings.HasPrefix(text, "N") {
+			key, err := wire.ParseServer(text)
+			if err != nil {
+				return fmt.Errorf("server %d: %w", i+1, err)
+			}
 			t.signers = append(t.signers, signer{ed25519.PublicKey(key[:]), key.ID()})
 			continue
 		}

@@ -13,7 +13,23 @@ export type KeyKind = keyof typeof prefixes;
 export function publicKey(kind: KeyKind, text: string): Bytes {
   const bytes = decode(text);
   if (!bytes || bytes.length !== 33 || bytes[0] !== prefixes[kind]) throw new TypeError(`expected a public key that begins with ${kind}`);
-  return bytes.slice(1);
+  const key = bytes.slice(1);
+  if (kind === "N" && isWeak(key)) throw new TypeError("expected a public key that is canonically encoded and not of small order: anybody could sign for it");
+  return key;
+}
+
+const fieldPrime = 2n ** 255n - 19n;
+/** y of the points of Ed25519 of small order: order 4, 1, 2, and twice 8. */
+const smallOrders = new Set([
+  0n, 1n, fieldPrime - 1n,
+  0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n,
+  0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
+]);
+
+/** Whether a key for Ed25519 is of small order, or not the canonical encoding of a point: libraries do not agree on these, and no server has one. */
+function isWeak(key: Bytes): boolean {
+  const y = key.reduceRight((value, byte) => value << 8n | BigInt(byte), 0n) & 2n ** 255n - 1n; // without the sign of x
+  return y >= fieldPrime || smallOrders.has(y);
 }
 
 /** The 32 bytes of a seed. Throws where the text is none of that kind; the error does not hold the text, which may be secret. */

@@ -7,6 +7,13 @@ from typing import Optional
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _SEED = 18 << 3
 _PREFIXES = {"N": 13 << 3, "X": 23 << 3}
+_FIELD_PRIME = 2**255 - 19
+#: y of the points of Ed25519 of small order: order 4, 1, 2, and twice 8.
+_SMALL_ORDERS = {
+    0, 1, _FIELD_PRIME - 1,
+    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+}  # fmt: skip
 
 
 def utf8(text: str) -> bytes:
@@ -32,7 +39,18 @@ def public_key(kind: str, text: str) -> bytes:
     data = _decode(text)
     if data is None or len(data) != 33 or data[0] != _PREFIXES[kind]:
         raise ValueError(f"expected a public key that begins with {kind}")
+    if kind == "N" and _is_weak(data[1:]):
+        raise ValueError("expected a public key that is canonically encoded and not of small order: anybody could sign for it")
     return data[1:]
+
+
+def _is_weak(key: bytes) -> bool:
+    """Whether a key for Ed25519 is of small order, or not the canonical encoding of a point.
+
+    Libraries do not agree on these, and no server has one.
+    """
+    y = int.from_bytes(key, "little") & (1 << 255) - 1  # without the sign of x
+    return y >= _FIELD_PRIME or y in _SMALL_ORDERS
 
 
 def seed(kind: str, text: str) -> bytes:

@@ -1,9 +1,12 @@
 package vectors
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"stamp.example/receivers/go/internal/wire"
 )
 
 // whiteSpace is what Unicode calls White_Space. Languages do not agree on more: for some U+001C or U+FEFF is a space.
@@ -80,12 +83,48 @@ func BadTrusts() []BadTrust {
 	servers("a server with a line break", quote(curve(serverA)+`\n`))
 	servers("a server twice", x+`, `+x)
 	servers("a server whose key has a small order", quote(smallOrder))
+	for _, k := range weakKeys() {
+		with("a server that signs whose key is "+k.name, `"servers": [`+quote(wire.EncodeServer(k.key))+`]`)
+	}
 	keys("a key that is public", x)
 	keys("a key for signing", quote(serverSeed(signA)))
 	keys("a key with a wrong checksum", quote(curveSeed(app)[:50]+"AAAAAAAA"))
 	keys("a key with bits after its last byte", quote(trailing(curveSeed(app))))
 	keys("a key twice", sx+`, `+sx)
 	return bad
+}
+
+// weakKey is a key for Ed25519 that no server has.
+type weakKey struct {
+	name string
+	key  wire.Key
+}
+
+// weakKeys returns the points of small order, for which anybody can sign, and encodings that are not the shortest. Each is there
+// with both signs of x, also where only one is an encoding of the point.
+func weakKeys() (keys []weakKey) {
+	add := func(name string, first byte, hexRest string) {
+		rest, err := hex.DecodeString(hexRest)
+		if err != nil || len(rest) != len(wire.Key{})-1 {
+			panic(name)
+		}
+		for sign, of := range []string{"", ", with the sign"} {
+			key := wire.Key(append([]byte{first}, rest...))
+			key[len(key)-1] |= byte(sign) << 7
+			keys = append(keys, weakKey{name + of, key})
+		}
+	}
+	zeros, ones := strings.Repeat("00", 31), strings.Repeat("ff", 30)+"7f"
+	add("of small order: y is 0", 0, zeros)
+	add("of small order: y is 1", 1, zeros)
+	add("of small order: y is p-1", 0xec, ones)
+	add("of small order: order 8", 0x26, "e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+	add("of small order: order 8, the other y", 0xc7, "176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
+	add("not canonical: y is p", 0xed, ones)
+	add("not canonical: y is p+1", 0xee, ones)
+	add("not canonical: y is p+3", 0xf0, ones)
+	add("not canonical: y is 2^255-1", 0xff, ones)
+	return keys
 }
 
 // trailing changes a bit of the last character of a seed that is not one of its bytes.

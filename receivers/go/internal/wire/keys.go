@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
+	"slices"
 )
 
 // Types of keys of nkeys. The types are the first five bits of an encoded key.
@@ -30,13 +32,47 @@ func (k Key) ID() [2]byte {
 var (
 	errKey  = errors.New("expected a key of nkeys: capital letters and digits with a valid checksum")
 	errType = errors.New("the key is of another type")
+	errWeak = errors.New("the key is of small order, so that anybody could sign for it, or is not canonically encoded")
 )
 
 // ParseCurve decodes the public key of a pair for X25519 (X...).
 func ParseCurve(text string) (Key, error) { return parsePublic(text, typeCurve) }
 
-// ParseServer decodes the public key of a pair for Ed25519 of a server (N...).
-func ParseServer(text string) (Key, error) { return parsePublic(text, typeServer) }
+// ParseServer decodes the public key of a pair for Ed25519 of a server (N...). It takes no key that is weak.
+func ParseServer(text string) (Key, error) {
+	key, err := parsePublic(text, typeServer)
+	if err == nil && isWeak(key) {
+		err = errWeak
+	}
+	return key, err
+}
+
+// fieldPrime is 2^255-19, big-endian.
+var fieldPrime = append(append([]byte{0x7f}, bytes.Repeat([]byte{0xff}, keySize-2)...), 0xed)
+
+// smallOrders are y of the points of Ed25519 of small order, big-endian: order 4, 1, 2, and twice 8.
+var smallOrders = []Key{
+	{},
+	{keySize - 1: 1},
+	Key(append(append([]byte{0x7f}, bytes.Repeat([]byte{0xff}, keySize-2)...), 0xec)),
+	{
+		0x05, 0xfc, 0x53, 0x6d, 0x88, 0x02, 0x38, 0xb1, 0x39, 0x33, 0xc6, 0xd3, 0x05, 0xac, 0xdf, 0xd5,
+		0xf0, 0x98, 0xef, 0xf2, 0x89, 0xf4, 0xc3, 0x45, 0xb0, 0x27, 0xb2, 0xc2, 0x8f, 0x95, 0xe8, 0x26,
+	},
+	{
+		0x7a, 0x03, 0xac, 0x92, 0x77, 0xfd, 0xc7, 0x4e, 0xc6, 0xcc, 0x39, 0x2c, 0xfa, 0x53, 0x20, 0x2a,
+		0x0f, 0x67, 0x10, 0x0d, 0x76, 0x0b, 0x3c, 0xba, 0x4f, 0xd8, 0x4d, 0x3d, 0x70, 0x6a, 0x17, 0xc7,
+	},
+}
+
+// isWeak reports whether a public key for Ed25519 is of small order, or not the canonical encoding of a point. Libraries do not agree
+// on the latter, and no server has such a key.
+func isWeak(key Key) bool {
+	y := key
+	slices.Reverse(y[:])
+	y[0] &= 0x7f // the sign of x
+	return bytes.Compare(y[:], fieldPrime) >= 0 || slices.Contains(smallOrders, y)
+}
 
 // ParseCurveSeed decodes a private key for X25519 (SX...).
 func ParseCurveSeed(text string) (*ecdh.PrivateKey, error) {

@@ -16,6 +16,7 @@ import java.security.spec.NamedParameterSpec;
 import java.security.spec.XECPrivateKeySpec;
 import java.security.spec.XECPublicKeySpec;
 import java.util.Arrays;
+import java.util.Set;
 import javax.crypto.AEADBadTagException;
 import javax.crypto.Cipher;
 import javax.crypto.KeyAgreement;
@@ -27,6 +28,13 @@ import javax.crypto.spec.SecretKeySpec;
 final class Crypto {
     static final byte[] LABEL = Texts.utf8("stamp proof v1");
     private static final byte[] BASE_POINT = Arrays.copyOf(new byte[] {9}, 32);
+
+    private static final BigInteger FIELD_PRIME = BigInteger.ONE.shiftLeft(255).subtract(BigInteger.valueOf(19));
+    /** y of the points of Ed25519 of small order: order 4, 1, 2, and twice 8. */
+    private static final Set<BigInteger> SMALL_ORDERS = Set.of(
+            BigInteger.ZERO, BigInteger.ONE, FIELD_PRIME.subtract(BigInteger.ONE),
+            new BigInteger("05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826", 16),
+            new BigInteger("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7", 16));
 
     private Crypto() {}
 
@@ -101,6 +109,12 @@ final class Crypto {
         } catch (GeneralSecurityException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** Whether a key for Ed25519 is of small order, or not the canonical encoding of a point: libraries do not agree on these, and no server has one. */
+    static boolean isWeak(byte[] publicKey) {
+        BigInteger y = littleEndian(publicKey).clearBit(255); // without the sign of x
+        return y.compareTo(FIELD_PRIME) >= 0 || SMALL_ORDERS.contains(y);
     }
 
     static PublicKey ed25519(byte[] publicKey) {

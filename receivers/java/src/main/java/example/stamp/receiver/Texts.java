@@ -36,7 +36,11 @@ final class Texts {
         if (bytes == null || bytes.length != 33 || (bytes[0] & 0xff) != prefix(kind)) {
             throw new IllegalArgumentException("expected a public key that begins with " + kind);
         }
-        return Arrays.copyOfRange(bytes, 1, 33);
+        byte[] key = Arrays.copyOfRange(bytes, 1, 33);
+        if (kind == 'N' && Crypto.isWeak(key)) {
+            throw new IllegalArgumentException("expected a public key that is canonically encoded and not of small order: anybody could sign for it");
+        }
+        return key;
     }
 
     /** The 32 bytes of a seed. The exception does not hold the text, which may be secret. */
