@@ -9,8 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"stamp/internal/callout/session/internal/sealed"
 )
 
 // The index may be lost while the sessions are not: somebody deletes its bucket, or restores only
@@ -75,12 +78,14 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 	return nil
 }
 
-// completeName is the key in the index that says that the index contains all sessions, so that no other
-// handler reads these. Its value is when the index was created: it may come too late, and into another one.
-const completeName = "complete"
+// completeName is the key in the index that says that it contains all sessions that a handler with this
+// configuration can read, so that no other such handler reads these. It includes the party and the keys:
+// a handler of another client, or with other keys, has found other sessions. The value is when the index
+// was created: it may come too late, and into another one.
+func (c *Config) completeName() string { return "complete." + c.party() + "." + c.keys.ID() }
 
 func (s *store) isComplete(ctx context.Context, created time.Time) (bool, error) {
-	found, err := s.index.Get(ctx, completeName)
+	found, err := s.index.Get(ctx, s.cfg.completeName())
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
 	}
@@ -91,7 +96,7 @@ func (s *store) isComplete(ctx context.Context, created time.Time) (bool, error)
 }
 
 func (s *store) markComplete(ctx context.Context, created time.Time) error {
-	_, err := s.index.PutString(ctx, completeName, completeValue(created))
+	_, err := s.index.PutString(ctx, s.cfg.completeName(), completeValue(created))
 	return plain(err)
 }
 
@@ -122,12 +127,21 @@ func (s *source) indexBefore(ctx context.Context, store *store, before time.Time
 		left = meta.NumPending
 		key := strings.TrimPrefix(m.Subject(), entries.prefix)
 		e, err := s.cfg.decode(key, m.Data())
-		if err != nil {
-			continue // a marker of a deletion, another provider's, or sealed with a key that we do not have
+		if err != nil { // a marker of a deletion, another provider's, or sealed with a key that we do not have
+			s.reportUnindexed(m.Headers(), err)
+			continue
 		}
 		group.Go(func() error { return store.putIndex(ctx, key, e) })
 	}
 	return group.Wait()
+}
+
+// reportUnindexed logs that a session is ours and cannot be read. Handlers that have its key write its names.
+func (s *source) reportUnindexed(header nats.Header, err error) {
+	party, _, _ := strings.Cut(header.Get(hintHeader), " ")
+	if party == s.party && errors.Is(err, sealed.ErrNotOpened) {
+		s.logged.Warn("unindexed", "login: a logout by the provider will not find a session, unless a handler with its key writes anew what it is found by", "source", s.cfg.Name, "error", err)
+	}
 }
 
 // entryTime is how long the next entry is waited for. If the last ones have just been removed, none comes.

@@ -29,6 +29,7 @@ import (
 //	used.<session>                                    used tickets and passes of the session; encrypted
 //	lease.<session>                                   until when a handler may refresh the session; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
+//	complete.<party>.<keys>                           when an index was created that has what handlers with these keys can read
 //	end.<sid, sub or alone>.<hash>                    when a logout token ended what the name stands for
 type store struct {
 	cfg      *Config

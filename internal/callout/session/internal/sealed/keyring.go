@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 
 	"stamp/internal/conf"
@@ -76,6 +78,18 @@ func ParseKeys(n conf.Node, text conf.Secret, faults *conf.Faults) Keyring {
 		faults.Add(at, "key: there is none\nhint: openssl rand -base64 %d", keySize)
 	}
 	return keys
+}
+
+// ID returns a text that only keyrings with the same keys have. It tells nothing of the keys that a sealed
+// value would not tell.
+func (k Keyring) ID() string {
+	ids := make([]string, len(k))
+	for i, key := range k {
+		ids[i] = string(key.id[:])
+	}
+	slices.Sort(ids)
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(ids), "")))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Seal encrypts a text and binds it to a name.

@@ -72,3 +72,14 @@ func TestKeyFaults(t *testing.T) {
 		}
 	}
 }
+
+// The id of a keyring says which keys it has, in any order.
+func TestKeyringID(t *testing.T) {
+	a, b := sealingKey{id: [idSize]byte{1}}, sealingKey{id: [idSize]byte{2}}
+	if (Keyring{a, b}).ID() != (Keyring{b, a, b}).ID() {
+		t.Error("the order of keys changes the id")
+	}
+	if (Keyring{a}).ID() == (Keyring{a, b}).ID() || (Keyring{a}).ID() == (Keyring{b}).ID() {
+		t.Error("other keys have the same id")
+	}
+}
