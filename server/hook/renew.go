@@ -116,6 +116,13 @@ func (r *renewer) renewNow(cid uint64) {
 		current.repeat = true
 		return
 	}
+	r.enqueueRequested(cid, now)
+}
+
+// enqueueRequested puts a requested renewal into the queue. It replaces a routine renewal there, and
+// so is tried until the user JWT expires: nothing else would renew the connection before. The lock is
+// held.
+func (r *renewer) enqueueRequested(cid uint64, now time.Time) {
 	next := &renewal{cid: cid, due: now, giveUpAt: now.Add(requestedFor), pause: firstRetry}
 	if scheduled := r.queued[cid]; scheduled != nil {
 		next.expires, next.giveUpAt = scheduled.expires, scheduled.giveUpAt
@@ -217,8 +224,7 @@ func (r *renewer) run(current *renewal) {
 	case err == nil:
 		r.counters.renewals.Add(1)
 		if current.repeat {
-			now := time.Now()
-			r.enqueue(&renewal{cid: current.cid, due: now, expires: current.expires, giveUpAt: now.Add(requestedFor), pause: firstRetry})
+			r.enqueueRequested(current.cid, time.Now())
 		}
 	case errors.Is(err, natsserver.ErrRenewNoAnswer):
 		r.counters.unansweredRenewals.Add(1)

@@ -185,6 +185,42 @@ func TestRenewalWithoutMoreTime(t *testing.T) {
 	})
 }
 
+// A session changes again while its connection is being renewed, and then no handler answers for some minutes. The connection
+// is asked about until a handler answers, and for as long as it is open.
+func TestRepeatKeepsTheRoutineRenewal(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const life, away, open = time.Hour, 5 * time.Minute, 3 * time.Hour
+			began := time.Now()
+			expires := began.Add(life)
+			r := testRenewer(func(r *recordedRenewer, cid uint64) error {
+				time.Sleep(50 * time.Millisecond)
+				first := r.callouts() == 1
+				if !first && time.Since(began) < away {
+					return natsserver.ErrRenewNoAnswer
+				}
+				if first && again {
+					r.renewNow(cid)
+				}
+				expires = time.Now().Add(life)
+				r.schedule(cid, expires, time.Now()) // as add does
+				return nil
+			})
+			r.schedule(1, expires, began)
+			r.renewNow(1)
+			time.Sleep(open)
+			synctest.Wait()
+			if ago := time.Since(expires); ago > 0 {
+				t.Errorf("changed again %t: the user JWT ended %s ago, after %d callouts", again, ago, r.callouts())
+			}
+			if given := r.counters.givenUpRenewals.Load(); given != 0 {
+				t.Errorf("changed again %t: %d renewals were given up", again, given)
+			}
+			r.timer.Stop()
+		})
+	}
+}
+
 // A requested renewal runs at once, and once for several requests. If one is running already, it is repeated.
 func TestRenewalOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
