@@ -79,13 +79,16 @@ func calloutWarnings(o *natsserver.Options, cfg *callout.Config) []string {
 	return warnings
 }
 
-// CalloutTimeout implements natsserver.Extension. Other authentications have authorization.timeout.
+// CalloutTimeout implements natsserver.Extension. The server calls it when it begins a callout. Other
+// authentications have authorization.timeout.
 func (h *Hook) CalloutTimeout(s *natsserver.Server) time.Duration {
 	o := s.RunningOptions()
+	timeout := authTimeout(o)
 	if cfg := calloutConfig(o); cfg != nil {
-		return cfg.CalloutTimeout(authTimeout(o))
+		timeout = cfg.CalloutTimeout(timeout)
 	}
-	return authTimeout(o)
+	h.renewer(s).sessions.outlive(timeout)
+	return timeout
 }
 
 // authTimeout returns authorization.timeout, or its default.

@@ -22,8 +22,9 @@ type sessions struct {
 	mu       sync.Mutex
 	conns    map[string]map[uint64]sessionConn // by the session's folded name, and connection id
 	checked  []checkedConn                     // all conns; the first was checked the longest ago
-	requests map[requestKey]sessionRequest     // of the last forgetAfter: a callout that is answered now may have been asked before
+	requests map[requestKey]sessionRequest     // of the last keepFor: a callout that is answered now may have been asked before
 	recent   []recentRequest                   // the requests in the order in which they came
+	keepFor  time.Duration                     // how long requests are kept
 }
 
 // requestKey is what a request is about: a session in one account, or in all if account is empty.
@@ -58,16 +59,25 @@ type recentRequest struct {
 }
 
 const (
-	// forgetAfter is how long requests are kept, which is longer than a callout can take. It is
-	// also the least time for which a connection is kept: a leafnode connection is added before
-	// the server lists it as open.
+	// forgetAfter is how much longer requests are kept than the server waits for the answer to a
+	// callout. It is also the least time for which a connection is kept: a leafnode connection is
+	// added before the server lists it as open.
 	forgetAfter = time.Minute
 	// checksPerCall is how many connections, or requests, each call checks.
 	checksPerCall = 2
 )
 
 func newSessions(isOpen func(cid uint64) bool) *sessions {
-	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]map[uint64]sessionConn{}, requests: map[requestKey]sessionRequest{}}
+	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]map[uint64]sessionConn{}, requests: map[requestKey]sessionRequest{}, keepFor: forgetAfter}
+}
+
+// outlive makes sessions keep requests for longer than a callout that begins now, which may take the
+// given time. It never keeps them for a shorter time than before: after a reload with a shorter
+// time, callouts that were asked before it are still answered.
+func (t *sessions) outlive(callout time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keepFor = max(t.keepFor, callout+forgetAfter)
 }
 
 // add adds a connection. ok is set if the answer of its auth callout may be stale: a request about
@@ -139,7 +149,7 @@ func (t *sessions) request(q forwarded.Renew) (s selected) {
 		// The handler that reports it now may have answered callouts until now without knowing of it.
 		stored.heardAt = now
 		t.store(key, stored)
-	case q.Ago < forgetAfter && (revision.Covers(stored.revision) || !stored.changedAt.After(changedAt)):
+	case q.Ago < t.keepFor && (revision.Covers(stored.revision) || !stored.changedAt.After(changedAt)):
 		t.store(key, sessionRequest{changedAt, now, q.Kick, revision})
 	}
 	for cid, conn := range t.conns[session] {
@@ -158,7 +168,7 @@ func (t *sessions) request(q forwarded.Renew) (s selected) {
 	return s
 }
 
-// store stores a request until forgetAfter is over. The lock is held.
+// store stores a request until keepFor is over. The lock is held.
 func (t *sessions) store(key requestKey, r sessionRequest) {
 	t.requests[key] = r
 	t.recent = append(t.recent, recentRequest{key, r.heardAt})
@@ -189,7 +199,7 @@ func (t *sessions) dropClosed(now time.Time) {
 func (t *sessions) forgetRequests(now time.Time) {
 	for range min(checksPerCall, len(t.recent)) {
 		oldest := t.recent[0]
-		if now.Sub(oldest.heardAt) < forgetAfter {
+		if now.Sub(oldest.heardAt) < t.keepFor {
 			return
 		}
 		t.recent = t.recent[1:]

@@ -119,6 +119,34 @@ func TestSessionsWithTwoRequests(t *testing.T) {
 	}
 }
 
+// A connection whose session ends during its callout is refused, however long the server waits for the answer, and also if the
+// server hears of the end late. A reload with a shorter time does not count for callouts that are under way.
+func TestSessionsEndDuringALongCallout(t *testing.T) {
+	for _, late := range []time.Duration{0, 2 * forgetAfter} {
+		synctest.Test(t, func(t *testing.T) {
+			const timeout = 5 * time.Minute
+			s := newTestSessions(map[uint64]bool{})
+			s.outlive(timeout)
+			asked := time.Now()
+			time.Sleep(time.Second + late)
+			ask(s, "kv/a", "", true, late)
+			s.outlive(time.Second)
+			for time.Since(asked) < timeout {
+				time.Sleep(time.Second)
+				ask(s, "kv/b", "", false, 0)
+			}
+			if missed, ok := s.add("kv/a", 1, sessionConn{asked: asked}); !ok || !missed.kick {
+				t.Errorf("heard %s late: stale %t, ended %t", late, ok, missed.kick)
+			}
+			time.Sleep(timeout)
+			ask(s, "kv/c", "", false, 0)
+			if _, ok := s.requests[requestKey{"kv/a", ""}]; ok {
+				t.Error("the request is still kept")
+			}
+		})
+	}
+}
+
 // When a request is forgotten, a newer one about the same session is not.
 func TestSessionsForgetTheOlderRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
