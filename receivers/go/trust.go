@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -248,6 +249,25 @@ type jsonTrust struct {
 	Replays  int                 `json:"replays"`
 }
 
+// checkFields refuses other spellings of the fields, which encoding/json takes for them, and after them.
+func checkFields(text []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&fields); err != nil {
+		return err
+	}
+	of := reflect.TypeFor[jsonTrust]()
+	for name := range fields {
+		known := false
+		for i := range of.NumField() {
+			known = known || of.Field(i).Tag.Get("json") == name
+		}
+		if !known {
+			return fmt.Errorf("unknown field %q", name)
+		}
+	}
+	return nil
+}
+
 // seconds are whole seconds, such that they fit into a time.Duration.
 type seconds int64
 
@@ -268,8 +288,10 @@ func (s *seconds) UnmarshalJSON(text []byte) error {
 // OptionsJSON reads options from JSON, with the names of fields that docs/proofs.md has.
 func OptionsJSON(text []byte) (o Options, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
 	var j jsonTrust
+	if err := checkFields(text); err != nil {
+		return o, fmt.Errorf("stamp: trust: %w", err)
+	}
 	if err := decoder.Decode(&j); err != nil {
 		return o, fmt.Errorf("stamp: trust: %w", err)
 	}

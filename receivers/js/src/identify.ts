@@ -72,14 +72,18 @@ export async function forwarded(message: Message, trust: Trust, now: bigint = cl
 
 /**
  * The value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got. Rejects with Anonymous
- * where the message is from nobody. What is remembered against replays is not looked at.
+ * where the message is from nobody, and where the trust has no servers, or no keys for a proof of kind 3. What is remembered against replays is not looked at.
  */
 export async function forward(message: Message, trust: Trust, now: bigint = clock()): Promise<string> {
-  if (!trust.wantsProof) throw new TypeError("a proof cannot be forwarded without servers");
-  const groups = groupsOf(message.headers), proof = proofIn(groups), payload = payloadOf(message.payload);
+  const groups = groupsOf(message.headers);
+  if (!trust.wantsProof) {
+    judge(groups, believedAsWritten(groups, trust), trust, now);
+    throw new Anonymous("proof-key");
+  }
+  const proof = proofIn(groups), payload = payloadOf(message.payload);
   const { believed, fields, key } = await prove(groups, trust, proof, payload);
   judge(groups, believed, trust, now, proof);
-  if (proof.exchange && !key) throw new TypeError("a proof for a receiver cannot be forwarded without keys");
+  if (proof.exchange && !key) throw new Anonymous("proof-key");
   const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
   return toBase64(forwardedBytes({ proof, payloadTag, payloadHash }, fields));

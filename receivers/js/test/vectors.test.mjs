@@ -45,6 +45,16 @@ test("a server for tests", async () => {
   }
 });
 
+test("what cannot be forwarded is nobody's for who asks", async () => {
+  const server = new Server({ encrypt: ["Session"], sign: true }), payload = Buffer.from("{}"), { servers } = await server.trusted();
+  const headers = await server.stamp({ "X-User": ["alice"], Session: ["0af3"] }, "orders.new", payload);
+  for (const options of [{ accounts: { APP: [">"] }, servers }, {}]) {
+    const trust = new Trust({ user: "X-User", ...options });
+    assert.equal((await identify({ headers, payload }, trust)).user, "alice");
+    await assert.rejects(forward({ headers, payload }, trust), { verdict: "proof-key" });
+  }
+});
+
 for (const { name, trust } of vectors.bad_trusts) test(`a trust that does not hold: ${name}`, () => assert.rejects(async () => new Trust(trust).ready(), TypeError));
 
 test("what an encoder writes for a lone surrogate is not taken for it", async () => {

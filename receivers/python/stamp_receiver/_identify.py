@@ -37,9 +37,9 @@ class Identity:
     proven: bool
 
     def value(self, name: str) -> Optional[str]:
-        """The value of a header that the trust names in one, or None."""
-        values = self.values.get(name)
-        return values[0] if values else None
+        """The value of a header that the trust names in one or many, or None where it has none, or several."""
+        values = self.values.get(name, [])
+        return values[0] if len(values) == 1 else None
 
 
 class _Payload:
@@ -114,17 +114,18 @@ def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Iden
 def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> str:
     """Returns the value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got.
 
-    Raises Anonymous where the message is from nobody. What is remembered against replays is not looked at.
+    Raises Anonymous where the message is from nobody, and where the trust has no servers, or no keys for a proof of kind 3. What is remembered against replays is not looked at.
     """
-    if not trust.wants_proof:
-        raise ValueError("a proof cannot be forwarded without servers")
     groups = groups_of(headers)
+    if not trust.wants_proof:
+        _judge(groups, _as_written(groups, trust), trust, now)
+        raise Anonymous("proof-key")
     proof = parse_text(_only_line(groups, PROOF))
     content = _Payload(payload)
     proven = _prove(groups, trust, proof, content)
     _judge(groups, proven.believed, trust, now, proof)
     if proof.tag and proven.cipher is None:
-        raise ValueError("a proof for a receiver cannot be forwarded without keys")
+        raise Anonymous("proof-key")
     tag = content.tag(proven.cipher, proof.counter) if proven.cipher else b""
     return forwarded_text(proof, tag, content.hash() if proof.signature else b"", proven.fields)
 

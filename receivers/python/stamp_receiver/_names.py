@@ -3,7 +3,7 @@
 import hashlib
 import re
 import string
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 TOKEN = frozenset("!#$%&'*+-.^_`|~" + string.digits + string.ascii_letters)
 _FOLDED = {ord(upper): lower for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase)}
@@ -37,11 +37,17 @@ class Group:
 
 def groups_of(headers: Iterable[Tuple[str, str]]) -> Dict[str, Group]:
     groups: Dict[str, Group] = {}
+    before: Optional[str] = None
+    folded = ""
     for name, value in headers:
-        folded = fold(name)
+        # A forwarded proof has a name once for all its values.
+        if name != before:
+            before, folded = name, fold(name)
         if folded == "":
             continue
-        group = groups.setdefault(folded, Group(folded, name))
+        group = groups.get(folded)
+        if group is None:
+            group = groups[folded] = Group(folded, name)
         group.crowded = group.crowded or group.spelling != name
         group.values.append(value)
     return groups

@@ -4,8 +4,10 @@ import json
 import pathlib
 import random
 import unittest
+import unittest.mock
 
-from stamp_receiver import Anonymous, Trust, forward, forwarded, identify
+from stamp_receiver import Anonymous, Trust, _names, forward, forwarded, identify
+from stamp_receiver._names import fold
 from stamp_receiver.testing import Server
 
 SEED, MESSAGES = 20260301, 10_000
@@ -69,6 +71,20 @@ class Hostile(unittest.TestCase):
                     with self.assertRaises(Anonymous) as caught:
                         identify(forged, b"", trust)
                     self.assertEqual(caught.exception.verdict, "proof-wrong")
+
+    def test_folds(self):
+        """A name is folded once for all values that follow each other."""
+        folded = []
+
+        def counted(name):
+            folded.append(name)
+            return fold(name)
+
+        with unittest.mock.patch.object(_names, "fold", counted):
+            groups = _names.groups_of([("X" * 1000, "")] * 1000 + [("x" * 1000, "")] * 1000 + [("", ""), ("", "")])
+        self.assertEqual(folded, ["X" * 1000, "x" * 1000, ""])
+        (group,) = groups.values()
+        self.assertEqual((len(group.values), group.crowded), (2000, True))
 
     def test_only_anonymous(self):
         verdicts = {}

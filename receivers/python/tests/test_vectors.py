@@ -88,6 +88,21 @@ class Vectors(unittest.TestCase):
                 with self.assertRaises(Anonymous):
                     identify(headers, b"[]", trust)
 
+    def test_value(self):
+        """A header with several values has none that is the value."""
+        got = identify([("X-User", "alice"), ("Roles", "a"), ("Roles", "b"), ("Tenant", "t")], b"", Trust("X-User", many=["Roles", "Tenant"]))
+        self.assertEqual((got.value("Roles"), got.value("Tenant"), got.value("Other")), (None, "t", None))
+
+    def test_forward_nothing(self):
+        """What cannot be forwarded is nobody's for who asks."""
+        server = Server(encrypt=["Session"], sign=True)
+        headers = server.stamp({"X-User": ["alice"], "Session": ["0af3"]}, "orders.new", b"{}")
+        for trust in (Trust("X-User", accounts={"APP": [">"]}, servers=server.servers), Trust("X-User")):
+            self.assertEqual(identify(headers, b"{}", trust).user, "alice")
+            with self.assertRaises(Anonymous) as caught:
+                forward(headers, b"{}", trust)
+            self.assertEqual(caught.exception.verdict, "proof-key")
+
 
 if __name__ == "__main__":
     unittest.main()

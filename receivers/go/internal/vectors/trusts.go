@@ -37,6 +37,10 @@ func BadTrusts() []BadTrust {
 	add("a user that is not ASCII", `{"user": "X-Usér"}`)
 	add("a user of provenance", `{"user": "Stamp-Account"}`)
 	add("an unknown field", `{"user": "X-User", "server": []}`)
+	for _, field := range []string{"User", "USER", "u\u017fer"} {
+		add(fmt.Sprintf("the field %+q", field), `{"`+field+`": "X-User"}`)
+		add(fmt.Sprintf("the field %+q after it", field), `{"user": "X-User", "`+field+`": "X-Other"}`)
+	}
 	add("a field with a hyphen", `{"user": "X-User", "max-age": 5}`)
 	add("one is no list", `{"user": "X-User", "one": "X-Tenant"}`)
 	add("a name that is empty", `{"user": "X-User", "one": [""]}`)

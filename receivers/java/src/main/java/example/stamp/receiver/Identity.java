@@ -23,8 +23,9 @@ public record Identity(String user, Map<String, List<String>> values, String acc
         return time == null ? null : TIMESTAMP.format(time);
     }
 
-    /** The value of a header that the trust names in one. */
+    /** The value of a header that the trust names in one or many. There is none where it has several. */
     public Optional<String> value(String name) {
-        return values.getOrDefault(name, List.of()).stream().findFirst();
+        List<String> all = values.getOrDefault(name, List.of());
+        return all.size() == 1 ? Optional.of(all.get(0)) : Optional.empty();
     }
 }

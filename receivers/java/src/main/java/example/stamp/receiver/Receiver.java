@@ -98,19 +98,21 @@ public final class Receiver {
 
     /**
      * The value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got. What is remembered
-     * against replays is not looked at.
+     * against replays is not looked at. Throws AnonymousException where the message is from nobody, and where the trust has no
+     * servers, or no keys for a proof of kind 3.
      */
     public static String forward(Iterable<Header> headers, byte[] payload, Trust trust, Instant now) throws AnonymousException {
-        if (!trust.wantsProof) {
-            throw new IllegalArgumentException("a proof cannot be forwarded without servers");
-        }
         Map<String, Group> groups = Group.groupsOf(headers);
+        if (!trust.wantsProof) {
+            judge(groups, asWritten(groups, trust), trust, now, null);
+            throw new AnonymousException("proof-key");
+        }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Payload content = Payload.of(payload);
         Proven proven = prove(groups, trust, proof, content, null);
         judge(groups, proven.believed(), trust, now, proof);
         if (proof.exchanges && proven.key() == null) {
-            throw new IllegalArgumentException("a proof for a receiver cannot be forwarded without keys");
+            throw new AnonymousException("proof-key");
         }
         byte[] tag = proof.exchanges ? content.tag(proven.key(), proof.counter) : new byte[0];
         return Proof.Forwarded.text(proof, tag, proof.signed ? content.hash() : new byte[0], proven.fields());

@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -53,6 +54,7 @@ final class HostileTest {
 
     public static void main(String[] args) throws Exception {
         replacements();
+        folds();
         HostileTest test = new HostileTest(Path.of(args[0]));
         for (int number = 0; number < MESSAGES; number++) {
             test.judge(number);
@@ -78,6 +80,22 @@ final class HostileTest {
             List<Header> forged = headers.stream().map(header -> new Header(header.name(), header.value().replace("?", "\ud800"))).toList();
             check(verdict(() -> Receiver.identify(forged, new byte[0], trust)).equals("proof-wrong"), "a lone surrogate is taken for a question mark");
         }
+    }
+
+    /** A name is folded once for all values that follow each other. */
+    private static void folds() {
+        List<Header> headers = new ArrayList<>();
+        for (String name : List.of("X".repeat(1000), "x".repeat(1000), "")) {
+            headers.addAll(Collections.nCopies(1000, new Header(name, "")));
+        }
+        List<Integer> folded = new ArrayList<>();
+        Map<String, Group> groups = Group.groupsOf(headers, name -> {
+            folded.add(name.length());
+            return Group.fold(name);
+        });
+        check(folded.equals(List.of(1000, 1000, 0)), "names are folded " + folded.size() + " times");
+        Group group = groups.get("x".repeat(1000));
+        check(groups.size() == 1 && group.values.size() == 2000 && group.crowded, "the group is not that of both names");
     }
 
     private static String verdict(Judge judge) {

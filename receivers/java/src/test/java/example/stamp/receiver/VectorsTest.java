@@ -9,6 +9,7 @@ import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /** What docs/proofs.md says, by the vectors that all languages have. Argument: their folder. */
@@ -26,6 +27,8 @@ final class VectorsTest {
         mutations(read(folder, "mutations.json"));
         making(read(folder, "make.json"));
         testServer();
+        value();
+        forwardNothing();
         System.out.println(cases + " cases, " + wrong + " wrong");
         System.exit(wrong == 0 ? 0 : 1);
     }
@@ -102,6 +105,29 @@ final class VectorsTest {
                 verdict = e.verdict();
             }
             expect("another payload", verdict, "proof-wrong");
+        }
+    }
+
+    /** A header with several values has none that is the value. */
+    private static void value() throws AnonymousException {
+        List<Header> headers = List.of(new Header("X-User", "alice"), new Header("Roles", "a"), new Header("Roles", "b"), new Header("Tenant", "t"));
+        Identity got = Receiver.identify(headers, new byte[0], Trust.ofUser("X-User").many("Roles", "Tenant").build());
+        expect("a value of several", List.of(got.value("Roles"), got.value("Tenant"), got.value("Other")), List.of(Optional.empty(), Optional.of("t"), Optional.empty()));
+    }
+
+    /** What cannot be forwarded is nobody's for who asks. */
+    private static void forwardNothing() throws AnonymousException {
+        TestServer server = new TestServer("APP", true, "Session");
+        List<Header> headers = server.stamp(List.of(new Header("X-User", "alice"), new Header("Session", "0af3")), "orders.new", new byte[1]);
+        for (Trust trust : List.of(Trust.ofUser("X-User").accounts(Map.of("APP", List.of(">"))).servers(server.servers()).build(), Trust.ofUser("X-User").build())) {
+            expect("a message that cannot be forwarded", Receiver.identify(headers, new byte[1], trust).user(), "alice");
+            String verdict = "ok";
+            try {
+                Receiver.forward(headers, new byte[1], trust, Instant.now());
+            } catch (AnonymousException | RuntimeException e) {
+                verdict = e instanceof AnonymousException anonymous ? anonymous.verdict() : e.toString();
+            }
+            expect("what cannot be forwarded", verdict, "proof-key");
         }
     }
 
