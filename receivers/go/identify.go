@@ -134,9 +134,9 @@ func (j *judge) identify(m Message) (id Identity, err error) {
 	case g.crowded || g.name != wire.Proof || len(g.values) != 1:
 		return id, errProofMalformed
 	}
-	var exact bool
-	if j.raw, exact = wire.AppendExact(j.raw[:0], g.values[0]); !exact {
-		return id, errProofMalformed
+	var fault wire.Fault
+	if j.raw, fault = wire.AppendProof(j.raw[:0], g.values[0]); fault != wire.Sound {
+		return id, errOfFault(fault)
 	}
 	if err := j.prove(nil); err != nil {
 		return id, err
@@ -200,11 +200,8 @@ func (j *judge) prove(check func() error) (err error) {
 	var fault wire.Fault
 	j.proof, fault = wire.Parse(j.raw, j.entries[:0])
 	j.entries = j.proof.Entries
-	switch fault {
-	case wire.Malformed:
-		return errProofMalformed
-	case wire.UnknownKind:
-		return errProofVersion
+	if fault != wire.Sound {
+		return errOfFault(fault)
 	}
 	if err := j.findKeys(); err != nil {
 		return err
@@ -225,6 +222,13 @@ func (j *judge) prove(check func() error) (err error) {
 	}
 	j.rememberNames()
 	return j.decrypted()
+}
+
+func errOfFault(fault wire.Fault) error {
+	if fault == wire.UnknownKind {
+		return errProofVersion
+	}
+	return errProofMalformed
 }
 
 // findKeys is step 4.

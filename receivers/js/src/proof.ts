@@ -4,7 +4,7 @@ import { Anonymous } from "./errors.js";
 
 export const provenance = ["Stamp-Account", "Stamp-Subject", "Stamp-Time"] as const;
 export const proofName = "Stamp-Proof", forwardedName = "Stamp-Forwarded-Proof";
-const maxLength = 3072; // bytes, 4,096 characters
+const maxText = 4096, maxLength = 3072; // characters, and the bytes that they stand for
 
 /** A name that is proven. */
 export interface Entry {
@@ -26,7 +26,11 @@ export interface Proof {
 
 /** Reads the value of Stamp-Proof. */
 export function parseText(text: string): Proof {
-  const bytes = fromBase64(text);
+  // The kind and the length are looked at before all of a text is decoded, which may be long.
+  const kind = fromBase64(text.slice(0, 4))?.[0];
+  if (kind === undefined) throw new Anonymous("proof-malformed");
+  if (kind < 1 || kind > 3) throw new Anonymous("proof-version");
+  const bytes = text.length > maxText ? undefined : fromBase64(text);
   if (!bytes) throw new Anonymous("proof-malformed");
   return parse(bytes);
 }

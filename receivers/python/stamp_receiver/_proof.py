@@ -9,7 +9,7 @@ from ._errors import Anonymous
 PROVENANCE = ("Stamp-Account", "Stamp-Subject", "Stamp-Time")
 PROOF, FORWARDED = "Stamp-Proof", "Stamp-Forwarded-Proof"
 LABEL = b"stamp proof v1"
-_MAX_LENGTH = 3072  # bytes, 4,096 characters
+_MAX_TEXT, _MAX_LENGTH = 4096, 3072  # characters, and the bytes that they stand for
 
 
 @dataclass
@@ -49,7 +49,13 @@ class Field:
 
 def parse_text(text: str) -> Proof:
     """Reads the value of Stamp-Proof."""
-    data = from_base64(text)
+    # The kind and the length are looked at before all of a text is decoded, which may be long.
+    first = from_base64(text[:4])
+    if not first:
+        raise Anonymous("proof-malformed")
+    if first[0] not in (1, 2, 3):
+        raise Anonymous("proof-version")
+    data = None if len(text) > _MAX_TEXT else from_base64(text)
     if data is None:
         raise Anonymous("proof-malformed")
     return parse(data)

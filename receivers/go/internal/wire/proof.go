@@ -53,6 +53,9 @@ func HasTag(kind byte) bool { return kind == KindReceiver || kind == KindBoth }
 // HasSignature reports whether the proof is signed.
 func HasSignature(kind byte) bool { return kind == KindSigned || kind == KindBoth }
 
+// isKnown reports whether a kind is one of this version.
+func isKnown(kind byte) bool { return kind >= KindReceiver && kind <= KindBoth }
+
 // Fault is what is wrong with the bytes of a proof.
 type Fault int
 
@@ -68,7 +71,7 @@ func Parse(raw []byte, entries []Entry) (p Parts, fault Fault) {
 	switch {
 	case len(raw) == 0:
 		return p, Malformed
-	case raw[0] < KindReceiver || raw[0] > KindBoth:
+	case !isKnown(raw[0]):
 		return p, UnknownKind
 	case len(raw) > MaxProof:
 		return p, Malformed
@@ -115,6 +118,25 @@ func Parse(raw []byte, entries []Entry) (p Parts, fault Fault) {
 		p.Signature = next(SignatureSize)
 	}
 	return p, Sound
+}
+
+// AppendProof appends the bytes of which a text is the base64. It looks at the kind, which is in the first four characters, and at the
+// length before it decodes the rest.
+func AppendProof(dst []byte, from string) ([]byte, Fault) {
+	first, exact := AppendExact(dst, from[:min(len(from), 4)])
+	switch {
+	case !exact || len(first) == len(dst):
+		return dst, Malformed
+	case !isKnown(first[len(dst)]):
+		return dst, UnknownKind
+	case len(from) > MaxText:
+		return dst, Malformed
+	}
+	all, exact := AppendExact(dst, from)
+	if !exact {
+		return dst, Malformed
+	}
+	return all, Sound
 }
 
 var text = base64.RawURLEncoding.Strict()

@@ -9,7 +9,7 @@ import java.util.List;
 final class Proof {
     static final List<String> PROVENANCE = List.of("Stamp-Account", "Stamp-Subject", "Stamp-Time");
     static final String NAME = "Stamp-Proof", FORWARDED = "Stamp-Forwarded-Proof";
-    private static final int MAX_LENGTH = 3072; // bytes, 4,096 characters
+    private static final int MAX_TEXT = 4096, MAX_LENGTH = 3072; // characters, and the bytes that they stand for
 
     /** A name that is proven: 23 bits of it. */
     record Entry(int id, boolean encrypted) {}
@@ -26,11 +26,23 @@ final class Proof {
 
     /** Reads the value of Stamp-Proof. */
     static Proof parse(String text) throws AnonymousException {
-        byte[] bytes = Texts.fromBase64(text);
+        // The kind and the length are looked at before all of a text is decoded, which may be long.
+        byte[] first = Texts.fromBase64(text.substring(0, Math.min(text.length(), 4)));
+        if (first == null || first.length == 0) {
+            throw new AnonymousException("proof-malformed");
+        }
+        if (!isKnown(first[0])) {
+            throw new AnonymousException("proof-version");
+        }
+        byte[] bytes = text.length() > MAX_TEXT ? null : Texts.fromBase64(text);
         if (bytes == null) {
             throw new AnonymousException("proof-malformed");
         }
         return new Proof(bytes);
+    }
+
+    private static boolean isKnown(int kind) {
+        return kind >= 1 && kind <= 3;
     }
 
     Proof(byte[] bytes) throws AnonymousException {
@@ -38,7 +50,7 @@ final class Proof {
             throw new AnonymousException("proof-malformed");
         }
         int kind = bytes[0];
-        if (kind < 1 || kind > 3) {
+        if (!isKnown(kind)) {
             throw new AnonymousException("proof-version");
         }
         if (bytes.length > MAX_LENGTH) {
