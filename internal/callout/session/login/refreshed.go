@@ -219,7 +219,8 @@ func (s *source) pause(wait time.Duration) {
 
 // storeLater goes on trying to store the provider's answer until the session or the source ends,
 // because nothing else is left of the session. It does not count for the limit of concurrent
-// refreshes. Meanwhile the session is not refreshed.
+// refreshes. Meanwhile the session is not refreshed. If the source ends first, the session is due again
+// after its lease: the source that takes the place of this one uses the same index.
 func (s *source) storeLater(store *store, r retry) retry {
 	u := r.unstored
 	s.unstored.Store(r.key, nil)
@@ -241,5 +242,8 @@ func (s *source) storeLater(store *store, r retry) retry {
 		s.metrics.refreshes.Inc()
 		return retry{}
 	}
-	return retry{}
+	if s.finishing.Err() != nil {
+		return retry{refreshDue: r.refreshDue, wait: s.leaseTime()} // the lease lasts no longer than that
+	}
+	return retry{} // the session's time is over
 }
