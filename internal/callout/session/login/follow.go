@@ -169,11 +169,7 @@ func (s *source) consume(ctx context.Context, from uint64, what content) (*chang
 	if err != nil {
 		return nil, err
 	}
-	name := s.cfg.Bucket
-	if m := stream.CachedInfo().Config.Mirror; m != nil {
-		name = strings.TrimPrefix(m.Name, streamOf(""))
-	}
-	prefix := "$KV." + name + "."
+	prefix := subjectsOf(stream)
 	consumer, err := stream.CreateConsumer(asking, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 		FilterSubject: prefix + ">", AckPolicy: jetstream.AckNonePolicy, HeadersOnly: what == headersOnly,
@@ -193,6 +189,16 @@ func (s *source) consume(ctx context.Context, from uint64, what content) (*chang
 		return nil, err
 	}
 	return &changes{messages, func() { messages.Stop(); remove() }, prefix, consumer.CachedInfo().NumPending}, nil
+}
+
+// subjectsOf returns what the subjects of a bucket's entries begin with. In a mirror, it is that of its origin.
+func subjectsOf(bucket jetstream.Stream) string {
+	config := bucket.CachedInfo().Config
+	name := config.Name
+	if config.Mirror != nil {
+		name = config.Mirror.Name
+	}
+	return "$KV." + strings.TrimPrefix(name, streamOf("")) + "."
 }
 
 // follow gives the index the changes of the bucket until the consumer ends or skips a message. The next
@@ -215,8 +221,8 @@ func (s *source) follow(ctx context.Context, from *changes, due *dueIndex) {
 // to be read.
 func (s *source) changeOf(sequence uint64, key string, header nats.Header) change {
 	c := change{sequence: sequence, key: key}
-	if header.Get(jetstream.MarkerReasonHeader) != "" || header.Get("KV-Operation") != "" {
-		c.remove = true // a marker of a deletion
+	if isDeletion(header) {
+		c.remove = true
 		return c
 	}
 	t, ok := parseHint(header.Get(hintHeader), s.party)
@@ -226,6 +232,11 @@ func (s *source) changeOf(sequence uint64, key string, header nats.Header) chang
 	wait, refreshed := s.dueIn(t)
 	c.remove, c.ends, c.wait = !refreshed, t.ends, wait
 	return c
+}
+
+// isDeletion reports whether an entry with this header is the marker of a deletion.
+func isDeletion(header nats.Header) bool {
+	return header.Get(jetstream.MarkerReasonHeader) != "" || header.Get("KV-Operation") != ""
 }
 
 // refreshInTurn refreshes the sessions that are due until ctx ends, as many at once as the pace
@@ -271,29 +282,61 @@ func (s *source) turn(ctx context.Context, store *store, due *dueIndex, d refres
 	}
 }
 
-// goneTries is how often an entry is read again that the bucket has reported and that is not there.
-const goneTries = 2
-
 // read reads an entry whose header does not say when its session is due: an older release wrote it, or
 // another provider, tenant or client.
 func (s *source) read(ctx context.Context, store *store, d refreshDue) retry {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	e, _, err := store.get(ctx, d.key)
+	if err != nil {
+		return s.unread(ctx, d, err)
+	}
+	return s.nextOf(d.key, e)
+}
+
+// unread returns when to try again after an entry could not be read: never if that cannot change without
+// a change of the bucket, which makes the session due again.
+func (s *source) unread(ctx context.Context, d refreshDue, err error) retry {
+	later := retry{refreshDue: d, wait: retryRefresh}
 	switch {
-	case errors.Is(err, errGone) && d.failures < goneTries: // a replica of the bucket may be behind
-		d.failures++
-		return retry{refreshDue: d, wait: retryRefresh}
+	case errors.Is(err, errExpired):
+		return retry{}
 	case errors.Is(err, errGone):
+		if gone, err := s.isGone(ctx, d.key); err != nil || !gone {
+			return later
+		}
 		return retry{}
 	case errors.Is(err, errForeign):
 		s.logged.Warn("foreign", "login: the bucket has sessions of another provider, tenant or client than those of the configuration; they are left alone", "source", s.cfg.Name, "bucket", s.cfg.Bucket)
 		return retry{}
 	case errors.Is(err, sealed.ErrNotOpened):
+		s.metrics.refreshFailures.Inc()
 		s.logged.Error("entry", "session cannot be refreshed", "source", s.cfg.Name, "error", err)
 		return retry{}
-	case err != nil:
-		return retry{refreshDue: d, wait: retryRefresh}
 	}
-	return s.nextOf(d.key, e)
+	return later
+}
+
+// isGone reports whether it is certain that an entry that was not found is gone. The replica of the bucket
+// that was asked may be behind: the leader says whether there is anything under the key. If there is, only
+// the marker of a deletion says that the session is gone, from whichever replica, since no key is used
+// again.
+func (s *source) isGone(ctx context.Context, key string) (bool, error) {
+	stream, err := s.js.Stream(ctx, streamOf(s.cfg.Bucket))
+	if err != nil {
+		return false, plain(err)
+	}
+	subject := subjectsOf(stream) + key
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, plain(err)
+	}
+	if info.State.Subjects[subject] == 0 {
+		return true, nil
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return false, plain(err)
+	}
+	return isDeletion(m.Header), nil
 }

@@ -127,11 +127,11 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		}
 	}()
 	e, revision, err := store.get(begin, d.key)
-	if errors.Is(err, errGone) || errors.Is(err, errForeign) {
-		return retry{}
+	if revision > 0 && revision < lease.atLeast {
+		return later // the replica that was asked is behind
 	}
-	if err != nil || revision < lease.atLeast {
-		return later
+	if err != nil {
+		return s.unread(begin, d, err)
 	}
 	last = revision
 	if clampSeconds(e.accessEnds()) != clampSeconds(d.ends) {

@@ -155,12 +155,14 @@ func hashed(secret string) string {
 
 var (
 	errGone     = errors.New("session has ended")
+	errExpired  = fmt.Errorf("%w: its time is over", errGone)
 	errTooLarge = fmt.Errorf("the session is too large: its claims and its access token have more than %d bytes, or the bucket takes less", stored.MaxContent)
 	errForeign  = session.Unknown("the session is of another provider, tenant or client than those of the configuration")
 )
 
-// get returns the session with a key, and its revision. It returns errGone if there is none, and
-// errForeign if it belongs to another provider, tenant or client.
+// get returns the session with a key, and its revision. It returns errGone if there is none, errExpired,
+// which is an errGone, if its time is over, and errForeign if it belongs to another provider, tenant or
+// client. The revision is that of what was read, also where that was no session of ours; 0: of nothing.
 func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	found, err := s.sessions.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
@@ -171,10 +173,10 @@ func (s *store) get(ctx context.Context, key string) (*entry, uint64, error) {
 	}
 	e, err := s.cfg.decode(key, found.Value())
 	if err != nil {
-		return nil, 0, err
+		return nil, found.Revision(), err
 	}
 	if e.Expires <= time.Now().Unix() {
-		return nil, 0, errGone
+		return nil, found.Revision(), errExpired
 	}
 	return e, found.Revision(), nil
 }
