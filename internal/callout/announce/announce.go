@@ -55,6 +55,7 @@ type Announcer struct {
 	// displace the ends of others.
 	ended, changed history
 	timer          *time.Timer
+	timerAt        time.Time // when the timer ends; zero if it does not run
 	closed         bool
 
 	repeatAllAt []time.Time          // ascending
@@ -70,6 +71,9 @@ type history struct {
 	firstNumber int                   // of changes[0]
 	newest      map[string]int        // number of the newest change of each session; older ones are not repeated
 	next        [len(repeatAfter)]int // for each entry of repeatAfter: number of the change to be repeated next
+	// early has, for each entry of repeatAfter, the number of the newest change of a session that was
+	// repeated before its time, because one before it was due.
+	early [len(repeatAfter)]map[string]int
 }
 
 // change is a change of one session.
@@ -133,6 +137,9 @@ func (h *history) forget(now time.Time) {
 	for n < len(h.changes) && (len(h.changes)-n >= maxKept || now.Sub(h.changes[n].announced) > keepFor) {
 		if session := h.changes[n].session; h.newest[session] == h.firstNumber+n {
 			delete(h.newest, session)
+			for i := range h.early {
+				delete(h.early[i], session)
+			}
 		}
 		n++
 	}
@@ -176,9 +183,13 @@ func (h *history) takeDue(now time.Time, all bool, since time.Time) (due []repet
 	}
 	end := h.firstNumber + len(h.changes)
 	for i := range h.next {
-		for ; h.next[i] < end && now.Sub(h.changes[h.next[i]-h.firstNumber].announced) >= repeatAfter[i]; h.next[i]++ {
-			if !all {
-				add(h.next[i], i+1)
+		for ; h.next[i] < end && h.isDue(h.next[i], i, now); h.next[i]++ {
+			if all {
+				continue
+			}
+			add(h.next[i], i+1)
+			if newest, ok := h.takeEarly(h.next[i], i, now); ok {
+				add(newest, i+1)
 			}
 		}
 	}
@@ -194,6 +205,30 @@ func (h *history) takeDue(now time.Time, all bool, since time.Time) (due []repet
 		}
 	}
 	return due
+}
+
+// isDue reports whether a change is old enough for a repetition.
+func (h *history) isDue(number, repetition int, now time.Time) bool {
+	return now.Sub(h.changes[number-h.firstNumber].announced) >= repeatAfter[repetition]
+}
+
+// takeEarly returns the newest change of the session of a change that is due, if that is another one,
+// which is not due itself. Otherwise a session that changes often would never be repeated. It returns
+// it once for all changes before it; at its own time it is repeated again.
+func (h *history) takeEarly(number, repetition int, now time.Time) (newest int, ok bool) {
+	session := h.changes[number-h.firstNumber].session
+	newest = h.newest[session]
+	if newest == number || h.isDue(newest, repetition, now) {
+		return 0, false
+	}
+	if covered, ok := h.early[repetition][session]; ok && number <= covered {
+		return 0, false
+	}
+	if h.early[repetition] == nil {
+		h.early[repetition] = map[string]int{}
+	}
+	h.early[repetition][session] = newest
+	return newest, true
 }
 
 // Heard notes a sign of life of the server with this id. If the server is new or was away,
@@ -245,13 +280,18 @@ func (a *Announcer) RepeatRecent() {
 	a.setTimer(time.Now())
 }
 
-// setTimer sets the timer for the next repetition. The lock is held.
+// setTimer sets the timer for the next repetition. It does not put off one that is set: changes that
+// come all the time would put it off for ever. The lock is held.
 func (a *Announcer) setTimer(now time.Time) {
 	at, ok := a.repeatAt()
 	if !ok || a.closed {
 		return
 	}
 	wait := max(at.Sub(now), minWait)
+	if !a.timerAt.IsZero() && !now.Add(wait).Before(a.timerAt) {
+		return
+	}
+	a.timerAt = now.Add(wait)
 	if a.timer == nil {
 		a.timer = time.AfterFunc(wait, a.repeat)
 		return
@@ -279,6 +319,7 @@ func (a *Announcer) repeatAt() (earliest time.Time, ok bool) {
 func (a *Announcer) repeat() {
 	a.mu.Lock()
 	now := time.Now()
+	a.timerAt = time.Time{}
 	all := false
 	for len(a.repeatAllAt) > 0 && !a.repeatAllAt[0].After(now) {
 		a.repeatAllAt, all = a.repeatAllAt[1:], true

@@ -232,3 +232,77 @@ func TestOneHandlerTells(t *testing.T) {
 		})
 	}
 }
+
+// The handler that tells is killed. A session that changes more often than changes are repeated is told of by the next one in
+// the time of the first repetition, from the first change on, as is one that changes once. What is repeated of it has a bound.
+func TestBusySessionWhenTheTellerDies(t *testing.T) {
+	for _, every := range []time.Duration{0, 1500 * time.Millisecond, 100 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startHandlers(t, 2)
+			s.run(3 * int(steadyAfter/time.Second))
+			session := ""
+			for i := 0; session == ""; i++ {
+				if name := fmt.Sprint("kv/", i); order("H0", name) < order("H1", name) {
+					session = name
+				}
+			}
+			s.all[0].gone.Store(true)
+			began, before := time.Now(), s.sent()
+			tell := func(number uint64) {
+				_ = s.all[1].announcer.Tell(forwarded.Renew{Session: session, Revision: &forwarded.Revision{Bucket: testBucket, Sequence: number, Written: int64(number)}})
+			}
+			tell(1)
+			for number := uint64(2); time.Since(began) < repeatAfter[0]+minWait; number++ {
+				if every == 0 {
+					time.Sleep(repeatAfter[0] + minWait)
+					break
+				}
+				time.Sleep(every)
+				tell(number)
+			}
+			synctest.Wait()
+			told := s.sent() - before
+			if told != 1 {
+				t.Errorf("a change every %s: %d messages told of it in the time of the first repetition, want 1", every, told)
+			}
+		})
+	}
+}
+
+// TestBusySessionIsRepeatedSeldom: a session that changes all the time is repeated once in the time of each repetition, with its
+// last change, and after the last one as any other.
+func TestBusySessionIsRepeatedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var repeated int
+		var last uint64
+		a := New(func(q forwarded.Renew) error {
+			repeated += len(q.Again)
+			for _, again := range q.Again {
+				last = again.Revision.Sequence
+			}
+			return nil
+		})
+		defer a.Close()
+		const changes, every = 6000, 100 * time.Millisecond
+		for number := range uint64(changes) {
+			_ = a.Tell(forwarded.Renew{Session: "kv/busy", Revision: &forwarded.Revision{Bucket: testBucket, Sequence: number}})
+			time.Sleep(every)
+		}
+		most := len(repeatAfter)
+		for _, after := range repeatAfter {
+			most += int(changes * every / after)
+		}
+		time.Sleep(repeatAfter[len(repeatAfter)-1] + time.Second)
+		synctest.Wait()
+		if repeated > most || last != changes-1 {
+			t.Errorf("%d changes are repeated %d times, want at most %d; the last one was of change %d", changes, repeated, most, last)
+		}
+		time.Sleep(keepFor)
+		_ = a.Tell(forwarded.Renew{Session: "kv/other"})
+		for i := range a.changed.early {
+			if n := len(a.changed.early[i]); n != 0 {
+				t.Errorf("%d sessions are remembered after hours", n)
+			}
+		}
+	})
+}
