@@ -56,6 +56,54 @@ func TestReplicaWithoutTheEntry(t *testing.T) {
 	}
 }
 
+// TestReplicaBehindAtTheStart: a source that is opened anew, by a reload or a start, does not let in by a replica that lags what
+// has ended shortly before. It reports nothing that was before it.
+func TestReplicaBehindAtTheStart(t *testing.T) {
+	nc := connect(t, startServer(t, t.TempDir(), -1))
+	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+	var behind atomic.Pointer[nats.Msg] // what the replica still has
+	_, err := nc.Subscribe("FAKE.API.>", func(m *nats.Msg) {
+		to := nats.NewMsg("$JS" + strings.TrimPrefix(m.Subject, "FAKE"))
+		to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
+		if old := behind.Load(); old != nil && strings.HasSuffix(m.Subject, ".DIRECT.GET.KV_sessions.$KV.sessions.a") {
+			to = nats.NewMsg(m.Reply)
+			to.Header, to.Data = old.Header, old.Data
+		}
+		_ = nc.PublishMsg(to)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, bucket, "a", `{}`)
+	put(t, bucket, "b", `{}`)
+	old, err := nc.Request("$JS.API.DIRECT.GET.KV_sessions.$KV.sessions.a", nil, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind.Store(old)
+	if err := bucket.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Bucket: "sessions"}
+	cfg.APIPrefix = "FAKE.API"
+	s, c := open(t, nc, cfg)
+	for range 3 {
+		if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
+			t.Fatalf("a session that has ended: %v; want %v", err, errStale)
+		}
+	}
+	if _, err := find(t, s, "b"); err != nil {
+		t.Errorf("a session that lives: %v", err)
+	}
+	put(t, bucket, "c", `{}`)
+	c.wait(t, "c", false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.seen) != 1 {
+		t.Errorf("changes from before the start are reported: %v", c.seen)
+	}
+}
+
 // TestConfigurationChanges: what is changed in the configuration of a bucket counts for its entries, also cached ones.
 func TestConfigurationChanges(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))

@@ -26,6 +26,12 @@ type Source struct {
 	// revisions are the revisions of the last changes, by key of the session. A replica
 	// of the bucket may return an older entry.
 	revisions *lru.Cache[string, uint64]
+	// past is opened when revisions has the changes of the last seconds before the source was opened,
+	// or when the watch that reads them has failed.
+	past *gate
+	// began is when the watch began, by the server's clock; zero if the changes before it were read. Only
+	// the watch uses it.
+	began time.Time
 	// confirmed is when the watch was last seen to work, in Unix nanoseconds; 0: there is no watch.
 	confirmed atomic.Int64
 	problem   atomic.Pointer[problem] // why the bucket cannot be read; nil: it was found
@@ -50,6 +56,7 @@ type bucket struct {
 	created time.Time
 	// lastRevision is the revision of the last entry, messages the number of messages.
 	lastRevision, messages uint64
+	readAt                 time.Time // when this was its state, by the server's clock
 	// clockAhead is a lower bound of how far the server's clock is ahead of the handler's.
 	clockAhead time.Duration
 }
@@ -97,7 +104,7 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Source{cfg: c, env: env, nc: nc, js: js, revisions: revisions, stop: stop, stopped: make(chan struct{})}
+	s := &Source{cfg: c, env: env, nc: nc, js: js, revisions: revisions, past: newGate(), stop: stop, stopped: make(chan struct{})}
 	s.problem.Store(&problem{text: "the bucket is being looked for", cause: errOpening})
 	go s.watch(running)
 	return s, nil
@@ -139,6 +146,7 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 		// The watch then begins at the revision that b has, so that it misses no later change.
 		s.bucket.CompareAndSwap(nil, b)
 	}
+	s.past.wait(ctx, min(pastWait, s.cfg.Timeout/2))
 	name := SessionKey(key)
 	m, err := s.current(ctx, b, key, name)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

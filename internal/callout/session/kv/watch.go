@@ -28,6 +28,12 @@ const (
 	// unwatchedAfter is how many rounds in a row must fail until WatchError reports it. A new leader of
 	// the bucket may end a single one.
 	unwatchedAfter = 2
+	// pastRead is how far back the watch begins: longer than a replica of the bucket lags behind. It
+	// does not report these changes, but a look-up must not return an entry that is older.
+	pastRead = 10 * time.Second
+	// pastWait is the longest time for which a look-up waits until they are read. If the watch fails,
+	// it does not wait: a bucket that cannot be watched can still be read.
+	pastWait = time.Second
 )
 
 var (
@@ -59,6 +65,7 @@ func (s *Source) confirm() {
 
 // countFailure counts a round that could not watch a bucket that exists. It returns err.
 func (s *Source) countFailure(err error) error {
+	s.past.open()
 	if s.failures.Add(1) >= unwatchedAfter {
 		unwatched := fmt.Errorf("changes of sessions are not seen, so that a logout closes a connection only at its next renewal: %w; check that the user of the handler may publish to $JS.API.CONSUMER.*, and that max_consumers and max_subscriptions of the account are high enough", err)
 		s.unwatched.Store(&unwatched)
@@ -99,9 +106,6 @@ func (s *Source) watch(ctx context.Context) {
 	defer close(s.stopped)
 	var last uint64
 	var created time.Time
-	if b := s.bucket.Load(); b != nil {
-		last, created = b.lastRevision, b.created
-	}
 	status := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(status)
 	wait, reported := retryMin, ""
@@ -158,9 +162,13 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	if m := info.Config.Mirror; m != nil && m.External != nil && m.External.APIPrefix != "" {
 		name = strings.TrimPrefix(m.Name, "KV_") // as in nats.go: a mirror keeps the subjects of its origin
 	}
+	readAt := info.TimeStamp
+	if readAt.IsZero() { // an old server
+		readAt = time.Now()
+	}
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
-		direct: info.Config.AllowDirect, created: info.Created, lastRevision: info.State.LastSeq, messages: info.State.Msgs,
+		direct: info.Config.AllowDirect, created: info.Created, lastRevision: info.State.LastSeq, messages: info.State.Msgs, readAt: readAt,
 		clockAhead: time.Until(info.TimeStamp), // very negative if an old server sends no time: ago is 0 then
 	}, nil
 }
@@ -188,22 +196,19 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 	}
 	s.problem.Store(nil)
 	if found := s.bucket.Load(); created.IsZero() && found != nil { // a look-up has found it earlier
-		*last, *created = found.lastRevision, found.created
+		*last, *created, s.began = found.lastRevision, found.created, found.readAt
 	}
 	switch {
 	case created.IsZero(): // the first round that finds a bucket
-		*last = b.lastRevision
+		*last, s.began = b.lastRevision, b.readAt
 	case !b.created.Equal(*created), b.lastRevision < *last: // another bucket of that name, or restored from a backup
 		*last = 0
 		s.revisions.Purge()
+		s.pastIsRead() // all of it will be reported
 	}
 	*created = b.created
 	s.bucket.Store(b)
-	consumer, err := b.stream.CreateConsumer(opening, jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *last + 1,
-		FilterSubject: b.prefix + ">", AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: inactiveThreshold,
-	})
+	consumer, err := s.createConsumer(opening, b, *last)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -218,10 +223,40 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		messages.Stop()
 		s.deleteConsumer(ctx, b, consumer)
 	}()
+	if consumer.CachedInfo().NumPending == 0 {
+		s.pastIsRead()
+	}
 	// Answers from before b was opened are dropped, because check sees only changes since then.
 	s.reportLost()
 	s.confirm()
 	return s.follow(ctx, connected, messages, b, last)
+}
+
+// createConsumer creates a consumer that begins after the last change that was seen or, until these
+// are read, with the changes of the last seconds before the watch began.
+func (s *Source) createConsumer(ctx context.Context, b *bucket, last uint64) (jetstream.Consumer, error) {
+	wanted := jetstream.ConsumerConfig{
+		FilterSubject: b.prefix + ">", AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: inactiveThreshold,
+	}
+	if !s.began.IsZero() {
+		from := s.began.Add(-pastRead)
+		wanted.DeliverPolicy, wanted.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+		consumer, err := b.stream.CreateConsumer(ctx, wanted)
+		if err != nil || consumer.CachedInfo().Delivered.Stream <= last {
+			return consumer, err
+		}
+		// It would miss changes: those of a mirror have the times of its origin, which may be old.
+		s.deleteConsumer(ctx, b, consumer)
+	}
+	wanted.DeliverPolicy, wanted.OptStartSeq, wanted.OptStartTime = jetstream.DeliverByStartSequencePolicy, last+1, nil
+	return b.stream.CreateConsumer(ctx, wanted)
+}
+
+// pastIsRead notes that the revisions of the changes before the watch began are known.
+func (s *Source) pastIsRead() {
+	s.began = time.Time{}
+	s.past.open()
 }
 
 // deleteConsumer deletes the consumer, so that the server need not keep it until
@@ -267,12 +302,20 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 		if meta.Sequence.Consumer != number {
 			return errGap
 		}
-		*last = meta.Sequence.Stream
-		s.report(session.Change{
-			Key: SessionKey(strings.TrimPrefix(m.Subject(), b.prefix)), Deleted: deleted(m.Headers()),
-			Ago: b.ago(meta.Timestamp), Revision: b.revision(*last, meta.Timestamp),
-		})
-		s.seen.Store(*last)
+		key := SessionKey(strings.TrimPrefix(m.Subject(), b.prefix))
+		if meta.Sequence.Stream <= *last { // from before the watch began
+			s.revisions.Add(key, meta.Sequence.Stream)
+		} else {
+			*last = meta.Sequence.Stream
+			s.report(session.Change{
+				Key: key, Deleted: deleted(m.Headers()),
+				Ago: b.ago(meta.Timestamp), Revision: b.revision(*last, meta.Timestamp),
+			})
+			s.seen.Store(*last)
+		}
+		if meta.Sequence.Stream >= *last || meta.NumPending == 0 {
+			s.pastIsRead()
+		}
 	}
 }
 
