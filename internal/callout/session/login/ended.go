@@ -60,23 +60,79 @@ func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
 // hasEnded reports whether the provider ended a session while its login was under way. began is
 // when the login asked the provider for tokens.
 func (s *store) hasEnded(ctx context.Context, e *entry, began time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
 	for _, name := range s.cfg.endedBy(e) {
-		found, err := s.index.Get(ctx, name)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue
-		}
-		if err != nil {
-			return false, plain(err)
-		}
-		var last ended
-		if _, err := fmt.Sscanf(string(found.Value()), "%d %d", &last.issued, &last.noted); err != nil {
-			continue // not written by us
-		}
-		if last.ends(e, began) {
-			return true, nil
+		did, err := s.noteEnds(ctx, name, e, began)
+		if did || err != nil {
+			return did, err
 		}
 	}
 	return false, nil
+}
+
+// notePause is the pause before a note is read again that the replica of the index does not have yet.
+const notePause = 50 * time.Millisecond
+
+// noteEnds reports whether the note of a name, if there is one, ends a session. The replica of the index
+// that is asked may be behind, so only what its leader confirms says that the session lives.
+func (s *store) noteEnds(ctx context.Context, name string, e *entry, began time.Time) (bool, error) {
+	for {
+		found, err := s.index.Get(ctx, name)
+		isMissing := errors.Is(err, jetstream.ErrKeyNotFound)
+		if err != nil && !isMissing {
+			return false, plain(err)
+		}
+		if !isMissing && readEnded(found.Value()).ends(e, began) {
+			return true, nil
+		}
+		latest := false
+		if isMissing {
+			latest, err = s.hasNoNote(ctx, name)
+		} else {
+			latest, err = s.isLatest(ctx, name, found)
+		}
+		if latest || err != nil {
+			return false, plain(err)
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(notePause):
+		}
+	}
+}
+
+// hasNoNote asks the leader of the index whether there is no entry of a name.
+func (s *store) hasNoNote(ctx context.Context, name string) (bool, error) {
+	stream, err := s.js.Stream(ctx, streamOf(s.index.Bucket()))
+	if err != nil {
+		return false, err
+	}
+	subject := "$KV." + s.index.Bucket() + "." + name
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, err
+	}
+	return info.State.Subjects[subject] == 0, nil
+}
+
+// isLatest reports whether an entry is the latest one of its name. It writes the same once more, which
+// is refused otherwise.
+func (s *store) isLatest(ctx context.Context, name string, found jetstream.KeyValueEntry) (bool, error) {
+	_, err := s.index.Update(ctx, name, found.Value(), found.Revision())
+	if isConflict(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// readEnded returns what a note says. One that was not written by us ends nothing.
+func readEnded(text []byte) (e ended) {
+	if _, err := fmt.Sscanf(string(text), "%d %d", &e.issued, &e.noted); err != nil {
+		return ended{}
+	}
+	return e
 }
 
 // ends reports whether the logout came after the ID token of a login that began at a time. The

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/internal/callout/session"
 )
@@ -86,4 +88,61 @@ func (s *site) entries(t *testing.T) uint64 {
 		t.Fatal(err)
 	}
 	return state.last
+}
+
+// A logout token that was carried out during a login ends its session, also if the replica that is asked has not got the
+// note of it yet, or has an older one.
+func TestLogoutDuringALoginWithAReplicaThatIsBehind(t *testing.T) {
+	nc := startServer(t)
+	var behind atomic.Int32
+	if _, err := nc.Subscribe("FAKE.API.>", func(m *nats.Msg) {
+		call := strings.TrimPrefix(m.Subject, "FAKE.API.")
+		if !strings.HasPrefix(call, "$KV.") {
+			call = "$JS.API." + call
+		}
+		to := nats.NewMsg(call)
+		to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
+		if strings.Contains(m.Subject, ".DIRECT.GET.KV_sessions-index") && behind.Add(-1) >= 0 {
+			to = nats.NewMsg(m.Reply)
+			to.Header = nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}
+		}
+		_ = nc.PublishMsg(to)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s := startSite(t, newProvider(t), nc, newKey(), "api_prefix: FAKE.API")
+	b := newBrowser(t, s)
+	b.logIn()
+	st, _, e, _ := b.stored()
+	began := time.Now()
+	ended := func(what string, want bool) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		if got, err := st.hasEnded(ctx, e, began); got != want || err != nil {
+			t.Errorf("%s: %t, %v", what, got, err)
+		}
+	}
+	ended("no logout", false)
+	token := logoutToken{subject: e.Subject, id: "1", issued: began.Add(-time.Hour)}
+	if err := st.noteEnd(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	behind.Store(2)
+	ended("an older logout", false)
+	older, err := st.index.Get(t.Context(), st.cfg.endsNames(token)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token.issued = began.Add(time.Hour)
+	if err := st.noteEnd(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	behind.Store(2)
+	ended("a logout", true)
+	real := st.index
+	st2 := *st
+	st2.index = &replicated{sessionBucket: &bucketWithHints{KeyValue: real}, behind: []jetstream.KeyValueEntry{older}}
+	st = &st2
+	ended("a logout of which the replica has the one before", true)
 }

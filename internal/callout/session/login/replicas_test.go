@@ -69,7 +69,7 @@ func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
 	}
 	sessions = &replicated{sessionBucket: opened.sessions}
 	index := &replicated{sessionBucket: &bucketWithHints{KeyValue: opened.index}}
-	st = &store{cfg: opened.cfg, sessions: sessions, index: index, indexed: opened.indexed}
+	st = &store{cfg: opened.cfg, js: opened.js, sessions: sessions, index: index, indexed: opened.indexed}
 	s.source.store.Store(st)
 	return st, sessions
 }

@@ -35,6 +35,7 @@ type store struct {
 	cfg      *Config
 	sessions sessionBucket
 	index    jetstream.KeyValue
+	js       jetstream.JetStream
 	indexed  *indexed
 	endless  []string // names of buckets without a TTL
 }
@@ -77,7 +78,7 @@ func (e *entry) visible() map[string]any {
 }
 
 func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, error) {
-	s := &store{cfg: c, indexed: newIndexed()}
+	s := &store{cfg: c, js: js, indexed: newIndexed()}
 	sessions, err := s.openBucket(ctx, js, c.Bucket)
 	if err != nil {
 		return nil, err
