@@ -95,7 +95,7 @@ func (s *source) refreshRound(ctx context.Context, index **sharedIndex) error {
 		if err := s.complete(ctx, store, streams); err != nil {
 			s.cannotRefresh(ctx, fmt.Errorf("bucket %s: %w", s.cfg.indexBucket(), err))
 			cancel() // the next round tries again
-		} else if s.leases.Wait() == 0 {
+		} else if s.leases.Wait() == 0 && !s.stores.Closed() {
 			s.unable.Store(nil)
 		}
 	})
@@ -262,9 +262,10 @@ func (s *source) refreshInTurn(ctx context.Context, store *store, due *dueIndex)
 	}
 }
 
-// held returns how long no refresh can succeed: the provider or the bucket of leases is away.
+// held returns how long no refresh can succeed: the provider or the bucket of leases is away, or
+// that of the sessions takes no tokens.
 func (s *source) held(ctx context.Context) time.Duration {
-	if wait := max(s.gate.Held(), s.leases.Held()); wait > 0 {
+	if wait := max(s.gate.Held(), s.leases.Held(), s.stores.Held()); wait > 0 {
 		return wait
 	}
 	return s.provider.Ready(ctx)

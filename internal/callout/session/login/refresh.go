@@ -112,6 +112,12 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return retry{refreshDue: d, wait: wait}
 	}
 	defer asking.GiveUp() // does nothing after Finish
+	// While the bucket takes no tokens, a refresh would only add to those that are not stored.
+	storing, wait := s.stores.Enter()
+	if storing == nil {
+		return retry{refreshDue: d, wait: wait}
+	}
+	defer storing.GiveUp()
 	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	lease, wait := s.leased(begin, store, d.key)
@@ -141,6 +147,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return retry{refreshDue: d, wait: dueUnit} // by a handler that takes the place of this one
 	}
 	next, last = s.refreshEntry(store, d, e, revision, asking)
+	s.stored(storing, next.unstored, last > revision)
 	return next
 }
 

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -219,15 +220,22 @@ func (s *source) pause(wait time.Duration) {
 
 // storeLater goes on trying to store the provider's answer until the session or the source ends,
 // because nothing else is left of the session. It does not count for the limit of concurrent
-// refreshes. Meanwhile the session is not refreshed. If the source ends first, the session is due again
-// after its lease: the source that takes the place of this one uses the same index.
+// refreshes. Meanwhile the session is not refreshed, by no handler as long as this one can prolong its
+// lease. If another handler takes the lease for all that, the answer is still stored if the session
+// has not changed: the other handler has only a refresh token that was used. If the source ends first,
+// the session is due again after its lease: the source that takes the place of this one uses the same
+// index.
 func (s *source) storeLater(store *store, r retry) retry {
 	u := r.unstored
 	s.unstored.Store(r.key, nil)
 	defer s.unstored.Delete(r.key)
 	s.logged.Warn("unstored", "refreshed tokens cannot be stored, trying again", "source", s.cfg.Name, "error", u.cause)
 	for s.finishing.Err() == nil && time.Now().Unix() < u.entry.Expires {
+		s.prolong(store, r.lease)
 		revision, err := s.save(store, r.key, u.entry, u.revision)
+		if err != nil {
+			s.cannotStore(err)
+		}
 		if again := (*unstored)(nil); errors.As(err, &again) {
 			continue
 		}
@@ -240,10 +248,60 @@ func (s *source) storeLater(store *store, r retry) retry {
 			return s.failedRefresh(r.refreshDue, err)
 		}
 		s.metrics.refreshes.Inc()
+		s.storesAgain(s.stores.Open())
 		return retry{}
 	}
 	if s.finishing.Err() != nil {
 		return retry{refreshDue: r.refreshDue, wait: s.leaseTime()} // the lease lasts no longer than that
 	}
 	return retry{} // the session's time is over
+}
+
+// prolongEvery is the least time between two writes of a lease that is prolonged.
+const prolongEvery = storeTime / 3
+
+// prolong prolongs the lease of an answer that is not stored yet.
+func (s *source) prolong(store *store, l *lease) {
+	now := time.Now()
+	if now.Sub(l.renewed) < prolongEvery {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
+	defer cancel()
+	if err := store.prolong(ctx, l, now, s.leaseTime()); err != nil {
+		s.logged.Warn("lease", "login: the lease of a session whose tokens cannot be stored is not prolonged", "source", s.cfg.Name, "error", err)
+	}
+}
+
+// cannotStore notes that refreshed tokens cannot be stored, unless others can.
+func (s *source) cannotStore(err error) {
+	if !s.stores.Closed() {
+		return
+	}
+	s.cannotRefresh(s.finishing, fmt.Errorf("bucket %s: %w", s.cfg.Bucket, err))
+	if !s.stores.Closed() { // another one was stored meanwhile
+		s.unable.Store(nil)
+	}
+}
+
+// storesAgain says that refreshed tokens can be stored again, if they could not before.
+func (s *source) storesAgain(opened bool) {
+	if opened {
+		s.unable.Store(nil)
+		s.logged.Info("refreshed again", "tokens are refreshed again", "source", s.cfg.Name)
+	}
+}
+
+// stored tells the gate of stores whether what a refresh has brought could be stored.
+func (s *source) stored(asking *openid.Request, unstored *unstored, changed bool) {
+	switch {
+	case unstored != nil:
+		asking.Fail(unstored.cause)
+		s.cannotStore(unstored.cause)
+	case changed:
+		_, opened := asking.Finish("", nil)
+		s.storesAgain(opened)
+	default:
+		asking.GiveUp()
+	}
 }

@@ -32,6 +32,7 @@ type source struct {
 
 	gate       openid.Gate        // limits refreshes
 	leases     openid.Gate        // limits writes of leases
+	stores     openid.Gate        // limits refreshes while what they bring cannot be stored
 	codes      openid.Gate        // limits exchanges of codes; apart from gate, because strangers can make up codes
 	info       openid.Gate        // limits requests to the userinfo endpoint during refreshes, which go on without it
 	asking     *loginTurns        // limits what logins ask the provider

@@ -98,6 +98,23 @@ func (r *Request) Fail(err error) (closed bool) {
 	return !r.end() && !time.Now().Before(g.next) && g.recordFailure(err)
 }
 
+// Open opens the gate, because it is known without a request of its own that requests succeed again.
+// It returns whether the gate was closed.
+func (g *Gate) Open() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	closed := g.failures > 0
+	g.failures, g.failed, g.next = 0, nil, time.Time{}
+	return closed
+}
+
+// Closed reports whether the gate is closed, also if one request may be sent now.
+func (g *Gate) Closed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failures > 0
+}
+
 // recordFailure counts a failure, after which the next request has to wait. It returns
 // whether this has closed the gate. The caller holds the lock.
 func (g *Gate) recordFailure(err error) (closed bool) {
