@@ -71,6 +71,9 @@ func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState
 			}
 			if gone[i] == missing {
 				s.logged.Warn("bucket", "login: a bucket has gone or was made anew; it is opened again", "source", s.cfg.Name, "bucket", name, "lost", lost[i])
+				if at := time.Now(); i == 1 && err == nil && now.created.Equal(was[i].created) {
+					s.restored.Store(&at)
+				}
 				s.store.CompareAndSwap(store, nil)
 				return
 			}

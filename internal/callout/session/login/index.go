@@ -29,6 +29,9 @@ type indexed struct {
 	once    sync.Once
 	done    chan struct{} // closed when created is set
 	created time.Time     // when that bucket was created
+
+	made  time.Time // when the bucket was created that was opened
+	since time.Time // all leases that were taken from then on are in it; later than made if it was restored from a backup
 }
 
 func newIndexed() *indexed { return &indexed{done: make(chan struct{})} }

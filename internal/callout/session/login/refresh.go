@@ -170,7 +170,17 @@ func (s *source) leased(ctx context.Context, store *store, key string) (l *lease
 		return nil, wait
 	}
 	defer taking.GiveUp() // does nothing after Finish
+	if wait := s.lostLease(ctx, store, key); wait > 0 {
+		return nil, wait
+	}
 	l, err := store.lease(ctx, key, time.Now(), s.leaseTime())
+	if err == nil && l != nil {
+		var lost bool
+		if lost, err = s.isLost(ctx, store, l); lost {
+			s.store.CompareAndSwap(store, nil)
+			return nil, retryRefresh
+		}
+	}
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return nil, dueUnit // that says nothing of the bucket; see refresh
 	}

@@ -55,6 +55,8 @@ type source struct {
 	opening singleflight.Group
 	store   atomic.Pointer[store] // nil: not open yet
 
+	restored atomic.Pointer[time.Time] // when it was noticed that the index was restored from a backup; nil: never
+
 	mu  sync.Mutex
 	web *webserver.Server // nil: no pages are served
 
@@ -168,6 +170,9 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		defer cancel()
 		opened, err := openStore(ctx, s.js, s.cfg)
 		if err == nil {
+			if at := s.restored.Load(); at != nil && at.After(opened.indexed.since) {
+				opened.indexed.since = *at
+			}
 			s.store.Store(opened)
 			s.warnEndless(opened)
 		}

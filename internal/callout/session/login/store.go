@@ -88,8 +88,15 @@ func openStore(ctx context.Context, js jetstream.JetStream, c *Config) (*store, 
 		return nil, fmt.Errorf("bucket %s: %w", c.Bucket, err)
 	}
 	s.sessions = withHints(js, c.Place, sessions, stream.CachedInfo().Config.Mirror)
-	s.index, err = s.openBucket(ctx, js, c.indexBucket())
-	return s, err
+	if s.index, err = s.openBucket(ctx, js, c.indexBucket()); err != nil {
+		return nil, err
+	}
+	if stream, err = js.Stream(ctx, streamOf(c.indexBucket())); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", c.indexBucket(), err)
+	}
+	created := stream.CachedInfo().Created
+	s.indexed.made, s.indexed.since = created, created
+	return s, nil
 }
 
 // streamOf returns the name of the stream of a bucket.
