@@ -2,7 +2,10 @@ package login
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // The leases are lost with the index. A request may be under way then for each session that was stored
@@ -17,6 +20,8 @@ func (s *source) lostLease(ctx context.Context, store *store, key string) time.D
 	}
 	found, err := store.sessions.Get(ctx, key)
 	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0 // the refresh asks whether it is gone
 	case err != nil:
 		return retryRefresh
 	case found.Created().Before(since):
