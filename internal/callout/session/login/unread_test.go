@@ -39,7 +39,7 @@ func TestRefreshWithAReplicaThatLacksTheEntry(t *testing.T) {
 			const answers = 5
 			behind := &missingFirst{sessionBucket: opened.sessions}
 			behind.left.Store(answers)
-			st := &store{cfg: opened.cfg, sessions: behind, index: opened.index, indexed: opened.indexed}
+			st := &store{cfg: opened.cfg, sessions: behind, index: opened.index, indexed: newIndexed()}
 			for range answers {
 				next := s.source.refresh(t.Context(), st, d)
 				if next.wait == 0 {
