@@ -183,7 +183,7 @@ func parsePattern(text string) (pattern, error) {
 // addSigned comes after the keys: without one that signs, each message on these subjects would be refused.
 func (t *Trust) addSigned(o Options) error {
 	if len(o.Signed) > 0 && len(t.signers) == 0 {
-		return errors.New("signed without a server that signs: servers has no public key N...")
+		return errors.New("signed without a server that signs: servers has no public key of the kind N")
 	}
 	for _, s := range o.Signed {
 		p, err := parsePattern(s)
