@@ -273,12 +273,11 @@ func TestBusySessionWhenTheTellerDies(t *testing.T) {
 // last change, and after the last one as any other.
 func TestBusySessionIsRepeatedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var repeated int
-		var last uint64
+		var repeated, last atomic.Uint64
 		a := New(func(q forwarded.Renew) error {
-			repeated += len(q.Again)
+			repeated.Add(uint64(len(q.Again)))
 			for _, again := range q.Again {
-				last = again.Revision.Sequence
+				last.Store(again.Revision.Sequence)
 			}
 			return nil
 		})
@@ -288,14 +287,14 @@ func TestBusySessionIsRepeatedSeldom(t *testing.T) {
 			_ = a.Tell(forwarded.Renew{Session: "kv/busy", Revision: &forwarded.Revision{Bucket: testBucket, Sequence: number}})
 			time.Sleep(every)
 		}
-		most := len(repeatAfter)
+		most := uint64(len(repeatAfter))
 		for _, after := range repeatAfter {
-			most += int(changes * every / after)
+			most += uint64(changes * every / after)
 		}
 		time.Sleep(repeatAfter[len(repeatAfter)-1] + time.Second)
 		synctest.Wait()
-		if repeated > most || last != changes-1 {
-			t.Errorf("%d changes are repeated %d times, want at most %d; the last one was of change %d", changes, repeated, most, last)
+		if repeated.Load() > most || last.Load() != changes-1 {
+			t.Errorf("%d changes are repeated %d times, want at most %d; the last one was of change %d", changes, repeated.Load(), most, last.Load())
 		}
 		time.Sleep(keepFor)
 		_ = a.Tell(forwarded.Renew{Session: "kv/other"})

@@ -149,6 +149,9 @@ func TestIndexOfManySessions(t *testing.T) {
 		t.Error("an entry was decrypted")
 	}
 
+	// The watch of the bucket is told of the last ten seconds, of which nothing may be left.
+	filled := time.Now()
+	harnessWait(t, 2*timeout, "entries that are old", func() bool { return time.Since(filled) > 11*time.Second })
 	second := connectedTo(t, nc)
 	next := startSite(t, p, second, key, "")
 	if err := s.source.Close(); err != nil { // perhaps before the next one follows the bucket
