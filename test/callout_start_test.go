@@ -32,7 +32,7 @@ func TestInsideClusterColdStart(t *testing.T) {
 			jetstream { store_dir: %q }
 			cluster { name: C, listen: %q, routes: ["nats://%s"] }
 			authorization { timeout: 30 }
-			callout {
+			callout { timeout: "2s"
 				issuer: %s, xkey: %s
 				sessions: [
 					{kind: kv, name: one, bucket: sessions, account: APP, timeout: "10s"}

@@ -137,8 +137,10 @@ func madeAlike(t *testing.T, maker *stamptest.Server, m *nats.Msg, sign bool) {
 func TestReceiverModuleStandsAlone(t *testing.T) {
 	_, blocks := pageText(t, "receivers/README.md")
 	code := map[string]string{}
-	for _, block := range blocks {
-		code[block.Language] = block.Text
+	for _, block := range blocks { // the first of each language: those of Go
+		if _, ok := code[block.Language]; !ok {
+			code[block.Language] = block.Text
+		}
 	}
 	module, dir := publicModules(t)["receivers/go"], t.TempDir()
 	program := fmt.Sprintf("package main\n\nimport (\n\t%q\n\t\"os\"\n\t%q\n\t%q\n\tstamp %q\n\t%q\n)\n\nfunc main() {\n\tservers, seed := os.Args[2:], os.Args[1]\n\tnc, err0 := nats.Connect(\"\")\n%s\n\tfmt.Println(err0, err, err2, err3)\n}\n",

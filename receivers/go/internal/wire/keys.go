@@ -71,7 +71,7 @@ func isWeak(key Key) bool {
 	y := key
 	slices.Reverse(y[:])
 	y[0] &= 0x7f // the sign of x
-	return bytes.Compare(y[:], fieldPrime) >= 0 || slices.Contains(smallOrders, y)
+	return slices.Compare(y[:], fieldPrime) >= 0 || slices.Contains(smallOrders, y)
 }
 
 // ParseCurveSeed decodes a private key for X25519 (SX...).
