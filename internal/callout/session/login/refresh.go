@@ -220,7 +220,7 @@ func (s *source) cannotRefresh(ctx context.Context, err error) {
 func (s *source) leaseTime() time.Duration { return 2*s.cfg.RequestTime + 2*storeTime }
 
 func (s *source) release(store *store, l *lease, revision uint64) {
-	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(s.finishing, tidyTime)
 	defer cancel()
 	store.release(ctx, l, revision)
 }
@@ -249,7 +249,7 @@ func (s *source) refreshEntry(store *store, d refreshDue, e *entry, revision uin
 func (s *source) endRefused(store *store, d refreshDue, revision uint64, why error) retry {
 	s.metrics.refreshFailures.Inc()
 	s.logged.Info("ended", "session ended: the provider does not refresh it", "source", s.cfg.Name, "reason", why.Error())
-	ctx, cancel := context.WithTimeout(s.finishing, storeTime)
+	ctx, cancel := context.WithTimeout(s.finishing, s.cfg.Timeout)
 	defer cancel()
 	if store.endUnchanged(ctx, d.key, revision) != nil {
 		return retry{refreshDue: d, wait: retryRefresh}

@@ -129,6 +129,11 @@ func (s *source) LookupError() error {
 // and a logout by the provider.
 const closeTime = 8 * time.Second
 
+// tidyTime is how long a write to the index is waited for without which nothing is wrong: what it
+// would remove ends by itself. A bucket that is deleted answers nothing, and closeTime is for more
+// than that.
+const tidyTime = time.Second
+
 var errAbandoned = errors.New("gave up waiting for the OpenID provider or the bucket: a refresh that was under way is lost, and its session may end")
 
 // Close stops the pages and the refreshes. Refreshes that were sent to the provider are first

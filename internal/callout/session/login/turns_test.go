@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -25,7 +26,9 @@ func waits(s *site) <-chan struct{} {
 
 // Turns are bounded for each browser and for all, those that wait are served in their order, and nothing is kept of
 // those that are done.
-func TestTurns(t *testing.T) {
+func TestTurns(t *testing.T) { synctest.Test(t, testTurns) }
+
+func testTurns(t *testing.T) {
 	turns := newLoginTurns()
 	var held []func()
 	for i := range exchanges {
@@ -47,7 +50,10 @@ func TestTurns(t *testing.T) {
 				defer release()
 			}
 		}()
-		eventually(t, "one more that waits", func() bool { return turns.length() == i+1 })
+		synctest.Wait() // until it waits for its turn
+	}
+	if n := turns.length(); n != inLine {
+		t.Errorf("%d wait", n)
 	}
 	if _, err := turns.take(t.Context(), "other"); err != errBusy {
 		t.Errorf("one more that waits: %v", err)
@@ -55,9 +61,7 @@ func TestTurns(t *testing.T) {
 	if _, ok := turns.takeNow(); ok {
 		t.Error("one more without waiting")
 	}
-	for _, release := range held[:1] {
-		release()
-	}
+	held[0]()
 	for i := range inLine {
 		if got := <-order; got != i {
 			t.Fatalf("%d had its turn before %d", got, i)
@@ -67,9 +71,8 @@ func TestTurns(t *testing.T) {
 	for _, release := range held[1:] {
 		release()
 	}
-	eventually(t, "that nothing is left", func() bool {
-		turns.mu.Lock()
-		defer turns.mu.Unlock()
-		return turns.waiting == 0 && len(turns.of) == 0 && len(turns.places) == 0
-	})
+	synctest.Wait()
+	if turns.waiting != 0 || len(turns.of) != 0 || len(turns.places) != 0 {
+		t.Error("something is left")
+	}
 }

@@ -171,4 +171,8 @@ func (s *store) indexMade(ctx context.Context) (int64, error) {
 
 // forget removes the uses of a session that has ended. If that fails, they are removed by the
 // bucket's TTL.
-func (s *store) forget(ctx context.Context, session string) { _ = s.index.Purge(ctx, "used."+session) }
+func (s *store) forget(ctx context.Context, session string) {
+	ctx, cancel := context.WithTimeout(ctx, tidyTime)
+	defer cancel()
+	_ = s.index.Purge(ctx, "used."+session)
+}
