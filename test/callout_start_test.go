@@ -16,8 +16,8 @@ import (
 	"stamp/test/harness"
 )
 
-// Servers with the handler inside start together: none has JetStream before all of them listen, however long its sources
-// are ready to wait. One that is started again, too.
+// Servers with the handler inside start together: none has JetStream before all of them listen. A look-up that begins before
+// that is answered soon after it, however long its source may take. One that is started again, too.
 func TestInsideClusterColdStart(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	var routes, confs []string
@@ -32,7 +32,7 @@ func TestInsideClusterColdStart(t *testing.T) {
 			jetstream { store_dir: %q }
 			cluster { name: C, listen: %q, routes: ["nats://%s"] }
 			authorization { timeout: 30 }
-			callout { timeout: "2s"
+			callout {
 				issuer: %s, xkey: %s
 				sessions: [
 					{kind: kv, name: one, bucket: sessions, account: APP, timeout: "10s"}

@@ -207,6 +207,18 @@ func (s *Settings) renewals() int { return max(1, s.Concurrency/4) }
 // Concurrency is 1.
 func (s *Settings) Calls() int { return s.connects() + s.renewals() }
 
+// Bounds of TryTime.
+const (
+	minTryTime = 2 * time.Second
+	maxTryTime = 10 * time.Second
+)
+
+// TryTime returns how long one request to JetStream is waited for that can be sent again. A request that
+// comes before JetStream is there, or while a bucket has no leader, is never answered.
+func (s *Settings) TryTime() time.Duration {
+	return min(s.Timeout, max(minTryTime, min(s.Timeout/4, maxTryTime)))
+}
+
 // withoutCookie are the kinds of sources that cannot have the setting cookie. With it,
 // a client that leaves the cookie out would present no credential: an anonymous source
 // would give it a session, whatever else it presents. The other kinds accept no

@@ -46,7 +46,7 @@ func (s *Source) explain(err error) *problem {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		p.text = "no server answers requests to JetStream (" + info + `): enable JetStream on the servers ("jetstream"), name its "domain", or wait for the servers that have the bucket`
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		p.text = fmt.Sprintf("no answer to %s within %s: JetStream is not there or overloaded, or the user of the handler may not publish this or subscribe to its inbox", info, s.cfg.Timeout)
+		p.text = fmt.Sprintf("no answer to %s within %s: JetStream is not there or overloaded, or the user of the handler may not publish this or subscribe to its inbox", info, s.cfg.TryTime())
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
 		p.text = "the handler is not connected in " + account
 	default:

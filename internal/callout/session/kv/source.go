@@ -140,7 +140,7 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 	if b == nil {
 		// The watch tries to open it as well, but less often.
 		var err error
-		if b, err = s.open(ctx); err != nil {
+		if b, err = s.openWithin(ctx); err != nil {
 			return nil, s.failed(s.explain(err))
 		}
 		// The watch then begins at the revision that b has, so that it misses no later change.
@@ -233,7 +233,7 @@ func (s *Source) Has(ctx context.Context, key string) (bool, error) {
 	b := s.bucket.Load()
 	if b == nil {
 		var err error
-		if b, err = s.open(ctx); err != nil {
+		if b, err = s.openWithin(ctx); err != nil {
 			return false, s.failed(s.explain(err))
 		}
 	}

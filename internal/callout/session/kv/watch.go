@@ -151,6 +151,19 @@ func (s *Source) pause(ctx context.Context, connected <-chan nats.Status, wait t
 	}
 }
 
+// openWithin opens the bucket, and asks again while nothing answers, until ctx ends.
+func (s *Source) openWithin(ctx context.Context) (*bucket, error) {
+	for {
+		trying, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
+		b, err := s.open(trying)
+		silent := trying.Err() != nil
+		cancel()
+		if err == nil || !silent || ctx.Err() != nil {
+			return b, err
+		}
+	}
+}
+
 // open reads the state of the bucket.
 func (s *Source) open(ctx context.Context) (*bucket, error) {
 	stream, err := s.js.Stream(ctx, "KV_"+s.cfg.Bucket)
@@ -177,7 +190,7 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 // is made anew, because the server may have deleted the consumer meanwhile. In the
 // latter case it returns nil.
 func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *uint64, created *time.Time) error {
-	opening, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	opening, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	before := s.bucket.Load()
 	b, err := s.open(opening)
@@ -208,7 +221,9 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 	}
 	*created = b.created
 	s.bucket.Store(b)
-	consumer, err := s.createConsumer(opening, b, *last)
+	creating, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
+	defer cancel()
+	consumer, err := s.createConsumer(creating, b, *last)
 	if err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -363,7 +378,7 @@ func (s *Source) noteCaughtUp(before *bucket) {
 // smaller. An entry that replaces another one does so too and cannot be told apart, so
 // check drops all cached answers in both cases.
 func (s *Source) check(ctx context.Context, b *bucket) (*bucket, error) {
-	asking, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	asking, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	next, err := s.open(asking)
 	switch {

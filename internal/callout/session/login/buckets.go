@@ -29,7 +29,7 @@ type streamState struct {
 }
 
 func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	stream, err := s.js.Stream(ctx, streamOf(bucket))
 	if err != nil {

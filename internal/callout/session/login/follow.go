@@ -163,7 +163,7 @@ const (
 
 // consume begins to read all entries from a sequence on.
 func (s *source) consume(ctx context.Context, from uint64, what content) (*changes, error) {
-	asking, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	asking, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	stream, err := s.js.Stream(asking, streamOf(s.cfg.Bucket))
 	if err != nil {
@@ -286,7 +286,7 @@ func (s *source) turn(ctx context.Context, store *store, due *dueIndex, d refres
 // read reads an entry whose header does not say when its session is due: an older release wrote it, or
 // another provider, tenant or client.
 func (s *source) read(ctx context.Context, store *store, d refreshDue) retry {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	e, _, err := store.get(ctx, d.key)
 	if err != nil {

@@ -118,7 +118,7 @@ func (s *source) refresh(ctx context.Context, store *store, d refreshDue) (next 
 		return retry{refreshDue: d, wait: wait}
 	}
 	defer storing.GiveUp()
-	begin, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	begin, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
 	lease, wait := s.leased(begin, store, d.key)
 	if lease == nil {

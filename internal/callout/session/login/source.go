@@ -171,7 +171,7 @@ func (s *source) opened(ctx context.Context) (*store, error) {
 		return have, nil
 	}
 	ch := s.opening.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.TryTime())
 		defer cancel()
 		opened, err := openStore(ctx, s.js, s.cfg)
 		if err == nil {
