@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,7 +68,11 @@ func TestCheckReloadAsStock(t *testing.T) {
 			if wantCode != test.code {
 				t.Fatalf("stock's exit code is %d, expected %d; it says %q", wantCode, test.code, wantOut)
 			}
-			if out, code := runFile(t, harness.Binary(t), args...); out != wantOut || code != wantCode {
+			out, code := runFile(t, harness.Binary(t), args...)
+			if strings.Contains(wantOut, "Parse error") { // stock does not name the file
+				out = strings.Replace(out, next+": ", "", 1)
+			}
+			if out != wantOut || code != wantCode {
 				t.Errorf("exit code %d and %q; stock's are %d and %q", code, out, wantCode, wantOut)
 			}
 		})
@@ -129,5 +134,30 @@ func TestCheckReloadOfOurBlocks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An error of the parser names the file, at a start, by -t and at a reload, and says what to do where that is known.
+func TestSyntaxErrorsNameTheFile(t *testing.T) {
+	const hint = "\nhint: put a space between a number and ], as in [401, 404 ]\n"
+	dir := t.TempDir()
+	file := confFile(t, dir, "bad.conf", "port: -1\nlist: [401, 404]\n")
+	want := "nats-server: " + file + ": Parse error on line 3: "
+	for _, args := range [][]string{{"-c", file}, {"-c", file, "-t"}} {
+		if out, code := runFile(t, harness.Binary(t), args...); code != 1 || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, hint) {
+			t.Errorf("%v: exit code %d and %q, expected 1 and %q", args, code, out, want)
+		}
+	}
+	included := confFile(t, dir, "includes.conf", `include "bad.conf"`)
+	if out, code := runFile(t, harness.Binary(t), "-c", included, "-t"); code != 1 || !strings.Contains(out, "nats-server: "+included+": ") || !strings.Contains(out, "'bad.conf'") {
+		t.Errorf("an include: exit code %d and %q, expected both files", code, out)
+	}
+	missing := filepath.Join(dir, "missing.conf")
+	if out, _ := runFile(t, harness.Binary(t), "-c", missing, "-t"); out != "nats-server: open "+missing+": no such file or directory\n" {
+		t.Errorf("a missing file: %q", out)
+	}
+	s := harness.Start(t, "")
+	if text := s.TryReload(t, "list: [401, 404]\n"); !regexp.MustCompile(`\.conf: Parse error on line`).MatchString(text) {
+		t.Errorf("a reload: %q", text)
 	}
 }

@@ -108,14 +108,20 @@ func (v *service) answer(account string, key nkeys.KeyPair, base ...func(*jwt.Us
 
 func startService(t *testing.T, xkey nkeys.KeyPair, args ...string) *service {
 	t.Helper()
+	return startServiceWith(t, xkey, "callout { request {} }", args...)
+}
+
+// startServiceWith starts it beside a server with a callout block.
+func startServiceWith(t *testing.T, xkey nkeys.KeyPair, callout string, args ...string) *service {
+	t.Helper()
 	issuer, fields := harness.NewAccountKey(t), ""
 	if xkey != nil {
 		fields = ", xkey: " + harness.Public(t, xkey)
 	}
-	v := &service{counts: map[uint64]int{}, conf: fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), fields) + "\ncallout { request {} }"}
+	v := &service{counts: map[uint64]int{}, conf: fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), fields) + "\n" + callout}
 	v.Server = harness.Start(t, v.conf, args...)
-	callout := harness.Callout{Issuer: issuer, XKey: xkey, Answer: v.answer("APP", issuer), Silent: errSilent}
-	callout.Serve(t, v.Connect(t, userInfo("auth")))
+	handler := harness.Callout{Issuer: issuer, XKey: xkey, Answer: v.answer("APP", issuer), Silent: errSilent}
+	handler.Serve(t, v.Connect(t, userInfo("auth")))
 	return v
 }
 
@@ -389,6 +395,24 @@ func TestRenewalWithoutAnswer(t *testing.T) {
 	if v.renewals() < 4 {
 		t.Errorf("%d renewals were tried", v.renewals())
 	}
+}
+
+// A renewal whose request is lost is tried again while the user JWT lives, also where a callout may take longer than that.
+func TestLostRenewalWithALongCalloutTimeout(t *testing.T) {
+	t.Parallel()
+	v := startServiceWith(t, nil, `callout { request {}, timeout: "20s" }`)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		if life(uc, 10*time.Second); a.number == 2 {
+			return errSilent
+		}
+		return nil
+	})
+	sub := subscriber(t, v.Server, password("svc"))
+	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
+	if got := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")}); got != 1 {
+		t.Fatalf("%d connections are renewed, expected 1", got)
+	}
+	renewed(t, pub, sub, 3)
 }
 
 // An answer that comes too late, when the server asks again already, is left alone.

@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -116,14 +117,17 @@ func ParseFile(file string) (Node, error) {
 	}
 	m, err := conf.ParseFileWithChecks(file)
 	if err != nil {
-		return Node{}, parseError(file, err)
+		return Node{}, ParseError(file, err)
 	}
 	return Node{value: m, place: Place{File: file, Line: 1, Column: 1}}, nil
 }
 
-// parseError adds the file to an error of the parser, and a hint to an error that
-// does not say what to do.
-func parseError(file string, err error) error {
+// ParseError adds the file to an error of the parser, and a hint to an error that
+// does not say what to do. The error of a file that cannot be read names it already.
+func ParseError(file string, err error) error {
+	if unread := (*fs.PathError)(nil); errors.As(err, &unread) {
+		return err
+	}
 	text, _ := ReadFile(file) // if that fails, the hint is the general one
 	return fmt.Errorf("%s: %w%s", file, err, parseHint(err.Error(), text))
 }

@@ -103,5 +103,8 @@ func (parser) ParseBlock(name string, block any) (natsserver.ConfigValue, error)
 	return headersBlock{r}, nil
 }
 
+// ParseError implements natsserver.ConfigParser.
+func (parser) ParseError(file string, err error) error { return conf.ParseError(file, err) }
+
 // RedactJWT implements natsserver.ConfigParser.
 func (parser) RedactJWT(token string) string { return claim.Redact(token) }
