@@ -67,7 +67,7 @@ func checkEmbedded(n conf.Node, cfg *callout.Config) error {
 	if n.Get("accounts").IsZero() {
 		return err // the file is only a part of a configuration
 	}
-	return errors.Join(err, cfg.CheckAccountsExist(known))
+	return errors.Join(err, cfg.CheckAccountsExist(known), cfg.CheckSourceAccounts(known))
 }
 
 // accountsOf returns the names of the accounts of a server's configuration. accounts is a block, or

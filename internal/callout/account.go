@@ -51,6 +51,17 @@ func (c *Config) CheckAccountsExist(exists func(account string) bool) error {
 	return faults.Err()
 }
 
+// CheckSourceAccounts returns an error, with its place, for each session source whose account does not exist.
+func (c *Config) CheckSourceAccounts(exists func(account string) bool) error {
+	var faults conf.Faults
+	for _, s := range c.sources {
+		if a, ok := s.Opener.(inAccount); ok && a.InAccount() != "" && !exists(a.InAccount()) {
+			faults.Add(placeOf(s.block, "account"), "session source %s: account %q is not in the configuration", s.Common().Name, a.InAccount())
+		}
+	}
+	return faults.Err()
+}
+
 // WarnSystem returns a warning, with its place, for each grant that can put users into the system
 // account. Only the server's configuration says which account that is.
 func (c *Config) WarnSystem(account string) []string {

@@ -39,7 +39,10 @@ func configureCallout(o *natsserver.Options, cfg *callout.Config) error {
 		return name == cfg.Account || isBuiltIn(name) || findAccount(o, name) != nil
 	}
 	printCalloutWarnings(o, cfg)
-	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckAccountsExist(exists), checkLimits(o, cfg))
+	holdsBuckets := func(name string) bool {
+		return name == cfg.Account || name == globalAccount || findAccount(o, name) != nil
+	}
+	err = errors.Join(cfg.CheckAccount(cfg.Account), cfg.CheckAccountsExist(exists), cfg.CheckSourceAccounts(holdsBuckets), checkLimits(o, cfg))
 	if findAccount(o, cfg.Account) == nil && cfg.Account != globalAccount {
 		err = errors.Join(err, cfg.CheckBuckets(cfg.Account))
 		o.AddExtensionAccount(cfg.Account)
@@ -105,12 +108,10 @@ func authTimeout(o *natsserver.Options) time.Duration {
 // addUsers adds the handler's own users: one in the handler's account, and one in each account that
 // a session source uses.
 func addUsers(o *natsserver.Options, cfg *callout.Config) error {
-	var errs []error
 	for _, name := range cfg.Accounts() {
 		account := findAccount(o, name)
 		if account == nil && name != globalAccount {
-			errs = append(errs, fmt.Errorf("callout: account %q of a session source is not in the configuration", name))
-			continue
+			continue // CheckSourceAccounts reports it
 		}
 		kp, err := keys.user(name)
 		if err != nil {
@@ -118,7 +119,7 @@ func addUsers(o *natsserver.Options, cfg *callout.Config) error {
 		}
 		o.AddExtensionUser(&natsserver.NkeyUser{Nkey: public(kp), Account: account})
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // defaultAuthCallout returns the auth_callout block for a configuration without one. Users of the
