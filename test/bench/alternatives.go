@@ -251,13 +251,13 @@ func alternativesSection(b *strings.Builder, r *results) {
 	if len(r.cpu.in(s.name, s.pairs[0], s.cells[0])) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "## Without Stamp\n\nWhat a service can do to learn who has sent a message, and what that costs the server: CPU time for a message with one subscriber, "+
-		"against a message whose header the client sends. What the client sends proves nothing. "+
+	fmt.Fprintf(b, "## Without Stamp\n\nHow a service could learn without Stamp who has sent a message, and what that costs the server: CPU time for a message with one subscriber, "+
+		"as a factor of a message whose header the client sends (\"sent\"), which proves nothing. In \"stamped\" Stamp sets that header. "+
 		"%d rounds. Median (quartiles) over the rounds of the ratio within a round.\n\n", r.plan.studyRounds)
 	ratioTable(b, r, s)
 	b.WriteString("A service import adds `Nats-Request-Info`, as JSON that the server writes for each message: by default the name of the account, with `share: true` also user, " +
 		"client, host and times. It has nothing of a session, and only a service of another account gets it.\n\n")
-	tableHead(b, "way", "bytes added to a message")
+	tableHead(b, "way (\"ours\" is Stamp)", "bytes added to a message")
 	for _, a := range s.arms {
 		if a.server != again {
 			tableRow(b, a.name, fmt.Sprint(r.added[a.name]))
