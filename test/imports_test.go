@@ -118,3 +118,16 @@ func mayImport(row *packageRow, name string) bool {
 	}
 	return false
 }
+
+// The handler as a process of its own holds nothing of the patched server but the reading of configurations.
+func TestTheHandlersProgramHoldsNoServer(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "stamp/cmd/nats-callout").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.FieldsSeq(string(out)) {
+		if name == "github.com/nats-io/nats-server/v2/server" || name == "stamp/server/hook" {
+			t.Errorf("cmd/nats-callout needs %s; docs/architecture.md says that it builds without the patched server", name)
+		}
+	}
+}
