@@ -51,6 +51,6 @@ func TestFromAccountJWT(t *testing.T) {
 		}
 	}
 	if _, err := FromAccountJWT("x", "AK", Limits{}); !errors.Is(err, ErrToken) {
-		t.Errorf("no token: error %v", err)
+		t.Errorf("a text that is no token: error %v, want %v", err, ErrToken)
 	}
 }

@@ -39,7 +39,7 @@ func TestLimits(t *testing.T) {
 	for _, tt := range tests {
 		err := tt.claim.Check(tt.l)
 		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
-			t.Errorf("%s: error %v, want %v", tt.name, err, tt.want)
+			t.Errorf("%s: Check returned error %v, want %v", tt.name, err, tt.want)
 		}
 	}
 }

@@ -22,11 +22,11 @@ func TestFromConfig(t *testing.T) {
 		Publish: []string{"Session"},
 	}
 	if err != nil || !same(got, want) {
-		t.Errorf("error %v, same %t", err, same(got, want))
+		t.Errorf("FromConfig returned error %v; the claim is the wanted one: %t", err, same(got, want))
 	}
 	for _, none := range []any{nil, map[string]any{}} {
 		if c, err := FromConfig(none, none, Limits{}); c != nil || err != nil {
-			t.Errorf("nothing configured: claim %t, error %v", c != nil, err)
+			t.Errorf("without fields, FromConfig returned a claim: %t, error %v; want neither", c != nil, err)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func TestFromConfigRefused(t *testing.T) {
 	for _, tt := range tests {
 		c, err := FromConfig(tt.headers, tt.permissions, Limits{})
 		if c != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
-			t.Errorf("%s: error %v, want %v", tt.name, err, tt.want)
+			t.Errorf("%s: FromConfig returned error %v, want %v and no claim", tt.name, err, tt.want)
 			continue
 		}
 		if text := err.Error(); strings.Contains(text, "hint: put it in quotes") != tt.hint || strings.Contains(text, "SECRET") {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hostile are payloads of a JWT that repeat one unit.
+// hostile are payloads of a JWT that repeat one unit. They are meant to be expensive to read.
 var hostile = map[string]struct{ head, unit, tail string }{
 	"headers":            {`{"nats":{"headers":{`, `"A":"x",`, `"B":"y"}}}`},
 	"headers in headers": {`{"a":`, `{"headers":`, `0`},

@@ -44,7 +44,7 @@ func fill(t testing.TB, v reflect.Value, path string) {
 			fill(t, v.Field(i), path+"."+v.Type().Field(i).Name)
 		}
 	default:
-		t.Fatalf("%s: no filler for %s", path, v.Kind())
+		t.Fatalf("%s: this test has no value for a field of kind %s", path, v.Kind())
 	}
 }
 
@@ -76,7 +76,7 @@ func TestEncode(t *testing.T) {
 		}
 		got, err := FromUserJWT(token, Limits{})
 		if err != nil || !same(got, &want) {
-			t.Errorf("%s: read back: error %v, same %t", name, err, same(got, &want))
+			t.Errorf("%s: the claim that was read back is the wanted one: %t; error %v", name, same(got, &want), err)
 		}
 		u, err := jwt.DecodeUserClaims(token)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestEncode(t *testing.T) {
 		}
 		p.IssuedAt, p.ID = u.IssuedAt, u.ID
 		if !reflect.DeepEqual(u, p) {
-			t.Errorf("%s: user claims differ:\n%+v\n%+v", name, u, p)
+			t.Errorf("%s: the user claims in the JWT differ from the caller's:\n%+v\n%+v", name, u, p)
 		}
 		if u.IssuedAt, u.Issuer, u.ID = before.IssuedAt, before.Issuer, before.ID; name == "full" && !reflect.DeepEqual(*u, before) {
 			t.Errorf("user claims differ from the caller's:\n%+v\n%+v", *u, before)
@@ -150,7 +150,7 @@ func TestEncodeRefused(t *testing.T) {
 	for _, tt := range tests {
 		token, err := Encode(tt.user, tt.c, tt.key)
 		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || (token == "") == (err == nil) {
-			t.Errorf("%s: error %v, want %v", tt.name, err, tt.want)
+			t.Errorf("%s: Encode returned error %v, want %v", tt.name, err, tt.want)
 		}
 	}
 }

@@ -49,13 +49,13 @@ func FuzzFromUserJWT(f *testing.F) {
 		checkRules(t, c)
 		token, err := Encode(user, c, pair)
 		if err != nil {
-			t.Fatalf("encode: %v", err)
+			t.Fatalf("cannot encode the claim that was read: %v", err)
 		}
 		if again, err := FromUserJWT(token, Limits{}); err != nil || !same(again, c) {
-			t.Fatalf("read again: same %t, error %v", same(again, c), err)
+			t.Fatalf("the claim that was read back is the same: %t; error %v", same(again, c), err)
 		}
 		if _, err := jwt.DecodeUserClaims(token); err != nil {
-			t.Fatalf("decode: %v", err)
+			t.Fatalf("upstream cannot read the user JWT: %v", err)
 		}
 	})
 }
@@ -71,22 +71,22 @@ func FuzzReader(f *testing.F) {
 		r := &reader{data: data}
 		ok := r.skip() == nil && r.end() == nil
 		if ok != json.Valid(data) {
-			t.Fatalf("valid %t, encoding/json says %t", ok, !ok)
+			t.Fatalf("the reader says that the text is JSON: %t, encoding/json says %t", ok, !ok)
 		}
 		deep := &reader{data: data}
 		_, err := deep.value(maxDepth)
 		if got := err == nil && deep.end() == nil; got != ok && len(data) < maxNesting {
-			t.Fatalf("value says %t, skip %t", got, ok)
+			t.Fatalf("value says that the text is JSON: %t, skip says %t", got, ok)
 		}
 		raw := &reader{data: data}
 		if s, err := raw.rawString(); err == nil {
 			var want string
 			if err := json.Unmarshal(s, &want); err != nil || string(unquote(s)) != want {
-				t.Fatalf("string differs: %v", err)
+				t.Fatalf("the reader accepts a string that encoding/json reads otherwise or not at all: error %v", err)
 			}
 			literal := strings.Count(string(s), "\ufffd") + strings.Count(strings.ToLower(string(s)), `\ufffd`)
 			if !isUnicode(s) && !strings.Contains(want, "\ufffd") || isUnicode(s) && strings.Count(want, "\ufffd") > literal {
-				t.Fatal("isUnicode is wrong")
+				t.Fatal("isUnicode misses a character that cannot be decoded, or finds one that is there literally")
 			}
 		}
 	})
@@ -114,14 +114,14 @@ func FuzzRedact(f *testing.F) {
 			return
 		}
 		if !json.Valid([]byte(data)) {
-			t.Fatal("what is no JSON passes")
+			t.Fatal("a payload that is no JSON was redacted, and must give an empty text")
 		}
 		out := rawPayload(t, got)
 		if !json.Valid([]byte(out)) {
-			t.Fatal("the result is no JSON")
+			t.Fatal("the redacted token has no JSON")
 		}
 		if Redact(rawToken(out)) != rawToken(out) {
-			t.Fatal("redacting again changes it")
+			t.Fatal("redacting a second time changes the result")
 		}
 		if c, err := FromUserJWT(token, Limits{}); err == nil && c != nil && leaks(c, out) {
 			t.Fatal("a planted value is in the result")
@@ -183,11 +183,11 @@ func FuzzRedactToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		once := Redact(token)
 		if Redact(once) != once {
-			t.Fatal("redacting again changes it")
+			t.Fatal("redacting a second time changes the result")
 		}
 		if once != "" && once != token {
 			if _, err := base64.RawURLEncoding.DecodeString(strings.Split(once, ".")[1]); err != nil {
-				t.Fatal("the payload is broken")
+				t.Fatal("the redacted payload is no base64")
 			}
 		}
 	})

@@ -20,7 +20,7 @@ func rawPayload(t testing.TB, token string) string {
 	t.Helper()
 	data, err := payload(token)
 	if err != nil {
-		t.Fatalf("no payload: %v", err)
+		t.Fatalf("the token has no payload that can be read: %v", err)
 	}
 	return string(data)
 }
@@ -56,7 +56,7 @@ func encode(t testing.TB, u *jwt.UserClaims, c *Claim) string {
 	pair, _ := newAccount(t)
 	token, err := Encode(u, c, pair)
 	if err != nil {
-		t.Fatalf("encode: %v", err)
+		t.Fatalf("cannot encode the claim: %v", err)
 	}
 	return token
 }

@@ -19,7 +19,7 @@ func TestLookalikes(t *testing.T) {
 		{`{"nats":{"header` + strings.Repeat("x", 100) + `":1}}`, fmt.Sprintf("%q...", "header"+strings.Repeat("x", 58))},
 	} {
 		if got := strings.Join(Lookalikes(rawToken(tt.payload)), " "); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.payload, got, tt.want)
+			t.Errorf("Lookalikes of %s = %s, want %s", tt.payload, got, tt.want)
 		}
 	}
 	var many strings.Builder
@@ -27,7 +27,7 @@ func TestLookalikes(t *testing.T) {
 		fmt.Fprintf(&many, `"header%d":1,`, i)
 	}
 	if n := len(Lookalikes(rawToken(`{"nats":{` + many.String() + `"x":1}}`))); n != maxLookalikes {
-		t.Errorf("%d keys", n)
+		t.Errorf("Lookalikes returned %d keys of 100, want %d", n, maxLookalikes)
 	}
 }
 
@@ -42,7 +42,7 @@ func TestAccountLookalikes(t *testing.T) {
 		{`{"nats":{"signing_keys":{"header":1}},"x":"header"}`, ""},
 	} {
 		if got := strings.Join(AccountLookalikes(rawToken(tt.payload)), " "); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.payload, got, tt.want)
+			t.Errorf("AccountLookalikes of %s = %s, want %s", tt.payload, got, tt.want)
 		}
 	}
 }

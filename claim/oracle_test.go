@@ -118,30 +118,30 @@ func checkRules(t *testing.T, c *Claim) {
 	for i, h := range c.Headers {
 		folded := strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(h.Name))
 		if !nameRE.MatchString(h.Name) || reserveRE.MatchString(h.Name) || seen[folded] {
-			t.Fatalf("header %d: name %q passes", i, h.Name)
+			t.Fatalf("header %d: the name %q was accepted", i, h.Name)
 		}
 		seen[folded] = true
 		if len(h.Values) == 0 {
-			t.Fatalf("header %d has no value", i)
+			t.Fatalf("header %d was accepted without a value", i)
 		}
 		for _, v := range h.Values {
 			if !utf8.ValidString(v) || badValueRE.MatchString(v) {
-				t.Fatalf("header %d: value %q passes", i, v)
+				t.Fatalf("header %d: the value %q was accepted", i, v)
 			}
 			block += h.Name + ": " + v + "\r\n"
 		}
 		for _, s := range h.Subjects {
 			if !utf8.ValidString(s) || !subjectRE.MatchString(s) {
-				t.Fatalf("header %d: subject %q passes", i, s)
+				t.Fatalf("header %d: the subject %q was accepted", i, s)
 			}
 		}
 	}
 	for _, p := range append(append([]string{}, c.Publish...), c.Subscribe...) {
 		if p == "" || !patternRE.MatchString(p) {
-			t.Fatalf("pattern %q passes", p)
+			t.Fatalf("the claim was accepted with the name pattern %q", p)
 		}
 	}
 	if len(c.Headers) > 64 || len(block)+2 > 16384 {
-		t.Fatalf("%d headers, %d bytes pass", len(c.Headers), len(block)+2)
+		t.Fatalf("a claim of %d headers and %d bytes was accepted", len(c.Headers), len(block)+2)
 	}
 }

@@ -58,7 +58,7 @@ func TestRedactNoToken(t *testing.T) {
 		rawToken(`"SECRET"`), rawToken(`{"headers":{"A":"SECRET"}`), rawToken(`{"headers":{"A":"SECRET"}} {}`), "AAAA.e30.e30", "e30.e3\n0.e30",
 		rawToken(strings.Repeat(`{"a":`, 1_000_000))} {
 		if got := Redact(s); got != "" {
-			t.Errorf("%.40q: %d bytes are left", s, len(got))
+			t.Errorf("%.40q is no token, but %d bytes of it are left", s, len(got))
 		}
 	}
 }

@@ -185,10 +185,10 @@ func TestRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := FromUserJWT(rawToken(tt.payload), Limits{MaxBytes: 16000})
 			if c != nil || !errors.Is(err, tt.want) {
-				t.Fatalf("error %v, want %v", err, tt.want)
+				t.Fatalf("FromUserJWT returned error %v, want %v and no claim", err, tt.want)
 			}
 			if tt.text != "" && err.Error() != tt.text {
-				t.Errorf("text %q, want %q", err, tt.text)
+				t.Errorf("the error says %q, want %q", err, tt.text)
 			}
 			if s := err.Error(); strings.Contains(s, "SECRET") || strings.ContainsAny(s, "\r\n") {
 				t.Error("the text holds a value or a line break")
@@ -200,7 +200,7 @@ func TestRefused(t *testing.T) {
 func TestNotAToken(t *testing.T) {
 	for _, token := range []string{"", "a.b", "a.b.c.d", "e30.e3=.x", "e30.é.x"} {
 		if c, err := FromUserJWT(token, Limits{}); c != nil || !errors.Is(err, ErrToken) {
-			t.Errorf("%q: error %v", token, err)
+			t.Errorf("FromUserJWT(%q) returned error %v, want %v", token, err, ErrToken)
 		}
 	}
 }
@@ -213,12 +213,12 @@ func TestAllFaults(t *testing.T) {
 		ErrValueForm, field.ErrNameToken, field.ErrNameReserved, ErrValueEmpty, ErrKeyUnknown, ErrKeyCase, field.ErrNamePattern,
 	} {
 		if !errors.Is(err, want) {
-			t.Errorf("no %q in %v", want, err)
+			t.Errorf("expected the error to list %q; found %v", want, err)
 		}
 	}
 	var first *Error
 	if !errors.As(err, &first) {
-		t.Errorf("no *Error in %v", err)
+		t.Errorf("expected an *Error; found %v", err)
 	}
 }
 
@@ -230,10 +230,10 @@ func TestErrorsAreShort(t *testing.T) {
 	_, err := FromUserJWT(rawToken(inHeaders(strings.Join(members, ","))), Limits{})
 	text := fmt.Sprint(err)
 	if !strings.HasSuffix(text, "; and 25 more") || len(text) > 16*(2*maxName+100) {
-		t.Errorf("text of %d bytes", len(text))
+		t.Errorf("the error has %d bytes, or does not say how many faults it leaves out", len(text))
 	}
 	if !strings.HasPrefix(text, `header "`+strings.Repeat("é", maxName)+`"...: `) {
-		t.Error("name is not cut")
+		t.Error("the long name is not cut in the error")
 	}
 }
 
@@ -249,7 +249,7 @@ func TestDeep(t *testing.T) {
 		} {
 			c, err := FromUserJWT(rawToken(p), Limits{})
 			if fits := depth < maxNesting && name == "beside"; (err == nil) != fits || (c != nil) != fits {
-				t.Errorf("%s, %d deep: error %v", name, depth, err)
+				t.Errorf("%s, %d levels deep: FromUserJWT returned error %v", name, depth, err)
 			}
 		}
 	}

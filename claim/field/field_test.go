@@ -114,10 +114,10 @@ func TestFold(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := Fold(tt.a) == Fold(tt.b); got != tt.same {
-			t.Errorf("%q and %q: same %t, want %t", tt.a, tt.b, got, tt.same)
+			t.Errorf("Fold makes %q and %q the same: %t, want %t", tt.a, tt.b, got, tt.same)
 		}
 		if got := EqualFolded(Fold(tt.a), []byte(tt.b)); got != tt.same {
-			t.Errorf("EqualFolded of %q, %q: %t, want %t", tt.a, tt.b, got, tt.same)
+			t.Errorf("EqualFolded(%q, %q) = %t, want %t", tt.a, tt.b, got, tt.same)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func TestTokenBytes(t *testing.T) {
 		c := byte(i)
 		want := c > ' ' && c < 0x7f && strings.IndexByte(delimiters, c) < 0
 		if IsTokenByte(c) != want || IsToken([]byte{c}) != want {
-			t.Errorf("byte %#x: token %t, want %t", c, IsTokenByte(c), want)
+			t.Errorf("byte %#x is of a token: %t, want %t", c, IsTokenByte(c), want)
 		}
 	}
 	if IsToken("") {
@@ -147,12 +147,12 @@ func FuzzField(f *testing.F) {
 			t.Errorf("fold of %q is not stable", s)
 		}
 		if CheckName(s) == nil && strings.ContainsAny(s, "\r\n: \x00") {
-			t.Errorf("name %q passes", s)
+			t.Errorf("CheckName accepts %q", s)
 		}
 		if v, err := CleanValue(s); err == nil {
 			again, err := CleanValue(v)
 			if err != nil || again != v || !utf8.ValidString(v) || strings.ContainsAny(v, "\r\n\x00") {
-				t.Errorf("value %q passes", s)
+				t.Errorf("CleanValue accepts %q, but its result is not clean", s)
 			}
 		}
 	})

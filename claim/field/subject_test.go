@@ -10,7 +10,7 @@ func TestIsSubject(t *testing.T) {
 		"a\x00": false, "a\x7f": false, "a\xff": false,
 	} {
 		if IsSubject(s) != want {
-			t.Errorf("subject %q: valid %t, want %t", s, !want, want)
+			t.Errorf("IsSubject(%q) = %t, want %t", s, !want, want)
 		}
 	}
 }
@@ -21,7 +21,7 @@ func TestIsNamePattern(t *testing.T) {
 		"": false, "**": false, "X**": false, "*X": false, "X*Y": false, "X-* ": false, "A B": false, " *": false, "A:*": false,
 	} {
 		if IsNamePattern(s) != want {
-			t.Errorf("pattern %q: valid %t, want %t", s, !want, want)
+			t.Errorf("IsNamePattern(%q) = %t, want %t", s, !want, want)
 		}
 	}
 }
