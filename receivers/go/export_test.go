@@ -1,4 +1,4 @@
 package stamp
 
-// KeptCiphers returns of how many salts the ciphers are kept.
+// KeptCiphers returns for how many salts the ciphers are kept.
 func KeptCiphers(t *Trust) int { return len(t.ciphers.new) + len(t.ciphers.old) }

@@ -43,13 +43,13 @@ func TestErrors(t *testing.T) {
 	m.Payload = nil
 	id, err := stamp.Identify(m, trust)
 	if !errors.Is(err, stamp.ErrAnonymous) || stamp.VerdictOf(err) != stamp.ProofWrong || id.User != "" || id.Values("Roles") != nil {
-		t.Errorf("found %+v, %v", id, err)
+		t.Errorf("expected an anonymous identity and the verdict proof-wrong; found %+v, error %v", id, err)
 	}
 	if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "alice") {
 		t.Errorf("the error has a value: %v", err)
 	}
 	if stamp.VerdictOf(errors.New("another")) != stamp.Anonymous {
-		t.Error("another error is not nobody's")
+		t.Error("an error of another kind does not make the message anonymous")
 	}
 }
 
@@ -60,7 +60,7 @@ func TestValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	if id.Value("session") != "0af3-secret" || id.Value("Roles") != "" || len(id.Values("ROLES")) != 2 || id.Values("Other") != nil {
-		t.Errorf("found %+v", id)
+		t.Errorf("expected the stamped values, by names in any case; found %+v", id)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestConcurrent(t *testing.T) {
 			for range each {
 				m := server.Stamp(map[string][]string{"X-User": {user}, "Session": {user}}, "orders.new", []byte(user))
 				if id, err := stamp.Identify(m, trust); err != nil || id.User != user || id.Value("Session") != user {
-					t.Errorf("%s: found %+v, %v", user, id, err)
+					t.Errorf("expected the identity of %s; found %+v, error %v", user, id, err)
 				}
 			}
 			if _, err := stamp.Identify(shared, trust); err == nil {
@@ -92,7 +92,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	if taken != 1 {
-		t.Errorf("one message was taken %d times", taken)
+		t.Errorf("one message was accepted %d times, want once", taken)
 	}
 }
 
@@ -172,10 +172,10 @@ func FuzzIdentify(f *testing.F) {
 			header[wire.ForwardedProof] = []string{forwarded}
 			m := stamp.Message{Header: header, Payload: payload}
 			if id, err := stamp.Identify(m, trust); err == nil && id.User != "alice" || err != nil && id.User != "" {
-				t.Errorf("%+v, %v", id, err)
+				t.Errorf("Identify took what a stranger wrote: %+v, error %v", id, err)
 			}
 			if id, err := stamp.Forwarded(m, trust); err == nil && id.User != "alice" || err != nil && id.User != "" {
-				t.Errorf("forwarded: %+v, %v", id, err)
+				t.Errorf("Forwarded took what a stranger wrote: %+v, error %v", id, err)
 			}
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"stamp.example/receivers/go/internal/vectors"
 )
 
-// Whatever is changed of a message, the receiver takes it for nobody's, or else nothing has changed of what is proven (see
+// However a message is changed, the receiver calls it anonymous, unless the change is in nothing that is proven (see
 // vectors.Mutation).
 func TestMutations(t *testing.T) {
 	const least = 10000
@@ -56,7 +56,7 @@ func TestMutationsFile(t *testing.T) {
 		}
 		id, err := judge(stamp.Message{Header: stamp.Lines(m.Headers), Payload: m.Payload}, trust)
 		if got := vectors.WantOf(id, err, file.Trust[0]); !same(got, m.Want) {
-			t.Errorf("%s: found %+v, expected %+v", m.Name, got, m.Want)
+			t.Errorf("mutation %s: found %+v, expected %+v", m.Name, got, m.Want)
 		}
 	}
 	if len(file.Cases) < 1000 || !slices.ContainsFunc(file.Cases, func(m vectors.Mutation) bool { return m.Want.Verdict == stamp.OK }) {

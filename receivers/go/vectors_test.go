@@ -32,7 +32,7 @@ func same(a, b vectors.Want) bool {
 
 var seed = regexp.MustCompile(`S[A-Z][A-Z2-7]{20}`)
 
-// The receiver says of each vector what it must.
+// The receiver's verdict on each vector is the wanted one.
 func TestVectors(t *testing.T) {
 	var file struct {
 		Cases     []vectors.Case     `json:"cases"`
@@ -43,7 +43,7 @@ func TestVectors(t *testing.T) {
 	for _, c := range file.Cases {
 		trust, err := c.Trust.Compile(c.Now)
 		if err != nil {
-			t.Errorf("%s: %v", c.Name, err)
+			t.Errorf("vector %s: cannot compile its trust: %v", c.Name, err)
 			continue
 		}
 		for _, m := range c.Before {
@@ -56,7 +56,7 @@ func TestVectors(t *testing.T) {
 		id, err := judge(stamp.Message{Header: stamp.Lines(c.Headers), Payload: c.Payload}, trust)
 		got := vectors.WantOf(id, err, c.Trust)
 		if !same(got, c.Want) {
-			t.Errorf("%s:\n got %+v\nwant %+v", c.Name, got, c.Want)
+			t.Errorf("vector %s:\n got %+v\nwant %+v", c.Name, got, c.Want)
 		}
 		verdicts[got.Verdict]++
 	}
@@ -78,7 +78,7 @@ func TestVectors(t *testing.T) {
 	t.Log(len(file.Cases), "cases", len(file.BadTrusts), "bad trusts", verdicts)
 }
 
-// What stamptest and Forward make is what make.json has, and a receiver takes it.
+// stamptest and Forward make the proofs of make.json, and a receiver accepts them.
 func TestMakes(t *testing.T) {
 	var file struct {
 		Cases []vectors.MakeCase `json:"cases"`
@@ -90,7 +90,7 @@ func TestMakes(t *testing.T) {
 			Account: c.Account, Subject: c.Subject, Time: c.Time, Headers: c.Headers, Encrypt: c.Encrypt, Sign: c.Sign, Payload: c.Payload,
 		})
 		if err != nil || !slices.Equal(lines, c.Lines) {
-			t.Errorf("%s: %v\n got %q\nwant %q", c.Name, err, lines, c.Lines)
+			t.Errorf("%s: Make returned error %v\n got %q\nwant %q", c.Name, err, lines, c.Lines)
 			continue
 		}
 		trust, err := c.Trust.Compile(time.Now().UTC().Format(time.RFC3339))
@@ -99,10 +99,10 @@ func TestMakes(t *testing.T) {
 		}
 		m := stamp.Message{Header: stamp.Lines(lines), Payload: c.Payload}
 		if id, err := stamp.Identify(m, trust); err != nil || id.User != c.Headers[0][1] {
-			t.Errorf("%s: %v", c.Name, err)
+			t.Errorf("%s: Identify does not take the made message: error %v", c.Name, err)
 		}
 		if forward, err := stamp.Forward(m, trust); err != nil || forward != c.Forward {
-			t.Errorf("%s: Forward gives %q, %v", c.Name, forward, err)
+			t.Errorf("%s: Forward returned %q, error %v", c.Name, forward, err)
 		}
 	}
 	t.Log(len(file.Cases), "cases")

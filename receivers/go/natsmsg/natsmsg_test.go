@@ -51,10 +51,10 @@ func TestHandle(t *testing.T) {
 	none := &request{}
 	handler.Handle(none)
 	if len(users) != 1 || users[0] != "alice" || good.code != "" {
-		t.Errorf("handled for %q", users)
+		t.Errorf("expected the handler to be called for alice only; it was called for %q", users)
 	}
 	if bad.code != "401" || bad.text != "proof-wrong" || none.code != "401" || none.text != "anonymous" {
-		t.Errorf("answered %q %q, %q %q", bad.code, bad.text, none.code, none.text)
+		t.Errorf("expected 401 proof-wrong and 401 anonymous; the answers are %q %q and %q %q", bad.code, bad.text, none.code, none.text)
 	}
 }
 
@@ -68,12 +68,12 @@ func TestForward(t *testing.T) {
 	}
 	id, err := stamp.Forwarded(natsmsg.Msg(ask), trust)
 	if err != nil || id.User != "alice" || id.Subject != "orders.new" || len(id.Values("roles")) != 2 || !id.Proven {
-		t.Errorf("forwarded: %+v, %v", id, err)
+		t.Errorf("expected the proven identity of alice in the forwarded message; found %+v, error %v", id, err)
 	}
 	if _, err := stamp.Identify(natsmsg.Msg(ask), trust); !errors.Is(err, stamp.ErrAnonymous) {
 		t.Errorf("a message with a forwarded proof alone: %v", err)
 	}
-	// What nobody sent is not forwarded, and neither is what was there before.
+	// If nobody sent the message, nothing is forwarded, and an earlier forwarded proof is removed.
 	received.Payload = nil
 	if err := natsmsg.Forward(ask, received, trust); stamp.VerdictOf(err) != stamp.ProofWrong || len(ask.Header) != 0 {
 		t.Errorf("forwarded although the payload changed: %v, %q", err, ask.Header)

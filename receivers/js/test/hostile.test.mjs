@@ -1,4 +1,4 @@
-// Whatever a message holds, nobody sent it or somebody did: no other error comes out, and the work grows with its size alone.
+// Every message gives an identity or the error Anonymous, and no other error. The work is linear in the size of the message.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
@@ -21,10 +21,10 @@ const from = async (server) => new Trust({
   user: "X-User", one: ["Session"], many: ["Roles"], accounts: { APP: ["orders.>"] }, max_age: 60, ...await server.trusted(),
 });
 
-/** What it throws, or undefined. */
+/** The error that the call throws, or undefined. */
 const thrown = (judge, headers, trust) => judge({ headers, payload }, trust).then(() => undefined, (err) => err);
 
-test("random changes of valid messages give somebody or Anonymous, and never another user", async () => {
+test("random changes of valid messages give their user or Anonymous, and never another user", async () => {
   const server = new Server({ encrypt: ["Session"] }), signing = new Server({ encrypt: ["Session"], sign: true });
   const sources = [];
   for (const each of [server, signing]) {
@@ -68,7 +68,7 @@ test("a message of very many values is judged", async () => {
 });
 
 test("a message of very many names is judged, and none is hashed by WebCrypto", async (t) => {
-  // Its hashes take as long for one name as for a whole message: 100,000 would take seconds.
+  // A hash by WebCrypto takes as long for one name as for a whole message: 100,000 would take seconds.
   const server = new Server(), trust = await from(server);
   const headers = await server.stamp({ "X-User": ["alice"] }, "orders.new", payload);
   const { user } = await identify({ headers, payload }, trust);
@@ -87,7 +87,7 @@ test("names have the entries that SHA-256 gives", async () => {
 });
 
 test("a forwarded name is looked at once, however many values it has", async (t) => {
-  // It stands once in the bytes: were it looked at for each value, 330 kB would cost 4 GB of work.
+  // The bytes have the name once. If it was read for each value, 330 kB would cost 4 GB of work.
   const name = "x".repeat(60_000), values = 60_000;
   const proof = Buffer.concat([Buffer.of(2, 0, 0), Buffer.alloc(64)]);
   const head = Buffer.alloc(4);

@@ -20,14 +20,14 @@ async function judge(message, trust, now) {
   }
 }
 
-/** A verdict as text, without what is empty, and with sorted names. */
+/** A verdict as text, without empty fields, and with sorted names. */
 function told(value) {
   if (Array.isArray(value) || typeof value !== "object") return JSON.stringify(value);
   const members = Object.entries(value).filter(([, member]) => member && (typeof member !== "object" || Object.keys(member).length > 0));
   return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${told(member)}`).sort().join()}}`;
 }
 
-/** The cases of vectors.json, or of mutations.json, that are judged otherwise than they want. */
+/** The cases of vectors.json, or of mutations.json, with another verdict than the wanted one. */
 export async function wrongOf({ cases, trust: [shared] = [], now: [time] = [] }) {
   const wrong = [], sharedTrust = shared && new Trust(shared);
   for (const { name, before = [], want, trust: options, now = time, ...message } of cases) {

@@ -14,7 +14,7 @@ import { forward, forwarded, handler, identify } from "@stamp/receiver/nats";
 import { Server } from "@stamp/receiver/testing";
 import { skip, start } from "./server.mjs";
 
-/** A message as the client makes it of the bytes of a server; with a block of headers, or undefined. */
+/** A message as the client reads it from a server's bytes, with a block of headers or without. */
 function parsed(block, payload = "{}") {
   const head = Buffer.from(block ?? "", "latin1"), subject = Buffer.from("orders.new");
   return new MsgImpl({ subject, sid: 1, hdr: block === undefined ? -1 : head.length, size: head.length + payload.length }, Buffer.concat([head, Buffer.from(payload)]));
@@ -72,7 +72,7 @@ test("a proof is passed on in headers of the client", async () => {
   assert.equal(await verdictOf(identify({ headers: onBehalf, data: Buffer.alloc(0) }, trust)), "anonymous");
 });
 
-test("a handler calls for somebody in the order of the requests, and answers nobody", async () => {
+test("a handler is called for identified requests in their order, and anonymous ones get a refusal", async () => {
   const { trust, lines } = await stamped(), seen = [];
   const request = (id, msg) => ({ id, headers: msg.headers, data: msg.data, respondError: (code, text) => seen.push(`${id} ${code} ${text}`) });
   const failures = [];

@@ -1,4 +1,4 @@
-"""A client of the NATS protocol, with what is used of nats-py."""
+"""A client of the NATS protocol, with the part of nats-py that the tests use."""
 
 import asyncio
 import itertools

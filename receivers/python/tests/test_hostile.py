@@ -1,4 +1,4 @@
-"""Whatever the headers are, the answer is an identity or Anonymous."""
+"""For all headers the receiver gives an identity or raises Anonymous."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from stamp_receiver.testing import Server
 
 SEED, MESSAGES = 20260301, 10_000
 
-# Pieces that come near to what has a meaning. Among them are texts that are no UTF-8, and digits that are not ASCII.
+# Pieces that are valid, or nearly so. Among them are texts that are no UTF-8, and digits that are not ASCII.
 NAMES = ["X-User", "x_user", "X.User", "X-Us\u00e9er", "X-User\ud800", "\udcffX-User", "Roles", "Session", "Stamp-Proof", "stamp.proof", "Stamp-Forwarded-Proof"]
 NAMES += ["Stamp-Account", "Stamp-Subject", "Stamp-Time", "Stamp-Time ", "", " ", "\u2713", "X" * 70_000, "\x00", "__class__", "__proto__"]
 VALUES = ["alice", "", " ", "\ud800", "\udcff", "\U0001f600", "APP", "orders.new", ".", ">", "a..b", "AQ", "Ag", "Aw", "AA", "=", "A" * 4097, "A" * 70_000, "-_-_"]
@@ -59,7 +59,7 @@ class Hostile(unittest.TestCase):
         return lines
 
     def test_replacements(self):
-        """What an encoder writes for a lone surrogate is not taken for it."""
+        """A lone surrogate does not count as the character that an encoder writes in its place."""
         for replacement in ("?", "\ufffd"):
             for options in ({}, {"sign": True}):
                 server = Server(**options)
@@ -73,7 +73,7 @@ class Hostile(unittest.TestCase):
                     self.assertEqual(caught.exception.verdict, "proof-wrong")
 
     def test_folds(self):
-        """A name is folded once for all values that follow each other."""
+        """A name is folded once for a run of its values."""
         folded = []
 
         def counted(name):
@@ -102,5 +102,5 @@ class Hostile(unittest.TestCase):
                 except Exception as err:
                     raise AssertionError(f"message {number} of the seed {SEED}: {lines!a:.2000}") from err
                 verdicts[verdict] = verdicts.get(verdict, 0) + 1
-        # The messages reach the steps that they are made for.
+        # The messages reach all steps of the receiver.
         self.assertLessEqual({"ok", "anonymous", "proof-malformed", "proof-wrong", "proof-key", "proof-version", "field-twice", "field-missing"}, set(verdicts))

@@ -68,7 +68,7 @@ class Adapter(unittest.TestCase):
             self.assertEqual(forwarded(message(passed.items(), client=client), self.trust).user, "alice")
 
     def test_what_is_lost(self):
-        """A dict has one value of each name: with a proof, the message is refused."""
+        """A dict loses repeated values, so a message with a proof is refused."""
         two = self.server.stamp({"X-User": ["alice"], "Roles": ["admin", "ops"]}, "orders.new")
         self.assertEqual(identify(message(two), self.trust).values["Roles"], ["admin", "ops"])
         self.assertEqual(verdict(identify, message(two, client=nats_client.Client), self.trust), "proof-wrong")
@@ -101,7 +101,7 @@ class Adapter(unittest.TestCase):
             self.assertEqual(_lines_of(block), lines, block)
 
     def test_hostile_blocks(self):
-        """Whatever the bytes of a header block are, the answer is an identity or Anonymous."""
+        """For all bytes of a header block the receiver gives an identity or raises Anonymous."""
         rng = random.Random(20260301)
         proven = "".join(f"{name}: {value}\r\n" for name, value in self.server.stamp({"X-User": ["alice"]}, "orders.new")).encode()
         pieces = [b"NATS/1.0", b"\r\n", b"\r", b"\n", b":", b" ", b"\x00", b"\xff", b"\xed\xa0\x80", b"X-User: alice\r\n", b"Stamp-Proof: AQ\r\n", proven]
@@ -188,12 +188,12 @@ class Example(unittest.TestCase):
             await service.serve(clients["orders"], trust)
             answer = await clients["alice"].request("orders.new", b"2 apples", {"X-User": "bob", "Stamp-Proof": "AQ"})
             self.assertEqual(answer.data.decode(), "thank you, alice: orders takes 2 apples for alice (admin, ops), who asked on orders.new")
-            # Nobody, and somebody who is on nobody's behalf.
+            # A request of nobody, and a request on behalf of nobody.
             answer = await clients["plain"].request("orders.new", b"2 apples", {"X-User": "alice"})
             self.assertEqual((answer.data, answer.headers["Nats-Service-Error-Code"]), (b"", "401"))
             answer = await clients["alice"].request("stock.take", b"2 apples")
             self.assertEqual((answer.data, answer.headers["Nats-Service-Error"]), (b"", "anonymous"))
-            # What alice has sent, published again by somebody else to another service.
+            # Alice's message, published again by another user to another service.
             heard = asyncio.get_running_loop().create_future()
 
             async def hear(msg):

@@ -1,4 +1,4 @@
-"""What docs/proofs.md says, by the vectors that all languages have."""
+"""The rules of docs/proofs.md, by the vectors that all languages share."""
 
 import base64
 import calendar
@@ -18,7 +18,7 @@ VECTORS = read("vectors.json")
 
 
 def nanoseconds(text):
-    """Of a time in RFC 3339, with or without a fraction."""
+    """The nanoseconds of a time in RFC 3339, with or without a fraction."""
     second, _, fraction = text.rstrip("Z").partition(".")
     return calendar.timegm(time.strptime(second, "%Y-%m-%dT%H:%M:%S")) * 1_000_000_000 + int(fraction.ljust(9, "0"))
 

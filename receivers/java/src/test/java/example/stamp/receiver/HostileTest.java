@@ -12,12 +12,12 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** Whatever the headers are, the answer is an identity or AnonymousException. Argument: the folder receivers. */
+/** For all headers the receiver gives an identity or throws AnonymousException. Argument: the folder receivers. */
 @SuppressWarnings("unchecked")
 final class HostileTest {
     private static final long SEED = 20260301;
     private static final int MESSAGES = 10_000;
-    // Pieces that come near to what has a meaning. Among them are texts that are no UTF-8, and digits that are not ASCII.
+    // Pieces that are valid, or nearly so. Among them are texts that are no UTF-8, and digits that are not ASCII.
     private static final List<String> NAMES = List.of("X-User", "x_user", "X.User", "X-Us\u00e9er", "X-User\ud800", "\udcffX-User", "Roles", "Session", "Stamp-Proof",
             "stamp.proof", "Stamp-Forwarded-Proof", "Stamp-Account", "Stamp-Subject", "Stamp-Time", "Stamp-Time ", "", " ", "\u2713", "X".repeat(70_000), "\0");
     private static final List<String> VALUES = List.of("alice", "", " ", "\ud800", "\udcff", "\ud83d\ude00", "APP", "orders.new", ".", ">", "a..b", "AQ", "Ag", "Aw", "AA", "=",
@@ -59,9 +59,9 @@ final class HostileTest {
         for (int number = 0; number < MESSAGES; number++) {
             test.judge(number);
         }
-        // The messages reach the steps that they are made for.
+        // The messages reach all steps of the receiver.
         check(test.verdicts.keySet().containsAll(Set.of("ok", "anonymous", "proof-malformed", "proof-wrong", "proof-key", "proof-version", "field-twice", "field-missing")),
-                "the verdicts are " + test.verdicts);
+                "expected at least eight kinds of verdicts; found " + test.verdicts);
         System.out.println(MESSAGES + " hostile messages");
     }
 
@@ -71,18 +71,18 @@ final class HostileTest {
         }
     }
 
-    /** What an encoder writes for a lone surrogate is not taken for it. */
+    /** A lone surrogate does not count as the character that an encoder writes in its place. */
     private static void replacements() throws AnonymousException {
         for (TestServer server : List.of(new TestServer("APP", false), new TestServer("APP", true))) {
             Trust trust = trust(server);
             List<Header> headers = server.stamp(List.of(new Header("X-User", "al?")), "orders.new", new byte[0]);
-            check(Receiver.identify(headers, new byte[0], trust).user().equals("al?"), "the message is not taken");
+            check(Receiver.identify(headers, new byte[0], trust).user().equals("al?"), "the genuine message is refused");
             List<Header> forged = headers.stream().map(header -> new Header(header.name(), header.value().replace("?", "\ud800"))).toList();
-            check(verdict(() -> Receiver.identify(forged, new byte[0], trust)).equals("proof-wrong"), "a lone surrogate is taken for a question mark");
+            check(verdict(() -> Receiver.identify(forged, new byte[0], trust)).equals("proof-wrong"), "a lone surrogate counts as a question mark");
         }
     }
 
-    /** A name is folded once for all values that follow each other. */
+    /** A name is folded once for a run of its values. */
     private static void folds() {
         List<Header> headers = new ArrayList<>();
         for (String name : List.of("X".repeat(1000), "x".repeat(1000), "")) {
@@ -93,9 +93,9 @@ final class HostileTest {
             folded.add(name.length());
             return Group.fold(name);
         });
-        check(folded.equals(List.of(1000, 1000, 0)), "names are folded " + folded.size() + " times");
+        check(folded.equals(List.of(1000, 1000, 0)), "names were folded " + folded.size() + " times, expected once for each run of values");
         Group group = groups.get("x".repeat(1000));
-        check(groups.size() == 1 && group.values.size() == 2000 && group.crowded, "the group is not that of both names");
+        check(groups.size() == 1 && group.values.size() == 2000 && group.crowded, "the two spellings of the name are not one group");
     }
 
     private static String verdict(Judge judge) {
