@@ -51,23 +51,23 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Kind != "a" || b.Name != "n" || !b.On || b.Count != 3 || b.Wait != 90*time.Second {
-		t.Errorf("got %+v", b)
+		t.Errorf("the block was decoded as %+v", b)
 	}
 	if len(b.List) != 1 || b.List[0] != "one" || b.Secret.Reveal() != "hush" || b.Sub.Kind != "s" {
-		t.Errorf("got %+v", b)
+		t.Errorf("list, secret or inner block were decoded otherwise: %+v", b)
 	}
 	if got := fmt.Sprint(b.Any.Plain()); got != "[1 map[x:y]]" {
-		t.Errorf("any is %s", got)
+		t.Errorf("the field any is %s, want [1 map[x:y]]", got)
 	}
 	if len(b.Many) != 1 || b.Map["k"].Plain() != "v" {
-		t.Errorf("many %v, map %v", b.Many, b.Map)
+		t.Errorf("the list of blocks is %v and the map %v", b.Many, b.Map)
 	}
 }
 
 func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 	_, err := decode(t, "name: 1\nnmae: x\n  on: maybe\ncount {x: 1}\nwait: soon\nlist: [a, true]\nsub {kind: s, more: 1}\n")
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatal("the faulty block was accepted")
 	}
 	for _, want := range []string{
 		"configuration:1:1: name: expected a string; found a number (hint: put it in quotes)",
@@ -80,7 +80,7 @@ func TestFaultsAllAtOnceWithPlaces(t *testing.T) {
 		"configuration:1:1: field \"kind\" is missing",
 	} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in\n%v", want, err)
+			t.Errorf("expected %q in\n%v", want, err)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func TestFaultsSayWhatIsWrong(t *testing.T) {
 		"sub {a: 1}":   `configuration:1:1: sub: field "kind" is missing`,
 	} {
 		if _, err := decode(t, text+"\nkind: s\n"); err == nil || !strings.HasSuffix(strings.SplitN(err.Error(), "\n", 2)[0], want) {
-			t.Errorf("%s: %v, want %s", text, err, want)
+			t.Errorf("%s: found %v, want %s", text, err, want)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestFaultsSayWhatIsWrong(t *testing.T) {
 func TestVariables(t *testing.T) {
 	b, err := decode(t, "APP: app\nkind: $APP\nname: $APP\n")
 	if err != nil || b.Kind != "app" {
-		t.Errorf("%q, %v", b.Kind, err)
+		t.Errorf("expected the value of the variable, app; found %q, error %v", b.Kind, err)
 	}
 	if _, err := decode(t, "UNUSED: app\nkind: k\n"); err == nil {
 		t.Error("a variable that nobody uses is no fault")
@@ -119,7 +119,7 @@ func TestDurations(t *testing.T) {
 	} {
 		b, err := decode(t, "kind: k\nwait: "+text+"\n")
 		if (err == nil) != (want >= 0) || err == nil && b.Wait != want {
-			t.Errorf("%s: %s, %v", text, b.Wait, err)
+			t.Errorf("wait: %s gives %s, error %v; want %s", text, b.Wait, err, want)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestDurationsWithoutQuotes(t *testing.T) {
 		"-1.5":    `configuration:2:1: wait: expected a duration in quotes, such as "5m"; found the number -1.5`,
 	} {
 		if _, err := decode(t, "kind: k\nwait: "+text+"\n"); err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", text, err, want)
+			t.Errorf("wait: %s: found %v, want %s", text, err, want)
 		}
 	}
 }
@@ -146,13 +146,13 @@ func TestDurationsInQuotes(t *testing.T) {
 	} {
 		want := `configuration:2:1: wait: expected a duration with the units ms, s, m or h, such as "5m" or "1h30m"; found ` + found
 		if _, err := decode(t, "kind: k\nwait: "+text+"\n"); err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", text, err, want)
+			t.Errorf("wait: %s: found %v, want %s", text, err, want)
 		}
 	}
 }
 
-// Names of one block may differ in case only where its fields are free. The exact name counts, so
-// that a file has the same faults whenever it is read.
+// In a block with free names, two names may differ in case only, and the exact name counts. In other blocks they are
+// duplicates. A file has the same faults whenever it is read.
 func TestNamesThatDifferInCase(t *testing.T) {
 	for range 50 {
 		n, err := conf.ParseString("X-A: 1\nx-a: 2\nX-a: 3\n")
@@ -166,7 +166,7 @@ func TestNamesThatDifferInCase(t *testing.T) {
 		}
 		const want = `configuration:2:1: duplicate field "kind": it is set at configuration:1:1 already`
 		if _, err := decode(t, "Kind: a\nkind: b\n"); err == nil || err.Error() != want {
-			t.Fatalf("%v, want %s", err, want)
+			t.Fatalf("found error %v, want %s", err, want)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestSuggestions(t *testing.T) {
 		"onn": "expected one of kind, name, on,", "nothing": "secret, secret_file,",
 	} {
 		if _, err := decode(t, "kind: k\n"+unknown+": x\n"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", unknown, err, want)
+			t.Errorf("unknown field %s: found %v, want %s", unknown, err, want)
 		}
 	}
 }
@@ -198,7 +198,7 @@ func TestHintsForTheParser(t *testing.T) {
 		}
 		_, err := conf.ParseFile(file)
 		if err == nil || !strings.HasPrefix(err.Error(), file+": ") || !strings.Contains(err.Error(), "\n"+want) {
-			t.Errorf("%q: %v, want %s", text, err, want)
+			t.Errorf("%q: found error %v, want %s after the file's name", text, err, want)
 		}
 	}
 }
@@ -209,11 +209,11 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprintf("%v %+v %#v %s", b, b, b, b.Secret); strings.Contains(got, "hush") {
-		t.Errorf("printed: %s", got)
+		t.Errorf("the printed block shows the secret: %s", got)
 	}
 	_, err = decode(t, "kind: k, secret: {hush: hush}, name: [hush], count: hush")
 	if err == nil || strings.Contains(err.Error(), "hush") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("expected an error that does not show the values; found %v", err)
 	}
 }
 
@@ -224,7 +224,7 @@ func TestSecretFile(t *testing.T) {
 	}
 	b, err := decode(t, fmt.Sprintf("kind: k, secret_file: %q", file))
 	if err != nil || b.Secret.Reveal() != "hush" {
-		t.Errorf("got %d characters, %v", len(b.Secret), err)
+		t.Errorf("the secret from the file has %d characters, want hush; error %v", len(b.Secret), err)
 	}
 	for _, text := range []string{
 		"kind: k, secret: a, secret_file: " + file,
@@ -233,7 +233,7 @@ func TestSecretFile(t *testing.T) {
 		"kind: k, secret_file: /dev/null",
 	} {
 		if _, err := decode(t, text); err == nil {
-			t.Errorf("%s: no fault", text)
+			t.Errorf("%s was accepted", text)
 		}
 	}
 }
@@ -247,13 +247,13 @@ func TestRelativePathsOfFiles(t *testing.T) {
 	}
 	want := "configuration:1:10: secret_file: open keys/none: no such file or directory (a relative path counts from the working directory, " + from + ")"
 	if _, err := decode(t, `kind: k, secret_file: "keys/none"`); err == nil || err.Error() != want {
-		t.Errorf("%v; want %s", err, want)
+		t.Errorf("found error %v, want %s", err, want)
 	}
 	if _, err := decode(t, `kind: k, secret_file: "/nowhere"`); err == nil || strings.Contains(err.Error(), "working directory") {
-		t.Errorf("an absolute path: %v", err)
+		t.Errorf("an absolute path: expected an error without the working directory; found %v", err)
 	}
 	if _, err := conf.ReadFile("none"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("expected os.ErrNotExist; found %v", err)
 	}
 }
 
@@ -270,7 +270,7 @@ func TestParseFileNamesTheFile(t *testing.T) {
 	var faults conf.Faults
 	n.Decode(&b, &faults)
 	if err := faults.Err(); err == nil || !strings.HasPrefix(err.Error(), file+":2:1: ") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("expected an error at %s:2:1; found %v", file, err)
 	}
 	if _, err := conf.ParseFile(file + "x"); err == nil {
 		t.Error("a missing file is no error")
@@ -280,7 +280,7 @@ func TestParseFileNamesTheFile(t *testing.T) {
 	}
 	_, err = conf.ParseFile(file)
 	if err == nil || !strings.HasPrefix(err.Error(), file+": Parse error") || !strings.HasSuffix(err.Error(), "as in [401, 404 ]") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("expected a parse error with a hint; found %v", err)
 	}
 }
 

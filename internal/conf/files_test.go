@@ -23,7 +23,7 @@ func writeFiles(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// A file that includes itself, directly or not, is refused; one that is included twice is not.
+// A file that includes itself, directly or not, is refused. A file may be included twice.
 func TestIncludes(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string
@@ -43,13 +43,13 @@ func TestIncludes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseFile(filepath.Join(writeFiles(t, c.files), "main"))
 			if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
-				t.Errorf("got %v, want %q", err, c.fault)
+				t.Errorf("found error %v, want %q", err, c.fault)
 			}
 		})
 	}
 }
 
-// What is no regular file is not read, as a field's file, as one of a configuration, and as one that is included.
+// Only regular files are read, whether a field names the file, or a command, or an include.
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := writeFiles(t, map[string]string{"main": "include pipe", "users": "secret_file: pipe"})
 	pipe := filepath.Join(dir, "pipe")
@@ -58,24 +58,24 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 	for _, path := range []string{pipe, "/dev/zero", dir} {
 		if _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), "expected a regular file") {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("ReadFile(%s): expected that it asks for a regular file; found %v", path, err)
 		}
 		if _, err := ParseFile(path); err == nil || !strings.Contains(err.Error(), "expected a regular file") {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("ParseFile(%s): expected that it asks for a regular file; found %v", path, err)
 		}
 		if _, err := LoadCertPool(path); err == nil {
-			t.Errorf("%s: certificates", path)
+			t.Errorf("LoadCertPool(%s) read certificates", path)
 		}
 		if _, err := LoadKeyPair(path, path); err == nil {
-			t.Errorf("%s: a key", path)
+			t.Errorf("LoadKeyPair(%s) read a key", path)
 		}
 	}
 	if _, err := ParseFile(filepath.Join(dir, "main")); err == nil || !strings.Contains(err.Error(), "named pipe") {
-		t.Errorf("an include: %v", err)
+		t.Errorf("expected that an include of a named pipe is refused; found %v", err)
 	}
 }
 
-// A file without an end, or nearly, is not read into memory.
+// A file that never ends, or is very large, is not read into memory.
 func TestLargeFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "large")
 	file, err := os.Create(path)
@@ -89,6 +89,6 @@ func TestLargeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), "at most 64 MiB") {
-		t.Errorf("got %v", err)
+		t.Errorf("expected a bound of 64 MiB; found error %v", err)
 	}
 }

@@ -9,7 +9,7 @@ func TestIsListenAddress(t *testing.T) {
 		"a b:80": false, "{x}:80": false, "http://127.0.0.1:80": false, "ä:80": false, "[fe80::1%lo]:80": true, "app.example:80": true,
 	} {
 		if IsListenAddress(text) != want {
-			t.Errorf("%q: %t", text, !want)
+			t.Errorf("IsListenAddress(%q) = %t, want %t", text, !want, want)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func TestListenersConflict(t *testing.T) {
 		{"", ":80", false},
 	} {
 		if ListenersConflict(c.a, c.b) != c.want || ListenersConflict(c.b, c.a) != c.want {
-			t.Errorf("%q and %q: not %t", c.a, c.b, c.want)
+			t.Errorf("ListenersConflict of %q and %q must be %t, in both orders", c.a, c.b, c.want)
 		}
 	}
 }

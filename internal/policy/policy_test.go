@@ -106,10 +106,10 @@ func TestStamp(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := granted(nil, tt.conn)
 			if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
-				t.Fatalf("error %v, want %v", err, tt.err)
+				t.Fatalf("found error %v, want %v", err, tt.err)
 			}
 			if got := lines(t, s); got != tt.want {
-				t.Errorf("lines %q, want %q", got, tt.want)
+				t.Errorf("the stamped lines are %q, want %q", got, tt.want)
 			}
 		})
 	}
@@ -142,7 +142,7 @@ func TestLimits(t *testing.T) {
 		"scope": {UserJWT: token(`{}`), Scoped: true, SigningKey: "AK", AccountJWT: account(`{"A":"x","B":"y"}`)},
 	} {
 		if _, err := granted(r, c); !errors.Is(err, claim.ErrTooManyHeaders) {
-			t.Errorf("%s: error %v", name, err)
+			t.Errorf("limits in %s: found error %v, want %v", name, err, claim.ErrTooManyHeaders)
 		}
 	}
 }
@@ -164,10 +164,10 @@ func TestScopeChanged(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := ScopeChanged(tt.before, tt.after, "AK"); got != tt.want {
-			t.Errorf("%s: %t", tt.name, got)
+			t.Errorf("%s: ScopeChanged = %t, want %t", tt.name, got, tt.want)
 		}
 		if ScopeChanged(tt.before, tt.after, "AZ") {
-			t.Errorf("%s: another key's scope changed", tt.name)
+			t.Errorf("%s: ScopeChanged is true for another signing key", tt.name)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func TestProofGrants(t *testing.T) {
 	keys, file := proofKeys(t)
 	r := mustParse(t, fmt.Sprintf(`proof { key_file: %q, receivers: {APP: %q}, encrypt: ["Sess*"], sign: ["audit.>"] }`, file, keys.Receiver))
 	if !r.Provenance {
-		t.Error("proofs without provenance")
+		t.Error("proofs do not turn provenance on")
 	}
 	may := func(headers []claim.Header, names ...string) *claim.Claim {
 		return &claim.Claim{Headers: headers, Publish: names}
@@ -59,7 +59,7 @@ func TestProofGrants(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err == nil && (g.Prover != nil) != tt.proven {
-				t.Errorf("proven: %v", g.Prover != nil)
+				t.Errorf("the grant has a prover: %t, want %t", g.Prover != nil, tt.proven)
 			}
 			if err == nil && g.Stamp != nil && !g.Stamp.Strips("stamp_proof") != strings.HasSuffix(tt.name, "that proves") {
 				t.Errorf("Stamp-Proof of the connection is removed: %v", g.Stamp.Strips("stamp_proof"))
@@ -74,7 +74,7 @@ func TestProofGrants(t *testing.T) {
 	}
 	unsigned := mustParse(t, fmt.Sprintf(`proof { key_file: %q, receivers: {APP: %q} }`, file, keys.Receiver))
 	if g, err := unsigned.GrantFor(Conn{Account: "OTHER", User: may(user)}); err != nil || g.Prover != nil {
-		t.Errorf("neither receiver nor signatures: %v, %v", g, err)
+		t.Errorf("an account with neither receiver nor signatures: grant %v, error %v; want no prover", g, err)
 	}
 }
 
@@ -86,21 +86,21 @@ func TestProofEqual(t *testing.T) {
 	}
 	first := mustParse(t, text(file, keys.Receiver, ""))
 	if !first.Equal(mustParse(t, "\n"+text(file, keys.Receiver, ""))) {
-		t.Error("equal blocks differ")
+		t.Error("equal blocks count as different")
 	}
 	for _, changed := range []string{
 		text(otherFile, keys.Receiver, ""), text(file, other.Receiver, ""), text(file, keys.Receiver, "encrypt: [A]"),
 		text(file, keys.Receiver, `sign: ["a"]`), strings.Replace(text(file, keys.Receiver, ""), "APP", "B", 1), "provenance: true",
 	} {
 		if r := mustParse(t, changed); first.Equal(r) || r.Equal(first) {
-			t.Errorf("equal: %s", strings.ReplaceAll(changed, file, ""))
+			t.Errorf("rules with another value count as equal: %s", strings.ReplaceAll(changed, file, ""))
 		}
 	}
 	if err := os.WriteFile(file, []byte(other.ServerSeeds), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if first.Equal(mustParse(t, text(file, keys.Receiver, ""))) {
-		t.Error("the same file with other keys is equal")
+		t.Error("a block with other keys in the same file counts as equal")
 	}
 }
 

@@ -43,13 +43,13 @@ func TestParseRules(t *testing.T) {
 		require_stamping_peers: true, check_replies: true, provenance: true
 		trusted_proxies: ["10.1.2.3/8", "::1"]`)
 	if len(r.Protected) != 3 || r.Protected[2].Name != "X-User" || !slices.Equal(r.Protected[2].Accounts, []string{"APP", "B"}) {
-		t.Errorf("protected %+v", r.Protected)
+		t.Errorf("protected are %+v, want three names, the last one for APP and B", r.Protected)
 	}
 	if !slices.Equal(r.Sealed, []string{"Authorization"}) || len(r.All.Headers) != 2 || r.Limits != (claim.Limits{MaxHeaders: 3, MaxBytes: 100}) {
-		t.Errorf("rules %+v", r)
+		t.Errorf("sealed names, headers.all or limits were read otherwise: %+v", r)
 	}
 	if !r.RequireStampingPeers || !r.CheckReplies || !r.Provenance || len(r.TrustedProxies) != 2 {
-		t.Errorf("rules %+v", r)
+		t.Errorf("the switches or trusted_proxies were read otherwise: %+v", r)
 	}
 }
 
@@ -82,13 +82,13 @@ func TestParseRulesFaults(t *testing.T) {
 	} {
 		_, err := parse(t, tt.text)
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: error %v, want %s", tt.text, err, tt.want)
+			t.Errorf("%s: found error %v, want %s", tt.text, err, tt.want)
 		}
 	}
 	_, err := parse(t, "sealed: [\"A b\"]\nall: {B: \"secret\\x00\"}\nmax_headers: 0")
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) != 3 || strings.Contains(err.Error(), "secret") {
-		t.Errorf("three faults: %v", err)
+		t.Errorf("expected three faults in one error, without the value; found %v", err)
 	}
 }
 
@@ -105,11 +105,11 @@ func TestRulesCheck(t *testing.T) {
 	r := mustParse(t, `protected: [{name: A, accounts: [APP, NONE]}, {name: B, accounts: [`+key+`]}]`)
 	err = r.CheckAccounts(known, false)
 	if err == nil || !strings.Contains(err.Error(), `account "NONE"`) || !strings.Contains(err.Error(), ":2:") || strings.Contains(err.Error(), `"APP"`) {
-		t.Errorf("configured accounts: %v", err)
+		t.Errorf("expected only the unknown account NONE with its place; found error %v", err)
 	}
 	err = r.CheckAccounts(known, true)
 	if err == nil || !strings.Contains(err.Error(), `found "APP"`) || strings.Contains(err.Error(), key) {
-		t.Errorf("operator mode: %v", err)
+		t.Errorf("expected only the name APP, which is no key; found error %v", err)
 	}
 	if err := (*Rules)(nil).CheckAccounts(known, true); err != nil {
 		t.Error(err)
@@ -119,15 +119,15 @@ func TestRulesCheck(t *testing.T) {
 func TestRulesEqual(t *testing.T) {
 	const text = `protected: [A, {name: B, accounts: [C]}], all: {D: "{{name()}}"}, trusted_proxies: ["::1"]`
 	if !mustParse(t, text).Equal(mustParse(t, "\n\n"+text)) {
-		t.Error("the same block further down differs")
+		t.Error("a block some lines further down counts as different")
 	}
 	for _, other := range []string{"", "check_replies: true", strings.Replace(text, "[C]", "[E]", 1), strings.Replace(text, "name()", "subject()", 1), text + ", max_bytes: 7000"} {
 		if mustParse(t, text).Equal(mustParse(t, other)) {
-			t.Errorf("%q is the same", other)
+			t.Errorf("the other block %q counts as equal", other)
 		}
 	}
 	if mustParse(t, text).Equal(nil) {
-		t.Error("nil is the same")
+		t.Error("a block counts as equal to none")
 	}
 }
 
@@ -158,6 +158,7 @@ func kept(t *testing.T, r *Rules, c Conn) string {
 	return strings.Join(names, " ")
 }
 
+// Which protected names a connection can send depends on its permissions and account.
 func TestProtected(t *testing.T) {
 	r := mustParse(t, `protected: [Session, "X-Auth-*", {name: "X-User", accounts: [APP]}]`)
 	permit := func(names ...string) *claim.Claim { return &claim.Claim{Publish: names} }
@@ -187,16 +188,17 @@ func TestProtected(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := kept(t, r, tt.conn); got != tt.want {
-				t.Errorf("kept %q, want %q", got, tt.want)
+				t.Errorf("the lines that are left are %q, want %q", got, tt.want)
 			}
 		})
 	}
 	g, err := r.GrantFor(Conn{Account: "B", User: configured("x_user", "v")})
 	if err != nil || !slices.Equal(g.LeftOut, []string{"x_user"}) || len(g.Names) != 0 {
-		t.Errorf("left out: %+v, %v", g, err)
+		t.Errorf("expected x_user left out, and no stamped name; found %+v, error %v", g, err)
 	}
 }
 
+// headers.all is stamped on each kind of connection to which it applies.
 func TestAll(t *testing.T) {
 	r := mustParse(t, `all: {"X-User": "{{name()}}", "X-Auth-User": "{{tls-subject()}}"}`)
 	vars := Vars{Name: "ann"}
@@ -216,14 +218,14 @@ func TestAll(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := kept(t, r, tt.conn); got != tt.want {
-				t.Errorf("kept %q, want %q", got, tt.want)
+				t.Errorf("the lines that are left are %q, want %q", got, tt.want)
 			}
 		})
 	}
 	for _, name := range []string{"x_user", "X-Auth-User"} { // also one without a value
 		_, err := r.GrantFor(Conn{Vars: vars, User: configured(name, "v")})
 		if !errors.Is(err, ErrSetByServer) || !strings.Contains(err.Error(), name) {
-			t.Errorf("claim of %s: %v", name, err)
+			t.Errorf("a claim of %s must be refused as set by the server; found error %v", name, err)
 		}
 	}
 	for _, bad := range []string{"a\r\nSession: f", strings.Repeat("x", 20000)} {
@@ -240,11 +242,11 @@ func TestAll(t *testing.T) {
 func TestProvenance(t *testing.T) {
 	r := mustParse(t, "provenance: true")
 	if got := kept(t, r, Conn{Account: "APP", User: configured("Session", "v")}); !strings.HasPrefix(got, "x_auth.user X-User Color Session=v Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2") {
-		t.Errorf("stamped: %q", got)
+		t.Errorf("of a stamped connection, expected its stamp and provenance; found %q", got)
 	}
 	// A connection without a stamp cannot send the names of provenance either, whatever its permissions are.
 	if got := kept(t, r, Conn{User: &claim.Claim{Publish: []string{"*"}}}); got != "session x_auth.user X-User Color" {
-		t.Errorf("not stamped: %q", got)
+		t.Errorf("of a connection without a stamp, expected no names of provenance; found %q", got)
 	}
 	// A leafnode's server may stamp messages itself. Its provenance is kept if its user has permission for all three
 	// names, also on messages that this server stamps.
@@ -272,11 +274,12 @@ func TestProvenance(t *testing.T) {
 		{stamping, Conn{Leafnode: true, Vars: vars, Account: "APP", User: may("Stamp-Time")}, "session x_auth.user X-User Color Site=s Stamp-Account=APP Stamp-Subject=foo Stamp-Time=2"},
 	} {
 		if got := kept(t, tt.rules, tt.conn); !strings.HasPrefix(got, tt.want) || strings.Count(got, "Stamp-Time") > 1 {
-			t.Errorf("%+v: %q, want %q", tt.conn, got, tt.want)
+			t.Errorf("%+v: the lines that are left are %q, want %q", tt.conn, got, tt.want)
 		}
 	}
 }
 
+// A connection reads the sealed names for which it has permission.
 func TestSealed(t *testing.T) {
 	r := mustParse(t, `sealed: [Session, "X-Auth-*"]`)
 	for _, tt := range []struct {
@@ -298,7 +301,7 @@ func TestSealed(t *testing.T) {
 			}
 			if tt.want == "all" || g.Seal == nil {
 				if g.Seal != nil || tt.want != "all" {
-					t.Errorf("seal %v", g.Seal)
+					t.Errorf("the grant has the seal %v, and all headers are to be seen: %t", g.Seal, tt.want == "all")
 				}
 				return
 			}
@@ -309,7 +312,7 @@ func TestSealed(t *testing.T) {
 				names = append(names, name)
 			}
 			if got := strings.Join(names, " "); got != tt.want {
-				t.Errorf("sees %q, want %q", got, tt.want)
+				t.Errorf("the connection sees %q, want %q", got, tt.want)
 			}
 			if again, _ := r.GrantFor(tt.conn); again.Seal != g.Seal {
 				t.Error("equal connections have different seals")
@@ -323,12 +326,12 @@ func TestNothingInForce(t *testing.T) {
 	for _, r := range []*Rules{nil, {}, mustParse(t, ""), mustParse(t, "max_bytes: 5")} {
 		for _, c := range []Conn{{}, {User: &claim.Claim{Publish: []string{"*"}, Subscribe: []string{"A"}}}} {
 			if g, err := r.GrantFor(c); err != nil || !reflect.DeepEqual(g, &Grant{}) {
-				t.Errorf("%+v, %v", g, err)
+				t.Errorf("expected an empty grant; found %+v, error %v", g, err)
 			}
 		}
 	}
 	if !mustParse(t, "check_replies: true").orDefault().CheckReplies {
-		t.Error("replies are not checked")
+		t.Error("orDefault drops check_replies")
 	}
 }
 
@@ -341,10 +344,10 @@ func TestEqualGrantsShare(t *testing.T) {
 	}
 	other, err := r.GrantFor(Conn{Account: "APP", User: &claim.Claim{Publish: []string{"C", "A"}, Subscribe: []string{"D"}}})
 	if err != nil || first.Stamp != other.Stamp || first.Seal != other.Seal {
-		t.Errorf("not shared, error %v", err)
+		t.Errorf("equal grants do not share their stamp or seal; error %v", err)
 	}
 	if n := len(r.compiled.exceptions); n != 3 {
-		t.Errorf("%d sets are kept", n)
+		t.Errorf("%d sets are kept, want 3", n)
 	}
 }
 
@@ -386,11 +389,11 @@ func TestClientIP(t *testing.T) {
 		{"", "", nil},
 	} {
 		if got := r.ClientIP(tt.socket, JoinForwardedFor(tt.forwarded)); got != tt.want {
-			t.Errorf("%s, %q: %q, want %q", tt.socket, tt.forwarded, got, tt.want)
+			t.Errorf("ClientIP of socket %s and %q = %q, want %q", tt.socket, tt.forwarded, got, tt.want)
 		}
 	}
 	if got := (*Rules)(nil).ClientIP("127.0.0.1", "1.1.1.1"); got != "127.0.0.1" {
-		t.Errorf("nobody is trusted: %q", got)
+		t.Errorf("without rules, the address is %q, want the socket's", got)
 	}
 }
 
@@ -399,7 +402,7 @@ func TestClientIP(t *testing.T) {
 func TestJoinForwardedForReadsTheEnd(t *testing.T) {
 	values := slices.Repeat([]string{"6.6.6.6"}, 10000)
 	if n := testing.AllocsPerRun(5, func() { JoinForwardedFor(values) }); n > maxForwardedFor {
-		t.Errorf("%v strings were joined", n)
+		t.Errorf("%v strings were joined, which is above the bound", n)
 	}
 }
 
@@ -409,7 +412,7 @@ func FuzzClientIP(f *testing.F) {
 	f.Fuzz(func(t *testing.T, socket, forwarded string) {
 		got := r.ClientIP(socket, JoinForwardedFor([]string{forwarded}))
 		if again := r.ClientIP(socket, JoinForwardedFor([]string{"6.6.6.6, 198.51.100.1, " + forwarded})); again != got && got != "" && !r.isTrustedProxy(addressOf(t, got)) {
-			t.Errorf("%q, %q: %q, and with more in front %q", socket, forwarded, got, again)
+			t.Errorf("socket %q with %q: the address is %q, and %q with more addresses in front", socket, forwarded, got, again)
 		}
 	})
 }
@@ -428,7 +431,7 @@ func FuzzParseRules(f *testing.F) {
 			return
 		}
 		if !r.Equal(r) {
-			t.Error("not equal to itself")
+			t.Error("rules are not equal to themselves")
 		}
 		_, _ = r.GrantFor(Conn{Vars: Vars{Name: "ann"}})
 	})
@@ -438,7 +441,7 @@ func addressOf(t *testing.T, text string) netip.Addr {
 	t.Helper()
 	a, ok := parseAddress(text)
 	if !ok {
-		t.Fatalf("%q is no address", text)
+		t.Fatalf("the address %q cannot be read", text)
 	}
 	return a
 }
@@ -464,7 +467,7 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 			for _, list := range []string{"sealed", "protected"} {
 				r := mustParse(t, list+`: ["`+tt.pattern+`"`+more+`]`)
 				if warns := len(r.Warnings()) > 0; warns != tt.warns {
-					t.Errorf("%s: warnings %q", tt.pattern, r.Warnings())
+					t.Errorf("pattern %s: warnings %q, want some: %t", tt.pattern, r.Warnings(), tt.warns)
 				}
 				has := func(name string) bool { return r.Seals(name) }
 				if list == "protected" {
@@ -472,12 +475,12 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 				}
 				for _, name := range strings.Fields(tt.reached) {
 					if !has(name) {
-						t.Errorf("%s: %s does not reach %s", list, tt.pattern, name)
+						t.Errorf("%s: pattern %s does not reach %s", list, tt.pattern, name)
 					}
 				}
 				for _, name := range strings.Fields(tt.spared) {
 					if has(name) {
-						t.Errorf("%s: %s reaches %s", list, tt.pattern, name)
+						t.Errorf("%s: the pattern %s reaches %s, which clients and servers act on", list, tt.pattern, name)
 					}
 				}
 			}
@@ -485,11 +488,11 @@ func TestPatternsSpareNamesThatSteer(t *testing.T) {
 	}
 	r := mustParse(t, `sealed: ["Status", "*"]`)
 	if !r.Seals("status") || r.Seals("Nats-Msg-Id") || len(r.Warnings()) != 1 || !strings.Contains(r.Warnings()[0], ":2:21: sealed: the pattern \"*\" leaves out nats-*") {
-		t.Errorf("beside a name that is listed: %q", r.Warnings())
+		t.Errorf("expected Status sealed, Nats-Msg-Id not, and a warning about the pattern; the warnings are %q", r.Warnings())
 	}
 	if g, err := r.GrantFor(Conn{User: &claim.Claim{Subscribe: []string{"X-*"}}}); err != nil || g.Seal == nil {
 		t.Fatal(err)
 	} else if out, n := g.Seal.Cut(nil, []byte("NATS/1.0\r\nNats-Msg-Id: 7\r\nX-A: 1\r\nB: 2\r\n\r\n")); n != 1 || !strings.Contains(string(out), "Nats-Msg-Id: 7\r\nX-A: 1\r\n") {
-		t.Errorf("with a permission: %q", out)
+		t.Errorf("with a permission for X-*, expected X-A and no other hidden header; found %q", out)
 	}
 }

@@ -19,17 +19,17 @@ func TestScopesAreReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, _ := s.ofAccount("APP", strings.Clone(token)).template(token, "AK", claim.Limits{}); again != first {
-		t.Error("read again")
+		t.Error("the account JWT was read again for the second connection")
 	}
 	if n := testing.AllocsPerRun(100, func() { s.ofAccount("APP", token).template(token, "AK", claim.Limits{}) }); n > 2 {
-		t.Errorf("%v allocations for a template that is known", n)
+		t.Errorf("a template that is known allocates %v times", n)
 	}
 	other := account(`{"A":"y"}`)
 	if next, _ := s.ofAccount("APP", other).template(other, "AK", claim.Limits{}); next.Headers[0].Values[0] != "y" {
-		t.Error("what an update has replaced is used")
+		t.Error("a template that an update has replaced is used")
 	}
 	if len(s.accounts) != 1 {
-		t.Errorf("%d accounts are kept", len(s.accounts))
+		t.Errorf("%d accounts are kept, want 1", len(s.accounts))
 	}
 }
 
@@ -84,7 +84,7 @@ func TestScopesDoNotHoldJWTs(t *testing.T) {
 	}
 	before := held(1)
 	if after := held(100); after > before+1<<20 {
-		t.Errorf("%d bytes more after 100 updates", after-before)
+		t.Errorf("after 100 updates %d bytes more are held", after-before)
 	}
 }
 
@@ -94,7 +94,7 @@ func TestLookalikesOfAccount(t *testing.T) {
 	for _, scoped := range []bool{true, false} {
 		g, err := (*Rules)(nil).GrantFor(Conn{UserJWT: token(`{}`), Scoped: scoped, SigningKey: "AK", AccountJWT: typo})
 		if err != nil || !slices.Equal(g.AccountLookalikes, []string{`"header"`}) {
-			t.Errorf("scoped %t: %+v, error %v", scoped, g, err)
+			t.Errorf("scoped %t: expected the misspelled key in the grant; found %+v, error %v", scoped, g, err)
 		}
 	}
 }

@@ -32,13 +32,13 @@ func TestBracesOfCalls(t *testing.T) {
 		_, scopeErr := granted(nil, Conn{UserJWT: token(`{}`), Scoped: true, SigningKey: "AK", AccountJWT: account(`{"A":"` + quoted + `"}`), Vars: vars})
 		for where, err := range map[string]error{"user": CheckTemplates(configured("A", value)), "all": faults.Err(), "scope": scopeErr} {
 			if (err == nil) != (want != "") || err != nil && !strings.Contains(err.Error(), ErrTemplateBraces.Error()) {
-				t.Errorf("%s in %s: error %v", value, where, err)
+				t.Errorf("%s in a %s: expected an error: %t; found %v", value, where, want != "", err)
 			}
 		}
 		if want != "" {
 			s, err := granted(nil, Conn{User: configured("A", value), Vars: vars})
 			if err != nil || lines(t, s) != "A: "+want {
-				t.Errorf("%s: %q, error %v", value, lines(t, s), err)
+				t.Errorf("%s: the stamped lines are %q, error %v; want A: %s", value, lines(t, s), err, want)
 			}
 		}
 		s, err := granted(nil, Conn{UserJWT: user(`{"A":"` + quoted + `"}`), Vars: vars})
@@ -53,7 +53,7 @@ func TestBracesErrorHasNoValue(t *testing.T) {
 	for value, want := range map[string]string{"SECRET {{SECRET": "byte 8 of", "{{name()}}SECRET {name()}} SECRET": "byte 19 of"} {
 		err := CheckTemplates(configured("A", value))
 		if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v", err)
+			t.Errorf("expected an error with %q and without the value; found %v", want, err)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestTagsOfTemplates(t *testing.T) {
 	for call, want := range map[string]string{"tag(a)": "3 1 b:7 3", "tag(A:B)": "7", "tag(b)": "2", "tag(ab)": "9", "tag(c)": "", "tag()": "", "tag(z)": ""} {
 		got, err := newExpansion(v).call(call)
 		if strings.Join(got, " ") != want || (err == nil) != (want != "") {
-			t.Errorf("%s: %q, error %v", call, got, err)
+			t.Errorf("%s = %q, error %v; want %q", call, got, err, want)
 		}
 	}
 	for n, want := range map[int]error{maxTemplateLines: nil, maxTemplateLines + 1: ErrTemplateLines} {
@@ -73,7 +73,7 @@ func TestTagsOfTemplates(t *testing.T) {
 			v.Tags = append(v.Tags, fmt.Sprint("a:", i))
 		}
 		if got, err := newExpansion(v).expandValue("{{tag(a)}}"); !errors.Is(err, want) || err == nil && len(got) != n {
-			t.Errorf("%d tags: %d lines, error %v", n, len(got), err)
+			t.Errorf("%d tags become %d lines, error %v", n, len(got), err)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestTagNamesAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := expand(two("{{tag(more)}}"), v, claim.MaxLimits); !errors.Is(err, ErrTemplateTags) {
-		t.Errorf("error %v", err)
+		t.Errorf("found error %v, want %v", err, ErrTemplateTags)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestExpansionSharesRoom(t *testing.T) {
 	half := strings.Repeat("n", claim.MaxBlock/2-100)
 	tmpl := &claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{"{{name()}}"}}, {Name: "B", Values: []string{"{{name()}}"}}, {Name: "C", Values: []string{"{{name()}}"}}}}
 	if _, err := expand(tmpl, Vars{Name: half}, claim.MaxLimits); !errors.Is(err, ErrTemplateBytes) {
-		t.Errorf("error %v", err)
+		t.Errorf("found error %v, want %v", err, ErrTemplateBytes)
 	}
 	tmpl.Headers = tmpl.Headers[:2]
 	if _, err := expand(tmpl, Vars{Name: half}, claim.MaxLimits); err != nil {
@@ -111,8 +111,8 @@ func TestExpansionSharesRoom(t *testing.T) {
 	}
 }
 
-// What stands between braces may be a secret that was not meant to be a call: an error quotes of it what can be the name of
-// a function, and no more.
+// The text between braces may be a secret that was not meant to be a call. An error quotes only the part that can be a
+// function's name.
 func TestErrorsQuoteNoMoreThanAFunctionsName(t *testing.T) {
 	for value, want := range map[string]string{
 		"{{nam()}}":              "nam(...)",
@@ -132,7 +132,7 @@ func TestErrorsQuoteNoMoreThanAFunctionsName(t *testing.T) {
 	} {
 		_, err := expand(&claim.Claim{Headers: []claim.Header{{Name: "A", Values: []string{value}}}}, Vars{Name: "u"}, claim.MaxLimits)
 		if err == nil || !strings.HasSuffix(err.Error(), ErrTemplateFunction.Error()+": "+want) {
-			t.Errorf("%s: error %v, want %s", value, err, want)
+			t.Errorf("%s: found error %v, want %s", value, err, want)
 		}
 	}
 }

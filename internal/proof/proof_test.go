@@ -48,7 +48,7 @@ func prove(t testing.TB, made *proven.Keys, p *proof.Prover, l *proof.Layout, pa
 	}
 	got, err := made.Check(proven.Parse(append(out, "\r\n"...)), []byte(payload))
 	if err != nil || got.Kind != byte(kind) {
-		t.Fatalf("kind %d: %v", kind, err)
+		t.Fatalf("the proof of kind %d does not hold: %v", kind, err)
 	}
 	return got
 }
@@ -68,7 +68,7 @@ func TestCounterEnds(t *testing.T) {
 	p, l := proof.NewProver(keys, receiver), layout(t)
 	first := prove(t, made, p, l, "")
 	if first.Counter != 0 {
-		t.Errorf("the first counter is %d", first.Counter)
+		t.Errorf("the first message has the counter %d, want 0", first.Counter)
 	}
 	const goroutines, messages, left = 8, 50, 30
 	proof.SetCounter(p, math.MaxUint32-left+1)
@@ -88,13 +88,13 @@ func TestCounterEnds(t *testing.T) {
 	}
 	wg.Wait()
 	if len(seen) != goroutines*messages {
-		t.Errorf("%d messages have %d nonces", goroutines*messages, len(seen))
+		t.Errorf("%d messages have %d different nonces", goroutines*messages, len(seen))
 	}
 	if len(salts) != 2 || salts[first.Salt] != left {
 		t.Errorf("%d salts; the first one has %d messages, expected %d", len(salts), salts[first.Salt], left)
 	}
 	if next := prove(t, made, p, l, ""); next.Salt == first.Salt || next.Counter != goroutines*messages-left {
-		t.Errorf("afterwards the counter is %d", next.Counter)
+		t.Errorf("the message after that has the counter %d, or the salt of the first one", next.Counter)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestSalts(t *testing.T) {
 		seen[prove(t, made, proof.NewProver(keys, receiver), l, "").Salt] = true
 	}
 	if len(seen) != 100 {
-		t.Errorf("100 provers have %d salts", len(seen))
+		t.Errorf("100 provers have %d different salts", len(seen))
 	}
 }
 
@@ -115,10 +115,10 @@ func TestIdleProver(t *testing.T) {
 	_, keys, receiver := newKeys(t)
 	var p *proof.Prover
 	if n := testing.AllocsPerRun(10, func() { p = proof.NewProver(keys, receiver) }); n > 1 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("a new prover allocates %v times, want once at most", n)
 	}
 	if size := unsafe.Sizeof(*p); size > 48 {
-		t.Errorf("%d bytes", size)
+		t.Errorf("a prover takes %d bytes, want 48 or less", size)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestParseKeys(t *testing.T) {
 		}
 		publicX, publicN := k.Public()
 		if (publicX != "") != strings.Contains(text, x) || (publicN != "") != strings.Contains(text, n) || k.Signs() != (publicN != "") {
-			t.Errorf("%q and %q", publicX, publicN)
+			t.Errorf("the public keys %q and %q are not those of the file", publicX, publicN)
 		}
 		if publicX != "" && publicX != public(t, x) || publicN != "" && publicN != public(t, n) {
 			t.Error("other public keys than those of nkeys")
@@ -155,7 +155,7 @@ func TestParseKeys(t *testing.T) {
 	} {
 		_, err := proof.ParseKeys([]byte(text))
 		if err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("key file with %s was accepted", name)
 			continue
 		}
 		for line := range strings.Lines(text) {
@@ -194,7 +194,7 @@ func TestReceiver(t *testing.T) {
 	}
 	for _, bad := range []string{"", "X", made.ServerN, made.ServerX, made.ReceiverSeed, made.Receiver + "A", strings.ToLower(made.Receiver), string(zero), string(short)} {
 		if _, err := keys.Receiver(bad); err == nil {
-			t.Errorf("%.10s... is taken", bad)
+			t.Errorf("the key %.10s... was accepted as a receiver's", bad)
 		} else if len(bad) > 10 && strings.Contains(err.Error(), bad[:10]) {
 			t.Error("the error shows the key")
 		}
@@ -229,7 +229,7 @@ func TestSameEntry(t *testing.T) {
 		}
 		_, err := proof.NewLayout("APP", headers, true, true)
 		if err == nil || !strings.Contains(err.Error(), a) || !strings.Contains(err.Error(), b) {
-			t.Errorf("%q: %v", names, err)
+			t.Errorf("%q: expected an error that names both; found %v", names, err)
 		}
 	}
 	for _, name := range []string{proof.Name, proof.AccountName} {
@@ -246,7 +246,7 @@ func FuzzParseKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		k, err := proof.ParseKeys(text)
 		if (k == nil) == (err == nil) {
-			t.Errorf("%v, %v", k, err)
+			t.Errorf("ParseKeys returned keys: %t, and error %v", k != nil, err)
 		}
 	})
 }

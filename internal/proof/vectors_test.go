@@ -48,16 +48,16 @@ func TestVectors(t *testing.T) {
 			got := proven.Parse(v.make(t))
 			for name, values := range want {
 				if !slices.Equal(got[name], values) {
-					t.Errorf("%s is %q, expected %q", name, got[name], values)
+					t.Errorf("header %s is %q, expected %q", name, got[name], values)
 				}
 			}
 			if len(got) != len(want) {
-				t.Errorf("%d headers, expected %d", len(got), len(want))
+				t.Errorf("the proof has %d headers, expected %d", len(got), len(want))
 			}
 		})
 	}
 	if len(file.Cases) < 10 {
-		t.Errorf("%d cases", len(file.Cases))
+		t.Errorf("the file has %d cases, expected 10 or more", len(file.Cases))
 	}
 }
 

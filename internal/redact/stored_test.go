@@ -70,7 +70,7 @@ func TestStoredAnswer(t *testing.T) {
 			before := bytes.Clone(payload)
 			out, cut := StoredAnswer(seal, payload)
 			if cut != tt.cut || !bytes.Equal(payload, before) {
-				t.Fatalf("%d lines, want %d", cut, tt.cut)
+				t.Fatalf("%d lines were cut, want %d, or the answer itself was changed", cut, tt.cut)
 			}
 			if cut == 0 {
 				if out != nil {
@@ -79,7 +79,7 @@ func TestStoredAnswer(t *testing.T) {
 				return
 			}
 			if want := stored(t, odd, tt.want); !bytes.Equal(out, want) {
-				t.Errorf("got  %s\nwant %s", out, want)
+				t.Errorf("the answer became\n%s\nwant\n%s", out, want)
 			}
 		})
 	}
@@ -109,7 +109,7 @@ func TestNestedStoredAnswer(t *testing.T) {
 	for depth := range 4 {
 		out, cut := StoredAnswer(seal, nested(t, "NATS/1.0\r\nA: b\r\nSession: s\r\n\r\n", depth))
 		if want := nested(t, "NATS/1.0\r\nA: b\r\n\r\n", depth); cut != depth+1 || !bytes.Equal(out, want) {
-			t.Errorf("depth %d, %d lines: %s", depth, cut, out)
+			t.Errorf("answer with %d others inside: %d lines were cut, left is %s", depth, cut, out)
 		}
 	}
 	for name, inner := range map[string]string{
@@ -118,12 +118,12 @@ func TestNestedStoredAnswer(t *testing.T) {
 	} {
 		out, cut := StoredAnswer(seal, storedData(t, "foo", "", []byte(answerStart+inner)))
 		if want := storedData(t, "foo", "", []byte(unreadable)); cut == 0 || !bytes.Equal(out, want) {
-			t.Errorf("%s: %s", name, out)
+			t.Errorf("answer that is %s: the data is not hidden: %s", name, out)
 		}
 	}
 }
 
-// What comes out of an answer is an answer still, and holds no hidden name.
+// The cut answer is still a valid answer, and has no hidden name.
 func FuzzStoredAnswer(f *testing.F) {
 	for _, block := range blocks {
 		f.Add("foo", []byte(block))
@@ -135,13 +135,13 @@ func FuzzStoredAnswer(f *testing.F) {
 		out, cut := StoredAnswer(seal, payload)
 		want, lines := seal.Cut(nil, block)
 		if cut != lines {
-			t.Fatalf("%d lines, want %d", cut, lines)
+			t.Fatalf("%d lines were cut, want %d", cut, lines)
 		}
 		if cut == 0 {
 			return
 		}
 		if !bytes.Equal(out, stored(t, subject, string(want))) {
-			t.Errorf("got %s of %s", out, payload)
+			t.Errorf("%s is not what the seal leaves of %s", out, payload)
 		}
 	})
 }

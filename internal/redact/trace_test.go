@@ -17,7 +17,7 @@ func TestTraceBlock(t *testing.T) {
 		{"", malformed},
 	} {
 		if got := TraceBlock([]byte("x"), []byte(tt.block)); string(got) != "x"+tt.want {
-			t.Errorf("%q is shown as %q", tt.block, got)
+			t.Errorf("TraceBlock shows %q as %q, want %q", tt.block, got, "x"+tt.want)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func TestTracePayload(t *testing.T) {
 		`{"type":"other"}`:              `{"type":"other"}`,
 	} {
 		if got := TracePayload([]byte(payload)); string(got) != want {
-			t.Errorf("%q is shown as %q", payload, got)
+			t.Errorf("TracePayload shows %q as %q, want %q", payload, got, want)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestTracePayloadOfAnAnswer(t *testing.T) {
 		got := TracePayload(whole[:cut])
 		for i := range len(secret) - 4 {
 			if bytes.Contains(got, []byte(secret[i:i+4])) && !bytes.Contains([]byte(answerStart), []byte(secret[i:i+4])) {
-				t.Fatalf("cut off at %d, shown: %s", cut, got)
+				t.Fatalf("an answer that is cut off at byte %d shows part of the secret: %s", cut, got)
 			}
 		}
 	}
@@ -53,6 +53,6 @@ func TestTracePayloadOfAnAnswer(t *testing.T) {
 		t.Errorf("an answer within is shown: %s", got)
 	}
 	if got := TracePayload(whole); !bytes.Contains(got, []byte(`"seq":7,"hdrs":"[REDACTED]","data":`)) {
-		t.Errorf("shown: %s", got)
+		t.Errorf("the trace shows a header block: %s", got)
 	}
 }

@@ -16,6 +16,6 @@ func TestFilter(t *testing.T) {
 	l.Print("another line")
 	lines := strings.Split(out.String(), "\n")
 	if len(lines) != 3 || !strings.Contains(lines[0], "Unsolicited response") || !strings.HasSuffix(lines[1], " another line") || strings.Contains(out.String(), "S3CRET") {
-		t.Errorf("got %q", lines)
+		t.Errorf("expected two lines without the server's bytes; found %q", lines)
 	}
 }
