@@ -69,13 +69,13 @@ func TestRepeats(t *testing.T) {
 		for i, q := range r.messages[1:] {
 			one := q.Again[0]
 			if len(q.Again) != 1 || one.Session != "kv/a" || !one.Kick || one.Ago < repeatAfter[i] || one.Ago > repeatAfter[i]+time.Second {
-				t.Errorf("repetition %d: %+v", i, q)
+				t.Errorf("repetition %d is not the change with its age: %+v", i, q)
 			}
 		}
 	})
 }
 
-// If a handler learns of the end of a session late, the first message has the age of the end, too.
+// If a handler learns of the end of a session late, its first message gives the age of the end, too.
 func TestLateEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{}
@@ -91,7 +91,7 @@ func TestLateEnd(t *testing.T) {
 		}
 		for i, q := range r.messages[1:] {
 			if one := q.Again[0]; one.Ago < 2*keepFor+repeatAfter[i] {
-				t.Errorf("repetition %d: %s ago", i, one.Ago)
+				t.Errorf("repetition %d has the age %s, which is younger than the end of the session", i, one.Ago)
 			}
 		}
 	})
@@ -123,13 +123,13 @@ func TestServerReturns(t *testing.T) {
 		r.takeSessions()
 		heartbeats("here")
 		if got := r.takeSessions(); got != nil {
-			t.Errorf("no server returned, and changes were repeated: %q", got)
+			t.Errorf("no server returned, but changes were repeated: %q", got)
 		}
 		a.Heard("cut")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if got := r.takeSessions(); !slices.Equal(got, []string{"kv/a", "kv/b"}) {
-			t.Errorf("repeated %q", got)
+			t.Errorf("repeated are %q, want kv/a and kv/b", got)
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestHotSession(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if got := r.takeSessions(); !slices.Equal(got, []string{"kv/ended", "kv/hot"}) {
-			t.Errorf("repeated %q", got)
+			t.Errorf("repeated are %q, want kv/ended and kv/hot", got)
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestFailures(t *testing.T) {
 		a := New(r.send)
 		defer a.Close()
 		if err := a.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); err == nil {
-			t.Error("no error")
+			t.Error("Tell returned no error, though nothing could be sent")
 		}
 		r.mu.Lock()
 		r.fail = false
@@ -199,7 +199,7 @@ func TestCost(t *testing.T) {
 		}
 		synctest.Wait()
 		if _, _, _, rounds := sizes(a); rounds > 11 {
-			t.Errorf("%d repetitions are scheduled", rounds)
+			t.Errorf("%d repetitions are scheduled, want 11 or less", rounds)
 		}
 		time.Sleep(2 * keepFor)
 		synctest.Wait()
@@ -208,7 +208,7 @@ func TestCost(t *testing.T) {
 		_ = a.Tell(forwarded.Renew{Session: "kv/last", Kick: true})
 		synctest.Wait()
 		if ended, changed, _, _ := sizes(a); ended != 1 || changed != 1 {
-			t.Errorf("%d ends and %d changes are kept after hours, want 1 and 1", ended, changed)
+			t.Errorf("%d ends and %d changes of the session are kept after hours, want 1 and 1", ended, changed)
 		}
 	})
 }

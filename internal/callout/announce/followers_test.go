@@ -11,7 +11,7 @@ import (
 	"stamp/internal/callout/forwarded"
 )
 
-// testServer is a server that follows a bucket, or does not.
+// testServer is a server. It may follow a bucket.
 type testServer struct {
 	id        string
 	followers *Followers
@@ -20,7 +20,7 @@ type testServer struct {
 	gone      atomic.Bool
 }
 
-// testServers are servers that hear of each other at once.
+// testServers are servers that get each other's messages at once.
 type testServers struct {
 	all      []*testServer
 	mu       sync.Mutex // of the next two
@@ -39,7 +39,7 @@ func startServers(t *testing.T, followers, others int) *testServers {
 	return s
 }
 
-// startHandlers starts handlers in processes of their own.
+// startHandlers starts handlers, as if each were a process of its own.
 func startHandlers(t *testing.T, n int) *testServers {
 	s := &testServers{notified: map[string]bool{}}
 	for i := range n {
@@ -110,26 +110,27 @@ func (s *testServers) change(session string, bucket int64) (tells int) {
 	return s.sent() - before
 }
 
-// Nobody tells of a change if all servers follow the bucket, and one server does if any does not.
+// If all servers follow the bucket, no server tells the others of a change. If one does not follow it, exactly one server
+// tells.
 func TestOneTeller(t *testing.T) {
 	for _, servers := range []int{1, 2, 3, 5, 100} {
 		for _, without := range []int{0, 1, 2} {
 			synctest.Test(t, func(t *testing.T) {
 				s := startServers(t, servers, without)
 				if got := s.change("kv/first", testBucket); got != servers {
-					t.Errorf("%d+%d: before anything is known, %d servers tell", servers, without, got)
+					t.Errorf("%d servers that follow the bucket and %d that do not: before anything is known, %d servers tell", servers, without, got)
 				}
 				s.run(3 * int(steadyAfter/time.Second))
 				before, want := s.sent(), min(without, 1)
 				for i := range 50 {
 					if got := s.change(fmt.Sprint("kv/", i), testBucket); got != want {
-						t.Fatalf("%d+%d: %d servers tell", servers, without, got)
+						t.Fatalf("%d servers that follow the bucket and %d that do not: %d tell of a change, want %d", servers, without, got, want)
 					}
 				}
 				if without == 0 {
 					s.run(200)
 					if n := s.sent() - before; n != 0 {
-						t.Errorf("%d servers: %d repetitions for nobody", servers, n)
+						t.Errorf("%d servers, which all follow the bucket: %d repetitions were sent, want none", servers, n)
 					}
 				}
 				others := min(without+servers-1, 1) * servers // nobody is known to follow it
@@ -137,7 +138,7 @@ func TestOneTeller(t *testing.T) {
 					"another bucket": s.change("kv/a", 8), "another source": s.change("other/a", testBucket), "a source with a prefix": s.change("k/a", testBucket),
 				} {
 					if got != others {
-						t.Errorf("%d+%d: %s: %d servers tell, want %d", servers, without, what, got, others)
+						t.Errorf("%d servers that follow the bucket and %d that do not: of a change of %s, %d servers tell, want %d", servers, without, what, got, others)
 					}
 				}
 			})
@@ -178,7 +179,7 @@ func TestNothingIsLost(t *testing.T) {
 			for i := range 20 {
 				s.mu.Lock()
 				if before, after := fmt.Sprint("kv/before", i), fmt.Sprint("kv/after", i); !s.notified[before] || !s.notified[after] {
-					t.Errorf("%s: of the changes before and after that, it was told of %t and %t", what, s.notified[before], s.notified[after])
+					t.Errorf("%s: the server was told of the change before: %t, and of the change after: %t", what, s.notified[before], s.notified[after])
 				}
 				s.mu.Unlock()
 			}
@@ -186,30 +187,31 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// Of several handlers in processes of their own, one tells of a change. If some are killed, the others tell of each change
-// within the four repetitions, and of all within lapsesAfter, when they notice that the others are gone.
+// Among several handlers in processes of their own, one tells the servers of a change. If some handlers are killed, the others
+// tell of each change within the four repetitions, and of all changes within lapsesAfter, when they notice that the others are
+// gone.
 func TestOneHandlerTells(t *testing.T) {
 	steady := 3 * int(steadyAfter/time.Second)
 	for _, tt := range []struct{ handlers, killed, within int }{{1, 0, 1}, {2, 1, 3}, {3, 1, 3}, {3, 2, 11}, {10, 1, 3}, {10, 9, 14}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := startHandlers(t, tt.handlers)
 			if got := s.change("kv/first", testBucket); got != tt.handlers {
-				t.Errorf("before anything is known, %d of %d handlers tell", got, tt.handlers)
+				t.Errorf("before anything is known, %d of %d handlers tell, want all", got, tt.handlers)
 			}
 			s.run(steady)
 			for i := range 50 {
 				if got := s.change(fmt.Sprint("kv/", i), testBucket); got != 1 {
-					t.Fatalf("%d of %d handlers tell", got, tt.handlers)
+					t.Fatalf("%d of %d handlers tell of the change, want 1", got, tt.handlers)
 				}
 			}
 			if got := s.change("kv/a", testBucket+1); got != tt.handlers {
-				t.Errorf("a bucket that nobody is known to follow: %d of %d handlers tell", got, tt.handlers)
+				t.Errorf("a bucket that nobody is known to follow: %d of %d handlers tell, want all", got, tt.handlers)
 			}
-			// All repetitions together: one message of a handler each time, at most, whatever the number of changes.
+			// All repetitions together: each handler sends at most one message each time, whatever the number of changes.
 			before := s.sent()
 			s.run(int(repeatAfter[len(repeatAfter)-1]/time.Second) + 1)
 			if got := s.sent() - before; got > (len(repeatAfter)+1)*tt.handlers {
-				t.Errorf("%d messages repeat 51 changes", got)
+				t.Errorf("%d messages repeat 51 changes, which is more than one of each handler and time", got)
 			}
 			for _, one := range s.all[:tt.killed] {
 				one.gone.Store(true)
@@ -221,20 +223,21 @@ func TestOneHandlerTells(t *testing.T) {
 			for i := range 100 {
 				s.mu.Lock()
 				if !s.notified[fmt.Sprint("kv/after", i)] {
-					t.Errorf("%d of %d handlers are gone: after %d s, the servers were not told of change %d", tt.killed, tt.handlers, tt.within, i)
+					t.Errorf("with %d of %d handlers gone, the servers were not told for %d s of change %d", tt.killed, tt.handlers, tt.within, i)
 				}
 				s.mu.Unlock()
 			}
 			s.run(steady)
 			if got := s.change("kv/last", testBucket); got != 1 {
-				t.Errorf("%d of %d handlers tell when %d are gone", got, tt.handlers, tt.killed)
+				t.Errorf("%d of %d handlers tell after %d have gone", got, tt.handlers, tt.killed)
 			}
 		})
 	}
 }
 
-// The handler that tells is killed. A session that changes more often than changes are repeated is told of by the next one in
-// the time of the first repetition, from the first change on, as is one that changes once. What is repeated of it has a bound.
+// The handler that tells is killed. The next handler tells of a session that changes more often than changes are repeated, as
+// it does of a session that changes once: within the time of the first repetition, from the first change on. The number of
+// repetitions is bounded.
 func TestBusySessionWhenTheTellerDies(t *testing.T) {
 	for _, every := range []time.Duration{0, 1500 * time.Millisecond, 100 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -263,14 +266,14 @@ func TestBusySessionWhenTheTellerDies(t *testing.T) {
 			synctest.Wait()
 			told := s.sent() - before
 			if told != 1 {
-				t.Errorf("a change every %s: %d messages told of it in the time of the first repetition, want 1", every, told)
+				t.Errorf("with a change every %s, %d messages told of it in the time of the first repetition, want 1", every, told)
 			}
 		})
 	}
 }
 
-// TestBusySessionIsRepeatedSeldom: a session that changes all the time is repeated once in the time of each repetition, with its
-// last change, and after the last one as any other.
+// TestBusySessionIsRepeatedSeldom: if a session changes all the time, each repetition tells of it once, with its last change.
+// After its last change it is repeated as any other session.
 func TestBusySessionIsRepeatedSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var repeated, last atomic.Uint64

@@ -22,10 +22,10 @@ func TestPick(t *testing.T) {
 		Cookies: map[string]string{"a": "1", "b": "quoted"},
 	}
 	if got := list.Pick(r); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v", got)
+		t.Errorf("Pick returned %+v, want %+v", got, want)
 	}
 	if got := (List{}).Pick(r); !reflect.DeepEqual(got, Request{}) {
-		t.Errorf("nothing is listed, got %+v", got)
+		t.Errorf("without a list, Pick returned %+v, want nothing", got)
 	}
 }
 
@@ -52,10 +52,10 @@ func TestPickBeyondASCII(t *testing.T) {
 		tt.want.NotText = tt.notText
 		got := list.Pick(upgradeRequest(tt.header))
 		if !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%q: got %+v; want %+v", tt.header, got, tt.want)
+			t.Errorf("upgrade request with %q: Pick returned %+v, want %+v", tt.header, got, tt.want)
 		}
 		if decoded, ok := FromTags([]string{got.Tag()}); !ok || !reflect.DeepEqual(decoded, got) {
-			t.Errorf("%q: decoded as %+v", tt.header, decoded)
+			t.Errorf("upgrade request with %q: its tag is decoded as %+v, want %+v", tt.header, decoded, got)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestPickBeyondASCII(t *testing.T) {
 func TestCookieNames(t *testing.T) {
 	r := upgradeRequest(http.Header{"Cookie": {"a=1; b=é;a=2", "; =x; c"}})
 	if got := CookieNames(r); !slices.Equal(got, []string{"a", "b", "c"}) {
-		t.Errorf("got %q", got)
+		t.Errorf("CookieNames returned %q, want a, b and c", got)
 	}
 }
 
@@ -88,11 +88,11 @@ func TestPickIsBounded(t *testing.T) {
 	} {
 		got := list.Pick(upgradeRequest(tt.header))
 		if !slices.Equal(got.TooLong, tt.tooLong) || len(got.Headers)+len(got.Cookies) != tt.kept {
-			t.Errorf("%s: too long %q, %d are kept", name, got.TooLong, len(got.Headers)+len(got.Cookies))
+			t.Errorf("%s: named as too long are %q, and %d values are kept", name, got.TooLong, len(got.Headers)+len(got.Cookies))
 		}
 		for name, values := range got.Headers {
 			if !slices.Equal(values, tt.header[name]) {
-				t.Errorf("%s: a header has changed", name)
+				t.Errorf("%s: Pick changed a header", name)
 			}
 		}
 		if again, ok := FromTags([]string{got.Tag()}); !ok || !slices.Equal(again.TooLong, tt.tooLong) {
@@ -105,7 +105,7 @@ func TestPickIsBounded(t *testing.T) {
 		escaped.Set(name, strings.Repeat("<", len(fitting(name))))
 	}
 	if n := len(list.Pick(upgradeRequest(escaped)).Tag()); n > 512<<10 {
-		t.Errorf("a tag of %d bytes", n)
+		t.Errorf("the tag has %d bytes, want 512 KiB or less", n)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestPickKeepsNothingElse(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.HeapAlloc > 8<<20 {
-		t.Errorf("%d bytes are in use", m.HeapAlloc)
+		t.Errorf("%d bytes are in use, want 8 MiB or less", m.HeapAlloc)
 	}
 	runtime.KeepAlive(kept)
 }
@@ -132,7 +132,7 @@ func TestTag(t *testing.T) {
 	} {
 		got, ok := FromTags([]string{"other:tag", r.Tag()})
 		if !ok || !reflect.DeepEqual(got, r) {
-			t.Errorf("got %+v, %t; want %+v", got, ok, r)
+			t.Errorf("FromTags returned %+v, %t; want %+v", got, ok, r)
 		}
 	}
 }
@@ -141,7 +141,7 @@ func TestTag(t *testing.T) {
 func TestNoTag(t *testing.T) {
 	for _, tags := range [][]string{nil, {"a", "b"}, {requestPrefix}, {requestPrefix + "!"}, {requestPrefix + "e30x"}, {"x" + Request{}.Tag()}} {
 		if got, ok := FromTags(tags); ok || !reflect.DeepEqual(got, Request{}) {
-			t.Errorf("%q: %+v, %t", tags, got, ok)
+			t.Errorf("FromTags(%q) = %+v, %t; want nothing", tags, got, ok)
 		}
 	}
 }
@@ -174,7 +174,7 @@ func TestAddTokenCookie(t *testing.T) {
 		var got Request
 		got.AddTokenCookie(upgradeRequest(http.Header{"Cookie": {tt.cookies}}), tt.name)
 		if !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%q of a header of %d bytes: too long: %q", tt.name, len(tt.cookies), got.TooLong)
+			t.Errorf("cookie %q of a header of %d bytes: named as too long are %q", tt.name, len(tt.cookies), got.TooLong)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestRevisionCovers(t *testing.T) {
 		{}:                                    false,
 	} {
 		if r.Covers(other) != want {
-			t.Errorf("%+v covers %+v: %t", r, other, !want)
+			t.Errorf("%+v covers %+v: %t, want %t", r, other, !want, want)
 		}
 	}
 	if (Revision{}).Covers(r) || (Revision{}).Covers(Revision{}) {
@@ -32,12 +32,12 @@ func TestRevisionTags(t *testing.T) {
 	added.Add(SessionTag("kv/a"), r.Tag())
 	for _, tags := range [][]string{{SessionTag("kv/a"), r.Tag()}, added} {
 		if got := RevisionOf(tags); got != r {
-			t.Errorf("%q: %+v", tags, got)
+			t.Errorf("RevisionOf(%q) = %+v, want %+v", tags, got, r)
 		}
 	}
 	for _, tag := range []string{"", "stamp-revision:", "stamp-revision:1:2", "stamp-revision:1:2:3:4", "stamp-revision:1:-2:3", "stamp-revision:1:2:3x", "stamp-revision:01:2:3", "stamp-revision:1:2:99999999999999999999"} {
 		if got := RevisionOf([]string{tag}); got != (Revision{}) {
-			t.Errorf("%q: %+v", tag, got)
+			t.Errorf("RevisionOf(%q) = %+v, want none", tag, got)
 		}
 	}
 	if !IsReserved(r.Tag()) {

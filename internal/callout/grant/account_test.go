@@ -53,7 +53,7 @@ func TestGrantsIntoTheCalloutsAccount(t *testing.T) {
 			}
 			got := checkAccounts(t, text, test.listed...)
 			if (test.want == "") != (got == "") || !strings.Contains(got, test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
+				t.Errorf("found the faults %q, want %q", got, test.want)
 			}
 		})
 	}
@@ -62,18 +62,18 @@ func TestGrantsIntoTheCalloutsAccount(t *testing.T) {
 		{when: "false", account: AUTH, publish: [], subscribe: []}
 		{name: b, account: "{{ session.a }}", publish: [], subscribe: []} ]`)
 	if strings.Count(all, "\n") != 1 {
-		t.Errorf("want two faults, got %q", all)
+		t.Errorf("expected two faults; found %q", all)
 	}
 }
 
-// What a template gives that is not in the list is refused, whatever the session says.
+// If a template gives an account that is not in the list, the connection is refused, whatever the session says.
 func TestListedAccounts(t *testing.T) {
 	g := mustParse(t, one(`account: "{{ session.account }}", accounts: [APP, B]`))
 	for account, ok := range map[string]bool{"APP": true, "B": true, "AUTH": false, "app": false, "APP ": false, "": false} {
 		s := data(t, `{"account":"`+account+`"}`)
 		r, err := g.Match(s, cookie(), now)
 		if ok != (err == nil) || ok && r.Account != account {
-			t.Errorf("%q: %v, %v", account, r, err)
+			t.Errorf("account %q of the session: the result is %v, error %v; want it accepted: %t", account, r, err, ok)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func BenchmarkRefuse(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := g.Match(s, r, now); err == nil {
-			b.Fatal("not refused")
+			b.Fatal("expected no grant to match")
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 const content = `{"role":"admin","n":42,"big":1234567,"on":true,"off":false,"empty":"","null":null,"roles":["admin","ops"],
 	"none":[],"user":{"id":"u1","tags":["a"]},"text":"abc","secret":"S3CRET-VALUE","json":"{\"a\":[1]}"}`
 
-// What a condition makes of a session: true, false, or a refusal.
+// A condition is true or false for a session, or it refuses.
 func TestConditions(t *testing.T) {
 	for condition, want := range map[string]string{
 		`true`: "true", `session.role == "admin"`: "true", `session.role != "admin"`: "false",
@@ -42,7 +42,7 @@ func TestConditions(t *testing.T) {
 	} {
 		g, err := parse(t, one("when: '"+condition+"'"))
 		if err != nil {
-			t.Errorf("%v", err)
+			t.Errorf("condition %s was refused: %v", condition, err)
 			continue
 		}
 		got, err := g.Match(data(t, content), cookie(), now)
@@ -57,7 +57,7 @@ func TestConditions(t *testing.T) {
 				t.Errorf("%s: a value is in the error", condition)
 			}
 		case is != want, got == nil && err != ErrNone:
-			t.Errorf("%s: got %s (error %v), want %s", condition, is, err, want)
+			t.Errorf("condition %s is %s (error %v), want %s", condition, is, err, want)
 		}
 	}
 }
@@ -77,12 +77,12 @@ func TestErrorsHoldNoValues(t *testing.T) {
 		g, err := parse(t, one(`headers {X: "{{ `+e+` }}"}`))
 		if e == `repeated(1)` {
 			if err == nil {
-				t.Error("an unknown function is no fault")
+				t.Error("an unknown function is accepted")
 			}
 			continue
 		}
 		if err != nil {
-			t.Errorf("%v", err)
+			t.Errorf("a grant of the test was refused: %v", err)
 			continue
 		}
 		_, err = g.Match(s, r, now)
@@ -118,12 +118,12 @@ func TestExpressionFaults(t *testing.T) {
 	} {
 		_, err := compileCondition(source)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%.60s: got %v, want %s", source, err, want)
+			t.Errorf("compileCondition(%.60s) returned error %v, want %s in one line", source, err, want)
 		}
 	}
 }
 
-// The short way for plain paths gives what the library does.
+// Plain paths are read without the library's machine, with the same results.
 func TestPathsAreAsTheMachine(t *testing.T) {
 	s := data(t, content)
 	for source, short := range map[string]bool{
@@ -134,7 +134,7 @@ func TestPathsAreAsTheMachine(t *testing.T) {
 		e, err := compile(source)
 		if source == "source.x" {
 			if err == nil {
-				t.Error("a field of a string is no fault")
+				t.Error("a field of a string is accepted")
 			}
 			continue
 		}
@@ -142,18 +142,19 @@ func TestPathsAreAsTheMachine(t *testing.T) {
 			t.Fatal(err)
 		}
 		if short != (e.path != nil) {
-			t.Errorf("%s: path %v", source, e.path)
+			t.Errorf("expression %s: is it a plain path? The parsed path is %v", source, e.path)
 		}
 		m := newMachine(s, cookie(), true)
 		got, reason := e.run(m)
 		want, err := (&vm.VM{}).Run(e.Program, m.variables)
 		if fmt.Sprint(got) != fmt.Sprint(want) || (reason != "") != (err != nil) {
-			t.Errorf("%s: got %v (%s), want %v (%v)", source, got, reason, want, err)
+			t.Errorf("expression %s: the short way gives %v (%s), the library %v (%v)", source, got, reason, want, err)
 		}
 		m.release()
 	}
 }
 
+// Each expression is marked with what it reads, which decides about warnings and secrets.
 func TestUses(t *testing.T) {
 	for source, want := range map[string]uses{
 		"session.a":                        {session: true},
@@ -176,9 +177,9 @@ func TestUses(t *testing.T) {
 	} {
 		e, err := compile(source)
 		if err != nil {
-			t.Errorf("%s: %v", source, err)
+			t.Errorf("expression %s was refused: %v", source, err)
 		} else if e.uses != want {
-			t.Errorf("%s: got %+v, want %+v", source, e.uses, want)
+			t.Errorf("expression %s uses %+v, want %+v", source, e.uses, want)
 		}
 	}
 }

@@ -12,10 +12,9 @@ import (
 	"stamp/internal/conf"
 )
 
-// FuzzContent: whatever a session holds, what its grant allows is no wider than the
-// template says, and each header has the value of the session and nothing more. The oracle
-// for subjects: token by token the template, with any one literal token in an expression's
-// place.
+// FuzzContent: whatever a session holds, its grant allows nothing wider than the template says, and each header has the value
+// of the session and nothing more. The oracle for subjects compares token by token with the template, and takes any one literal
+// token for an expression.
 func FuzzContent(f *testing.F) {
 	g := mustParse(f, `grants: [{
 		account: "T-{{ session.v }}", user: "{{ session.v }}", tags: ["t:{{ session.v }}"]
@@ -59,7 +58,7 @@ func FuzzContent(f *testing.F) {
 			}
 			a, b := got.Claim.Headers[0].Values, got.Claim.Headers[1].Values
 			if text, ok := v.(string); ok && (len(a) != 1 || a[0] != text || b[0] != "Bearer "+text) {
-				t.Fatalf("got %q and %q", a, b)
+				t.Fatalf("the headers are %q and %q, which is not the value of the session", a, b)
 			}
 		}
 	})
@@ -108,8 +107,7 @@ func ofForm(subject, form string) bool {
 	return true
 }
 
-// FuzzParse: no text of a grant makes Parse panic, and what is accepted without faults
-// is judged without panic.
+// FuzzParse: no text of a grant makes Parse panic, and no grant without faults makes Match panic.
 func FuzzParse(f *testing.F) {
 	f.Add(`session.a == "b"`, `a.{{ session.a }}.>`, `Bearer {{ credential }}`)
 	f.Add(`any(session.a, # > 1)`, `{{ {"a": {"b": "c"}}.a.b }}`, `{{ toJSON(session) }}`)

@@ -31,6 +31,7 @@ const typical = `grants: [
 
 const admin = `{"role":"admin","user":"alice","team":"Red","roles":["admin","ops"],"access_token":"tok"}`
 
+// A grant gives account, user, permissions and headers.
 func TestMatch(t *testing.T) {
 	got, err := mustParse(t, typical).Match(data(t, admin), cookie(), now)
 	if err != nil {
@@ -56,25 +57,24 @@ func TestMatch(t *testing.T) {
 	}
 	for _, pair := range [][2]any{{got.Grant, want.Grant}, {got.Account, want.Account}, {got.User.Name, "alice"}, {*got.User, *want.User}} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
-			t.Errorf("got  %+v\nwant %+v", pair[0], pair[1])
+			t.Errorf("the result has %+v, want %+v", pair[0], pair[1])
 		}
 	}
 	if err := got.Claim.Check(claim.Limits{}); err != nil || len(got.Claim.Headers) != 4 {
-		t.Fatalf("claim %+v: %v", got.Claim, err)
+		t.Fatalf("expected a valid claim with 4 headers; found %+v, error %v", got.Claim, err)
 	}
 	for i, h := range want.Claim.Headers {
 		g := got.Claim.Headers[i]
 		if g.Name != h.Name || !reflect.DeepEqual(g.Values, h.Values) || strings.Join(g.Subjects, " ") != strings.Join(h.Subjects, " ") {
-			t.Errorf("got %+v, want %+v", g, h)
+			t.Errorf("the claim has the header %+v, want %+v", g, h)
 		}
 	}
 	if !reflect.DeepEqual(got.Claim.Publish, want.Claim.Publish) || !reflect.DeepEqual(got.Claim.Subscribe, want.Claim.Subscribe) {
-		t.Errorf("header permissions %+v", got.Claim)
+		t.Errorf("the claim has other header permissions than the grant: %+v", got.Claim)
 	}
 }
 
-// A signed result is what upstream accepts without an issue, and the headers are read
-// again as they were.
+// Upstream accepts the signed result without an issue, and the headers are read back unchanged.
 func TestResultCanBeSigned(t *testing.T) {
 	got, err := mustParse(t, typical).Match(data(t, admin), cookie(), time.Now())
 	if err != nil {
@@ -94,10 +94,10 @@ func TestResultCanBeSigned(t *testing.T) {
 	}
 	issues := jwt.CreateValidationResults()
 	if read.Validate(issues); len(issues.Issues) > 0 {
-		t.Errorf("issue: %v", issues.Issues[0].Description)
+		t.Errorf("upstream finds an issue in the user JWT: %v", issues.Issues[0].Description)
 	}
 	if c, err := claim.FromUserJWT(token, claim.Limits{}); err != nil || len(c.Headers) != 4 {
-		t.Errorf("claim %v, error %v", c, err)
+		t.Errorf("expected a claim with 4 headers in the user JWT; found %v, error %v", c, err)
 	}
 }
 
@@ -111,9 +111,9 @@ func TestFirstMatchAndNone(t *testing.T) {
 		got, err := g.Match(data(t, text), cookie(), now)
 		switch {
 		case want == "" && (err != ErrNone || err.Error() != "no grant matches"):
-			t.Errorf("%s: got %v, error %v", text, got, err)
+			t.Errorf("session %s: expected ErrNone; found %v, error %v", text, got, err)
 		case want != "" && (err != nil || got.Grant != want):
-			t.Errorf("%s: got %+v, error %v, want %s", text, got, err, want)
+			t.Errorf("session %s: got %+v, error %v; want grant %s", text, got, err, want)
 		}
 	}
 }
@@ -127,12 +127,12 @@ func TestErrorInConditionIsNotSkipped(t *testing.T) {
 	for _, text := range []string{`{}`, `{"level":"1"}`, `{"level":null}`, `{"level":[1]}`} {
 		got, err := g.Match(data(t, text), cookie(), now)
 		if got != nil {
-			t.Fatalf("%s: got grant %s", text, got.Grant)
+			t.Fatalf("session %s: grant %s was given, though the condition of the strict one failed", text, got.Grant)
 		}
 		refusal(t, err, "when", "strict", "session.level < 3")
 	}
 	if got, err := g.Match(data(t, `{"level":3}`), cookie(), now); err != nil || got.Grant != "lax" {
-		t.Errorf("got %v, error %v", got, err)
+		t.Errorf("expected the grant lax; found %v, error %v", got, err)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestExpires(t *testing.T) {
 			continue
 		}
 		if err != nil || got.User.Expires != now.Add(c.want).Unix() {
-			t.Errorf("%s: got %+v, error %v", c.name, got, err)
+			t.Errorf("%s: expected an end in %s; found %+v, error %v", c.name, c.want, got, err)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func TestNetworks(t *testing.T) {
 		r.Host = host
 		_, err := g.Match(data(t, `{}`), r, now)
 		if want != (err == nil) {
-			t.Errorf("%q: error %v", host, err)
+			t.Errorf("host %q: expected a grant: %t; found error %v", host, want, err)
 		}
 		if !want {
 			refusal(t, err, "networks", "none of them")
@@ -199,11 +199,11 @@ func TestPermissions(t *testing.T) {
 	} {
 		got, err := mustParse(t, one(c.fields)).Match(data(t, c.data), cookie(), now)
 		if err != nil {
-			t.Errorf("%s: %v", c.fields, err)
+			t.Errorf("no grant by %s: %v", c.fields, err)
 			continue
 		}
 		if p := got.User.Pub; strings.Join(p.Allow, " ") != strings.Join(c.want.Allow, " ") || strings.Join(p.Deny, " ") != strings.Join(c.want.Deny, " ") {
-			t.Errorf("%s: got %+v, want %+v", c.fields, p, c.want)
+			t.Errorf("%s: publish permissions %+v, want %+v", c.fields, p, c.want)
 		}
 		// Upstream takes a JWT without publish permissions for one that may publish everything.
 		if got.User.Pub.Empty() || got.User.Sub.Empty() {
@@ -212,6 +212,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
+// A scoped grant gives a user without permissions and headers of its own.
 func TestScoped(t *testing.T) {
 	g := mustParse(t, `grants: [{ account: APP, scoped: true, user: "{{ session.user }}", tags: ["team:{{ session.team }}"], networks: "192.0.2.7" }]`)
 	got, err := g.Match(data(t, `{"user":"alice","team":["a","b"]}`), cookie(), now)
@@ -219,7 +220,7 @@ func TestScoped(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !got.User.HasEmptyPermissions() || got.Claim != nil || got.User.Name != "alice" || len(got.User.Tags) != 2 {
-		t.Errorf("got %+v", got)
+		t.Errorf("expected a user without permissions and claim, with name and tags; found %+v", got)
 	}
 	for _, text := range []string{`{"user":"a.b","team":"x"}`, `{"user":"*","team":"x"}`} {
 		_, err := g.Match(data(t, text), cookie(), now)
@@ -259,7 +260,7 @@ func TestCredentialAndRequest(t *testing.T) {
 			all = append(all, values[name])
 		}
 		if got := strings.Join(all, " "); got != c.want {
-			t.Errorf("got %s, want %s", got, c.want)
+			t.Errorf("the headers are %s, want %s", got, c.want)
 		}
 	}
 }
@@ -274,7 +275,7 @@ func TestMatchAtTheSameTime(t *testing.T) {
 			for range 200 {
 				got, err := g.Match(s, cookie(), now)
 				if err != nil || got.User.Name != user || got.Claim.Headers[3].Values[0] != user || got.User.Sub.Allow[0] != "_INBOX."+user+".>" {
-					t.Errorf("%s got %+v, error %v", user, got, err)
+					t.Errorf("%s got what another session is to have: %+v, error %v", user, got, err)
 					return
 				}
 			}

@@ -22,7 +22,7 @@ func TestHeaders(t *testing.T) {
 	} {
 		got, err := mustParse(t, one(c.fields)).Match(data(t, c.data), cookie(), now)
 		if err != nil {
-			t.Errorf("%s: %v", c.fields, err)
+			t.Errorf("no grant by %s: %v", c.fields, err)
 			continue
 		}
 		var all []string
@@ -42,7 +42,7 @@ func TestHeaders(t *testing.T) {
 			}
 		}
 		if got := strings.Join(all, ";"); got != c.want {
-			t.Errorf("%s: got %s, want %s", c.fields, got, c.want)
+			t.Errorf("%s: the headers are %s, want %s", c.fields, got, c.want)
 		}
 	}
 }

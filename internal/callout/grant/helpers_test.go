@@ -33,8 +33,7 @@ func mustParse(t testing.TB, text string) *Grants {
 	return g
 }
 
-// one is the configuration of one grant with these fields, beside those that
-// must be there, one of which may stand first.
+// one returns the configuration of one grant with these fields, and with the required fields that are not among them.
 func one(fields string) string {
 	for name, value := range map[string]string{"account": "APP", "publish": "[]", "subscribe": "[]"} {
 		if !strings.HasPrefix(fields, name) {
@@ -76,7 +75,7 @@ func refusal(t testing.TB, err error, field string, words ...string) {
 	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%q is not in %q", w, err)
+			t.Errorf("expected %q in the refusal; found %q", w, err)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// everywhere has an expression in each place where one may be, one grant for each.
+// everywhere has a grant for each place where an expression may be.
 var everywhere = map[string]string{
 	"account":          `account: "{{ session.v }}", accounts: [APP]`,
 	"user":             `user: "{{ session.v }}"`,
@@ -21,7 +21,7 @@ var everywhere = map[string]string{
 	"base64":           `headers { X: "{{ toBase64(session.v) }}" }`,
 }
 
-// What stands for many texts, or shows nothing, is refused wherever content of a session becomes a value.
+// A value with characters that show nothing, or that stand for other text, is refused wherever it becomes part of a grant.
 func TestHiddenCharacters(t *testing.T) {
 	for place, fields := range everywhere {
 		g := mustParse(t, one(fields))
@@ -32,7 +32,7 @@ func TestHiddenCharacters(t *testing.T) {
 			}
 			got, err := g.Match(&session.Session{Data: map[string]any{"v": v}}, cookie(), now)
 			if got != nil {
-				t.Errorf("%s: %q is accepted", place, text)
+				t.Errorf("%s: the value %q was accepted", place, text)
 				continue
 			}
 			if field, _, _ := strings.Cut(place, ","); field != "base64" && field != "account" {
@@ -49,7 +49,7 @@ func TestHiddenCharacters(t *testing.T) {
 			}
 			for _, v := range values {
 				if got, _ := g.Match(&session.Session{Data: map[string]any{"v": v}}, cookie(), now); got != nil {
-					t.Errorf("%s: %q is accepted", place, v)
+					t.Errorf("%s: the value %q was accepted", place, v)
 				}
 			}
 		}
@@ -58,7 +58,7 @@ func TestHiddenCharacters(t *testing.T) {
 	g := mustParse(t, one(`user: "{{ session.v }}", headers { X: "{{ session.v }}" }`))
 	for _, v := range []any{"Łukasz", "한글", "日本語", "é́", "a b", "😀", "⠓"} {
 		if _, err := g.Match(&session.Session{Data: map[string]any{"v": v}}, cookie(), now); err != nil {
-			t.Errorf("%q: %v", v, err)
+			t.Errorf("value %q, which can be seen, was refused: %v", v, err)
 		}
 	}
 }
@@ -91,17 +91,17 @@ func TestTagsOfOthersSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := parse(t, one("tags: ["+string(text)+"]")); err == nil || !strings.Contains(err.Error(), "stamp-") {
-			t.Errorf("%s in the configuration: %v", tag, err)
+			t.Errorf("tag %s in the configuration: expected a fault that names the server's prefix; found %v", tag, err)
 		}
 	}
 	for _, tag := range []string{"stamp", "stamps-x", "my-stamp-session:a"} {
 		if _, err := mustParse(t, one(`tags: ["{{ session.tag }}"]`)).Match(data(t, `{"tag":"`+tag+`"}`), cookie(), now); err != nil {
-			t.Errorf("%s: %v", tag, err)
+			t.Errorf("tag %s, which is no tag of the server's, was refused: %v", tag, err)
 		}
 	}
 }
 
-// Where one value is needed, a list is none, however long it is.
+// Where one value is needed, a list is refused, even a list of one.
 func TestListsOfOne(t *testing.T) {
 	for field, fields := range map[string]string{
 		"account": `account: "{{ session.v }}", accounts: [APP]`, "user": `user: "{{ session.v }}"`,
@@ -119,7 +119,7 @@ func TestListsOfOne(t *testing.T) {
 	}
 	s, err := (&Subject{mustTemplate(t, "a.{{ session.v }}")}).For(data(t, `{"v":["b"]}`))
 	if err == nil {
-		t.Errorf("a list is the subject %q", s)
+		t.Errorf("a list became the subject %q", s)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// TestToJSONHidesNothing: what the rules refuse cannot pass as JSON: an absent field, and a text
-// that could not be decoded, by which two users would become one.
+// TestToJSONHidesNothing: toJSON refuses what is refused elsewhere: an absent field, and a text that could not be decoded,
+// which would make two users one.
 func TestToJSONHidesNothing(t *testing.T) {
 	for _, e := range []string{
 		"toJSON(session.user)", "toJSON([session.user])", "toJSON({'u': session.user})", "toJSON(session)", "toBase64(session.user)",
@@ -24,21 +24,21 @@ func TestToJSONHidesNothing(t *testing.T) {
 		for _, user := range []string{"al", `\ufffd`, `a\\ufffd`, "\u00e9\n\"\u2028"} {
 			_, err := g.Match(&session.Session{Data: map[string]any{"user": user}}, cookie(), now)
 			if err != nil && strings.Contains(err.Error(), "U+FFFD") {
-				t.Errorf("%s of %q: %v", e, user, err)
+				t.Errorf("%s refuses the user %q as not decodable: %v", e, user, err)
 			}
 		}
 	}
 	g := mustParse(t, one(`headers: {X-User: "{{ toJSON(session) }}"}`))
 	if _, err := g.Match(&session.Session{Data: map[string]any{"\xe9": "a"}}, cookie(), now); err == nil {
-		t.Error("a name that could not be decoded passes")
+		t.Error("a name that could not be decoded is written as JSON")
 	}
 	if _, err := mustParse(t, one(`user: "{{ toJSON(session.user) }}"`)).Match(data(t, `{}`), cookie(), now); err == nil {
-		t.Error("an absent field passes as null")
+		t.Error("an absent field is written as null")
 	}
 }
 
-// TestFunctionsOfAbsent: a function of an absent field is refused, in a condition too, so that
-// nobody gets a laxer grant by making an earlier one fail.
+// TestFunctionsOfAbsent: a function of an absent field is refused, in a condition too. Otherwise a user could make a strict
+// grant fail, and get a laxer one.
 func TestFunctionsOfAbsent(t *testing.T) {
 	for _, call := range []string{
 		"first(session.a)", "last(session.a)", "max(session.a)", "min(session.a)", "sort(session.a)", `get(session.a, "b")`,
@@ -55,12 +55,12 @@ func TestFunctionsOfAbsent(t *testing.T) {
 	} {
 		g := mustParse(t, one(fmt.Sprintf("when: %q", condition)))
 		if _, err := g.Match(data(t, `{"l":[2,1,3]}`), cookie(), now); err != nil {
-			t.Errorf("%s: %v", condition, err)
+			t.Errorf("condition %s does not hold: %v", condition, err)
 		}
 	}
 }
 
-// TestPatternsAreCharged: the steps of a match grow with the pattern and with the text.
+// TestPatternsAreCharged: a match costs steps in proportion to its pattern and its text.
 func TestPatternsAreCharged(t *testing.T) {
 	left := func(pattern string, length int) int {
 		e, err := compileCondition(fmt.Sprintf("session.text matches %q", pattern))
@@ -89,7 +89,7 @@ func TestPatternsAreCharged(t *testing.T) {
 		if refused {
 			refusal(t, err, "when", "steps")
 		} else if !errors.Is(err, ErrNone) {
-			t.Errorf("%s: %v", pattern, err)
+			t.Errorf("pattern %s: expected the condition not to hold, within the bound of steps; found %v", pattern, err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func sizes(n int) string {
 	return string(text)
 }
 
-// superlinear take more than in proportion to a session, unless they are ended.
+// superlinear are conditions whose work grows faster than the session, unless they are ended.
 var superlinear = []string{
 	`len(filter(session.list, any(session.list, # == 2))) > 0`,
 	`any(session.list, any(session.list, # == 2))`,
@@ -76,7 +76,7 @@ func steps(t *testing.T, condition, content string) (taken int, allocated uint64
 	t.Helper()
 	e, err := compile(condition)
 	if err != nil {
-		t.Fatalf("%s: %v", condition, err)
+		t.Fatalf("condition %s does not compile: %v", condition, err)
 	}
 	s := data(t, content)
 	m := newMachine(s, cookie(), true)
@@ -86,14 +86,14 @@ func steps(t *testing.T, condition, content string) (taken int, allocated uint64
 	_, reason := e.run(m)
 	runtime.ReadMemStats(&after)
 	if strings.Contains(reason, "absent") {
-		t.Errorf("%s: %s", condition, reason)
+		t.Errorf("condition %s reads a field that the session lacks: %s", condition, reason)
 	}
-	// By its steps, its elements, or the length of a text.
+	// The expression is ended by its steps, its elements, or the length of a text.
 	return maxSteps - m.meter.left, after.TotalAlloc - before.TotalAlloc, strings.Contains(reason, "more than")
 }
 
-// TestStepsAreBounded: whatever a session holds, an expression is ended by its steps, and allocates no
-// more than these allow.
+// TestStepsAreBounded: whatever a session holds, the bound of steps ends an expression, which allocates no more than these
+// steps allow.
 func TestStepsAreBounded(t *testing.T) {
 	const most = 64 << 20 // bytes: a session of the largest size is 5 MB when it is decoded
 	for _, condition := range superlinear {
@@ -103,41 +103,42 @@ func TestStepsAreBounded(t *testing.T) {
 			if ends {
 				ended = true
 			} else if taken > maxSteps {
-				t.Errorf("%s: %d steps", condition, taken)
+				t.Errorf("condition %s took %d steps, which is above the bound", condition, taken)
 			}
 			if allocated > most {
-				t.Errorf("%s: %d bytes for a session of %d elements", condition, allocated, n)
+				t.Errorf("condition %s allocates %d bytes for a session of %d elements", condition, allocated, n)
 			}
 		}
 		if !ended {
-			t.Errorf("%s: not ended at the largest session: its work is not counted", condition)
+			t.Errorf("condition %s was not ended at the largest session, so its work is not counted", condition)
 		}
 	}
 }
 
-// TestSortedTexts: to compare long texts takes as long as they are, for each of the comparisons of a sort.
+// TestSortedTexts: each comparison of a sort costs steps in proportion to the length of the texts.
 func TestSortedTexts(t *testing.T) {
 	content := `{"list":` + strings.TrimSuffix("["+strings.Repeat("1,2,", 2000), ",") + `],"a":"` + strings.Repeat("x", 60<<10) + `","b":"` + strings.Repeat("x", 60<<10) + `"}`
 	if taken, _, ended := steps(t, `len(sortBy(session.list, # == 1 ? session.a : session.b)) == 0`, content); !ended {
-		t.Errorf("%d steps", taken)
+		t.Errorf("the sort of long texts was not ended by its steps; it took %d", taken)
 	}
 }
 
-// TestTrimNeedsALiteral: trim looks for each character of a text in all that are to be trimmed.
+// TestTrimNeedsALiteral: trim compares each character of a text with each character of its second argument, so that one must be
+// a literal.
 func TestTrimNeedsALiteral(t *testing.T) {
 	for _, source := range []string{`trim(session.a, session.b)`, `session.a | trim(session.b)`} {
 		if _, err := compile(source); err == nil || !strings.Contains(err.Error(), "a literal string") {
-			t.Errorf("%s: %v", source, err)
+			t.Errorf("%s: expected an error that asks for a literal string; found %v", source, err)
 		}
 	}
 	for _, source := range []string{`trim(session.a, "xy")`, `trim(session.a)`} {
 		if _, err := compile(source); err != nil {
-			t.Errorf("%s: %v", source, err)
+			t.Errorf("%s was refused: %v", source, err)
 		}
 	}
 }
 
-// TestStepsAreLinear: what reads a session once takes steps in proportion to it, and is not ended.
+// TestStepsAreLinear: an expression that reads a session once takes steps in proportion to it, and is not ended.
 func TestStepsAreLinear(t *testing.T) {
 	for _, condition := range []string{
 		`any(session.list, # == 2)`, `2 in session.list`, `session.text contains "ab"`, `session.text matches "^a*b"`, `session.list == session.texts`,
@@ -149,17 +150,17 @@ func TestStepsAreLinear(t *testing.T) {
 		for n := 1 << 12; n <= 1<<16; n *= 2 {
 			taken, _, ended := steps(t, condition, sizes(n))
 			if ended {
-				t.Errorf("%s: ended for a session of %d elements", condition, n)
+				t.Errorf("condition %s was ended for a session of %d elements", condition, n)
 			}
 			if last > 0 && taken > last*5/2 {
-				t.Errorf("%s: %d steps for half of what takes %d", condition, last, taken)
+				t.Errorf("condition %s takes %d steps for a session, and %d for one of twice its size", condition, last, taken)
 			}
 			last = taken
 		}
 	}
 }
 
-// TestStepsRefuse: an expression that is ended refuses, by its name and without a value.
+// TestStepsRefuse: an expression that is ended refuses. The error names the expression and shows no value.
 func TestStepsRefuse(t *testing.T) {
 	const condition = `any(session.list, any(session.list, # == session.secret))`
 	content := strings.TrimSuffix(sizes(1<<14), "}") + `,"secret":"S3CRET"}`
@@ -176,7 +177,7 @@ func TestStepsRefuse(t *testing.T) {
 	}
 }
 
-// TestDeadline: an expression that is ended by the time says nothing about the session, so it is no refusal.
+// TestDeadline: the deadline says nothing about the session, so an expression that it ends is no refusal.
 func TestDeadline(t *testing.T) {
 	m := newMachine(data(t, sizes(1<<12)), cookie(), false)
 	defer m.release()
@@ -187,7 +188,7 @@ func TestDeadline(t *testing.T) {
 	}
 	_, reason := e.run(m)
 	if !strings.Contains(reason, e.source) || !m.meter.late {
-		t.Fatalf("not ended by the deadline: %q", reason)
+		t.Fatalf("expected the deadline to end the expression; found %q", reason)
 	}
 	err = m.matchError(&Refusal{Grant: "g", Field: "when", Reason: reason})
 	var r *Refusal
@@ -196,7 +197,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestTextsAreBounded: lists and long texts in one template are not combined without end.
+// TestTextsAreBounded: a template that combines lists and long texts has a bound.
 func TestTextsAreBounded(t *testing.T) {
 	content := `{"text":"` + strings.Repeat("x", 100<<10) + `","list":` + numbers(1000) + `}`
 	g := mustParse(t, one(`headers { X: "{{ session.text }}{{ session.list }}" }`))
@@ -207,11 +208,11 @@ func TestTextsAreBounded(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	refusal(t, err, "headers: X", "bytes")
 	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
-		t.Errorf("%d bytes were allocated", allocated)
+		t.Errorf("%d bytes were allocated, want 4 MiB or less", allocated)
 	}
 }
 
-// FuzzSteps: no expression, whatever it is, takes many more steps of the clock than the meter counts.
+// FuzzSteps: no expression allocates much more memory than its counted steps allow.
 func FuzzSteps(f *testing.F) {
 	for _, condition := range superlinear {
 		f.Add(condition)
@@ -230,7 +231,7 @@ func FuzzSteps(f *testing.F) {
 		e.run(m)
 		runtime.ReadMemStats(&after)
 		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 128<<20 {
-			t.Errorf("%s: %d bytes", source, allocated)
+			t.Errorf("expression %s allocates %d bytes", source, allocated)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Each fault of a grant, with what its text must hold: the place first.
+// Each fault of a grant, with what its error must say. The place comes first.
 func TestFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		`account: [A]`:                        "configuration:3:1: account: expected a string",
@@ -90,7 +90,7 @@ func TestFaults(t *testing.T) {
 		}
 		_, err := parse(t, "grants: [{"+text+"}]")
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+			t.Errorf("grant %s:\nfound  %v\nwanted %s", text, err, want)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 func TestFaultsAllAtOnce(t *testing.T) {
 	_, err := parse(t, "grants: [\n{ when: nobody, publish: \"a..b\" }\n{ name: x, account: A, publish: [], subscribe: [] }\n{ name: x, account: A, publish: [], subscribe: [] }\n]")
 	if err == nil {
-		t.Fatal("no error")
+		t.Fatal("the faulty grants were accepted")
 	}
 	for _, want := range []string{
 		`field "account" is missing`, "unknown name nobody", "expected a subject",
@@ -106,7 +106,7 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		`configuration:4:`, `duplicate name "x"`,
 	} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in\n%v", want, err)
+			t.Errorf("expected %q in\n%v", want, err)
 		}
 	}
 	for text, want := range map[string]string{
@@ -122,7 +122,7 @@ func TestFaultsAllAtOnce(t *testing.T) {
 		t.Errorf("grants that are a text: %v", err)
 	}
 	if _, err := parse(t, "grants: []"); err == nil || !strings.Contains(err.Error(), "expected at least one grant") {
-		t.Errorf("no grants: %v", err)
+		t.Errorf("expected at least one grant to be asked for; found %v", err)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestResponsePermissions(t *testing.T) {
 			is = strings.Join([]string{itoa(r.MaxMsgs), r.Expires.String()}, " ")
 		}
 		if is != want {
-			t.Errorf("%s: got %s, want %s", text, is, want)
+			t.Errorf("%s: response permissions %s, want %s", text, is, want)
 		}
 	}
 }
@@ -175,11 +175,11 @@ func TestWarnings(t *testing.T) {
 	} {
 		got := strings.Join(mustParse(t, one(text)).Warnings(), "\n")
 		if (want == "") != (got == "") || !strings.Contains(got, want) || want != "" && !strings.HasPrefix(got, "configuration:2:") {
-			t.Errorf("%s: got %q, want %q", text, got, want)
+			t.Errorf("%s: warnings %q, want %q", text, got, want)
 		}
 	}
 	g := mustParse(t, `grants: [{ account: A, publish: [], subscribe: [] }, { account: B, publish: [], subscribe: [] }]`)
 	if got := g.Warnings(); len(got) != 1 || !strings.Contains(got[0], "grant 1: when: "+warnAlways) {
-		t.Errorf("got %v", got)
+		t.Errorf("expected one warning that the first grant always matches; found %v", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 func TestSumsOfIntegersDoNotOverflow(t *testing.T) {
 	largest := maxInt - 1
 	if requireFinite(largest) != nil {
-		t.Fatalf("%d is refused", largest)
+		t.Fatalf("the largest number %d is refused", largest)
 	}
 	for _, sum := range []int{largest + largest, -largest - largest, largest + 1} {
 		if requireFinite(sum) == nil {

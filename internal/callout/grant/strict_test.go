@@ -9,7 +9,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// verdict judges a condition for a session whose field v is given in JSON; absent when it is empty.
+// verdict judges a condition for a session whose field v has this JSON; if it is empty, v is absent.
 func verdict(t *testing.T, condition, v string) error {
 	t.Helper()
 	content := "{}"
@@ -35,15 +35,15 @@ func refuses(t *testing.T, condition, v string) {
 func decides(t *testing.T, condition, v string) {
 	t.Helper()
 	if err := verdict(t, condition, v); err != nil {
-		t.Errorf("%s, v %s: %v; want true", condition, v, err)
+		t.Errorf("%s with v = %s: %v; want true", condition, v, err)
 	}
 	if err := verdict(t, "not ("+condition+")", v); !errors.Is(err, ErrNone) {
 		t.Errorf("not (%s), v %s: %v; want false", condition, v, err)
 	}
 }
 
-// What is for a list refuses what is none. To the library a text is a list of bytes, and an empty object an empty list, so that
-// none of a text's roles is "banned".
+// Functions of lists refuse other values. The library takes a text for a list of bytes, and an empty object for an empty list,
+// so that none of a text's roles would be "banned".
 func TestListsOnly(t *testing.T) {
 	for condition, elements := range map[string]string{
 		`none(session.v, # == "banned")`: `["a"]`, `all(session.v, # != "banned")`: `["a"]`, `any(session.v, # == "a")`: `["a"]`,
@@ -79,8 +79,8 @@ func TestListsOnly(t *testing.T) {
 	decides(t, `get(session.v, "a") == "b"`, `{"a":"b"}`)
 }
 
-// A calculation that gives no number, or another one than was asked for, refuses: nothing compares to NaN, and integers
-// run over.
+// A calculation that gives no number, or another number than the exact one, refuses: comparisons with NaN are always false, and
+// integers overflow.
 func TestNumbersAreExact(t *testing.T) {
 	for condition, values := range map[string][]string{
 		`float(session.v) < 18`:                          {`"NaN"`, `"nan"`, `"Inf"`, `"-infinity"`, `"1e999"`, `"x"`, `""`, "null", "true", "[]"},
@@ -119,8 +119,8 @@ func TestNumbersAreExact(t *testing.T) {
 	decides(t, `session.v > 1.7e18`, "1.8e18") // the order of large numbers is what it is
 }
 
-// Two numbers above 2^53 that were written differently may be one, and so may two texts that could not be decoded. So
-// equality of such values refuses, wherever they are in a list or an object.
+// Two numbers above 2^53 that were written differently may have become one, and so may two texts that could not be decoded. So
+// a comparison of such values refuses, wherever they are in a list or an object.
 func TestEqualityIsCertain(t *testing.T) {
 	for _, v := range []string{"9007199254740993", "-1e30", `"\ud800"`, `"a\udfffb"`, `"\ufffd"`} {
 		for _, form := range []string{"%s", "[1, %s]", `{"a": {"b": [%s]}}`} {
@@ -155,7 +155,7 @@ func TestEqualityIsCertain(t *testing.T) {
 	decides(t, `session.v != 5 and session.v not in [5, 6]`, "1e30")
 }
 
-// An absent name is not the empty one.
+// An absent name differs from an empty one.
 func TestAbsentKeys(t *testing.T) {
 	const v = `{"": true}`
 	refuses(t, "session.v[session.gone]", v)
@@ -164,8 +164,8 @@ func TestAbsentKeys(t *testing.T) {
 	decides(t, `session.v[""] and "" in session.v`, v)
 }
 
-// What is absent does not become null in a list or an object that the expression makes. What is null in the session may be written
-// as null, and so may one that is written out.
+// An absent field does not become null in a list or an object that the expression makes. What is null in the session may be
+// written as null, and so may a literal null.
 func TestToJSONOfAbsent(t *testing.T) {
 	for _, e := range []string{
 		`toJSON([session.gone])`, `toJSON({"u": session.gone})`, `toJSON({"a": [1, {"b": session.gone}]})`, `[session.gone] | toJSON()`,
@@ -183,7 +183,7 @@ func TestToJSONOfAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := got.Claim.Headers[0].Values[0]; text != `{"l":[[null]],"n":null,"u":{"middle":null}}` {
-		t.Errorf("written as %s", text)
+		t.Errorf("toJSON wrote %s; want what is null in the session, and nothing else, as null", text)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestStrictStepsAreLinear(t *testing.T) {
 	}
 	for _, condition := range []string{"session.list == session.texts", "session.text == session.same", "session.list in [session.texts]", "session.text in session"} {
 		if small, large := left(condition, 2000), left(condition, 4000); large > small*5/2 || large < small*3/2 {
-			t.Errorf("%s: %d steps, and %d for twice the session", condition, small, large)
+			t.Errorf("condition %s takes %d steps, and %d for twice the session", condition, small, large)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func TestClosing(t *testing.T) {
 		`{"a": {"b": 1}}.a }}`: 18, `{{1}} }}`: 6, ``: -1, ` x }`: -1, ` "x }}`: -1, `{ x }}`: -1,
 	} {
 		if got := closing(text); got != want {
-			t.Errorf("%s: got %d, want %d", text, got, want)
+			t.Errorf("closing(%s) = %d, want %d", text, got, want)
 		}
 	}
 }
@@ -22,18 +22,17 @@ func TestClosing(t *testing.T) {
 func TestTemplateFaults(t *testing.T) {
 	for text, want := range map[string]error{"a {{ b": errOpen, "a }} b": errClose, "{{ source }} }}": errClose} {
 		if _, err := parseTemplate(text, checkValue); err != want {
-			t.Errorf("%s: got %v, want %v", text, err, want)
+			t.Errorf("template %s: error %v, want %v", text, err, want)
 		}
 	}
 	for _, text := range []string{"{{}}", "{{ }}", "{{ a b }}", "{{ nobody }}"} {
 		if _, err := parseTemplate(text, checkValue); err == nil {
-			t.Errorf("%s: no fault", text)
+			t.Errorf("template %s was accepted", text)
 		}
 	}
 }
 
-// What becomes of each kind of value in a header, in a subject and in a name. An
-// empty want is a refusal.
+// How each kind of value is written in a header, in a subject and in a name. An empty want stands for a refusal.
 func TestValues(t *testing.T) {
 	long := strings.Repeat("x", maxToken+1)
 	for _, c := range []struct {
@@ -110,16 +109,17 @@ func TestValues(t *testing.T) {
 				got = ""
 			}
 			if got != k.want || (got == "" && reason == "" && len(values) > 0) {
-				t.Errorf("%s as %s: got %q (%s), want %q", c.what, k.kind, got, reason, k.want)
+				t.Errorf("%s in a %s becomes %q (%s), want %q", c.what, k.kind, got, reason, k.want)
 			}
 			if v, ok := c.value.(string); ok && len(v) > 2 && strings.Contains(reason, v) && v != "{{name()}}" {
-				t.Errorf("%s as %s: the value is in the reason", c.what, k.kind)
+				t.Errorf("%s in a %s: the refusal shows the value", c.what, k.kind)
 			}
 		}
 	}
 }
 
-// Names of the server's own may stand behind another token, not at the beginning.
+// A value cannot be the first token of a subject if it begins with $ or _, as the server's own names do. It may be a later
+// token.
 func TestFirstToken(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"{{ session.v }}.>": false, "{{ session.v }}": false, "{{ session.v }}-x": false, "a.{{ session.v }}": true, "a-{{ session.v }}": true,
@@ -127,7 +127,7 @@ func TestFirstToken(t *testing.T) {
 		for _, v := range []string{`"$JS"`, `"_INBOX"`, `"$"`, `["a","$SYS"]`} {
 			_, err := mustParse(t, one(`publish: "`+text+`"`)).Match(data(t, `{"v":`+v+`}`), cookie(), now)
 			if ok != (err == nil) {
-				t.Errorf("%s with %s: %v", text, v, err)
+				t.Errorf("template %s with the value %s: accepted must be %t; found error %v", text, v, ok, err)
 			}
 		}
 	}
@@ -152,7 +152,7 @@ func TestListsAreBounded(t *testing.T) {
 	} {
 		_, err := mustParse(t, one(c.field)).Match(data(t, `{"a":`+list(c.a)+`,"b":`+list(c.b)+`}`), cookie(), now)
 		if c.ok != (err == nil) {
-			t.Errorf("%s, %d and %d: %v", c.field, c.a, c.b, err)
+			t.Errorf("%s with lists of %d and %d: accepted must be %t; found error %v", c.field, c.a, c.b, c.ok, err)
 		}
 	}
 }
