@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,24 +12,12 @@ import (
 
 	"stamp/test/harness"
 
+	"stamp/internal/callout/session/internal/sourcetest"
 	"stamp/internal/callout/session/internal/webserver"
 )
 
 func (s *site) address() string {
 	return strings.TrimSuffix(strings.TrimPrefix(s.base, "http://"), "/auth")
-}
-
-func dial(t *testing.T, address, text string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }
 
 // The pages do not verify certificates of browsers. A configuration that asks for it is refused, instead of serving anybody.
@@ -46,12 +33,12 @@ func TestListenTLSHasNoClientCertificates(t *testing.T) {
 	} {
 		_, err := parse(t, config(p, "127.0.0.1:8090", newKey(), "listen_tls {"+fields+"}"))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("listen_tls {%s}: %v; want %q", fields, err, want)
+			t.Errorf("listen_tls {%s}: found error %v, want %q", fields, err, want)
 		}
 	}
 }
 
-// Over TLS a connection has one request at a time, too, and a header has a bound.
+// Over TLS too, a connection has one request at a time, and a header has a bound.
 func TestPagesAreHTTP1(t *testing.T) {
 	cert, key := harness.NewCA(t).Issue(t, "localhost")
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
@@ -70,24 +57,24 @@ func TestPagesAreHTTP1(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	if got := conn.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
-		t.Errorf("ALPN chooses %q", got)
+		t.Errorf("the protocol by ALPN is %q, want http/1.1", got)
 	}
 	go func() {
 		_, _ = io.WriteString(conn, "GET /auth/session HTTP/1.1\r\nHost: x\r\nCookie: "+strings.Repeat("x", webserver.MaxHeader+8<<10)+"\r\n\r\n")
 	}()
 	line := make([]byte, len("HTTP/1.1 431"))
 	if _, err := io.ReadFull(conn, line); err != nil || !strings.HasSuffix(string(line), " 431") {
-		t.Errorf("a long header: %q, %v", line, err)
+		t.Errorf("a too long header: expected status 431; found %q, error %v", line, err)
 	}
 }
 
-// Bodies of which the half is sent keep nobody away, however many there are.
+// Clients that send half of a body lose their connections to others, however many they are.
 func TestHalfBodiesGiveWay(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
 	half := "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nlogout_token="
 	for range webserver.MaxConnections {
-		dial(t, s.address(), half)
+		sourcetest.Dial(t, s.address(), half)
 	}
 	eventually(t, "their headers", func() bool { return s.web.CountUnused() == 0 })
 	answer, err := b.Get(s.base + "/session")
@@ -97,7 +84,7 @@ func TestHalfBodiesGiveWay(t *testing.T) {
 	_ = answer.Body.Close()
 }
 
-// A body that no page takes is not waited for, and one that is has little time.
+// The pages do not wait for a body that they do not need. A body that they need has to come within a short time.
 func TestBodiesAreNotAwaited(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
@@ -105,23 +92,23 @@ func TestBodiesAreNotAwaited(t *testing.T) {
 		"POST /nothing": 404, "POST /auth/nothing": 404, "GET /auth/session": 200, "PUT /auth/logout": 405, "POST /auth/backchannel": 408,
 	} {
 		for _, length := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
-			conn := dial(t, s.address(), request+" HTTP/1.1\r\nHost: x\r\n"+length+"\r\n\r\n")
+			conn := sourcetest.Dial(t, s.address(), request+" HTTP/1.1\r\nHost: x\r\n"+length+"\r\n\r\n")
 			_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout - time.Second))
 			text, err := io.ReadAll(conn)
 			if err != nil && isTimeout(err) || !strings.HasPrefix(string(text), fmt.Sprintf("HTTP/1.1 %d ", want)) {
-				t.Errorf("%s, %s: %.30q, %v", request, length, text, err)
+				t.Errorf("%s with %s: expected status %d before the body is sent; found %.30q, error %v", request, length, want, text, err)
 			}
 		}
 	}
-	conn := dial(t, s.address(), "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", webserver.MaxBody+1))
+	conn := sourcetest.Dial(t, s.address(), "POST /auth/backchannel HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"+strings.Repeat("x", webserver.MaxBody+1))
 	line := make([]byte, len("HTTP/1.1 413"))
 	if _, err := io.ReadFull(conn, line); err != nil || !strings.HasSuffix(string(line), " 413") {
-		t.Errorf("a long body: %q, %v", line, err)
+		t.Errorf("a too long body: expected status 413; found %q, error %v", line, err)
 	}
 }
 
-// A login that was begun at one provider is ended at no other, though the sources share their key and the host its
-// cookies: neither is its state known there, nor its ticket.
+// A login that was begun at one provider cannot be finished at another one, even if the sources share their key, and the host
+// its cookies. The other source accepts neither the state of the login nor its ticket.
 func TestMixUp(t *testing.T) {
 	nc, key := startServer(t), newKey()
 	evil := startSite(t, newProvider(t), nc, key, "name: evil, cookie_name: a, ticket: 10s")
@@ -134,42 +121,42 @@ func TestMixUp(t *testing.T) {
 	b.site = honest
 	b.ask("GET", "/callback?code=x&"+url.Values{"state": state.Query()["state"]}.Encode(), "")
 	if !strings.Contains(honest.text(), "no login of ours was begun with that state") {
-		t.Error("the state of another source is taken")
+		t.Error("the source accepts the state of another source")
 	}
 	ticket, err := evil.cfg.own.newTicket(hashed("x"), "", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := honest.cfg.own.openTicket(ticket); ok {
-		t.Error("the ticket of another source is taken")
+		t.Error("the source accepts the ticket of another source")
 	}
 }
 
-// RFC 9207: an answer that says which provider it is of is that provider's.
+// RFC 9207: if an answer says which provider it comes from, only that provider's source accepts it.
 func TestIssuerOfAnAnswer(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
 	for _, iss := range []string{"https://evil.test", s.provider.URL + "&iss=https://evil.test"} {
 		if status, _, header := b.ask("GET", b.begin("/login?to=/x")+"&iss="+iss, ""); status != http.StatusBadRequest || b.cookie() != "" || header.Get("Location") != "" {
-			t.Errorf("iss=%s: %d", iss, status)
+			t.Errorf("an answer with iss=%s must be refused; found status %d", iss, status)
 		}
 	}
 	if n := s.provider.count("/token"); n != 0 {
 		t.Errorf("%d codes are shown to the provider", n)
 	}
 	if status, _, _ := b.ask("GET", b.begin("/login?to=/x")+"&iss="+s.provider.URL, ""); status != http.StatusSeeOther || b.cookie() == "" {
-		t.Errorf("its own iss: %d", status)
+		t.Errorf("an answer with the provider's own iss: status %d, want 303 and a session", status)
 	}
 	tenants := &Config{}
 	tenants.Issuer = "https://login.test/{tenantid}/v2.0"
 	for iss, want := range map[string]bool{"https://login.test/a/v2.0": true, "https://login.test//v2.0": false, "https://evil.test/a/v2.0": false} {
 		if tenants.isIssuer(iss) != want {
-			t.Errorf("%s: %t", iss, !want)
+			t.Errorf("isIssuer(%s) = %t, want %t", iss, !want, want)
 		}
 	}
 }
 
-// HEAD changes nothing: a program that looks at links logs nobody in or out.
+// HEAD changes nothing: a program that checks links logs nobody in or out.
 func TestHeadChangesNothing(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
@@ -177,10 +164,10 @@ func TestHeadChangesNothing(t *testing.T) {
 	for _, path := range []string{"/login", callback, "/frontchannel"} {
 		status, _, header := b.ask("HEAD", path, "")
 		if status != http.StatusMethodNotAllowed || header.Get("Set-Cookie") != "" {
-			t.Errorf("HEAD of %.10s: %d", path, status)
+			t.Errorf("HEAD of %.10s: status %d, want 405 and no cookie", path, status)
 		}
 	}
 	if n := s.metrics.logins.Get(); n != 0 {
-		t.Errorf("%d logins", n)
+		t.Errorf("HEAD logged %d visitors in", n)
 	}
 }

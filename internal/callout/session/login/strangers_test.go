@@ -10,10 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/internal/callout/session"
+	"stamp/internal/callout/session/internal/sourcetest"
 	"stamp/internal/callout/session/internal/webserver"
 )
 
-// However many strangers begin a login while the provider says nothing and is not known yet: visitors get their pages.
+// Many strangers begin logins while the provider says nothing and is not known yet. Visitors get their pages all the same.
 func TestStrangersWhileTheProviderIsNotKnown(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
@@ -27,7 +28,7 @@ func TestStrangersWhileTheProviderIsNotKnown(t *testing.T) {
 			visitor := patient(newBrowser(t, s))
 			visitor.ask("GET", "/session", "")
 			for range webserver.MaxConnections {
-				dial(t, s.address(), text)
+				sourcetest.Dial(t, s.address(), text)
 			}
 			s.source.mu.Lock()
 			pages := s.web
@@ -36,11 +37,11 @@ func TestStrangersWhileTheProviderIsNotKnown(t *testing.T) {
 			http.DefaultClient.CloseIdleConnections()
 			answer, err := (&http.Client{Timeout: timeout, Transport: &http.Transport{}}).Get(s.base + "/session")
 			if err != nil {
-				t.Fatalf("a visitor: %v", err)
+				t.Fatalf("a visitor gets no answer: %v", err)
 			}
 			_ = answer.Body.Close()
 			if answer.StatusCode != http.StatusOK {
-				t.Errorf("a visitor: %d", answer.StatusCode)
+				t.Errorf("a visitor gets status %d, want 200", answer.StatusCode)
 			}
 		})
 	}
@@ -69,7 +70,7 @@ func (b *browser) callbackWithACode() string {
 	return callback[strings.Index(callback, "/callback"):]
 }
 
-// One browser that sends codes which it has made up has a few turns at the provider, and not all.
+// A browser that sends made-up codes gets a few turns at the provider, and not all of them.
 func TestCodesOfOneStranger(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -90,11 +91,11 @@ func TestCodesOfOneStranger(t *testing.T) {
 	}
 	<-held
 	if status, _, _ := newBrowser(t, s).ask("GET", "/login?to=/inbox", ""); status != http.StatusSeeOther {
-		t.Errorf("another's login: %d", status)
+		t.Errorf("another visitor cannot log in: status %d", status)
 	}
 }
 
-// Where strangers with as many browsers have all turns, a login waits for its own.
+// If strangers with as many browsers have all turns, a login waits for a turn.
 func TestCodesOfManyStrangers(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -125,13 +126,13 @@ func TestCodesOfManyStrangers(t *testing.T) {
 	}()
 	select {
 	case status := <-done:
-		t.Errorf("it does not wait: %d", status)
+		t.Errorf("a login does not wait for its turn: status %d", status)
 		return
 	case <-waits(s):
 	}
 	release()
 	if status := <-done; status != http.StatusSeeOther {
-		t.Errorf("a login after its turn: %d", status)
+		t.Errorf("a login after its turn has status %d", status)
 	}
 }
 
@@ -149,8 +150,7 @@ func (s *site) kept(t *testing.T) int {
 	return len(keys)
 }
 
-// A logout by the provider that comes while a login is under way ends what comes of it; a login that is begun after it
-// succeeds.
+// A logout by the provider ends a login that is under way. A login that begins after the logout succeeds.
 func TestLogoutWhileALoginIsUnderWay(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(map[string]any){
@@ -176,10 +176,10 @@ func TestLogoutWhileALoginIsUnderWay(t *testing.T) {
 			code := s.logOutBy(t, p.sign(p.key, logoutClaims(edit)))
 			close(goOn)
 			if status := <-done; code != http.StatusOK || status != http.StatusBadRequest || b.cookie() != "" {
-				t.Errorf("logout %d, login %d", code, status)
+				t.Errorf("the logout has status %d and the login %d, want 200 and 400 without a session", code, status)
 			}
 			if n := s.kept(t); n != 0 {
-				t.Errorf("%d sessions", n)
+				t.Errorf("%d sessions are stored, want none", n)
 			}
 			b.logIn()
 			b.mustFind()
@@ -187,18 +187,18 @@ func TestLogoutWhileALoginIsUnderWay(t *testing.T) {
 	}
 }
 
-// A path that a visitor is led to is not changed on its way.
+// The path to which a visitor is led after a login is not changed.
 func TestPathAfterALogin(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
 	for _, to := range []string{"/a//b", "/go/https://x.test/y", "/app/../x", "/a/./b/?u=//x/../y"} {
 		if _, _, h := newBrowser(t, s).ask("GET", "/login?to="+to, ""); h.Get("Location") != to {
-			t.Errorf("%s: led to %s", to, h.Get("Location"))
+			t.Errorf("to=%s leads to %s", to, h.Get("Location"))
 		}
 	}
 }
 
-// What /login takes as the path to lead to is not too long for the answer that a provider has posted.
+// Each path that /login accepts is short enough for the callback that follows the provider's form.
 func TestLongPathAfterAFormPost(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "response_mode: form_post")
@@ -211,12 +211,12 @@ func TestLongPathAfterAFormPost(t *testing.T) {
 		}
 		_ = answer.Body.Close()
 		if answer.StatusCode != http.StatusSeeOther || b.cookie() == "" {
-			t.Errorf("%s: %d", c, answer.StatusCode)
+			t.Errorf("posted answer of a login with %.40s: status %d, want 303 and a session", c, answer.StatusCode)
 		}
 	}
 }
 
-// A session that no key decrypts any more is none for the pages: its visitor can log out and log in.
+// A session that no key decrypts counts as no session for the pages: its visitor can log out and log in.
 func TestSessionOfARemovedKey(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -224,16 +224,16 @@ func TestSessionOfARemovedKey(t *testing.T) {
 	b.logIn()
 	b.site = startSite(t, p, nc, newKey(), "")
 	if status, body, _ := b.ask("GET", "/session", ""); status != http.StatusOK || !strings.Contains(body, `"authenticated":false`) {
-		t.Errorf("/session: %d, %s", status, body)
+		t.Errorf("expected /session to find no session; found %d, %s", status, body)
 	}
 	if !strings.Contains(b.site.text(), "cannot be decrypted") {
-		t.Error("the log says nothing of it")
+		t.Error("the log says nothing of the session that no key decrypts")
 	}
 	if _, err := b.site.find(t, session.Cookie, b.cookie()); err == nil {
-		t.Error("it opens a connection")
+		t.Error("a session that no key decrypts opens a connection")
 	}
 	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK || b.cookie() != "" || s.kept(t) != 0 {
-		t.Errorf("/logout: %d, %d sessions", status, s.kept(t))
+		t.Errorf("/logout has status %d and leaves %d sessions, want 200 and none", status, s.kept(t))
 	}
 	b.logIn()
 	b.mustFind()

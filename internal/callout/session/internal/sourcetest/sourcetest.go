@@ -1,8 +1,10 @@
-// Package sourcetest is for the tests of session sources.
+// Package sourcetest has what the tests of several session sources need.
 package sourcetest
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// Parse is a source's.
+// Parse is the function that reads a source's block.
 type Parse func(conf.Node, *conf.Faults) session.Opener
 
 // Open parses and opens a source, which is closed when the test ends.
@@ -30,7 +32,7 @@ func Open(t testing.TB, parse Parse, text string) session.Source {
 	return s
 }
 
-// Faults returns what is wrong with a source's block.
+// Faults returns the faults of a source's block, or nil.
 func Faults(t testing.TB, parse Parse, text string) error {
 	t.Helper()
 	_, err := read(t, parse, text)
@@ -59,7 +61,7 @@ func Server(t testing.TB, options *natsserver.Options) *natsserver.Server {
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(ready) {
-		t.Fatal("server is not ready")
+		t.Fatalf("the server does not accept connections within %s", ready)
 	}
 	return s
 }
@@ -67,7 +69,7 @@ func Server(t testing.TB, options *natsserver.Options) *natsserver.Server {
 // ready is how long a server may take until it accepts connections.
 const ready = 10 * time.Second
 
-// ServerOf is Server with a configuration, as a file has it.
+// ServerOf is Server with the text of a configuration file.
 func ServerOf(t testing.TB, text string) *natsserver.Server {
 	t.Helper()
 	options := &natsserver.Options{}
@@ -75,4 +77,18 @@ func ServerOf(t testing.TB, text string) *natsserver.Server {
 		t.Fatal(err)
 	}
 	return Server(t, options)
+}
+
+// Dial connects to an address over TCP, and sends a text. It is for requests that no HTTP client would send.
+func Dial(t testing.TB, address, text string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }

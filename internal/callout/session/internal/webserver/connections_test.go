@@ -2,7 +2,6 @@ package webserver
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"stamp/internal/callout/session/internal/sourcetest"
 )
 
 // eventually waits until a condition holds.
@@ -22,21 +23,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// dial connects and sends a text.
-func dial(t *testing.T, address, text string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// Clients that do not read their answers keep nobody away.
+// Clients that do not read their answers lose their connections to others.
 func TestUnreadAnswersGiveWay(t *testing.T) {
 	c := newConnections(2)
 	server := httptest.NewUnstartedServer(c.tracked(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,9 +38,9 @@ func TestUnreadAnswersGiveWay(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	for range 2 {
-		conn := dial(t, server.Listener.Addr().String(), "GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+		conn := sourcetest.Dial(t, server.Listener.Addr().String(), "GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			t.Fatal("no answer")
+			t.Fatalf("the answer did not begin: %v", err)
 		}
 		defer func() { _ = conn.Close() }() // the end of the server waits for it
 	}
@@ -65,7 +52,7 @@ func TestUnreadAnswersGiveWay(t *testing.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.open) > 2 {
-		t.Errorf("%d connections", len(c.open))
+		t.Errorf("%d connections are open, want 2 or less", len(c.open))
 	}
 }
 
@@ -108,9 +95,9 @@ func TestConnectionsOverTLS(t *testing.T) {
 	<-inside
 	<-inside
 	if open, waiting := waiting(); open != 2 || waiting != 0 {
-		t.Errorf("%d connections, %d wait", open, waiting)
+		t.Errorf("%d connections are open and %d wait, want 2 and 0", open, waiting)
 	}
-	// Many that say nothing leave the busy ones alone.
+	// Many connections that say nothing do not displace the busy ones.
 	const silent = 5
 	for range silent {
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -121,7 +108,7 @@ func TestConnectionsOverTLS(t *testing.T) {
 	}
 	eventually(t, "all connections to come", func() bool { return came.Load() == 2+silent })
 	if open, waiting := waiting(); open != 2 || waiting != 0 {
-		t.Errorf("later %d connections, %d wait", open, waiting)
+		t.Errorf("after all have come, %d connections are open and %d wait, want 2 and 0", open, waiting)
 	}
 	close(hold)
 	work.Wait()
