@@ -19,8 +19,8 @@ func (u *unwritable) Write(context.Context, string, []byte, string, uint64) (uin
 	return 0, jetstream.ErrNoStreamResponse
 }
 
-// A source that ends before it could store refreshed tokens leaves the session in the index, which the source that a
-// reload starts uses too. Otherwise nobody in this process would refresh the session again.
+// If a source ends before it could store refreshed tokens, the session stays in the index, which the source that a reload
+// starts uses too. Otherwise nobody in this process would refresh the session again.
 func TestUnstoredSessionStaysInTheIndex(t *testing.T) {
 	for _, when := range []string{"while it is tried for the first time", "while it is tried later"} {
 		t.Run(when, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestUnstoredSessionStaysInTheIndex(t *testing.T) {
 				}()
 			} else {
 				if !s.source.pace.enter(t.Context()) {
-					t.Fatal("no turn")
+					t.Fatal("the source got no turn to refresh")
 				}
 				go func() {
 					defer close(done)
@@ -61,7 +61,7 @@ func TestUnstoredSessionStaysInTheIndex(t *testing.T) {
 				}
 			})
 			if due.length() != 1 {
-				t.Error("the session is forgotten")
+				t.Error("the index has lost the session")
 			}
 			if _, ok := due.take(); ok {
 				t.Error("the session is due though its lease may last")

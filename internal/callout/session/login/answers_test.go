@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// badly are answers of a token endpoint that say nothing of a grant.
-var badly = map[string]func(*provider, http.ResponseWriter){
+// badAnswers are answers of a token endpoint that say nothing about the grant.
+var badAnswers = map[string]func(*provider, http.ResponseWriter){
 	"403 of a firewall": func(_ *provider, w http.ResponseWriter) { w.WriteHeader(403); _, _ = w.Write([]byte("<html>")) },
 	"500":               func(_ *provider, w http.ResponseWriter) { w.WriteHeader(500) },
 	"429 and Retry-After": func(_ *provider, w http.ResponseWriter) {
@@ -20,10 +20,10 @@ var badly = map[string]func(*provider, http.ResponseWriter){
 	"unauthorized_client": func(p *provider, w http.ResponseWriter) { p.refuse(w, "unauthorized_client") },
 }
 
-// What the provider answers to the codes that a stranger makes up fails his logins, and keeps nobody else's
-// session from being refreshed and nobody else from logging in. His lines in the log are bounded.
+// A stranger's made-up codes make the provider answer badly. Only the stranger's own logins fail: sessions are refreshed, and
+// other visitors log in. The number of lines in the log is bounded.
 func TestBadAnswersToAStranger(t *testing.T) {
-	for name, answer := range badly {
+	for name, answer := range badAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nc, p := startServer(t), newProvider(t)
@@ -43,23 +43,23 @@ func TestBadAnswersToAStranger(t *testing.T) {
 			at := callback[strings.Index(callback, "/callback"):]
 			eventually(t, "a refresh", func() bool {
 				if status, _, _ := stranger.ask("GET", at, ""); status < 400 {
-					t.Fatalf("the stranger's status %d", status)
+					t.Fatalf("the stranger's login succeeds with status %d", status)
 				}
 				return b.mustFind().Data["access_token"] != "access-secret-1"
 			})
 			if status, _, _ := newBrowser(t, s).ask("GET", "/login?to=/inbox", ""); status != http.StatusSeeOther {
-				t.Errorf("another's login: %d", status)
+				t.Errorf("another visitor cannot begin a login: status %d", status)
 			}
 			if n := strings.Count(s.text(), "level=WARN"); n > 15 {
-				t.Errorf("%d lines in the log", n)
+				t.Errorf("the log has %d warnings, want 15 or less", n)
 			}
 		})
 	}
 }
 
-// A session that the provider answers badly is tried less and less often; all others are refreshed.
+// A session whose refreshes the provider answers badly is tried less and less often. All others are refreshed.
 func TestBadAnswersToOneSession(t *testing.T) {
-	for name, answer := range badly {
+	for name, answer := range badAnswers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nc, p := startServer(t), newProvider(t)
@@ -86,17 +86,17 @@ func TestBadAnswersToOneSession(t *testing.T) {
 				eventually(t, "a refresh", func() bool { return b.mustFind().Data["access_token"] != fmt.Sprintf("access-secret-%d", i+2) })
 			}
 			if n := bad.Load(); n > 3 {
-				t.Errorf("asked %d times for the one", n)
+				t.Errorf("the provider was asked %d times about the one session", n)
 			}
 			if strings.Contains(s.text(), "tokens are refreshed again") || s.gate.Wait() > 0 {
-				t.Error("all were kept waiting")
+				t.Error("the other sessions were kept waiting")
 			}
 		})
 	}
 }
 
-// Where tokens live hardly longer than they are refreshed before their end, or for moments, one refresh follows
-// another at half of their lives, and not at once.
+// If tokens live hardly longer than refresh_before, or for moments only, each refresh comes at half of the token's life, and
+// not at once.
 func TestShortLives(t *testing.T) {
 	for _, c := range []struct{ life, before, least time.Duration }{
 		{61 * time.Second, time.Minute, 30 * time.Second}, {75 * time.Second, time.Minute, 30 * time.Second},
@@ -105,7 +105,7 @@ func TestShortLives(t *testing.T) {
 	} {
 		for range 1000 {
 			if wait := dueBefore(c.life, c.before, false); wait < c.least || wait > max(c.life, time.Second) {
-				t.Fatalf("%s, %s before: after %s", c.life, c.before, wait)
+				t.Fatalf("tokens live %s, refresh_before is %s: the refresh is due after %s, want %s or more", c.life, c.before, wait, c.least)
 			}
 		}
 	}
@@ -119,14 +119,14 @@ func TestShortLives(t *testing.T) {
 			newBrowser(t, s).logIn()
 			eventually(t, "two refreshes", func() bool { return p.refreshes() > 1 })
 			if passed := time.Since(began); passed < 2*(refreshPause-time.Second) {
-				t.Errorf("two refreshes within %s", passed)
+				t.Errorf("two refreshes followed within %s, want the pause between them", passed)
 			}
 		})
 	}
 }
 
-// A new key of the provider is not refused while it is too early to ask for its keys again: a logout token is to be
-// sent again, and a login waits.
+// When the provider has a new key, and it is too early to fetch its keys again, nothing is refused: the provider has to send a
+// logout token again, and a login waits.
 func TestNewKeyOfTheProvider(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -136,24 +136,25 @@ func TestNewKeyOfTheProvider(t *testing.T) {
 	p.set(func() { p.keyID = "new" })
 	token := p.sign(p.key, logoutClaims(func(map[string]any) {}))
 	if code := s.logOutBy(t, token); code != http.StatusServiceUnavailable || s.ended(t, b) {
-		t.Errorf("a logout token: %d", code)
+		t.Errorf("a logout token with a new key: status %d, want 503 and the session kept", code)
 	}
 	harnessWait(t, 2*timeout, "a login", func() bool {
 		status, _, _ := newBrowser(t, s).ask("GET", "/login?to=/inbox", "")
 		return status == http.StatusSeeOther
 	})
 	if n := p.count("/token"); n != 2 {
-		t.Errorf("%d codes for two logins", n)
+		t.Errorf("%d codes were sent to the provider for two logins", n)
 	}
 	if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, b) {
-		t.Errorf("the logout token again: %d", code)
+		t.Errorf("the logout token that is sent again: status %d, want 200 and the session ended", code)
 	}
 	if code := s.logOutBy(t, foreign(t, p, "new", nil)); code != http.StatusBadRequest {
-		t.Errorf("a made-up token: %d", code)
+		t.Errorf("a made-up logout token: status %d, want 400", code)
 	}
 }
 
-// A userinfo endpoint that says nothing holds up no refreshes, costs no claims, and is not waited for at the end.
+// A userinfo endpoint that says nothing delays no refresh of other sessions, removes no claims, and is not waited for when the
+// source ends.
 func TestSilentUserInfo(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -177,17 +178,17 @@ func TestSilentUserInfo(t *testing.T) {
 		}
 	}
 	if n := p.count("/userinfo") - asked; n > 2*atOnce {
-		t.Errorf("%d requests for userinfo", n)
+		t.Errorf("%d requests were sent to userinfo, which says nothing", n)
 	}
 	waits := p.count("/userinfo")
 	harnessWait(t, 2*timeout, "a request for userinfo", func() bool { return p.count("/userinfo") > waits })
 	began := time.Now()
 	if err := s.source.Close(); err != nil || time.Since(began) > 3*time.Second {
-		t.Errorf("the end takes %s, %v", time.Since(began), err)
+		t.Errorf("Close took %s, and returned %v", time.Since(began), err)
 	}
 }
 
-// A userinfo endpoint that is away at a login is no fault of the visitor's.
+// If the userinfo endpoint is away at a login, the page says so, and does not blame the visitor.
 func TestUserInfoAwayAtALogin(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.userinfo = map[string]any{"sub": "alice"}
@@ -195,6 +196,6 @@ func TestUserInfoAwayAtALogin(t *testing.T) {
 	s := startSite(t, p, nc, newKey(), "userinfo: true")
 	p.intercept("/userinfo", status(http.StatusServiceUnavailable))
 	if code, _, _ := newBrowser(t, s).ask("GET", "/login", ""); code != http.StatusBadGateway {
-		t.Errorf("status %d", code)
+		t.Errorf("expected status 502 while userinfo is away; found %d", code)
 	}
 }

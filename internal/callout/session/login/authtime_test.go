@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// With max_age, or prompt: login, the ID token has to say that the person has authenticated lately: whoever sits at the
-// browser can take the parameter out of the URL.
+// With max_age, or prompt: login, the ID token has to say that the person has authenticated recently: whoever sits at the
+// browser can remove the parameter from the URL.
 func TestAuthTime(t *testing.T) {
 	at := func(ago time.Duration) any { return time.Now().Add(-ago).Unix() }
 	for name, c := range map[string]struct {
@@ -60,7 +60,7 @@ func TestMaxAgeFaults(t *testing.T) {
 	for _, value := range []string{"-1", "true", `"1h"`, `""`, "1.5", "99999999999999", `"0x10"`, `"+1"`} {
 		_, err := parse(t, config(p, "127.0.0.1:1", newKey(), "authorization { max_age: "+value+" }"))
 		if err == nil || !strings.Contains(err.Error(), "max_age: expected") || !placed.MatchString(err.Error()) {
-			t.Errorf("%s: %v", value, err)
+			t.Errorf("max_age: %s: expected a fault with its place; found %v", value, err)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Buckets that are deleted while the source runs are made again, as at its start, and so does it go on with
-// those that somebody else has made: logins succeed, and their sessions are refreshed.
+// If buckets are deleted while the source runs, it makes them again, or uses those that somebody else has made: logins succeed,
+// and their sessions are refreshed.
 func TestBucketsThatAreMadeAnew(t *testing.T) {
 	for name, c := range map[string]struct {
 		deleted []string
@@ -55,8 +55,8 @@ func TestBucketsThatAreMadeAnew(t *testing.T) {
 	}
 }
 
-// The answer to a refresh is kept while the bucket takes nothing, however long, and stored when it does again: the
-// refresh token before it is good for nothing.
+// If the bucket takes no entries, the source keeps the answer to a refresh, for as long as it takes, and stores it when the
+// bucket takes entries again: the old refresh token is worth nothing any more.
 func TestAnswersOutliveABucketThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -87,7 +87,7 @@ func TestAnswersOutliveABucketThatTakesNothing(t *testing.T) {
 	}
 }
 
-// limitEntries lets the bucket of sessions take entries up to that many bytes; -1: all.
+// limitEntries limits the entries of the sessions' bucket to that many bytes; -1 is no limit.
 func limitEntries(t *testing.T, nc *nats.Conn, size int32) error {
 	js, err := jetstream.New(nc)
 	if err != nil {

@@ -25,7 +25,7 @@ func heapBytes() int {
 	return int(m.HeapAlloc)
 }
 
-// The law for the memory of a session: less than 100 bytes, at each number of sessions, also just after a part has grown.
+// A session takes less than 100 bytes of memory, at each number of sessions, also just after a part of the index has grown.
 func TestBytesOfASession(t *testing.T) {
 	const law = 100
 	before := heapBytes()
@@ -40,14 +40,14 @@ func TestBytesOfASession(t *testing.T) {
 			}
 		}
 	}
-	// Sessions that come and go take no more.
+	// Sessions that begin and end take no further memory.
 	full := heapBytes()
 	for n := 300_001; n <= 600_000; n++ {
 		x.apply(change{sequence: uint64(2 * n), key: numbered(n - 300_000), remove: true})
 		x.apply(change{sequence: uint64(2*n + 1), key: numbered(n), ends: 1, wait: time.Hour})
 	}
 	if x.length() != 300_000 {
-		t.Errorf("%d sessions", x.length())
+		t.Errorf("the index has %d sessions, want 300000", x.length())
 	}
 	if now := heapBytes(); now > full+full/10 {
 		t.Errorf("%d bytes after as many sessions have ended as have begun; %d before", now-before, full-before)
@@ -55,7 +55,7 @@ func TestBytesOfASession(t *testing.T) {
 	runtime.KeepAlive(x)
 }
 
-// The index does what a list of sessions that is sorted by time would.
+// The index behaves as a list of sessions that is sorted by time.
 func TestDueIndex(t *testing.T) {
 	x := newDueIndex()
 	want := map[string]int64{}
@@ -70,7 +70,7 @@ func TestDueIndex(t *testing.T) {
 		x.apply(change{sequence: sequence + 1, key: key, ends: want[key], wait: time.Duration(want[key]) * time.Minute})
 	}
 	if x.length() != len(want) || x.last() != 20_000 {
-		t.Fatalf("%d sessions; want %d", x.length(), len(want))
+		t.Fatalf("the index has %d sessions, want %d", x.length(), len(want))
 	}
 	if _, ok := x.take(); ok {
 		t.Error("a session is taken too early")
@@ -86,11 +86,11 @@ func TestDueIndex(t *testing.T) {
 		delete(want, d.key)
 	}
 	if _, ok := x.take(); ok || x.length() != 0 {
-		t.Error("there are more")
+		t.Error("the index has more sessions than it was given")
 	}
 }
 
-// Sessions are taken in the order in which they are due, and none before.
+// Sessions are taken in the order in which they are due, and none too early.
 func TestOrderOfSessionsThatAreDue(t *testing.T) {
 	x := newDueIndex()
 	x.apply(change{sequence: 1, key: numbered(1), ends: 1, wait: 6 * dueUnit})
@@ -102,14 +102,14 @@ func TestOrderOfSessionsThatAreDue(t *testing.T) {
 	x.again(refreshDue{key: numbered(4), ends: 4, failures: 300}, 2*dueUnit) // nothing is known of it
 	for _, n := range []int{2, 4, 1} {
 		if !x.ready(t.Context()) {
-			t.Fatal("not ready")
+			t.Fatal("no session is due, though three are")
 		}
 		d, ok := x.take()
 		if !ok || d.key != numbered(n) || d.ends != int64(n) {
 			t.Fatalf("%+v, %t; want that of session %d", d, ok, n)
 		}
 		if n == 4 && d.failures != 255 {
-			t.Errorf("%d failures", d.failures)
+			t.Errorf("the session has %d failures, want the largest number, 255", d.failures)
 		}
 	}
 	if _, ok := x.take(); ok {
@@ -118,14 +118,14 @@ func TestOrderOfSessionsThatAreDue(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if x.ready(ctx) {
-		t.Error("ready, though it has ended")
+		t.Error("a session is ready to be taken, though the context has ended")
 	}
 	if x.length() != 1 || x.last() != 4 {
 		t.Errorf("%d sessions, up to the change %d", x.length(), x.last())
 	}
 }
 
-// Two sources wait on one index: each session wakes one of them, also if the other one ends.
+// Two sources wait on one index. Each session that is due wakes one of them, also after the other one has ended.
 func TestTwoSourcesWaitForOneIndex(t *testing.T) {
 	x := newDueIndex()
 	ctx, end := context.WithCancel(t.Context())
@@ -153,27 +153,28 @@ func TestTwoSourcesWaitForOneIndex(t *testing.T) {
 		}
 		x.apply(change{sequence: uint64(n) + 1, key: numbered(n), ends: 1})
 		if key := <-taken; key != numbered(n) {
-			t.Fatalf("session %d: %s", n, key)
+			t.Fatalf("the change of session %d woke a source for %s", n, key)
 		}
 	}
 }
 
+// The header of an entry says when its session is due, and for which client.
 func TestHint(t *testing.T) {
 	for _, want := range []timing{{}, {1, 0, 0}, {1 << 40, 5, 7}} {
 		if got, ok := parseHint(want.hint("p"), "p"); !ok || got != want {
-			t.Errorf("%+v becomes %+v, %t", want, got, ok)
+			t.Errorf("the hint of %+v is read as %+v, %t", want, got, ok)
 		}
 		if _, ok := parseHint(want.hint("p"), "q"); ok {
-			t.Errorf("%+v: that of another party counts", want)
+			t.Errorf("%+v: the hint of another client was accepted", want)
 		}
 	}
 	for _, text := range []string{"", "p", "p 1", "p x 0 0", "p 1 2 3 4", "p -1 0 0", "p 0 0 0", "p 1 -1 0", "p 1 0 -1", "p never 1 2", "p 1 0 99999999999999999999"} {
 		if _, ok := parseHint(text, "p"); ok {
-			t.Errorf("%q counts", text)
+			t.Errorf("the hint %q was accepted", text)
 		}
 	}
 	with := (&entry{RefreshToken: "r", AccessExpires: 5, NotBefore: 3, Failures: 1}).timing()
 	if with != (timing{5, 3, 1}) || (&entry{AccessExpires: 5}).timing() != (timing{}) {
-		t.Errorf("%+v", with)
+		t.Errorf("the timing of an entry is %+v, or one without a refresh token has a timing", with)
 	}
 }

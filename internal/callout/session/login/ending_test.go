@@ -16,8 +16,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// A page that asks for the logout and goes elsewhere at once has the browser give the request up: the session ends all the
-// same, and so does that of a frame of the provider's.
+// If a page asks for the logout and is left at once, the browser gives the request up. The session ends all the same. The same
+// holds for the provider's frame of front-channel logout.
 func TestLogoutOfAPageThatGoes(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	for _, page := range []string{"POST /logout", "GET /frontchannel"} {
@@ -34,12 +34,12 @@ func TestLogoutOfAPageThatGoes(t *testing.T) {
 		cancel()
 		s.source.pages().ServeHTTP(httptest.NewRecorder(), r.WithContext(gone))
 		if !s.ended(t, b) {
-			t.Errorf("%s: the session lives", page)
+			t.Errorf("page %s: the session lives on", page)
 		}
 	}
 }
 
-// A logout is not told that there is no session by a replica of the bucket that does not have its entry yet.
+// A replica that is behind may lack the entry of a session. A logout does not conclude from it that there is no session.
 func TestLogoutWithAReplicaThatIsBehind(t *testing.T) {
 	nc := startServer(t)
 	var behind atomic.Bool
@@ -64,7 +64,7 @@ func TestLogoutWithAReplicaThatIsBehind(t *testing.T) {
 	cookie := b.cookie()
 	behind.Store(true)
 	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK {
-		t.Fatalf("status %d", status)
+		t.Fatalf("the logout has status %d, want 200", status)
 	}
 	before := s.entries(t)
 	made := newBrowser(t, s)
@@ -72,11 +72,11 @@ func TestLogoutWithAReplicaThatIsBehind(t *testing.T) {
 	r, _ := http.NewRequest(http.MethodGet, u, nil)
 	made.Jar.SetCookies(r.URL, []*http.Cookie{{Name: s.cfg.CookieName, Value: newSecret(), Path: "/"}})
 	if status, _, _ := made.ask("POST", "/logout", made.origin()); status != http.StatusOK || s.entries(t) != before {
-		t.Errorf("a cookie that was made up: status %d, %d entries after %d", status, s.entries(t), before)
+		t.Errorf("a logout with a made-up cookie: status %d, and %d entries in the bucket after %d", status, s.entries(t), before)
 	}
 	behind.Store(false)
 	if _, err := s.find(t, session.Cookie, cookie); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("after the logout: %v", err)
+		t.Errorf("expected ErrUnknown after the logout; found %v", err)
 	}
 }
 
@@ -90,8 +90,8 @@ func (s *site) entries(t *testing.T) uint64 {
 	return state.last
 }
 
-// A logout token that was carried out during a login ends its session, also if the replica that is asked has not got the
-// note of it yet, or has an older one.
+// A logout token that is carried out while a login is under way ends the session of that login, also if the replica that is
+// asked lacks the note of the logout, or has an older one.
 func TestLogoutDuringALoginWithAReplicaThatIsBehind(t *testing.T) {
 	nc := startServer(t)
 	var behind atomic.Int32
@@ -120,7 +120,7 @@ func TestLogoutDuringALoginWithAReplicaThatIsBehind(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
 		if got, err := st.hasEnded(ctx, e, began); got != want || err != nil {
-			t.Errorf("%s: %t, %v", what, got, err)
+			t.Errorf("%s: hasEnded returned %t, error %v; want %t", what, got, err, want)
 		}
 	}
 	ended("no logout", false)

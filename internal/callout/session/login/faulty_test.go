@@ -21,14 +21,14 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// patient answers requests within seconds, or fails.
+// patient returns the browser with a time-out of seconds, so that a request that hangs fails.
 func patient(b *browser) *browser {
 	b.Timeout = 5 * time.Second
 	return b
 }
 
-// A provider that takes connections and does not answer keeps nobody from pages that do not need it, nor
-// the source from its end.
+// A provider that accepts connections and does not answer delays neither the pages that do not need it nor the end of the
+// source.
 func TestProviderThatHangsAtDiscovery(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -45,10 +45,10 @@ func TestProviderThatHangsAtDiscovery(t *testing.T) {
 	}
 	b := patient(newBrowser(t, s))
 	if status, _, _ := b.ask("GET", "/session", ""); status != http.StatusOK {
-		t.Errorf("/session: %d", status)
+		t.Errorf("/session has status %d, want 200", status)
 	}
 	if status, _, _ := b.ask("POST", "/ticket", b.origin()); status != http.StatusUnauthorized {
-		t.Errorf("/ticket: %d", status)
+		t.Errorf("/ticket has status %d, want 401", status)
 	}
 	logins.Wait()
 	release()
@@ -66,7 +66,7 @@ func TestProviderThatHangsAtDiscovery(t *testing.T) {
 	}
 }
 
-// foreign is a token that somebody has made up, with claims that would be right.
+// foreign returns a token that somebody has made up, with claims that would be accepted.
 func foreign(t *testing.T, p *provider, kid string, claims map[string]any) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -102,8 +102,8 @@ func (s *site) logOutBy(t *testing.T, token string) int {
 	return answer.StatusCode
 }
 
-// However many tokens strangers make up, keys are asked for at a fixed rate; and while the keys cannot be
-// had, those who log in are served.
+// However many tokens strangers make up, the source fetches keys at a fixed rate. While the keys cannot be fetched, visitors
+// who are logged in are served.
 func TestStrangersCauseNoFetches(t *testing.T) {
 	fetches := func(tokens int) int {
 		nc, p := startServer(t), newProvider(t)
@@ -112,18 +112,19 @@ func TestStrangersCauseNoFetches(t *testing.T) {
 		before := p.count("/keys")
 		for i := range tokens {
 			if status := s.logOutBy(t, foreign(t, p, fmt.Sprint("made-up", i), nil)); status != http.StatusBadRequest && status != http.StatusServiceUnavailable {
-				t.Fatalf("status %d", status)
+				t.Fatalf("a made-up logout token has status %d, want 400 or 503", status)
 			}
 		}
 		return p.count("/keys") - before
 	}
 	for _, tokens := range []int{75, 150, 300} {
 		if n := fetches(tokens); n > 1 {
-			t.Errorf("%d tokens cause %d fetches", tokens, n)
+			t.Errorf("%d made-up tokens caused %d fetches of the keys, want 1 at most", tokens, n)
 		}
 	}
 }
 
+// While the provider's keys hang, made-up tokens do not keep a visitor from logging in.
 func TestKeysThatHang(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -141,17 +142,17 @@ func TestKeysThatHang(t *testing.T) {
 	}
 	b := patient(newBrowser(t, s))
 	if to := b.logIn(); to != "/inbox" {
-		t.Errorf("sent to %s", to)
+		t.Errorf("after the login the browser is at %s, want /inbox", to)
 	}
 	strangers.Wait()
 	release()
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
-		t.Errorf("after the recovery: sent to %s", to)
+		t.Errorf("after the provider's recovery a login leads to %s, want /inbox", to)
 	}
 }
 
-// At a provider that ends a session when a refresh token comes twice, no session is lost: not while its
-// keys cannot be had, and not when this process ends or is reloaded during a refresh.
+// A provider ends a session if a refresh token comes twice. No session is lost, neither while the provider's keys cannot be
+// fetched, nor if this process ends or reloads during a refresh.
 func TestRefreshTokensAreKept(t *testing.T) {
 	t.Parallel()
 	t.Run("keys", func(t *testing.T) {
@@ -199,16 +200,16 @@ func TestRefreshTokensAreKept(t *testing.T) {
 		b.logIn()
 		<-begun
 		if err := s.source.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			t.Errorf("Close returned %v", err)
 		}
 		p.heal()
 		if n := p.refreshes(); n != 1 {
-			t.Fatalf("%d refreshes", n)
+			t.Fatalf("%d refreshes were sent, want 1", n)
 		}
 		next := startSite(t, p, nc, key, "refresh_before: 5s")
 		eventually(t, "another refresh", func() bool { return p.refreshes() > 1 })
 		if _, err := next.find(t, session.Cookie, b.cookie()); err != nil {
-			t.Errorf("the session: %v", err)
+			t.Errorf("the session is lost: %v", err)
 		}
 	})
 }
@@ -217,12 +218,12 @@ func harnessWait(t *testing.T, long time.Duration, what string, done func() bool
 	t.Helper()
 	for deadline := time.Now().Add(long); !done(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in %s: %s", long, what)
+			t.Fatalf("waited %s in vain for: %s", long, what)
 		}
 	}
 }
 
-// logoutClaims are those of a good logout token.
+// logoutClaims returns the claims of a valid logout token, which edit may change.
 func logoutClaims(edit func(map[string]any)) map[string]any {
 	claims := map[string]any{
 		"sub": "alice", "sid": "provider-session", "jti": rand.Text(), "events": map[string]any{logoutEvent: map[string]any{}},
@@ -243,11 +244,11 @@ func TestLogoutTokenWithoutEnd(t *testing.T) {
 	b := newBrowser(t, s)
 	b.logIn()
 	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(func(c map[string]any) { c["exp"] = nil }))); code != http.StatusOK || !s.ended(t, b) {
-		t.Errorf("status %d, ended: %t", code, s.ended(t, b))
+		t.Errorf("a logout token without exp: status %d, session ended: %t; want 200 and true", code, s.ended(t, b))
 	}
 }
 
-// A logout that failed half-way can be sent again.
+// If a logout fails half-way, the provider can send the token again.
 func TestLogoutByProviderThatFails(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -256,15 +257,15 @@ func TestLogoutByProviderThatFails(t *testing.T) {
 	rollup(t, s, false)
 	token := p.sign(p.key, logoutClaims(func(map[string]any) {}))
 	if code := s.logOutBy(t, token); code != http.StatusServiceUnavailable || s.ended(t, b) {
-		t.Errorf("a store that does not delete: %d", code)
+		t.Errorf("a logout while the store refuses deletions has status %d", code)
 	}
 	rollup(t, s, true)
 	if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, b) {
-		t.Errorf("the next try: %d, ended: %t", code, s.ended(t, b))
+		t.Errorf("the logout token that is sent again: status %d, session ended: %t; want 200 and true", code, s.ended(t, b))
 	}
 }
 
-// The sessions of a person end though the provider does not wait for that.
+// The sessions of a person end even if the provider does not wait for the answer.
 func TestLogoutByImpatientProvider(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.exchange = func(c map[string]any) { delete(c, "sid") }
@@ -280,19 +281,19 @@ func TestLogoutByImpatientProvider(t *testing.T) {
 	if answer, err := client.PostForm(s.base+"/backchannel", url.Values{"logout_token": {token}}); err == nil {
 		_ = answer.Body.Close() // it was fast
 	}
-	// It may not have been sent; then it is sent again, as providers do.
+	// If the first request was not sent completely, the provider sends it again.
 	if code := s.logOutBy(t, token); code != http.StatusOK {
-		t.Errorf("again: %d", code)
+		t.Errorf("the logout token that is sent again has status %d, want 200", code)
 	}
 	for i, b := range all {
 		if !s.ended(t, b) {
-			t.Fatalf("session %d lives", i)
+			t.Fatalf("session %d lives on after the logout", i)
 		}
 	}
 }
 
-// A session that the provider gave no sid ends with its person, though the logout token has a sid too; one
-// with another sid does not.
+// A session that the provider gave no sid ends by a logout token for its person, even if the token has a sid too. A session
+// with another sid does not end.
 func TestLogoutOfASessionWithoutSID(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.exchange = func(c map[string]any) { delete(c, "sid") }
@@ -303,14 +304,14 @@ func TestLogoutOfASessionWithoutSID(t *testing.T) {
 	other := newBrowser(t, s)
 	other.logIn()
 	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))); code != http.StatusOK || !s.ended(t, without) {
-		t.Errorf("status %d, ended: %t", code, s.ended(t, without))
+		t.Errorf("status %d, session ended: %t; want 200 and true", code, s.ended(t, without))
 	}
 	if s.ended(t, other) {
 		t.Error("the person's other session has ended, too")
 	}
 }
 
-// The buckets keep their entries for as long as sessions live, also when they were made for a shorter life.
+// The buckets keep their entries for as long as sessions live, even if they were made when sessions had a shorter life.
 func TestBucketsKeepEntriesLongEnough(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	key := newKey()
@@ -327,12 +328,12 @@ func TestBucketsKeepEntriesLongEnough(t *testing.T) {
 		}
 		status, err := bucket.Status(t.Context())
 		if err != nil || status.TTL() < 720*time.Hour {
-			t.Errorf("%s: %s, %v", name, status.TTL(), err)
+			t.Errorf("bucket %s keeps entries for %s, want 720h or more; error %v", name, status.TTL(), err)
 		}
 	}
 }
 
-// An ID token of a refresh may have fewer claims, and there may be none (OpenID Connect Core 1.0, 12.2).
+// The ID token of a refresh may have fewer claims, or be left out (OpenID Connect Core 1.0, section 12.2).
 func TestRefreshWithFewerClaims(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(p *provider){
@@ -351,17 +352,17 @@ func TestRefreshWithFewerClaims(t *testing.T) {
 			p.set(func() { change(p) })
 			eventually(t, "a refresh", func() bool { return b.mustFind().Data["access_token"] != "access-secret-1" })
 			if data := b.mustFind().Data; data["name"] != "Alice" || data["email"] != "alice@example.test" {
-				t.Error("claims are gone")
+				t.Error("the refresh lost claims of the session")
 			}
 			if code := s.logOutBy(t, p.sign(p.key, logoutClaims(func(c map[string]any) { delete(c, "sub") }))); code != http.StatusOK || !s.ended(t, b) {
-				t.Errorf("by the sid of the login: %d", code)
+				t.Errorf("a logout by the sid of the login: status %d, want 200 and the session ended", code)
 			}
 		})
 	}
 }
 
-// Where the answer does not tell when the access token ends, the token itself does, or else it is
-// refreshed at an interval.
+// If the answer does not tell when the access token ends, the token itself may tell it. Otherwise it is refreshed at an
+// interval.
 func TestAccessTokenWithoutExpiresIn(t *testing.T) {
 	t.Parallel()
 	t.Run("JWT", func(t *testing.T) {
@@ -375,7 +376,7 @@ func TestAccessTokenWithoutExpiresIn(t *testing.T) {
 		b := newBrowser(t, s)
 		b.logIn()
 		if b.mustFind().Data["access_expires"] == nil {
-			t.Error("its end is not known")
+			t.Error("the session has no access_expires, though the token says it")
 		}
 		eventually(t, "a refresh", func() bool { return p.refreshes() > 0 })
 	})
@@ -387,7 +388,7 @@ func TestAccessTokenWithoutExpiresIn(t *testing.T) {
 		b := newBrowser(t, s)
 		b.logIn()
 		if b.mustFind().Data["access_expires"] != nil {
-			t.Error("it has an end")
+			t.Error("the session has access_expires, though nothing says it")
 		}
 		eventually(t, "a refresh", func() bool { return p.refreshes() > 0 })
 	})
@@ -403,15 +404,15 @@ func TestOddKeys(t *testing.T) {
 	}
 	s := startSite(t, p, nc, newKey(), "")
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
-		t.Errorf("sent to %s", to)
+		t.Errorf("after the login the browser is at %s, want /inbox", to)
 	}
 	if n := strings.Count(s.text(), "are skipped"); n != 1 {
-		t.Errorf("%d lines about it", n)
+		t.Errorf("%d lines of the log tell of skipped keys, want 1", n)
 	}
 }
 
-// What the provider says of a person's grant ends the session; what it says of this client does not, and
-// is not asked again for each session.
+// If the provider refuses a person's grant, the session ends. If it refuses this client, no session ends, and the source does
+// not ask again for each session.
 func TestRefusedRefreshes(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"invalid_grant", "interaction_required", "login_required", "consent_required"} {
@@ -444,7 +445,7 @@ func TestRefusedRefreshes(t *testing.T) {
 		// Those that were under way when the first was refused, and then one at a time.
 		time.Sleep(4 * time.Second)
 		if n := p.refreshes(); n > atOnce+4 {
-			t.Errorf("%d requests for 30 sessions", n)
+			t.Errorf("%d refreshes were sent for 30 sessions of a refused client", n)
 		}
 		b.mustFind()
 		p.set(func() { p.refused = false })
@@ -452,7 +453,7 @@ func TestRefusedRefreshes(t *testing.T) {
 	})
 }
 
-// A token for several audiences is another client's when it says so.
+// A token for several audiences is refused if its azp names another client.
 func TestAuthorizedParty(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -468,12 +469,12 @@ func TestAuthorizedParty(t *testing.T) {
 	} {
 		p.set(func() { p.exchange = c.edit })
 		if status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login?to=/inbox", ""); status != c.want {
-			t.Errorf("%s: %d", name, status)
+			t.Errorf("%s: status %d, want %d", name, status, c.want)
 		}
 	}
 }
 
-// rollup has the bucket of sessions take deletions, or not.
+// rollup permits deletions in the bucket of sessions, or forbids them.
 func rollup(t *testing.T, s *site, allowed bool) {
 	t.Helper()
 	js, err := jetstream.New(s.nc)
@@ -491,7 +492,7 @@ func rollup(t *testing.T, s *site, allowed bool) {
 	}
 }
 
-// Of two tenants' persons with one subject, a logout ends the sessions of one.
+// If two tenants have persons with the same subject, a logout in one tenant does not end sessions in the other.
 func TestLogoutInATenant(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.calls = p.URL + "/{tenantid}/v2.0"
@@ -506,12 +507,12 @@ func TestLogoutInATenant(t *testing.T) {
 	}
 	token := p.sign(p.key, logoutClaims(of("t1")))
 	if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, both["t1"]) || s.ended(t, both["t2"]) {
-		t.Errorf("status %d, ended: %t and %t", code, s.ended(t, both["t1"]), s.ended(t, both["t2"]))
+		t.Errorf("status %d, session of t1 ended: %t, session of t2 ended: %t; want 200, true and false", code, s.ended(t, both["t1"]), s.ended(t, both["t2"]))
 	}
 }
 
-// A replica of the bucket that is behind what another handler has written would give a refresh token that
-// was used: nothing is sent then.
+// A replica that is behind another handler's write would give a refresh token that was used already. The source sends nothing
+// then.
 func TestNoRefreshOfWhatIsBehind(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -521,7 +522,7 @@ func TestNoRefreshOfWhatIsBehind(t *testing.T) {
 	due := refreshDue{key: key, ends: e.accessEnds()}
 	first, err := st.lease(t.Context(), key, time.Now(), time.Minute)
 	if first == nil || err != nil {
-		t.Fatalf("no lease: %v", err)
+		t.Fatalf("no lease before the refresh: %v", err)
 	}
 	st.release(t.Context(), first, revision+1)
 	for range 2 { // a try that finds that does not forget it
@@ -531,7 +532,7 @@ func TestNoRefreshOfWhatIsBehind(t *testing.T) {
 	}
 	second, err := st.lease(t.Context(), key, time.Now(), time.Minute)
 	if second == nil || err != nil {
-		t.Fatalf("no lease: %v", err)
+		t.Fatalf("no lease after the refresh: %v", err)
 	}
 	st.release(t.Context(), second, revision)
 	if next := s.source.refresh(t.Context(), st, due); next.wait != 0 || p.refreshes() != 1 {

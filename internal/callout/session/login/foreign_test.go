@@ -11,8 +11,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// Two processes, with one bucket and one key, and another provider each: neither takes the other one's sessions for its
-// own, gives its provider their refresh tokens, or ends them when that says so.
+// Two processes share one bucket and one key, and each has a provider of its own. Neither accepts the other's sessions, sends
+// their refresh tokens to its provider, or ends them by a logout token of its provider.
 func TestSessionsOfAnotherProvider(t *testing.T) {
 	nc, key := startServer(t), newKey()
 	p, q := newProvider(t), newProvider(t)
@@ -23,7 +23,7 @@ func TestSessionsOfAnotherProvider(t *testing.T) {
 		t.Errorf("a session of the other provider: %v; want that it is unknown", err)
 	}
 	if body := ours.asked(t, b.cookie()); body != `{"authenticated":false}` {
-		t.Errorf("/session: %s", body)
+		t.Errorf("/session says %s of a session of the other provider", body)
 	}
 	st, err := theirs.opened(t.Context())
 	if err != nil {
@@ -39,23 +39,23 @@ func TestSessionsOfAnotherProvider(t *testing.T) {
 	}
 	due := refreshDue{key: hashed(b.cookie()), ends: e.accessEnds()}
 	if next := ours.source.refresh(t.Context(), own, due); next.wait != 0 || q.refreshes() != 0 {
-		t.Errorf("its refresh token was sent %d times, and again in %s", q.refreshes(), next.wait)
+		t.Errorf("a refresh token of the other provider was sent %d times, and is to be tried again in %s; want neither", q.refreshes(), next.wait)
 	}
 	eventually(t, "the log to say it", func() bool { return strings.Contains(ours.text(), "sessions of another provider") })
 	sameID := logoutClaims(func(map[string]any) {})
 	if code := ours.logOutBy(t, q.sign(q.key, sameID)); code != http.StatusOK {
-		t.Errorf("a logout: %d", code)
+		t.Errorf("the logout token has status %d, want 200", code)
 	}
 	b.mustFind()
 	if next := theirs.source.refresh(t.Context(), st, due); next.wait != 0 || p.refreshes() != 1 {
-		t.Errorf("its own provider has %d refreshes, and again in %s", p.refreshes(), next.wait)
+		t.Errorf("the session's own provider has %d refreshes, and the next one is in %s; want 1 and none", p.refreshes(), next.wait)
 	}
 	if code := theirs.logOutBy(t, p.sign(p.key, sameID)); code != http.StatusOK || !theirs.ended(t, b) {
 		t.Errorf("a logout by its own provider, with an id that the other one has used: %d, ended: %t", code, theirs.ended(t, b))
 	}
 }
 
-// asked is what /session says to a browser that has the cookie.
+// asked returns what /session says to a browser that has the cookie.
 func (s *site) asked(t *testing.T, cookie string) string {
 	t.Helper()
 	b := newBrowser(t, s)
@@ -66,12 +66,12 @@ func (s *site) asked(t *testing.T, cookie string) string {
 	b.Jar.SetCookies(r.URL, []*http.Cookie{{Name: s.cfg.CookieName, Value: cookie, Path: "/"}})
 	status, body, _ := b.ask(http.MethodGet, "/session", "")
 	if status != http.StatusOK {
-		t.Fatalf("/session: %d", status)
+		t.Fatalf("/session has status %d, want 200", status)
 	}
 	return strings.TrimSpace(body)
 }
 
-// The same for other clients of a provider, and for its tenants: also for one that is no longer in the list.
+// The same holds for two clients of one provider, and for its tenants, also for a tenant that is no longer in the list.
 func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 	p, key := newProvider(t), newKey()
 	configured := func(more string, edits ...string) *Config {
@@ -119,8 +119,8 @@ func TestSessionsOfAnotherClientOrTenant(t *testing.T) {
 	}
 }
 
-// An ID token may have several clients of the provider in aud. The session is that of the one which the visitor has
-// logged in at, whether azp tells that or not.
+// An ID token may name several clients of the provider in aud. The session belongs to the client at which the visitor has
+// logged in, whether azp says so or not.
 func TestSessionsOfAClientBeside(t *testing.T) {
 	nc, key, p := startServer(t), newKey(), newProvider(t)
 	p.auth = func(*http.Request) bool { return true }
@@ -150,7 +150,7 @@ func TestSessionsOfAClientBeside(t *testing.T) {
 	}
 }
 
-// What the userinfo endpoint says is no word on whose session it is.
+// The answer of the userinfo endpoint does not decide which client a session belongs to.
 func TestPartyOfUserInfo(t *testing.T) {
 	p := newProvider(t)
 	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
@@ -163,8 +163,8 @@ func TestPartyOfUserInfo(t *testing.T) {
 	}
 }
 
-// Subjects and sids are those of one provider and client. A logout token, or a logout that was noted, of another one that
-// shares the bucket ends nothing here, also where each has a key of its own.
+// A subject and a sid are those of one provider and one client. A logout token of another one that shares the bucket ends
+// nothing here, nor does a logout that the other one has noted, also if each has a key of its own.
 func TestLogoutOfAnotherProvider(t *testing.T) {
 	nc := startServer(t)
 	p, q := newProvider(t), newProvider(t)
@@ -180,27 +180,28 @@ func TestLogoutOfAnotherProvider(t *testing.T) {
 		"another client's":   {beside, p.sign(p.key, logoutClaims(func(c map[string]any) { c["iat"], c["aud"] = time.Now().Unix()+5, "other" }))},
 	} {
 		if code := c.by.logOutBy(t, c.signed); code != http.StatusOK || theirs.ended(t, b) {
-			t.Fatalf("%s: %d, ended: %t", name, code, theirs.ended(t, b))
+			t.Fatalf("%s logout token: status %d, session ended: %t; want 200 and false", name, code, theirs.ended(t, b))
 		}
 	}
 	if to := newBrowser(t, theirs).logIn(); to != "/inbox" { // as if it was under way
-		t.Errorf("a login leads to %q", to)
+		t.Errorf("a login leads to %q, want /inbox", to)
 	}
 }
 
-// A session whose key was removed cannot be read any more. It ends by a logout all the same: the index says whose it is.
+// If a session's key was removed, the session cannot be read any more. A logout ends it all the same, because the index says
+// whose it is.
 func TestLogoutAfterTheKeyWasRemoved(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	before, now := startSite(t, p, nc, newKey(), ""), startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, before)
 	b.logIn()
 	if code := now.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))); code != http.StatusOK || !before.ended(t, b) {
-		t.Errorf("%d, ended: %t", code, before.ended(t, b))
+		t.Errorf("status %d, session ended: %t; want 200 and true", code, before.ended(t, b))
 	}
 }
 
-// The index of older releases does not say whose a session is: it ends by a logout if it can be read, and is ours. Its next
-// refresh writes names that say it.
+// The index of older releases does not say whose a session is. A logout ends such a session if it can be read, and belongs to
+// this client. Its next refresh writes names that say it.
 func TestLogoutByTheOldIndex(t *testing.T) {
 	for _, name := range []string{"sub." + hashed("alice"), "sid." + hashed("provider-session")} {
 		nc, key, p := startServer(t), newKey(), newProvider(t)
@@ -209,7 +210,7 @@ func TestLogoutByTheOldIndex(t *testing.T) {
 		b.logIn()
 		s.onlyIndexedBy(t, name+"."+hashed(b.cookie()))
 		if code := other.logOutBy(t, p.sign(p.key, logoutClaims(func(c map[string]any) { c["jti"] = "other" }))); code != http.StatusOK {
-			t.Fatal(code)
+			t.Fatalf("the other handler answers the logout token with status %d, want 200", code)
 		}
 		b.mustFind()
 		token := p.sign(p.key, logoutClaims(func(c map[string]any) {
@@ -218,7 +219,7 @@ func TestLogoutByTheOldIndex(t *testing.T) {
 			}
 		}))
 		if code := s.logOutBy(t, token); code != http.StatusOK || !s.ended(t, b) {
-			t.Errorf("%s: %d, ended: %t", name, code, s.ended(t, b))
+			t.Errorf("old index %s: status %d, session ended: %t; want 200 and true", name, code, s.ended(t, b))
 		}
 	}
 	nc, p := startServer(t), newProvider(t)
@@ -227,14 +228,14 @@ func TestLogoutByTheOldIndex(t *testing.T) {
 	b.logIn()
 	s.onlyIndexedBy(t, "sub."+hashed("alice")+"."+hashed(b.cookie()))
 	if wait := b.refreshNow(); wait != 0 {
-		t.Fatalf("again in %s", wait)
+		t.Fatalf("the refresh is to be tried again in %s, want it done", wait)
 	}
 	if code := other.logOutBy(t, p.sign(p.key, logoutClaims(func(map[string]any) {}))); code != http.StatusOK || !s.ended(t, b) {
-		t.Errorf("after a refresh: %d, ended: %t", code, s.ended(t, b))
+		t.Errorf("a logout token after a refresh: status %d, session ended: %t; want 200 and true", code, s.ended(t, b))
 	}
 }
 
-// onlyIndexedBy has the bucket beside the sessions hold one name and nothing else.
+// onlyIndexedBy leaves a single name in the bucket beside the sessions.
 func (s *site) onlyIndexedBy(t *testing.T, name string) {
 	t.Helper()
 	st, err := s.opened(t.Context())

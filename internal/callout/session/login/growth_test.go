@@ -12,7 +12,7 @@ import (
 	"stamp/internal/callout/session/internal/sourcetest"
 )
 
-// refreshNow refreshes the session of a browser, and tells when that is to be tried again; 0: it is not.
+// refreshNow refreshes the session of a browser, and returns after how long the refresh is to be tried again; 0 if it is not.
 func (b *browser) refreshNow() time.Duration {
 	b.t.Helper()
 	st, err := b.site.opened(b.t.Context())
@@ -27,8 +27,8 @@ func (b *browser) refreshNow() time.Duration {
 	return b.site.source.refresh(b.t.Context(), st, refreshDue{key: key, ends: e.accessEnds()}).wait
 }
 
-// Claims that a refresh lacks are kept, so a provider that has others each time would have a session grow until it
-// cannot be stored or read any more. What is kept is bounded, and the log says when that is reached.
+// Claims that a refresh lacks are kept. If a provider sends other claims each time, a session would grow until it can be
+// neither stored nor read. So what is kept has a bound, and the log says when that is reached.
 func TestClaimsThatGrow(t *testing.T) {
 	big := strings.Repeat("x", 30<<10)
 	for name, more := range map[string]string{"of ID tokens": "", "of userinfo": "userinfo: true"} {
@@ -56,10 +56,10 @@ func TestClaimsThatGrow(t *testing.T) {
 					t.Fatalf("refresh %d: the session lacks what it brought", round)
 				}
 				if len(found.Data) > 20 {
-					t.Fatalf("refresh %d: %d fields", round, len(found.Data))
+					t.Fatalf("after refresh %d the session has %d fields, want 20 or less", round, len(found.Data))
 				}
 			}
-			// What userinfo says is taken as a whole, and so it does not grow.
+			// The answer of userinfo replaces all earlier ones, so it does not grow.
 			if dropped := strings.Contains(s.text(), "claims from before are dropped"); dropped != (more == "") {
 				t.Errorf("the log says that claims were dropped: %t", dropped)
 			}
@@ -67,7 +67,7 @@ func TestClaimsThatGrow(t *testing.T) {
 	}
 }
 
-// What a bucket does not take, since it is too large, ends no session: the refresh token is stored, without the rest.
+// If the refreshed session is too large for the bucket, the session does not end: only the refresh token is stored.
 func TestSessionTooLargeForTheBucket(t *testing.T) {
 	p, nc := newProvider(t), startServer(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -84,38 +84,38 @@ func TestSessionTooLargeForTheBucket(t *testing.T) {
 	}
 	p.set(func() { p.exchange = func(c map[string]any) { c["groups"] = strings.Repeat("x", 30<<10) } })
 	if wait := b.refreshNow(); wait == 0 {
-		t.Error("too large: it is not tried again")
+		t.Error("the refresh of a session that is too large is not tried again")
 	}
 	if found := b.mustFind(); found.Data["access_token"] != "access-secret-1" {
-		t.Error("too large: the session has changed")
+		t.Error("a session that is too large has changed")
 	}
 	if !strings.Contains(s.text(), errTooLarge.Error()) {
 		t.Error("the log does not say why")
 	}
 	p.set(func() { p.exchange = nil })
 	if wait := b.refreshNow(); wait != 0 || b.mustFind().Data["access_token"] != "access-secret-3" {
-		t.Errorf("the next one: again in %s", wait)
+		t.Errorf("the next refresh is to be tried again in %s", wait)
 	}
 }
 
-// What grants see under the names of the session's own fields is what the handler has put there, whatever claims a
-// provider or a person has given these names.
+// Under the names of the session's own fields, grants see what the handler has stored, even if a provider or a person has
+// claims with these names.
 func TestClaimsWithNamesOfFields(t *testing.T) {
 	claims := map[string]any{"sub": "mallory", "access_token": "x", "access_expires": 1, "expires": 1, "login": 1}
 	e := &entry{Claims: claims, Subject: "alice", AccessToken: "a", Expires: 7, Login: 8}
 	if got := fmt.Sprint(e.visible()); got != "map[access_token:a expires:7 login:8 sub:alice]" {
-		t.Errorf("without the end of the access token: %s", got)
+		t.Errorf("without the end of the access token, grants see %s", got)
 	}
 	e.AccessExpires = 9
 	if got := fmt.Sprint(e.visible()); got != "map[access_expires:9 access_token:a expires:7 login:8 sub:alice]" {
-		t.Errorf("with it: %s", got)
+		t.Errorf("with the end of the access token, grants see %s", got)
 	}
 	if len(claims) != 5 {
-		t.Error("the claims have changed")
+		t.Error("the claims themselves were changed")
 	}
 }
 
-// A session that has grown beyond what the server takes in a message is left as it is, except for its refresh token.
+// If a session has grown beyond what the server accepts in a message, it is left as it is, except for its refresh token.
 func TestSessionTooLargeForTheServer(t *testing.T) {
 	server := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), MaxPayload: 16 << 10})
 	p := newProvider(t)
@@ -124,15 +124,15 @@ func TestSessionTooLargeForTheServer(t *testing.T) {
 	b.logIn()
 	p.set(func() { p.exchange = func(c map[string]any) { c["groups"] = strings.Repeat("x", 20<<10) } })
 	if wait := b.refreshNow(); wait == 0 || b.mustFind().Data["access_token"] != "access-secret-1" {
-		t.Errorf("again in %s", wait)
+		t.Errorf("the refresh is tried again in %s, want later, with the session as it was", wait)
 	}
 	p.set(func() { p.exchange = nil })
 	if wait := b.refreshNow(); wait != 0 || b.mustFind().Data["access_token"] != "access-secret-3" {
-		t.Errorf("the next one: again in %s", wait)
+		t.Errorf("the next refresh is to be tried again in %s", wait)
 	}
 }
 
-// Claims count as they are read, in JSON: a login whose session nobody could read is refused.
+// The bound of claims counts their JSON, in which they are read: a login whose session nobody could read is refused.
 func TestClaimsThatAreLongInJSON(t *testing.T) {
 	p := newProvider(t)
 	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
@@ -143,6 +143,6 @@ func TestClaimsThatAreLongInJSON(t *testing.T) {
 	s := startSite(t, p, startServer(t), newKey(), "userinfo: true")
 	b := newBrowser(t, s)
 	if status, _, _ := b.ask("GET", "/login?to=/inbox", ""); status != http.StatusBadRequest || b.cookie() != "" {
-		t.Errorf("status %d", status)
+		t.Errorf("the login has status %d, want 400 and no session", status)
 	}
 }

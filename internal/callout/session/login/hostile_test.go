@@ -20,7 +20,7 @@ import (
 	"stamp/internal/callout/session/internal/webserver"
 )
 
-// begin begins a login, and returns the callback that the provider sends the browser to, which is not loaded.
+// begin begins a login, and returns the callback to which the provider sends the browser, without loading it.
 func (b *browser) begin(path string) (callback string) {
 	b.t.Helper()
 	follow := b.CheckRedirect
@@ -39,7 +39,7 @@ func (b *browser) begin(path string) (callback string) {
 	return callback
 }
 
-// publicURLs are those that are taken, and what becomes of them; empty: they are refused.
+// publicURLs are values of public_url, and what becomes of each. An empty text stands for a refusal.
 var publicURLs = map[string]string{
 	"https://app.example":                   "https://app.example",
 	"https://app.example/":                  "https://app.example",
@@ -107,7 +107,7 @@ var publicURLs = map[string]string{
 	"https://app.example/auth/session/../x": "",
 }
 
-// What -t takes can be served: the patterns of paths are good, and Origin is what browsers send.
+// If -t accepts a public_url, its pages can be served: their paths are valid patterns, and the origin is what browsers send.
 func TestPublicURL(t *testing.T) {
 	p := newProvider(t)
 	good := config(p, "127.0.0.1:1", newKey(), "")
@@ -115,7 +115,7 @@ func TestPublicURL(t *testing.T) {
 		c, err := parse(t, strings.Replace(good, `"http://127.0.0.1:1/auth"`, fmt.Sprintf("%q", text), 1))
 		if want == "" {
 			if err == nil || !strings.Contains(err.Error(), "public_url: ") || !placed.MatchString(err.Error()) {
-				t.Errorf("%s: %v", text, err)
+				t.Errorf("public_url %s: expected a fault with its place; found %v", text, err)
 			}
 			if err != nil && strings.Contains(err.Error(), "hush") {
 				t.Errorf("%s: the error holds a password", text)
@@ -123,11 +123,11 @@ func TestPublicURL(t *testing.T) {
 			continue
 		}
 		if err != nil {
-			t.Errorf("%s: %v", text, err)
+			t.Errorf("public_url %s was refused: %v", text, err)
 			continue
 		}
 		if got := c.origin() + c.path(""); got != want {
-			t.Errorf("%s: %s", text, got)
+			t.Errorf("public_url %s: the pages are at %s, want %s", text, got, want)
 		}
 		serves(t, c)
 	}
@@ -140,7 +140,7 @@ func serves(t *testing.T, c *Config) {
 	w := httptest.NewRecorder()
 	pages.ServeHTTP(w, httptest.NewRequest(http.MethodPut, c.path("/login"), nil))
 	if w.Code != http.StatusMethodNotAllowed {
-		t.Errorf("%s: PUT: %d", c.PublicURL, w.Code)
+		t.Errorf("public_url %s: PUT of /login has status %d, want 405", c.PublicURL, w.Code)
 	}
 }
 
@@ -155,13 +155,13 @@ func FuzzPublicURL(f *testing.F) {
 		}
 		again, err := url.Parse(u.String())
 		if err != nil || again.Host == "" || again.User != nil || again.RawQuery != "" || again.Path != u.Path || strings.ToLower(again.Host) != again.Host {
-			t.Errorf("%q becomes %q, %v", text, u, err)
+			t.Errorf("%q was accepted as %q, which reads again as something else; error %v", text, u, err)
 		}
 		serves(t, &Config{public: u, PublicURL: u.String(), Worker: &Worker{}, Ticket: time.Second, ResponseMode: formPost})
 	})
 }
 
-// Every other address, path and name of the block, with what browsers or ServeMux would not take.
+// Every other address, path and name of the block is refused if browsers or ServeMux would not accept it.
 func TestAddressesOfTheBlock(t *testing.T) {
 	p := newProvider(t)
 	good := config(p, "127.0.0.1:1", newKey(), "")
@@ -195,16 +195,16 @@ func TestAddressesOfTheBlock(t *testing.T) {
 			text = strings.Replace(good, `listen: "127.0.0.1:1"`, fmt.Sprintf("listen: \"%s\"", c.value), 1)
 		}
 		if _, err := parse(t, text); err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
-			t.Errorf("%s %q: %v", c.field, c.value, err)
+			t.Errorf("%s: %q: expected the fault %q with its place; found %v", c.field, c.value, c.want, err)
 		}
 	}
 	c, err := parse(t, good+`origins: ["https://B.Example:443", "http://localhost:3000"]`)
 	if err != nil || !slices.Equal(c.Origins, []string{"https://b.example", "http://localhost:3000"}) {
-		t.Errorf("origins %v, %v", c.Origins, err)
+		t.Errorf("the origins are %v, want them as browsers send them; error %v", c.Origins, err)
 	}
 }
 
-// However many logins a browser begins, their cookies are small, and each can be ended.
+// However many logins a browser begins, their cookies are small, and each login can be finished.
 func TestBegunLoginsAreOneCookie(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
@@ -222,18 +222,18 @@ func TestBegunLoginsAreOneCookie(t *testing.T) {
 	}
 	for i, callback := range callbacks {
 		if status, _, header := b.ask("GET", callback, ""); status != http.StatusSeeOther || !strings.HasSuffix(header.Get("Location"), fmt.Sprintf("/%d", i)) {
-			t.Errorf("login %d: %d", i, status)
+			t.Errorf("begun login %d cannot be ended: status %d", i, status)
 		}
 		if len(callback) > 4<<10 {
 			t.Errorf("the callback is of %d bytes", len(callback))
 		}
 	}
 	if status, _, _ := b.ask("GET", "/login?to=/"+strings.Repeat("a", 1024), ""); status != http.StatusBadRequest {
-		t.Errorf("a path of 1025 bytes: %d", status)
+		t.Errorf("a path of 1025 bytes has status %d, want 400", status)
 	}
 }
 
-// A callback that is loaded again leads to where it led, and the provider sees the code once.
+// A callback that is loaded again leads to the same page as before, and the provider sees the code once.
 func TestCallbackAgain(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -241,37 +241,37 @@ func TestCallbackAgain(t *testing.T) {
 	callback := b.begin("/login?to=/inbox")
 	for range 3 {
 		if status, _, header := b.ask("GET", callback, ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" {
-			t.Fatalf("status %d, to %s", status, header.Get("Location"))
+			t.Fatalf("expected the callback to lead to /inbox again; found status %d, to %s", status, header.Get("Location"))
 		}
 	}
 	if p.codes != 1 {
-		t.Errorf("the provider saw %d codes", p.codes)
+		t.Errorf("the provider saw %d codes, want 1", p.codes)
 	}
 	session := b.cookie()
 	u, _ := url.Parse(s.base)
 	if cookies := b.Jar.Cookies(u); len(cookies) != 1 {
-		t.Errorf("%d cookies after the login", len(cookies))
+		t.Errorf("the browser has %d cookies after the login, want 1", len(cookies))
 	}
 
 	// The cookie of the login has gone; the session has not.
 	later := newBrowser(t, s)
 	later.Jar.SetCookies(u, []*http.Cookie{{Name: s.cfg.CookieName, Value: session, Path: "/"}})
 	if status, _, header := later.ask("GET", callback, ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || later.cookie() != session || p.codes != 1 {
-		t.Errorf("without the login's cookie: %d, to %s", status, header.Get("Location"))
+		t.Errorf("the callback without the login's cookie: status %d, to %s; want 303 to /inbox, with the session kept", status, header.Get("Location"))
 	}
 
 	// Both have gone: a new login, to the same page.
 	anew := newBrowser(t, s)
 	if status, _, header := anew.ask("GET", callback, ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || anew.cookie() == "" {
-		t.Errorf("without any cookie: %d, to %s", status, header.Get("Location"))
+		t.Errorf("the callback without any cookie: status %d, to %s; want 303 to /inbox, with a new session", status, header.Get("Location"))
 	}
 
-	// A code that the provider does not take any more: the same.
+	// A code that the provider does not accept any more: a new login, too.
 	used := newBrowser(t, s)
 	callback = used.begin("/login?to=/inbox")
 	p.set(func() { clear(p.grants) })
 	if status, _, header := used.ask("GET", callback, ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || used.cookie() == "" {
-		t.Errorf("a code that is over: %d, to %s", status, header.Get("Location"))
+		t.Errorf("the callback with a code that is over: status %d, to %s", status, header.Get("Location"))
 	}
 
 	// A browser that keeps no cookies does not go in circles.
@@ -279,14 +279,14 @@ func TestCallbackAgain(t *testing.T) {
 	blind.Jar = nil
 	before := p.begun
 	if status, body, _ := blind.ask("GET", "/login", ""); status != http.StatusBadRequest || !strings.Contains(body, "<a href=login>") {
-		t.Errorf("without cookies: %d %s", status, body)
+		t.Errorf("expected status 400 and a link to log in without cookies; found %d %s", status, body)
 	}
 	if n := p.begun - before; n != 2 {
-		t.Errorf("without cookies: %d times at the provider", n)
+		t.Errorf("a browser without cookies was sent to the provider %d times, want 2", n)
 	}
 }
 
-// What the provider says is in the log, and nothing that somebody made up.
+// The log has the error that the provider sent, and nothing that a stranger made up.
 func TestProviderErrorIsLogged(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -294,7 +294,7 @@ func TestProviderErrorIsLogged(t *testing.T) {
 		p.set(func() { p.denied = code })
 		b := newBrowser(t, s)
 		if status, body, _ := b.ask("GET", "/login", ""); status != http.StatusBadRequest || strings.Contains(body, code) || b.cookie() != "" {
-			t.Errorf("%s: %d %s", code, status, body)
+			t.Errorf("the provider's error %s: expected status 400, without the error in the page; found %d %s", code, status, body)
 		}
 		if !strings.Contains(s.text(), "the provider answers "+code) {
 			t.Errorf("the log does not say %s", code)
@@ -309,7 +309,7 @@ func TestProviderErrorIsLogged(t *testing.T) {
 		q.Del("code")
 		q.Set("error", forged)
 		if status, body, _ := b.ask("GET", "/callback?"+q.Encode(), ""); status != http.StatusBadRequest || strings.Contains(body, "forged") {
-			t.Errorf("%q: %d", forged[:6], status)
+			t.Errorf("a made-up error that begins with %q: expected status 400, without it in the page; found %d", forged[:6], status)
 		}
 	}
 	if strings.Contains(s.text(), "forged") {
@@ -317,7 +317,7 @@ func TestProviderErrorIsLogged(t *testing.T) {
 	}
 }
 
-// A visitor whose session has ended can end the provider's still.
+// A visitor whose session has ended can still end the provider's session.
 func TestLogoutWithoutASession(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -332,12 +332,12 @@ func TestLogoutWithoutASession(t *testing.T) {
 	}
 	for range 2 {
 		if status, body, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK || !strings.Contains(body, p.URL+"/end?") || b.cookie() != "" {
-			t.Errorf("/logout: %d %s", status, body)
+			t.Errorf("expected /logout to end the provider's session too; found %d %s", status, body)
 		}
 	}
 }
 
-// The address is somebody else's: an error, at start and at a reload.
+// An address that is taken is an error, at start and at a reload.
 func TestAddressIsTaken(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
@@ -353,14 +353,14 @@ func TestAddressIsTaken(t *testing.T) {
 	opened, err := c.Open(t.Context(), s.env)
 	if err == nil {
 		_ = opened.Close()
-		t.Fatal("no error")
+		t.Fatal("the pages opened on an address that is taken")
 	}
 	if !strings.Contains(err.Error(), "address already in use") || !strings.Contains(err.Error(), other.Addr().String()) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("the error does not name the address that is in use: %v", err)
 	}
 }
 
-// A reload that fails after the new source was opened gives the address back.
+// If a reload fails after the new source was opened, the old source gets the address back.
 func TestAddressComesBack(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	key := newKey()
@@ -390,8 +390,8 @@ func TestAddressComesBack(t *testing.T) {
 	}
 }
 
-// Clients that connect and say nothing, or half of a request, do not keep others away, and there is an end to how many
-// there are.
+// Clients that connect and say nothing, or send half of a request, do not keep others away. The number of connections is
+// bounded.
 func TestConnectionsAreBounded(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	address := strings.TrimSuffix(strings.TrimPrefix(s.base, "http://"), "/auth")
@@ -409,12 +409,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 		conns = append(conns, conn)
 	}
 	if status, _, _ := newBrowser(t, s).ask("GET", "/session", ""); status != http.StatusOK {
-		t.Errorf("a visitor: %d", status)
+		t.Errorf("a visitor gets status %d, want 200", status)
 	}
 	for i, conn := range conns[:90] {
 		_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout / 2)) // before that of the half of a request
 		if _, err := conn.Read(make([]byte, 1)); err == nil || isTimeout(err) {
-			t.Fatalf("connection %d of %d stays", i, len(conns))
+			t.Fatalf("silent connection %d of %d was not closed", i, len(conns))
 		}
 	}
 }
@@ -424,7 +424,7 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// Half of a header, or of a body, has an end.
+// A connection that has sent half of a header, or of a body, is closed after a time.
 func TestHalfSentRequests(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
@@ -442,7 +442,7 @@ func TestHalfSentRequests(t *testing.T) {
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(webserver.ReadTimeout + timeout))
 		if _, err := io.Copy(io.Discard, conn); err != nil && isTimeout(err) {
-			t.Errorf("%q: still there", half)
+			t.Errorf("the connection is open still, after half a request that begins with %.40q", half)
 		}
 	}
 }
@@ -461,7 +461,7 @@ func (s *site) indexed(t *testing.T) uint64 {
 	return stream.CachedInfo().State.Msgs
 }
 
-// What tickets leave in the bucket is bounded for a session, and goes with it.
+// What tickets leave in the bucket is bounded for each session, and ends with the session.
 func TestTicketsLeaveLittle(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "ticket: 10s")
 	b := newBrowser(t, s)
@@ -471,11 +471,11 @@ func TestTicketsLeaveLittle(t *testing.T) {
 	for range 50 {
 		status, body, _ := b.ask("POST", "/ticket", b.origin())
 		if status != http.StatusOK {
-			t.Fatal(status)
+			t.Fatalf("/ticket has status %d, want 200", status)
 		}
 		var told struct{ Ticket string }
 		if json.Unmarshal([]byte(body), &told) != nil || !isTicket(told.Ticket) {
-			t.Fatal("no ticket")
+			t.Fatal("/ticket gave no ticket")
 		}
 		last = told.Ticket
 	}
@@ -494,7 +494,7 @@ func TestTicketsLeaveLittle(t *testing.T) {
 	}
 	name := "used." + hashed(b.cookie())
 	if _, revision, err := st.uses(t.Context(), name); revision == 0 || err != nil {
-		t.Errorf("the entry: revision %d, %v", revision, err)
+		t.Errorf("the entry for the used ticket: revision %d, error %v", revision, err)
 	}
 	b.ask("POST", "/logout", b.origin())
 	if _, revision, err := st.uses(t.Context(), name); revision != 0 || err != nil {
@@ -502,8 +502,8 @@ func TestTicketsLeaveLittle(t *testing.T) {
 	}
 }
 
-// Every page, with every method and odd requests: no fault of ours, nothing of the request in the answer, and the
-// headers that keep an answer out of caches and frames.
+// No method and no odd request makes a page fail, puts text of the request into the answer, or removes the headers that keep an
+// answer out of caches and frames.
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")+"\nresponse_mode: form_post")
@@ -576,7 +576,7 @@ func rawAnswer(t *testing.T, address, text string) *plainAnswer {
 	answer, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		if isTimeout(err) {
-			t.Errorf("no answer to %.60q", text)
+			t.Errorf("the server did not answer %.60q", text)
 		}
 		return nil
 	}
@@ -589,30 +589,30 @@ func checkHostile(t *testing.T, s *site, where, path string, a *plainAnswer) {
 	location := a.header.Get("Location")
 	switch {
 	case a.status >= 500 && a.status != http.StatusNotImplemented:
-		t.Errorf("%s: %d", where, a.status)
+		t.Errorf("%s: status %d, which is a fault of ours", where, a.status)
 	case strings.Contains(a.body, "evil"):
 		t.Errorf("%s: the answer repeats the request", where)
 	case a.header.Get("Access-Control-Allow-Origin") != "":
 		t.Errorf("%s: another origin may read it", where)
 	case location != "" && !strings.HasPrefix(location, s.provider.URL+"/authorize?") && !isLocalPath(location):
-		t.Errorf("%s: leads to %s", where, location)
+		t.Errorf("%s: leads out of the site: %s", where, location)
 	}
 	for _, set := range a.header.Values("Set-Cookie") {
 		if strings.Contains(set, "evil") || !strings.Contains(set, "; HttpOnly") || !strings.Contains(set, "; SameSite=Lax") {
-			t.Errorf("%s: sets an odd cookie", where)
+			t.Errorf("%s: the answer sets a cookie without HttpOnly or SameSite, or one with the request's text", where)
 		}
 	}
-	// What net/http refuses by itself has not come to a page.
+	// An answer that net/http gives by itself has not passed through a page.
 	ours := a.header.Get("Content-Security-Policy") != ""
 	if !ours && a.status != http.StatusBadRequest && a.status != http.StatusRequestHeaderFieldsTooLarge && a.status != http.StatusNotImplemented && a.status != http.StatusExpectationFailed {
-		t.Errorf("%s: %d without a Content-Security-Policy", where, a.status)
+		t.Errorf("%s: status %d without a Content-Security-Policy", where, a.status)
 	}
 	if ours && (a.header.Get("Cache-Control") != "no-store" || a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("Referrer-Policy") != "no-referrer") {
-		t.Errorf("%s: a header is missing", where)
+		t.Errorf("%s: the answer lacks no-store, nosniff or no-referrer", where)
 	}
 }
 
-// A form that the provider has the browser post, without cookies, since it comes from another site.
+// With form_post, the provider has the browser post a form. It comes without cookies, since it comes from another site.
 func TestFormPost(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "response_mode: form_post")
@@ -632,25 +632,25 @@ func TestFormPost(t *testing.T) {
 	answer, code := posted()
 	to := answer.Header.Get("Location")
 	if answer.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "/auth/callback?posted=") || code == "" || strings.Contains(to, code) {
-		t.Fatalf("status %d", answer.StatusCode)
+		t.Fatalf("expected the posted answer to lead to the callback, without the code and cookies; found status %d", answer.StatusCode)
 	}
 	if len(answer.Cookies()) > 0 {
 		t.Error("whoever posts gets a cookie")
 	}
 	if status, _, header := b.ask("GET", strings.TrimPrefix(to, "/auth"), ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || b.cookie() == "" {
-		t.Errorf("status %d, to %s", status, header.Get("Location"))
+		t.Errorf("expected the callback to lead to /inbox, logged in; found status %d, to %s", status, header.Get("Location"))
 	}
 	if status, _, header := b.ask("GET", strings.TrimPrefix(to, "/auth"), ""); status != http.StatusSeeOther || header.Get("Location") != "/inbox" || p.codes != 1 {
-		t.Errorf("again: status %d, %d codes", status, p.codes)
+		t.Errorf("the callback again: status %d, %d codes at the provider; want 303 to /inbox and 1", status, p.codes)
 	}
 	p.set(func() { p.denied = "access_denied" })
 	answer, _ = posted()
 	other := newBrowser(t, s)
 	if other.ask("GET", strings.TrimPrefix(answer.Header.Get("Location"), "/auth"), ""); other.cookie() != "" || p.codes != 1 {
-		t.Error("another browser gets a session")
+		t.Error("another browser gets a session by a posted answer, or the code was sent")
 	}
 	if status, _, _ := b.ask("GET", strings.TrimPrefix(answer.Header.Get("Location"), "/auth"), ""); status != http.StatusBadRequest || !strings.Contains(s.text(), "the provider answers access_denied") {
-		t.Errorf("an error: %d", status)
+		t.Errorf("expected status 400 for a posted error, and a line in the log; found %d", status)
 	}
 	for name, form := range map[string]string{"nothing": "", "too long": "code=" + strings.Repeat("x", webserver.MaxBody), "long": "code=" + strings.Repeat("x", maxAnswer+1), "no form": "%", "another state": "code=x&state=x"} {
 		r, err := http.Post(s.base+"/callback", "application/x-www-form-urlencoded", strings.NewReader(form))
@@ -659,20 +659,20 @@ func TestFormPost(t *testing.T) {
 		}
 		_ = r.Body.Close()
 		if r.StatusCode != http.StatusBadRequest && (name != "too long" || r.StatusCode != http.StatusRequestEntityTooLarge) {
-			t.Errorf("%s: %d", name, r.StatusCode)
+			t.Errorf("%s: status %d, want 400", name, r.StatusCode)
 		}
 	}
 }
 
-// Without form_post nobody posts to the callback.
+// Without form_post, the callback accepts no POST.
 func TestNoFormPost(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	if status, _, _ := newBrowser(t, s).ask("POST", "/callback", ""); status != http.StatusMethodNotAllowed {
-		t.Errorf("status %d", status)
+		t.Errorf("POST of the callback has status %d, want 405", status)
 	}
 }
 
-// Front-channel logout ends the session that the cookie, the issuer and the sid agree on, and no other.
+// Front-channel logout ends a session only if the cookie, the issuer and the sid agree.
 func TestFrontChannelLogout(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -694,7 +694,7 @@ func TestFrontChannelLogout(t *testing.T) {
 		"two sids":       {"iss": {p.URL}, "sid": {"provider-session", "x"}},
 	} {
 		if status, header := load(b, query); status != http.StatusNoContent || header.Get("Set-Cookie") != "" {
-			t.Errorf("%s: %d", name, status)
+			t.Errorf("front-channel logout with %s: status %d, want 204 and the cookie kept", name, status)
 		}
 	}
 	load(newBrowser(t, s), good) // a browser without the cookie: anybody
@@ -702,16 +702,16 @@ func TestFrontChannelLogout(t *testing.T) {
 	cookie := b.cookie()
 	status, header := load(b, good)
 	if status != http.StatusNoContent || b.cookie() != "" || header.Get("Cache-Control") != "no-store" || strings.Contains(header.Get("Content-Security-Policy"), "frame-ancestors") {
-		t.Errorf("a good one: %d", status)
+		t.Errorf("front-channel logout with the right values: status %d, or the cookie is kept", status)
 	}
 	if _, err := s.find(t, session.Cookie, cookie); err == nil {
-		t.Error("the session goes on")
+		t.Error("the session lives on after the front-channel logout")
 	}
 	if s.metrics.frontchannel.Get() != 1 {
-		t.Errorf("%d are counted", s.metrics.frontchannel.Get())
+		t.Errorf("front-channel logouts are counted as %d, want 1", s.metrics.frontchannel.Get())
 	}
 
-	// A session whose provider has no sids ends by none.
+	// If the provider gives no sids, front-channel logout ends no session.
 	p.set(func() { p.exchange = func(c map[string]any) { delete(c, "sid") } })
 	other := newBrowser(t, s)
 	other.logIn()
@@ -719,21 +719,21 @@ func TestFrontChannelLogout(t *testing.T) {
 	other.mustFind()
 }
 
-// A fault of ours in a page is in the log with its place, without what it says, and ends that request alone.
+// If a page panics, the log has the place and not the text of the panic, and only that request fails.
 func TestPanicInAPage(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
 	b.logIn()
-	// No page panics by itself, as far as is known: what the claims of an entry are is only asked for here.
+	// No known request makes a page panic, so the test removes what a page needs.
 	broken := &source{cfg: s.cfg, env: s.env, logged: s.logged}
 	w := httptest.NewRecorder()
 	broken.pages().ServeHTTP(w, httptest.NewRequest(http.MethodGet, s.cfg.path("/callback")+"?state=x", nil))
 	if w.Code != http.StatusInternalServerError || !strings.Contains(s.text(), "fault in the session source") || !strings.Contains(s.text(), "flow.go:") {
-		t.Errorf("status %d", w.Code)
+		t.Errorf("expected status 500, and the place of the fault in the log; found %d", w.Code)
 	}
 }
 
-// Who only looks a session up serves nothing, and takes no address from the handler that does.
+// A source that is opened for look-ups alone serves no pages, and does not take the address from the handler that does.
 func TestLookupsOnly(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
@@ -745,17 +745,17 @@ func TestLookupsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found, err := opened.Find(t.Context(), &session.Request{Credential: session.Credential{Kind: session.Cookie, Value: b.cookie()}}); err != nil || found.Data["sub"] != "alice" {
-		t.Errorf("the session: %v", err)
+		t.Errorf("the session cannot be looked up: %v", err)
 	}
 	if opened.(*source).web != nil {
-		t.Error("pages are served")
+		t.Error("a source for look-ups alone serves pages")
 	}
 	if err := opened.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// Where the configuration takes no cookies, the value of one is no token either.
+// If the configuration accepts no cookies, the value of a cookie is not accepted as a token either.
 func TestCookieAsToken(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "ticket: 10s")
 	b := newBrowser(t, s)
@@ -766,14 +766,14 @@ func TestCookieAsToken(t *testing.T) {
 	}
 	s.env.Cookies = false
 	if err := s.connect(t, c, 1); err == nil {
-		t.Error("it opens a connection")
+		t.Error("a cookie's value opens a connection as a token")
 	}
 	_, body, _ := b.ask("POST", "/ticket", b.origin())
 	var told struct{ Ticket string }
 	if json.Unmarshal([]byte(body), &told) != nil {
-		t.Fatal("no ticket")
+		t.Fatal("/ticket gave no JSON")
 	}
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: told.Ticket}, 1); err != nil {
-		t.Errorf("a ticket: %v", err)
+		t.Errorf("the ticket does not open a connection: %v", err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// However often strangers ask, and whatever, each page causes a few lines in the log of each kind in a period, also where
-// the log has everything.
+// However often strangers send requests of any kind, each page writes only a few lines of each kind to the log in a period,
+// even if the log has all levels.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
 	const often = 300
 	p := newProvider(t)
@@ -52,7 +52,7 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 			s.source.pages().ServeHTTP(httptest.NewRecorder(), ask())
 		}
 		if lines := strings.Count(s.text(), "\n") - before; lines > often/10 {
-			t.Errorf("%s: %d lines for %d requests", name, lines, often)
+			t.Errorf("%s: the log has %d lines for %d requests", name, lines, often)
 		}
 	}
 	if strings.Contains(s.text(), "level=ERROR") {
@@ -65,6 +65,6 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 		lines.Print("TLS handshake error")
 	}
 	if n := strings.Count(s.text(), "\n") - before; n == 0 || n > often/10 {
-		t.Errorf("what is no request: %d lines for %d of them", n, often)
+		t.Errorf("the log has %d lines for %d connections that send no request", n, often)
 	}
 }

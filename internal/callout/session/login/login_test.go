@@ -91,7 +91,7 @@ func parse(t testing.TB, text string) (*Config, error) {
 	return c, faults.Err()
 }
 
-// startSite starts a source, of the configuration with edits: pairs of what is replaced and by what.
+// startSite starts a source. edits are pairs of a text in the configuration and its replacement.
 func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string, edits ...string) *site {
 	t.Helper()
 	address := harness.FreeAddr(t)
@@ -123,7 +123,7 @@ func startSite(t *testing.T, p *provider, nc *nats.Conn, key, more string, edits
 		}
 		for _, secret := range []string{"access-secret", "refresh-secret", "alice@example.test", "top-secret", "code-"} {
 			if strings.Contains(s.text(), secret) {
-				t.Errorf("the log holds %q", secret)
+				t.Errorf("the log shows the secret %q", secret)
 			}
 		}
 	})
@@ -147,12 +147,12 @@ func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in %s: %s", timeout, what)
+			t.Fatalf("waited %s in vain for: %s", timeout, what)
 		}
 	}
 }
 
-// stored returns the browser's session as it is kept: the store, the key, the entry and its revision.
+// stored returns the browser's session as it is stored: the store, the key, the entry and its revision.
 func (b *browser) stored() (st *store, key string, e *entry, revision uint64) {
 	b.t.Helper()
 	st, err := b.site.opened(b.t.Context())
@@ -188,7 +188,7 @@ func newBrowser(t *testing.T, s *site) *browser {
 	}}, s}
 }
 
-// ask sends a request as a page of the origin does; empty: none.
+// ask sends a request as a page of that origin does; an empty origin is left out.
 func (b *browser) ask(method, path, origin string) (int, string, http.Header) {
 	b.t.Helper()
 	r, err := http.NewRequest(method, b.site.base+path, nil)
@@ -217,7 +217,7 @@ func (b *browser) logIn() string {
 	b.t.Helper()
 	status, body, header := b.ask("GET", "/login?to=/inbox", "")
 	if status != http.StatusSeeOther {
-		b.t.Fatalf("login: status %d, %s", status, body)
+		b.t.Fatalf("/login ended with status %d: %s", status, body)
 	}
 	return header.Get("Location")
 }
@@ -249,23 +249,24 @@ func (b *browser) mustFind() *session.Session {
 	return found
 }
 
+// The whole way: log in, look the session up, log in again, and log out.
 func TestLogin(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, s)
 	if status, body, _ := b.ask("GET", "/session", ""); status != 200 || strings.TrimSpace(body) != `{"authenticated":false}` {
-		t.Errorf("before: %d %s", status, body)
+		t.Errorf("/session before the login: status %d, %s", status, body)
 	}
 	if to := b.logIn(); to != "/inbox" {
-		t.Errorf("sent to %s", to)
+		t.Errorf("after the login the browser is at %s, want /inbox", to)
 	}
 	found := b.mustFind()
 	if found.Data["sub"] != "alice" || found.Data["name"] != "Alice" || found.Data["access_token"] != "access-secret-1" || found.Expires.IsZero() {
-		t.Errorf("session of %d fields", len(found.Data))
+		t.Errorf("the session, of %d fields, is not alice's with a token and an end", len(found.Data))
 	}
 	for _, hidden := range []string{"refresh_token", "id_token", "nonce"} {
 		if _, ok := found.Data[hidden]; ok {
-			t.Errorf("grants can use %s", hidden)
+			t.Errorf("grants can see the field %s", hidden)
 		}
 	}
 	status, body, header := b.ask("GET", "/session", "")
@@ -276,43 +277,43 @@ func TestLogin(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(body), &told); err != nil || status != 200 || !told.Authenticated || told.Expires != found.Expires.Unix() ||
 		fmt.Sprint(told.Claims) != "map[email:alice@example.test sub:alice]" {
-		t.Errorf("/session: %d %s, %v", status, body, err)
+		t.Errorf("expected alice's session from /session; found %d %s, error %v", status, body, err)
 	}
 	for name, want := range map[string]string{
 		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 	} {
 		if header.Get(name) != want {
-			t.Errorf("%s: %s", name, header.Get(name))
+			t.Errorf("header %s of /session is %q, want %q", name, header.Get(name), want)
 		}
 	}
-	// Nothing that is stored can be read, or used.
+	// Nothing in the bucket can be read, or used as a credential.
 	stored := dump(t, nc)
 	for _, secret := range []string{"access-secret", "refresh-secret", "alice", "Alice", b.cookie(), "provider-session"} {
 		if strings.Contains(stored, secret) {
-			t.Errorf("the bucket holds %q", secret)
+			t.Errorf("the bucket shows %q", secret)
 		}
 	}
-	// Login again: another cookie, and the old one is worth nothing (session fixation).
+	// A second login gives another cookie, and the old one is worth nothing (session fixation).
 	old := b.cookie()
 	b.logIn()
 	if b.cookie() == old {
-		t.Error("the cookie stays the same")
+		t.Error("the second login gave the same cookie")
 	}
 	if _, err := s.find(t, session.Cookie, old); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("the old cookie: %v", err)
+		t.Errorf("expected ErrUnknown for the cookie of the last session; found %v", err)
 	}
 	// Logout.
 	last := b.cookie()
 	status, body, _ = b.ask("POST", "/logout", b.origin())
 	if status != 200 || !strings.Contains(body, `"logged_out":true`) || !strings.Contains(body, p.URL+"/end?client_id=app") || strings.Contains(body, "id_token") {
-		t.Errorf("/logout: %d %s", status, body)
+		t.Errorf("expected /logout to end the session, and to lead to the provider without the ID token; found %d %s", status, body)
 	}
 	if b.cookie() != "" {
 		t.Error("the browser keeps the cookie")
 	}
 	if _, err := s.find(t, session.Cookie, last); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("after the logout: %v", err)
+		t.Errorf("expected ErrUnknown after the logout; found %v", err)
 	}
 	eventually(t, "the change to be told", func() bool { return strings.Contains(fmt.Sprint(s.seen()), found.Key+" true") })
 }
@@ -351,7 +352,7 @@ func dump(t *testing.T, nc *nats.Conn) string {
 	return all.String()
 }
 
-// Cookies as browsers keep them safe: the attributes, with TLS in front.
+// The cookies have the attributes by which browsers protect them, if TLS ends in front of the server.
 func TestCookieAttributes(t *testing.T) {
 	p := newProvider(t)
 	c, err := parse(t, strings.Replace(config(p, "127.0.0.1:1", newKey(), "same_site: strict"), "http://127", "https://127", 1))
@@ -360,14 +361,14 @@ func TestCookieAttributes(t *testing.T) {
 	}
 	s := &source{cfg: c}
 	if got := s.sessionCookie("v", time.Hour).String(); got != "__Host-session=v; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict" {
-		t.Errorf("session: %s", got)
+		t.Errorf("the session cookie is %s", got)
 	}
 	if got := s.cfg.loginCookie(); got != "__Host-login" {
-		t.Errorf("login: %s", got)
+		t.Errorf("the login cookie is named %s, want __Host-login", got)
 	}
 }
 
-// At a reload the new source is opened before the old one is closed: it gets the address then.
+// At a reload the new source is opened before the old one is closed, and takes over its address.
 func TestAddressIsHandedOver(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	key := newKey()
@@ -401,20 +402,20 @@ func TestAddressIsHandedOver(t *testing.T) {
 	})
 }
 
-// A provider that is not the one that was meant is not believed, and the log says why.
+// If the provider's document names another issuer, logins are refused, and the log says why.
 func TestAnotherIssuer(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.document = map[string]any{"issuer": "https://other.example"}
 	s := startSite(t, p, nc, newKey(), "")
 	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadGateway {
-		t.Errorf("status %d", status)
+		t.Errorf("/login has status %d, want 502", status)
 	}
 	if !strings.Contains(s.text(), "another issuer than the field issuer") {
 		t.Error("the log does not say why")
 	}
 }
 
-// What goes wrong at the callback leaves no session.
+// If anything is wrong at the callback, no session begins.
 func TestCallbackFaults(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -433,14 +434,14 @@ func TestCallbackFaults(t *testing.T) {
 		p.set(func() { p.exchange = exchange })
 		b := newBrowser(t, s)
 		if status, body, _ := b.ask("GET", "/login", ""); status != http.StatusBadRequest || b.cookie() != "" {
-			t.Errorf("%s: %d %s", name, status, body)
+			t.Errorf("%s: expected status 400 and no session; found %d %s", name, status, body)
 		}
 	}
 	p.set(func() { p.exchange = nil })
 	key := p.key
 	p.set(func() { p.key = other })
 	if status, _, _ := newBrowser(t, s).ask("GET", "/login", ""); status != http.StatusBadRequest {
-		t.Errorf("a key that is not the provider's: %d", status)
+		t.Errorf("an ID token by a key that is not the provider's has status %d", status)
 	}
 	p.set(func() { p.key = key })
 
@@ -448,35 +449,35 @@ func TestCallbackFaults(t *testing.T) {
 	victim, attacker := newBrowser(t, s), newBrowser(t, s)
 	stolen := attacker.begin("/login")
 	if status, _, header := victim.ask("GET", stolen, ""); status != http.StatusSeeOther || header.Get("Location") != "/" || victim.cookie() == "" {
-		t.Errorf("a login that another browser has begun: %d", status)
+		t.Errorf("the callback of a login that another browser has begun has status %d", status)
 	}
 	if !p.unused(stolen) {
 		t.Error("the code of another browser was shown to the provider")
 	}
 	attacker.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	if status, _, _ := attacker.ask("GET", stolen, ""); status != http.StatusSeeOther || attacker.cookie() == "" {
-		t.Errorf("the browser that has begun it: %d", status)
+		t.Errorf("the callback in the browser that has begun the login has status %d", status)
 	}
 	for _, path := range []string{
 		"/callback", "/callback?state=x&code=y", "/callback?state=&code=y", "/callback?error=access_denied&error_description=top-secret", "/callback?posted=x",
 	} {
 		if status, body, _ := newBrowser(t, s).ask("GET", path, ""); status != http.StatusBadRequest || strings.Contains(body, "top-secret") {
-			t.Errorf("%s: %d %s", path, status, body)
+			t.Errorf("%s: expected status 400 without the provider's words; found %d %s", path, status, body)
 		}
 	}
 	p.set(func() { p.down = true })
 	if status, body, _ := newBrowser(t, s).ask("GET", "/login", ""); status == http.StatusSeeOther {
-		t.Errorf("the provider is down: %d %s", status, body)
+		t.Errorf("a login while the provider is down: status %d, %s", status, body)
 	}
 }
 
-// Nobody is sent away from the site.
+// No value of to leads a visitor to another site.
 func TestOpenRedirect(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
 	for _, to := range []string{"https://evil.test", "//evil.test", `/\evil.test`, `\\evil.test`, "/\t/evil.test", "javascript:alert(1)", "evil", "/\n/evil.test", "/ä"} {
 		if status, _, h := newBrowser(t, s).ask("GET", "/login?to="+url.QueryEscape(to), ""); status != http.StatusBadRequest {
-			t.Errorf("to %q: %d, %s", to, status, h.Get("Location"))
+			t.Errorf("to=%q: status %d, leads to %q; want 400", to, status, h.Get("Location"))
 		}
 	}
 }
@@ -494,7 +495,7 @@ func FuzzLocalPath(f *testing.F) {
 		seen := strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(strings.Trim(to, " "))
 		u, err := base.Parse(seen)
 		if err != nil || u.Host != "app.example" || u.Scheme != "https" || strings.HasPrefix(seen, "//") {
-			t.Errorf("%q leads to %v, %v", to, u, err)
+			t.Errorf("isLocalPath accepts %q, which leads to %v; error %v", to, u, err)
 		}
 	})
 }
@@ -508,30 +509,31 @@ func TestOrigins(t *testing.T) {
 	for _, path := range []string{"/ticket", "/logout"} {
 		for _, origin := range []string{"https://evil.test", "null", ""} {
 			if status, body, h := b.ask("POST", path, origin); status != http.StatusForbidden || h.Get("Access-Control-Allow-Origin") != "" {
-				t.Errorf("POST %s from %q: %d %s", path, origin, status, body)
+				t.Errorf("POST %s from origin %q: status %d, want 403 without CORS; %s", path, origin, status, body)
 			}
 		}
 	}
 	if status, _, h := b.ask("GET", "/session", "https://evil.test"); status != http.StatusForbidden || h.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("GET /session: %d", status)
+		t.Errorf("GET /session from another origin: status %d, want 403 without CORS", status)
 	}
 	if status, _, h := b.ask("GET", "/session", "https://friend.test"); status != 200 || h.Get("Access-Control-Allow-Origin") != "https://friend.test" ||
 		h.Get("Access-Control-Allow-Credentials") != "true" || h.Get("Vary") != "Origin" {
-		t.Errorf("GET /session from a friend: %d %v", status, h)
+		t.Errorf("GET /session from a listed origin: status %d, headers %v", status, h)
 	}
 	for _, path := range []string{"/logout", "/ticket", "/backchannel"} {
 		if status, _, _ := b.ask("GET", path, b.origin()); status != http.StatusMethodNotAllowed {
-			t.Errorf("GET %s: %d", path, status)
+			t.Errorf("GET %s: status %d, want 405", path, status)
 		}
 	}
 	b.mustFind()
 }
 
+// A ticket opens one connection, within its time, while its session lives.
 func TestTickets(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "ticket: 10s")
 	if status, _, _ := newBrowser(t, s).ask("POST", "/ticket", s.cfg.origin()); status != http.StatusUnauthorized {
-		t.Errorf("without a session: %d", status)
+		t.Errorf("/ticket without a session has status %d, want 401", status)
 	}
 	b := newBrowser(t, s)
 	b.logIn()
@@ -543,18 +545,18 @@ func TestTickets(t *testing.T) {
 			Expires int `json:"expires_in"`
 		}
 		if err := json.Unmarshal([]byte(body), &told); err != nil || status != 200 || told.Expires != 10 {
-			t.Fatalf("/ticket: %d %s", status, body)
+			t.Fatalf("expected a ticket for 10 seconds from /ticket; found %d %s", status, body)
 		}
 		return told.Ticket
 	}
 	redeem := func(ticket string, conn uint64) error {
 		r := &session.Request{ServerID: "S", ClientID: conn, Credential: session.Credential{Kind: session.Token, Value: ticket}}
 		if key, ok := s.Accepts(r); key != "" || !ok {
-			t.Fatalf("accepts %v, and would cache %q", ok, key)
+			t.Fatalf("Accepts returned %t, and the cache key %q; want true and none", ok, key)
 		}
 		found, err := s.Find(t.Context(), r)
 		if err == nil && found.Key != b.mustFind().Key {
-			t.Error("another session")
+			t.Error("the ticket leads to another session")
 		}
 		return err
 	}
@@ -563,18 +565,18 @@ func TestTickets(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := redeem(one, 1); err != nil {
-		t.Errorf("the same connection, to be renewed: %v", err)
+		t.Errorf("a renewal of the same connection by its ticket was refused: %v", err)
 	}
 	if err := redeem(one, 2); !errors.Is(err, session.ErrUnknown) || !errors.Is(err, errTicketUsed) {
-		t.Errorf("a replay: %v", err)
+		t.Errorf("the ticket on another connection: expected errTicketUsed; found %v", err)
 	}
 	if !strings.Contains(s.text(), "a ticket is replayed") || s.metrics.replays.Get() != 1 {
 		t.Error("the replay is not reported")
 	}
 	if err := redeem(ticketPrefix+"unknown", 1); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("unknown: %v", err)
+		t.Errorf("an unknown ticket: expected ErrUnknown; found %v", err)
 	}
-	// Of many that come with one ticket at once, one wins.
+	// If many connections come with one ticket at once, exactly one is let in.
 	raced := issue()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -590,15 +592,15 @@ func TestTickets(t *testing.T) {
 	}
 	wg.Wait()
 	if won != 1 {
-		t.Errorf("%d connections with one ticket", won)
+		t.Errorf("one ticket opened %d connections, want 1", won)
 	}
-	// It expires, and ends with its session.
+	// A ticket expires, and ends with its session.
 	expired, err := s.cfg.own.newTicket(hashed(b.cookie()), "", -time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := redeem(expired, 1); !errors.Is(err, errTicketExpired) {
-		t.Errorf("expired: %v", err)
+		t.Errorf("an expired ticket: expected errTicketExpired; found %v", err)
 	}
 	used, fresh := issue(), issue()
 	if err := redeem(used, 1); err != nil {
@@ -607,30 +609,29 @@ func TestTickets(t *testing.T) {
 	b.ask("POST", "/logout", b.origin())
 	for _, ticket := range []string{used, fresh} {
 		if _, err := s.find(t, session.Token, ticket); !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("after the logout: %v", err)
+			t.Errorf("expected ErrUnknown for a ticket after the logout; found %v", err)
 		}
 	}
 	if strings.Contains(dump(t, nc), strings.TrimPrefix(one, ticketPrefix)) {
-		t.Error("the bucket holds a ticket")
+		t.Error("the bucket shows a ticket")
 	}
 }
 
-// Without tickets, something that looks like one is a token like others.
+// Without tickets, a token that looks like a ticket is treated as any other token.
 func TestNoTickets(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
 	b := newBrowser(t, s)
 	b.logIn()
 	if status, _, _ := b.ask("POST", "/ticket", b.origin()); status != http.StatusNotFound {
-		t.Errorf("/ticket: %d", status)
+		t.Errorf("/ticket has status %d, want 404", status)
 	}
 	if _, err := s.find(t, session.Token, ticketPrefix+"x"); !errors.Is(err, session.ErrUnknown) {
 		t.Error(err)
 	}
 }
 
-// Two handlers on one bucket: each refresh is made once, rotated tokens are kept, and the session
-// has the new access token.
+// Two handlers share one bucket: each refresh is made once, rotated tokens are kept, and the session gets the new access token.
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -652,6 +653,7 @@ func TestRefresh(t *testing.T) {
 	eventually(t, "three changes to be told", func() bool { return strings.Count(fmt.Sprint(s.seen()), first.Key+" false") >= 3 })
 }
 
+// A refresh that fails ends the session or is tried again, depending on the failure.
 func TestRefreshFailures(t *testing.T) {
 	t.Parallel()
 	t.Run("refused", func(t *testing.T) {
@@ -699,7 +701,7 @@ func TestRefreshFailures(t *testing.T) {
 		b := newBrowser(t, s)
 		b.logIn()
 		if left := time.Until(b.mustFind().Expires); left > 2*time.Second {
-			t.Errorf("the session ends in %s", left)
+			t.Errorf("the session ends in %s, want 2s or less", left)
 		}
 		eventually(t, "the session to end", func() bool {
 			_, err := s.find(t, session.Cookie, b.cookie())
@@ -708,7 +710,7 @@ func TestRefreshFailures(t *testing.T) {
 	})
 }
 
-// A logout that the store refuses can be tried again.
+// If the store refuses a logout, the visitor can try again.
 func TestLogoutThatFails(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
@@ -716,18 +718,18 @@ func TestLogoutThatFails(t *testing.T) {
 	cookie := b.cookie()
 	rollup(t, s, false)
 	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusServiceUnavailable || b.cookie() != cookie {
-		t.Errorf("a store that does not delete: %d, the cookie is kept: %t", status, b.cookie() == cookie)
+		t.Errorf("a logout while the store refuses deletions has status %d, the cookie is kept: %t", status, b.cookie() == cookie)
 	}
 	rollup(t, s, true)
 	if status, _, _ := b.ask("POST", "/logout", b.origin()); status != http.StatusOK || b.cookie() != "" {
-		t.Errorf("the next try: %d, the cookie is kept: %t", status, b.cookie() != "")
+		t.Errorf("the second try of the logout has status %d, the cookie is kept: %t", status, b.cookie() != "")
 	}
 	if err := s.connect(t, session.Credential{Kind: session.Cookie, Value: cookie}, 1); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("after the logout: %v", err)
+		t.Errorf("expected ErrUnknown after the logout; found %v", err)
 	}
 }
 
-// A logout while a refresh is under way: the session stays ended.
+// If a visitor logs out while a refresh is under way, the session stays ended.
 func TestLogoutDuringRefresh(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -736,13 +738,14 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	st, key, e, revision := b.stored()
 	b.ask("POST", "/logout", b.origin())
 	if _, err := st.update(t.Context(), key, e, revision); err == nil {
-		t.Error("the entry is written again")
+		t.Error("the refresh writes the entry again after the logout")
 	}
 	if _, _, err := st.get(t.Context(), key); !errors.Is(err, errGone) {
-		t.Errorf("the session: %v", err)
+		t.Errorf("the session is not gone: error %v", err)
 	}
 }
 
+// One handler at a time holds the lease of a session.
 func TestLease(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -758,7 +761,7 @@ func TestLease(t *testing.T) {
 	}{{now, true}, {now, false}, {now.Add(leaseTime / 2), false}, {now.Add(leaseTime + time.Second), true}, {now.Add(leaseTime + time.Second), false}} {
 		got, err := st.lease(t.Context(), "k", step.at, leaseTime)
 		if (got != nil) != step.want || err != nil {
-			t.Errorf("step %d: %v, %v", i, got, err)
+			t.Errorf("step %d: the lease is %v, error %v; want a lease: %t", i, got, err, step.want)
 		}
 		if got != nil {
 			held = append(held, got)
@@ -766,14 +769,15 @@ func TestLease(t *testing.T) {
 	}
 	st.release(t.Context(), held[0], 5) // late: another one has it since
 	if got, err := st.lease(t.Context(), "k", now.Add(leaseTime+time.Second), leaseTime); got != nil || err != nil {
-		t.Errorf("given back by the one before: %v, %v", got, err)
+		t.Errorf("after a release by the holder before, expected no lease; found %v, error %v", got, err)
 	}
 	st.release(t.Context(), held[1], 7)
 	if got, err := st.lease(t.Context(), "k", now, leaseTime); got == nil || got.atLeast != 7 || err != nil {
-		t.Errorf("given back: %+v, %v", got, err)
+		t.Errorf("a lease that was given back: expected one with revision 7 or later; found %+v, error %v", got, err)
 	}
 }
 
+// A valid logout token ends its sessions. Any other is refused.
 func TestBackChannelLogout(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), "")
@@ -814,35 +818,35 @@ func TestBackChannelLogout(t *testing.T) {
 		"nobody":           p.sign(p.key, base(func(c map[string]any) { delete(c, "sub"); delete(c, "sid") })),
 	} {
 		if status := send(token); status != http.StatusBadRequest {
-			t.Errorf("%s: %d", name, status)
+			t.Errorf("logout token with %s: status %d, want 400", name, status)
 		}
 	}
 	b.mustFind()
 	good := p.sign(p.key, base(func(map[string]any) {}))
 	if status := send(good); status != 200 {
-		t.Fatalf("a good one: %d", status)
+		t.Fatalf("a valid logout token has status %d, want 200", status)
 	}
 	if _, err := s.find(t, session.Cookie, b.cookie()); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("by sid: %v", err)
+		t.Errorf("the session does not end by its sid: error %v", err)
 	}
 	b.logIn()
 	if status := send(good); status != http.StatusOK { // it was carried out, and ends nothing any more
-		t.Errorf("the same again: %d", status)
+		t.Errorf("the same logout token again has status %d, want 200", status)
 	}
 	b.mustFind()
 	another := newBrowser(t, s)
 	another.logIn()
 	if status := send(p.sign(p.key, base(func(c map[string]any) { delete(c, "sid") }))); status != 200 {
-		t.Errorf("by sub: %d", status)
+		t.Errorf("a logout token with a sub alone has status %d, want 200", status)
 	}
 	for _, each := range []*browser{b, another} {
 		if _, err := s.find(t, session.Cookie, each.cookie()); !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("by sub: %v", err)
+			t.Errorf("a session does not end by its sub: error %v", err)
 		}
 	}
 }
 
-// A new key first: what the old one encrypted is read still; without the old one, it is not.
+// With a new key in front of the old one, sessions that the old key encrypted can be read. Without the old key they cannot.
 func TestKeyRotation(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	old, next := newKey(), newKey()
@@ -851,7 +855,7 @@ func TestKeyRotation(t *testing.T) {
 	b.logIn()
 	both := startSite(t, p, nc, next+"\n# the old one\n"+old, "")
 	if _, err := both.find(t, session.Cookie, b.cookie()); err != nil {
-		t.Errorf("with both keys: %v", err)
+		t.Errorf("the session is not found with both keys: %v", err)
 	}
 	alone := startSite(t, p, nc, next, "")
 	if _, err := alone.find(t, session.Cookie, b.cookie()); err == nil || errors.Is(err, session.ErrUnknown) {
@@ -877,7 +881,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, value []byte) {
 		text, err := keys.Open(name, value)
 		if err == nil && (name != "name" || !bytes.Equal(value, good) || string(text) != `{"sub":"alice"}`) {
-			t.Errorf("opened %q as %q", value, name)
+			t.Errorf("value %q opened under the name %q, though it is not what was sealed", value, name)
 		}
 		if _, err := c.openVisible(name, value); err != nil && strings.Contains(err.Error(), "alice") {
 			t.Error("the error holds a value")
@@ -914,7 +918,7 @@ func TestConfigFaults(t *testing.T) {
 	} {
 		_, err := parse(t, strings.Replace(good, c.from, c.to, 1))
 		if err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected the fault %q with its place; found %v", name, c.want, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), "app-secret") || strings.Contains(err.Error(), "c2hvcnQ=")) {
 			t.Errorf("%s: the error holds a secret", name)

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The leases are lost with their bucket. Until they would have ended, nobody takes one of a session that may be refreshed
-// by another handler.
+// The bucket is lost with the leases in it. Until those leases would have ended, no handler takes a lease for a session that
+// another handler may be refreshing.
 func TestLeasesAreLostDuringARefresh(t *testing.T) {
 	t.Parallel()
 	nc, p, key := startServer(t), newProvider(t), newKey()
@@ -41,7 +41,7 @@ func TestLeasesAreLostDuringARefresh(t *testing.T) {
 	}
 	keys, err := st.sessions.Keys(t.Context())
 	if err != nil || len(keys) != 1 {
-		t.Fatalf("%v, %v", keys, err)
+		t.Fatalf("expected one session in the bucket; found %v, error %v", keys, err)
 	}
 	e, _, err := st.get(t.Context(), keys[0])
 	if err != nil {
@@ -55,22 +55,22 @@ func TestLeasesAreLostDuringARefresh(t *testing.T) {
 	if _, err := a.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: a.cfg.indexBucket(), TTL: 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	// One that has not noticed the loss, and one that has.
+	// One handler has not noticed the loss, and one has.
 	b.source.refresh(t.Context(), before, due)
 	eventually(t, "the new bucket", func() bool { now := b.source.store.Load(); return now != nil && now != before })
 	if next := b.source.refresh(t.Context(), b.source.store.Load(), due); next.wait < time.Second {
-		t.Errorf("again in %s", next.wait)
+		t.Errorf("the refresh is tried again in %s, want later: another handler may have the lease", next.wait)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	for token, n := range used {
 		if n > 1 {
-			t.Errorf("%s is sent %d times", token, n)
+			t.Errorf("refresh token %s was sent %d times, want once", token, n)
 		}
 	}
 }
 
-// An index that was restored from a backup has old leases, which say nothing of the requests that are under way.
+// An index that was restored from a backup has old leases, which do not show the refreshes that are under way.
 func TestLeasesOfARestoredIndex(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "")
 	b := newBrowser(t, s)
@@ -82,6 +82,6 @@ func TestLeasesOfARestoredIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	if wait := b.refreshNow(); wait < time.Second || s.provider.refreshes() != 0 {
-		t.Errorf("again in %s, %d refreshes", wait, s.provider.refreshes())
+		t.Errorf("the refresh is to be tried again in %s, after %d refreshes; want later, and 0", wait, s.provider.refreshes())
 	}
 }

@@ -37,7 +37,7 @@ func fill(t testing.TB, nc *nats.Conn, c *Config, entries int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The buckets are as those that have been there for longer than these sessions.
+	// The buckets look as if they were older than these sessions.
 	index, err := js.Stream(t.Context(), streamOf(c.indexBucket()))
 	if err == nil {
 		err = st.markComplete(t.Context(), index.CachedInfo().Created)
@@ -92,8 +92,8 @@ func connectedTo(t testing.TB, nc *nats.Conn, options ...nats.Option) *nats.Conn
 	return other
 }
 
-// A source with a full bucket answers before it has read any of the bucket: here it may not even make the consumer with
-// which it would.
+// A source with a full bucket answers before it has read any of the bucket. In this test, the source may not even create the
+// consumer that would read it.
 func TestServesBeforeTheBucketIsRead(t *testing.T) {
 	const entries = 50_000
 	server := sourcetest.ServerOf(t, fmt.Sprintf(`
@@ -117,19 +117,19 @@ func TestServesBeforeTheBucketIsRead(t *testing.T) {
 	defer nc.Close()
 	s := startSite(t, p, nc, key, "", `client_id: app`, `refresh_before: "59s", client_id: app`) // an index of its own
 	if _, err := s.find(t, session.Cookie, b.cookie()); err != nil {
-		t.Errorf("a session from before: %v", err)
+		t.Errorf("a session from before was not found: %v", err)
 	}
 	if body := s.asked(t, b.cookie()); !strings.Contains(body, `"authenticated":true`) {
-		t.Errorf("/session: %s", body)
+		t.Errorf("expected /session to find the session; found %s", body)
 	}
 	newBrowser(t, s).logIn()
 	if stats := nc.Stats(); stats.InMsgs > 100 || s.indexOf(t).length() != 0 {
-		t.Errorf("%d messages until then for %d entries", stats.InMsgs, entries)
+		t.Errorf("the source got %d messages before its first answer, for %d entries", stats.InMsgs, entries)
 	}
 }
 
-// What is due is known without the content of an entry: none is decrypted or even sent. A reload of the same bucket reads
-// nothing again, and the handler from before may end then.
+// The source learns what is due from the headers of entries: none is decrypted, or even sent. A reload with the same bucket
+// reads nothing again, and the old handler may end at that time.
 func TestIndexOfManySessions(t *testing.T) {
 	const entries, header = 50_000, 600 // bytes of a message with its header and its subjects
 	nc, p, key := startServer(t), newProvider(t), newKey()
@@ -146,10 +146,10 @@ func TestIndexOfManySessions(t *testing.T) {
 		t.Errorf("%d bytes for each entry; want the header alone", each)
 	}
 	if strings.Contains(s.text(), "cannot be refreshed") {
-		t.Error("an entry was decrypted")
+		t.Error("the source decrypted an entry to know when it is due")
 	}
 
-	// The watch of the bucket is told of the last ten seconds, of which nothing may be left.
+	// The watch of the bucket is told of the last ten seconds. Wait until none of the changes is that young.
 	filled := time.Now()
 	harnessWait(t, 2*timeout, "entries that are old", func() bool { return time.Since(filled) > 11*time.Second })
 	second := connectedTo(t, nc)
@@ -160,17 +160,17 @@ func TestIndexOfManySessions(t *testing.T) {
 	newBrowser(t, next).logIn()
 	eventually(t, "the session of a login", read(next, entries+1))
 	if n := second.Stats().InMsgs; n > 300 {
-		t.Errorf("%d messages after the reload, for %d entries", n, entries)
+		t.Errorf("the new source got %d messages after the reload, for %d entries", n, entries)
 	}
 
-	// Another refresh_before makes others due, so the headers are read again.
+	// With another refresh_before, other sessions are due, so the headers are read again.
 	third := connectedTo(t, nc)
 	other := startSite(t, p, third, key, `refresh_before: "2m"`)
 	harnessWait(t, 6*timeout, "an index of its own", read(other, entries+1))
 }
 
-// A reload while sessions are written loses none of the index: what the source before it applies meanwhile is no sign
-// that the bucket was restored. Each reload begins with the bucket's state, so writes as fast as they can be come in between.
+// Reloads while sessions are written remove nothing from the index: changes that the old source still applies are not taken for
+// a sign that the bucket was restored. Each reload begins with the bucket's state, so the test writes as fast as it can.
 func TestReloadsWhileSessionsAreWritten(t *testing.T) {
 	const entries = 3000
 	nc, p, key := startServer(t), newProvider(t), newKey()
@@ -213,7 +213,7 @@ func TestReloadsWhileSessionsAreWritten(t *testing.T) {
 	}
 }
 
-// A bucket that was restored from a backup has fewer changes than the index has seen, so all is read again.
+// A bucket that was restored from a backup has fewer changes than the index has seen, so the source reads all of it again.
 func TestIndexOfARestoredBucket(t *testing.T) {
 	first := shareIndex("restored")
 	first.apply(change{sequence: 7, key: numbered(1), ends: 1, wait: time.Hour})
@@ -223,7 +223,7 @@ func TestIndexOfARestoredBucket(t *testing.T) {
 		t.Error("the index of the restored bucket is not empty, or another source has lost its own")
 	}
 	if other := shareIndex("restored"); other != fresh {
-		t.Error("the next source gets the index of before")
+		t.Error("the next source got the index of the bucket before")
 	} else {
 		other.release()
 	}
@@ -242,8 +242,8 @@ func (s *site) due(t *testing.T, sessions int) {
 	s.keep(t, sessions)
 }
 
-// All sessions that are due are refreshed once, however many handlers there are, also those for which one of them had
-// taken the lease before it died. The provider takes a refresh token once, and ends the session if it comes twice.
+// However many handlers there are, each session that is due is refreshed once, even if a handler took its lease and died. The
+// provider ends the session if it sees a refresh token twice.
 func TestHandlersShareRefreshes(t *testing.T) {
 	t.Parallel()
 	const sessions = 90
@@ -274,7 +274,7 @@ func TestHandlersShareRefreshes(t *testing.T) {
 			continue
 		}
 		if l, err := st.lease(t.Context(), key, time.Now().Add(-time.Hour), all[0].leaseTime()); l == nil || err != nil {
-			t.Fatalf("no lease: %v", err)
+			t.Fatalf("no lease: error %v", err)
 		}
 	}
 	if err := all[0].source.Close(); err != nil {
@@ -292,12 +292,12 @@ func TestHandlersShareRefreshes(t *testing.T) {
 		})
 	}
 	if n := p.refreshes(); n != sessions {
-		t.Errorf("%d refreshes for %d sessions", n, sessions)
+		t.Errorf("%d refreshes were sent for %d sessions, want one for each", n, sessions)
 	}
 }
 
-// As many requests are sent at once as the setting permits, beginning with fewer, and no session that waits has a
-// goroutine.
+// The source sends as many refreshes at once as the setting permits, and begins with fewer. Sessions that wait have no
+// goroutines.
 func TestRefreshesAtOnce(t *testing.T) {
 	t.Parallel()
 	const sessions, most = 800, 24
@@ -335,8 +335,8 @@ func TestRefreshesAtOnce(t *testing.T) {
 	}
 }
 
-// A provider that answers 429 gets half as many requests, and none for as long as it says when three sessions have been
-// refused.
+// A provider that answers 429 gets half as many requests. After three refused sessions it gets none for as long as it has
+// asked.
 func TestRefreshesAtOnceOfABusyProvider(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -355,14 +355,14 @@ func TestRefreshesAtOnceOfABusyProvider(t *testing.T) {
 		t.Errorf("%d at once; want %d or less", n, atOnce/2)
 	}
 	if n := sent.Load(); n > atOnce {
-		t.Errorf("%d requests", n)
+		t.Errorf("%d requests were sent to the busy provider, want %d or less", n, atOnce)
 	}
 	if n := s.indexOf(t).length(); n < 300 {
 		t.Errorf("%d sessions wait in the index", n)
 	}
 }
 
-// When the index was lost, one handler writes it anew from the sessions. Those that come later read no session for it.
+// If the index was lost, one handler writes it anew from the sessions. Handlers that start later read no sessions for it.
 func TestIndexIsWrittenAnewOnce(t *testing.T) {
 	const sessions = 400
 	nc, p, key := startServer(t), newProvider(t), newKey()
@@ -386,13 +386,13 @@ func TestIndexIsWrittenAnewOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the index to be known", func() bool { _, ok := st.indexed.of(); return ok })
-	// One for each session is what the watch is told of the last seconds.
+	// The watch is told of each session of the last seconds once.
 	if n := other.Stats().InMsgs; n > sessions+sessions/2 {
-		t.Errorf("%d messages for %d sessions", n, sessions)
+		t.Errorf("the second handler got %d messages for %d sessions", n, sessions)
 	}
 }
 
-// Buckets of a domain are written to as jetstream.KeyValue does it.
+// With a domain, the source writes to its buckets as jetstream.KeyValue does.
 func TestWritesWithHintsElsewhere(t *testing.T) {
 	server := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, JetStreamDomain: "d", StoreDir: t.TempDir()})
 	nc := connected(t, server)
@@ -404,7 +404,7 @@ func TestWritesWithHintsElsewhere(t *testing.T) {
 			b.logIn()
 			b.mustFind()
 			if wait := b.refreshNow(); wait != 0 {
-				t.Errorf("again in %s", wait)
+				t.Errorf("the refresh is to be tried again in %s, want it done", wait)
 			}
 			b.mustFind()
 		})

@@ -13,7 +13,8 @@ import (
 	"stamp/internal/callout/session/internal/sourcetest"
 )
 
-// lastOfIndex is the number of the last message of the bucket beside that of the sessions: how often it was written to.
+// lastOfIndex returns the number of the last message in the bucket beside the sessions, which says how often that was written
+// to.
 func (s *site) lastOfIndex(t *testing.T) uint64 {
 	t.Helper()
 	state, err := s.stateOf(t.Context(), s.cfg.indexBucket())
@@ -41,8 +42,8 @@ func (s *site) keep(t *testing.T, sessions int) {
 	}
 }
 
-// While the provider takes requests for tokens and does not answer, nothing is asked of the buckets for the sessions
-// that have to wait, however many they are.
+// While the provider accepts requests for tokens and does not answer, the sessions that have to wait cause no requests to the
+// buckets, however many they are.
 func TestSilentTokenEndpointSparesTheBuckets(t *testing.T) {
 	t.Parallel()
 	writes := func(sessions int) uint64 {
@@ -61,8 +62,8 @@ func TestSilentTokenEndpointSparesTheBuckets(t *testing.T) {
 	}
 }
 
-// Where the bucket for the leases takes nothing, nothing is refreshed: that is in the log, in the metric and at /readyz,
-// and it ends when the bucket does.
+// If the bucket for the leases takes no entries, no session is refreshed. The log, the metric and /readyz say so until the
+// bucket takes entries again.
 func TestIndexThatTakesNothing(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -86,13 +87,13 @@ func TestIndexThatTakesNothing(t *testing.T) {
 		return strings.Contains(s.text(), "level=ERROR") && strings.Contains(s.text(), "sessions-index") && s.metrics.refreshFailures.Get() > 0 && s.LookupError() != nil
 	})
 	if p.refreshes() != 0 {
-		t.Errorf("%d refreshes", p.refreshes())
+		t.Errorf("%d refreshes were sent without a lease, want none", p.refreshes())
 	}
 	limit(-1)
 	harnessWait(t, 3*timeout, "a refresh", func() bool { return p.refreshes() > 0 && s.LookupError() == nil })
 }
 
-// A bucket that has gone and may not be made again by the user of the handler is told as long as it is missing.
+// If a bucket is gone, and the handler's user may not make it again, /readyz says so for as long as it is missing.
 func TestIndexThatMayNotBeMade(t *testing.T) {
 	t.Parallel()
 	server := sourcetest.ServerOf(t, fmt.Sprintf(`
@@ -132,8 +133,8 @@ func TestIndexThatMayNotBeMade(t *testing.T) {
 	})
 }
 
-// A bucket that is lost with what sessions are found by is written anew from the sessions. Until that is done a logout
-// token is not answered as if there was nothing to end. A ticket that was used is none after it either.
+// If the bucket by which a logout finds sessions is lost, it is written anew from the sessions. Until that is done, a logout
+// token is not answered as if there was nothing to end. A used ticket stays used.
 func TestLogoutAfterTheIndexWasLost(t *testing.T) {
 	for name, anew := range map[string]bool{"gone": false, "made by another": true} {
 		t.Run(name, func(t *testing.T) {
@@ -176,13 +177,13 @@ func TestLogoutAfterTheIndexWasLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := s.connect(t, session.Credential{Kind: session.Token, Value: fresh}, 3); err != nil {
-				t.Errorf("a new ticket: %v", err)
+				t.Errorf("a new ticket was refused: %v", err)
 			}
 		})
 	}
 }
 
-// What a ticket was used for is not forgotten with the bucket that it was noted in.
+// If the bucket that notes used tickets is lost, they stay used.
 func TestUsedTicketsAfterTheIndexWasLost(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -216,14 +217,14 @@ func TestUsedTicketsAfterTheIndexWasLost(t *testing.T) {
 	if err := s.connect(t, first, 7); err == nil {
 		t.Error("a used ticket opens another connection")
 	}
-	// One that is made in the millisecond of the bucket may be older than it.
+	// A ticket from the same millisecond as the new bucket may be older than the bucket.
 	now, err := s.stateOf(t.Context(), s.cfg.indexBucket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the next millisecond", func() bool { return time.Now().UnixMilli() > now.created.UnixMilli() })
 	if err := s.connect(t, ticket(), 8); err != nil {
-		t.Errorf("a new ticket: %v", err)
+		t.Errorf("a new ticket was refused: %v", err)
 	}
 	if err := s.connect(t, second, 9); err == nil {
 		t.Error("a used ticket opens another connection, after a new one was used")

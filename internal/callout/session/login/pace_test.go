@@ -11,7 +11,7 @@ import (
 	"stamp/internal/callout/session/internal/openid"
 )
 
-// rounds gives a pace rounds of good answers, with sessions that wait for a turn unless idle is set.
+// rounds tells a pace of rounds of good answers. Sessions wait for a turn, unless idle is set.
 func (p *pace) rounds(n int, took time.Duration, idle bool) {
 	for range n {
 		if !idle {
@@ -25,14 +25,14 @@ func (p *pace) rounds(n int, took time.Duration, idle bool) {
 	}
 }
 
-// The limit grows by one in a round while sessions wait, is halved by a provider that cannot keep up, and stays within
-// its bounds.
+// The limit grows by one in each round while sessions wait. If the provider cannot keep up, the limit is halved. It stays
+// within its bounds.
 func TestPace(t *testing.T) {
 	const quick = 50 * time.Millisecond
 	expect := func(p *pace, what string, want int) {
 		t.Helper()
 		if got := p.now(); got != want {
-			t.Errorf("%s: %d at once; want %d", what, got, want)
+			t.Errorf("%s: the limit is %d at once, want %d", what, got, want)
 		}
 	}
 	p := newPace(40)
@@ -60,7 +60,7 @@ func TestPace(t *testing.T) {
 	p.rounds(1, quick, false)
 	expect(p, "a good answer", 2)
 	if p := newPace(3); p.now() != 3 {
-		t.Errorf("%d at once; want 3", p.now())
+		t.Errorf("the limit at the start is %d at once, want 3", p.now())
 	}
 	for _, c := range []struct {
 		err  error
@@ -71,28 +71,28 @@ func TestPace(t *testing.T) {
 		{errors.New("reset"), true}, {context.DeadlineExceeded, true},
 	} {
 		if overloaded(c.err) != c.want {
-			t.Errorf("%#v: overloaded is %t", c.err, !c.want)
+			t.Errorf("overloaded(%#v) = %t, want %t", c.err, !c.want, c.want)
 		}
 	}
 }
 
-// As many enter as the limit says. Another one enters when one leaves.
+// As many get a turn as the limit says. One more gets a turn when one leaves.
 func TestPaceOfTurns(t *testing.T) {
 	p := newPace(2)
 	for range 2 {
 		if !p.enter(t.Context()) {
-			t.Fatal("not entered")
+			t.Fatal("a turn within the limit was not given")
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if p.enter(ended) {
-		t.Error("a third one has entered")
+		t.Error("a third one got a turn, with a limit of 2")
 	}
 	entered := make(chan bool)
 	go func() { entered <- p.enter(t.Context()) }()
 	p.leave()
 	if !<-entered {
-		t.Error("nobody enters after one has left")
+		t.Error("nobody gets a turn after one has left")
 	}
 }

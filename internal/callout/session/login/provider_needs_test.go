@@ -39,7 +39,7 @@ func (b *browser) sent() url.Values {
 	return u.Query()
 }
 
-// Google wants access_type and prompt for a refresh token, Auth0 an audience, Keycloak takes kc_idp_hint.
+// Google needs access_type and prompt for a refresh token, Auth0 an audience, and Keycloak accepts kc_idp_hint.
 func TestMoreParametersOfAuthorization(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	s := startSite(t, p, nc, newKey(), `authorization { access_type: offline, prompt: "consent", audience: "https://api.example", max_age: 3600 }`)
@@ -49,7 +49,7 @@ func TestMoreParametersOfAuthorization(t *testing.T) {
 		"response_type": "code", "client_id": "app", "scope": "openid", "code_challenge_method": "S256",
 	} {
 		if q.Get(name) != want {
-			t.Errorf("%s: %q", name, q.Get(name))
+			t.Errorf("the authorization request has %s=%q, want %q", name, q.Get(name), want)
 		}
 	}
 	for fields, want := range map[string]string{
@@ -61,12 +61,12 @@ func TestMoreParametersOfAuthorization(t *testing.T) {
 		"client_key: x":                    "expected client_secret or client_key",
 	} {
 		if _, err := parse(t, config(p, "127.0.0.1:1", newKey(), fields)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		}
 	}
 }
 
-// Okta wants id_token_hint at a logout. It is an option, since the page gets the ID token then.
+// Okta needs id_token_hint at a logout. That is an option, since the page gets the ID token then.
 func TestIDTokenHint(t *testing.T) {
 	for fields, want := range map[string]bool{"": false, "id_token_hint: true": true} {
 		nc, p := startServer(t), newProvider(t)
@@ -82,7 +82,7 @@ func TestIDTokenHint(t *testing.T) {
 		}
 		u, err := url.Parse(told.URL)
 		if err != nil || u.Query().Get("client_id") != "app" {
-			t.Errorf("%q: %v", fields, err)
+			t.Errorf("%q: the logout URL lacks client_id=app; error %v", fields, err)
 		}
 		if hint := u.Query().Get("id_token_hint"); (hint != "") != want || want && strings.Count(hint, ".") != 2 {
 			t.Errorf("%q: a hint of %d bytes", fields, len(hint))
@@ -140,7 +140,7 @@ func TestClientAuthentication(t *testing.T) {
 			p.auth = c.auth(p)
 			s := startSite(t, p, nc, newKey(), c.fields)
 			if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
-				t.Errorf("sent to %s", to)
+				t.Errorf("after the login the browser is at %s, want /inbox", to)
 			}
 		})
 	}
@@ -164,7 +164,7 @@ func TestSplitHorizonLogin(t *testing.T) {
 	s := startSite(t, p, nc, newKey(), fmt.Sprintf("client_key_file: %q, discovery_url: %q, endpoints { token: %q, jwks: %q }",
 		file, inside+"/.well-known/openid-configuration", inside+"/token", inside+"/keys"))
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
-		t.Errorf("sent to %s", to)
+		t.Errorf("after the login the browser is at %s, want /inbox", to)
 	}
 }
 
@@ -174,16 +174,16 @@ func TestTenantsAtALogin(t *testing.T) {
 	p.exchange = func(c map[string]any) { c["tid"], c["iss"] = "t1", p.URL+"/t1/v2.0" }
 	s := startSite(t, p, nc, newKey(), fmt.Sprintf("tenants: [t1], discovery_url: %q", p.URL+"/.well-known/openid-configuration"))
 	if to := patient(newBrowser(t, s)).logIn(); to != "/inbox" {
-		t.Errorf("sent to %s", to)
+		t.Errorf("after the login the browser is at %s, want /inbox", to)
 	}
 	p.set(func() { p.exchange = func(c map[string]any) { c["tid"], c["iss"] = "t2", p.URL+"/t2/v2.0" } })
 	if status, _, _ := patient(newBrowser(t, s)).ask("GET", "/login", ""); status != http.StatusBadRequest {
-		t.Errorf("another tenant: %d", status)
+		t.Errorf("a login of another tenant has status %d, want 400", status)
 	}
 }
 
-// Claims of the userinfo endpoint are the session's, too, and are renewed with the tokens. Those of the ID
-// token win, and another person's are not taken.
+// Claims of the userinfo endpoint are part of the session, and are refreshed with the tokens. Claims of the ID token win, and
+// another person's userinfo is refused.
 func TestUserInfo(t *testing.T) {
 	t.Parallel()
 	nc, p := startServer(t), newProvider(t)
@@ -193,20 +193,20 @@ func TestUserInfo(t *testing.T) {
 	s := startSite(t, p, nc, newKey(), "userinfo: true, refresh_before: 5s")
 	b := patient(newBrowser(t, s))
 	if status, _, _ := b.ask("GET", "/login", ""); status != http.StatusBadRequest {
-		t.Errorf("another person's: %d", status)
+		t.Errorf("a login with another person's userinfo has status %d, want 400", status)
 	}
 	p.set(func() { p.userinfo = map[string]any{"sub": "alice", "name": "Mallory", "groups": []string{"a"}} })
 	b.logIn()
 	if data := b.mustFind().Data; data["name"] != "Alice" || fmt.Sprint(data["groups"]) != "[a]" {
-		t.Errorf("groups: %v", data["groups"])
+		t.Errorf("the groups are %v, or the name is userinfo's; want [a] and the ID token's name", data["groups"])
 	}
 	p.set(func() { p.userinfo["groups"] = []string{"b"} })
 	eventually(t, "the new groups", func() bool { return fmt.Sprint(b.mustFind().Data["groups"]) == "[b]" })
-	// Without an answer the claims of before stay.
+	// If userinfo does not answer, its earlier claims stay.
 	p.intercept("/userinfo", status(http.StatusServiceUnavailable))
 	token := b.mustFind().Data["access_token"]
 	eventually(t, "another refresh", func() bool { return b.mustFind().Data["access_token"] != token })
 	if groups := b.mustFind().Data["groups"]; fmt.Sprint(groups) != "[b]" {
-		t.Errorf("groups: %v", groups)
+		t.Errorf("without an answer of userinfo the groups are %v, want those of before, [b]", groups)
 	}
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// provider is an OpenID provider that can be told to misbehave, as a real one cannot.
+// provider is an OpenID provider that can be told to misbehave in ways in which a real one cannot.
 type provider struct {
 	*httptest.Server
 	key *ecdsa.PrivateKey
@@ -53,17 +53,17 @@ type provider struct {
 	auth     func(*http.Request) bool
 	userinfo map[string]any
 	counts   map[string]int // requests by path
-	// before is called for each request without a lock; if it returns true it has answered.
+	// before is called for each request, without a lock. If it returns true, it has answered the request.
 	before atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool]
 }
 
-// intercept has a function called for the requests of a path.
+// intercept calls a function for the requests of a path. The function reports whether it has answered.
 func (p *provider) intercept(path string, do func(w http.ResponseWriter, r *http.Request) bool) {
 	f := func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Path == path && do(w, r) }
 	p.before.Store(&f)
 }
 
-// hang has requests of a path get no answer until release is called, which may be done more than once.
+// hang leaves requests of a path without an answer until release is called, which may be called more than once.
 func (p *provider) hang(t *testing.T, path string) (release func()) {
 	released := make(chan struct{})
 	p.intercept(path, func(_ http.ResponseWriter, r *http.Request) bool {
@@ -86,7 +86,7 @@ func status(code int) func(http.ResponseWriter, *http.Request) bool {
 	}
 }
 
-// heal ends what intercept and hang have begun.
+// heal ends the effects of intercept and hang.
 func (p *provider) heal() { p.before.Store(nil) }
 
 // count is how many requests there were of a path.
@@ -137,7 +137,7 @@ func newProvider(t *testing.T) *provider {
 	return p
 }
 
-// set changes the provider.
+// set changes the provider's fields under its lock.
 func (p *provider) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,7 +183,7 @@ func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back.String(), http.StatusFound)
 }
 
-// unused tells whether the code in the URL of a callback was never shown.
+// unused reports whether the code in the URL of a callback was never sent to the provider.
 func (p *provider) unused(callback string) bool {
 	u, _ := url.Parse(callback)
 	p.mu.Lock()

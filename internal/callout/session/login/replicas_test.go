@@ -12,8 +12,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// replicated is a bucket as one with replicas is: its conflicts have another code than those of a bucket without, and a
-// replica may be behind.
+// replicated makes a bucket behave as one with replicas: its conflicts have another error code, and its replicas may be behind.
 type replicated struct {
 	sessionBucket
 
@@ -60,7 +59,7 @@ func (r *replicated) write(ctx context.Context, write func() (uint64, error)) (u
 	return next, err
 }
 
-// replicate has the source work with buckets as if they were replicated.
+// replicate makes the source use its buckets as if they were replicated.
 func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
 	t.Helper()
 	opened, err := s.opened(t.Context())
@@ -74,7 +73,7 @@ func (s *site) replicate(t *testing.T) (st *store, sessions *replicated) {
 	return st, sessions
 }
 
-// Tickets of one session that are used at once are all good, in a replicated bucket too.
+// In a replicated bucket too, all of several tickets of one session that are used at the same time are accepted.
 func TestTicketsAtOnceInAReplicatedBucket(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "ticket: 10s")
 	b := newBrowser(t, s)
@@ -88,15 +87,15 @@ func TestTicketsAtOnceInAReplicatedBucket(t *testing.T) {
 		}
 		all.Go(func() {
 			if err := s.connect(t, session.Credential{Kind: session.Token, Value: secret}, conn); err != nil {
-				t.Errorf("connection %d: %v", conn, err)
+				t.Errorf("the ticket of connection %d was refused: %v", conn, err)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// A write without an answer, and then a replica that is behind: the new tokens are not dropped, since the refresh token
-// before them is good for nothing.
+// A write gets no answer, and then a replica is behind. The new tokens are not dropped, since the old refresh token is worth
+// nothing any more.
 func TestSaveWithAReplicaThatIsBehind(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -112,7 +111,7 @@ func TestSaveWithAReplicaThatIsBehind(t *testing.T) {
 	}
 	e, revision, err := st.get(t.Context(), hashed(b.cookie()))
 	if err != nil || revision <= old.Revision() {
-		t.Fatalf("revision %d after %d, %v", revision, old.Revision(), err)
+		t.Fatalf("the bucket has revision %d, want a later one than %d; error %v", revision, old.Revision(), err)
 	}
 	e.AccessToken, e.RefreshToken = "access-secret-new", "refresh-secret-new"
 	sessions.behind, sessions.lost = []jetstream.KeyValueEntry{old, old}, 2
@@ -127,8 +126,8 @@ func TestSaveWithAReplicaThatIsBehind(t *testing.T) {
 	}
 }
 
-// A provider that refuses a refresh token ends the session that has it, and not what another handler has made of it
-// meanwhile.
+// If the provider refuses a refresh token, the session with that token ends. If another handler has refreshed the session
+// meanwhile, it does not end.
 func TestRefusedRefreshOfWhatHasChanged(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -138,7 +137,7 @@ func TestRefusedRefreshOfWhatHasChanged(t *testing.T) {
 	if wait := b.refreshNow(); wait != 0 {
 		t.Fatalf("the first refresh is to be tried again in %s", wait)
 	}
-	// A handler that was stopped for longer than its lease lasts.
+	// The handler was stopped for longer than its lease lasts.
 	asking, _ := s.gate.Enter()
 	next, _ := s.source.refreshEntry(st, refreshDue{key: key, ends: e.accessEnds()}, e, revision, asking)
 	if next.wait != 0 {

@@ -7,8 +7,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// The names by which a logout finds sessions are written anew, first by a handler that cannot read all of them: one of
-// another client, or without the key. A handler that can read them must not take what that one has written for all.
+// The names by which a logout finds sessions are written anew, first by a handler that cannot read all sessions: it is of
+// another client, or lacks the key. A handler that can read all of them must not take those names for complete.
 func TestIndexWrittenAnewByAStranger(t *testing.T) {
 	for _, what := range []string{"of another client", "without the key"} {
 		t.Run(what, func(t *testing.T) {

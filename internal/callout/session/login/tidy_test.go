@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// silentIndex is an index whose bucket was deleted when requests were under way: nothing answers them. It waits for
-// nothing, and says how long they would have waited.
+// silentIndex is an index whose bucket was deleted while requests were under way, so nothing answers them. It does not wait,
+// and records how long the requests would have waited.
 type silentIndex struct {
 	jetstream.KeyValue
 	mu    sync.Mutex
@@ -36,7 +36,7 @@ func (s *silentIndex) Purge(ctx context.Context, _ string, _ ...jetstream.KVDele
 	return s.wait(ctx)
 }
 
-// What a refused refresh leaves in the index is removed in less time than the end of the source has.
+// The entries that a refused refresh leaves in the index are removed in less time than the source has for its end.
 func TestRefusedRefreshWithASilentIndex(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -47,13 +47,13 @@ func TestRefusedRefreshWithASilentIndex(t *testing.T) {
 	st := &store{cfg: opened.cfg, js: opened.js, sessions: opened.sessions, index: index, indexed: opened.indexed}
 	next := s.endRefused(st, refreshDue{key: key, ends: e.accessEnds()}, revision, errPerson)
 	if next.wait != 0 {
-		t.Errorf("again in %s", next.wait)
+		t.Errorf("a refused refresh is to be tried again in %s, want never", next.wait)
 	}
 	s.release(st, &lease{name: "lease." + key}, revision)
 	if index.waits == 0 || index.waits > closeTime/2 {
 		t.Errorf("the index is waited for %s, though the source ends within %s", index.waits, closeTime)
 	}
 	if _, _, err := opened.get(t.Context(), key); err == nil {
-		t.Error("the session lives")
+		t.Error("the session lives on after the refused refresh")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// waits is closed when a login waits for its turn.
+// waits returns a channel that is closed when a login waits for its turn.
 func waits(s *site) <-chan struct{} {
 	waits := make(chan struct{})
 	go func() {
@@ -24,8 +24,8 @@ func waits(s *site) <-chan struct{} {
 	return waits
 }
 
-// Turns are bounded for each browser and for all, those that wait are served in their order, and nothing is kept of
-// those that are done.
+// Turns are bounded for each browser and for all together, those who wait are served in their order, and nothing is kept of
+// those who are done.
 func TestTurns(t *testing.T) { synctest.Test(t, testTurns) }
 
 func testTurns(t *testing.T) {
@@ -39,7 +39,7 @@ func testTurns(t *testing.T) {
 		held = append(held, release)
 	}
 	if _, err := turns.take(t.Context(), "b0"); err != errBusy {
-		t.Errorf("one more of a browser: %v", err)
+		t.Errorf("one more of the same browser: expected errBusy; found %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	order := make(chan int, inLine)
@@ -53,18 +53,18 @@ func testTurns(t *testing.T) {
 		synctest.Wait() // until it waits for its turn
 	}
 	if n := turns.length(); n != inLine {
-		t.Errorf("%d wait", n)
+		t.Errorf("%d wait for a turn, want %d", n, inLine)
 	}
 	if _, err := turns.take(t.Context(), "other"); err != errBusy {
-		t.Errorf("one more that waits: %v", err)
+		t.Errorf("one more than may wait: expected errBusy; found %v", err)
 	}
 	if _, ok := turns.takeNow(); ok {
-		t.Error("one more without waiting")
+		t.Error("takeNow gives a turn, though all are taken")
 	}
 	held[0]()
 	for i := range inLine {
 		if got := <-order; got != i {
-			t.Fatalf("%d had its turn before %d", got, i)
+			t.Fatalf("number %d had its turn before number %d", got, i)
 		}
 	}
 	cancel()
@@ -73,6 +73,6 @@ func testTurns(t *testing.T) {
 	}
 	synctest.Wait()
 	if turns.waiting != 0 || len(turns.of) != 0 || len(turns.places) != 0 {
-		t.Error("something is left")
+		t.Error("turns keeps something after all have left")
 	}
 }

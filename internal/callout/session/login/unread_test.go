@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// missingFirst is a bucket whose replica is behind at first: it does not have an entry yet.
+// missingFirst is a bucket whose replica is behind at first, and lacks an entry.
 type missingFirst struct {
 	sessionBucket
 	left atomic.Int64
@@ -22,8 +22,8 @@ func (m *missingFirst) Get(ctx context.Context, key string) (jetstream.KeyValueE
 	return m.sessionBucket.Get(ctx, key)
 }
 
-// A replica that is behind says that a session is not there, however often it is asked. The session is tried again until
-// the leader says the same, or there is the marker of its deletion.
+// A replica that is behind says that a session does not exist, however often it is asked. The refresh is tried again until the
+// leader says the same, or the marker of the session's deletion is found.
 func TestRefreshWithAReplicaThatLacksTheEntry(t *testing.T) {
 	for name, ends := range map[string]bool{"hint": true, "no hint": false} {
 		t.Run(name, func(t *testing.T) {
@@ -48,13 +48,13 @@ func TestRefreshWithAReplicaThatLacksTheEntry(t *testing.T) {
 				d = next.refreshDue
 			}
 			if next := s.source.refresh(t.Context(), st, d); (next.wait == 0) != ends || (p.refreshes() == 1) != ends {
-				t.Errorf("with the entry: again in %s, %d refreshes", next.wait, p.refreshes())
+				t.Errorf("with the entry on the replica: tried again in %s, after %d refreshes", next.wait, p.refreshes())
 			}
 			if err := st.end(t.Context(), key); err != nil {
 				t.Fatal(err)
 			}
 			if next := s.source.refresh(t.Context(), st, d); next.wait != 0 {
-				t.Errorf("with the marker of its deletion: again in %s", next.wait)
+				t.Errorf("with the marker of the entry's deletion: tried again in %s, want never", next.wait)
 			}
 			stream, err := s.js.Stream(t.Context(), streamOf(s.cfg.Bucket))
 			if err == nil {
@@ -64,14 +64,14 @@ func TestRefreshWithAReplicaThatLacksTheEntry(t *testing.T) {
 				t.Fatal(err)
 			}
 			if next := s.source.refresh(t.Context(), st, d); next.wait != 0 {
-				t.Errorf("with nothing under its key: again in %s", next.wait)
+				t.Errorf("with nothing under the key: tried again in %s, want never", next.wait)
 			}
 		})
 	}
 }
 
-// Entries that no key opens, with a header that says when they are due, are not tried again and again: they are logged,
-// counted, and left to the next change of the bucket.
+// Entries that no key opens, but whose headers say when they are due, are not tried again and again. They are logged, counted,
+// and left until the bucket changes.
 func TestRefreshOfEntriesThatNoKeyOpens(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	old := startSite(t, p, connectedTo(t, nc), newKey(), "")
@@ -85,15 +85,15 @@ func TestRefreshOfEntriesThatNoKeyOpens(t *testing.T) {
 	}
 	failures := s.metrics.refreshFailures.Get()
 	if next := s.source.refresh(t.Context(), st, refreshDue{key: key, ends: e.accessEnds()}); next.wait != 0 {
-		t.Errorf("tried again in %s", next.wait)
+		t.Errorf("an entry that no key opens is tried again in %s, want never", next.wait)
 	}
 	if s.metrics.refreshFailures.Get() == failures {
-		t.Error("not counted")
+		t.Error("the failure is not counted")
 	}
 	if !strings.Contains(s.text(), "session cannot be refreshed") {
-		t.Error("not logged")
+		t.Error("the failure is not logged")
 	}
 	if wait := b.refreshNow(); wait != 0 || p.refreshes() != 1 {
-		t.Errorf("a handler with the key: again in %s, %d refreshes", wait, p.refreshes())
+		t.Errorf("a handler with the key: tried again in %s, after %d refreshes", wait, p.refreshes())
 	}
 }

@@ -22,8 +22,8 @@ func (s *site) change(t *testing.T, change func(*jetstream.StreamConfig)) {
 	}
 }
 
-// An answer that the bucket does not take keeps its lease for as long: otherwise another handler would send the refresh
-// token that was used.
+// While the bucket does not take the answer to a refresh, the source keeps its lease. Otherwise another handler would send the
+// refresh token a second time.
 func TestUnstoredAnswerKeepsItsLease(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, newProvider(t), startServer(t), newKey(), "timeout: 1s")
@@ -32,7 +32,7 @@ func TestUnstoredAnswerKeepsItsLease(t *testing.T) {
 	st, key, e, revision := b.stored()
 	held, err := st.lease(t.Context(), key, time.Now().Add(-time.Minute), time.Second)
 	if err != nil || held == nil {
-		t.Fatalf("%v, %v", held, err)
+		t.Fatalf("no lease before the refresh: %v, error %v", held, err)
 	}
 	taken := held.revision
 	s.change(t, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 })
@@ -47,11 +47,11 @@ func TestUnstoredAnswerKeepsItsLease(t *testing.T) {
 		return err == nil && found.Revision() > taken
 	})
 	if other, err := st.lease(t.Context(), key, time.Now().Add(10*time.Second), time.Second); other != nil || err != nil {
-		t.Fatalf("another handler takes the lease: %v", err)
+		t.Fatalf("another handler gets the lease: error %v", err)
 	}
 	s.change(t, func(c *jetstream.StreamConfig) { c.MaxBytes = -1 })
 	if again := <-done; again.wait != 0 {
-		t.Errorf("again in %s", again.wait)
+		t.Errorf("the refresh is to be tried again in %s, want it done", again.wait)
 	}
 	if token := b.mustFind().Data["access_token"]; token != "access-secret-new" {
 		t.Error("the new tokens are not stored")
@@ -61,8 +61,8 @@ func TestUnstoredAnswerKeepsItsLease(t *testing.T) {
 	}
 }
 
-// While the bucket takes no tokens, no more refresh tokens are sent than were under way, except for a few that show whether
-// it takes them again. /readyz says so.
+// While the bucket takes no tokens, no new refresh tokens are sent, except for a few that show whether it takes tokens again.
+// /readyz says so.
 func TestBucketThatTakesNothingHoldsRefreshesBack(t *testing.T) {
 	t.Parallel()
 	const sessions = 300
@@ -78,7 +78,7 @@ func TestBucketThatTakesNothingHoldsRefreshesBack(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "tokens cannot be refreshed: bucket sessions:")
 	})
 	if n := p.refreshes(); n == 0 || n > sessions/3 {
-		t.Errorf("%d refresh tokens are sent", n)
+		t.Errorf("%d refresh tokens were sent, while the bucket takes none", n)
 	}
 	s.change(t, func(c *jetstream.StreamConfig) { c.MaxMsgSize = -1 })
 	harnessWait(t, 3*timeout, "all refreshes", func() bool { return s.metrics.refreshes.Get() >= sessions && s.LookupError() == nil })

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Whatever a session uses, no more than maxUses are kept, what opened a connection that comes again is kept longest, and
-// no ticket opens two.
+// A session keeps the notes of maxUses tickets at most. A ticket whose connection comes again is kept longest, and no ticket
+// opens two connections.
 func TestUsedTicketsAreBounded(t *testing.T) {
 	var u uses
 	now := time.Now()
@@ -26,19 +26,19 @@ func TestUsedTicketsAreBounded(t *testing.T) {
 			t.Fatal(i, changed, err)
 		}
 		if _, err := u.ticket(fresh, "other", now); !errors.Is(err, errTicketUsed) {
-			t.Fatalf("%d: a replay: %v", i, err)
+			t.Fatalf("ticket %d on another connection: expected errTicketUsed; found %v", i, err)
 		}
 		if _, err := u.ticket(made(0), "kept", now); err != nil {
-			t.Fatalf("%d: a renewal: %v", i, err)
+			t.Fatalf("after ticket %d, a renewal by the first one was refused: %v", i, err)
 		}
 	}
 	text, err := json.Marshal(u)
 	if err != nil || len(u.Tickets) > maxUses || len(text) > 32<<10 {
-		t.Errorf("%d tickets, %d bytes, %v", len(u.Tickets), len(text), err)
+		t.Errorf("kept are %d tickets in %d bytes, which is above the bounds; error %v", len(u.Tickets), len(text), err)
 	}
 }
 
-// What has not expired is not dropped: it could open a second connection.
+// The note of a ticket that has not expired is not dropped: the ticket could open a second connection.
 func TestTicketsThatAreGoodAreNotForgotten(t *testing.T) {
 	var u uses
 	now := time.Now()
@@ -49,23 +49,23 @@ func TestTicketsThatAreGoodAreNotForgotten(t *testing.T) {
 		}
 	}
 	if _, err := u.ticket(ticket{ID: "more", Expires: ends}, "conn", now); !errors.Is(err, errTicketMany) {
-		t.Errorf("one more: %v", err)
+		t.Errorf("one more ticket than fits: expected errTicketMany; found %v", err)
 	}
 	for i := range maxUses {
 		if _, err := u.ticket(ticket{ID: fmt.Sprint(i), Expires: ends}, "other", now); !errors.Is(err, errTicketUsed) {
-			t.Fatalf("%d: a replay: %v", i, err)
+			t.Fatalf("ticket %d on another connection: expected errTicketUsed; found %v", i, err)
 		}
 	}
 	later := now.Add(2 * time.Minute)
 	if _, err := u.ticket(ticket{ID: "later", Expires: later.Add(time.Second).UnixMilli()}, "conn", later); err != nil {
-		t.Errorf("when they have expired: %v", err)
+		t.Errorf("a ticket was refused after the others have expired: %v", err)
 	}
 	if _, err := u.ticket(ticket{ID: "0", Expires: ends}, "other", later); err == nil {
-		t.Error("one that was forgotten opens a connection")
+		t.Error("a ticket that was forgotten opens a connection")
 	}
 }
 
-// A pass is never good for two keys, though few are kept.
+// A pass is never accepted with two keys, though few passes are noted.
 func TestPassesAreBounded(t *testing.T) {
 	var u uses
 	for i := range int64(20 * maxUses) {
@@ -81,10 +81,10 @@ func TestPassesAreBounded(t *testing.T) {
 	}
 	for i := range int64(20 * maxUses) {
 		if _, err := u.pass(pass{ID: fmt.Sprint(i), Made: i + 1}, "other"); !errors.Is(err, errOtherKey) && !errors.Is(err, errOldPass) {
-			t.Fatalf("pass %d with another key: %v", i, err)
+			t.Fatalf("pass %d with another key: expected errOtherKey or errOldPass; found %v", i, err)
 		}
 	}
 	if text, err := json.Marshal(u); err != nil || len(u.Passes) > maxUses || len(text) > 32<<10 {
-		t.Errorf("%d passes, %d bytes, %v", len(u.Passes), len(text), err)
+		t.Errorf("kept are %d passes in %d bytes, which is above the bounds; error %v", len(u.Passes), len(text), err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"stamp/test/harness"
 )
 
-// What the userinfo endpoint does not say any more is dropped from the session. Claims that the ID token of a refresh
-// lacks are kept, since these may be left out.
+// A claim that the userinfo endpoint no longer gives is dropped from the session. A claim that the ID token of a refresh lacks
+// is kept, since refreshes may leave claims out.
 func TestWithdrawnUserInfo(t *testing.T) {
 	p := newProvider(t)
 	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
@@ -27,7 +27,7 @@ func TestWithdrawnUserInfo(t *testing.T) {
 	})
 	for _, team := range []any{"blue", nil, "red"} {
 		if wait := b.refreshNow(); wait != 0 {
-			t.Fatalf("again in %s", wait)
+			t.Fatalf("the refresh is to be tried again in %s, want it done", wait)
 		}
 		data := b.mustFind().Data
 		if data["team"] != team || data["groups"] != nil || data["signed"] != "yes" || data["sub"] != "alice" {
@@ -42,7 +42,7 @@ func TestWithdrawnUserInfo(t *testing.T) {
 	}
 }
 
-// A claim of userinfo that comes in the ID token later is one of that from then on.
+// If a claim of userinfo comes in the ID token later, it counts as the ID token's from then on.
 func TestUserInfoThatIsSignedLater(t *testing.T) {
 	p := newProvider(t)
 	p.document = map[string]any{"userinfo_endpoint": p.URL + "/userinfo"}
@@ -53,7 +53,7 @@ func TestUserInfoThatIsSignedLater(t *testing.T) {
 	p.set(func() { p.exchange = func(c map[string]any) { c["team"] = "signed" } })
 	for range 2 {
 		if wait := b.refreshNow(); wait != 0 || b.mustFind().Data["team"] != "signed" {
-			t.Errorf("again in %s, team %v", wait, b.mustFind().Data["team"])
+			t.Errorf("the refresh is to be tried again in %s, team is %v; want it done, and the signed team", wait, b.mustFind().Data["team"])
 		}
 		p.set(func() {
 			p.exchange = nil
@@ -62,7 +62,7 @@ func TestUserInfoThatIsSignedLater(t *testing.T) {
 	}
 }
 
-// With a refresh_before that is not less than the life of a token, it is refreshed at half of its life, and the log says so.
+// If refresh_before is not less than the life of a token, the token is refreshed at half of its life, and the log says so.
 func TestRefreshBeforeIsTooMuch(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.life = 5 * time.Minute
@@ -72,14 +72,14 @@ func TestRefreshBeforeIsTooMuch(t *testing.T) {
 	eventually(t, "a line about it", func() bool { return strings.Contains(s.text(), "refresh_before") })
 	_, _, e, _ := b.stored()
 	if wait, ok := s.dueIn(e.timing()); !ok || wait < 2*time.Minute {
-		t.Errorf("it is refreshed in %s", wait)
+		t.Errorf("the token is refreshed in %s, want 2 minutes or more", wait)
 	}
 	if n := strings.Count(s.text(), "refresh_before is not less"); n > 1 {
-		t.Errorf("%d lines", n)
+		t.Errorf("the log says %d times that refresh_before is too much, want once at most", n)
 	}
 }
 
-// A logout token of one tenant ends no session of another, whatever sid it has.
+// A logout token of one tenant ends no session of another tenant, whatever sid it has.
 func TestLogoutOfATenantWithTheSIDOfAnother(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	p.calls = p.URL + "/{tenantid}/v2.0"
@@ -93,14 +93,14 @@ func TestLogoutOfATenantWithTheSIDOfAnother(t *testing.T) {
 	p.exchange = of("t1", "alice")
 	b.logIn()
 	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(of("t2", "mallory")))); code != 200 || s.ended(t, b) {
-		t.Errorf("status %d, ended: %t", code, s.ended(t, b))
+		t.Errorf("status %d, session ended: %t; want 200 and false", code, s.ended(t, b))
 	}
 	if code := s.logOutBy(t, p.sign(p.key, logoutClaims(of("t1", "alice")))); code != 200 || !s.ended(t, b) {
-		t.Errorf("its own: status %d, ended: %t", code, s.ended(t, b))
+		t.Errorf("the tenant's own logout token: status %d, session ended: %t; want 200 and true", code, s.ended(t, b))
 	}
 }
 
-// The refresh token that comes with an ID token of another person is not stored before the session ends.
+// If a refresh brings another person's ID token, its refresh token is not stored before the session ends.
 func TestRefreshOfAnotherPerson(t *testing.T) {
 	p := newProvider(t)
 	s := startSite(t, p, startServer(t), newKey(), "")
@@ -117,11 +117,11 @@ func TestRefreshOfAnotherPerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := after.last - before.last; n != 1 || !s.ended(t, b) {
-		t.Errorf("%d writes, ended: %t", n, s.ended(t, b))
+		t.Errorf("the refused refresh made %d writes and ended the session: %t; want 1 and true", n, s.ended(t, b))
 	}
 }
 
-// A bucket that was made beforehand without a TTL keeps what sessions leave for ever: the log says so.
+// If a bucket was made beforehand without a TTL, what sessions leave in it stays for ever. The log says so.
 func TestBucketsWithoutTTL(t *testing.T) {
 	nc, p := startServer(t), newProvider(t)
 	js, err := jetstream.New(nc)
@@ -137,7 +137,7 @@ func TestBucketsWithoutTTL(t *testing.T) {
 	eventually(t, "a line for each", func() bool { return strings.Count(s.text(), "has no TTL") == 2 })
 }
 
-// Settings of which one has no use beside the other, or with which no login could succeed.
+// Settings that have no effect together, or with which no login could succeed, are refused.
 func TestSettingsThatDoNotGoTogether(t *testing.T) {
 	p := newProvider(t)
 	for name, c := range map[string]struct{ more, want string }{
@@ -148,7 +148,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 	} {
 		_, err := parse(t, config(p, harness.FreeAddr(t), newKey(), c.more))
 		if err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected the fault %q with its place; found %v", name, c.want, err)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func workers(t testing.TB, more string) string {
 	return fmt.Sprintf(`worker { file: %q, websocket: "wss://nats.example/path", inbox: "_INBOX.{{ session.sub }}"%s }`, file, more)
 }
 
-// script fetches worker.js with these words of Fetch Metadata, and returns what it tells.
+// script fetches worker.js with these Sec-Fetch headers, and returns the settings in it.
 func (b *browser) script(dest, mode, site string) (status int, out workerSettings, header http.Header) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.site.base+"/worker.js", nil)
@@ -54,7 +54,7 @@ func (b *browser) script(dest, mode, site string) (status int, out workerSetting
 	}
 	line, rest, found := strings.Cut(strings.TrimPrefix(string(text), "self.stampSite="), ";"+noModule+"\n")
 	if answer.StatusCode == http.StatusOK && (!found || rest != workerText || json.Unmarshal([]byte(line), &out) != nil) {
-		b.t.Fatal("not the worker's script")
+		b.t.Fatal("the answer is not the worker's script")
 	}
 	return answer.StatusCode, out, answer.Header
 }
@@ -63,12 +63,12 @@ func (b *browser) worker() workerSettings {
 	b.t.Helper()
 	status, out, _ := b.script("worker", "same-origin", "same-origin")
 	if status != http.StatusOK {
-		b.t.Fatalf("worker.js: %d", status)
+		b.t.Fatalf("worker.js has status %d, want 200", status)
 	}
 	return out
 }
 
-// ticket asks for one with a key, as a worker that was told this does.
+// ticket asks for a ticket with a key, as a worker with these settings does.
 func (b *browser) ticket(w workerSettings, nkey string) (status int, ticket string) {
 	b.t.Helper()
 	return b.ticketWith(w.Pass, nkey, base64.RawURLEncoding.EncodeToString(proofOf(w.Secret, nkey)))
@@ -141,24 +141,24 @@ func (s *site) connect(t testing.TB, c session.Credential, conn uint64) error {
 	return err
 }
 
-// The pass is in nothing that a script can read.
+// No answer that a page's script can read has the pass.
 func TestWorkerScriptIsForWorkers(t *testing.T) {
 	b := newBrowser(t, startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")))
 	if out := b.worker(); out.Pass+out.Secret != "" || out.Visitor.Authenticated {
-		t.Errorf("before the login: %+v", out.Visitor)
+		t.Errorf("before the login, worker.js has a pass, or the visitor %+v", out.Visitor)
 	}
 	b.logIn()
 	status, out, header := b.script("worker", "same-origin", "same-origin")
 	if status != http.StatusOK || out.Pass == "" || out.Secret == "" || !out.Visitor.Authenticated || out.Visitor.Claims["sub"] == "" ||
 		out.Visitor.Inbox != fmt.Sprintf("_INBOX.%s", out.Visitor.Claims["sub"]) || out.Websocket != "wss://nats.example/path" || out.Key != keyRequired {
-		t.Errorf("worker.js: %d, visitor %+v", status, out.Visitor)
+		t.Errorf("worker.js has status %d, and the visitor %+v", status, out.Visitor)
 	}
 	for name, want := range map[string]string{
 		"Cache-Control": "no-store", "Content-Type": "text/javascript; charset=utf-8", "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
 		"Content-Security-Policy": "default-src 'none'; connect-src 'self' wss://nats.example",
 	} {
 		if header.Get(name) != want {
-			t.Errorf("%s: %q", name, header.Get(name))
+			t.Errorf("header %s of worker.js is %q, want %q", name, header.Get(name), want)
 		}
 	}
 	if again := b.worker(); again.Pass == out.Pass || again.Secret == out.Secret {
@@ -179,7 +179,7 @@ func TestWorkerScriptIsForWorkers(t *testing.T) {
 		{"worker", "same-origin", "cross-site"},
 	} {
 		if status, out, _ := b.script(c[0], c[1], c[2]); status != http.StatusForbidden || out.Pass+out.Secret != "" {
-			t.Errorf("%v: %d", c, status)
+			t.Errorf("a request for worker.js with Sec-Fetch headers %v: status %d, want 403 and no pass", c, status)
 		}
 	}
 }
@@ -195,7 +195,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 		t.Helper()
 		status, ticket := b.ticket(w, nkey)
 		if status != want || (ticket == "") != (want != http.StatusOK) {
-			t.Errorf("%s: %d, want %d", what, status, want)
+			t.Errorf("%s: /ticket has status %d, want %d", what, status, want)
 		}
 		return ticket
 	}
@@ -206,19 +206,19 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	expect("another pass's secret", http.StatusForbidden, workerSettings{Pass: w.Pass, Secret: b.worker().Secret}, key.public)
 	expect("no key", http.StatusForbidden, w, "")
 	expect("a key that is none", http.StatusForbidden, w, "U"+strings.Repeat("A", 55))
-	// What a service worker could do, which sees the worker's requests.
+	// A service worker sees the worker's requests, and could send these.
 	for _, proof := range []string{"", "====", w.Secret, base64.RawURLEncoding.EncodeToString(proofOf(w.Secret, key.public))} {
 		if status, _ := b.ticketWith(w.Pass, wrong.public, proof); status != http.StatusForbidden {
-			t.Errorf("a proof of another key: %d", status)
+			t.Errorf("a proof of another key: status %d", status)
 		}
 	}
 	for _, body := range []string{"", "[]", "null", `{"pass":1}`, "{", strings.Repeat("[", webserver.MaxBody)} {
 		if status, _ := b.askTicket(body); status != http.StatusForbidden {
-			t.Errorf("a body of %d bytes: %d", len(body), status)
+			t.Errorf("a body of %d bytes: status %d, want 403", len(body), status)
 		}
 	}
 	if n := s.metrics.notEnrolled.Get(); n != 17 {
-		t.Errorf("%d refusals are counted", n)
+		t.Errorf("%d refusals are counted, want 17", n)
 	}
 	first := expect("the worker's own", http.StatusOK, w, key.public)
 	second := expect("the next", http.StatusOK, w, key.public)
@@ -228,7 +228,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	refused := func(what string, c session.Credential, conn uint64, want error) {
 		t.Helper()
 		if err := s.connect(t, c, conn); !errors.Is(err, session.ErrUnknown) || want != nil && !errors.Is(err, want) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: expected the credential to be refused with %v; found %v", what, want, err)
 		}
 	}
 	refused("a cookie", session.Credential{Kind: session.Cookie, Value: b.cookie()}, 1, nil)
@@ -244,11 +244,11 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	refused("another nonce's signature", replayed, 1, errTicketKey)
 	refused("no nonce", key.sign(t, first, ""), 1, errTicketKey)
 	if n := s.metrics.wrongKeys.Get(); n != 5 || !strings.Contains(s.text(), "a ticket comes without its key") {
-		t.Errorf("%d wrong keys are counted", n)
+		t.Errorf("%d wrong keys are counted, want 5, or the log does not tell of them", n)
 	}
 	for range 2 { // a connect and a renewal
 		if err := s.connect(t, key.sign(t, first, "nonce"), 1); err != nil {
-			t.Errorf("the worker: %v", err)
+			t.Errorf("the worker's connection was refused: %v", err)
 		}
 	}
 	refused("a replay", key.sign(t, first, "nonce"), 2, errTicketUsed)
@@ -261,7 +261,7 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	}
 }
 
-// Of many keys that come with one pass at once, one wins.
+// If many keys come with one pass at once, exactly one is accepted.
 func TestOnePassOneKey(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, ""))
 	b := newBrowser(t, s)
@@ -282,11 +282,11 @@ func TestOnePassOneKey(t *testing.T) {
 	}
 	wg.Wait()
 	if won != 1 {
-		t.Errorf("%d keys for one pass", won)
+		t.Errorf("%d keys were accepted with one pass, want 1", won)
 	}
 }
 
-// A browser without Ed25519, where the configuration lets it: tickets alone.
+// If the configuration makes the key optional, a browser without Ed25519 connects with tickets alone.
 func TestOptionalKey(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, ", key: optional"))
 	b := newBrowser(t, s)
@@ -294,15 +294,15 @@ func TestOptionalKey(t *testing.T) {
 	w := b.worker()
 	status, ticket := b.ticket(w, "")
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: ticket}, 1); status != http.StatusOK || err != nil || w.Key != keyOptional {
-		t.Errorf("%d, %v", status, err)
+		t.Errorf("/ticket has status %d, want 200; the ticket alone: error %v", status, err)
 	}
 	key := newSigner(t)
 	if status, _ := b.ticket(w, key.public); status != http.StatusForbidden {
-		t.Errorf("a key for a worker that had none: %d", status)
+		t.Errorf("a key for a worker that had none: status %d", status)
 	}
 	_, ticket = b.ticket(b.worker(), key.public)
 	if err := s.connect(t, session.Credential{Kind: session.Token, Value: ticket}, 2); !errors.Is(err, errTicketKey) {
-		t.Errorf("a key is not optional for who has one: %v", err)
+		t.Errorf("a worker that has a key can connect without it: expected errTicketKey; found %v", err)
 	}
 }
 
@@ -311,7 +311,7 @@ func TestWorkerFaults(t *testing.T) {
 	good := config(p, "127.0.0.1:1", newKey(), workers(t, ""))
 	c, err := parse(t, good)
 	if err != nil || c.Ticket != workerTicket {
-		t.Fatalf("tickets for %s, %v", c.Ticket, err)
+		t.Fatalf("tickets are for %s, want worker; error %v", c.Ticket, err)
 	}
 	for name, c := range map[string]struct{ from, to, want string }{
 		"no file":     {"stamp.worker.js", "missing.js", "file: open "},
@@ -324,7 +324,7 @@ func TestWorkerFaults(t *testing.T) {
 		"expression":  {"session.sub", "session.", "inbox: "},
 	} {
 		if _, err := parse(t, strings.Replace(good, c.from, c.to, 1)); err == nil || !strings.Contains(err.Error(), c.want) || !placed.MatchString(err.Error()) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected the fault %q with its place; found %v", name, c.want, err)
 		}
 	}
 }
