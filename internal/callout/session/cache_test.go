@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// keepNow puts an answer into the cache, as a look-up of its own.
+// keepNow puts an answer into the cache, as if by a look-up of its own.
 func (c *cache) keepNow(i int, s *Session, now time.Time) {
 	key := cacheKey{byte(i), byte(i >> 8)}
 	a := c.begin(key)
@@ -18,8 +18,8 @@ func (c *cache) keepNow(i int, s *Session, now time.Time) {
 	c.put(key, s, a, now)
 }
 
-// consistent tells that what the cache has beside its entries is about them alone.
-func (c *cache) consistent(t *testing.T) {
+// checkIndexes checks that the cache's indexes hold nothing about entries that are gone.
+func (c *cache) checkIndexes(t *testing.T) {
 	t.Helper()
 	n, bytes := 0, 0
 	for _, keys := range c.bySession {
@@ -40,14 +40,14 @@ func TestCacheIndexHoldsNoMoreThanTheCache(t *testing.T) {
 		c.keepNow(i, &Session{Key: fmt.Sprint(i)}, time.Now())
 	}
 	if c.sessions.Len() != 10 {
-		t.Errorf("%d entries; want 10", c.sessions.Len())
+		t.Errorf("the cache has %d entries, want 10", c.sessions.Len())
 	}
-	c.consistent(t)
+	c.checkIndexes(t)
 	c.forgetAll()
-	c.consistent(t)
+	c.checkIndexes(t)
 }
 
-// TestCacheBounds: what a client chooses, and what is over, does not fill the cache.
+// TestCacheBounds: neither values that clients choose nor expired entries fill the cache.
 func TestCacheBounds(t *testing.T) {
 	now := time.Now()
 	large := map[string]any{"a": []any{map[string]any{"b": strings.Repeat("x", 64<<10)}}}
@@ -57,15 +57,15 @@ func TestCacheBounds(t *testing.T) {
 		for i := range 100 {
 			c.keepNow(i, &Session{Key: fmt.Sprint(i), Data: large}, now)
 			if c.bytes > c.maxBytes {
-				t.Fatalf("%d bytes of %d", c.bytes, c.maxBytes)
+				t.Fatalf("the cache holds %d bytes, want %d or less", c.bytes, c.maxBytes)
 			}
 		}
 		if n := c.sessions.Len(); n < 10 || n > 16 {
-			t.Errorf("%d entries of 64 KiB are in 1 MiB", n)
+			t.Errorf("the cache has %d entries of 64 KiB in 1 MiB", n)
 		}
 		c.maxBytes = 1000
 		c.keepNow(200, &Session{Key: "larger than all", Data: large}, now)
-		c.consistent(t)
+		c.checkIndexes(t)
 	})
 	t.Run("one session", func(t *testing.T) {
 		c := newCache(settings(nil))
@@ -73,12 +73,12 @@ func TestCacheBounds(t *testing.T) {
 			c.keepNow(i, &Session{Key: "one"}, now)
 		}
 		if c.sessions.Len() != maxPerSession {
-			t.Errorf("%d entries; want %d", c.sessions.Len(), maxPerSession)
+			t.Errorf("one session has %d entries, want %d", c.sessions.Len(), maxPerSession)
 		}
 		if _, ok := c.get(cacheKey{99}, now); !ok {
-			t.Error("the newest is not there")
+			t.Error("the newest entry is not in the cache")
 		}
-		c.consistent(t)
+		c.checkIndexes(t)
 	})
 	t.Run("what is over", func(t *testing.T) {
 		c := newCache(settings(nil))
@@ -87,13 +87,13 @@ func TestCacheBounds(t *testing.T) {
 		}
 		c.keepNow(100, &Session{Key: "later"}, now.Add(Defaults().Cache))
 		if c.sessions.Len() != 1 {
-			t.Errorf("%d entries; want 1", c.sessions.Len())
+			t.Errorf("the cache has %d entries after the others are over, want 1", c.sessions.Len())
 		}
-		c.consistent(t)
+		c.checkIndexes(t)
 	})
 }
 
-// TestSizeOf: the estimate is of what a value holds, wherever it is.
+// TestSizeOf: the estimate counts what a value holds, at any depth.
 func TestSizeOf(t *testing.T) {
 	text := strings.Repeat("x", 1000)
 	for _, v := range []any{
@@ -101,13 +101,13 @@ func TestSizeOf(t *testing.T) {
 		[]any{map[string]any{"a": []any{text}}},
 	} {
 		if n := sizeOf(v); n < 1000 || n > 3000 {
-			t.Errorf("%T: %d bytes; want about 1000", v, n)
+			t.Errorf("sizeOf a %T is %d bytes; want about 1000", v, n)
 		}
 	}
 }
 
-// TestEndedSessionLeavesTheCache: a session that a renewal has found to have ended is not let in from the cache,
-// whether or not unknown credentials are kept.
+// TestEndedSessionLeavesTheCache: if a renewal finds that a session has ended, the cache lets nobody in by it, whether or not
+// unknown credentials are kept.
 func TestEndedSessionLeavesTheCache(t *testing.T) {
 	for _, negative := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -123,14 +123,14 @@ func TestEndedSessionLeavesTheCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrUnknown) {
-				t.Errorf("unknown ones are kept for %s: the ended session is found: %v", negative, err)
+				t.Errorf("with unknown credentials kept for %s, the ended session was found: %v", negative, err)
 			}
 		})
 	}
 }
 
-// TestOlderAnswerIsNotKept: a look-up that began before a renewal, and ends after it, does not bring
-// back what the renewal has found to have ended.
+// TestOlderAnswerIsNotKept: a look-up that began before a renewal and ends after it does not bring back a session that the
+// renewal found ended.
 func TestOlderAnswerIsNotKept(t *testing.T) {
 	for _, negative := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -160,10 +160,10 @@ func TestOlderAnswerIsNotKept(t *testing.T) {
 			}
 			f.find = func(context.Context, *Request) (*Session, error) { return nil, ErrUnknown }
 			if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrUnknown) {
-				t.Errorf("unknown ones are kept for %s: the older answer is used: %v", negative, err)
+				t.Errorf("with unknown credentials kept for %s, the older answer was used: %v", negative, err)
 			}
 			if len(l.cache.pending) != 0 {
-				t.Error("a look-up that has ended is taken for one that is under way")
+				t.Error("a look-up that has ended counts as one that is under way")
 			}
 		})
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A fault is known by its function and line, and what the panic said is not shown.
+// The error of a panic names its function and line, and does not show its text.
 func TestFaultHasAPlace(t *testing.T) {
 	for name, do := range map[string]func(){
 		"panic":     func() { panic("s3cret") },
@@ -24,7 +24,7 @@ func TestFaultHasAPlace(t *testing.T) {
 		}()
 		if !errors.Is(err, ErrFault) || !strings.Contains(err.Error(), "TestFaultHasAPlace") ||
 			!strings.Contains(err.Error(), "fault_test.go:") || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("panic of kind %s: expected function and line, and nothing of what it said; found %v", name, err)
 		}
 	}
 }

@@ -15,8 +15,8 @@ func renewal(credential string) *Request {
 	return r
 }
 
-// TestRenewalsHaveRoom: connections whose credentials anybody invents take all the turns and all the
-// places in the queue, and a renewal is looked up at once all the same.
+// TestRenewalsHaveRoom: even if connections with invented credentials take all turns and all places in the queue, a renewal is
+// looked up at once.
 func TestRenewalsHaveRoom(t *testing.T) {
 	for _, concurrency := range []int{1, 2, 3, 64} {
 		synctest.Test(t, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestRenewalsHaveRoom(t *testing.T) {
 			for i := range 300 {
 				go func() { _, _ = l.Find(t.Context(), request(fmt.Sprint("wrong", i))) }()
 			}
-			// One for the same credential that waits in the queue must not be joined.
+			// The renewal must not join a look-up of the same credential that waits in the queue.
 			go func() { _, _ = l.Find(t.Context(), request("right")) }()
 			synctest.Wait()
 			if n, most := f.now.Load(), int64(set.Calls()-set.renewals()); n != most {
@@ -42,7 +42,7 @@ func TestRenewalsHaveRoom(t *testing.T) {
 			for range 200 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				if s, err := l.Find(ctx, renewal("right")); err != nil || s == nil {
-					t.Fatalf("concurrency %d: a renewal got %v", concurrency, err)
+					t.Fatalf("concurrency %d: a renewal was not looked up: error %v", concurrency, err)
 				}
 				cancel()
 			}
@@ -55,7 +55,7 @@ func TestRenewalsHaveRoom(t *testing.T) {
 	}
 }
 
-// TestRenewalsLeaveRoom: renewals do not keep connections from being looked up either.
+// TestRenewalsLeaveRoom: renewals do not take all turns from new connections either.
 func TestRenewalsLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
@@ -78,7 +78,7 @@ func TestRenewalsLeaveRoom(t *testing.T) {
 	})
 }
 
-// TestNoTurnAfterTheEnd: a look-up that gets its turn when its time is over does not ask the source.
+// TestNoTurnAfterTheEnd: a look-up whose time is over when it gets its turn does not ask the source.
 func TestNoTurnAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
@@ -92,12 +92,12 @@ func TestNoTurnAfterTheEnd(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := f.asked.Load(); n != 3 {
-			t.Errorf("asked %d times; want 3", n)
+			t.Errorf("the source was asked %d times; want 3", n)
 		}
 	})
 }
 
-// watched is a fake whose store tells of changes, while live.
+// watched is a fake whose store reports changes while live is set.
 type watched struct {
 	fake
 	live bool
@@ -105,7 +105,7 @@ type watched struct {
 
 func (w *watched) Live() bool { return w.live }
 
-// TestCacheNeedsWatch: what is cached of a source that is told of changes counts as long as it is told.
+// TestCacheNeedsWatch: the cache of a source that is told of changes is used only while it is told.
 func TestCacheNeedsWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{fake: fake{find: findAlice}}
@@ -113,13 +113,13 @@ func TestCacheNeedsWatch(t *testing.T) {
 		want := func(asked int64) {
 			t.Helper()
 			if known, _ := l.Cached(request("a")); known && !w.live {
-				t.Error("it is cached")
+				t.Error("a session is cached while the source is not told of changes")
 			}
 			if _, err := l.Find(t.Context(), request("a")); err != nil {
 				t.Fatal(err)
 			}
 			if n := w.asked.Load(); n != asked {
-				t.Errorf("asked %d times; want %d", n, asked)
+				t.Errorf("the source was asked %d times; want %d", n, asked)
 			}
 		}
 		want(1)
@@ -131,7 +131,7 @@ func TestCacheNeedsWatch(t *testing.T) {
 		want(3)
 		w.live = false
 		want(4)
-		// An answer that was on its way when changes may have been missed is not kept.
+		// An answer that was under way when changes may have been missed is not kept.
 		w.live = true
 		l.ForgetAll()
 		w.find = func(ctx context.Context, r *Request) (*Session, error) {
@@ -160,7 +160,7 @@ func TestStrangersDoNotPushOut(t *testing.T) {
 			}
 		}
 		if known, _ := l.Cached(request("right")); !known {
-			t.Error("the session was pushed out")
+			t.Error("unknown credentials have pushed the session out of the cache")
 		}
 		if n := l.cache.sessions.Len() + l.cache.unknown.Len(); n > 20 {
 			t.Errorf("%d entries; want at most 20", n)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// fake is a source whose answers the test decides on.
+// fake is a source whose answers the test chooses.
 type fake struct {
 	asked atomic.Int64
 	atAll atomic.Int64 // the most at once
@@ -67,16 +67,16 @@ func TestLookupCaches(t *testing.T) {
 		for range 3 {
 			s, err := l.Find(t.Context(), request("a"))
 			if err != nil || s.Source != "fake" {
-				t.Fatalf("got %v, %v", s, err)
+				t.Fatalf("expected a session of the source fake; found %v, error %v", s, err)
 			}
 		}
 		if n := f.asked.Load(); n != 1 {
-			t.Errorf("asked %d times, not 1", n)
+			t.Errorf("the source was asked %d times, want 1", n)
 		}
 		time.Sleep(Defaults().Cache)
 		_, _ = l.Find(t.Context(), request("a"))
 		if n := f.asked.Load(); n != 2 {
-			t.Errorf("asked %d times after the cache's time, not 2", n)
+			t.Errorf("the source was asked %d times after the cache's time, want 2", n)
 		}
 	})
 }
@@ -93,15 +93,15 @@ func TestLookupRenewalAsks(t *testing.T) {
 		renewal := request("a")
 		renewal.Renewal = true
 		if known, unknown := l.Cached(renewal); known || unknown {
-			t.Error("the answer is there without asking")
+			t.Error("a renewal is answered by the cache")
 		}
 		for _, r := range []*Request{renewal, request("a")} {
 			if s, err := l.Find(t.Context(), r); err != nil || s.Data["user"] != "bob" {
-				t.Errorf("renewal %t: %v, %v", r.Renewal, s, err)
+				t.Errorf("renewal %t: expected what the source answered to the renewal; found %v, error %v", r.Renewal, s, err)
 			}
 		}
 		if n := f.asked.Load(); n != 2 {
-			t.Errorf("asked %d times, not 2", n)
+			t.Errorf("the source was asked %d times, want 2", n)
 		}
 	})
 }
@@ -116,12 +116,12 @@ func TestLookupCachesUnknownShorter(t *testing.T) {
 			}
 		}
 		if n := f.asked.Load(); n != 1 {
-			t.Errorf("asked %d times, not 1", n)
+			t.Errorf("the source was asked %d times, want 1", n)
 		}
 		time.Sleep(Defaults().NegativeCache)
 		_, _ = l.Find(t.Context(), request("a"))
 		if n := f.asked.Load(); n != 2 {
-			t.Errorf("asked %d times, not 2", n)
+			t.Errorf("the source was asked %d times, want 2", n)
 		}
 	})
 }
@@ -132,17 +132,18 @@ func TestLookupDoesNotCacheDoubt(t *testing.T) {
 	for range 2 {
 		_, err := l.Find(t.Context(), request("secret-credential"))
 		if err == nil || errors.Is(err, ErrUnknown) || !strings.HasPrefix(err.Error(), "session source fake: ") {
-			t.Fatalf("got %v", err)
+			t.Fatalf("expected an error of source fake that leaves open whether the session is known; found %v", err)
 		}
 		if strings.Contains(err.Error(), "secret-credential") {
 			t.Error("the error holds the credential")
 		}
 	}
 	if n := f.asked.Load(); n != 2 {
-		t.Errorf("asked %d times, not 2", n)
+		t.Errorf("the source was asked %d times, want 2", n)
 	}
 }
 
+// Look-ups of one credential at the same time ask the source once.
 func TestLookupOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
@@ -160,12 +161,12 @@ func TestLookupOnceAtATime(t *testing.T) {
 		}
 		wg.Wait()
 		if n := f.asked.Load(); n != 50 {
-			t.Errorf("asked %d times for 50 credentials", n)
+			t.Errorf("the source was asked %d times for 50 credentials, want 50", n)
 		}
 	})
 }
 
-// Who began a look-up may go away; the others get its answer.
+// A caller who began a look-up may leave. The others get its answer.
 func TestLookupOutlivesWhoBeganIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
@@ -178,11 +179,12 @@ func TestLookupOutlivesWhoBeganIt(t *testing.T) {
 		go func() { _, _ = l.Find(ctx, request("a")) }()
 		synctest.Wait()
 		if _, err := l.Find(t.Context(), request("a")); err != nil || f.asked.Load() != 1 {
-			t.Errorf("%v, asked %d times", err, f.asked.Load())
+			t.Errorf("expected the answer of the one look-up; found error %v, and the source was asked %d times", err, f.asked.Load())
 		}
 	})
 }
 
+// The numbers of look-ups that run and wait are bounded.
 func TestLookupBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
@@ -207,7 +209,7 @@ func TestLookupBounds(t *testing.T) {
 		}
 		wg.Wait()
 		if f.atAll.Load() > 3 { // the fourth is for renewals
-			t.Errorf("%d look-ups at once, not 3", f.atAll.Load())
+			t.Errorf("%d look-ups ran at once, want 3", f.atAll.Load())
 		}
 		if got.Load() != 103 || busy.Load() != 897 {
 			t.Errorf("%d answers and %d overloaded; want 103 and 897", got.Load(), busy.Load())
@@ -225,11 +227,12 @@ func TestLookupTimesOut(t *testing.T) {
 		began := time.Now()
 		_, err := l.Find(t.Context(), request("a"))
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != Defaults().Timeout {
-			t.Errorf("%v after %s", err, time.Since(began))
+			t.Errorf("expected the time-out of the source; found %v after %s", err, time.Since(began))
 		}
 	})
 }
 
+// Look-ups of a credential without a cache key are neither joined nor cached.
 func TestLookupNeverSharesWhatHasNoKey(t *testing.T) {
 	f := &fake{find: findAlice, noKey: true}
 	l := NewLookup(f, settings(nil))
@@ -237,13 +240,14 @@ func TestLookupNeverSharesWhatHasNoKey(t *testing.T) {
 		_, _ = l.Find(t.Context(), request("a"))
 	}
 	if n := f.asked.Load(); n != 3 {
-		t.Errorf("asked %d times, not 3", n)
+		t.Errorf("the source was asked %d times, want 3", n)
 	}
 	if known, unknown := l.Cached(request("a")); known || unknown {
-		t.Error("it is cached")
+		t.Error("a session without a key is cached")
 	}
 }
 
+// If a session ends, the cache forgets it, whatever credentials it was found by.
 func TestLookupForgets(t *testing.T) {
 	f := &fake{find: findAlice}
 	l := NewLookup(f, settings(nil))
@@ -251,17 +255,17 @@ func TestLookupForgets(t *testing.T) {
 	_, _ = l.Find(t.Context(), request("b")) // of the same session
 	l.Forget("other")
 	if known, _ := l.Cached(request("a")); !known {
-		t.Error("another session's end made it forget")
+		t.Error("the end of another session made the cache forget this one")
 	}
 	l.Forget("k")
 	for _, c := range []string{"a", "b"} {
 		if known, _ := l.Cached(request(c)); known {
-			t.Errorf("%s is still known", c)
+			t.Errorf("the cache still knows credential %s of the session that ended", c)
 		}
 	}
 }
 
-// An answer that was on its way when its session ended must not be kept.
+// An answer that was under way when its session ended must not be kept.
 func TestLookupForgetsWhatIsUnderWay(t *testing.T) {
 	var l *Lookup
 	f := &fake{find: func(ctx context.Context, r *Request) (*Session, error) {
@@ -275,6 +279,7 @@ func TestLookupForgetsWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// A session whose end has passed is unknown, cached or not.
 func TestLookupNeverGivesWhatHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{find: func(context.Context, *Request) (*Session, error) {
@@ -290,23 +295,24 @@ func TestLookupNeverGivesWhatHasEnded(t *testing.T) {
 			return &Session{Key: "k", Expires: time.Now()}, nil
 		}
 		if _, err := l.Find(t.Context(), request("b")); !errors.Is(err, ErrUnknown) {
-			t.Errorf("an ended session: %v", err)
+			t.Errorf("expected ErrUnknown for a session that has ended; found %v", err)
 		}
 	})
 }
 
-// A source may be inside the server: a fault of it must not end that.
+// A source may run inside the server, so its panic must not end the process.
 func TestLookupSurvivesAPanic(t *testing.T) {
 	f := &fake{find: func(context.Context, *Request) (*Session, error) { panic("credential-4711") }}
 	l := NewLookup(f, settings(nil))
 	for range 2 {
 		if _, err := l.Find(t.Context(), request("a")); !errors.Is(err, ErrFault) || strings.Contains(err.Error(), "4711") {
-			t.Errorf("got %v", err)
+			t.Errorf("expected ErrFault without what the panic said; found %v", err)
 		}
 	}
 }
 
-// MQTT's password is a token for a source that takes tokens, and a password for one that takes those.
+// MQTT has one field for passwords and tokens. A source that takes tokens gets it as a token, and a source that takes passwords
+// as a password.
 func TestLookupMayBeToken(t *testing.T) {
 	r := &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p", MayBeToken: true}}
 	for _, kind := range []Kind{Password, Token} {
@@ -314,31 +320,31 @@ func TestLookupMayBeToken(t *testing.T) {
 		l := NewLookup(f, settings(nil))
 		asked := l.Request(r)
 		if c := asked.Credential; c.Kind != kind || kind == Token && c != (Credential{Kind: Token, Value: "p"}) {
-			t.Errorf("a source of %s gets %s", kind, c.Kind)
+			t.Errorf("a source that takes a %s gets a credential of kind %s", kind, c.Kind)
 		}
 		if _, err := l.Find(t.Context(), r); err != nil {
-			t.Errorf("a source of %s: %v", kind, err)
+			t.Errorf("a source that takes a %s was not asked, or refused: %v", kind, err)
 		}
 	}
 	// Over NATS a password is a password.
 	r = &Request{Credential: Credential{Kind: Password, Username: "u", Password: "p"}}
 	l := NewLookup(&fake{find: findAlice, only: Token}, settings(nil))
 	if _, err := l.Find(t.Context(), r); !errors.Is(err, ErrUnknown) {
-		t.Errorf("a source of tokens knows a password: %v", err)
+		t.Errorf("a source of tokens accepts a password: error %v", err)
 	}
 }
 
 func TestLookupCookie(t *testing.T) {
 	f := &fake{find: func(_ context.Context, r *Request) (*Session, error) {
 		if r.Credential.Kind != Cookie || r.Credential.Value != "c" {
-			t.Errorf("credential is of kind %s", r.Credential.Kind)
+			t.Errorf("the source gets a credential of kind %s, want the cookie", r.Credential.Kind)
 		}
 		return findAlice(t.Context(), r)
 	}}
 	l := NewLookup(f, settings(func(s *Settings) { s.Cookie = "sid" }))
 	r := request("token")
 	if _, err := l.Find(t.Context(), r); !errors.Is(err, ErrUnknown) {
-		t.Errorf("without the cookie: %v", err)
+		t.Errorf("expected ErrUnknown without the cookie; found %v", err)
 	}
 	r.Cookies = map[string]string{"sid": "c"}
 	if _, err := l.Find(t.Context(), r); err != nil {
@@ -346,7 +352,7 @@ func TestLookupCookie(t *testing.T) {
 	}
 }
 
-// TestFailing: a source is failing from a look-up that failed until one that did not.
+// TestFailing: a source is failing after a look-up that failed, until one succeeds or says that a credential is unknown.
 func TestFailing(t *testing.T) {
 	answer := errors.New("store is away")
 	l := NewLookup(&fake{find: func(context.Context, *Request) (*Session, error) { return nil, answer }}, settings(func(s *Settings) { s.Cache, s.NegativeCache = 0, 0 }))
@@ -357,7 +363,7 @@ func TestFailing(t *testing.T) {
 		answer = step.answer
 		_, _ = l.Find(t.Context(), request("c"))
 		if err := l.Failing(); (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
-			t.Errorf("after %v: %v", step.answer, err)
+			t.Errorf("after the answer %v, Failing returned %v, want %q", step.answer, err, step.want)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (s *storm) come(t *testing.T, credential string, patience time.Duration) {
 	})
 }
 
-// All who come at once are let in if their servers wait for as long as the source needs, and no credential is looked up twice.
+// All clients that come at once are let in if their servers wait as long as the source needs. No credential is looked up twice.
 func TestStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStorm()
@@ -59,12 +59,12 @@ func TestStorm(t *testing.T) {
 		}
 		s.callers.Wait()
 		if s.answered.Load() != 2000 || s.fake.asked.Load() != 2000 {
-			t.Errorf("%d of 2000 callers have an answer, after %d look-ups", s.answered.Load(), s.fake.asked.Load())
+			t.Errorf("%d of 2000 callers got an answer, after %d look-ups", s.answered.Load(), s.fake.asked.Load())
 		}
 	})
 }
 
-// If more come than the source can serve, no look-up begins for a caller that has gone, and nearly all that are made are in
+// If more clients come than the source can serve, no look-up begins for a client that has gone, and nearly all answers come in
 // time.
 func TestOverload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestOverload(t *testing.T) {
 }
 
 // While the source keeps up, callers are served in the order in which they came. If it does not, the newest are served first:
-// those that have waited for long would be answered too late.
+// those that have waited long would be answered too late.
 func TestOrderOfTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLane(1, 100)
@@ -115,12 +115,12 @@ func TestOrderOfTurns(t *testing.T) {
 		}
 		callers.Wait()
 		if got := fmt.Sprint(order); got != "[0 1 2 6 5]" {
-			t.Errorf("served %s", got)
+			t.Errorf("the callers were served in the order %s, want [0 1 2 6 5]", got)
 		}
 	})
 }
 
-// A caller that joins a look-up that waits for its turn has it made, although the one that began it has gone.
+// If a caller joins a look-up that waits for its turn, the look-up is made, even if the caller who began it has gone.
 func TestJoinedCallerIsServed(t *testing.T) {
 	for _, joins := range []time.Duration{0, 50 * time.Millisecond, 500 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestJoinedCallerIsServed(t *testing.T) {
 				t.Errorf("joined after %s: %d answers, %d look-ups, want %d", joins, s.answered.Load(), s.fake.asked.Load(), want)
 			}
 			if n := len(s.lookup.flying); n != 0 {
-				t.Errorf("%d look-ups are kept", n)
+				t.Errorf("the lookup keeps %d look-ups that have ended, want none", n)
 			}
 		})
 	}

@@ -33,13 +33,13 @@ func TestFind(t *testing.T) {
 		found, err := s.Find(t.Context(), r)
 		if kind == session.None {
 			if err != nil || found.Data["role"] != "guest" || found.Data["level"] != 1.0 {
-				t.Errorf("%s: %+v, %v", kind, found, err)
+				t.Errorf("kind %s: expected the guest's data; found %+v, error %v", kind, found, err)
 			}
 		} else if !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%q: %v, %v; want it unknown", kind, found, err)
+			t.Errorf("kind %q: %v, %v; want it unknown", kind, found, err)
 		}
 		if key, ok := s.Accepts(r); key != "" || ok != (kind == session.None) {
-			t.Errorf("%q: accepts %q, %v", kind, key, ok)
+			t.Errorf("kind %q: Accepts returned %q, %v; want no key, and true only without a credential", kind, key, ok)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 	} {
 		_, err := parse(t, text)
 		if fault == "" && err != nil || fault != "" && (err == nil || !strings.Contains(err.Error(), fault)) {
-			t.Errorf("%s: %v; want %q", text, err, fault)
+			t.Errorf("%s: found error %v, want %q", text, err, fault)
 		}
 	}
 }

@@ -39,14 +39,14 @@ func find(t *testing.T, s session.Source, r *session.Request) (*session.Session,
 	if err != nil {
 		for _, s := range []string{secret, "url-password", "body-4711"} {
 			if strings.Contains(err.Error(), s) {
-				t.Errorf("the error holds %q", s)
+				t.Errorf("the error shows the secret %q", s)
 			}
 		}
 	}
 	return got, err
 }
 
-// application is one with a session store, as people write it.
+// application is an application with a session store, as people write them.
 func application(t *testing.T) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -124,17 +124,17 @@ func TestAsksTheApplication(t *testing.T) {
 	// A field that comes as a header never comes from the body.
 	want := map[string]any{"user": "alice", "id": "s1", "agent": "Mozilla", "theme": "dark", "key": "k1"}
 	if !reflect.DeepEqual(got.Data, want) {
-		t.Errorf("got %v", got.Data)
+		t.Errorf("the session has the data %v, want %v", got.Data, want)
 	}
 	if time.Until(got.Expires) < time.Minute || got.Key == "" || strings.Contains(got.Key, "s1") {
-		t.Errorf("expires %s, key %s", got.Expires, got.Key)
+		t.Errorf("expected an end in a minute or more, and a key that does not show the id; found %s and %s", got.Expires, got.Key)
 	}
 	if _, err := find(t, s, cookie("other")); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("an unknown cookie: %v", err)
+		t.Errorf("expected ErrUnknown for an unknown cookie; found %v", err)
 	}
 	for _, bad := range []string{"", "a;sid=" + secret, "a b", "a\r\nX: y", "\x00", "é"} {
 		if _, ok := s.Accepts(cookie(bad)); ok {
-			t.Errorf("%q is sent", bad)
+			t.Errorf("Accepts(%q) = true, though it is no value of a cookie", bad)
 		}
 	}
 }
@@ -146,15 +146,15 @@ func TestBearerAndHeaderFields(t *testing.T) {
 	r.Credential.Kind = session.Token
 	got, err := find(t, s, r)
 	if err != nil || got.Data["user"] != "alice" {
-		t.Errorf("got %v, %v", got, err)
+		t.Errorf("expected the session of alice; found %v, error %v", got, err)
 	}
 	r.Credential = session.Credential{Kind: session.Password, Username: "u", Password: secret}
 	if _, ok := s.Accepts(r); ok {
-		t.Error("a password is sent")
+		t.Error("Accepts takes a password")
 	}
 }
 
-// What is not certain is an error, and neither a session nor an unknown one.
+// If the answer is not certain, the source returns an error that says neither that there is a session nor that there is none.
 func TestDoubt(t *testing.T) {
 	app := application(t)
 	for _, what := range []string{"redirect", "500", "list", "broken", "long", "text", "late", "expires"} {
@@ -166,18 +166,18 @@ func TestDoubt(t *testing.T) {
 		got, err := s.Find(ctx, cookie(secret))
 		cancel()
 		if got != nil || err == nil || errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v, %v", what, got, err)
+			t.Errorf("%s: expected an error that leaves open whether there is a session; found %v, error %v", what, got, err)
 		} else if strings.Contains(err.Error(), "4711") {
 			t.Errorf("%s: the error tells a secret", what)
 		}
 	}
 	s := open(t, fmt.Sprintf("url: %q, fields { user: X-Twice }, cookie_name: sid", app.URL+"/session"))
 	if _, err := find(t, s, cookie(secret)); err == nil || errors.Is(err, session.ErrUnknown) {
-		t.Errorf("a header field that is there twice: %v", err)
+		t.Errorf("expected an error for a header field that comes twice; found %v", err)
 	}
 	app.Close()
 	if _, err := find(t, s, cookie(secret)); err == nil || errors.Is(err, session.ErrUnknown) {
-		t.Errorf("an application that is down: %v", err)
+		t.Errorf("expected an error that leaves open whether there is a session, while the application is down; found %v", err)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestUnknownIsSettable(t *testing.T) {
 	for code, unknown := range map[int64]bool{410: true, 401: true, 403: false, 404: false, 503: false} {
 		status.Store(code)
 		if _, err := find(t, s, cookie(secret)); errors.Is(err, session.ErrUnknown) != unknown {
-			t.Errorf("%d: %v", code, err)
+			t.Errorf("status %d: unknown must be %t; found error %v", code, unknown, err)
 		}
 	}
 }
@@ -257,7 +257,7 @@ func TestFaults(t *testing.T) {
 		`url: "http://x", forward {headers: [Cookie]}`: "cannot be forwarded",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: http\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		} else if strings.Contains(err.Error(), "hush") {
 			t.Errorf("%s: the fault tells a secret", fields)
 		}

@@ -12,8 +12,7 @@ import (
 	"stamp/internal/callout/session/internal/sourcetest"
 )
 
-// TestLongCredentials: a large access token reaches the application, and where the bound is, is for the
-// configuration to say.
+// TestLongCredentials: a large access token reaches the application. The configuration sets the bound.
 func TestLongCredentials(t *testing.T) {
 	asked := 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,19 +34,19 @@ func TestLongCredentials(t *testing.T) {
 		got, err := find(t, source, &session.Request{Credential: session.Credential{Kind: session.Token, Value: strings.Repeat("x", c.length)}})
 		switch {
 		case c.known && (err != nil || got.Data["length"] != float64(c.length)):
-			t.Errorf("%s: %d bytes: %v", c.fields, c.length, err)
+			t.Errorf("%s: a credential of %d bytes does not reach the application: %v", c.fields, c.length, err)
 		case !c.known && (!errors.Is(err, session.ErrUnknown) || asked > 0):
 			t.Errorf("%s: %d bytes: %v, asked %d times; want it unknown without asking", c.fields, c.length, err, asked)
 		}
 	}
 	for _, value := range []string{"0", "-1", "2000000"} {
 		if err := sourcetest.Faults(t, Parse, "kind: http, url: \"http://x\"\nmax_credential: "+value); err == nil || !strings.Contains(err.Error(), "max_credential: expected") {
-			t.Errorf("%s: %v", value, err)
+			t.Errorf("max_credential: %s: expected a fault; found %v", value, err)
 		}
 	}
 }
 
-// TestKeyThatCannotBeDecoded: two sessions whose names differ in what cannot be decoded do not become one.
+// TestKeyThatCannotBeDecoded: two sessions whose keys differ only in bytes that cannot be decoded stay two.
 func TestKeyThatCannotBeDecoded(t *testing.T) {
 	for _, id := range []string{`"a\ud800"`, `"a\udfff"`, "\"a\xff\""} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

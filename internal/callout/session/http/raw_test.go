@@ -14,8 +14,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// saying is an application that gives each request an answer, written by hand, and closes the connection.
-func saying(t *testing.T, answer string) (url string) {
+// startAnswering runs an application that gives each request an answer that was written by hand, and closes the connection.
+func startAnswering(t *testing.T, answer string) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,7 +39,7 @@ func saying(t *testing.T, answer string) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// Only the final answer, whole and by the rules of HTTP, tells of a session.
+// Only a complete final answer that follows the rules of HTTP tells of a session.
 func TestAnswersByHand(t *testing.T) {
 	zip := func(text string) string {
 		var b bytes.Buffer
@@ -79,7 +79,7 @@ func TestAnswersByHand(t *testing.T) {
 		"no status":                 {"HTTP/1.1 OK\r\n\r\n" + alice, false},
 		"elsewhere, with a session": {"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Type: application/json\r\n\r\n" + alice, false},
 	} {
-		s := open(t, fmt.Sprintf("url: %q, fields {role: X-Role}", saying(t, c.answer)))
+		s := open(t, fmt.Sprintf("url: %q, fields {role: X-Role}", startAnswering(t, c.answer)))
 		got, err := find(t, s, cookie(secret))
 		if !c.found {
 			if err == nil || errors.Is(err, session.ErrUnknown) {
@@ -88,7 +88,7 @@ func TestAnswersByHand(t *testing.T) {
 			continue
 		}
 		if err != nil || got.Data["user"] != "alice" || got.Data["role"] != nil {
-			t.Errorf("%s: %v, %v", name, got, err)
+			t.Errorf("%s: expected the session of alice by the final answer; found %v, error %v", name, got, err)
 		}
 	}
 }

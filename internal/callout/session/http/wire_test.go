@@ -42,15 +42,15 @@ func sent(t testing.TB, s source, r *session.Request) *http.Request {
 	}
 	var wire bytes.Buffer
 	if err := request.Write(&wire); err != nil {
-		t.Fatalf("it cannot be sent: %v", err)
+		t.Fatalf("the request cannot be written: %v", err)
 	}
 	reader := bufio.NewReader(&wire)
 	got, err := http.ReadRequest(reader)
 	if err != nil {
-		t.Fatalf("it cannot be read: %v", err)
+		t.Fatalf("the written request cannot be read: %v", err)
 	}
 	if reader.Buffered() != 0 {
-		t.Error("it is more than one request")
+		t.Error("what was written is more than one request")
 	}
 	return got
 }
@@ -82,29 +82,29 @@ func FuzzCredentialOnTheWire(f *testing.F) {
 			if s.cfg.isCookie() {
 				want = append(want, "sid="+credential)
 			} else if value := got.Header.Values("Authorization"); !slices.Equal(value, []string{"Bearer " + credential}) {
-				t.Errorf("Authorization is %q for %q", value, credential)
+				t.Errorf("Authorization is %q, want the credential %q", value, credential)
 			}
 			want = append(want, "theme="+theme)
 			if have := got.Header.Get("Cookie"); have != strings.Trim(strings.Join(want, "; "), " \t") || len(got.Header["Cookie"]) > 1 {
-				t.Errorf("cookies are %q for %q and %q", got.Header["Cookie"], credential, theme)
+				t.Errorf("the cookies are %q, want only the credential %q and the theme %q", got.Header["Cookie"], credential, theme)
 			}
 			if from := got.Header.Values("X-From"); !slices.Equal(from, []string{"nats"}) {
-				t.Errorf("a fixed header is %q", from)
+				t.Errorf("the configured header X-From is %q, want nats", from)
 			}
 			sentAgent := got.Header.Values("User-Agent")
 			if want := strings.Trim(agent, " \t"); want != "" && !slices.Equal(sentAgent, []string{want}) {
-				t.Errorf("User-Agent is %q for %q", sentAgent, agent)
+				t.Errorf("User-Agent is %q, want %q", sentAgent, agent)
 			}
 			for name := range got.Header {
 				if !slices.Contains([]string{"Accept", "Authorization", "Cookie", "User-Agent", "X-From"}, name) {
-					t.Errorf("there is a header %q", name)
+					t.Errorf("the request has a header %q that nobody configured", name)
 				}
 			}
 		}
 	})
 }
 
-// What a browser sends beyond ASCII goes along as it came, for the application to read as it reads what browsers send to it.
+// A forwarded value beyond ASCII reaches the application byte for byte, as browsers would send it.
 func TestForwardBeyondASCII(t *testing.T) {
 	s := config(t, "forward {headers: [X-City], cookies: [city, prefs]}")
 	r := cookie("abc")
@@ -112,14 +112,14 @@ func TestForwardBeyondASCII(t *testing.T) {
 	r.Cookies = map[string]string{"city": "Zürich West", "prefs": `{"a":"\"}`}
 	got := sent(t, s, r)
 	if got == nil {
-		t.Fatal("it is not sent")
+		t.Fatal("no request was sent")
 	}
 	if city, cookies := got.Header.Get("X-City"), got.Header.Get("Cookie"); city != "Zürich" || cookies != `session=abc; city=Zürich West; prefs={"a":"\"}` {
-		t.Errorf("X-City %q, cookies %q", city, cookies)
+		t.Errorf("the application gets X-City %q and cookies %q, which is not what the browser sent", city, cookies)
 	}
 }
 
-// What cannot be sent is not left out: the application would tell of the session without it.
+// A forwarded value that cannot be sent is an error. If it were left out, the application would judge the session without it.
 func TestForwardedThatCannotBeSent(t *testing.T) {
 	asked := 0
 	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
@@ -130,7 +130,7 @@ func TestForwardedThatCannotBeSent(t *testing.T) {
 		inHeader.Headers, inCookie.Cookies = map[string][]string{"X-City": {value}}, map[string]string{"city": value}
 		for _, r := range []*session.Request{inHeader, inCookie} {
 			if _, err := find(t, s, r); err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), "ity") {
-				t.Errorf("%q: %v", value, err)
+				t.Errorf("forwarded value %q: expected an error that names it; found %v", value, err)
 			}
 		}
 	}
@@ -161,7 +161,7 @@ func TestStatus(t *testing.T) {
 				"known": got != nil && err == nil, "unknown": errors.Is(err, session.ErrUnknown), "cannot tell": err != nil && !errors.Is(err, session.ErrUnknown),
 			}
 			if !want[is] || (got == nil) == (err == nil) {
-				t.Errorf("%d is not %q: %v", status, is, err)
+				t.Errorf("status %d: expected %q; found error %v", status, is, err)
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func TestFixedHost(t *testing.T) {
 	s := config(t, "headers { Host: app.example, Accept: \"application/session+json\" }")
 	got := sent(t, s, cookie("c"))
 	if got.Host != "app.example" || got.Header.Get("Accept") != "application/session+json" || got.URL.Path != "/auth" {
-		t.Errorf("host %s, accept %s", got.Host, got.Header.Get("Accept"))
+		t.Errorf("the request has host %s and Accept %s, want app.example and the configured Accept", got.Host, got.Header.Get("Accept"))
 	}
 }
 
@@ -183,7 +183,7 @@ func TestFixedHeadersAreNotShared(t *testing.T) {
 		r.Headers = map[string][]string{"X-Id": {fmt.Sprint(i)}}
 		got := sent(t, s, r)
 		if !slices.Equal(got.Header["X-Id"], []string{fmt.Sprint(i)}) || !slices.Equal(got.Header["X-From"], []string{"nats"}) {
-			t.Errorf("%v, %v", got.Header["X-Id"], got.Header["X-From"])
+			t.Errorf("the request has X-Id %v and X-From %v, want those of this request alone", got.Header["X-Id"], got.Header["X-From"])
 		}
 	}
 }
@@ -195,12 +195,12 @@ func TestCredentialsOfAHeader(t *testing.T) {
 		"é": false, "a\x7f": false, "": false, strings.Repeat("x", DefaultMaxCredential): true, strings.Repeat("x", DefaultMaxCredential+1): false,
 	} {
 		if _, ok := s.Accepts(cookie(value)); ok != want {
-			t.Errorf("%.10q: %t", value, ok)
+			t.Errorf("Accepts(%.10q) = %t, want %t", value, ok, want)
 		}
 	}
 }
 
-// A cookie that is there and empty is sent, so it is another question.
+// An empty cookie is sent, so it must have another key than an absent one.
 func TestKeyTellsEmptyFromAbsent(t *testing.T) {
 	s := config(t, "forward { cookies: [a, b] }")
 	seen := map[string]bool{}
@@ -233,7 +233,7 @@ func TestFaultsOfHeaders(t *testing.T) {
 		"method: HEAD":       "has no body",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: http, url: \"http://x\"\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		}
 	}
 	config(t, "method: HEAD, fields {user: X-User}")

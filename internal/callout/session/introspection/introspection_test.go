@@ -31,7 +31,7 @@ func find(t *testing.T, s session.Source) (*session.Session, error) {
 	return got, err
 }
 
-// server answers who it knows, a client with an odd name, with a body.
+// server answers with a body, if the client, which has an odd name, authenticates itself.
 func server(t *testing.T, status int, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +39,7 @@ func server(t *testing.T, status int, body string) string {
 		if !basic {
 			id, password = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 		}
-		// RFC 6749, 2.3.1: both are encoded in basic auth.
+		// RFC 6749, section 2.3.1: both are encoded in basic authentication.
 		want := [2]string{"a:b", "hush &"}
 		if basic {
 			want = [2]string{"a%3Ab", "hush+%26"}
@@ -63,15 +63,15 @@ func TestKnows(t *testing.T) {
 		s := open(t, server(t, 200, body)+"audience: [x, app], scopes: [api], issuer: i, auth: "+auth)
 		got, err := find(t, s)
 		if err != nil {
-			t.Fatalf("%s: %v", auth, err)
+			t.Fatalf("auth: %s: the token was refused: %v", auth, err)
 		}
 		if got.Data["sub"] != "alice" || got.Expires.Unix() != exp || got.Key == "" || strings.Contains(got.Key, secret) {
-			t.Errorf("%s: got %v", auth, got)
+			t.Errorf("auth: %s: expected the session of alice with its end, and a key that does not show the token; found %v", auth, got)
 		}
 	}
 }
 
-// A refresh token is active, too, and opens no connection.
+// A refresh token is active, too, but it opens no connection.
 func TestRefreshToken(t *testing.T) {
 	for field, unknown := range map[string]bool{
 		`"token_use":"refresh_token"`: true, `"typ":"Refresh"`: true, `"typ":"Offline"`: true,
@@ -80,22 +80,22 @@ func TestRefreshToken(t *testing.T) {
 		s := open(t, server(t, 200, `{"active":true,"sub":"alice",`+field+`}`))
 		_, err := find(t, s)
 		if errors.Is(err, session.ErrUnknown) != unknown || !unknown && err != nil || unknown && !strings.Contains(err.Error(), "refresh token") {
-			t.Errorf("%s: %v", field, err)
+			t.Errorf("answer with %s: unknown as a refresh token must be %t; found error %v", field, unknown, err)
 		}
 	}
 }
 
-// A token that was just issued by a server whose clock is a little ahead is one.
+// A token that was just issued is accepted if the provider's clock is a little ahead.
 func TestClockOfTheServer(t *testing.T) {
 	for ahead, known := range map[time.Duration]bool{10 * time.Second: true, 2 * maxSkew: false} {
 		body := fmt.Sprintf(`{"active":true,"nbf":%d}`, time.Now().Add(ahead).Unix())
 		if _, err := find(t, open(t, server(t, 200, body))); (err == nil) != known || !known && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v", ahead, err)
+			t.Errorf("token whose life begins in %s: known must be %t; found error %v", ahead, known, err)
 		}
 	}
 }
 
-// sent returns the form and the basic authentication that go to the server.
+// sent returns the form and the basic authentication that the server got.
 func sent(t *testing.T, cfg Config, token string) (form url.Values, basic bool) {
 	t.Helper()
 	cfg.URL = "http://x"
@@ -127,7 +127,7 @@ func TestHowTheClientSaysWhoItIs(t *testing.T) {
 		form, basic := sent(t, test.cfg, odd)
 		test.form.Set("token", odd)
 		if !reflect.DeepEqual(form, test.form) || basic != test.basic {
-			t.Errorf("%s: %v, basic %t", name, form, basic)
+			t.Errorf("%s: the server got the form %v, basic authentication %t", name, form, basic)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestBearer(t *testing.T) {
 	for fields, want := range map[string]string{"auth: bearer, token: \"hush-1\"": "[Bearer hush-1]", "auth: none": "[]"} {
 		got, err := find(t, open(t, fmt.Sprintf("url: %q, %s", s.URL, fields)))
 		if err != nil || got.Data["sub"] != "alice" || fmt.Sprint(authorization) != want {
-			t.Errorf("%s: got %v, %v; sent %v, want %s", fields, got, err, authorization, want)
+			t.Errorf("%s: found %v, error %v; Authorization was %v, want %s", fields, got, err, authorization, want)
 		}
 	}
 }
@@ -159,19 +159,19 @@ func TestDoesNotKnow(t *testing.T) {
 	} {
 		s := open(t, server(t, 200, body)+"audience: app, scopes: [api], issuer: i")
 		if got, err := find(t, s); got != nil || !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v", body, err)
+			t.Errorf("answer %s: expected the token to be unknown; found error %v", body, err)
 		}
 	}
 }
 
-// What is not certain is an error, and neither a session nor an unknown token.
+// If the answer is not certain, the source returns an error that says neither that the token is good nor that it is not.
 func TestDoubt(t *testing.T) {
 	for body, status := range map[string]int{
 		`{"active":true}`: 500, `{"active":false}`: 401, ``: 200, `[]`: 200, `{}`: 200, `{"active":"true"}`: 200,
 		`{"active":1}`: 200, `{"active":true`: 200, `{"active":true,"exp":"soon"}`: 200, `{"active":true} `: 302,
 	} {
 		if got, err := find(t, open(t, server(t, status, body))); got != nil || err == nil || errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%d %s: %v", status, body, err)
+			t.Errorf("status %d with %s: expected an error that leaves open whether the token is good; found %v", status, body, err)
 		}
 	}
 	wrong := strings.Replace(server(t, 200, `{"active":true}`), "hush", "hash", 1)
@@ -184,15 +184,15 @@ func TestAccepts(t *testing.T) {
 	s := open(t, server(t, 200, "{}"))
 	for value, want := range map[string]bool{"abc.def": true, "": false, "a b": false, "a\n": false, "é": false, strings.Repeat("x", maxToken+1): false} {
 		if _, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: session.Token, Value: value}}); ok != want {
-			t.Errorf("%.10q: %t", value, ok)
+			t.Errorf("Accepts(%.10q) = %t, want %t", value, ok, want)
 		}
 	}
 	if _, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: session.Password, Value: "x"}}); ok {
-		t.Error("a password")
+		t.Error("Accepts takes a password as a token")
 	}
 }
 
-// A field that is there, and wrong, is one fault, and not another one that says that it is missing.
+// A wrong field is reported once, and not also as missing.
 func TestOneFaultForOneField(t *testing.T) {
 	for fields, want := range map[string]string{
 		"client_id: 5, client_secret: b":             "client_id: expected a string; found a number (hint: put it in quotes)",
@@ -204,9 +204,9 @@ func TestOneFaultForOneField(t *testing.T) {
 	} {
 		err := sourcetest.Faults(t, Parse, "kind: introspection\nurl: \"https://x\"\n"+fields)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		} else if n := strings.Count(err.Error(), "\n") + 1; n != 1 && !strings.Contains(fields, "none") {
-			t.Errorf("%s: %d faults: %v", fields, n, err)
+			t.Errorf("%s: expected one fault; found %d: %v", fields, n, err)
 		}
 	}
 }
@@ -227,7 +227,7 @@ func TestFaults(t *testing.T) {
 		`url: "https://x", client_id: a, client_secret: b, token: t`:     "token: expected auth: bearer",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: introspection\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"stamp/internal/callout/session/internal/sourcetest"
 )
 
-// cached is a source with a cache before it, whose entries stay long.
+// cached returns a source behind a cache that keeps entries for long.
 func cached(t *testing.T, nc *nats.Conn, cfg Config) (*session.Lookup, *Source, *changes) {
 	t.Helper()
 	cfg.Settings = session.Defaults()
@@ -90,8 +90,8 @@ func stream(t *testing.T, nc *nats.Conn) jetstream.Stream {
 	return s
 }
 
-// TestRemovedUnseen: a session that is removed without an entry in its place, which no consumer is told
-// of, is not accepted from the cache.
+// TestRemovedUnseen: if an entry is removed without a marker, consumers are not told. The session is not accepted from the
+// cache.
 func TestRemovedUnseen(t *testing.T) {
 	for name, remove := range map[string]func(t *testing.T, s jetstream.Stream, bucket jetstream.KeyValue){
 		"purge of the stream": func(t *testing.T, s jetstream.Stream, _ jetstream.KeyValue) {
@@ -128,7 +128,7 @@ func TestRemovedUnseen(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Messages can be deleted by number where the stream allows it, which KV's do not.
+			// A stream may allow that messages are deleted by number. Streams of KV do not.
 			cfg := stream(t, nc).CachedInfo().Config
 			if err := js.DeleteStream(t.Context(), "KV_sessions"); err != nil {
 				t.Fatal(err)
@@ -150,7 +150,7 @@ func TestRemovedUnseen(t *testing.T) {
 	}
 }
 
-// TestAnotherBucket: nothing that was found in a bucket counts when there is another of its name.
+// TestAnotherBucket: nothing that was found in a bucket is used after the bucket was replaced by another one of the same name.
 func TestAnotherBucket(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	cfg := jetstream.KeyValueConfig{Bucket: "sessions"}
@@ -206,14 +206,14 @@ func TestNoConsumer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if known, _ := l.Cached(cookie("a")); known || s.Live() {
-			t.Fatal("cached without a watch")
+			t.Fatal("a session is cached, though the bucket cannot be watched")
 		}
 	}
 	if err := bucket.Delete(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if err := ask(t, l, "a"); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("after its end: %v", err)
+		t.Errorf("expected ErrUnknown after the session's end; found %v", err)
 	}
 	if err := full.DeleteConsumer(t.Context(), "taken"); err != nil {
 		t.Fatal(err)
@@ -222,7 +222,7 @@ func TestNoConsumer(t *testing.T) {
 	isCached(t, l, "b")
 }
 
-// TestCacheStays: sessions stay cached while others begin.
+// TestCacheStays: sessions stay cached while new sessions begin.
 func TestCacheStays(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
@@ -240,11 +240,11 @@ func TestCacheStays(t *testing.T) {
 		return nil
 	})
 	if known, _ := l.Cached(cookie("a")); !known {
-		t.Error("it is not cached any more")
+		t.Error("the session is not cached any more")
 	}
 }
 
-// TestLookupError: what is wrong with a bucket is told, with what to do, in the log and by LookupError.
+// TestLookupError: the log and LookupError say what is wrong with a bucket, and what to do.
 func TestLookupError(t *testing.T) {
 	none := sourcetest.Server(t, &natsserver.Options{Host: "127.0.0.1", Port: -1})
 	accounts := sourcetest.ServerOf(t, `
@@ -284,10 +284,10 @@ func TestLookupError(t *testing.T) {
 			_, asked := find(t, s, "a")
 			for _, want := range append(c.want, "bucket sessions") {
 				if got := s.LookupError().Error(); !strings.Contains(got, want) {
-					t.Errorf("LookupError: %q; want %q", got, want)
+					t.Errorf("LookupError says %q, want %q", got, want)
 				}
 				if asked == nil || !strings.Contains(asked.Error(), want) || errors.Is(asked, session.ErrUnknown) {
-					t.Errorf("Find: %v; want %q", asked, want)
+					t.Errorf("Find returned error %v, want %q", asked, want)
 				}
 				if want == "bucket sessions" { // it is an attribute of its own there
 					continue

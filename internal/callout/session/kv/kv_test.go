@@ -59,11 +59,11 @@ func FuzzKeyOf(f *testing.F) {
 				continue
 			}
 			if !strings.HasPrefix(key, "a.") || !strings.HasSuffix(key, ".b") {
-				t.Errorf("key %q left the template", key)
+				t.Errorf("key %q lacks a literal part of the template", key)
 			}
 			for token := range strings.SplitSeq(key, ".") {
 				if token == "" || strings.ContainsAny(token, "*> \t\r\n\x00") {
-					t.Errorf("key %q has the token %q", key, token)
+					t.Errorf("key %q has the token %q, which is empty or a wildcard", key, token)
 				}
 			}
 		}
@@ -87,16 +87,16 @@ func TestParse(t *testing.T) {
 	} {
 		n, err := conf.ParseString(c.text)
 		if err != nil {
-			t.Fatalf("%s: %v", c.text, err)
+			t.Fatalf("the configuration %s of this test cannot be read: %v", c.text, err)
 		}
 		var faults conf.Faults
 		opener := Parse(n, &faults)
 		err = faults.Err()
 		if c.fault == "" && (err != nil || opener.Common().Name != "kv") {
-			t.Errorf("%s: %v, name %q", c.text, err, opener.Common().Name)
+			t.Errorf("%s: expected a source named kv; found error %v, name %q", c.text, err, opener.Common().Name)
 		}
 		if c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
-			t.Errorf("%s: %v; want %q", c.text, err, c.fault)
+			t.Errorf("%s: found error %v, want %q", c.text, err, c.fault)
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestAccepts(t *testing.T) {
 	for _, kind := range []session.Kind{session.None, session.Cookie, session.Token, session.Password, session.Nkey, session.JWT} {
 		_, ok := s.Accepts(&session.Request{Credential: session.Credential{Kind: kind, Value: "abc", Password: "abc", Nkey: "abc"}})
 		if want := kind == session.Cookie || kind == session.Token; ok != want {
-			t.Errorf("%s: accepted %v; want %v", kind, ok, want)
+			t.Errorf("kind %s: accepted: %v, want %v", kind, ok, want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// TestReplicaWithoutTheEntry: a replica that is behind does not have an entry yet that the watch has told of. That is not
-// certain; what was removed without a change is.
+// TestReplicaWithoutTheEntry: a replica that is behind may lack an entry that the watch has reported. Then the source cannot
+// tell. If an entry was removed without a change that the watch reports, the session is unknown.
 func TestReplicaWithoutTheEntry(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
@@ -39,10 +39,10 @@ func TestReplicaWithoutTheEntry(t *testing.T) {
 	put(t, bucket, "a", `{}`)
 	c.wait(t, "a", false)
 	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
-		t.Errorf("a replica without the entry: %v; want %v", err, errStale)
+		t.Errorf("a replica without the entry: found error %v, want %v", err, errStale)
 	}
 	if _, err := find(t, s, "never"); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("an entry that never was: %v", err)
+		t.Errorf("an entry that never existed: expected ErrUnknown; found %v", err)
 	}
 	behind.Store(false)
 	if _, err := find(t, s, "a"); err != nil {
@@ -56,8 +56,8 @@ func TestReplicaWithoutTheEntry(t *testing.T) {
 	}
 }
 
-// TestReplicaBehindAtTheStart: a source that is opened anew, by a reload or a start, does not let in by a replica that lags what
-// has ended shortly before. It reports nothing that was before it.
+// TestReplicaBehindAtTheStart: just after a start or a reload, a replica that is behind does not let in sessions that have
+// ended shortly before. Changes from before the start are not reported.
 func TestReplicaBehindAtTheStart(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
@@ -93,18 +93,18 @@ func TestReplicaBehindAtTheStart(t *testing.T) {
 		}
 	}
 	if _, err := find(t, s, "b"); err != nil {
-		t.Errorf("a session that lives: %v", err)
+		t.Errorf("a session that lives was not found: %v", err)
 	}
 	put(t, bucket, "c", `{}`)
 	c.wait(t, "c", false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.seen) != 1 {
-		t.Errorf("changes from before the start are reported: %v", c.seen)
+		t.Errorf("changes from before the start were reported: %v", c.seen)
 	}
 }
 
-// TestConfigurationChanges: what is changed in the configuration of a bucket counts for its entries, also cached ones.
+// TestConfigurationChanges: a change of the bucket's configuration applies to its entries, also to cached ones.
 func TestConfigurationChanges(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions", TTL: 24 * time.Hour})

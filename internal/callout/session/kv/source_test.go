@@ -75,7 +75,7 @@ func eventually(t testing.TB, what string, f func() error) {
 			return
 		}
 	}
-	t.Fatalf("%s: %v", what, err)
+	t.Fatalf("waited in vain for %s: %v", what, err)
 }
 
 // changes are what a source reported.
@@ -191,7 +191,7 @@ func TestFind(t *testing.T) {
 		put(t, bucket, key, value)
 	}
 	if bucket.Delete(t.Context(), "deleted") != nil || bucket.Purge(t.Context(), "purged") != nil {
-		t.Fatal("delete")
+		t.Fatal("the keys of this test could not be deleted")
 	}
 	const known, unknown, unsure = 0, 1, 2
 	for key, want := range map[string]int{
@@ -208,19 +208,19 @@ func TestFind(t *testing.T) {
 			got = unknown
 		}
 		if got != want {
-			t.Errorf("%s: %v, %v; want %d", key, found, err, want)
+			t.Errorf("key %s: found %v, error %v; want outcome %d", key, found, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: the error holds the content: %v", key, err)
 		}
 		if key == "unix" || key == "rfc" {
 			if err == nil && !found.Expires.Equal(future) {
-				t.Errorf("%s: expires %v; want %v", key, found.Expires, future)
+				t.Errorf("key %s: expires %v, want %v", key, found.Expires, future)
 			}
 		}
 		if key == "plain" && err == nil {
 			if found.Data["user"] != "alice" || found.Data["n"] != 1.5 || !found.Expires.IsZero() || found.Key != SessionKey("plain") {
-				t.Errorf("plain: %+v", found)
+				t.Errorf("expected the session of key plain, without an end; found %+v", found)
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func TestFindHashed(t *testing.T) {
 	key, _ := KeyOf("web.{{ credential }}", SHA256, "any cookie; at all")
 	put(t, bucket, key, `{"user":"alice"}`)
 	if found, err := find(t, s, "any cookie; at all"); err != nil || found.Data["user"] != "alice" || found.Key != SessionKey(key) {
-		t.Errorf("found %v, %v", found, err)
+		t.Errorf("expected the session of alice by the hashed key; found %v, error %v", found, err)
 	}
 	// The name of the entry is no credential.
 	if _, err := find(t, s, strings.TrimPrefix(key, "web.")); !errors.Is(err, session.ErrUnknown) {
@@ -254,7 +254,7 @@ func TestTTL(t *testing.T) {
 	for key, want := range map[string]time.Duration{"whole": time.Hour, "short": 10 * time.Minute, "early": 30 * time.Second} {
 		found, err := find(t, s, key)
 		if err != nil {
-			t.Fatalf("%s: %v", key, err)
+			t.Fatalf("key %s: %v", key, err)
 		}
 		if left := time.Until(found.Expires); left > want || left < want-timeout {
 			t.Errorf("%s: %v left; want at most %v", key, left, want)
@@ -278,7 +278,7 @@ func TestEntryTTL(t *testing.T) {
 			got = -1
 		}
 		if got != want {
-			t.Errorf("%q: %v; want %v", text, got, want)
+			t.Errorf("the TTL header %q gives %v, want %v", text, got, want)
 		}
 	}
 }

@@ -40,12 +40,11 @@ func TestChanges(t *testing.T) {
 	put(t, bucket, "a", `{}`)
 	c.wait(t, "a", false)
 	if c.has("before") {
-		t.Error("reported what was there before")
+		t.Error("the source reported entries from before its start")
 	}
 }
 
-// TestBucketLater: the application makes the bucket when it starts, which may be
-// after the handler.
+// TestBucketLater: the application may make the bucket after the handler has started.
 func TestBucketLater(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	attempts, err := nc.SubscribeSync("$JS.API.STREAM.INFO.KV_sessions")
@@ -73,8 +72,8 @@ func TestBucketLater(t *testing.T) {
 	}
 }
 
-// Servers that start together answer requests to JetStream only when all of them listen: a source that waited for an
-// answer would keep its own server from listening.
+// Servers that start together answer requests to JetStream only when all of them listen. If a source waited for an answer, its
+// own server would not listen.
 func TestOpenWaitsForNothing(t *testing.T) {
 	nc := connect(t, silentServer(t))
 	cfg := Config{Bucket: "sessions", Settings: session.Defaults()}
@@ -93,17 +92,17 @@ func TestOpenWaitsForNothing(t *testing.T) {
 	select {
 	case s := <-opened:
 		if err := s.(*Source).LookupError(); err == nil {
-			t.Error("it can tell of sessions before the bucket is found")
+			t.Error("LookupError returns nil before the bucket is found")
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	case <-time.After(timeout):
-		t.Fatal("it waits for the bucket")
+		t.Fatal("Open waits for the bucket")
 	}
 }
 
-// silentServer takes requests to JetStream, and answers none.
+// silentServer accepts requests to JetStream, and answers none.
 func silentServer(t *testing.T) *natsserver.Server {
 	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, NoSigs: true})
@@ -128,7 +127,7 @@ func connectAs(t *testing.T, server *natsserver.Server, user string) *nats.Conn 
 	return nc
 }
 
-// A bucket that can be read, and not watched, is told of: logouts would close nothing. What is cached is not used.
+// If a bucket can be read but not watched, the source says so, since logouts would close nothing. It does not use its cache.
 func TestReadAndNotWatched(t *testing.T) {
 	for name, deny := range map[string]string{
 		"no consumer":              "$JS.API.CONSUMER.CREATE.>",
@@ -153,13 +152,13 @@ func TestReadAndNotWatched(t *testing.T) {
 				return nil
 			})
 			if s.Live() {
-				t.Error("what is cached counts")
+				t.Error("the source is live, though its bucket cannot be watched")
 			}
 			if _, err := find(t, s, "a"); err != nil {
-				t.Errorf("read: %v", err)
+				t.Errorf("the bucket cannot be read: %v", err)
 			}
 			if err := s.LookupError(); err != nil {
-				t.Errorf("it is not able: %v", err)
+				t.Errorf("LookupError after sessions were found: %v", err)
 			}
 		})
 	}
@@ -189,14 +188,13 @@ func TestBucketReplaced(t *testing.T) {
 	eventually(t, "find in the new bucket", func() error {
 		found, err := find(t, s, "a")
 		if err == nil && found.Data["n"] != "new" {
-			t.Fatalf("found %v", found.Data)
+			t.Fatalf("the session has the data %v, which is not the new bucket's", found.Data)
 		}
 		return err
 	})
 }
 
-// TestServerRestart: what was deleted while the connection was gone is reported
-// when it is there again, and the watch goes on.
+// TestServerRestart: a deletion that happened while the connection was gone is reported when it is back, and the watch goes on.
 func TestServerRestart(t *testing.T) {
 	dir := t.TempDir()
 	server := startServer(t, dir, -1)
@@ -264,8 +262,7 @@ func deleteOffline(t *testing.T, dir, key string) {
 	server.WaitForShutdown()
 }
 
-// TestBehind: an answer that is older than a change that was reported, as a
-// replica may give it, is not believed.
+// TestBehind: a replica may give an answer that is older than a change that was reported. The source does not use that answer.
 func TestBehind(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
@@ -277,7 +274,7 @@ func TestBehind(t *testing.T) {
 	}
 	s.report(session.Change{Key: SessionKey("a"), Deleted: true, Revision: session.Revision{Sequence: 2}})
 	if _, err := find(t, s, "a"); !errors.Is(err, errStale) {
-		t.Errorf("found %v; want %v", err, errStale)
+		t.Errorf("found error %v, want %v", err, errStale)
 	}
 }
 
@@ -331,18 +328,18 @@ func TestAgesOfChanges(t *testing.T) {
 	for _, clock := range []time.Duration{-time.Hour, math.MinInt64} {
 		b.clockAhead = clock
 		if got := b.ago(at); got != 0 {
-			t.Errorf("ours is ahead by %s: %s", clock, got)
+			t.Errorf("our clock is ahead by %s: the age of the change is %s, want 0", clock, got)
 		}
 	}
 }
 
-// A source follows its bucket when it has seen all changes up to the check before, and not while its watch is behind, has
-// ended, or follows a bucket that is gone.
+// A source follows its bucket if it has seen all changes up to the check before. It does not while its watch is behind, has
+// ended, or watches a bucket that is gone.
 func TestFollows(t *testing.T) {
 	nc := connect(t, startServer(t, t.TempDir(), -1))
 	s, c := open(t, nc, Config{Bucket: "sessions"})
 	if _, ok := s.Follows(); ok {
-		t.Error("it follows a bucket that does not exist")
+		t.Error("the source follows a bucket that does not exist")
 	}
 	bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
 	follows := func() (bucket int64) {
@@ -367,7 +364,7 @@ func TestFollows(t *testing.T) {
 	b.lastRevision += 10
 	s.noteCaughtUp(&b)
 	if _, ok := s.Follows(); ok {
-		t.Error("it follows, and has not seen changes that the bucket had at the last check")
+		t.Error("the source follows the bucket, though it has not seen changes from before the last check")
 	}
 	follows() // the next check sees that this was not so
 

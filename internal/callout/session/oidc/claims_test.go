@@ -39,7 +39,7 @@ func config() *Config {
 	return c
 }
 
-// readText is read for claims as they are written.
+// readText reads the claims of a payload.
 func readText(c *Config, payload []byte) (*session.Session, error) {
 	claims, err := stored.Object(payload)
 	if err != nil {
@@ -50,7 +50,7 @@ func readText(c *Config, payload []byte) (*session.Session, error) {
 
 func TestReadClaims(t *testing.T) {
 	later, over := time.Now().Add(time.Hour).Unix(), time.Now().Add(-time.Hour).Unix()
-	// A claim of a user's own choice comes after the provider's.
+	// A claim that a user can choose comes after the provider's claim.
 	base := `{"iss":"i","sub":"mallory","aud":"app","scope":"api","exp":` + fmt.Sprint(later)
 	for payload, want := range map[string]bool{
 		base + `}`:                                 true,
@@ -88,13 +88,13 @@ func TestReadClaims(t *testing.T) {
 	} {
 		got, err := readText(config(), []byte(payload))
 		if (got != nil) != want || (err == nil) != want {
-			t.Errorf("%s: %v", payload, err)
+			t.Errorf("claims %s: accepted must be %t; found error %v", payload, want, err)
 		}
 	}
 }
 
-// The session is the person's of the provider's claim, whatever else the token
-// says, and the same for all tokens of that person.
+// A session's key depends on the provider's claim for the person alone: it is the same for all tokens of that person, whatever
+// else they say.
 func TestKeyIsOfTheSubject(t *testing.T) {
 	key := func(sub, iss, more string) string {
 		c := config()
@@ -118,21 +118,20 @@ func TestKeyIsOfTheSubject(t *testing.T) {
 		}
 	}
 	if strings.Contains(alice, "alice") || len(alice) != 32 {
-		t.Errorf("key is %s", alice)
+		t.Errorf("the session's key is %s, want 32 characters that do not show the subject", alice)
 	}
 }
 
-// Expires is what the check reads: the end of the token, and the skew.
+// A session expires when the check would refuse its token: at the token's end plus the skew.
 func TestExpires(t *testing.T) {
 	end := time.Now().Add(time.Hour).Unix()
 	got, err := readText(config(), fmt.Appendf(nil, `{"iss":"i","sub":"s","aud":"app","scope":"api","exp":%d.9}`, end))
 	if err != nil || !got.Expires.Equal(time.Unix(end+30, 0)) {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("expected the end of the token and 30s; found %v, error %v", got, err)
 	}
 }
 
-// Whatever is done to a token, a session comes of it only with the claims that
-// were signed.
+// However a token is changed, a session comes of it only with the claims that were signed.
 func FuzzFind(f *testing.F) {
 	key, payload := newKey(f, ""), fmt.Sprintf(`{"iss":%q,"sub":"s","aud":"app","scope":"api","exp":%d}`, issuer, time.Now().Add(1000*time.Hour).Unix())
 	good := sign(f, key, payload)
@@ -152,7 +151,7 @@ func FuzzFind(f *testing.F) {
 		got, err := s.Find(t.Context(), &session.Request{Credential: session.Credential{Kind: session.Token, Value: text}})
 		switch {
 		case (got == nil) == (err == nil):
-			t.Errorf("session %v with error %v", got, err)
+			t.Errorf("Find returned session %v and error %v, want one of the two", got, err)
 		case got != nil && !reflect.DeepEqual(got.Data, want):
 			t.Errorf("%q gives claims that were not signed", text)
 		case text == good && got == nil:

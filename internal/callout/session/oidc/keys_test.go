@@ -12,6 +12,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
+// A source that starts before its provider asks again until it has the keys.
 func TestAsksUntilTheProviderIsThere(t *testing.T) {
 	key := newKey(t, "k1")
 	r := &remote{set: public(t, key), down: true}
@@ -19,7 +20,7 @@ func TestAsksUntilTheProviderIsThere(t *testing.T) {
 		expect(t, s, by(t, key, issuer), "cannot tell")
 		time.Sleep(time.Minute - time.Second)
 		if n := r.count(); n < 6 || n > 12 {
-			t.Errorf("asked %d times in a minute", n)
+			t.Errorf("the provider was asked %d times in a minute", n)
 		}
 		r.change(func(r *remote) { r.down = false })
 		time.Sleep(minRefresh)
@@ -31,7 +32,7 @@ func TestAsksUntilTheProviderIsThere(t *testing.T) {
 	})
 }
 
-// A new key is found at once; made-up ones do not make us ask again and again.
+// A new key is found at once. Made-up key ids do not make the source fetch the keys again and again.
 func TestRotationAndRateLimit(t *testing.T) {
 	one, two := newKey(t, "k1"), newKey(t, "k2")
 	r := &remote{set: public(t, one)}
@@ -56,7 +57,7 @@ func TestRotationAndRateLimit(t *testing.T) {
 			fetched := r.count()
 			got, err := find(t, s, by(t, newKey(t, fmt.Sprint("made-up", i)), issuer))
 			if got != nil || errors.Is(err, session.ErrUnknown) != (r.count() > fetched) {
-				t.Errorf("after %d fetches: %v", r.count()-fetched, err)
+				t.Errorf("after %d fetches, unknown must follow a fetch only; found error %v", r.count()-fetched, err)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -66,7 +67,7 @@ func TestRotationAndRateLimit(t *testing.T) {
 	})
 }
 
-// Keys that are there go on while the provider is away, and nobody waits for it.
+// While the provider is away, known keys are used, and nobody waits.
 func TestProviderAway(t *testing.T) {
 	key := newKey(t, "k1")
 	r := &remote{set: public(t, key)}
@@ -78,7 +79,7 @@ func TestProviderAway(t *testing.T) {
 			before := time.Now()
 			expect(t, s, by(t, key, issuer), "known")
 			if d := time.Since(before); d != 0 {
-				t.Errorf("a login took %s", d)
+				t.Errorf("a login took %s, want no wait for the provider", d)
 			}
 		}
 		expect(t, s, by(t, newKey(t, "k2"), issuer), "cannot tell")
@@ -90,8 +91,8 @@ func TestProviderAway(t *testing.T) {
 	})
 }
 
-// A key that the provider has no longer is not trusted beyond refresh, though no
-// token names another; and not at all once it is known that there is none.
+// A key that the provider has withdrawn is not trusted for longer than refresh, even if no token names another key. It is
+// refused as soon as it is known that the key is gone.
 func TestWithdrawnKeys(t *testing.T) {
 	key := newKey(t, "k1")
 	for name, set := range map[string][]json.RawMessage{"other": public(t, newKey(t, "k2")), "none": public(t)} {
@@ -108,7 +109,7 @@ func TestWithdrawnKeys(t *testing.T) {
 	}
 }
 
-// Where there are several providers, one that is down is not the others' business.
+// With several providers, one that is down does not affect tokens of the others.
 func TestOtherProvidersTokens(t *testing.T) {
 	key := newKey(t, "k1")
 	r := &remote{set: public(t, key), down: true}
@@ -120,11 +121,12 @@ func TestOtherProvidersTokens(t *testing.T) {
 		time.Sleep(minRefresh)
 		expect(t, s, by(t, newKey(t, "x"), "https://other.test"), "unknown")
 		if n := r.count() - before; n != 2 { // in the background: document and keys
-			t.Errorf("asked %d times", n)
+			t.Errorf("the provider was asked %d times, want 2", n)
 		}
 	})
 }
 
+// Keys are fetched from the address in the provider's current document.
 func TestKeysThatMoved(t *testing.T) {
 	one, two := newKey(t, "k1"), newKey(t, "k2")
 	r := &remote{set: public(t, one)}
@@ -137,7 +139,7 @@ func TestKeysThatMoved(t *testing.T) {
 	})
 }
 
-// Keys that could be changed on the way are not asked for.
+// Keys that could be tampered with in transit are not fetched.
 func TestKeysAreBehindTLS(t *testing.T) {
 	key := newKey(t, "k1")
 	for host, want := range map[string]string{"http://login.test": "cannot tell", "https://keys.test": "known", ":": "cannot tell"} {
@@ -147,6 +149,7 @@ func TestKeysAreBehindTLS(t *testing.T) {
 	}
 }
 
+// A closed source does not ask the provider any more.
 func TestCloseEndsTheAsking(t *testing.T) {
 	r := &remote{down: true}
 	virtually(t, r, func(t *testing.T, s session.Source) {
@@ -154,12 +157,12 @@ func TestCloseEndsTheAsking(t *testing.T) {
 		before := r.count()
 		time.Sleep(time.Hour)
 		if n := r.count() - before; n != 0 {
-			t.Errorf("asked %d times after Close", n)
+			t.Errorf("the provider was asked %d times after Close, want none", n)
 		}
 	})
 }
 
-// While the provider hangs, strangers with keys that they have made up keep nobody out whose key is known.
+// While the provider hangs, strangers with made-up keys keep out nobody whose key is known.
 func TestStrangersWhileTheProviderHangs(t *testing.T) {
 	key := newKey(t, "k1")
 	r := &remote{set: public(t, key)}
@@ -179,7 +182,7 @@ func TestStrangersWhileTheProviderHangs(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		if err := look(by(t, key, issuer)); err != nil || time.Since(began) != 0 {
-			t.Errorf("a known key: %v after %s", err, time.Since(began))
+			t.Errorf("a token with a known key: error %v after %s, want none and no wait", err, time.Since(began))
 		}
 		strangers.Wait()
 		time.Sleep(minRefresh) // the request has been given up then

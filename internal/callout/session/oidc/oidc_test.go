@@ -124,7 +124,7 @@ func TestTakesTokens(t *testing.T) {
 	for _, typ := range []string{"", "JWT", "at+jwt", "application/at+jwt"} {
 		got, err := find(t, s, token(t, jose.ES256, key, typ, p.claims()))
 		if err != nil || got.Data["sub"] != "alice" || got.Key == "" || time.Until(got.Expires) < time.Minute {
-			t.Errorf("%q: %v", typ, err)
+			t.Errorf("a token with typ %q was refused: %v", typ, err)
 		}
 	}
 }
@@ -169,10 +169,10 @@ func TestRefusesTokens(t *testing.T) {
 		"no subject":           token(t, jose.ES256, key, "JWT", p.claims(map[string]any{"sub": ""})),
 		"long":                 token(t, jose.ES256, key, "JWT", p.claims(map[string]any{"x": strings.Repeat("x", 20000)})),
 	} {
-		// A key that is not there may be a new one, while it is too early to ask for the keys again.
+		// An unknown key may be a new one, while it is too early to fetch the keys again.
 		mayBeNew := name == "key for encryption"
 		if got, err := find(t, s, text); got != nil || err == nil || !mayBeNew && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected the token to be unknown; found error %v", name, err)
 		}
 	}
 	for name, text := range map[string]string{
@@ -181,7 +181,7 @@ func TestRefusesTokens(t *testing.T) {
 		"RSA":                        token(t, jose.RS256, rs, "JWT", p.claims()),
 	} {
 		if _, err := find(t, s, text); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: the token was refused: %v", name, err)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func TestFaults(t *testing.T) {
 		`issuer: "https://x", audience: a, refresh: "1s"`:     "refresh",
 	} {
 		if err := sourcetest.Faults(t, Parse, "kind: oidc\n"+fields); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// A refusal says why, and holds nothing of the token.
+// A refusal says why, and shows nothing of the token.
 func TestReasons(t *testing.T) {
 	p, key, other := newProvider(t), newKey(t, "k1"), newKey(t, "k1")
 	p.set(key)
@@ -35,7 +35,7 @@ func TestReasons(t *testing.T) {
 	} {
 		_, err := find(t, s, c.text)
 		if !errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected a refusal that says %q; found %v", name, c.want, err)
 		}
 	}
 	_, err := find(t, s, token(t, jose.ES256, newKey(t, "k4711"), "JWT", p.claims()))
@@ -61,7 +61,7 @@ func TestClientID(t *testing.T) {
 		"Client_ID":         {map[string]any{"aud": nil, "Client_ID": "app-client"}, false},
 	} {
 		if _, err := find(t, s, token(t, jose.ES256, key, "JWT", p.claims(c.claims))); (err == nil) != c.known {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: accepted must be %t; found error %v", name, c.known, err)
 		}
 	}
 	_, err := find(t, s, token(t, jose.ES256, newKey(t, "k4711"), "JWT", p.claims()))
@@ -70,8 +70,7 @@ func TestClientID(t *testing.T) {
 	}
 }
 
-// An issuer with {tenantid} is that of the tenants that are listed, and a key of one tenant is not
-// another's.
+// An issuer with {tenantid} stands for the issuers of the listed tenants, and a key of one tenant does not sign for another.
 func TestTenants(t *testing.T) {
 	const multi = issuer + "/{tenantid}/v2.0"
 	key := newKey(t, "k1")
@@ -111,7 +110,7 @@ func TestTenantsMustBeListed(t *testing.T) {
 		`issuer: "https://x", jwks_url: "https://x", endpoints { jwks: "https://x" }`: "expected jwks_url or jwks in endpoints",
 	} {
 		if err := faultsOf(t, fields); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", fields, err)
+			t.Errorf("%s: expected the fault %q; found %v", fields, want, err)
 		}
 	}
 }
@@ -138,10 +137,10 @@ func FuzzReadClaims(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload string) {
 		got, err := readText(config(), []byte(payload))
 		if (got == nil) == (err == nil) {
-			t.Errorf("session %v with error %v", got, err)
+			t.Errorf("readText returned session %v and error %v, want one of the two", got, err)
 		}
 		if got != nil && (got.Data["iss"] != "i" || got.Data["sub"] == "" || got.Expires.Before(time.Now())) {
-			t.Error("claims that are not ours")
+			t.Error("the claims in the session are not those of this payload")
 		}
 	})
 }

@@ -159,6 +159,6 @@ func expect(t *testing.T, s session.Source, text, want string) {
 		is = "unknown"
 	}
 	if is != want {
-		t.Errorf("the token is %s, not %s: %v", is, want, err)
+		t.Errorf("the token is %s, want %s: %v", is, want, err)
 	}
 }

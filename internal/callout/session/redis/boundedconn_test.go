@@ -17,7 +17,7 @@ import (
 	"stamp/internal/callout/session/internal/stored"
 )
 
-// chunks is a connection that reads a text in pieces of that size.
+// chunks is a connection that gives a text in pieces of a size.
 type chunks struct {
 	net.Conn
 	text io.Reader
@@ -31,7 +31,7 @@ func (c *chunks) Close() error                { return nil }
 func (c *chunks) SetReadDeadline(time.Time) error  { return nil }
 func (c *chunks) SetWriteDeadline(time.Time) error { return nil }
 
-// pass returns what comes through.
+// pass returns what a bounded connection passes on.
 func pass(text string, size int) (string, error) {
 	b := &boundedConn{Conn: &chunks{text: strings.NewReader(text), size: size}}
 	_, _ = b.Write(nil)
@@ -88,7 +88,7 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// FuzzBounded: what is too long is found wherever the text is split, and never passed on.
+// FuzzBounded: an answer that is too long is found wherever it is split, and never passed on.
 func FuzzBounded(f *testing.F) {
 	f.Add([]byte("$3\r\nabc\r\n:1\r\n"), 2)
 	f.Add([]byte("*2\r\n$1\r\na\r\n$300000\r\n"), 5)
@@ -99,13 +99,12 @@ func FuzzBounded(f *testing.F) {
 			t.Errorf("in one piece %q, %v; in pieces %q, %v", whole, fault, parts, err)
 		}
 		if fault == nil && !bytes.Equal([]byte(whole), text) {
-			t.Errorf("%q became %q", text, whole)
+			t.Errorf("%q was passed on as %q", text, whole)
 		}
 	})
 }
 
-// FuzzAllocated: whatever the server says, the client's library neither panics nor makes room for more than an
-// answer may take.
+// FuzzAllocated: whatever the server sends, the client's library neither panics nor allocates more than an answer may take.
 func FuzzAllocated(f *testing.F) {
 	f.Add([]byte("$3\r\nabc\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:1\r\n"))
 	f.Add([]byte("$" + strings.Repeat("0", 40) + "1000000000000000000\r\n"))
@@ -124,12 +123,12 @@ func FuzzAllocated(f *testing.F) {
 		}
 		runtime.ReadMemStats(&after)
 		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16<<20 {
-			t.Errorf("%d bytes were allocated for %d", allocated, len(text))
+			t.Errorf("%d bytes were allocated for an answer of %d", allocated, len(text))
 		}
 	})
 }
 
-// TestHugeValue: a value that is too long is refused by its length, and not read.
+// TestHugeValue: the announced length of a value that is too long is refused, before the value is read.
 func TestHugeValue(t *testing.T) {
 	p := startRedis(t, "")
 	const size = 300 << 20
@@ -147,14 +146,14 @@ func TestHugeValue(t *testing.T) {
 				t.Errorf("%s %s: %v; want that it cannot tell", form, id, err)
 			}
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8<<20 {
-				t.Errorf("%s %s: %d bytes were allocated", form, id, allocated)
+				t.Errorf("form %s, session %s: %d bytes were allocated", form, id, allocated)
 			}
 		}
 		if form == "hash" {
 			continue
 		}
 		if _, err := find(t, s, "well"); err != nil {
-			t.Errorf("%s: afterwards: %v", form, err)
+			t.Errorf("form %s: the next look-up fails: %v", form, err)
 		}
 	}
 }

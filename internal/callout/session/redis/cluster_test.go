@@ -11,8 +11,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// A server of a cluster that does not have the key sends the client to another one. The source does not follow: it cannot
-// tell, and says why. Neither may it be unknown that a session is there.
+// A server of a cluster that does not have a key refers the client to another one. The source does not follow: it cannot tell
+// whether there is a session, and says why. It must not call the session unknown.
 func TestCluster(t *testing.T) {
 	node := func() *process {
 		return startRedis(t, "--port", "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)))
@@ -31,7 +31,7 @@ func TestCluster(t *testing.T) {
 				continue
 			}
 			if err == nil || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), strconv.Itoa(other.port)) {
-				t.Fatalf("got %v", err)
+				t.Fatalf("expected an error that shows neither the password nor the other server; found %v", err)
 			}
 			for _, code := range []string{"MOVED", "CLUSTERDOWN"} {
 				if strings.Contains(err.Error(), code) {
@@ -39,16 +39,16 @@ func TestCluster(t *testing.T) {
 				}
 			}
 			if strings.Contains(err.Error(), "MOVED") && !strings.Contains(err.Error(), "one of a cluster") {
-				t.Errorf("no reason: %v", err)
+				t.Errorf("the error does not say that the server is one of a cluster: %v", err)
 			}
 		}
 	}
 	if !seen["MOVED"] || !seen["unknown"] {
-		t.Errorf("seen: %v", seen)
+		t.Errorf("expected a key that is elsewhere and one that is unknown; found %v", seen)
 	}
 }
 
-// What an answer of the server means that is no text of its own: the rights of a user, and a password that is wrong.
+// The server's errors about a user's rights and a wrong password get a text of ours that says what to do.
 func TestRights(t *testing.T) {
 	p := startRedis(t, "")
 	p.do(t, "", "ACL", "SETUSER", "reader", "on", ">s3cret", "~sess:*", "+get", "+ping")
@@ -58,11 +58,11 @@ func TestRights(t *testing.T) {
 	} {
 		_, err := find(t, open(t, fmt.Sprintf("url: %q, %s", p.url(), fields)), "a")
 		if err == nil || errors.Is(err, session.ErrUnknown) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%s: %v", strings.ReplaceAll(fields, "s3cret", "x"), err)
+			t.Errorf("%s: expected the error %q without the password; found %v", strings.ReplaceAll(fields, "s3cret", "x"), want, err)
 		}
 	}
 	p.do(t, "", "CONFIG", "SET", "requirepass", "s3cret")
 	if _, err := find(t, open(t, fmt.Sprintf("url: %q", p.url())), "a"); err == nil || !strings.Contains(err.Error(), "NOAUTH: the server requires a password") {
-		t.Errorf("without a password: %v", err)
+		t.Errorf("expected NOAUTH without a password; found %v", err)
 	}
 }

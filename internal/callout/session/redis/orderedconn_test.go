@@ -61,7 +61,7 @@ func answerKeys(c net.Conn, after string) {
 	}
 }
 
-// A server that answers more often than it is asked gives nobody the session of another one, and the connection is not used again.
+// If a server answers more often than it was asked, nobody gets another user's session, and the connection is not used again.
 func TestAnswersOutOfOrder(t *testing.T) {
 	for name, more := range map[string]string{
 		"nothing": "", "a status": "+OK\r\n", "a number": ":-1\r\n", "no text": "$-1\r\n", "a list": "*0\r\n", "no list": "*-1\r\n", "a text": "$2\r\n{}\r\n",
@@ -73,16 +73,16 @@ func TestAnswersOutOfOrder(t *testing.T) {
 		for _, user := range []string{"a", "b", "c", "d"} {
 			got, err := find(t, s, user)
 			if err != nil || got.Data["user"] != user {
-				t.Errorf("%s: session %s: %v, %v", name, user, got, err)
+				t.Errorf("%s: user %s got %v, error %v", name, user, got, err)
 			}
 		}
 		if n := connections.Load(); n > 2 {
-			t.Errorf("%s: %d connections", name, n)
+			t.Errorf("%s: the source made %d connections, want 2 or less", name, n)
 		}
 	}
 }
 
-// well is a connection without a fault.
+// well is a connection that works.
 type well struct{ redis.Conn }
 
 func (well) Err() error { return nil }
@@ -102,17 +102,18 @@ func TestAnswersOfOtherCommands(t *testing.T) {
 				want = want || g == name
 			}
 			if (err == nil) != want || (c.Err() == nil) != want || errors.Is(err, session.ErrUnknown) {
-				t.Errorf("%s answered by %s: %v, then %v", command, name, err, c.Err())
+				t.Errorf("%s answered by the answer to %s: error %v, then the connection has %v", command, name, err, c.Err())
 			}
 		}
 		c := &orderedConn{Conn: well{}, bounded: &boundedConn{replies: 1}}
 		if _, err := c.checked(command, nil, redis.Error("WRONGTYPE x")); err == nil || c.Err() != nil {
-			t.Errorf("%s: an error of the server: %v, then %v", command, err, c.Err())
+			t.Errorf("%s answered by an error of the server: %v, then the connection has %v", command, err, c.Err())
 		}
 	}
 }
 
-// What the library asks when it connects has answers, too: a password and a database.
+// The library sends commands of its own when it connects, for the password and the database. Their answers must not be mixed up
+// either.
 func TestDatabaseWithPassword(t *testing.T) {
 	p := startRedis(t, "", "--requirepass", "s3cret")
 	p.do(t, "s3cret", "SET", "sess:a", `{"user":"a"}`)
@@ -121,7 +122,7 @@ func TestDatabaseWithPassword(t *testing.T) {
 		s := open(t, fmt.Sprintf("url: %q, password: s3cret, form: %s", p.url()+"?db=3", form))
 		for range 3 {
 			if got, err := find(t, s, "a"); (err == nil) != found || found && got.Data["user"] != "a" || !found && !errors.Is(err, errType) {
-				t.Errorf("%s: %v, %v", form, got, err)
+				t.Errorf("form %s: expected the session: %t; found %v, error %v", form, found, got, err)
 			}
 		}
 	}

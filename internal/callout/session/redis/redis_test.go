@@ -12,7 +12,7 @@ func parse(t testing.TB, text string) (*Config, error) {
 	t.Helper()
 	n, err := conf.ParseString(text)
 	if err != nil {
-		t.Fatalf("%s: %v", text, err)
+		t.Fatalf("the configuration %s of this test cannot be read: %v", text, err)
 	}
 	var faults conf.Faults
 	opener := Parse(n, &faults)
@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 	} {
 		_, err := parse(t, c.text)
 		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
-			t.Errorf("%s: %v; want %q", c.text, err, c.fault)
+			t.Errorf("%s: found error %v, want %q", c.text, err, c.fault)
 		}
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: the fault holds a secret: %v", c.text, err)
@@ -102,7 +102,7 @@ func TestKey(t *testing.T) {
 		for _, kind := range []session.Kind{session.Cookie, session.Token, session.Password} {
 			got, ok := (&source{cfg: cfg}).Accepts(&session.Request{Credential: session.Credential{Kind: kind, Value: c.credential}})
 			if want := c.want; kind == session.Password && ok || kind != session.Password && (got != want || ok != (want != "")) {
-				t.Errorf("%s: %s %q: %q, %v; want %q", c.fields, kind, c.credential, got, ok, want)
+				t.Errorf("%s: %s %q leads to key %q, accepted: %v; want %q", c.fields, kind, c.credential, got, ok, want)
 			}
 		}
 	}
@@ -127,7 +127,7 @@ func FuzzKey(f *testing.F) {
 			key, ok := cfg.key(credential)
 			parts := strings.Split(key, ":")
 			if ok && (len(parts) != 3 || parts[0] != "a" || parts[1] == "" || parts[2] != "b" || strings.ContainsAny(key, " \r\n\t\x00")) {
-				t.Errorf("%s: key %q", cfg.Decode, key)
+				t.Errorf("decode: %s: the key is %q, which is not the template with one part put in", cfg.Decode, key)
 			}
 		}
 	})

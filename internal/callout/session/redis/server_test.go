@@ -61,7 +61,7 @@ func startRedis(t testing.TB, portArg string, args ...string) *process {
 			return p
 		}
 	}
-	t.Fatalf("start redis-server: %v", err)
+	t.Fatalf("cannot start redis-server: %v", err)
 	return nil
 }
 

@@ -64,13 +64,13 @@ func visit(t *testing.T, method, url, cookie string) string {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s: %s", method, url, answer.Status)
+		t.Fatalf("%s %s has status %s, want 200", method, url, answer.Status)
 	}
 	set, _, _ := strings.Cut(answer.Header.Get("Set-Cookie"), ";")
 	return set
 }
 
-// documented is the source of an example, with other secrets and at another place.
+// documented returns the source of an example, with another secret and address.
 func documented(t *testing.T, example, socket, secret string) session.Source {
 	t.Helper()
 	text, err := os.ReadFile("../../../../docs/examples/callout/" + example)
@@ -93,7 +93,7 @@ func documented(t *testing.T, example, socket, secret string) session.Source {
 	}
 	n, err := conf.ParseString(strings.Join(fields, "\n"))
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, strings.Join(fields, "\n"))
+		t.Fatalf("cannot read the configuration: %v in\n%s", err, strings.Join(fields, "\n"))
 	}
 	var faults conf.Faults
 	opener := Parse(n, &faults)
@@ -108,8 +108,8 @@ func documented(t *testing.T, example, socket, secret string) session.Source {
 	return s
 }
 
-// TestSites: with the configuration that is documented, a session lives as long as the site says: a
-// visitor who is active is not logged out, and one who is not is.
+// TestSites: with the documented configuration, a session lives as long as the site says: an active visitor is not logged out,
+// and an inactive one is.
 func TestSites(t *testing.T) {
 	for _, c := range []struct{ name, example, cookie, secret string }{
 		{"express", "redis-express.conf", "connect.sid", "newest & secret"},
@@ -123,7 +123,7 @@ func TestSites(t *testing.T) {
 			cookie := visit(t, http.MethodPost, site+"/login", "")
 			name, value, _ := strings.Cut(cookie, "=")
 			if name != c.cookie {
-				t.Fatalf("the cookie is %s", name)
+				t.Fatalf("the site's cookie is named %s", name)
 			}
 			current := func() error {
 				found, err := find(t, s, value)
@@ -147,11 +147,11 @@ func TestSites(t *testing.T) {
 				}
 				return err
 			}
-			// Active for longer than a session lasts without a request.
+			// The visitor is active for longer than a session lasts without a request.
 			for began := time.Now(); time.Since(began) < maxAge+maxAge/2; {
 				visit(t, http.MethodGet, site+"/page", cookie)
 				if err := known(); err != nil {
-					t.Fatalf("after %s, of an active visitor: %v", time.Since(began), err)
+					t.Fatalf("%s after the login, the session of an active visitor is gone: %v", time.Since(began), err)
 				}
 			}
 			if _, err := find(t, s, value[:len(value)-1]); !errors.Is(err, session.ErrUnknown) {
@@ -181,8 +181,8 @@ func TestSites(t *testing.T) {
 	}
 }
 
-// TestSitesWithoutAge: a cookie without an end, as both write it by default, is a session that ends by the
-// TTL of its key alone.
+// TestSitesWithoutAge: if a site's cookie has no end, which is the default of both sites, its session ends by the TTL of its
+// key alone.
 func TestSitesWithoutAge(t *testing.T) {
 	for _, name := range []string{"express", "fastify"} {
 		p := startRedis(t, "")
@@ -198,19 +198,19 @@ func TestSitesWithoutAge(t *testing.T) {
 			keys, err = redis.Strings(conn.Do("KEYS", "*"))
 		}
 		if err != nil || len(keys) != 1 {
-			t.Fatalf("%s: keys %q, %v", name, keys, err)
+			t.Fatalf("%s: expected one key in Redis; found %q, error %v", name, keys, err)
 		}
 		for _, expires := range []string{"expires", "cookie.expires"} {
 			s := open(t, fmt.Sprintf("url: %q, expires: %q", p.url(), expires))
 			found, err := find(t, s, strings.TrimPrefix(keys[0], "sess:"))
 			if err != nil || found.Expires.IsZero() {
-				t.Errorf("%s, %s: %+v, %v", name, expires, found, err)
+				t.Errorf("%s with expires: %s: expected an end by the TTL; found %+v, error %v", name, expires, found, err)
 			}
 		}
 	}
 }
 
-// TestCookieExpires: what a session's cookie says counts where the key has no TTL, and only there.
+// TestCookieExpires: the end in a session's cookie counts only if the key has no TTL.
 func TestCookieExpires(t *testing.T) {
 	p := startRedis(t, "")
 	past, future := "2001-01-01T00:00:00.000Z", time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
@@ -239,7 +239,7 @@ func TestCookieExpires(t *testing.T) {
 			got = "10m"
 		}
 		if got != want {
-			t.Errorf("%s: %s; want %s (%v)", id, got, want, err)
+			t.Errorf("session %s lives for %s, want %s (%v)", id, got, want, err)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestFind(t *testing.T) {
 			got = unknown
 		}
 		if got != c.want {
-			t.Errorf("%s %s: %v, %v; want %d", c.form, c.id, found, err, c.want)
+			t.Errorf("form %s, session %s: found %v, error %v; want outcome %d", c.form, c.id, found, err, c.want)
 		}
 		if err != nil && (strings.Contains(err.Error(), "s3cret") || c.id != "" && strings.Contains(err.Error(), "sess:"+c.id)) {
 			t.Errorf("%s %s: the error holds the content or key: %v", c.form, c.id, err)
@@ -54,16 +54,16 @@ func TestFind(t *testing.T) {
 			continue
 		}
 		if found.Data["user"] != "alice" || found.Key != stored.SessionKey("sess:"+c.id) {
-			t.Errorf("%s %s: %+v", c.form, c.id, found)
+			t.Errorf("form %s, session %s: expected the session of alice; found %+v", c.form, c.id, found)
 		}
 		if c.id == "hash" && (!found.Expires.Equal(future) || found.Data["n"] != "42" || found.Data["bytes"] != nil) {
-			t.Errorf("%s %s: %+v", c.form, c.id, found)
+			t.Errorf("form %s, session %s: expected end, number and no bytes of the hash; found %+v", c.form, c.id, found)
 		}
 	}
 	s := open(t, fmt.Sprintf("url: %q, json_fields: true", p.url()))
 	found, err := find(t, s, "hash")
 	if err != nil || found.Data["n"] != 42.0 || fmt.Sprint(found.Data["list"]) != "[a]" || found.Data["user"] != "alice" {
-		t.Errorf("json_fields: %+v, %v", found, err)
+		t.Errorf("expected json_fields to be read as JSON; found %+v, error %v", found, err)
 	}
 }
 
@@ -79,11 +79,11 @@ func TestTTL(t *testing.T) {
 			t.Fatal(err)
 		}
 		if left := time.Until(found.Expires); left > want || left < want-timeout {
-			t.Errorf("%s: %v left; want %v", id, left, want)
+			t.Errorf("session %s lives for %v, want %v", id, left, want)
 		}
 	}
 	if found, err := find(t, s, "forever"); err != nil || !found.Expires.IsZero() {
-		t.Errorf("forever: %+v, %v", found, err)
+		t.Errorf("expected a session without an end; found %+v, error %v", found, err)
 	}
 	p.do(t, "", "DEL", "sess:a")
 	if _, err := find(t, s, "a"); !errors.Is(err, session.ErrUnknown) {
@@ -91,16 +91,16 @@ func TestTTL(t *testing.T) {
 	}
 }
 
-// TestGoneInBetween: the key may go between the answers of the server.
+// TestGoneInBetween: a key may end between two answers of the server.
 func TestGoneInBetween(t *testing.T) {
 	cfg := &Config{Form: JSON}
 	for ttl, ok := range map[int64]bool{-2: false, 0: false, -1: true, 1: true, 1 << 62: true} {
 		found, err := cfg.read(answers{text: []byte(`{}`), ttl: ttl, reads: 1}, time.Now())
 		if ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("TTL %d: %+v, %v; want ok %v", ttl, found, err, ok)
+			t.Errorf("TTL %d: found %+v, error %v; want it accepted: %v", ttl, found, err, ok)
 		}
 		if err == nil && (ttl == -1) != found.Expires.IsZero() {
-			t.Errorf("TTL %d: expires %v", ttl, found.Expires)
+			t.Errorf("a TTL of %d gives the end %v", ttl, found.Expires)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func TestExpress(t *testing.T) {
 	s := open(t, fmt.Sprintf(`url: %q, decode: percent, signed_cookie: {secret: tobiiscool}, expires: "cookie.expires"`, p.url()))
 	found, err := find(t, s, "s%3Ahello.DGDUkGlIkCzPz%2BC0B064FNgHdEjox7ch8tOBGslZ5QI")
 	if err != nil || found.Data["user"] != "alice" || time.Until(found.Expires) > 24*time.Hour {
-		t.Errorf("found %+v, %v", found, err)
+		t.Errorf("expected the session of alice, for a day at most; found %+v, error %v", found, err)
 	}
 	if _, err := find(t, s, "s%3Ahello.AGDUkGlIkCzPz%2BC0B064FNgHdEjox7ch8tOBGslZ5QI"); !errors.Is(err, session.ErrUnknown) {
 		t.Errorf("forged: %v; want it unknown", err)
@@ -133,7 +133,7 @@ func TestSpringSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	if found.Data["user"] != "alice" || fmt.Sprint(found.Data["roles"]) != "[admin]" || len(found.Data) != 2 {
-		t.Errorf("data %v", found.Data)
+		t.Errorf("the session has the data %v, want user and roles alone", found.Data)
 	}
 	if want := now.Add(30 * time.Minute).Truncate(time.Millisecond); !found.Expires.Equal(want) {
 		t.Errorf("expires %v; want %v, not at the TTL of the key", found.Expires, want)
@@ -164,7 +164,7 @@ func TestLogin(t *testing.T) {
 	} {
 		found, err := find(t, open(t, c.fields), "a")
 		if c.ok != (err == nil) || errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v, %v; want ok %v", c.fields, found, err, c.ok)
+			t.Errorf("%s: found %v, error %v; want it accepted: %v", c.fields, found, err, c.ok)
 		}
 		if err != nil && (strings.Contains(err.Error(), "pa55") || strings.Contains(err.Error(), "s3cret")) {
 			t.Errorf("%s: the error holds the password: %v", c.fields, err)
@@ -188,13 +188,12 @@ func TestTLS(t *testing.T) {
 	} {
 		_, err := find(t, open(t, fmt.Sprintf("url: %q, tls: {%s}", url, c.tls)), "a")
 		if c.ok != (err == nil) || errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %v; want ok %v", c.tls, err, c.ok)
+			t.Errorf("tls: {%s}: found error %v, want it accepted: %v", c.tls, err, c.ok)
 		}
 	}
 }
 
-// TestRestart: while the server is gone nothing is certain; when it is back the
-// old connection does not stand in the way.
+// TestRestart: while the server is gone, the source cannot tell. When it is back, the old connection does no harm.
 func TestRestart(t *testing.T) {
 	p := startRedis(t, "")
 	p.do(t, "", "SET", "sess:a", `{}`)
@@ -211,7 +210,7 @@ func TestRestart(t *testing.T) {
 	}
 	p.do(t, "", "SET", "sess:a", `{}`)
 	if _, err := find(t, s, "a"); err != nil {
-		t.Errorf("when it is back: %v", err)
+		t.Errorf("the session was not found after the server came back: %v", err)
 	}
 	p.stop()
 	if err := p.start(); err != nil {
@@ -219,11 +218,11 @@ func TestRestart(t *testing.T) {
 	}
 	p.do(t, "", "SET", "sess:a", `{}`)
 	if _, err := find(t, s, "a"); err != nil {
-		t.Errorf("when it went and came in between: %v", err)
+		t.Errorf("the session was not found after the server went and came back: %v", err)
 	}
 }
 
-// TestAnswerText: the text of an error of the server may quote the command.
+// TestAnswerText: the server's error may quote the command, so it must not be shown.
 func TestAnswerText(t *testing.T) {
 	p := startRedis(t, "", "--rename-command", "GET", "")
 	s := open(t, fmt.Sprintf("url: %q, form: json", p.url()))

@@ -57,7 +57,7 @@ func TestSpringValue(t *testing.T) {
 			t.Fatal(err)
 		}
 		if ok != (c.want != "") || ok && string(got) != c.want {
-			t.Errorf("%q: %s, %v; want %s", c.raw, got, ok, c.want)
+			t.Errorf("springValue(%q) = %s, %v; want %s", c.raw, got, ok, c.want)
 		}
 	}
 }
@@ -70,7 +70,7 @@ func FuzzSpringValue(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		v, ok := springValue(raw)
 		if _, err := json.Marshal(v); ok && (v == nil || err != nil) {
-			t.Errorf("%q: %v, %v", raw, v, err)
+			t.Errorf("springValue(%q) returned %v, which is not JSON: %v", raw, v, err)
 		}
 	})
 }
@@ -101,7 +101,7 @@ func TestSpring(t *testing.T) {
 		}
 		_, ends, err := spring(fields, "expires")
 		if !errors.Is(err, c.err) || err == nil && !ends.Equal(c.ends) {
-			t.Errorf("%s: %v, %v; want %v, %v", c.fields, ends, err, c.ends, c.err)
+			t.Errorf("fields %s: ends at %v, error %v; want %v, %v", c.fields, ends, err, c.ends, c.err)
 		}
 	}
 }

@@ -73,10 +73,10 @@ func TestJWT(t *testing.T) {
 		token := issue(t, c.signer, public, c.change)
 		found, err := s.Find(t.Context(), request(token, nonce, c.proof))
 		if c.ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %+v, %v; want ok %v", c.name, found, err, c.ok)
+			t.Errorf("%s: found %+v, error %v; want it accepted: %v", c.name, found, err, c.ok)
 		}
 		if err == nil && (found.Key != public || found.Data["sub"] != public || found.Data["account"] != accountPublic || found.Data["name"] != "backend") {
-			t.Errorf("%s: %+v", c.name, found)
+			t.Errorf("%s: expected key, account and name of the user JWT; found %+v", c.name, found)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestJWTForms(t *testing.T) {
 	s := open(t, `kind: jwt, issuers: `+accountPublic)
 	found, err := s.Find(t.Context(), request(token, "", ""))
 	if err != nil || !found.Expires.Equal(expires) || found.Data["exp"] != float64(expires.Unix()) || fmt.Sprint(found.Data["tags"]) != "[a b]" {
-		t.Fatalf("%+v, %v", found, err)
+		t.Fatalf("expected end and tags of the bearer JWT; found %+v, error %v", found, err)
 	}
 	if _, err := open(t, `kind: jwt, bearer: false, issuers: `+accountPublic).Find(t.Context(), request(token, "", "")); !errors.Is(err, session.ErrUnknown) {
 		t.Errorf("bearer, which is not accepted: %v", err)

@@ -28,12 +28,12 @@ func TestFromNetwork(t *testing.T) {
 		{[]string{"bad"}, "10.1.2.3", false},
 	} {
 		if got := isInNetworks(c.networks, c.host); got != c.want {
-			t.Errorf("%v %s: %v; want %v", c.networks, c.host, got, c.want)
+			t.Errorf("isInNetworks(%v, %s) = %v, want %v", c.networks, c.host, got, c.want)
 		}
 	}
 }
 
-// Our server says whether an MQTT or leafnode connection is over a websocket: then one of the two types is enough.
+// If the server says whether an MQTT or leafnode connection came over a websocket, a JWT needs only one of the two types.
 func TestOfTypeByTransport(t *testing.T) {
 	for _, c := range []struct {
 		allowed string
@@ -50,7 +50,7 @@ func TestOfTypeByTransport(t *testing.T) {
 		{"MQTT", session.Request{Kind: "Client", Type: "nats", Transport: session.TCP}, false},
 	} {
 		if got := isAllowedType([]string{c.allowed}, &c.r); got != c.want {
-			t.Errorf("%s, %s %s over %q: %v", c.allowed, c.r.Kind, c.r.Type, c.r.Transport, got)
+			t.Errorf("types %s, a %s connection of type %s over %q: allowed is %v", c.allowed, c.r.Kind, c.r.Type, c.r.Transport, got)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestOfType(t *testing.T) {
 		{[]string{"STANDARD"}, "Client", "new", "h", false},
 	} {
 		if got := isAllowedType(c.allowed, &session.Request{Kind: c.kind, Type: c.typ, Host: c.where}); got != c.want {
-			t.Errorf("%v %s %s: %v; want %v", c.allowed, c.kind, c.typ, got, c.want)
+			t.Errorf("types %v, a %s connection of type %s: allowed is %v, want %v", c.allowed, c.kind, c.typ, got, c.want)
 		}
 	}
 }
@@ -121,6 +121,6 @@ func TestInTimes(t *testing.T) {
 		}
 	}
 	if ends, ok := isInTimes(nil, "", at("12:00:00")); !ok || !ends.IsZero() {
-		t.Errorf("without times: %v, %v", ends, ok)
+		t.Errorf("without times: ends %v, allowed %v; want no end, and true", ends, ok)
 	}
 }

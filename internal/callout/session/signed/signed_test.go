@@ -90,17 +90,17 @@ func TestNkey(t *testing.T) {
 		r := &session.Request{Credential: session.Credential{Kind: session.Nkey, Nkey: c.nkey, Nonce: c.nonce, Signature: c.signature}}
 		found, err := s.Find(t.Context(), r)
 		if c.ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s: %+v, %v; want ok %v", name, found, err, c.ok)
+			t.Errorf("%s: found %+v, error %v; want it accepted: %v", name, found, err, c.ok)
 		}
 		if err == nil && (found.Data["role"] != "backend" || found.Data["nkey"] != public || found.Key != public) {
-			t.Errorf("%s: %+v", name, found)
+			t.Errorf("%s: expected nkey, role and key of the user; found %+v", name, found)
 		}
 		if key, ok := s.Accepts(r); key != "" || !ok {
 			t.Errorf("%s: accepts with key %q, %v; want none, as a signature must not be cached", name, key, ok)
 		}
 		r.Credential.Kind = session.JWT
 		if _, err := s.Find(t.Context(), r); !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s, as another kind: %v", name, err)
+			t.Errorf("%s, as a credential of another kind: expected ErrUnknown; found %v", name, err)
 		}
 	}
 }
@@ -139,7 +139,7 @@ func TestParse(t *testing.T) {
 	} {
 		_, err := parse(t, c.text)
 		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
-			t.Errorf("%s: %v; want %q", c.text, err, c.fault)
+			t.Errorf("%s: found error %v, want %q", c.text, err, c.fault)
 		}
 		if err != nil && (strings.Contains(err.Error(), string(userSeed)) || strings.Contains(err.Error(), string(accountSeed))) {
 			t.Errorf("%s: the fault holds a seed: %v", c.text, err)
@@ -177,7 +177,7 @@ func connect(t *testing.T, s session.Source, option nats.Option) error {
 	server.Start()
 	defer func() { server.Shutdown(); server.WaitForShutdown() }()
 	if !server.ReadyForConnections(timeout) {
-		t.Fatal("server is not ready")
+		t.Fatal("the server is not ready in time")
 	}
 	nc, err := nats.Connect(server.ClientURL(), option)
 	if err == nil {
@@ -192,9 +192,9 @@ func TestRealNkey(t *testing.T) {
 	other, _ := pair(t, nkeys.CreateUser)
 	s := open(t, `kind: nkey, users: [{nkey: `+public+`}]`)
 	if err := connect(t, s, nats.Nkey(public, key.Sign)); err != nil {
-		t.Errorf("its holder: %v", err)
+		t.Errorf("the connection of the key's holder was refused: %v", err)
 	}
 	if err := connect(t, s, nats.Nkey(public, other.Sign)); err == nil {
-		t.Error("somebody else got in")
+		t.Error("a client with another key got in")
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A hash that no password can match is a fault that names the user, and one that can is none.
+// A hash that no password can match is a fault that names the user. Any other hash is accepted.
 func TestHashesThatCannotMatch(t *testing.T) {
 	good := hash(t, "pw", 4)
 	for _, version := range []string{"$2a$", "$2b$", "$2y$"} {
 		h := version + good[4:]
 		if err := bcrypt.CompareHashAndPassword([]byte(h), []byte("pw")); err != nil {
-			t.Errorf("%s: %v", version, err)
+			t.Errorf("%s: bcrypt does not compare such a hash: %v", version, err)
 		}
 		if _, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: a, password: %q}]`, h)); err != nil {
-			t.Errorf("%s: %v", version, err)
+			t.Errorf("%s: the hash was refused: %v", version, err)
 		}
 	}
 	at := func(i int, by string) string { return good[:i] + by + good[i+1:] }
@@ -31,34 +31,34 @@ func TestHashesThatCannotMatch(t *testing.T) {
 		at(30, "\n"): "characters", at(30, "\r"): "characters", at(30, "é"[:1]): "characters", at(59, "/"): "characters", at(59, "9"): "characters",
 	} {
 		if fault := hashFault(h); !strings.Contains(fault, want) {
-			t.Errorf("%q: %q; want %q", h, fault, want)
+			t.Errorf("the fault of hash %q is %q, want %q", h, fault, want)
 		}
 		if strings.ContainsAny(h, "\n\r") || !strings.HasPrefix(h, "$") || strings.Contains(h, "\xc3") {
 			continue // the parser of the configuration reads another text, or has a word of its own
 		}
 		_, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: carol, password: %q}]`, h))
 		if err == nil || !strings.Contains(err.Error(), `"carol"`) || strings.Contains(err.Error(), h) || strings.Contains(err.Error(), good[10:40]) {
-			t.Errorf("%q: %v", h, err)
+			t.Errorf("hash %q: expected a fault that names carol and shows no hash; found %v", h, err)
 		}
 	}
 }
 
-// The last character of a hash has two bits that are none of the hash. With them, no password matches.
+// The last character of a hash has two bits that bcrypt does not use. If they are set, no password matches.
 func TestLastCharacter(t *testing.T) {
 	good := hash(t, "pw", 4)
 	for _, last := range "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" {
 		h := good[:59] + string(last)
 		canMatch := h == good || strings.ContainsRune(".CGKOSWaeimquy26", last)
 		if h != good && bcrypt.CompareHashAndPassword([]byte(h), []byte("pw")) == nil {
-			t.Errorf("%c matches too", last)
+			t.Errorf("a changed hash, which ends in %c, matches the password too", last)
 		}
 		if (hashFault(h) == "") != canMatch {
-			t.Errorf("%c: %q", last, hashFault(h))
+			t.Errorf("hash that ends in %c: it can match: %t; hashFault says %q", last, canMatch, hashFault(h))
 		}
 	}
 	for range 30 {
 		if h := hash(t, "another", 4); hashFault(h) != "" {
-			t.Errorf("%q: %s", h, hashFault(h))
+			t.Errorf("the good hash %q is a fault: %s", h, hashFault(h))
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// TestRenewalsCostNothing: a CPU compares some tens of passwords in a second, and thousands of connections
-// are renewed in minutes. What is right is compared once; everything else each time.
+// TestRenewalsCostNothing: a CPU compares some tens of passwords in a second, and thousands of connections are renewed in
+// minutes. A right password is compared once; a wrong one each time.
 func TestRenewalsCostNothing(t *testing.T) {
 	cfg, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: alice, password: %q}, {user: bob, password: %q}]`, hash(t, "pw", 4), hash(t, "pw", 4)))
 	if err != nil {
@@ -29,10 +29,10 @@ func TestRenewalsCostNothing(t *testing.T) {
 		compared = 0
 		found, err := s.Find(t.Context(), r)
 		if ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) || ok && found.Key != user {
-			t.Errorf("%s, renewal %t: %v, %v", user, renewal, found, err)
+			t.Errorf("user %s, renewal %t: found %v, error %v", user, renewal, found, err)
 		}
 		if compared != want {
-			t.Errorf("%s, renewal %t: %d comparisons; want %d", user, renewal, compared, want)
+			t.Errorf("user %s, renewal %t: %d passwords were compared; want %d", user, renewal, compared, want)
 		}
 	}
 	ask("alice", "pw", true, true, 1)
@@ -48,7 +48,7 @@ func TestRenewalsCostNothing(t *testing.T) {
 	if len(s.verified) != 2 {
 		t.Errorf("%d passwords are kept; want one for each user", len(s.verified))
 	}
-	// Another configuration of the users knows nothing of it.
+	// A source with other users does not know of that comparison.
 	other, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: alice, password: %q}]`, hash(t, "new", 4)))
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +56,6 @@ func TestRenewalsCostNothing(t *testing.T) {
 	r := login("alice", "pw")
 	r.Renewal = true
 	if _, err := newSource(other).Find(t.Context(), r); !errors.Is(err, session.ErrUnknown) {
-		t.Errorf("after the password was changed: %v", err)
+		t.Errorf("expected ErrUnknown after the password was changed; found %v", err)
 	}
 }

@@ -72,24 +72,24 @@ func TestFind(t *testing.T) {
 	} {
 		found, err := s.Find(t.Context(), login(c.user, c.password))
 		if c.ok != (err == nil) || err != nil && !errors.Is(err, session.ErrUnknown) {
-			t.Errorf("%s %s: %+v, %v; want ok %v", c.user, c.password, found, err, c.ok)
+			t.Errorf("user %s with password %s: found %+v, error %v; want it accepted: %v", c.user, c.password, found, err, c.ok)
 		}
 		if err == nil && (found.Data["user"] != c.user || found.Key != c.user) {
-			t.Errorf("%s: %+v", c.user, found)
+			t.Errorf("expected the session of %s; found %+v", c.user, found)
 		}
 	}
 	found, err := s.Find(t.Context(), login("alice", "pw"))
 	if err != nil || found.Data["role"] != "admin" || found.Data["level"] != 3.0 || len(found.Data) != 3 {
-		t.Errorf("alice: %+v, %v", found, err)
+		t.Errorf("expected role and level of alice; found %+v, error %v", found, err)
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.Find(over, login("alice", "pw")); err == nil || errors.Is(err, session.ErrUnknown) {
-		t.Errorf("when nobody waits any more: %v; want that it cannot tell", err)
+		t.Errorf("a caller whose context has ended: expected an error that leaves open whether the user is known; found %v", err)
 	}
 }
 
-// TestConstantWork: an unknown user is compared with the dearest hash there is.
+// TestConstantWork: the password of an unknown user is compared with a hash that costs as much as the most expensive one.
 func TestConstantWork(t *testing.T) {
 	cfg, err := parse(t, fmt.Sprintf(`kind: users, users: [{user: a, password: %q}, {user: b, password: %q}, {user: c, password: %q}]`,
 		hash(t, "x", 4), hash(t, "x", 6), hash(t, "x", 5)))
@@ -97,7 +97,7 @@ func TestConstantWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	if cost, err := bcrypt.Cost(cfg.dummy); err != nil || cost != 6 {
-		t.Errorf("cost %d, %v; want 6", cost, err)
+		t.Errorf("the hash that stands in for unknown users costs %d, want 6; error %v", cost, err)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestAccepts(t *testing.T) {
 		r := login("alice", "pw")
 		r.Credential.Kind = kind
 		if _, ok := s.Accepts(r); ok {
-			t.Errorf("accepts %s", kind)
+			t.Errorf("Accepts takes a credential of kind %s, want passwords only", kind)
 		}
 	}
 	seen := map[string]*session.Request{}
@@ -143,7 +143,7 @@ func TestParse(t *testing.T) {
 	} {
 		_, err := parse(t, "kind: users, "+c.text)
 		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)) {
-			t.Errorf("%s: %v; want %q", c.text, err, c.fault)
+			t.Errorf("%s: found error %v, want %q", c.text, err, c.fault)
 		}
 		if err != nil && (strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), good[10:40])) {
 			t.Errorf("%s: the fault holds the password or its hash: %v", c.text, err)

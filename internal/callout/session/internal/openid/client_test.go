@@ -56,7 +56,7 @@ func TestClientAuthentication(t *testing.T) {
 	}{"P-256": {pemOf(ec), ec.Public()}, "RSA": {pemOf(rs), rs.Public()}, "Ed25519": {pemOf(ed), ed.Public()}, "JWK": {conf.Secret(jwk), ec.Public()}} {
 		c, err := clientOf(t, Client{ClientID: "app", ClientKey: key.text, ClientKeyID: "k7"})
 		if err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: the client key was refused: %v", name, err)
 			continue
 		}
 		text, err := c.assertion("https://login.test/token")
@@ -69,12 +69,12 @@ func TestClientAuthentication(t *testing.T) {
 		}
 		payload, err := signed.Verify(key.verify)
 		if err != nil || signed.Signatures[0].Protected.KeyID != "k7" {
-			t.Errorf("%s: %v, kid %s", name, err, signed.Signatures[0].Protected.KeyID)
+			t.Errorf("%s: the assertion is not signed by the client key: error %v, key id %s", name, err, signed.Signatures[0].Protected.KeyID)
 		}
 		claims := map[string]any{}
 		if err := json.Unmarshal(payload, &claims); err != nil || claims["iss"] != "app" || claims["sub"] != "app" ||
 			claims["aud"] != "https://login.test/token" || claims["jti"] == "" || claims["exp"].(float64) > float64(time.Now().Add(2*time.Minute).Unix()) {
-			t.Errorf("%s: claims %v, %v", name, claims, err)
+			t.Errorf("%s: the assertion has the claims %v, error %v", name, claims, err)
 		}
 	}
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("der")})
@@ -87,7 +87,7 @@ func TestClientAuthentication(t *testing.T) {
 		t.Fatal(err)
 	}
 	if header, _ := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[0]); !strings.Contains(string(header), `"x5t#S256":"`) {
-		t.Errorf("header %s", header)
+		t.Errorf("the assertion's header has no x5t#S256: %s", header)
 	}
 	for name, c := range map[string]Client{
 		"a certificate alone": {ClientKey: conf.Secret(certificate)},
@@ -100,7 +100,7 @@ func TestClientAuthentication(t *testing.T) {
 		"key unused":          {ClientAuth: authBasic, ClientSecret: "s", ClientKey: pemOf(ec)},
 	} {
 		if _, err := clientOf(t, c); err == nil || strings.Contains(err.Error(), "4711") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected an error without the secret; found %v", name, err)
 		}
 	}
 	for want, c := range map[string]struct {
@@ -112,11 +112,11 @@ func TestClientAuthentication(t *testing.T) {
 		authNone:  {Client{}, []string{authPost}},
 	} {
 		if got := c.client.auth(&Document{AuthMethods: c.methods}); got != want {
-			t.Errorf("%s, not %s", got, want)
+			t.Errorf("authentication by %s, want %s", got, want)
 		}
 	}
 	if got := (&Client{ClientSecret: "s", ClientAuth: authPost}).auth(&Document{AuthMethods: []string{authBasic}}); got != authPost {
-		t.Errorf("what is configured does not count: %s", got)
+		t.Errorf("expected the configured authentication; found %s", got)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 	} {
 		_, err := readTokens(&web.Answer{Status: c.status, Header: http.Header{}, Body: []byte(c.body)})
 		if GrantIsOver(err) != c.over || away(err) != c.away || concernsRequest(err) != c.judged || err != nil && strings.Contains(err.Error(), "4711") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: the error is of another class than expected, or quotes the answer: %v", name, err)
 		}
 	}
 }
@@ -178,12 +178,13 @@ func TestExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := expiry(v, c.access, now); !got.Equal(c.want) {
-			t.Errorf("%s, %.40s: %s; want %s", c.body, c.access, got, c.want)
+			t.Errorf("answer %s with access token %.40s: it ends at %s, want %s", c.body, c.access, got, c.want)
 		}
 	}
 }
 
-// Certificates of a key are not used, and one that cannot be read does not spoil it. A set has a bound.
+// A certificate beside a key is not read, so one that is malformed does not spoil the key. The number of keys in a set is
+// bounded.
 func TestKeysAreReadFromWhatIsUsed(t *testing.T) {
 	key := newKey(t, "k1")
 	raw, err := json.Marshal(key.Public())
@@ -193,12 +194,12 @@ func TestKeysAreReadFromWhatIsUsed(t *testing.T) {
 	for _, more := range []string{`"x5c":[""]`, `"x5c":7`, `"x5t":"%%"`, `"x5u":"::"`, `"x5t#S256":"a"`} {
 		body := fmt.Sprintf(`{"keys":[{%s,%s]}`, more, raw[1:])
 		if keys, skipped, err := parseKeys([]byte(body)); err != nil || len(keys) != 1 || skipped != 0 {
-			t.Errorf("%s: %d keys, %d skipped, %v", more, len(keys), skipped, err)
+			t.Errorf("key with %s: %d keys and %d skipped, error %v; want the one key", more, len(keys), skipped, err)
 		}
 	}
 	many := strings.Repeat(string(raw)+",", 2*maxKeys) + string(raw)
 	if keys, skipped, err := parseKeys([]byte(`{"keys":[` + many + `]}`)); err != nil || len(keys) != maxKeys || skipped != maxKeys+1 {
-		t.Errorf("%d keys, %d skipped, %v", len(keys), skipped, err)
+		t.Errorf("of a set that is too large %d keys were read and %d skipped, error %v; want the bound", len(keys), skipped, err)
 	}
 }
 
@@ -208,12 +209,12 @@ func FuzzParseKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		keys, _, err := parseKeys(body)
 		if (len(keys) == 0) == (err == nil) || len(keys) > maxKeys {
-			t.Errorf("%d keys, %v", len(keys), err)
+			t.Errorf("parseKeys returned %d keys and error %v; want up to the bound, or an error", len(keys), err)
 		}
 	})
 }
 
-// Keys that could not sign are found when the configuration is read; keys as OpenSSL writes them are taken.
+// Keys that cannot sign are a fault of the configuration. Keys as OpenSSL writes them are accepted.
 func TestClientKeys(t *testing.T) {
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	sec1, err := x509.MarshalECPrivateKey(ec)
@@ -226,7 +227,7 @@ func TestClientKeys(t *testing.T) {
 	}
 	openssl := append(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...)
 	if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(openssl)}); err != nil {
-		t.Errorf("with EC PARAMETERS: %v", err)
+		t.Errorf("a key with EC PARAMETERS, as OpenSSL writes it, was refused: %v", err)
 	}
 	other, err := json.Marshal(jose.JSONWebKey{Key: ec, Algorithm: "ES384"})
 	if err != nil {
@@ -244,7 +245,7 @@ func TestClientKeys(t *testing.T) {
 		"EC PARAMETERS":    pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: curve}),
 	} {
 		if _, err := clientOf(t, Client{ClientID: "app", ClientKey: conf.Secret(key)}); err == nil {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s: the key was accepted", name)
 		}
 	}
 }

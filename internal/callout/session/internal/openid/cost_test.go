@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What is read of a token or of a key set costs no more than its size: twice the input is twice the work,
-// counted in allocations, for inputs that are made to be dear.
+// Reading a token or a key set costs work in proportion to its size: twice the input takes twice the allocations, also for
+// inputs that are made to be expensive.
 func TestCostIsLinear(t *testing.T) {
 	c := Defaults()
 	c.algorithms = algorithms

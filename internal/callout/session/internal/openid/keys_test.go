@@ -24,7 +24,7 @@ func newKey(t testing.TB, id string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k, KeyID: id, Algorithm: "ES256", Use: "sig"}
 }
 
-// Keys of other kinds beside ours are the provider's good right (RFC 7517, 5).
+// A provider may have keys of other kinds in its set (RFC 7517, section 5).
 func TestParseKeys(t *testing.T) {
 	key, enc := newKey(t, "k1"), newKey(t, "e1")
 	enc.Use = "enc"
@@ -52,18 +52,18 @@ func TestParseKeys(t *testing.T) {
 		}
 		keys, _, err := parseKeys(body)
 		if err != nil || len(keys) != 1 || keys[0].KeyID != "k1" {
-			t.Errorf("%d keys, %v", len(keys), err)
+			t.Errorf("expected the one key k1; found %d keys, error %v", len(keys), err)
 		}
 	}
 	for body, want := range map[string]bool{`{"keys":[]}`: true, `{"keys":[{"kty":"AKP"}]}`: true, `{}`: false, `[]`: false, `{"keys":null}`: false, `<html>`: false, ``: false} {
 		if _, _, err := parseKeys([]byte(body)); err == nil || errors.Is(err, errNoKeys) != want {
-			t.Errorf("%s: %v", body, err)
+			t.Errorf("%s: expected an error, and errNoKeys only if a set has no keys for us; found %v", body, err)
 		}
 	}
 }
 
-// RSA keys are taken up to a size with which a check costs little: a provider, or whoever can change what it says, must
-// not have us compute for seconds.
+// RSA keys have a largest size, up to which a check is cheap: neither a provider nor whoever can tamper with its answers may
+// make the handler compute for seconds.
 func TestGiantKeys(t *testing.T) {
 	number := func(bits uint, low int64) string {
 		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
@@ -80,7 +80,7 @@ func TestGiantKeys(t *testing.T) {
 		set := fmt.Sprintf(`{"keys": [{"kty": "RSA", "kid": "k", "use": "sig", "n": %q, "e": %q}]}`, c.n, c.e)
 		keys, skipped, _ := parseKeys([]byte(set))
 		if len(keys) != c.want || skipped != 1-c.want {
-			t.Errorf("%s: %d keys, %d skipped", name, len(keys), skipped)
+			t.Errorf("%s: %d keys and %d skipped, want %d and %d", name, len(keys), skipped, c.want, 1-c.want)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (m *mover) json(status int, v any) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(text)))}
 }
 
-// openMover makes a provider whose requests a mover gets.
+// openMover makes a provider whose requests go to a mover.
 func openMover(t *testing.T, m *mover, endpoints Endpoints) *Provider {
 	t.Helper()
 	m.t, m.asked = t, map[string]int{}
@@ -80,8 +80,8 @@ func openMover(t *testing.T, m *mover, endpoints Endpoints) *Provider {
 	return p
 }
 
-// Requests to the endpoints of a provider that has moved them go to where its document says that they are, within
-// seconds, and not when that is read again anyhow.
+// If a provider moves its endpoints, requests follow its document within seconds, and not only when the document is next read
+// by schedule.
 func TestEndpointsThatMove(t *testing.T) {
 	client, err := clientOf(t, Client{ClientID: "app"})
 	if err != nil {
@@ -101,20 +101,20 @@ func TestEndpointsThatMove(t *testing.T) {
 				m := &mover{gone: gone}
 				p := openMover(t, m, Endpoints{})
 				if err := ask(t, p); err != nil {
-					t.Fatalf("%s: before: %v", name, err)
+					t.Fatalf("%s: the request before the move failed: %v", name, err)
 				}
 				m.moved = true
 				time.Sleep(2 * pause)
 				if err := ask(t, p); err != nil {
-					t.Errorf("%s, when the old one answers %d: %v", name, gone, err)
+					t.Errorf("%s: after the move, when the old endpoint answers %d: %v", name, gone, err)
 				}
 			})
 		}
 	}
 }
 
-// What an endpoint that is gone answers has the document read again now and then, however often it is asked. An
-// endpoint of the configuration is where that says.
+// If an endpoint is gone, the document is read again now and then, however many requests fail. An endpoint in the configuration
+// is never looked up in the document.
 func TestMovedEndpointsAreLookedForRarely(t *testing.T) {
 	client, err := clientOf(t, Client{ClientID: "app"})
 	if err != nil {
@@ -128,15 +128,15 @@ func TestMovedEndpointsAreLookedForRarely(t *testing.T) {
 			before := m.asked[document]
 			for range codes {
 				if _, err := p.UserInfo(t.Context(), "a", "alice"); err == nil {
-					t.Fatal("an endpoint that does not exist has answered")
+					t.Fatal("an endpoint that does not exist gave an answer")
 				}
 				time.Sleep(time.Minute / time.Duration(codes))
 			}
 			if n := m.asked[document] - before; n > int(time.Minute/pause)+1 {
-				t.Errorf("%d requests: the document was read %d times in a minute", codes, n)
+				t.Errorf("%d requests to a missing endpoint: the document was read %d times in a minute", codes, n)
 			}
 			if n := m.asked["/nowhere"]; n != codes {
-				t.Errorf("%d requests were sent as %d", codes, n)
+				t.Errorf("%d requests were made, and %d were sent to the endpoint", codes, n)
 			}
 		})
 	}
@@ -144,7 +144,7 @@ func TestMovedEndpointsAreLookedForRarely(t *testing.T) {
 		m := &mover{gone: http.StatusNotFound, moved: true}
 		p := openMover(t, m, Endpoints{Authorization: moverURL + "/a", Token: moverURL + "/old/token", JWKS: moverURL + "/new/keys"})
 		if _, err := p.Refresh(t.Context(), client, "r"); err == nil || m.asked[document] != 0 {
-			t.Errorf("all endpoints are configured: %v, and the document was read %d times", err, m.asked[document])
+			t.Errorf("with all endpoints configured, expected the old endpoint's error, and the document unread; found error %v, read %d times", err, m.asked[document])
 		}
 	})
 }

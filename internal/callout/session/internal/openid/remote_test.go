@@ -25,25 +25,26 @@ func TestRetryAfter(t *testing.T) {
 		now.Add(90 * time.Second).UTC().Format(http.TimeFormat): 90 * time.Second,
 	} {
 		if got := retryAfter(http.Header{"Retry-After": {text}}, now); got > want || got < want-time.Second {
-			t.Errorf("%q: %s; want %s", text, got, want)
+			t.Errorf("Retry-After: %q gives %s, want %s", text, got, want)
 		}
 	}
 }
 
-// However long a provider is away, it is asked within seconds of its return, and not before it wishes.
+// However long a provider is away, it is asked again within seconds of its return, and not before the time that it has asked
+// for.
 func TestBackoff(t *testing.T) {
 	for failures := range 100 {
 		if wait := backoff(failures, errors.New("x")); wait < firstRetry/2 || wait > lastRetry {
-			t.Errorf("%d failures: %s", failures, wait)
+			t.Errorf("the wait after %d failures is %s, which is out of bounds", failures, wait)
 		}
 	}
 	wish := &Unavailable{reason: errors.New("x"), RetryAfter: time.Minute}
 	if wait := backoff(1, fmt.Errorf("y: %w", wish)); wait < time.Minute || wait > 70*time.Second {
-		t.Errorf("with Retry-After: %s", wait)
+		t.Errorf("the wait with Retry-After: 60 is %s, want 60 to 70 seconds", wait)
 	}
 }
 
-// Requests do not grow with those who want an answer, whether there is one or not.
+// The number of requests does not grow with the number of callers, whether the provider answers or not.
 func TestRemoteAsksAtAFixedRate(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		for _, callers := range []int{100, 200, 400} {
@@ -61,14 +62,14 @@ func TestRemoteAsksAtAFixedRate(t *testing.T) {
 					time.Sleep(30 * time.Second / time.Duration(callers))
 				}
 				if most := 3 + 5; asked > most {
-					t.Errorf("failing: %t: %d requests in half a minute for %d callers", fails, asked, callers)
+					t.Errorf("failing: %t: the provider got %d requests in half a minute, for %d callers", fails, asked, callers)
 				}
 			})
 		}
 	}
 }
 
-// One that hangs is given up, and whoever waits for it goes away when he wishes.
+// A request that hangs is given up, and a caller who waits for it can leave at any time.
 func TestRemoteThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
@@ -84,12 +85,12 @@ func TestRemoteThatHangs(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		if err := r.refresh(ctx); err == nil || time.Since(began) != time.Second {
-			t.Errorf("%v after %s", err, time.Since(began))
+			t.Errorf("expected an error at the caller's own deadline of 1s; found %v after %s", err, time.Since(began))
 		}
 		hangs.Store(false)
 		time.Sleep(8*time.Second + lastRetry)
 		if err := r.refresh(t.Context()); err != nil || r.snapshot().value != 7 {
-			t.Errorf("after the recovery: %v", err)
+			t.Errorf("the refresh after the provider's recovery: error %v, or an old value", err)
 		}
 	})
 }
@@ -103,7 +104,7 @@ func TestGate(t *testing.T) {
 		for range 16 {
 			r, _ := g.Enter()
 			if r == nil {
-				t.Fatal("closed without a failure")
+				t.Fatal("the gate is closed, though nothing failed")
 			}
 			first = append(first, r)
 		}
@@ -114,7 +115,7 @@ func TestGate(t *testing.T) {
 			}
 		}
 		if lines != 1 {
-			t.Errorf("%d of them closed it", lines)
+			t.Errorf("%d failures of those under way report that they closed the gate, want 1", lines)
 		}
 		asked := 0
 		for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
@@ -122,33 +123,33 @@ func TestGate(t *testing.T) {
 				asked++
 				r.Finish("a", away)
 			} else if wait <= 0 || wait > 2*lastRetry {
-				t.Fatalf("waits %s", wait)
+				t.Fatalf("the closed gate asks to wait %s", wait)
 			}
 		}
 		if asked < 5 || asked > 12 {
-			t.Errorf("%d requests in a minute", asked)
+			t.Errorf("the closed gate let %d requests through in a minute, want 5 to 12", asked)
 		}
 		time.Sleep(lastRetry)
 		r, _ := g.Enter()
 		if r == nil {
-			t.Fatal("nobody may ask")
+			t.Fatal("the gate lets nobody try, though its wait is over")
 		}
 		late := first[0]
 		late.GiveUp() // those that have left, and those that come late, do not end what another one tries
 		if other, _ := g.Enter(); other != nil {
-			t.Error("two ask at once")
+			t.Error("the closed gate lets two try at once")
 		}
 		if _, opened := r.Finish("a", &Refusal{Code: "invalid_grant"}); !opened {
-			t.Error("an answer about one person does not open it")
+			t.Error("an answer about one grant does not open the gate")
 		}
 		if r, _ := g.Enter(); r == nil || g.Wait() != 0 {
-			t.Error("closed after an answer")
+			t.Error("the gate is closed after an answer")
 		}
 	})
 }
 
-// What is answered badly to one grant, however often, keeps no other waiting; what is to several in a row does,
-// but not for longer than is bearable if it is about them all the same.
+// Bad answers to one grant, however many, keep no other grant waiting. Bad answers to several grants in a row close the gate
+// for all, for a bounded time, in case they concern these grants alone.
 func TestGateCountsGrants(t *testing.T) {
 	for name, err := range map[string]error{
 		"status 500":          failed(&web.Answer{Status: 500}),
@@ -162,16 +163,16 @@ func TestGateCountsGrants(t *testing.T) {
 			leave := func(grant string, err error) (closed, opened bool) {
 				r, _ := g.Enter()
 				if r == nil {
-					t.Fatalf("%s: nobody may ask", name)
+					t.Fatalf("%s: the gate is closed", name)
 				}
 				return r.Finish(grant, err)
 			}
 			for range 100 {
 				if closed, _ := leave("a", err); closed {
-					t.Fatalf("%s: closed by one grant", name)
+					t.Fatalf("%s: failures of one grant closed the gate", name)
 				}
 				if closed, _ := leave("", err); closed {
-					t.Fatalf("%s: closed by a made-up grant", name)
+					t.Fatalf("%s: a made-up grant closed the gate", name)
 				}
 			}
 			leave("a", err)
@@ -179,15 +180,15 @@ func TestGateCountsGrants(t *testing.T) {
 			leave("d", nil)
 			for i, grant := range []string{"a", "b", "a", "c"} {
 				if closed, _ := leave(grant, err); closed != (i == 3) {
-					t.Errorf("%s: after %d: closed %t", name, i, closed)
+					t.Errorf("%s: grant %s, failure %d: the gate closed: %t, want %t", name, grant, i, closed, i == 3)
 				}
 			}
 			if wait := g.Wait(); wait <= 0 || wait > maxSharedWait+firstRetry {
-				t.Errorf("%s: all wait %s", name, wait)
+				t.Errorf("%s: everybody has to wait %s, which is out of bounds", name, wait)
 			}
 			time.Sleep(maxSharedWait)
 			if _, opened := leave("d", nil); !opened {
-				t.Errorf("%s: closed after a success", name)
+				t.Errorf("%s: the gate is closed after a success", name)
 			}
 		})
 	}
@@ -196,11 +197,11 @@ func TestGateCountsGrants(t *testing.T) {
 func TestRemoteSurvivesAPanic(t *testing.T) {
 	r := &remote[int]{timeout: time.Second, fetch: func(context.Context) (int, error) { panic("answer-4711") }}
 	if err := r.refresh(t.Context()); !errors.Is(err, session.ErrFault) || strings.Contains(err.Error(), "4711") {
-		t.Errorf("got %v", err)
+		t.Errorf("expected ErrFault without what the panic said; found %v", err)
 	}
 }
 
-// A provider that is away for a moment, and asks for minutes, keeps those that wait no longer than others do.
+// If a provider that is away for a moment asks for a pause of minutes, callers wait no longer than after any other failure.
 func TestRemoteBoundsRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		away := true
@@ -211,12 +212,12 @@ func TestRemoteBoundsRetryAfter(t *testing.T) {
 			return 7, nil
 		}}
 		if r.refresh(t.Context()) == nil {
-			t.Fatal("no error")
+			t.Fatal("the refresh succeeded, though the provider answered 503")
 		}
 		away = false
 		time.Sleep(maxSharedWait)
 		if err := r.refresh(t.Context()); err != nil || r.snapshot().value != 7 {
-			t.Errorf("after the recovery: %v", err)
+			t.Errorf("the refresh after the provider's recovery: error %v, or an old value", err)
 		}
 	})
 }

@@ -25,7 +25,7 @@ func parse(t *testing.T, text string) (Keyring, error) {
 	return keys, faults.Err()
 }
 
-// A value opens under its own name, with one of the keys, and only if no bit of it was changed.
+// A value opens only under its own name, with one of the keys, and if no bit of it was changed.
 func TestSealedValues(t *testing.T) {
 	keys, err := parse(t, newKey(1))
 	if err != nil {
@@ -41,13 +41,13 @@ func TestSealedValues(t *testing.T) {
 	}
 	for name, ring := range map[string]Keyring{"its key": keys, "a new key before it": rotated} {
 		if text, err := ring.Open("name", value); err != nil || string(text) != "text" {
-			t.Errorf("%s: %q, %v", name, text, err)
+			t.Errorf("%s: the value does not open: %q, error %v", name, text, err)
 		}
 	}
 	refused := func(what string, k Keyring, name string, value []byte) {
 		t.Helper()
 		if text, err := k.Open(name, value); !errors.Is(err, ErrNotOpened) || text != nil {
-			t.Errorf("%s: %q, %v", what, text, err)
+			t.Errorf("%s: expected the value not to open; found %q, error %v", what, text, err)
 		}
 	}
 	refused("another name", keys, "nam", value)
@@ -60,7 +60,7 @@ func TestSealedValues(t *testing.T) {
 		refused("a changed value", keys, "name", changed)
 	}
 	if _, err := (Keyring)(nil).Seal("name", nil); err == nil {
-		t.Error("sealed without a key")
+		t.Error("a keyring without keys seals")
 	}
 }
 
@@ -68,12 +68,12 @@ func TestSealedValues(t *testing.T) {
 func TestKeyFaults(t *testing.T) {
 	for _, text := range []string{"# none", "c2hvcnQ=", "not base64 at all", newKey(1) + "\nc2hvcnQ="} {
 		if keys, err := parse(t, text); err == nil || keys != nil || strings.Contains(err.Error(), "c2hvcnQ=") || strings.Contains(err.Error(), newKey(1)) {
-			t.Errorf("%q: %d keys, %v", text, len(keys), err)
+			t.Errorf("key file %q: expected an error that quotes no key; found %d keys, error %v", text, len(keys), err)
 		}
 	}
 }
 
-// The id of a keyring says which keys it has, in any order.
+// Two keyrings have the same id if they have the same keys, in any order.
 func TestKeyringID(t *testing.T) {
 	a, b := sealingKey{id: [idSize]byte{1}}, sealingKey{id: [idSize]byte{2}}
 	if (Keyring{a, b}).ID() != (Keyring{b, a, b}).ID() {

@@ -28,10 +28,10 @@ func TestParseTemplate(t *testing.T) {
 	} {
 		template, err := ParseTemplate(text)
 		if (err == nil) != (want != "") {
-			t.Errorf("%q: %v; want ok %v", text, err, want != "")
+			t.Errorf("ParseTemplate(%q) returned error %v, want it accepted: %v", text, err, want != "")
 		}
 		if got := template.Key("ID"); err == nil && got != want {
-			t.Errorf("%q: %q; want %q", text, got, want)
+			t.Errorf("template %q: the key is %q, want %q", text, got, want)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestObject(t *testing.T) {
 		`{"a":"` + strings.Repeat("x", MaxContent) + `"}`: false,
 	} {
 		if _, err := Object([]byte(text)); (err == nil) != ok {
-			t.Errorf("%.20q: %v; want ok %v", text, err, ok)
+			t.Errorf("Object(%.20q) returned error %v, want it accepted: %v", text, err, ok)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestExpires(t *testing.T) {
 			}
 		}
 		if !got.Equal(c.want) {
-			t.Errorf("%s %s: %v, %v; want %v", c.data, c.field, got, err, c.want)
+			t.Errorf("content %s, field %s: ends at %v, error %v; want %v", c.data, c.field, got, err, c.want)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func TestFromConf(t *testing.T) {
 	got, err := json.Marshal(FromConf(n, func(name string) bool { return name == "skipped" }))
 	const want = `{"a":1,"b":[1,{"c":2}],"d":"text","e":1.5,"f":true,"g":"2020-01-02T03:04:05Z"}`
 	if err != nil || string(got) != want {
-		t.Errorf("%s, %v; want %s", got, err, want)
+		t.Errorf("FromConf as JSON is %s, error %v; want %s", got, err, want)
 	}
 	if v := FromConf(n, nil)["a"]; v != 1.0 {
 		t.Errorf("a number is %T; want float64, as encoding/json has it", v)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// ask asks with so much time.
+// ask sends a request that has to be answered within a time.
 func ask(t *testing.T, c *Client, url string, in time.Duration) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), in)
@@ -53,7 +53,7 @@ func TestSwitched(t *testing.T) {
 	})
 	c := client(t, nil, 1)
 	if err := ask(t, c, url, 5*time.Second); !errors.Is(err, errSwitched) {
-		t.Errorf("%v; want %v", err, errSwitched)
+		t.Errorf("found error %v, want %v", err, errSwitched)
 	}
 	<-closed
 	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -70,7 +70,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// deaf is a body that does not know of the request's context, nor of Close.
+// deaf is a body whose Read ends neither with the request's context nor with Close.
 type deaf struct{ end chan struct{} }
 
 func (d deaf) Read([]byte) (int, error) {
@@ -83,7 +83,7 @@ func (d deaf) Close() error {
 	return nil
 }
 
-// TestDeafBody: whatever a body is, who asks waits no longer than he says.
+// TestDeafBody: a caller waits no longer than its context allows, however a body behaves.
 func TestDeafBody(t *testing.T) {
 	end := make(chan struct{})
 	defer close(end)
@@ -95,7 +95,7 @@ func TestDeafBody(t *testing.T) {
 	}
 }
 
-// failover is a load balancer: after silence, what comes over the connections that are open then goes nowhere.
+// failover is a load balancer. After silence, what arrives on its open connections is lost.
 type failover struct {
 	net.Listener
 	to    string
@@ -133,8 +133,8 @@ func (f *failover) pipe(from, to net.Conn, era int64) {
 	}
 }
 
-// TestFailover: after one request that had no answer in time, the idle connections are given up, and the next one
-// is made anew. Half an answer is none.
+// TestFailover: after one request without an answer in time, the client gives up its idle connections, and the next request
+// makes a new one. Half an answer counts as none.
 func TestFailover(t *testing.T) {
 	for _, name := range []string{"no answer", "half an answer"} {
 		t.Run(name, func(t *testing.T) {
@@ -184,13 +184,13 @@ func TestFailover(t *testing.T) {
 				stall.Store(true)
 			}
 			if err := ask(t, c, url, 200*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("without an answer: %v", err)
+				t.Errorf("expected the deadline to end a request without an answer; found %v", err)
 			}
 			f.era.Add(1)
 			stall.Store(false)
 			before := f.conns.Load()
 			if err := ask(t, c, url, 5*time.Second); err != nil {
-				t.Errorf("after the first request that had no answer: %v", err)
+				t.Errorf("the request after one without an answer failed: %v", err)
 			}
 			if f.conns.Load() != before+1 {
 				t.Errorf("%d connections were made; want 1", f.conns.Load()-before)

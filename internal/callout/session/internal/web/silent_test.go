@@ -53,7 +53,7 @@ func startProxy(t *testing.T, server string) *proxy {
 	return p
 }
 
-// pass goes on reading what it does not pass on, as a firewall that forgot the connection does.
+// pass keeps reading, and drops what it reads, as a firewall does that has forgotten the connection.
 func (p *proxy) pass(conn, from, to net.Conn) {
 	b := make([]byte, 32<<10)
 	for {
@@ -70,7 +70,7 @@ func (p *proxy) pass(conn, from, to net.Conn) {
 	}
 }
 
-// silence has the connections that there are say nothing any more; new ones work.
+// silence makes the open connections carry nothing any more. New ones work.
 func (p *proxy) silence() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *proxy) silence() {
 	}
 }
 
-// A connection of HTTP/2 that says nothing any more is given up, though requests go on over it.
+// An HTTP/2 connection that carries nothing any more is given up, even if requests are still written to it.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
 	s.EnableHTTP2 = true
@@ -101,7 +101,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		return c.Do(r)
 	}
 	if answer, err := ask(); err != nil || string(answer.Body) != "HTTP/2.0" {
-		t.Fatalf("before: %v", err)
+		t.Fatalf("expected an answer by HTTP/2 before the connection is silent; found error %v", err)
 	}
 	p.silence()
 	for deadline := time.Now().Add(5 * pingTimeout); ; {

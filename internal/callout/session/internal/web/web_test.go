@@ -27,7 +27,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// secret is what must never be in an error.
+// secret must never be in an error.
 const secret = "hush-4711"
 
 func client(t *testing.T, cfg *conf.TLS, concurrency int) *Client {
@@ -41,7 +41,7 @@ func client(t *testing.T, cfg *conf.TLS, concurrency int) *Client {
 	return c
 }
 
-// get asks with a secret at each place where one can be.
+// get sends a request with a secret at each place where one can be.
 func get(t *testing.T, c *Client, url string) (*Answer, error) {
 	t.Helper()
 	url = strings.Replace(url, "://", "://user:"+secret+"@", 1) + "?q=" + secret
@@ -80,13 +80,13 @@ func TestBody(t *testing.T) {
 			})
 			answer, err := get(t, client(t, nil, 1), url)
 			if !errors.Is(err, want) || err == nil && !bytes.Equal(answer.Body, body) {
-				t.Errorf("%d bytes, compressed %t: %v", length, zipped, err)
+				t.Errorf("a body of %d bytes, compressed: %t: found error %v, want %v", length, zipped, err, want)
 			}
 		}
 	}
 }
 
-// A library that has the client reads no more than Do.
+// A library that uses the client reads no more bytes than Do does.
 func TestHTTPIsBounded(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2*MaxBody)) })
 	answer, err := client(t, nil, 1).HTTP().Get(url)
@@ -95,30 +95,29 @@ func TestHTTPIsBounded(t *testing.T) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if n, err := io.Copy(io.Discard, answer.Body); n > MaxBody || !errors.Is(Clean(err), ErrTooLong) {
-		t.Errorf("read %d bytes, %v", n, err)
+		t.Errorf("read %d bytes and error %v; want the bound and ErrTooLong", n, err)
 	}
 }
 
-// Whoever answers that the credential should go elsewhere does not get it there.
+// If a server redirects a request with a credential, the client does not follow.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	elsewhere := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") })
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, status) })
 		if answer, err := get(t, client(t, nil, 1), url); err != nil || answer.Status != status {
-			t.Errorf("%d: %v", status, err)
+			t.Errorf("status %d: expected it as the answer, not followed; found error %v", status, err)
 		}
 	}
 }
 
-// Connections are kept: none is made anew while requests go on, and there are
-// never more than were asked for.
+// Connections are kept: while requests go on no new one is made, and there are never more than the limit.
 func TestConnectionsAreKept(t *testing.T) {
 	const concurrency = 8
 	var mu sync.Mutex
 	opened := map[net.Conn]bool{}
 	waiting, gate := 0, make(chan struct{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		// No answer before all are there, so that there are as many connections as can be.
+		// No answer is sent before all requests have come, so that as many connections are open as can be.
 		mu.Lock()
 		mine := gate
 		if waiting++; waiting == concurrency {
@@ -154,7 +153,7 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// Each way in which a server does not answer has a text that helps, and tells nothing.
+// Each way in which a server fails to answer has an error that helps the operator and shows no secret.
 func TestErrors(t *testing.T) {
 	hangUp := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w, "") })
 	nonsense := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w, "220 "+secret+" ESMTP\r\n") })
@@ -176,7 +175,7 @@ func TestErrors(t *testing.T) {
 		strings.Replace(hangUp, "http", "https", 1): "answer is not valid HTTP",
 	} {
 		if _, err := get(t, client(t, nil, 1), url); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("expected %q: %v", want, err)
+			t.Errorf("expected the error %q; found %v", want, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -186,7 +185,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := client(t, nil, 1).Do(r); err != context.Canceled { // it, and nothing round it
-		t.Errorf("canceled: %v", err)
+		t.Errorf("expected context.Canceled itself; found %v", err)
 	}
 }
 
@@ -199,7 +198,7 @@ func hijack(w http.ResponseWriter, answer string) {
 	_ = c.Close()
 }
 
-// A server that wants to know who asks gets the client's certificate.
+// A server that asks for a client certificate gets it.
 func TestClientCertificate(t *testing.T) {
 	cert, key, pool := certificate(t)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -211,21 +210,21 @@ func TestClientCertificate(t *testing.T) {
 	defer s.Close()
 	ca := write(t, "CERTIFICATE", s.Certificate().Raw)
 	if answer, err := get(t, client(t, &conf.TLS{TLSFiles: conf.TLSFiles{CA: ca, KeyPair: conf.KeyPair{Cert: cert, Key: key}}}, 1), s.URL); err != nil || string(answer.Body) != "handler" {
-		t.Errorf("with a certificate: %v", err)
+		t.Errorf("the request with the client's certificate failed: %v", err)
 	}
 	if _, err := get(t, client(t, &conf.TLS{TLSFiles: conf.TLSFiles{CA: ca}}, 1), s.URL); err == nil {
-		t.Error("without a certificate there was an answer")
+		t.Error("a request without a certificate was answered")
 	}
 	var faults conf.Faults
 	NewClient(conf.Node{}, &conf.TLS{TLSFiles: conf.TLSFiles{CA: key, KeyPair: conf.KeyPair{Cert: cert, Key: cert}}}, 1, &faults)
 	for _, want := range []string{"expected certificates in PEM", "cert and key"} {
 		if err := faults.Err(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("expected %q: %v", want, err)
+			t.Errorf("expected the fault %q; found %v", want, err)
 		}
 	}
 }
 
-// certificate makes one for a client, and returns its files.
+// certificate makes a certificate for a client, and returns its files.
 func certificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -274,7 +273,7 @@ func TestCheckURL(t *testing.T) {
 		CheckURL(conf.Node{}, "url", url, &faults)
 		switch err := faults.Err(); {
 		case (err == nil) != (want == ""), err != nil && !strings.Contains(err.Error(), want):
-			t.Errorf("%q: %v", url, err)
+			t.Errorf("URL %q: expected the fault %q; found %v", url, want, err)
 		case err != nil && strings.Contains(err.Error(), secret):
 			t.Errorf("%q: the fault tells a secret", want)
 		}
