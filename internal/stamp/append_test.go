@@ -74,7 +74,7 @@ func TestAppend(t *testing.T) {
 				t.Errorf("got %q, %d stripped, error %v\nwant %q, %d", got, stripped, err, "before"+tt.want, tt.stripped)
 			}
 			if added := len(got) - len("before") - len(tt.block); added > s.MaxLen() {
-				t.Errorf("adds %d bytes, above MaxLen %d", added, s.MaxLen())
+				t.Errorf("the block grew by %d bytes, MaxLen is %d", added, s.MaxLen())
 			}
 		})
 	}
@@ -183,7 +183,7 @@ func TestAppendControls(t *testing.T) {
 				_, err := s.Append(nil, nil, block)
 				want := c == '\t' || c >= ' ' && c < 0x7f
 				if (err == nil) != want {
-					t.Fatalf("byte %#x at %d of %d: %v", c, at, size, err)
+					t.Fatalf("byte %#x at %d in a value of %d bytes: error %v, want it accepted: %t", c, at, size, err, want)
 				}
 			}
 		}
@@ -202,15 +202,15 @@ func TestAppendUTF8(t *testing.T) {
 			}
 			copy(value[at:], "ü")
 			if _, err := s.Append(nil, nil, block()); err != nil {
-				t.Fatalf("a letter at %d of %d: %v", at, size, err)
+				t.Fatalf("a letter at %d in a value of %d bytes was refused: %v", at, size, err)
 			}
 			value[at+1] = 'v'
 			if _, err := s.Append(nil, nil, block()); !errors.Is(err, ErrUTF8) {
-				t.Fatalf("half a letter at %d of %d: %v", at, size, err)
+				t.Fatalf("half a letter at %d in a value of %d bytes: expected ErrUTF8; found %v", at, size, err)
 			}
 			value[at] = '\n'
 			if _, err := s.Append(nil, nil, block()); !errors.Is(err, ErrLineEnd) {
-				t.Fatalf("a line break at %d of %d: %v", at, size, err)
+				t.Fatalf("a line break at %d in a value of %d bytes: expected ErrLineEnd; found %v", at, size, err)
 			}
 		}
 	}
@@ -250,13 +250,13 @@ func TestReaders(t *testing.T) {
 				}
 				accepted++
 				for _, fault := range checkReaders(out, wanted(headers, subject)) {
-					t.Errorf("claim %d, block %d: %v", i, j, fault)
+					t.Errorf("headers of claim %d on block %d: a client library reads something else: %v", i, j, fault)
 				}
 			}
 		}
 	}
 	if accepted < 2*len(claims)*10 {
-		t.Errorf("only %d blocks were accepted", accepted)
+		t.Errorf("only %d blocks were accepted, so that this test shows little", accepted)
 	}
 }
 

@@ -18,12 +18,12 @@ func TestValuesThatBreakLinesAreRefused(t *testing.T) {
 	for _, c := range []string{"\u0080", "\u0085", "\u009f", "\u2028", "\u2029"} {
 		block := []byte("NATS/1.0\r\nColor: blue" + c + "Session: forged\r\n\r\n")
 		if out, err := s.Append(nil, nil, block); !errors.Is(err, ErrControl) {
-			t.Errorf("%q: %q, %v", c, out, err)
+			t.Errorf("a value with %q must be refused; found %q, error %v", c, out, err)
 		}
 	}
 	for _, c := range []string{"\u00a0", "ü", "\u2027", "\u202a", "\t"} {
 		if _, err := s.Append(nil, nil, []byte("NATS/1.0\r\nColor: blue"+c+"x\r\n\r\n")); err != nil {
-			t.Errorf("%q: %v", c, err)
+			t.Errorf("a value with %q was refused: %v", c, err)
 		}
 	}
 }
@@ -40,7 +40,7 @@ func TestNoReaderBreaksLinesWithinAValue(t *testing.T) {
 	for _, c := range []string{"\u0080", "\u0085", "\u009f", "\u2028", "\u2029", "\v", "\f", "\x1c", "\x1d", "\x1e", "\u200b", "\ufeff", "\x00"} {
 		block := []byte("NATS/1.0\r\nNats-Subject: a" + c + "Session: s\r\nB: b\r\n\r\n")
 		if out, cut := seal.Cut(nil, block); cut != 0 || len(out) != 0 {
-			t.Errorf("%q: %d lines are cut, %q", c, cut, out)
+			t.Errorf("a value with %q: %d lines were cut, the result is %q; want none", c, cut, out)
 		}
 		for _, r := range readers {
 			seen, err := r.read(block)

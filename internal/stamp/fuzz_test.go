@@ -42,10 +42,10 @@ func FuzzAppend(f *testing.F) {
 			t.Errorf("got %q, %d stripped\nwant %q, %d", out, stripped, expect, n)
 		}
 		if len(out)-len(block) > s.MaxLen() {
-			t.Errorf("adds more than MaxLen")
+			t.Error("the block grew by more than MaxLen")
 		}
 		for _, fault := range checkReaders(out, want) {
-			t.Errorf("%v, in %q", fault, out)
+			t.Errorf("a client library reads something else: %v, in %q", fault, out)
 		}
 		again, err := s.Append(nil, []byte(subject), out)
 		if err != nil || !bytes.Equal(again, out) {
@@ -147,7 +147,7 @@ func FuzzMatch(f *testing.F) {
 			return
 		}
 		if got, want := filters[0].match([]byte(subject)), matchBySplitting(text, subject); got != want {
-			t.Errorf("%q on %q: %t, want %t", text, subject, got, want)
+			t.Errorf("filter %q matches subject %q: %t, want %t", text, subject, got, want)
 		}
 	})
 }
@@ -172,7 +172,7 @@ func FuzzNameSet(f *testing.F) {
 		}
 		want := matches(in, name) && !matches(out, name)
 		if got := set.Without(except).Has([]byte(name)); got != want {
-			t.Errorf("%q in %q: %t, want %t", name, patterns, got, want)
+			t.Errorf("name %q is in the set %q: %t, want %t", name, patterns, got, want)
 		}
 		// Exceptions of exceptions add up.
 		if set.Without(except).Without(set).Has([]byte(name)) {

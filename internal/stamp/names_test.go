@@ -51,7 +51,7 @@ func TestNameSet(t *testing.T) {
 		for i, want := range []bool{tt.small, tt.large} {
 			set := mustNames(t, [][]string{small, large}[i]...)
 			if got := set.Has([]byte(tt.name)); got != want {
-				t.Errorf("set %d, %q: %t, want %t", i, tt.name, got, want)
+				t.Errorf("set %d has the name %q: %t, want %t", i, tt.name, got, want)
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func TestNameSet(t *testing.T) {
 func TestNewNameSetRefuses(t *testing.T) {
 	for _, bad := range []string{"", "A B", "A:", "*A", "A*B", "**", "A**", "A(", "\u00e9*"} {
 		if _, err := NewNameSet("A", bad); !errors.Is(err, field.ErrNamePattern) {
-			t.Errorf("%q: %v", bad, err)
+			t.Errorf("pattern %q: expected ErrNamePattern; found %v", bad, err)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func run(t *testing.T, blocks [][]byte, name string, args ...string) []decoded {
 	cmd.Stdin, cmd.Stderr = &in, &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v: %s", name, err, stderr.String())
+		t.Fatalf("%s failed: %v: %s", name, err, stderr.String())
 	}
 	var results []decoded
 	for scan := bufio.NewReader(bytes.NewReader(out)); ; {
@@ -58,7 +58,7 @@ func run(t *testing.T, blocks [][]byte, name string, args ...string) []decoded {
 		results = append(results, d)
 	}
 	if len(results) != len(blocks) {
-		t.Fatalf("%s: %d answers to %d blocks", name, len(results), len(blocks))
+		t.Fatalf("%s gave %d answers to %d blocks", name, len(results), len(blocks))
 	}
 	return results
 }
@@ -100,7 +100,7 @@ func rawCorpus(t *testing.T) (blocks [][]byte) {
 		for _, m := range corpusBytes.FindAllSubmatch(text, -1) {
 			b, err := strconv.Unquote(string(m[1]))
 			if err != nil {
-				t.Fatalf("%s: %v", file, err)
+				t.Fatalf("cannot read the bytes in %s: %v", file, err)
 			}
 			blocks = append(blocks, []byte(b))
 		}
@@ -138,7 +138,7 @@ func TestNodeReader(t *testing.T) {
 		}
 		for _, h := range want[i] {
 			if err := sees(d.lines(), h); err != nil {
-				t.Errorf("block %q: %v", blocks[i], err)
+				t.Errorf("the JavaScript client reads something else in block %q: %v", blocks[i], err)
 			}
 		}
 	}

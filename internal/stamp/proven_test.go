@@ -53,7 +53,7 @@ func (s *provenStamp) prove(t testing.TB, subject, block string, payload []byte,
 	const before = "before"
 	out, err := s.AppendProven([]byte(before), &Published{[]byte(subject), []byte(block), payload, sign}, s.Prover, &r)
 	if err != nil {
-		t.Fatalf("%.80q: %v", subject, err)
+		t.Fatalf("cannot prove a message on %.80q: %v", subject, err)
 	}
 	text, ok := strings.CutPrefix(string(out), before)
 	if !ok {
@@ -67,7 +67,7 @@ func (s *provenStamp) prove(t testing.TB, subject, block string, payload []byte,
 	}
 	p, err := s.keys.Check(proven.Parse([]byte(text)), payload)
 	if err != nil {
-		t.Fatalf("%.80q, %.200q: %v", subject, text, err)
+		t.Fatalf("the proof on %.80q does not hold, in block %.200q: %v", subject, text, err)
 	}
 	if p.Kind != byte(r.Proof) {
 		t.Errorf("the report has kind %d, the proof kind %d", r.Proof, p.Kind)
@@ -118,15 +118,15 @@ func TestAppendProven(t *testing.T) {
 							p, text := s.prove(t, subject, block, payload, sign)
 							if p == nil {
 								if forReceiver || sign {
-									t.Errorf("no proof of %q", subject)
+									t.Errorf("the message on %q has no proof", subject)
 								}
 								continue
 							}
 							if !reflect.DeepEqual(p.Stamped, want) {
-								t.Errorf("encrypt %q: proven is %.300q", encrypt, p.Stamped)
+								t.Errorf("encrypt %q: proven are %.300q, which is not what was stamped", encrypt, p.Stamped)
 							}
 							if strings.Contains(text, "forged") || strings.Count(text, "Stamp-Proof") != 1 || block != "" && !strings.Contains(text, "Own: 1") {
-								t.Errorf("the block is %.300q", text)
+								t.Errorf("the block has a forged line, more than one proof, or not the publisher's own line: %.300q", text)
 							}
 							kind := proof.ForReceiver
 							switch {
@@ -136,7 +136,7 @@ func TestAppendProven(t *testing.T) {
 								kind = proof.Signed
 							}
 							if p.Kind != byte(kind) {
-								t.Errorf("encrypt %q, sign %v: kind %d", encrypt, sign, p.Kind)
+								t.Errorf("encrypt %q, sign %v: the proof is of kind %d", encrypt, sign, p.Kind)
 							}
 							if len(encrypt) > 0 && strings.Contains(text, "eyJhbGciOi") {
 								t.Error("an encrypted value is readable")
@@ -174,10 +174,10 @@ func TestProvenSubjects(t *testing.T) {
 					}
 				}
 				if !reflect.DeepEqual(p.Stamped, want) {
-					t.Errorf("%s: proven is %q, expected %q", subject, p.Stamped, want)
+					t.Errorf("subject %s: proven are %q, expected %q", subject, p.Stamped, want)
 				}
 				if sign && (p.Kind == 3) != hidden {
-					t.Errorf("%s: kind %d", subject, p.Kind)
+					t.Errorf("subject %s: the proof is of kind %d, want 3: %t", subject, p.Kind, hidden)
 				}
 			}
 		}
@@ -226,7 +226,7 @@ func TestProvenClock(t *testing.T) {
 	var r Report
 	out, err := s.AppendProven([]byte("x"), &Published{Subject: []byte("a")}, s.Prover, &r)
 	if !errors.Is(err, ErrClock) || string(out) != "x" {
-		t.Errorf("%q, %v", out, err)
+		t.Errorf("expected ErrClock, and nothing appended; found %q, error %v", out, err)
 	}
 }
 
@@ -250,7 +250,7 @@ func TestProvenRace(t *testing.T) {
 	}
 	wg.Wait()
 	if len(seen) != goroutines*messages {
-		t.Errorf("%d messages have %d nonces", goroutines*messages, len(seen))
+		t.Errorf("%d messages have %d different nonces", goroutines*messages, len(seen))
 	}
 }
 
@@ -266,7 +266,7 @@ func TestProvenAllocations(t *testing.T) {
 				}
 			})
 			if allocs != 0 && !raceEnabled {
-				t.Errorf("%s, %d bytes: %v allocations", name, size, allocs)
+				t.Errorf("%s with %d bytes: %v allocations, want none", name, size, allocs)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func TestProvenance(t *testing.T) {
 			}
 			got, err := s.Append(nil, []byte("app.a"), []byte(tt.block))
 			if err != nil || string(got) != tt.want {
-				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+				t.Errorf("the block is %q, error %v; want %q", got, err, tt.want)
 			}
 			if grows := len(got) - len(tt.block); !s.Adds() || grows > s.MaxLen() {
 				t.Errorf("grows by %d, said at most %d", grows, s.MaxLen())
@@ -56,12 +56,12 @@ func TestProvenanceRefusesSubjectsThatCannotBeHeaders(t *testing.T) {
 	}
 	for _, subject := range []string{"a\rb", "a\nb", "a\x00b", "a\x7f", "a.\xff", "a.\u2028b", "a.\u0085b"} {
 		if out, err := s.Append([]byte("x"), []byte(subject), nil); !errors.Is(err, ErrProvenance) || string(out) != "x" {
-			t.Errorf("%q: %q, %v", subject, out, err)
+			t.Errorf("subject %q must be refused; found %q, error %v", subject, out, err)
 		}
 	}
 	for _, subject := range []string{"a.b", "grüße.✓", strings.Repeat("a", 4000)} {
 		if _, err := s.Append(nil, []byte(subject), nil); err != nil {
-			t.Errorf("%q: %v", subject, err)
+			t.Errorf("subject %q was refused: %v", subject, err)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestProvenanceAllocatesNothing(t *testing.T) {
 	dst := make([]byte, 0, 4096)
 	block, subject := []byte("NATS/1.0\r\nA: b\r\n\r\n"), []byte("app.a")
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Append(dst, subject, block) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("provenance allocates %v times, want none", n)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestProvenanceTellsStampsApart(t *testing.T) {
 func TestProvenanceRefusesAccountsThatCannotBeHeaders(t *testing.T) {
 	for _, account := range []string{"", " A", "a\r\nX-User: admin", "a\u2028b", "\xff"} {
 		if _, err := Compile(claims[0], Options{Provenance: true, Account: account}); !errors.Is(err, ErrProvenanceAccount) {
-			t.Errorf("%q: %v", account, err)
+			t.Errorf("account %q must be refused; found error %v", account, err)
 		}
 	}
 	a, errA := Compile(claims[0], Options{Provenance: true, Account: "A"})

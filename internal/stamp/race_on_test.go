@@ -2,5 +2,5 @@
 
 package stamp
 
-// raceEnabled: a sync.Pool drops some of what it gets when races are looked for.
+// raceEnabled: with the race detector, a sync.Pool drops some of the objects that it is given.
 const raceEnabled = true

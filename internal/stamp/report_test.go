@@ -25,12 +25,12 @@ func TestReportNamesAllThatWasRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprintf("%s", r.Names()); r.Stripped != 4 || got != "[A a B]" {
-		t.Errorf("%d lines of %s", r.Stripped, got)
+		t.Errorf("the report counts %d lines and names %s, want 4 and [A a B]", r.Stripped, got)
 	}
 	if _, err := s.Strip(nil, []byte("NATS/1.0\r\n"+lines.String()+"\r\n"), &r); err != nil {
 		t.Fatal(err)
 	}
 	if r.Stripped != 6*MaxReported || len(r.Names()) != MaxReported {
-		t.Errorf("%d lines of %d names", r.Stripped, len(r.Names()))
+		t.Errorf("the report counts %d lines and has %d names", r.Stripped, len(r.Names()))
 	}
 }

@@ -32,10 +32,10 @@ func checkPlainLine(t *testing.T, text []byte) {
 		return
 	}
 	if c, s, err := anyLine(text); c != colon || s != size || err != nil {
-		t.Fatalf("%q: %d, %d; of any line %d, %d, %v", text, colon, size, c, s, err)
+		t.Fatalf("%q: plainLine found colon %d and size %d; anyLine found %d, %d, error %v", text, colon, size, c, s, err)
 	}
 	if c, s := anyDeliveredLine(text); c != colon || s != size {
-		t.Fatalf("%q: %d, %d; of any delivered line %d, %d", text, colon, size, c, s)
+		t.Fatalf("%q: plainLine found colon %d and size %d; anyDeliveredLine found %d, %d", text, colon, size, c, s)
 	}
 }
 
@@ -94,7 +94,7 @@ func FuzzStrips(f *testing.F) {
 			want = sameName(header, name) || matches(patterns+" "+more, name)
 		}
 		if got := s.Strips(name); got != want {
-			t.Errorf("%q of %q, %q, %q: %t, want %t", name, header, patterns, more, got, want)
+			t.Errorf("name %q, stamped %q, protected %q and %q: stripped is %t, want %t", name, header, patterns, more, got, want)
 		}
 	})
 }

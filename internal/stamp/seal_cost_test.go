@@ -68,7 +68,7 @@ func FuzzMayHoldHidden(f *testing.F) {
 			}
 		}
 		if got := checkSearch(t, NewSeal(set), block); got != want {
-			t.Errorf("%q in %q: %t, want %t", patterns, block, got, want)
+			t.Errorf("patterns %q in block %q: found is %t, want %t", patterns, block, got, want)
 		}
 	})
 }

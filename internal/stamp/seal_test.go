@@ -77,7 +77,7 @@ func FuzzCut(f *testing.F) {
 			got := reads(r.read, out)
 			for _, l := range got {
 				if matches(hidden, l.name) {
-					t.Errorf("%s sees %q in %q of %q", r.name, l.name, out, block)
+					t.Errorf("%s reads the hidden name %q in %q, which was cut from %q", r.name, l.name, out, block)
 				}
 			}
 			if !fitsGrammar(block) {
@@ -106,14 +106,14 @@ func TestCutAllocatesNothing(t *testing.T) {
 	for _, block := range []string{"NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nSession: s\r\nB: c\r\n\r\n", "NATS/1.0\r\n\r\nSession: s\r\n"} {
 		block := []byte(block)
 		if n := testing.AllocsPerRun(100, func() { s.Cut(dst, block) }); n != 0 {
-			t.Errorf("%q: %v allocations", block, n)
+			t.Errorf("Cut of %q allocates %v times, want none", block, n)
 		}
 	}
 }
 
 func TestSealsAreShared(t *testing.T) {
 	if NewSeal(nil) != nil || mustSeal(t) != nil {
-		t.Error("a seal that hides nothing")
+		t.Error("there is a seal that hides nothing")
 	}
 	a := mustSeal(t, "Session", "X-*")
 	if a != mustSeal(t, "x-*", "session") || a == mustSeal(t, "Session") {

@@ -31,7 +31,7 @@ func TestCompileRefuses(t *testing.T) {
 	for i, tt := range tests {
 		_, err := Compile([]Header{ok, tt.header}, Options{})
 		if !errors.Is(err, tt.want) {
-			t.Errorf("case %d: %v, want %v", i, err, tt.want)
+			t.Errorf("header %d of the test: found error %v, want %v", i, err, tt.want)
 			continue
 		}
 		if text := err.Error(); strings.Contains(text, "planted") || !strings.Contains(text, "header 2 of 2") {
@@ -39,7 +39,7 @@ func TestCompileRefuses(t *testing.T) {
 		}
 	}
 	if _, err := Compile([]Header{{Name: "A-B", Values: []string{"v"}}, {Name: "a_b", Values: []string{"v"}}}, Options{}); !errors.Is(err, field.ErrNameTwice) {
-		t.Errorf("aliases: %v", err)
+		t.Errorf("two spellings of one name: found error %v, want %v", err, field.ErrNameTwice)
 	}
 }
 
@@ -52,20 +52,21 @@ func TestCompileCopies(t *testing.T) {
 	headers[0].Name, headers[0].Values[0], headers[0].Subjects[0] = "C", "3", "y"
 	got, err := s.Append(nil, []byte("x"), nil)
 	if want := "NATS/1.0\r\nA: 1\r\nB: 2\r\n\r\n"; err != nil || string(got) != want {
-		t.Errorf("got %q, %v, want %q", got, err, want)
+		t.Errorf("the block is %q, error %v; want %q, of the headers as they were", got, err, want)
 	}
 	if names := s.Names(); !slices.Equal(names, []string{"A", "B"}) || s.MaxLen() != len(got) {
-		t.Errorf("names %q, at most %d bytes", names, s.MaxLen())
+		t.Errorf("the stamp has the names %q and adds at most %d bytes, want A and B, and as much as above", names, s.MaxLen())
 	}
 }
 
 func TestCompileNothing(t *testing.T) {
 	s := mustCompile(t, nil)
 	if s.MaxLen() != 0 || len(s.Names()) != 0 {
-		t.Errorf("%d bytes, names %q", s.MaxLen(), s.Names())
+		t.Errorf("a stamp of no headers has %d bytes and the names %q, want none", s.MaxLen(), s.Names())
 	}
 }
 
+// Equal stamps share their memory.
 func TestEqualStampsAreOne(t *testing.T) {
 	set, same, other := mustNames(t, "A", "B*"), mustNames(t, "b*", "a", "A"), mustNames(t, "A", "B")
 	base := Header{Name: "Session", Values: []string{"1", "2"}, Subjects: []string{"a", "b"}}
@@ -108,6 +109,7 @@ func (p *pool[T]) len() int {
 	return len(p.shared)
 }
 
+// A stamp that no connection uses is removed from the pool.
 func TestStampsAreCollected(t *testing.T) {
 	const n = 100
 	inUse := make([]*Stamp, n)

@@ -61,7 +61,7 @@ func TestMatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := filters[0].match([]byte(tt.subject)); got != tt.want {
-			t.Errorf("%q on %q: %t, want %t", tt.filter, tt.subject, got, tt.want)
+			t.Errorf("filter %q matches subject %q: %t, want %t", tt.filter, tt.subject, got, tt.want)
 		}
 		if got := matchBySplitting(tt.filter, tt.subject); got != tt.want {
 			t.Errorf("the oracle: %q on %q: %t, want %t", tt.filter, tt.subject, got, tt.want)
@@ -72,7 +72,7 @@ func TestMatch(t *testing.T) {
 func TestParseFilters(t *testing.T) {
 	for _, bad := range []string{"", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a*", "*a.b", "a.b>", ">>", "a b", "a\tb", "a\x00", "a\x7f", "\xff"} {
 		if _, err := parseFilters([]string{"ok", bad}); !errors.Is(err, field.ErrSubject) || !strings.HasPrefix(err.Error(), "subject 2 of 2") {
-			t.Errorf("%q: %v", bad, err)
+			t.Errorf("filter %q: expected an error about subject 2 of 2; found %v", bad, err)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestAppendTime(t *testing.T) {
 				for _, i := range rand.Perm(len(times)) {
 					for range 2 {
 						if got, want := string(appendTime([]byte("x"), times[i])), "x"+times[i].UTC().Format(timeLayout); got != want {
-							t.Errorf("got %s, want %s", got, want)
+							t.Errorf("appendTime wrote %s, want %s", got, want)
 						}
 					}
 				}
@@ -63,10 +63,10 @@ func TestClockIsReadOnceASecond(t *testing.T) {
 			t.Skip("the machine stood still for as long as a reading is used")
 		}
 		if got.Before(before) || got.After(after) || (readings == 1) != tt.outdated {
-			t.Errorf("%s: %v is not between %v and %v, or %d readings", tt.name, got, before, after, readings)
+			t.Errorf("%s: the time %v is not between %v and %v, or the clock was read %d times", tt.name, got, before, after, readings)
 		}
 		if tt.outdated && (last == lastReading.Load()) {
-			t.Errorf("%s: the reading was not kept", tt.name)
+			t.Errorf("%s: the reading of the clock was not kept", tt.name)
 		}
 	}
 }
