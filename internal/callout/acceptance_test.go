@@ -21,7 +21,8 @@ func (g *group) addKeys(t *testing.T, k *keys) *serving {
 	return s
 }
 
-// answered reports whether a callout of a server with the keys k is granted soon. It is for what is tried again.
+// answered reports whether a callout of a server with the keys k is granted within 200 ms. Use it for a callout that is tried
+// again.
 func (s *serving) answered(t *testing.T, k *keys) bool {
 	t.Helper()
 	return s.answeredIn(t, k, 200*time.Millisecond)
@@ -49,8 +50,8 @@ func (s *serving) answeredIn(t *testing.T, k *keys, patience time.Duration) bool
 	return c.Error == ""
 }
 
-// A handler whose keys are not those of the server leaves the callouts to one whose are, is not ready meanwhile, and
-// comes back when the server expects its keys.
+// If a handler's keys are not those of the server, it leaves the callouts to a handler whose keys are. Meanwhile it is not
+// ready. It comes back when the server expects its keys.
 func TestHandlersWhoseAnswersAreNotTaken(t *testing.T) {
 	for name, edit := range map[string]func(*testing.T, *keys){
 		"xkey":   func(t *testing.T, k *keys) { k.xkey = newKeys(t).xkey },
@@ -72,17 +73,17 @@ func TestHandlersWhoseAnswersAreNotTaken(t *testing.T) {
 			})
 			for range 30 {
 				if !one.answeredIn(t, &right, 10*time.Second) {
-					t.Fatal("not granted")
+					t.Fatal("a connection was not granted by the handler with the right keys")
 				}
 			}
 			if err := two.CheckReady(t.Context()); err == nil {
-				t.Error("it says that it is ready")
+				t.Error("the handler with other keys says that it is ready")
 			}
 			for range 3 * certainly {
 				time.Sleep(lookAtSelf) // its looks, and none of them brings it back
 			}
 			if n := strings.Count(two.log.String(), "leaves the callouts"); n != 1 || strings.Contains(two.log.String(), "can judge again") {
-				t.Errorf("it came and went: %s", two.log.String())
+				t.Errorf("the handler with other keys must leave once and stay away; its log: %s", two.log.String())
 			}
 			two.UseProbe("CALLOUT", two.asAServer(t, &other))
 			eventually(t, "it is back", func() bool { return strings.Contains(two.log.String(), "can judge again") })
@@ -91,7 +92,7 @@ func TestHandlersWhoseAnswersAreNotTaken(t *testing.T) {
 	}
 }
 
-// asAServer is what a probe does at a server with the keys k.
+// asAServer returns a function that answers a probe as a server with the keys k does.
 func (s *serving) asAServer(t *testing.T, k *keys) func(string) (*nats.Conn, error) {
 	return func(token string) (*nats.Conn, error) {
 		m, _ := calloutOf(t, k, func(c *jwt.AuthorizationRequestClaims) { c.ConnectOptions = jwt.ConnectOptions{Token: token} })
@@ -102,7 +103,7 @@ func (s *serving) asAServer(t *testing.T, k *keys) func(string) (*nats.Conn, err
 	}
 }
 
-// A handler alone stays, so that connections are refused with the reason.
+// A handler without peers does not leave, so that connections are refused with the reason.
 func TestAHandlerAloneWhoseAnswersAreNotTaken(t *testing.T) {
 	g := newGroup(t)
 	right := *g.base.keys
@@ -115,11 +116,12 @@ func TestAHandlerAloneWhoseAnswersAreNotTaken(t *testing.T) {
 	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "no other handler of the queue group can") })
 	m, xkey := calloutOf(t, &right)
 	if c := s.ask(t, m, xkey); !strings.Contains(c.Error, "the server takes answers of") {
-		t.Errorf("answer %q", c.Error)
+		t.Errorf("expected a refusal that names whose answers the server takes; found %q", c.Error)
 	}
 }
 
-// A server with other keys than the rest does not make a handler leave that serves the rest, nor come and go.
+// If a single server has other keys than the rest, a handler that serves the rest does not leave, and does not leave and come
+// back in turns.
 func TestServersWithDifferentKeys(t *testing.T) {
 	k, now, leaves := &acceptance{}, time.Now(), 0
 	away := false
@@ -135,18 +137,18 @@ func TestServersWithDifferentKeys(t *testing.T) {
 		away = k.fault() != nil
 	}
 	if leaves > 8 {
-		t.Errorf("it left %d times", leaves)
+		t.Errorf("the handler left %d times, want 8 or less", leaves)
 	}
 	for range 10 {
 		k.request(errDecrypt, now.Add(settled/2))
 	}
 	if k.fault() != nil {
-		t.Error("it leaves though it serves a server")
+		t.Error("the handler leaves, though it serves a server")
 	}
 }
 
-// A handler whose answers a server refuses, though it asked for them, finds that by its own probes. What another handler
-// answered, and what came too late, says nothing.
+// If a server refuses a handler's answers, the handler finds that out by its own probes. Answers of another handler, and
+// answers that came too late, say nothing.
 func TestOwnProbes(t *testing.T) {
 	g := newGroup(t)
 	s, _ := g.add(t, "g")
@@ -189,6 +191,6 @@ func TestOwnProbes(t *testing.T) {
 	}
 	s.accepted.probe(nil)
 	if s.accepted.fault() != nil {
-		t.Error("it does not come back")
+		t.Error("the handler does not come back after its probe was answered")
 	}
 }

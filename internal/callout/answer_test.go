@@ -29,8 +29,8 @@ func renewalOf(t *testing.T, k *keys, expects string) *nats.Msg {
 	return m
 }
 
-// A renewal gets no answer that the server would not take or that says nothing of the connection: the connection lives
-// on until somebody can judge it.
+// A renewal gets no answer if the server would not accept the answer, or if the handler cannot judge the connection. The
+// connection lives on until a handler can judge it.
 func TestRenewalsThatGetNoAnswer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		another bool // issuer
@@ -64,13 +64,13 @@ func TestRenewalsThatGetNoAnswer(t *testing.T) {
 				}
 			}
 			if n, _, err := answers.Pending(); n != 0 || err != nil {
-				t.Errorf("%d answers, %v", n, err)
+				t.Errorf("expected no answer to a renewal; found %d, error %v", n, err)
 			}
 		})
 	}
 }
 
-// What waits keeps no message alive that came after it.
+// A request that waits does not keep later messages in memory.
 func TestWaitingKeepsNoMessages(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var a *arrival
@@ -97,24 +97,24 @@ func TestWaitingKeepsNoMessages(t *testing.T) {
 	publish() // nats.go keeps the last one
 	eventually(t, "the message is let go", func() bool { runtime.GC(); return gone.Load() })
 	if string(a.data) != "data" || a.reply != "reply" {
-		t.Errorf("%q, %q", a.data, a.reply)
+		t.Errorf("the arrival has data %q and reply subject %q, want data and reply", a.data, a.reply)
 	}
 }
 
-// Header blocks count as what waits does, and are not kept.
+// The header block of a request counts towards the bytes that wait, and is not kept.
 func TestHeadersOfRequestsAreBounded(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	long := strings.Repeat("x", maxRequest)
 	s.served[0].arrive(&nats.Msg{Header: nats.Header{xkeyHeader: {long}}, Data: []byte("x")})
 	if got := s.metric(`stamp_callout_answers_total{result="malformed"}`); got != "1" {
-		t.Errorf("malformed is %s", got)
+		t.Errorf("malformed requests are counted as %s, want 1", got)
 	}
 	if a := newArrival(nil, &nats.Msg{Reply: "r", Header: nats.Header{"Other": {long}}}); a.size() > 1024 {
-		t.Errorf("%d bytes", a.size())
+		t.Errorf("a short request with a long other header counts %d bytes, want 1024 or less", a.size())
 	}
 }
 
-// No number makes the start run out of memory.
+// No number in the configuration makes the process run out of memory at the start.
 func TestNumbersHaveAnUpperBound(t *testing.T) {
 	for _, number := range []string{"2000000000", "9223372036854775807", "0", "-1"} {
 		for _, text := range []string{
@@ -130,16 +130,16 @@ func TestNumbersHaveAnUpperBound(t *testing.T) {
 			var faults conf.Faults
 			Parse(n, &faults)
 			if err := faults.Err(); err == nil || !strings.Contains(err.Error(), "found "+number) {
-				t.Errorf("%s: %v", text, err)
+				t.Errorf("%s: expected an error that shows the number; found %v", text, err)
 			}
 		}
 	}
 	if cfg := parse(t, fmt.Sprint("queue: ", maxQueue, anonymousConf)); cfg.Queue != maxQueue {
-		t.Error("the bound itself")
+		t.Error("the largest allowed number is refused, or read as another one")
 	}
 }
 
-// Nobody closes a probe: whoever asks for readiness is to see the refusal.
+// A refused probe's connection is not closed early, as a client's may be: whoever asks for readiness must see the refusal.
 func TestProbesAreNotTurnedAway(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var closed atomic.Int64
@@ -150,16 +150,16 @@ func TestProbesAreNotTurnedAway(t *testing.T) {
 			c.ConnectOptions.Token, c.Subject = token, public(newKeys(t).issuer)
 		})
 		if c := s.ask(t, m, xkey); !strings.Contains(c.Error, "takes answers of") {
-			t.Errorf("answer %q", c.Error)
+			t.Errorf("expected a refusal that names whose answers the server takes; found %q", c.Error)
 		}
 		if got := closed.Load(); got != want {
-			t.Errorf("%d connections were closed, want %d", got, want)
+			t.Errorf("the handler closed %d connections, want %d", got, want)
 		}
 	}
 }
 
-// The end of a session is told with its age, which is never none: without one, connections of a session that was begun
-// anew would be closed. A change has none: it renews all.
+// A message about the end of a session always has an age: without one, the servers would close connections of a session that
+// was begun anew under the same name. A message about a change has no age, since it renews all connections.
 func TestEndsOfSessionsBearTheirAge(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var sent []forwarded.Renew
@@ -171,6 +171,6 @@ func TestEndsOfSessionsBearTheirAge(t *testing.T) {
 	inRequest := forwarded.Revision(revision)
 	want := []forwarded.Renew{{Session: "kv/a", Kick: true, Ago: time.Hour}, {Session: "kv/a", Kick: true, Ago: 1}, {Session: "kv/a", Revision: &inRequest}}
 	if !reflect.DeepEqual(sent, want) {
-		t.Errorf("sent %+v", sent)
+		t.Errorf("told the servers %+v, want %+v", sent, want)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// metric is the value of a metric, as text.
+// metric returns the value of a metric, as text.
 func (s *serving) metric(name string) string {
 	var out bytes.Buffer
 	s.set.WritePrometheus(&out)
@@ -32,13 +32,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come about", what)
+			t.Fatalf("waited in vain for: %s", what)
 		}
 	}
 }
 
-// A request for no user, or for what is no user's key, does not end the process. Whoever may publish in the
-// account of callouts can make one.
+// A request without a user key, or with something else in its place, does not end the process. Whoever may publish in the
+// account of callouts can send one.
 func TestRequestsForNoUser(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	sent := 0
@@ -55,7 +55,7 @@ func TestRequestsForNoUser(t *testing.T) {
 	}
 	eventually(t, "a refusal of each", func() bool { return s.metric(`stamp_callout_answers_total{result="malformed"}`) == fmt.Sprint(sent) })
 	if got := s.metric("stamp_callout_panics_total"); got != "0" {
-		t.Errorf("%s panics", got)
+		t.Errorf("panics are counted as %s, want 0", got)
 	}
 }
 
@@ -94,8 +94,8 @@ func (b *broken) Find(context.Context, *session.Request) (*session.Session, erro
 
 func (b *broken) Close() error { return nil }
 
-// A panic anywhere in the handling of a request refuses that request, is logged with its place and without what
-// it says, and is counted apart from malformed requests.
+// If the handling of a request panics, the request is refused. The log has the place of the panic and not its text, and the
+// panic is not counted as a malformed request.
 func TestPanicsAreCounted(t *testing.T) {
 	for name, b := range map[string]*broken{"form of the credential": {accepts: true}, "look-up": {find: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -110,19 +110,19 @@ func TestPanicsAreCounted(t *testing.T) {
 			}
 			eventually(t, "the count", func() bool { return s.metric("stamp_callout_panics_total") == "1" })
 			if got := s.metric(`stamp_callout_answers_total{result="malformed"}`); got != "0" {
-				t.Errorf("%s are counted as malformed", got)
+				t.Errorf("%s panics are counted as malformed requests, want 0", got)
 			}
 			eventually(t, "the place", func() bool {
 				return strings.Contains(s.log.String(), "level=ERROR") && strings.Contains(s.log.String(), "attack_test.go:")
 			})
 			if strings.Contains(s.log.String(), secret) {
-				t.Error("the log has what the panic says")
+				t.Error("the log shows the text of the panic")
 			}
 		})
 	}
 }
 
-// A flood of what is no request of a server is refused, counted, and logged a few times.
+// A flood of messages that are not a server's requests is refused, counted, and logged only a few times.
 func TestFloodOfMalformedRequests(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	good, _ := calloutOf(t, s.cfg.keys)
@@ -152,25 +152,25 @@ func TestFloodOfMalformedRequests(t *testing.T) {
 	}
 }
 
-// What waits is bounded in bytes, not only in number.
+// Requests that wait are bounded in bytes, not only in number.
 func TestWaitingBytesAreBounded(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	served := s.served[0]
 	huge := &nats.Msg{Subject: Subject, Data: make([]byte, maxRequest+1)}
 	served.arrive(huge)
 	if got := s.metric(`stamp_callout_answers_total{result="malformed"}`); got != "1" {
-		t.Errorf("a request of %d bytes: malformed is %s", len(huge.Data), got)
+		t.Errorf("after a request of %d bytes, malformed requests are counted as %s", len(huge.Data), got)
 	}
 	served.waiting.Store(maxWaiting)
 	m, _ := calloutOf(t, s.cfg.keys)
 	served.arrive(m)
 	if got := s.metric(`stamp_callout_answers_total{result="overloaded"}`); got != "1" {
-		t.Errorf("more than %d bytes wait: overloaded is %s", maxWaiting, got)
+		t.Errorf("with more than %d bytes waiting, overloaded requests are counted as %s", maxWaiting, got)
 	}
 	served.waiting.Store(0)
 }
 
-// What has been worked on does not count as waiting.
+// A request that has been answered does not count as waiting.
 func TestWaitingBytesAreGivenBack(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	m, xkey := calloutOf(t, s.cfg.keys)
@@ -180,11 +180,11 @@ func TestWaitingBytesAreGivenBack(t *testing.T) {
 	eventually(t, "nothing waits", func() bool { return s.served[0].waiting.Load() == 0 })
 }
 
-// Readiness ends with its context, and does not keep others waiting while it asks.
+// A readiness check ends with its context, and does not keep other checks waiting.
 func TestReadyEndsWithItsContext(t *testing.T) {
 	h := &Handler{cfg: parse(t, anonymousConf)}
 	if err := h.CheckReady(t.Context()); !errors.Is(err, errNotServing) {
-		t.Errorf("before it serves: %v", err)
+		t.Errorf("expected errNotServing before the handler serves; found %v", err)
 	}
 	asked, hang := make(chan string, 10), make(chan struct{})
 	h.UseProbe("CALLOUT", func(token string) (*nats.Conn, error) {
@@ -198,19 +198,19 @@ func TestReadyEndsWithItsContext(t *testing.T) {
 	<-asked
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("its context has ended: %v", err)
+		t.Errorf("expected the probe to end with its context; found %v", err)
 	}
-	// Another one asks meanwhile: it waits for the same probe, and for its own context.
+	// A second check comes meanwhile: it waits for the same probe, and for its own context.
 	other, end := context.WithCancel(t.Context())
 	end()
 	if err := h.CheckReady(other); !errors.Is(err, context.Canceled) {
-		t.Errorf("another one: %v", err)
+		t.Errorf("expected the second caller to end with its own context; found error %v", err)
 	}
 	close(hang)
 	if err := h.CheckReady(t.Context()); err == nil || !strings.Contains(err.Error(), "hung") {
-		t.Errorf("when it is over: %v", err)
+		t.Errorf("expected the reason of the probe that hung; found %v", err)
 	}
 	if len(asked) != 0 {
-		t.Error("it asked twice")
+		t.Error("the probe was made twice")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"stamp/internal/callout/grant"
 )
 
-// calloutOf makes an encrypted callout, and the server's side of it.
+// calloutOf makes an encrypted callout, and returns the server's key to decrypt the answer.
 func calloutOf(tb testing.TB, k *keys, edit ...func(*jwt.AuthorizationRequestClaims)) (*nats.Msg, nkeys.KeyPair) {
 	tb.Helper()
 	server, serverXKey, user := newKey(tb, nkeys.CreateServer), newKey(tb, nkeys.CreateCurveKeys), newKey(tb, nkeys.CreateUser)
@@ -62,7 +62,7 @@ func newKeys(tb testing.TB) *keys {
 	return k
 }
 
-// BenchmarkKeys is what signing and encryption cost a callout.
+// BenchmarkKeys measures what signing and encryption cost for a callout.
 func BenchmarkKeys(b *testing.B) {
 	k := newKeys(b)
 	m, _ := calloutOf(b, k)

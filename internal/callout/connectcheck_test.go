@@ -14,7 +14,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// connectFaults are what is wrong with a block connect.
+// connectFaults returns the faults of a block connect.
 func connectFaults(t *testing.T, block string) (string, *Connect) {
 	t.Helper()
 	n, err := conf.ParseString(fmt.Sprintf("connect {\n%s\n}\nsessions: [{kind: anonymous}], grants: [{account: APP, publish: [], subscribe: []}]\n", block))
@@ -39,7 +39,7 @@ func write(t *testing.T, content string) string {
 	return file
 }
 
-// What nats.go rejects at the start is rejected before, with its place, and what it would try in vain too.
+// What nats.go would reject at the start is a fault of the configuration, with its place. So is what nats.go would try in vain.
 func TestConnectIsChecked(t *testing.T) {
 	user, other := newKey(t, nkeys.CreateUser), newKey(t, nkeys.CreateUser)
 	token, err := jwt.NewUserClaims(public(user)).Encode(newKey(t, nkeys.CreateAccount))
@@ -103,7 +103,7 @@ func TestConnectIsChecked(t *testing.T) {
 	} {
 		got, c := connectFaults(t, tt.block)
 		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") || strings.Contains(got, "secret") || strings.Contains(got, token) {
-			t.Errorf("%s: %q; want %q", tt.block, got, tt.want)
+			t.Errorf("connect block %s: found the faults %q, want %q", tt.block, got, tt.want)
 		}
 		if got != "" {
 			continue
@@ -124,11 +124,11 @@ func TestNamesOfSources(t *testing.T) {
 		" ": false, " a": false, "a ": false, "a/b": false, `a"b`: false, `a\\b`: false, "a\nb": false, "a{b}": false, strings.Repeat("a", 65): false,
 	} {
 		if isSourceName(name) != want {
-			t.Errorf("%q: %t", name, !want)
+			t.Errorf("isSourceName(%q) = %t, want %t", name, !want, want)
 		}
 	}
 	got := faultsOf(t, "", `kind: anonymous, name: a}, {kind: anonymous, name: A`, false)
 	if !strings.Contains(got, `the name "A" is taken by the source at configuration:`) {
-		t.Errorf("names that differ in case alone: %q", got)
+		t.Errorf("expected a fault for names that differ only in case; found %q", got)
 	}
 }

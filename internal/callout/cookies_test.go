@@ -7,7 +7,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// A source that has another name for its cookie than the server is told of.
+// A warning names each source whose cookie has another name than the server's.
 func TestCookieWarnings(t *testing.T) {
 	const login = `{kind: login, listen: "127.0.0.1:8090", bucket: b, public_url: "https://a.test", issuer: "https://p.test", client_id: c`
 	const http = `{kind: http, url: "http://127.0.0.1:1/"`

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// What one side encrypts the other can read, whichever of the two is ours.
+// Whatever our code encrypts, nkeys can decrypt, and the reverse.
 func FuzzCurveIsNkeys(f *testing.F) {
 	theirs, other := newKey(f, nkeys.CreateCurveKeys), newKey(f, nkeys.CreateCurveKeys)
 	ours, err := newCurve(newKey(f, nkeys.CreateCurveKeys))
@@ -26,26 +26,26 @@ func FuzzCurveIsNkeys(f *testing.F) {
 				t.Fatal(err)
 			}
 			if got, err := theirs.Open(sealed, public(ours)); err != nil || !bytes.Equal(got, data) {
-				t.Fatalf("nkeys cannot read ours: %v", err)
+				t.Fatalf("nkeys cannot decrypt what we encrypted: %v", err)
 			}
 			if sealed, err = theirs.Seal(data, public(ours)); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := ours.Open(sealed, public(theirs)); err != nil || !bytes.Equal(got, data) {
-				t.Fatalf("we cannot read nkeys': %v", err)
+				t.Fatalf("we cannot decrypt what nkeys encrypted: %v", err)
 			}
 			if _, err := ours.Open(sealed, public(other)); err == nil {
-				t.Fatal("it is taken for another sender's")
+				t.Fatal("a box decrypts as if another sender had made it")
 			}
 			sealed[len(sealed)-1] ^= 1
 			if _, err := ours.Open(sealed, public(theirs)); err == nil {
-				t.Fatal("a changed one is taken")
+				t.Fatal("a box decrypts although it was changed")
 			}
 		}
 		// Anything at all.
 		_, wantErr := theirs.Open(data, public(ours))
 		if _, err := ours.Open(data, public(theirs)); (err == nil) != (wantErr == nil) {
-			t.Fatalf("nkeys says %v, we %v", wantErr, err)
+			t.Fatalf("nkeys decrypts arbitrary bytes with error %v, we with %v", wantErr, err)
 		}
 	})
 }
@@ -57,7 +57,7 @@ func TestCurveRefusesOtherKeys(t *testing.T) {
 	}
 	for _, key := range []string{"", "X", public(newKey(t, nkeys.CreateAccount)), public(ours)[:55] + "="} {
 		if _, err := ours.Seal([]byte("x"), key); err == nil {
-			t.Errorf("%d characters are taken for a key", len(key))
+			t.Errorf("%d characters were accepted as a key", len(key))
 		}
 	}
 }

@@ -69,11 +69,11 @@ func soon(t *testing.T, what string, f func()) {
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
-		t.Fatalf("%s does not return", what)
+		t.Fatalf("%s did not return in time", what)
 	}
 }
 
-// Servers that accept TCP and say nothing hold nobody: not who starts, and not who gives up.
+// Servers that accept TCP and say nothing delay neither the start nor the end of a handler.
 func TestSilentServers(t *testing.T) {
 	urls, accepted := manySilent(t)
 	c := &Connect{URLs: urls, System: &Connect{}, accounts: map[string]*Connect{"APP": {}}}
@@ -111,11 +111,11 @@ func TestSilentServers(t *testing.T) {
 	})
 	if conn, err := system.dialer.Dial("tcp", strings.TrimPrefix(urls[0], "nats://")); err == nil {
 		conn.Close()
-		t.Error("it dials after its end")
+		t.Error("the dialer connects after Close")
 	}
 }
 
-// Nor does a resolver that does not answer.
+// A resolver that does not answer does not delay them either.
 func TestSilentResolver(t *testing.T) {
 	before := net.DefaultResolver
 	t.Cleanup(func() { net.DefaultResolver = before })
@@ -135,7 +135,7 @@ func TestSilentResolver(t *testing.T) {
 	giveUp()
 	soon(t, "Dial", func() {
 		if err := <-result; err == nil {
-			t.Error("it connected")
+			t.Error("Dial connected, though the resolver gave no answer")
 		}
 	})
 }

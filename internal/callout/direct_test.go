@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// give has a handler take a callout as its server does, and returns the reason of a refusal, or empty.
+// give offers a handler a callout, as its own server does. It returns the reason of a refusal, or an empty text.
 func (s *serving) give(t *testing.T) (taken bool, refusal string) {
 	t.Helper()
 	inbox, err := s.nc.SubscribeSync(s.nc.NewInbox())
@@ -41,24 +41,24 @@ func (s *serving) give(t *testing.T) (taken bool, refusal string) {
 	return true, c.Error
 }
 
-// The server's own handler takes its callouts while it can judge, and when nobody else can: then it refuses. While another
-// handler can, and at its end, it takes none.
+// The handler inside a server takes the server's callouts while it can judge them. If no handler can, it takes them and
+// refuses. While another handler can judge, and at its own end, it takes none.
 func TestTake(t *testing.T) {
 	g := newGroup(t)
 	one, first := g.add(t, "g")
 	two, second := g.add(t, "g")
 	for _, s := range []*serving{one, two} {
 		if taken, refusal := s.give(t); !taken || refusal != "" {
-			t.Fatalf("taken: %t, refused: %q", taken, refusal)
+			t.Fatalf("expected the callout to be taken and granted; taken: %t, refusal %q", taken, refusal)
 		}
 	}
 	first.gone.Store(true)
 	if taken, _ := one.give(t); taken {
-		t.Error("it takes a callout that it cannot judge, and another handler can")
+		t.Error("the handler takes a callout that it cannot judge, though another handler can")
 	}
 	eventually(t, "it leaves", func() bool { return strings.Contains(one.log.String(), "leaves the callouts") })
 	if taken, _ := one.give(t); taken {
-		t.Error("it takes a callout and has left")
+		t.Error("the handler takes a callout after it has left")
 	}
 	second.gone.Store(true)
 	for _, s := range []*serving{one, two} {
@@ -74,12 +74,12 @@ func TestTake(t *testing.T) {
 	})
 	one.StopReceiving()
 	if taken, _ := one.give(t); taken {
-		t.Error("it takes a callout after its end")
+		t.Error("the handler takes a callout after its end")
 	}
 }
 
-// A handler whose queue is full, or that is not connected, leaves a callout to the others, and one that is for other
-// servers too.
+// A handler leaves a callout to other handlers if its queue is full, if it is not connected, or if the callout is from a server
+// that only_from does not list.
 func TestTakeWhereItIsNotFor(t *testing.T) {
 	g := newGroup(t)
 	g.base.OnlyFrom = []string{"s"}
@@ -94,19 +94,19 @@ func TestTakeWhereItIsNotFor(t *testing.T) {
 	own := s.served[0]
 	own.waiting.Add(maxWaiting)
 	if offer("s") {
-		t.Error("taken without room")
+		t.Error("the handler takes a callout though its queue is full")
 	}
 	own.waiting.Add(-maxWaiting)
 	if s.AcceptRequest("s", "", "inbox", "", make([]byte, maxRequest+1)) {
-		t.Error("taken though it is too large")
+		t.Error("the handler takes a request that is too large")
 	}
 	own.nc.Close()
 	if offer("s") {
-		t.Error("taken without a connection")
+		t.Error("the handler takes a callout without a connection")
 	}
 }
 
-// What is taken while a handler ends is answered.
+// A callout that is taken while a handler ends is answered.
 func TestTakeDuringTheEnd(t *testing.T) {
 	g := newGroup(t)
 	s, _ := g.add(t, "g")

@@ -9,7 +9,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// faultsOf returns what is wrong with a block that has this source; inside: with a handler in the server too.
+// faultsOf returns the faults of a block with this source. inside adds the checks of a handler inside the server.
 func faultsOf(t *testing.T, request, source string, inside bool) string {
 	t.Helper()
 	n, err := conf.ParseString(fmt.Sprintf("%s\nsessions: [{%s}], grants: [{account: APP, publish: [], subscribe: []}]", request, source))
@@ -32,7 +32,8 @@ func faultsOf(t *testing.T, request, source string, inside bool) string {
 	return text
 }
 
-// TestCookiesOfSources: a cookie is not for a source that takes none, and has to come to the handler.
+// TestCookiesOfSources: a cookie name is refused for a source that takes no cookie, and for a cookie that does not come to the
+// handler.
 func TestCookiesOfSources(t *testing.T) {
 	const request = "request { cookies: [sid] }"
 	const user = `users: [{user: a, password: "$2a$04$ZkGcLSqUqWLNGTGxOyLvGeVNFhZUmRxIVGGlAJ3GPPWDkRqRYxhvO"}]`
@@ -47,15 +48,15 @@ func TestCookiesOfSources(t *testing.T) {
 		{"", "kind: kv, bucket: b", ""},
 	} {
 		if got := faultsOf(t, c.request, c.source, true); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
-			t.Errorf("%s %s: %q; want %q", c.request, c.source, got, c.want)
+			t.Errorf("request %q with source %q: found the faults %q, want %q", c.request, c.source, got, c.want)
 		}
 	}
 	if got := faultsOf(t, "", "kind: kv, bucket: b, cookie: sid", false); got != "" {
-		t.Errorf("a handler elsewhere does not know what the server forwards: %s", got)
+		t.Errorf("nats-callout, which cannot know what the server forwards, reports the fault %s", got)
 	}
 }
 
-// TestEmptyFields: a required field that is empty is as good as missing.
+// TestEmptyFields: a required field that is empty counts as missing.
 func TestEmptyFields(t *testing.T) {
 	for source, field := range map[string]string{
 		`kind: redis, url: ""`:                     "url",
@@ -66,12 +67,12 @@ func TestEmptyFields(t *testing.T) {
 	} {
 		got := faultsOf(t, "", source, false)
 		if want := fmt.Sprintf("field %q is empty", field); strings.Count(got, want) != 1 || strings.Contains(got, "\n") {
-			t.Errorf("%s: %q; want %q alone", source, got, want)
+			t.Errorf("source %s: found the faults %q, want %q alone", source, got, want)
 		}
 	}
 }
 
-// TestCalloutTimeout: the server waits for as long as the sources may take, unless the block says how long.
+// TestCalloutTimeout: unless the block sets a timeout, the server waits for as long as the sources may take.
 func TestCalloutTimeout(t *testing.T) {
 	const two, seven = "kind: http, url: \"http://a.test\"", "kind: http, name: slow, url: \"http://a.test\", timeout: \"7s\""
 	for _, tt := range []struct {
@@ -92,20 +93,20 @@ func TestCalloutTimeout(t *testing.T) {
 		}
 		var faults conf.Faults
 		if got := Parse(n, &faults).CalloutTimeout(tt.authorization); got != tt.want {
-			t.Errorf("%s, authorization.timeout %s: %s; want %s", tt.block, tt.authorization, got, tt.want)
+			t.Errorf("%s with authorization.timeout %s: the server waits %s, want %s", tt.block, tt.authorization, got, tt.want)
 		}
 	}
 	for text, want := range map[string]string{
 		"0": "expected 100ms to 5m0s", `"50ms"`: "expected 100ms to 5m0s", `"301s"`: "expected 100ms to 5m0s", "-1": "timeout", `"1s"`: "",
 	} {
 		if got := faultsOf(t, "timeout: "+text, two, true); !strings.Contains(got, want) || (got == "") != (want == "") {
-			t.Errorf("timeout: %s: %q; want %q", text, got, want)
+			t.Errorf("timeout: %s: found the faults %q, want %q", text, got, want)
 		}
 	}
 	n, _ := conf.ParseString("timeout: 5")
 	var faults conf.Faults
 	(&Config{}).checkStandalone(n, &faults)
 	if err := faults.Err(); err == nil || !strings.Contains(err.Error(), "timeout: belongs in the callout block of nats-server") {
-		t.Errorf("nats-callout: %v", err)
+		t.Errorf("expected nats-callout to refuse the field timeout; found %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// store is a source that can be made to have no bucket.
+// store is a source whose bucket the test can take away.
 type store struct {
 	session.Settings
 	gone atomic.Bool
@@ -43,7 +43,7 @@ func (s *store) Find(context.Context, *session.Request) (*session.Session, error
 	return &session.Session{Data: map[string]any{"user": "u"}}, nil
 }
 
-// group are handlers with the same keys on one server, each with a store of its own.
+// group is a set of handlers with the same keys on one server. Each has a store of its own.
 type group struct {
 	server *natsserver.Server
 	base   *Config
@@ -107,15 +107,15 @@ func (g *group) addWith(t *testing.T, name string, st *store, edits ...func(*Opt
 	return &serving{h, g.connect(t), log, set}, st
 }
 
-// refusal is the reason of a refusal, or empty.
+// refusal returns the reason of a refusal, or an empty text.
 func (s *serving) refusal(t *testing.T) string {
 	t.Helper()
 	m, xkey := calloutOf(t, s.cfg.keys)
 	return s.ask(t, m, xkey).Error
 }
 
-// A handler that cannot judge leaves the callouts to one that can, is not ready meanwhile, and comes back. When none
-// can, connections are refused with the reason, and do not wait in vain.
+// A handler that cannot judge leaves the callouts to a handler that can, is not ready meanwhile, and comes back. If no handler
+// can judge, connections are refused at once, with the reason.
 func TestHandlersThatCannotJudge(t *testing.T) {
 	g := newGroup(t)
 	one, first := g.add(t, "g")
@@ -131,11 +131,11 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 	eventually(t, "the first leaves", func() bool { return strings.Contains(one.log.String(), "leaves the callouts to the other handlers") })
 	one.UseProbe("CALLOUT", nil)
 	if err := one.CheckReady(t.Context()); !errors.Is(err, errGone) {
-		t.Errorf("readiness of the first: %v", err)
+		t.Errorf("expected the first handler not to be ready, with the store's error; found %v", err)
 	}
 	for range 20 {
 		if got := two.refusal(t); got != "" {
-			t.Fatalf("refused: %s", got)
+			t.Fatalf("the handler that can judge refused a connection: %s", got)
 		}
 	}
 
@@ -145,7 +145,7 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 	})
 	for range 20 {
 		if got := one.refusal(t); !strings.Contains(got, errGone.Error()) {
-			t.Fatalf("answer %q", got)
+			t.Fatalf("expected a refusal with the reason; found %q", got)
 		}
 	}
 
@@ -155,17 +155,17 @@ func TestHandlersThatCannotJudge(t *testing.T) {
 	})
 	for range 20 {
 		if got := one.refusal(t); got != "" {
-			t.Fatalf("refused: %s", got)
+			t.Fatalf("the handler that can judge again refused a connection: %s", got)
 		}
 	}
 }
 
-// A handler that cannot judge yet, and takes the place of one that can, loses no callout.
+// If a handler that cannot judge yet replaces a handler that can, no callout is lost.
 func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
 	g := newGroup(t)
 	one, _ := g.add(t, "g")
 	if got := one.refusal(t); got != "" {
-		t.Fatalf("refused: %s", got)
+		t.Fatalf("a connection was refused: %s", got)
 	}
 	st := &store{Settings: session.Defaults()}
 	st.gone.Store(true)
@@ -173,13 +173,13 @@ func TestATakeOverByAHandlerThatCannotJudge(t *testing.T) {
 	one.StopReceiving()
 	for range 3 * certainly {
 		if got := two.refusal(t); got != "" && !strings.Contains(got, errGone.Error()) {
-			t.Fatalf("answer %q", got)
+			t.Fatalf("expected a grant or a refusal with the reason; found %q", got)
 		}
 		time.Sleep(lookAtSelf / 2) // its looks are in between
 	}
 }
 
-// A handler that cannot judge yet, and takes the place of one that can, leaves the callouts to a third one that can.
+// If a handler that cannot judge yet replaces a handler that can, it leaves the callouts to a third handler that can.
 func TestATakeOverBesideAHandlerThatCanJudge(t *testing.T) {
 	g := newGroup(t)
 	peer, _ := g.add(t, "g")
@@ -193,11 +193,11 @@ func TestATakeOverBesideAHandlerThatCanJudge(t *testing.T) {
 	}
 	for range 50 {
 		if got := peer.refusal(t); got != "" {
-			t.Fatalf("refused: %s", got)
+			t.Fatalf("a connection was refused, though one handler can judge: %s", got)
 		}
 	}
 	if got := two.metric("stamp_callout_requests_total"); got != "0" {
-		t.Errorf("it was asked %s times", got)
+		t.Errorf("the handler that cannot judge was asked %s times, want 0", got)
 	}
 	st.gone.Store(false)
 	eventually(t, "it joins", func() bool {
@@ -206,19 +206,19 @@ func TestATakeOverBesideAHandlerThatCanJudge(t *testing.T) {
 	})
 }
 
-// A handler whose connection is away, and that has taken no callout, has nothing to wait for at its end.
+// A handler that is not connected, and has taken no callout, ends at once.
 func TestDrainWithoutAConnection(t *testing.T) {
 	g := newGroup(t)
 	one, _ := g.add(t, "g")
 	if got := one.refusal(t); got != "" {
-		t.Fatalf("refused: %s", got)
+		t.Fatalf("a connection was refused: %s", got)
 	}
 	s := one.served[0]
 	disconnected := s.nc.StatusChanged(nats.RECONNECTING)
 	g.server.Shutdown()
 	<-disconnected
 	if one.owes() {
-		t.Error("it owes an answer")
+		t.Error("the handler waits for an answer, though it has taken no callout")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // nats.go's own drain waits for 10
 	defer cancel()
@@ -227,8 +227,8 @@ func TestDrainWithoutAConnection(t *testing.T) {
 	}
 }
 
-// A handler that starts beside one that can judge takes no callouts before it can judge too, and joins then; so one does
-// that waits for its server to find its peers.
+// A handler that starts beside a handler that can judge takes no callouts until it can judge too. That holds too while it waits
+// for its server to find its peers.
 func TestAStartBesideAHandlerThatCanJudge(t *testing.T) {
 	for name, gathering := range map[string]time.Duration{"at once": 0, "before the peers are there": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -239,11 +239,11 @@ func TestAStartBesideAHandlerThatCanJudge(t *testing.T) {
 			two, _ := g.addWith(t, "g", st, func(o *Options) { o.Gathering = gathering })
 			for range 50 {
 				if got := one.refusal(t); got != "" {
-					t.Fatalf("refused: %s", got)
+					t.Fatalf("a connection was refused, though one handler can judge: %s", got)
 				}
 			}
 			if got := two.metric("stamp_callout_requests_total"); got != "0" {
-				t.Errorf("it was asked %s times", got)
+				t.Errorf("the handler that cannot judge was asked %s times, want 0", got)
 			}
 			st.gone.Store(false)
 			eventually(t, "it joins", func() bool {
@@ -254,7 +254,7 @@ func TestAStartBesideAHandlerThatCanJudge(t *testing.T) {
 	}
 }
 
-// Where nobody can judge, a handler joins when it has waited for its peers, and refuses with the reason.
+// If no handler can judge, a handler that starts waits for its peers, and then takes callouts and refuses them with the reason.
 func TestAStartWhereNobodyCanJudge(t *testing.T) {
 	g := newGroup(t)
 	st := &store{Settings: session.Defaults()}
@@ -262,15 +262,15 @@ func TestAStartWhereNobodyCanJudge(t *testing.T) {
 	s, _ := g.addWith(t, "g", st, func(o *Options) { o.Gathering = 2 * gather })
 	eventually(t, "it stays", func() bool { return strings.Contains(s.log.String(), "no other handler of the queue group can") })
 	if got := s.refusal(t); !strings.Contains(got, errGone.Error()) {
-		t.Errorf("answer %q", got)
+		t.Errorf("expected a refusal with the reason; found %q", got)
 	}
 	two, _ := g.addWith(t, "h", st)
 	if got := two.served[0].sub; got == nil {
-		t.Error("one that has nobody to wait for has not joined")
+		t.Error("a handler without peers waits, though it has nobody to wait for")
 	}
 }
 
-// A handler that answers some clusters and servers alone leaves the others to another group.
+// A handler with only_from answers callouts of the listed clusters and servers, and leaves the others to another group.
 func TestOnlyFrom(t *testing.T) {
 	for name, want := range map[string]bool{"s": true, "c": true, "other": false} {
 		g := newGroup(t)
@@ -288,19 +288,19 @@ func TestOnlyFrom(t *testing.T) {
 	}
 }
 
-// An answer that the server's max_payload has no room for is a refusal, and no silence.
+// If the server's max_payload has no room for an answer, the handler sends a refusal instead of nothing.
 func TestAnswersAboveMaxPayload(t *testing.T) {
 	g := newGroup(t, func(o *natsserver.Options) { o.MaxPayload = 1300 })
 	s, _ := g.add(t, "g")
 	s.cfg.keys.xkey = nil
 	m, xkey := calloutOf(t, s.cfg.keys)
 	if c := s.ask(t, m, xkey); c.Error != errLargeAnswer.Error() || c.Jwt != "" {
-		t.Errorf("answer %q", c.Error)
+		t.Errorf("expected the refusal of a too large answer; found %q", c.Error)
 	}
 	eventually(t, "the count", func() bool { return s.metric(`stamp_callout_answers_total{result="failed"}`) == "1" })
 }
 
-// Handlers of two groups are asked both, as services are.
+// Each callout goes to both of two queue groups, as with any service.
 func TestQueueGroups(t *testing.T) {
 	g := newGroup(t)
 	one, _ := g.add(t, "hub")
@@ -311,7 +311,7 @@ func TestQueueGroups(t *testing.T) {
 	}
 	for name, want := range map[string]bool{"stamp-callout": true, "a": true, "": false, "a b": false, "a.b": false, "*": false, "ü": false, strings.Repeat("a", 65): false} {
 		if isGroup(name) != want {
-			t.Errorf("%q: %t", name, !want)
+			t.Errorf("isGroup(%q) = %t, want %t", name, !want, want)
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// parse is the configuration with fresh keys, and without whatever text says of them.
+// parse returns the configuration of a text, with fresh keys in place of those in the text.
 func parse(t *testing.T, text string) *Config {
 	t.Helper()
 	n, err := conf.ParseString(text + "\n")
@@ -46,8 +46,7 @@ const anonymousConf = `
 	sessions: [{kind: anonymous, data: {user: nobody}}]
 	grants: [{name: all, account: APP, publish: ">", subscribe: ">", headers: {X-User: "{{ session.user }}", X-Kind: "{{ request.credential }}"}}]`
 
-// serving is a handler on a server in this process, and a client beside it that
-// plays the server that calls out.
+// serving is a handler on a server in this process, with a client that sends callouts as the server would.
 type serving struct {
 	*Handler
 	nc  *nats.Conn
@@ -127,6 +126,7 @@ func (s *serving) ask(t *testing.T, m *nats.Msg, serverXKey nkeys.KeyPair) *jwt.
 	return c
 }
 
+// The answer to a callout is a signed user JWT with the grant's account, end and headers.
 func TestAnswers(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	var userNkey, server string
@@ -136,38 +136,38 @@ func TestAnswers(t *testing.T) {
 	})
 	c := s.ask(t, m, xkey)
 	if c.Error != "" || c.Subject != userNkey || c.Audience != server || c.Issuer != public(s.cfg.keys.issuer) {
-		t.Fatalf("answer %+v", c)
+		t.Fatalf("the answer is not for this user and server, or has no user JWT: %+v", c)
 	}
 	user, err := jwt.DecodeUserClaims(c.Jwt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if user.Subject != userNkey || user.Audience != "APP" || user.Issuer != public(s.cfg.keys.issuer) || user.Expires == 0 {
-		t.Errorf("user %+v", user)
+		t.Errorf("the user JWT is not for this user in APP, or has no end: %+v", user)
 	}
 	headers, err := claim.FromUserJWT(c.Jwt, claim.MaxLimits)
 	if err != nil || len(headers.Headers) != 2 {
-		t.Errorf("claim %v, %v", headers, err)
+		t.Errorf("expected a claim with 2 headers; found %v, error %v", headers, err)
 	}
 }
 
-// A refusal says why, to the server that asked, and nothing else.
+// The server that asked gets the reason of a refusal, and nobody else does.
 func TestRefusesWithAReason(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	m, xkey := calloutOf(t, s.cfg.keys) // with a token, which nobody knows
 	if c := s.ask(t, m, xkey); c.Jwt != "" || c.Error != ErrUnknown.Error() {
-		t.Errorf("answer %+v", c)
+		t.Errorf("expected a refusal of an unknown credential; found %+v", c)
 	}
 	s.cfg.kinds = map[session.Kind]bool{session.Cookie: true}
 	if c := s.ask(t, m, xkey); c.Jwt != "" || !strings.Contains(c.Error, ErrKind.Error()) {
-		t.Errorf("answer %+v", c)
+		t.Errorf("expected a refusal of the kind of credential; found %+v", c)
 	}
 	if strings.Contains(s.log.String(), "credential\"") || strings.Contains(s.log.String(), m.Header.Get(xkeyHeader)) {
 		t.Error("the log holds the credential")
 	}
 }
 
-// What is not a callout of a server gets no answer at all.
+// A message that is not a server's callout gets no answer.
 func TestReadRefuses(t *testing.T) {
 	k := newKeys(t)
 	good, _ := calloutOf(t, k)
@@ -193,7 +193,7 @@ func TestReadRefuses(t *testing.T) {
 		"not a JWT":                {plain, &nats.Msg{Data: []byte("x")}, nil},
 	} {
 		if _, err := tt.keys.read(newArrival(nil, tt.msg)); err == nil || tt.want != nil && !errors.Is(err, tt.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: expected the request to be refused with %v; found error %v", name, tt.want, err)
 		}
 	}
 	if _, err := k.read(newArrival(nil, good)); err != nil {
@@ -204,6 +204,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// No bytes but a server's own request are read as a callout.
 func FuzzRead(f *testing.F) {
 	k := newKeys(f)
 	plain := &keys{issuer: k.issuer}
@@ -215,7 +216,7 @@ func FuzzRead(f *testing.F) {
 		m := &nats.Msg{Data: data, Header: nats.Header{xkeyHeader: {from}}}
 		// Neither may panic; only what calloutOf made is understood.
 		if _, err := k.read(newArrival(nil, m)); err == nil && string(data) != string(good.Data) {
-			t.Error("read something else")
+			t.Error("a request that calloutOf did not make was accepted")
 		}
 		if r, err := plain.read(newArrival(nil, &nats.Msg{Data: data})); err == nil && r.ServerID == "" {
 			t.Error("a request of no server")
@@ -253,14 +254,15 @@ func TestCredentialsOfMQTT(t *testing.T) {
 		})
 		r, err := k.read(newArrival(nil, m))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: the request cannot be read: %v", name, err)
 		}
 		if r.Credential != tt.want {
-			t.Errorf("%s: kind %s, may be a token: %t", name, r.Credential.Kind, r.Credential.MayBeToken)
+			t.Errorf("%s: the credential is of kind %s, may be a token: %t", name, r.Credential.Kind, r.Credential.MayBeToken)
 		}
 	}
 }
 
+// The handler tells the kinds of credentials apart.
 func TestCredentials(t *testing.T) {
 	k := &keys{issuer: newKey(t, nkeys.CreateAccount)}
 	cookie := forwarded.Request{FromCookie: true, Cookies: map[string]string{"c": "v"}, Headers: map[string][]string{"A": {"b"}}}
@@ -289,17 +291,18 @@ func TestCredentials(t *testing.T) {
 		})
 		r, err := k.read(newArrival(nil, m))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: the request cannot be read: %v", name, err)
 		}
 		if r.Credential != tt.want {
-			t.Errorf("%s: kind %s", name, r.Credential.Kind)
+			t.Errorf("%s: the credential is of another kind or has another value: kind %s, want %s", name, r.Credential.Kind, tt.want.Kind)
 		}
 		if tt.fromServer == &cookie && (r.Cookies["c"] != "v" || len(r.Headers["A"]) != 1) {
-			t.Errorf("%s: what was forwarded is lost", name)
+			t.Errorf("%s: the forwarded values are lost", name)
 		}
 	}
 }
 
+// The handler works on a request for as long as the server waits.
 func TestPatience(t *testing.T) {
 	k := &keys{issuer: newKey(t, nkeys.CreateAccount)}
 	for lifetime, want := range map[time.Duration]time.Duration{0: 0, time.Nanosecond: time.Second, 5 * time.Second: 5 * time.Second} {
@@ -312,12 +315,12 @@ func TestPatience(t *testing.T) {
 		r, err := k.read(newArrival(nil, m))
 		// Both are whole seconds, so one may be lost.
 		if err != nil || r.patience > want || r.patience < want-time.Second {
-			t.Errorf("%s: patience %s, %v", lifetime, r.patience, err)
+			t.Errorf("server's lifetime of the request %s: the handler has %s, want %s; error %v", lifetime, r.patience, want, err)
 		}
 	}
 }
 
-// A callout that nobody waits for any more is not worked on.
+// The handler drops a callout that nobody waits for any more.
 func TestLateIsDropped(t *testing.T) {
 	s := serve(t, parse(t, anonymousConf))
 	m, _ := calloutOf(t, s.cfg.keys)
@@ -326,10 +329,11 @@ func TestLateIsDropped(t *testing.T) {
 	a.at = a.at.Add(-time.Hour)
 	sub.answer(a)
 	if s.metrics.late.Get() != 1 || s.metrics.granted.Get()+s.metrics.refused.Get() != 0 {
-		t.Error("it was worked on")
+		t.Error("a callout that nobody waits for any more was answered")
 	}
 }
 
+// A probe is accepted only with the handler's own key, and only for a time.
 func TestProbes(t *testing.T) {
 	issuer, other := newKey(t, nkeys.CreateAccount), newKey(t, nkeys.CreateAccount)
 	now := time.Now()
@@ -353,18 +357,19 @@ func TestProbes(t *testing.T) {
 		"none":              {"", issuer, now, false},
 	} {
 		if _, got := isProbe(tt.token, tt.by, tt.at); got != tt.want {
-			t.Errorf("%s: %t", name, got)
+			t.Errorf("%s: isProbe = %t, want %t", name, got, tt.want)
 		}
 	}
 }
 
+// A reload replaces the handler only if the configuration, its keys or its files have changed.
 func TestEqual(t *testing.T) {
 	base := anonymousConf + "\ncredential: [token]"
 	cfg := parse(t, base)
 	same := parse(t, "\n\n"+base)
 	same.keys = cfg.keys
 	if !cfg.Equal(same) {
-		t.Error("the same, some lines further down, is another")
+		t.Error("a configuration some lines further down counts as a changed one")
 	}
 	for _, text := range []string{
 		strings.Replace(base, "nobody", "somebody", 1), strings.Replace(base, "APP", "OTHER", 1), anonymousConf, base + "\nqueue: 7",
@@ -372,11 +377,11 @@ func TestEqual(t *testing.T) {
 		other := parse(t, text)
 		other.keys = cfg.keys
 		if cfg.Equal(other) {
-			t.Errorf("another one is the same: %s", text)
+			t.Errorf("the changed configuration counts as equal: %s", text)
 		}
 	}
 	if cfg.Equal(parse(t, base)) {
-		t.Error("other keys are the same")
+		t.Error("a configuration with other keys counts as equal")
 	}
 	file := filepath.Join(t.TempDir(), "users.conf")
 	withFile := func(user string) *Config {
@@ -389,10 +394,10 @@ func TestEqual(t *testing.T) {
 		return c
 	}
 	if alice := withFile("alice"); !alice.Equal(withFile("alice")) || alice.Equal(withFile("bob")) {
-		t.Error("what is in a file does not count")
+		t.Error("a change of a file that the configuration names is not noticed")
 	}
 	if cfg.Equal(nil) || cfg.Equal("x") {
-		t.Error("nothing is the same")
+		t.Error("a configuration equals nil, or a value of another type")
 	}
 }
 
@@ -407,7 +412,7 @@ func TestSecondsBuckets(t *testing.T) {
 		"stamp_callout_seconds_count 1\n",
 	} {
 		if !strings.Contains(text.String(), line) {
-			t.Errorf("no line %q in\n%s", line, text.String())
+			t.Errorf("expected the line %q in\n%s", line, text.String())
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// The tag that names the session stands before those of the grant: of tags that look alike, the first counts.
+// The handler puts the tag with the session in front of the grant's tags: of tags that look alike, the first one counts.
 func TestTagsOfAGrantNameNoSession(t *testing.T) {
 	cfg := parse(t, `
 		sessions: [{kind: anonymous}]
@@ -36,8 +36,8 @@ func TestTagsOfAGrantNameNoSession(t *testing.T) {
 	}
 }
 
-// While servers change to a new xkey, requests to an older one are understood, and answered with that one, which the
-// server still decrypts with.
+// While servers change to a new xkey, the handler reads requests that were encrypted to an older one, and answers with that
+// one, which the server still decrypts with.
 func TestOlderXKeys(t *testing.T) {
 	old, other := newKeys(t), newKeys(t)
 	k := &keys{issuer: old.issuer, xkey: newKeys(t).xkey, older: []nkeys.KeyPair{other.xkey, old.xkey}}
@@ -45,7 +45,7 @@ func TestOlderXKeys(t *testing.T) {
 		m, server := calloutOf(t, by)
 		r, err := k.read(newArrival(nil, m))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("a request to the %s xkey cannot be read: %v", name, err)
 		}
 		sealed, err := k.respond(r, "", "refused")
 		if err != nil {
@@ -57,7 +57,7 @@ func TestOlderXKeys(t *testing.T) {
 	}
 	stranger, _ := calloutOf(t, newKeys(t))
 	if _, err := k.read(newArrival(nil, stranger)); !errors.Is(err, errDecrypt) {
-		t.Errorf("encrypted to another key: %v", err)
+		t.Errorf("a request that was encrypted to another key: expected errDecrypt; found %v", err)
 	}
 }
 
@@ -91,10 +91,10 @@ func TestXKeysOfAConfiguration(t *testing.T) {
 		err = faults.Err()
 		if reason, bad := want.(string); bad {
 			if err == nil || !strings.Contains(err.Error(), reason) || strings.Contains(err.Error(), "SXA") {
-				t.Errorf("want %q, got %v", reason, err)
+				t.Errorf("expected the error %q, without a seed; found %v", reason, err)
 			}
 		} else if err != nil || len(cfg.keys.older) != want {
-			t.Errorf("want %d older keys: %v", want, err)
+			t.Errorf("expected %d older keys and no error; found %v", want, err)
 		}
 	}
 }

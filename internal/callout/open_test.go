@@ -16,7 +16,7 @@ func TestEmptyLists(t *testing.T) {
 	} {
 		_, err := parseWithFaults(t, "\n\n"+text+"\nsessions: [{kind: anonymous}]")
 		if (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), "configuration:3:") || err != nil && !strings.HasSuffix(err.Error(), ": "+want) {
-			t.Errorf("%s: %v; want %s", text, err, want)
+			t.Errorf("%s: found error %v, want %s at configuration:3", text, err, want)
 		}
 	}
 }
@@ -46,11 +46,12 @@ func TestFaultsOfValuesThatAreNoBlocks(t *testing.T) {
 	var faults conf.Faults
 	Parse(n.Get("callout"), &faults)
 	if err := faults.Err(); err == nil || err.Error() != "configuration:1:1: callout: expected a block; found a boolean" {
-		t.Errorf("callout: on: %v", err)
+		t.Errorf("expected that callout: on is no block; found %v", err)
 	}
 }
 
-// A block that starts no handler is allowed, for a handler elsewhere. Whoever has forgotten the sessions must see it.
+// A block that starts no handler is allowed, since the handler may be elsewhere. A warning reminds operators who have forgotten
+// the sessions.
 func TestBlocksWithoutHandler(t *testing.T) {
 	for text, want := range map[string]string{
 		"callout {}": "callout: the block is empty, so the server runs no handler",
@@ -65,7 +66,7 @@ func TestBlocksWithoutHandler(t *testing.T) {
 		var faults conf.Faults
 		got := strings.Join(Parse(n.Get("callout"), &faults).Warnings(), "\n")
 		if faults.Err() != nil || (got == "") != (want == "") || !strings.HasPrefix(got, want) {
-			t.Errorf("%s: %q, %v; want %q", text, got, faults.Err(), want)
+			t.Errorf("block %s: warnings %q, error %v; want %q", text, got, faults.Err(), want)
 		}
 	}
 }
@@ -89,12 +90,12 @@ func TestPlainHTTP(t *testing.T) {
 	} {
 		cfg, err := parseWithFaults(t, "account: AUTH, sessions: [{"+source+"}]")
 		if err != nil {
-			t.Errorf("%s: %v", source, err)
+			t.Errorf("source %s was refused: %v", source, err)
 			continue
 		}
 		got := strings.Join(cfg.Warnings(), "\n")
 		if (got == "") != (want == "") || want != "" && !strings.Contains(got, ": "+want+": expected https; found http on a host that is not this one: whoever") || strings.Contains(got, "hush") {
-			t.Errorf("%s: warnings %q; want %q", source, got, want)
+			t.Errorf("source %s: warnings %q, want one about %q without the URL's password", source, got, want)
 		}
 	}
 }
@@ -114,11 +115,11 @@ func TestGrantsOfTheSystemAccount(t *testing.T) {
 		var faults conf.Faults
 		cfg := Parse(n, &faults)
 		if err := faults.Err(); err != nil {
-			t.Errorf("%s: %v", grant, err)
+			t.Errorf("grant %s was refused: %v", grant, err)
 		}
 		got := strings.Join(cfg.Warnings(), "\n")
 		if want := `"$SYS" is the system account, whose users can close connections of all accounts`; strings.Contains(got, want) != warns {
-			t.Errorf("%s: %q", grant, got)
+			t.Errorf("grant %s: expected a warning about the system account: %t; found %q", grant, warns, got)
 		}
 	}
 }

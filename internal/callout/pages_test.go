@@ -11,7 +11,7 @@ import (
 	"stamp/internal/conf"
 )
 
-// parseWithFaults reads a block with a grant beside, and returns what is wrong with it.
+// parseWithFaults reads a block, to which it adds a grant, and returns its faults.
 func parseWithFaults(t *testing.T, text string) (*Config, error) {
 	t.Helper()
 	n, err := conf.ParseString(text + "\ngrants: [{account: APP, publish: [], subscribe: []}]\n")
@@ -23,7 +23,7 @@ func parseWithFaults(t *testing.T, text string) (*Config, error) {
 	return cfg, faults.Err()
 }
 
-// Two that are to listen on one address are refused before anything starts.
+// Two listeners on one address are a fault of the configuration.
 func TestAddressesThatCollide(t *testing.T) {
 	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	login := func(name, listen string) string {
@@ -36,12 +36,12 @@ func TestAddressesThatCollide(t *testing.T) {
 		{`http: "127.0.0.1:8090", sessions: [` + login("one", "127.0.0.1:8090") + `]`, "listen: the address of http too"},
 	} {
 		if _, err := parseWithFaults(t, c.text); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v", c.want, err)
+			t.Errorf("expected the fault %q; found %v", c.want, err)
 		}
 	}
 }
 
-// Sources of two providers that would find each other's sessions are refused before anything starts.
+// Two login sources of different providers that would find each other's sessions are a fault of the configuration.
 func TestLoginsThatClash(t *testing.T) {
 	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	login := func(name, public, more string) string {
@@ -61,13 +61,13 @@ func TestLoginsThatClash(t *testing.T) {
 		{login("one", "https://a.example/x", "bucket: a"), login("two", "https://a.example/y", `bucket: b, cookie_name: "__Host-b"`), ""},
 	} {
 		if _, err := parseWithFaults(t, "account: AUTH, sessions: ["+c.one+", "+c.two+"]"); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v", c.want, err)
+			t.Errorf("expected the fault %q; found %v", c.want, err)
 		}
 	}
 }
 
-// Credentials with which no connection could be opened by a login source are refused before anything starts, and tickets
-// that open none are warned of.
+// It is a fault if the accepted credentials let no connection in by a login source, and a warning if they are none of its
+// tickets.
 func TestCredentialsOfLogins(t *testing.T) {
 	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	for _, c := range []struct{ credential, more, want, warns string }{
@@ -83,15 +83,15 @@ func TestCredentialsOfLogins(t *testing.T) {
 		}
 		cfg, err := parseWithFaults(t, text)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s, %s: %v", c.credential, c.more, err)
+			t.Errorf("credential: %s with %s: expected the fault %q; found %v", c.credential, c.more, c.want, err)
 		}
 		if warnings := strings.Join(cfg.Warnings(), "\n"); (warnings == "") != (c.warns == "") || !strings.Contains(warnings, c.warns) {
-			t.Errorf("%s, %s: warnings %q", c.credential, c.more, warnings)
+			t.Errorf("credential: %s with %s: expected the warning %q; found %q", c.credential, c.more, c.warns, warnings)
 		}
 	}
 }
 
-// recordingSource is a source that keeps what it is opened with, and is not ready.
+// recordingSource is a source that records what it is opened with, and is not ready.
 type recordingSource struct {
 	session.Settings
 	env *session.Env
@@ -108,7 +108,7 @@ func (recordingSource) Find(context.Context, *session.Request) (*session.Session
 func (recordingSource) Close() error       { return nil }
 func (recordingSource) LookupError() error { return errors.New("its pages are not served") }
 
-// Sources learn whether cookies are accepted, and the handler whether they work.
+// Sources learn whether cookies are accepted, and the handler learns from them whether their pages work.
 func TestSourcesAndTheHandler(t *testing.T) {
 	for credential, want := range map[string]bool{"": true, "credential: [cookie]": true, "credential: [token, cookie]": true, "credential: [token]": false} {
 		cfg := parse(t, credential+anonymousConf)
@@ -118,16 +118,16 @@ func TestSourcesAndTheHandler(t *testing.T) {
 		cfg.sources = []source{{Opener: recordingSource{settings, &env}}}
 		h := serve(t, cfg)
 		if env.Cookies != want {
-			t.Errorf("%q: cookies %t", credential, env.Cookies)
+			t.Errorf("credential: %q: the source is told that cookies are accepted: %t, want %t", credential, env.Cookies, want)
 		}
 		h.UseProbe("APP", nil)
 		if err := h.CheckReady(t.Context()); err == nil || err.Error() != "cannot judge: session source recording: its pages are not served" {
-			t.Errorf("%q: ready: %v", credential, err)
+			t.Errorf("credential: %q: expected the handler not to be ready, with the reason; found %v", credential, err)
 		}
 	}
 }
 
-// Names of cookies and header fields that can be none are refused: nothing would ever match them.
+// Names that no cookie or header field can have are refused, since nothing would ever match them.
 func TestNamesThatCannotBe(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`request { cookies: [tenant, "__Host-x"], headers: [User-Agent] }`, ""},
@@ -145,7 +145,7 @@ func TestNamesThatCannotBe(t *testing.T) {
 		var faults conf.Faults
 		Parse(n, &faults)
 		if err := faults.Err(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", c.text, err)
+			t.Errorf("%s: expected the fault %q; found %v", c.text, c.want, err)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"stamp/internal/callout/forwarded"
 )
 
-// A session that ends while the connection of the system account is away is told when it is back, with its age: a
-// request that waited in a buffer would close the connections of a session that was begun anew.
+// If a session ends while the connection of the system account is away, servers are told when it is back, with the age of the
+// end. A request that waited in a buffer would close connections of a session that was begun anew.
 func TestAnnouncesWithItsAge(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 	s.Shutdown()
 	eventually(t, "no connection", func() bool { return !nc.IsConnected() })
 	if err := p.announcer.Tell(forwarded.Renew{Session: "kv/a", Kick: true}); !errors.Is(err, nats.ErrDisconnected) {
-		t.Errorf("away: %v", err)
+		t.Errorf("expected ErrDisconnected while the connection is away; found %v", err)
 	}
 	s = start()
 	defer s.Shutdown()
@@ -80,6 +80,6 @@ func TestAnnouncesWithItsAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(q.Again) != 1 || q.Again[0].Session != "kv/a" || !q.Again[0].Kick || q.Again[0].Ago <= 0 {
-		t.Errorf("told %s", m.Data)
+		t.Errorf("expected the end of kv/a with its age; the server was told %s", m.Data)
 	}
 }

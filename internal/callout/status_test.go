@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestRefusalsAreBounded: strangers cause refusals, and part of a reason may be theirs.
+// TestRefusalsAreBounded: strangers can cause any number of refusals, and can choose part of the reason.
 func TestRefusalsAreBounded(t *testing.T) {
 	var r refusals
 	long := errors.New(strings.Repeat("é", maxReason))
@@ -17,9 +17,9 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 	list := r.newest()
 	if len(list) != keptRefusals || list[0].Client != 3*keptRefusals-1 || list[keptRefusals-1].Client != 2*keptRefusals {
-		t.Errorf("%d refusals from client %d to %d", len(list), list[0].Client, list[len(list)-1].Client)
+		t.Errorf("the list has %d refusals, from client %d to %d, want the newest", len(list), list[0].Client, list[len(list)-1].Client)
 	}
 	if n := len(list[0].Reason); n > maxReason+len("...") {
-		t.Errorf("a reason has %d bytes", n)
+		t.Errorf("a reason has %d bytes, which is above the bound", n)
 	}
 }

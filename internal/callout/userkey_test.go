@@ -12,7 +12,7 @@ import (
 	"stamp/internal/callout/session"
 )
 
-// A user key is the same for the same session or user and issuer, and another one for anybody else.
+// The same session, or the same user, has the same user key with one issuer. Any other has another key.
 func TestUserKeys(t *testing.T) {
 	key := func(c *Config, source, id, account, name string) string {
 		t.Helper()
@@ -42,12 +42,12 @@ func TestUserKeys(t *testing.T) {
 		want := key(c, first[0], first[1], first[2], first[3])
 		for _, s := range tt.same {
 			if key(c, s[0], s[1], s[2], s[3]) != want {
-				t.Errorf("%s: %q has another key", tt.userKey, s)
+				t.Errorf("user key %s: %q has another key", tt.userKey, s)
 			}
 		}
 		for _, s := range tt.others {
 			if key(c, s[0], s[1], s[2], s[3]) == want {
-				t.Errorf("%s: %q has the same key", tt.userKey, s)
+				t.Errorf("user key %s: %q has the same key", tt.userKey, s)
 			}
 		}
 		c.keys = &keys{issuer: newKey(t, nkeys.CreateAccount)}
@@ -61,9 +61,9 @@ func TestNoUserKey(t *testing.T) {
 	c := &Config{keys: &keys{issuer: newKey(t, nkeys.CreateAccount)}}
 	tags, err := c.tags(&Verdict{&session.Session{Source: "kv", Key: "a"}, &grant.Result{User: &jwt.UserClaims{}}})
 	if err != nil || len(tags) != 1 {
-		t.Errorf("%q, %v", tags, err)
+		t.Errorf("expected the session's tag alone; found %q, error %v", tags, err)
 	}
 	if _, ok := forwarded.UserKeyOf([]string{"", "stamp-user-key:", "stamp-user-key:UX"}); ok {
-		t.Error("something that is no key is one")
+		t.Error("something that is no user key was accepted as one")
 	}
 }

@@ -47,12 +47,12 @@ func TestLostTemplates(t *testing.T) {
 			got = fmt.Sprint(lost)
 		}
 		if got != test.want {
-			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+			t.Errorf("%s: lost templates %q, want %q", test.name, got, test.want)
 		}
 	}
 	for _, broken := range []string{"", "a", "a.b.c", "e30.e30.e30", "a.!.c", "e30." + base64.RawURLEncoding.EncodeToString([]byte("[")) + ".x"} {
 		if lost := lostTemplates(broken, accountJWT()); len(lost) > 0 {
-			t.Errorf("%q: %v", broken, lost)
+			t.Errorf("the JWT %q cannot be read, yet lost templates are reported: %v", broken, lost)
 		}
 		_ = lostTemplates(accountJWT(scope("K", both)), broken)
 	}
@@ -63,20 +63,20 @@ func TestAccountUpdate(t *testing.T) {
 	after := accountJWT(`{"key":"K","role":"r","template":{}}`)
 	h, s := New(), inert(t)
 	if err := h.AccountUpdate(s, "AX", before, after); err != nil {
-		t.Errorf("without the setting: %v", err)
+		t.Errorf("the update was refused without keep_template_headers: %v", err)
 	}
 	keep := parsedServer(t, "headers { keep_template_headers: true }")
 	err := h.AccountUpdate(keep, "AX", before, after)
 	if !errors.Is(err, errTemplatesLost) || !strings.Contains(err.Error(), "signing key K") || strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("with the setting: %v", err)
+		t.Errorf("expected the update to be refused, with the signing key and without values; found %v", err)
 	}
 	for _, now := range []string{before, accountJWT()} {
 		if err := h.AccountUpdate(keep, "AX", before, now); err != nil {
-			t.Errorf("nothing is lost: %v", err)
+			t.Errorf("an update that loses nothing was refused: %v", err)
 		}
 	}
 	if err := h.AccountUpdate(keep, "AX", "", after); err != nil {
-		t.Errorf("the first JWT of an account: %v", err)
+		t.Errorf("the first JWT of an account was refused: %v", err)
 	}
 }
 

@@ -67,13 +67,13 @@ func TestForgeryNames(t *testing.T) {
 	f.linesStripped(strip(t, "A", strings.Repeat("n", maxShownName+1)))
 	e := &f.getUnreported().event
 	if want := []string{"A", "a", strings.Repeat("n", maxShownName)}; !slices.Equal(e.Headers, want) || e.Lines != 5 || e.Count != 2 {
-		t.Errorf("%d messages, %d lines, names %q", e.Count, e.Lines, e.Headers)
+		t.Errorf("the report counts %d messages and %d lines, and names %q", e.Count, e.Lines, e.Headers)
 	}
 	for i := range 2 * forgeryNames {
 		f.linesStripped(strip(t, fmt.Sprint("N", i)))
 	}
 	if len(e.Headers) != forgeryNames || e.Count != 2+2*forgeryNames {
-		t.Errorf("%d messages, %d names", e.Count, len(e.Headers))
+		t.Errorf("the report counts %d messages and has %d names, want %d and %d", e.Count, len(e.Headers), 2+2*forgeryNames, forgeryNames)
 	}
 }
 
@@ -91,13 +91,13 @@ func TestForgeryInterval(t *testing.T) {
 		time.Sleep(forgeryInterval)
 		synctest.Wait()
 		if lines := log.all(); len(lines) != 2 || !strings.HasSuffix(lines[1], `["B" "C"] (2 messages)`) {
-			t.Errorf("after the interval the log has %q", lines)
+			t.Errorf("expected one summary after the interval; the log has %q", lines)
 		}
 		time.Sleep(2 * forgeryInterval)
 		f.linesStripped(strip(t, "D"))
 		synctest.Wait()
 		if lines := log.all(); len(lines) != 3 || !strings.HasSuffix(lines[2], `["D"] (1 messages)`) {
-			t.Errorf("after two quiet intervals the log has %q", lines)
+			t.Errorf("expected a new report after two quiet intervals; the log has %q", lines)
 		}
 	})
 }
@@ -121,11 +121,11 @@ func TestForgeryBurst(t *testing.T) {
 			logs = append(logs, log)
 		}
 		if n := reports(); n != forgeryBurst {
-			t.Errorf("%d reports of %d connections", n, forgeryBurst+2)
+			t.Errorf("%d connections of %d were reported, want the burst", n, forgeryBurst+2)
 		}
 		time.Sleep(forgeryInterval)
 		if n := reports(); n != forgeryBurst+2 {
-			t.Errorf("%d reports of %d connections after the interval", n, forgeryBurst+2)
+			t.Errorf("%d connections of %d were reported after the interval", n, forgeryBurst+2)
 		}
 	})
 }
@@ -145,7 +145,7 @@ func TestForgeryWaitingIsBounded(t *testing.T) {
 			return len(limit.waiting)
 		}
 		if waiting() != maxUnreported || len(log.all()) != forgeryBurst {
-			t.Errorf("%d wait, %d were reported", waiting(), len(log.all()))
+			t.Errorf("%d connections wait and %d were reported, which are not the bounds", waiting(), len(log.all()))
 		}
 		for i := range maxUnreported / forgeryBurst {
 			time.Sleep(forgeryInterval)
@@ -155,7 +155,7 @@ func TestForgeryWaitingIsBounded(t *testing.T) {
 			}
 		}
 		if waiting() != 0 {
-			t.Errorf("%d still wait", waiting())
+			t.Errorf("%d connections still wait for a report, want none", waiting())
 		}
 	})
 }

@@ -62,12 +62,13 @@ func hidden(h *Hook, hdr string) string {
 	return string(shown)
 }
 
+// A claim becomes a rewriter, and the counters count its work.
 func TestAttach(t *testing.T) {
 	h := New()
 	s := inert(t)
 	att, err := h.Attach(&natsserver.AttachInfo{Server: s})
 	if att.Rewriter != nil || att.Filter != nil || att.CheckReplies || att.Private || err != nil {
-		t.Fatalf("without a claim: %+v, %v", att, err)
+		t.Fatalf("without a claim, expected no rewriter, filter or checks; found %+v, error %v", att, err)
 	}
 	stamped := user(t, map[string]any{"A": "x"}, nil)
 	att, err = h.Attach(&natsserver.AttachInfo{Server: s, UserHeaders: stamped})
@@ -76,13 +77,13 @@ func TestAttach(t *testing.T) {
 	}
 	out, err := rewrite(att, "NATS/1.0\r\na: y\r\nB: z\r\n\r\n")
 	if want := "NATS/1.0\r\nB: z\r\nA: x\r\n\r\n"; err != nil || string(out) != want {
-		t.Errorf("block %q, error %v", out, err)
+		t.Errorf("the rewritten block is %q, error %v; want %q", out, err, want)
 	}
 	if n := att.Rewriter.Growth(); n < len("NATS/1.0\r\nA: x\r\n\r\n") {
-		t.Errorf("growth %d", n)
+		t.Errorf("Growth returned %d, which is less than the stamp adds", n)
 	}
 	if !slices.Equal(att.Rewriter.Names(), []string{"A"}) {
-		t.Errorf("names %q", att.Rewriter.Names())
+		t.Errorf("the rewriter's names are %q, want A only", att.Rewriter.Names())
 	}
 	if _, err := rewrite(att, "nonsense"); err == nil {
 		t.Error("a malformed block was accepted")
@@ -97,7 +98,7 @@ func TestAttach(t *testing.T) {
 		StrippedLines: 1, RefusedConnections: 1, RefusedMessages: 1,
 	}
 	if got != want {
-		t.Errorf("varz %+v, want %+v", got, want)
+		t.Errorf("varz has %+v, want %+v", got, want)
 	}
 }
 
@@ -126,6 +127,7 @@ func TestRewriteAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A connection gets the rules of the headers block.
 func TestAttachTakesTheBlock(t *testing.T) {
 	h := New()
 	s := inert(t)
@@ -136,10 +138,10 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	}
 	out, err := rewrite(att, "NATS/1.0\r\np: y\r\nc: z\r\nB: z\r\n\r\n")
 	if want := "NATS/1.0\r\nB: z\r\nC: 192.0.2.1\r\n\r\n"; err != nil || string(out) != want {
-		t.Errorf("block %q, error %v", out, err)
+		t.Errorf("the rewritten block is %q, error %v; want %q", out, err, want)
 	}
 	if out, lines := att.Filter.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
-		t.Errorf("cut %q, %d lines", out, lines)
+		t.Errorf("expected the filter to cut the line s; found %q and %d lines cut", out, lines)
 	}
 	answer := []byte(`{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","message":{"hdrs":""}}`)
 	if out, lines := att.Filter.CutPayload(answer); lines != 0 || string(out) != string(answer) {
@@ -153,7 +155,7 @@ func TestAttachTakesTheBlock(t *testing.T) {
 		t.Errorf("connections with the same seal have different filters, error %v", err)
 	}
 	if !att.CheckReplies {
-		t.Error("replies are not checked")
+		t.Error("the replies of the connection are not checked")
 	}
 	trusted := user(t, nil, map[string]any{"publish": map[string]any{"allow": []any{"*"}}, "subscribe": map[string]any{"allow": []any{"*"}}})
 	att, err = h.Attach(&natsserver.AttachInfo{Server: s, Headers: options, UserHeaders: trusted})
@@ -162,7 +164,7 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	}
 	out, err = rewrite(att, "NATS/1.0\r\nP: y\r\n\r\n")
 	if err != nil || string(out) != "NATS/1.0\r\nP: y\r\n\r\n" {
-		t.Errorf("permitted publisher: %q, error %v", out, err)
+		t.Errorf("the header of a permitted publisher became %q, error %v", out, err)
 	}
 }
 
@@ -192,11 +194,11 @@ func TestTemplatesGetTheVerifiedUser(t *testing.T) {
 			}
 			for _, line := range strings.Split(test.want, "|") {
 				if !bytes.Contains(out, []byte("\r\n"+line+"\r\n")) {
-					t.Errorf("block %q has no %q", out, line)
+					t.Errorf("block %q lacks %q", out, line)
 				}
 			}
 			if n := bytes.Count(out, []byte("\r\n")); n != 2+len(strings.Split(test.want, "|")) {
-				t.Errorf("block %q has other lines", out)
+				t.Errorf("block %q has more lines than wanted", out)
 			}
 		})
 	}
@@ -206,10 +208,11 @@ func TestParseBlockReportsEachFault(t *testing.T) {
 	_, err := parser{}.ParseBlock("headers", map[string]any{"max_header": int64(2), "max_bytes": int64(70000), "sealed": "x y"})
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || len(joined.Unwrap()) != 3 {
-		t.Errorf("faults: %v", err)
+		t.Errorf("expected 3 faults in one error; found %v", err)
 	}
 }
 
+// check_replies finds the subjects to which a request to JetStream has it send something.
 func TestReplies(t *testing.T) {
 	for _, test := range []struct {
 		subject, payload, want string
@@ -230,7 +233,7 @@ func TestReplies(t *testing.T) {
 	} {
 		got, err := New().AnswerSubjects(test.subject, []byte(test.payload))
 		if strings.Join(got, " ") != test.want || !errors.Is(err, test.err) {
-			t.Errorf("%s %s: %q, %v", test.subject, test.payload, got, err)
+			t.Errorf("%s with payload %s: the answer goes to %q, error %v; want %q, error %v", test.subject, test.payload, got, err, test.want, test.err)
 		}
 	}
 }
@@ -251,19 +254,20 @@ func TestPeersAreReportedOnce(t *testing.T) {
 	} {
 		err := h.Peer(&natsserver.ConnPeer{Server: s, Kind: "Router", ID: "A", Release: test.release, Headers: test.options})
 		if (err != nil) != test.refused {
-			t.Errorf("%+v: %v", test, err)
+			t.Errorf("peer %+v: unexpected error %v", test, err)
 		}
 	}
 }
 
+// The log hides the values of headers, except those that upstream itself acts on.
 func TestRedact(t *testing.T) {
 	h := New()
 	if got := hidden(h, "NATS/1.0\r\nSession: secret\r\nNats-Msg-Id: 7\r\n\r\n"); strings.Contains(got, "secret") || !strings.Contains(got, "Session") || !strings.Contains(got, "Nats-Msg-Id: 7") {
-		t.Errorf("shown: %q", got)
+		t.Errorf("expected names, and values of upstream's headers only; shown is %q", got)
 	}
 	for name, want := range map[string]bool{"Session": true, "Nats-Trace-Dest": false, "traceparent": false, "Accept-Encoding": false, "": true, "not a token": true} {
 		if h.HideValue(nil, name, false) != want {
-			t.Errorf("%q: %v", name, !want)
+			t.Errorf("HideValue(%q) = %t, want %t", name, !want, want)
 		}
 	}
 	options := parsed(t, `headers { sealed: [Session, traceparent] }`)
@@ -272,7 +276,7 @@ func TestRedact(t *testing.T) {
 	}
 	for name, want := range map[string]bool{"Session": true, "session": true, "Color": false, "Nats-Trace-Dest": false} {
 		if h.HideValue(options, name, true) != want || h.HideValue(nil, name, true) {
-			t.Errorf("%q in what a client sent: hidden: %v", name, !want)
+			t.Errorf("HideValue(%q) = %t of what a client sent", name, !want)
 		}
 	}
 }
@@ -284,20 +288,20 @@ func TestOptionsReachUsers(t *testing.T) {
 	two := user(t, map[string]any{"A": "x", "B": "y"}, nil)
 	_, err := h.Attach(&natsserver.AttachInfo{Server: inert(t), UserHeaders: two, Headers: options})
 	if !errors.Is(err, claim.ErrTooManyHeaders) {
-		t.Errorf("error %v", err)
+		t.Errorf("expected the error %v; found %v", claim.ErrTooManyHeaders, err)
 	}
 }
 
 func TestParseUser(t *testing.T) {
 	if got, err := (parser{}).ParseUser(nil, nil); got != nil || err != nil {
-		t.Errorf("nothing: %v, %v", got, err)
+		t.Errorf("ParseUser without fields returned %v, error %v; want neither", got, err)
 	}
 	_, err := parser{}.ParseUser(map[string]any{"Nats-Rollup": "all", "B": int64(1)}, nil)
 	if err == nil || !strings.Contains(err.Error(), "Nats-Rollup") || !strings.Contains(err.Error(), `"B"`) {
-		t.Errorf("two faults: error %v", err)
+		t.Errorf("expected an error that names both faults; found %v", err)
 	}
 	if _, err = (parser{}).ParseUser(map[string]any{"A": "{{nam()}}"}, nil); !errors.Is(err, policy.ErrTemplateFunction) {
-		t.Errorf("unknown function: error %v", err)
+		t.Errorf("an unknown function: expected ErrTemplateFunction; found %v", err)
 	}
 }
 
@@ -305,7 +309,7 @@ func TestParseUser(t *testing.T) {
 func TestUserHeadersAreShownWithoutValues(t *testing.T) {
 	u := user(t, map[string]any{"Session": "hunter2"}, map[string]any{"publish": map[string]any{"allow": []any{"X"}}})
 	if shown := fmt.Sprintf("%v %+v", u, u); shown != `{headers: ["Session"], publish.allow: ["X"], subscribe.allow: []} {headers: ["Session"], publish.allow: ["X"], subscribe.allow: []}` {
-		t.Error(shown)
+		t.Errorf("expected names without values; shown is %s", shown)
 	}
 }
 
@@ -350,7 +354,7 @@ func TestUnstampedSubjects(t *testing.T) {
 				expected = want[1]
 			}
 			if err != nil || string(out) != expected {
-				t.Errorf("%s, %q: %q, %v; expected %q", tt.subject, sent, out, err, expected)
+				t.Errorf("subject %s: block %q became %q, error %v; expected %q", tt.subject, sent, out, err, expected)
 			}
 		}
 	}

@@ -13,15 +13,15 @@ func TestReconnectDelayGrows(t *testing.T) {
 	for range 20 {
 		delay := d.next(1) // nats.go counts attempts anew after each connection
 		if delay < last {
-			t.Fatalf("%s after %s", delay, last)
+			t.Fatalf("the delay shrank to %s after %s", delay, last)
 		}
 		last = delay
 	}
 	if last < time.Second || last >= reconnectQuiet {
-		t.Errorf("the longest delay is %s", last)
+		t.Errorf("the longest delay is %s, want a second or more, and less than reconnectQuiet", last)
 	}
 	d.last = time.Now().Add(-2 * reconnectQuiet)
 	if delay := d.next(1); delay >= time.Second {
-		t.Errorf("%s after a connection that has lasted", delay)
+		t.Errorf("the delay after a connection that has lasted is %s", delay)
 	}
 }

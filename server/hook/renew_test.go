@@ -65,7 +65,7 @@ func TestRenewalsAreSpread(t *testing.T) {
 		for _, at := range r.at {
 			perSecond[int(at/time.Second)]++
 			if at < life*8/10 || at > life*9/10+time.Second {
-				t.Fatalf("a renewal after %s", at)
+				t.Fatalf("a renewal came %s after the start, want 80 to 90 per cent of the life", at)
 			}
 		}
 		worst := 0
@@ -90,7 +90,7 @@ func TestRenewalsAreBounded(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if len(r.at) != 5000 || r.mostRunning != maxFast {
-			t.Errorf("%d renewals, %d at once", len(r.at), r.mostRunning)
+			t.Errorf("%d renewals, %d of them at once, want 5000 and %d", len(r.at), r.mostRunning, maxFast)
 		}
 	})
 }
@@ -144,12 +144,12 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		n := r.callouts()
 		if n < 5 || n > 30 {
-			t.Errorf("%d tries", n)
+			t.Errorf("the callout was asked %d times in 10 minutes, want 5 to 30", n)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if more := r.callouts() - n; more > 5 {
-			t.Errorf("%d tries more after the end", more)
+			t.Errorf("%d more callouts after the user JWT ended", more)
 		}
 		down, n = false, r.callouts()
 		now = time.Now()
@@ -157,7 +157,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if r.callouts() != n+1 {
-			t.Errorf("%d tries with an answer", r.callouts()-n)
+			t.Errorf("%d callouts after a handler answers, want 1", r.callouts()-n)
 		}
 	})
 }
@@ -180,7 +180,7 @@ func TestRenewalWithoutMoreTime(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if r.callouts() != 3 {
-			t.Errorf("asked %d times: %v", r.callouts(), r.at)
+			t.Errorf("the callout was asked %d times, want 3: %v", r.callouts(), r.at)
 		}
 	})
 }
@@ -214,7 +214,7 @@ func TestRepeatKeepsTheRoutineRenewal(t *testing.T) {
 				t.Errorf("changed again %t: the user JWT ended %s ago, after %d callouts", again, ago, r.callouts())
 			}
 			if given := r.counters.givenUpRenewals.Load(); given != 0 {
-				t.Errorf("changed again %t: %d renewals were given up", again, given)
+				t.Errorf("changed again: %t: %d renewals were given up, want none", again, given)
 			}
 			r.timer.Stop()
 		})
@@ -231,27 +231,27 @@ func TestRenewalOnDemand(t *testing.T) {
 		r.renewNow(1)
 		synctest.Wait()
 		if r.callouts() != 1 {
-			t.Errorf("asked %d times at once", r.callouts())
+			t.Errorf("the callout was asked %d times at once, want 1", r.callouts())
 		}
 		r.renewNow(1) // the answer to the running callout may be stale
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if r.callouts() != 2 {
-			t.Errorf("asked %d times in all", r.callouts())
+			t.Errorf("the callout was asked %d times in all, want 2", r.callouts())
 		}
 		gone := testRenewer(func(*recordedRenewer, uint64) error { return natsserver.ErrRenewNoConnection })
 		gone.renewNow(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if gone.callouts() != 1 || len(gone.queued)+len(gone.running) != 0 {
-			t.Errorf("asked %d times about a connection that is gone", gone.callouts())
+			t.Errorf("the callout was asked %d times about a connection that is gone", gone.callouts())
 		}
 		closed := testRenewer(func(*recordedRenewer, uint64) error { return natsserver.ErrRenewRefused })
 		closed.renewNow(7)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if closed.callouts() != 1 || closed.counters.refusedRenewals.Load() != 1 {
-			t.Errorf("asked %d times about a connection that was refused", closed.callouts())
+			t.Errorf("the callout was asked %d times about a connection that was refused", closed.callouts())
 		}
 	})
 }
@@ -270,7 +270,7 @@ func TestRenewalOnDemandWithoutMoreTime(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		if r.callouts() != 2 || r.at[1] < 40*time.Minute {
-			t.Errorf("asked after %v", r.at)
+			t.Errorf("expected a second renewal after at least 40 minutes; the callout was asked after %v", r.at)
 		}
 	})
 }
@@ -318,16 +318,16 @@ func TestRequestsDuringACallout(t *testing.T) {
 		}
 		synctest.Wait()
 		if r.callouts() != 1 {
-			t.Errorf("changed since: asked %d times", r.callouts())
+			t.Errorf("the session changed since: the callout was asked %d times, want 1", r.callouts())
 		}
 		ask(r.sessions, "kv/a", "", true, 0)
 		if err := add(); !errors.Is(err, errSessionEnded) {
-			t.Errorf("ended since: %v", err)
+			t.Errorf("expected the answer to be refused since the session has ended; found error %v", err)
 		}
 		time.Sleep(time.Second)
 		info.Asked = time.Now()
 		if err := add(); err != nil {
-			t.Errorf("asked after the end: %v", err)
+			t.Errorf("a callout that was asked after the end was refused: %v", err)
 		}
 	})
 }
@@ -369,10 +369,10 @@ func TestRenewRequests(t *testing.T) {
 	} {
 		answer, err := h.Renew(s, []byte(body))
 		if !errors.Is(err, want) {
-			t.Errorf("%s: %v", body, err)
+			t.Errorf("request %s: error %v, want %v", body, err, want)
 		}
 		if n, ok := answer.(*forwarded.Renewed); want == nil && !strings.Contains(body, "follows") && (!ok || n.Connections != 0) {
-			t.Errorf("%s: %v", body, answer)
+			t.Errorf("request %s: the answer is %v, expected 0 connections", body, answer)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestSessionsRevisions(t *testing.T) {
 		expect := func(what string, got selected, cids, unsure []uint64) {
 			t.Helper()
 			if !slices.Equal(got.cids, cids) || !slices.Equal(got.unsure, unsure) {
-				t.Errorf("%s: %+v, want %v and %v", what, got, cids, unsure)
+				t.Errorf("%s: selected %+v, want connections %v and unsure %v", what, got, cids, unsure)
 			}
 		}
 		one := []uint64{1}
@@ -124,7 +124,7 @@ func TestRequestsAtTheSameTime(t *testing.T) {
 			close(answer)
 			synctest.Wait()
 			if n := r.callouts(); n != 1 {
-				t.Fatalf("asked %d times", n)
+				t.Fatalf("the callout was asked %d times about one change, want 1", n)
 			}
 		})
 	}

@@ -63,7 +63,7 @@ func TestSessionsInAccounts(t *testing.T) {
 		s.add("kv/a", 2, sessionConn{account: "TWO", asked: began})
 		time.Sleep(time.Second)
 		if got := selectedBy(s, "kv/a", "ONE", true, 0); !slices.Equal(got, []uint64{1}) {
-			t.Errorf("in one account: %v", got)
+			t.Errorf("in account ONE the request selects %v, want connection 1", got)
 		}
 		// Callouts that were asked before that, in both accounts.
 		if missed, ok := s.add("kv/a", 3, sessionConn{account: "ONE", asked: began}); !ok || !missed.kick {
@@ -73,7 +73,7 @@ func TestSessionsInAccounts(t *testing.T) {
 			t.Error("the end of a session in another account is reported")
 		}
 		if got := slices.Sorted(slices.Values(selectedBy(s, "KV/A", "", true, 0))); !slices.Equal(got, []uint64{1, 2, 3}) {
-			t.Errorf("in all accounts: %v", got)
+			t.Errorf("in all accounts the request selects %v, want connections 1, 2 and 3", got)
 		}
 	})
 }
@@ -112,7 +112,7 @@ func TestSessionsWithTwoRequests(t *testing.T) {
 				}
 				missed, ok := s.add("kv/a", 1, sessionConn{account: one, asked: asked})
 				if ago := now.Sub(missed.changedAt); !ok || missed.kick != tt.kick || ago != tt.ago*time.Second {
-					t.Errorf("stale %t, ended %t, changed %v ago", ok, missed.kick, ago)
+					t.Errorf("the answer is stale: %t, ended: %t, changed %v ago; want the request that says the most", ok, missed.kick, ago)
 				}
 			})
 		})
@@ -136,7 +136,7 @@ func TestSessionsEndDuringALongCallout(t *testing.T) {
 				ask(s, "kv/b", "", false, 0)
 			}
 			if missed, ok := s.add("kv/a", 1, sessionConn{asked: asked}); !ok || !missed.kick {
-				t.Errorf("heard %s late: stale %t, ended %t", late, ok, missed.kick)
+				t.Errorf("the server heard of the end %s late: stale: %t, ended: %t; want both", late, ok, missed.kick)
 			}
 			time.Sleep(timeout)
 			ask(s, "kv/c", "", false, 0)
@@ -170,7 +170,7 @@ func TestSessionsOfTheSameMoment(t *testing.T) {
 		s := newTestSessions(map[uint64]bool{1: true})
 		s.add("kv/a", 1, sessionConn{asked: time.Now()})
 		if got := selectedBy(s, "kv/a", "", false, 0); !slices.Equal(got, []uint64{1}) {
-			t.Errorf("connections %v, want 1", got)
+			t.Errorf("the request selects connections %v, want 1", got)
 		}
 		time.Sleep(time.Second)
 		if got := ask(s, "kv/a", "", false, 2*time.Second); len(got.cids)+len(got.unsure) > 0 {
@@ -179,6 +179,7 @@ func TestSessionsOfTheSameMoment(t *testing.T) {
 	})
 }
 
+// A request selects the connections of its session that are still open, and a later callout is told of it.
 func TestSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := map[uint64]bool{1: true, 2: true, 3: true, 4: true}
@@ -192,7 +193,7 @@ func TestSessions(t *testing.T) {
 		time.Sleep(time.Second)
 		delete(open, 2)
 		if got := selectedBy(s, "other/a", "", true, 0); len(got) != 0 {
-			t.Errorf("of another source: %v", got)
+			t.Errorf("a request about another source selects connections %v", got)
 		}
 		if got := selectedBy(s, "kv/a", "", true, 0); !slices.Equal(got, []uint64{1}) {
 			t.Errorf("connections %v, want 1: 2 is gone, 3 is another session's", got)
@@ -235,7 +236,7 @@ func TestSessionsRepeatedRequest(t *testing.T) {
 		s.add("kv/a", 3, sessionConn{asked: time.Now()}) // of a new session with the same name
 		s.add("kv/a", 2, sessionConn{asked: time.Now()}) // renewed: the new session was found
 		if got := selectedBy(s, "kv/a", "", true, ago()); !slices.Equal(got, []uint64{1}) {
-			t.Errorf("connections %v, want 1", got)
+			t.Errorf("the request selects connections %v, want 1", got)
 		}
 		// A callout that was asked before the end is still refused.
 		if missed, ok := s.add("kv/a", 3, sessionConn{asked: ended.Add(-time.Second)}); !ok || !missed.kick {
@@ -288,7 +289,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 					}
 					s.add(name, cid, sessionConn{asked: at})
 					if steps > checksPerCall {
-						t.Fatalf("one session: %t: %d steps for a connection beside %d", one, steps, cid-1)
+						t.Fatalf("one session: %t: adding a connection takes %d steps beside %d others", one, steps, cid-1)
 					}
 				}
 			}
@@ -302,7 +303,7 @@ func TestSessionsCostOfAConnection(t *testing.T) {
 			}
 			add(16_000)
 			if len(s.checked) > 16_000 {
-				t.Errorf("one session: %t: %d connections are kept, 16000 are open", one, len(s.checked))
+				t.Errorf("one session: %t: %d connections are kept, and 16000 are open", one, len(s.checked))
 			}
 		})
 	}
@@ -321,13 +322,13 @@ func TestSessionNamesAreFolded(t *testing.T) {
 			write(&tags, forwarded.SessionTag(name))
 			found, ok := forwarded.SessionOf(tags)
 			if !ok {
-				t.Fatalf("%q: no session in %q", name, tags)
+				t.Fatalf("session name %q was not found in the tags %q", name, tags)
 			}
 			s := newTestSessions(map[uint64]bool{1: true})
 			s.add(found, 1, sessionConn{asked: time.Now()})
 			for _, asked := range []string{name, "theirs/Alice-42", "theirs/alice-42"} {
 				if got := selectedBy(s, asked, "", true, 0); len(got) != 1 {
-					t.Errorf("tags %q, asked for %q: %v", tags, asked, got)
+					t.Errorf("with tags %q, a request about %q selects %v, want the connection", tags, asked, got)
 				}
 			}
 			if got := selectedBy(s, strings.Replace(name, "42", "43", 1), "", true, 0); len(got) != 0 {
@@ -358,7 +359,7 @@ func TestSessionsCostOfARenewal(t *testing.T) {
 				granted(s, uint64(cid), 2, time.Now())
 			}
 			if steps > n*checksPerCall {
-				t.Errorf("%d answers look at %d connections", n, steps)
+				t.Errorf("%d answers look at %d connections, want a bounded number for each", n, steps)
 			}
 			steps = 0
 			if got := changed(s, 2, false, 0); len(got.cids) != 0 || steps != 0 {

@@ -289,10 +289,10 @@ var scenarios = []scenario{
 		s.run(15 * time.Minute)
 		return s.since(began)
 	}, func(t *testing.T, p peaks, each float64) {
-		// Those end whose user JWT has ended before the handler is back or, if its end is near, before the next try. They
-		// were due in the first minutes of the ten: the due time is 6 to 12 minutes before the end.
+		// A connection ends if its user JWT ends before the handler is back or, if that is near, before the next try. Such
+		// connections were due in the first minutes of the ten: the due time is 6 to 12 minutes before the end.
 		if most := each * (2.5 * 60) / steadyTime.Seconds(); float64(p.ended) > most || p.running > maxFast+maxSlow || p.ended+p.sumRenewals == 0 {
-			t.Errorf("%+v; at most %.0f may end", p, most)
+			t.Errorf("%.0f connections may end at most; found %+v", most, p)
 		}
 	}},
 	{"a look-up takes 2 s for ten minutes", func(s *simulation, each int) peaks {
@@ -307,7 +307,7 @@ var scenarios = []scenario{
 		// The source can answer half of what is due. A renewal that got no answer is tried again the sooner the nearer its end
 		// is, so that few end, and no look-up is made for a server that has given up.
 		if float64(p.ended) > each/200 || p.running > maxFast+maxSlow || p.lookups > p.sumRenewals*11/10 {
-			t.Errorf("%+v", p)
+			t.Errorf("too many connections ended, callouts ran at once or look-ups were made: %+v", p)
 		}
 	}},
 	{"permissions of all change, 50 ms", massChange(50 * time.Millisecond), massChangeLaw(50 * time.Millisecond)},
@@ -335,12 +335,12 @@ func massChangeLaw(takes time.Duration) func(t *testing.T, p peaks, each float64
 		const lane = testConcurrency / 4 // of renewals
 		least := time.Duration(each / lane * float64(takes))
 		if p.ended != 0 || p.sumRenewals != int(each) || p.lookups > int(each)*11/10 || p.took > 2*least+time.Minute {
-			t.Errorf("%+v; the look-ups alone take %s", p, least)
+			t.Errorf("expected one look-up for each connection, and none to end, in about %s; found %+v", least, p)
 		}
 	}
 }
 
-// A fifth of what a source has by default, for a fifth of the connections that each of twenty servers has of a million.
+// A fifth of the default settings of a source, for a fifth of the connections that each of twenty servers has of a million.
 const (
 	testConnections = 10_000
 	testConcurrency = 12

@@ -37,6 +37,7 @@ func keyedInfo(t *testing.T, cid uint64, account, key, token string, issued int6
 	}
 }
 
+// A revocation closes the connections of its key, account and time, and refuses new ones.
 func TestUserKeysAreRevoked(t *testing.T) {
 	var u userKeys
 	first := revokingJWT(10, `{}`)
@@ -45,7 +46,7 @@ func TestUserKeysAreRevoked(t *testing.T) {
 		issued       int64
 	}{1: {"A", keyOne, 11}, 2: {"A", keyTwo, 11}, 3: {"A", keyOne, 21}, 4: {"B", keyOne, 11}, 5: {"A", "", 11}} {
 		if err := u.add(keyedInfo(t, cid, c.account, c.key, first, c.issued)); err != nil {
-			t.Errorf("%d: %v", cid, err)
+			t.Errorf("cannot add connection %d: %v", cid, err)
 		}
 	}
 	second := revokingJWT(20, fmt.Sprintf(`{%q:20}`, keyOne))
@@ -53,9 +54,9 @@ func TestUserKeysAreRevoked(t *testing.T) {
 		t.Errorf("closed %v, not the connection of that key, account and time", got)
 	}
 	if got := u.update("A", second); len(got) != 0 {
-		t.Errorf("closed again: %v", got)
+		t.Errorf("an account JWT without a new revocation closed connections %v", got)
 	}
-	// A callout that was answered before the revocation, while the account still has the JWT of before.
+	// A callout that was answered before the revocation, while the account still has its old JWT.
 	for _, token := range []string{first, second, revokingJWT(20, `{}`)} {
 		if err := u.add(keyedInfo(t, 6, "A", keyOne, token, 20)); !errors.Is(err, errRevoked) {
 			t.Errorf("a revoked user is accepted: %v", err)
@@ -64,9 +65,9 @@ func TestUserKeysAreRevoked(t *testing.T) {
 	if err := u.add(keyedInfo(t, 6, "A", keyOne, second, 21)); err != nil {
 		t.Errorf("a user JWT that was issued after the revocation: %v", err)
 	}
-	// Until a time to come, and everybody.
+	// A revocation of all users, until a time to come.
 	if got := u.update("A", revokingJWT(30, `{"*":100}`)); len(got) != 3 {
-		t.Errorf("closed %v, not all", got)
+		t.Errorf("revoking all users closed connections %v, want all three", got)
 	}
 	if err := u.add(keyedInfo(t, 7, "A", keyTwo, second, 50)); !errors.Is(err, errRevoked) {
 		t.Errorf("a user is accepted although all users of the account are revoked: %v", err)

@@ -42,13 +42,13 @@ func TestWarningsAboutClaimsAreLimited(t *testing.T) {
 		}
 	}
 	if len(log.warnings) != 2 || !strings.Contains(log.warnings[0], `"B": "X00", `) || !strings.Contains(log.warnings[1], `"C": "X00", `) || !strings.Contains(log.warnings[0], "and 56 more") {
-		t.Errorf("%d warnings, %q", len(log.warnings), log.warnings[:min(3, len(log.warnings))])
+		t.Errorf("expected a warning for B and for C with the number of keys left out; found %d: %q", len(log.warnings), log.warnings[:min(3, len(log.warnings))])
 	}
 	for range 20 {
 		h.warnAboutClaim(&natsserver.AttachInfo{Server: s, AttachedAccount: natsserver.AttachedAccount{Account: "B"}}, &policy.Grant{Lookalikes: []string{`"header"`}})
 	}
 	if len(log.warnings) != 3 || !strings.Contains(log.warnings[2], `"header"`) {
-		t.Errorf("warnings %q", log.warnings[2:])
+		t.Errorf("expected one more warning about \"header\"; found %q", log.warnings[2:])
 	}
 	for range 20 {
 		for _, account := range []string{"B", "C"} {
@@ -56,13 +56,13 @@ func TestWarningsAboutClaimsAreLimited(t *testing.T) {
 		}
 	}
 	if len(log.warnings) != 5 || !strings.Contains(log.warnings[3], `account "B"`) || !strings.Contains(log.warnings[4], `account "C"`) || !strings.Contains(log.warnings[4], `"Header_s"`) {
-		t.Errorf("warnings %q", log.warnings[3:])
+		t.Errorf("expected one more warning for each of the accounts B and C; found %q", log.warnings[3:])
 	}
 	var n warningLimit
 	for i := range 2 * maxWarnedAccounts {
 		n.admit(fmt.Sprint(i), time.Now())
 	}
 	if len(n.warned) > maxWarnedAccounts {
-		t.Errorf("%d accounts are remembered", len(n.warned))
+		t.Errorf("%d accounts are remembered, which is above the bound", len(n.warned))
 	}
 }

@@ -86,11 +86,11 @@ func TestPaths(t *testing.T) {
 		}
 		for _, part := range c.body {
 			if !strings.Contains(body, part) {
-				t.Errorf("%s %s: body %q has no %q", c.method, c.path, body, part)
+				t.Errorf("%s %s: body %q lacks %q", c.method, c.path, body, part)
 			}
 		}
 		if cache := response.Header.Get("Cache-Control"); c.status == 200 && cache != "no-store" {
-			t.Errorf("%s %s: Cache-Control %q", c.method, c.path, cache)
+			t.Errorf("%s %s: Cache-Control %q, want no-store", c.method, c.path, cache)
 		}
 	}
 }
@@ -99,15 +99,15 @@ func TestNotReady(t *testing.T) {
 	reason := errors.New("no callout went through")
 	_, url := listen(t, ops.Options{CheckReady: func(ctx context.Context) error {
 		if _, ok := ctx.Deadline(); !ok {
-			t.Error("readiness has no deadline")
+			t.Error("the readiness check has no deadline")
 		}
 		return reason
 	}})
 	if response, body := ask(t, "GET", url+"/readyz"); response.StatusCode != 503 || body != "not ready: no callout went through\n" {
-		t.Errorf("status %d, body %q", response.StatusCode, body)
+		t.Errorf("expected status 503 and the reason; found status %d, body %q", response.StatusCode, body)
 	}
 	if response, _ := ask(t, "GET", url+"/healthz"); response.StatusCode != 200 {
-		t.Errorf("alive, but not ready: healthz has status %d", response.StatusCode)
+		t.Errorf("/healthz has status %d while the handler is not ready, want 200", response.StatusCode)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestCompression(t *testing.T) {
 	_, url := listen(t, ops.Options{})
 	response, body := ask(t, "GET", url+"/metrics", "Accept-Encoding", "gzip")
 	if got := response.Header.Get("Content-Encoding"); got != "gzip" {
-		t.Fatalf("Content-Encoding %q", got)
+		t.Fatalf("expected Content-Encoding gzip; found %q", got)
 	}
 	z, err := gzip.NewReader(strings.NewReader(body))
 	if err != nil {
@@ -123,11 +123,11 @@ func TestCompression(t *testing.T) {
 	}
 	plain, err := io.ReadAll(z)
 	if err != nil || !bytes.Contains(plain, []byte("go_goroutines")) {
-		t.Errorf("%v, %d bytes without go_goroutines", err, len(plain))
+		t.Errorf("the compressed page cannot be read, or lacks go_goroutines: error %v, %d bytes", err, len(plain))
 	}
 }
 
-// Close lets a request that is under way end, and no new one in.
+// Close waits for a request that is under way, and accepts no new one.
 func TestClose(t *testing.T) {
 	asked, goOn := make(chan struct{}), make(chan struct{})
 	s, url := listen(t, ops.Options{CheckReady: func(context.Context) error {
@@ -152,7 +152,7 @@ func TestClose(t *testing.T) {
 	}
 	close(goOn)
 	if body := <-answer; body != "ready\n" {
-		t.Errorf("request that was under way got %q", body)
+		t.Errorf("the request that was under way got %q", body)
 	}
 	if err := <-closed; err != nil {
 		t.Error(err)
@@ -172,7 +172,7 @@ func TestCloseInTime(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("close: %v", err)
+		t.Errorf("expected Close to end with its context; found error %v", err)
 	}
 	close(stuck)
 }
@@ -181,7 +181,7 @@ func TestListenFault(t *testing.T) {
 	_, url := listen(t, ops.Options{})
 	_, err := ops.Listen(strings.TrimPrefix(url, "http://"), ops.Options{Log: slog.Default(), Metrics: metrics.NewSet()})
 	if err == nil || !strings.HasPrefix(err.Error(), "http endpoint: ") {
-		t.Errorf("address in use: %v", err)
+		t.Errorf("expected an error of the http endpoint, whose address is in use; found %v", err)
 	}
 }
 
@@ -195,14 +195,14 @@ func TestLogger(t *testing.T) {
 	log.Warn("refused", "client", 7)
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["msg"] != "refused" || line["client"] != 7.0 {
-		t.Errorf("%v: %s", err, out.String())
+		t.Errorf("expected one line of JSON, the warning; found error %v in %s", err, out.String())
 	}
 	out.Reset()
 	if log, err = ops.Logger(&out, "text", "debug"); err != nil {
 		t.Fatal(err)
 	}
 	if log.Debug("granted"); !strings.Contains(out.String(), "level=DEBUG msg=granted") {
-		t.Errorf("text: %q", out.String())
+		t.Errorf("expected the debug line as text; found %q", out.String())
 	}
 	for _, wrong := range [][2]string{{"xml", "info"}, {"text", "loud"}, {"", ""}} {
 		if _, err := ops.Logger(&out, wrong[0], wrong[1]); err == nil {

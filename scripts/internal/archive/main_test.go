@@ -45,12 +45,12 @@ func TestSameFilesSameBytes(t *testing.T) {
 				first = packed
 			}
 			if !bytes.Equal(first, packed) {
-				t.Errorf("%s differs", suffix)
+				t.Errorf("two archives %s of the same files differ", suffix)
 			}
 			if suffix == ".tar.gz" {
 				listed, err := exec.Command("tar", "-tvzf", out).CombinedOutput()
 				if err != nil || !bytes.Contains(listed, []byte("-rwxr-xr-x")) || bytes.Count(listed, []byte("-rw-r--r--")) != 2 {
-					t.Errorf("%s, %v", listed, err)
+					t.Errorf("expected one executable and two other files in the archive; tar lists %s, error %v", listed, err)
 				}
 			}
 		}
@@ -64,7 +64,7 @@ func TestWrongArguments(t *testing.T) {
 	}
 	for _, arguments := range [][]string{nil, {dir, filepath.Join(t.TempDir(), "x.zip"), "now"}, {dir, filepath.Join(t.TempDir(), "x.zip"), "0"}} {
 		if run(arguments) == nil {
-			t.Errorf("%q is taken", arguments)
+			t.Errorf("the wrong arguments %q were accepted", arguments)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func drift(t *testing.T, newer string, deep bool) string {
 
 func TestDrift(t *testing.T) {
 	if line := strings.Split(versionOf(), "\n")[26]; line != "\t// held here" {
-		t.Fatalf("line 27 is %q", line)
+		t.Fatalf("line 27 of the test's version is %q; the cases below expect the comment \"held here\"", line)
 	}
 	for _, tt := range []struct {
 		name, newer string
@@ -125,7 +125,7 @@ func TestDrift(t *testing.T) {
 			out := drift(t, tt.newer, tt.deep)
 			for _, want := range tt.want {
 				if !strings.Contains(out, want) {
-					t.Errorf("no %q in\n%s", want, out)
+					t.Errorf("expected %q in\n%s", want, out)
 				}
 			}
 		})
@@ -138,6 +138,6 @@ func TestReadOursRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := readOurs(name); err == nil || !strings.Contains(err.Error(), `found "line a.go 1"`) {
-		t.Errorf("error %v", err)
+		t.Errorf("expected an error that shows the faulty line; found %v", err)
 	}
 }
