@@ -53,7 +53,7 @@ func accountsConf(stamps bool) string {
 // importedWay has no delivered: the header that the server adds names the connection, so the first message shows it.
 var importedWay = way{dial: dialPlain, message: message, cost: 1}
 
-// tokenWay has a token before the payload.
+// tokenWay puts a token in front of the payload.
 func tokenWay(token string) *way {
 	body := func(size int) []byte { return []byte(token + strings.Repeat("x", size)) }
 	return &way{dial: dialPlain, cost: 1,
@@ -107,7 +107,7 @@ func alternativesStudy(token string) study {
 	}
 }
 
-// What a service does with a message to learn who has sent it.
+// Ways in which a service can learn from a message who has sent it.
 const (
 	readStudy   = "read"
 	readHeader  = "read the stamped header"

@@ -28,8 +28,7 @@ var calloutArms = []string{bundled, smallest}
 
 var calloutPairs = []pair{{"nats-callout / smallest handler", bundled, smallest}}
 
-// calloutSessions is how many sessions there are, calloutWindow how many requests are
-// under way at once.
+// calloutSessions is the number of sessions. calloutWindow is how many requests are under way at once.
 const (
 	calloutSessions = 100
 	calloutWindow   = 256
@@ -49,7 +48,7 @@ issuer: %s
 xkey: %s
 `
 
-// calloutGrants are of a handler beside a server, or inside one.
+// calloutGrants is for a handler beside a server, or inside one.
 const calloutGrants = `
 sessions: [{kind: kv, bucket: sessions, cache: 1h%s}]
 grants: [{
@@ -59,7 +58,7 @@ grants: [{
 }]
 `
 
-// calloutKeys are those that handler and server would share.
+// calloutKeys are the keys that handler and server share.
 type calloutKeys struct {
 	issuer, xkey, server, serverXKey nkeys.KeyPair
 }
@@ -74,7 +73,7 @@ func newCalloutKeys() (*calloutKeys, error) {
 	return &k, errors.Join(errs[:]...)
 }
 
-// text is a key's seed.
+// text returns a key's seed, or its public key, as text.
 func text(f func() ([]byte, error)) string {
 	b, err := f()
 	if err != nil {
@@ -120,7 +119,7 @@ func (k *calloutKeys) requests(n int) ([]*nats.Msg, error) {
 
 func sessionID(i int) string { return fmt.Sprintf("session-%024d", i) }
 
-// handler is a handler's process, and a connection in its account.
+// handler is the process of a handler, with a connection in its account.
 type handler struct {
 	cmd *exec.Cmd
 	nc  *nats.Conn

@@ -58,7 +58,7 @@ func (c *calloutPair) stop() {
 	c.server.stop()
 }
 
-// cpu is the time of both.
+// cpu returns the CPU time of both.
 func (c *calloutPair) cpu() (time.Duration, error) {
 	server, err := c.server.settle()
 	if err != nil || c.beside == nil {

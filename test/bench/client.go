@@ -14,7 +14,7 @@ import (
 // publisher is what messages are written to, as the bytes of its protocol.
 type publisher interface {
 	io.WriteCloser
-	// drain returns when the server has dealt with the n messages that were written since.
+	// drain returns when the server has processed the n messages that were written since.
 	drain(n int) error
 }
 
@@ -89,7 +89,7 @@ func (c *client) handshake(o connectOptions, login func(string, *connectOptions)
 
 func (c *client) drain(int) error { return c.flush() }
 
-// flush returns when the server has dealt with all that was sent.
+// flush returns when the server has processed everything that was sent.
 func (c *client) flush() error {
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		return err
@@ -115,9 +115,8 @@ func (c *client) subscribe() error {
 	return c.flush()
 }
 
-// receive throws away what comes until all that is wanted has come. A PING of the
-// server is counted as a message's bytes; it sends one in the connection's first
-// seconds.
+// receive drops incoming bytes until all that are wanted have come. A PING of the server counts as bytes of messages; the
+// server sends one in the first seconds of a connection.
 func (c *client) receive(buf []byte, check *checker) error {
 	for c.got < c.want {
 		n, err := c.Conn.Read(buf)
@@ -135,7 +134,7 @@ func (c *client) receive(buf []byte, check *checker) error {
 	return nil
 }
 
-// checker compares a stream with one message, repeated. A nil one does not.
+// checker compares a stream with repetitions of one message. A nil checker compares nothing.
 type checker struct {
 	message []byte
 	at      int // in message

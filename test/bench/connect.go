@@ -94,7 +94,7 @@ func claimOf(headers []header) *claim.Claim {
 	return c
 }
 
-// roundsPerServer are few: servers are started anew, since their memory layout shows.
+// roundsPerServer is small: servers are started anew, since their memory layout affects the result.
 const roundsPerServer = 5
 
 func (r *runner) connectRounds(ctx context.Context) error {

@@ -16,7 +16,7 @@ const dialers = 256
 // burstStudy names the wall-clock times of bursts.
 const burstStudy = "burst"
 
-// crowdRounds has a server for each arm, which many connections are opened to and left alone.
+// crowdRounds starts a server for each arm, opens many connections to it, and leaves them alone.
 func (r *runner) crowdRounds(ctx context.Context) error {
 	id, err := newIdentity()
 	if err != nil {
@@ -114,7 +114,7 @@ func (c *crowd) close() {
 // memory is what the server holds: bytes of reachable objects, after a collection, and of stacks.
 func (p *process) memory() (float64, error) {
 	var m memstats
-	// What finalizers and pools let go of is collected by the collections that follow.
+	// The next collections remove what finalizers and pools have released.
 	for range 3 {
 		resp, err := http.Get(p.profile + "/debug/pprof/heap?gc=1")
 		if err != nil {

@@ -35,7 +35,7 @@ const (
 	sealedBlock    = "sealed: [ Session ]\n"
 )
 
-// Lines that a feature adds. The server's time has the length of this one, and varies: see anyByte.
+// Lines that a feature adds. The time has the length of the server's, and varies: see anyByte.
 var (
 	allLines        = []header{{"Deployment", "blue-7f9c"}}
 	provenanceLines = []header{{"Stamp-Account", "$G"}, {"Stamp-Subject", subject}, {"Stamp-Time", "2026-01-02T15:04:05.000000000Z"}}
@@ -78,11 +78,11 @@ func featureServers(conf func(stamps bool) string) []server {
 	return all
 }
 
-// bases have as many bytes of headers as what they are compared with, where a feature adds some.
+// bases names, for each arm where a feature adds bytes, an arm with as many bytes of headers to compare with.
 var bases = map[string]string{withAll: oursFive, withProvenance: oursSeven}
 
-// featureArms compare each feature with stamping alone, and everything with stock that gets the same headers
-// from the client.
+// featureArms compares each feature with stamping alone, and everything with a stock server that gets the same headers from the
+// client.
 func featureArms() ([]arm, []pair) {
 	const sent, sentAll = "stock, client sends 4", "stock, client sends 4 and what everything adds"
 	all := []arm{

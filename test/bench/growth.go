@@ -14,7 +14,7 @@ import (
 type growth struct {
 	title, axis string
 	values      []int
-	// stamps is what is done to a message for one of the values.
+	// stamps returns the work on one message, for one of the values.
 	stamps func(n int) (*stamp.Stamp, []byte, error)
 }
 
@@ -56,7 +56,7 @@ func stampHeaders(n int) []stamp.Header {
 	return all
 }
 
-// protectedNames share a beginning with those of the client, each tenth one is a pattern.
+// protectedNames begin as the client's names do. Each tenth one is a pattern.
 func protectedNames(n int) []string {
 	all := make([]string, n)
 	for i := range all {
@@ -120,7 +120,7 @@ func measureStamp(s *stamp.Stamp, client []byte) (float64, error) {
 				return 0, err
 			}
 		}
-		// A pass that was interrupted says nothing of the code.
+		// A pass that was interrupted does not measure the code.
 		if took := time.Since(begin); i == 0 || took < best {
 			best = took
 		}

@@ -12,16 +12,15 @@ var (
 	one = []header{
 		{"Session", "0af3651916cd43dd8448eb211c80319c"},
 	}
-	// four is what a service behind a login needs, with a bearer token of the
-	// length that opaque ones have. The names are in the order in which the server
-	// stamps those of a configuration.
+	// four is what a service behind a login needs, with an opaque bearer token of usual length. The names are in the order in
+	// which the server stamps those of a configuration.
 	four = []header{
 		{"Authorization", "Bearer " + strings.Repeat("b7ad6b7169203331", 6)},
 		{"Roles", "reader,writer"},
 		{"Session", "0af3651916cd43dd8448eb211c80319c"},
 		{"X-User", "u-48151623"},
 	}
-	// own are headers that a client sends beside those.
+	// own are further headers, which a client sends.
 	own = []header{
 		{"Content-Type", "application/json"},
 		{"X-Request-Id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
@@ -59,7 +58,7 @@ func message(size int, headers []header) []byte {
 	return encode("PUB "+subject, size, block(headers))
 }
 
-// delivered is what a subscriber with sid 1 gets of it.
+// delivered is what a subscriber with sid 1 gets of that message.
 func delivered(size int, headers []header) []byte {
 	return encode("MSG "+subject+" 1", size, block(headers))
 }

@@ -69,16 +69,15 @@ var pairs = []pair{
 	{"4 stamped + 2 sent / 6 sent", "ours, client sends 2, stamps 4", "stock, client sends 2+4"},
 }
 
-// idlePairs compare what has nobody to go to. The floor is out of reach: nothing is stamped then, and
-// what is left is stock's own difference between messages with and without a header.
+// idlePairs compares messages without subscribers. The floor cannot be reached: nothing is stamped then, and what is left is
+// the stock server's own difference between messages with and without a header.
 var idlePairs = []pair{
 	{"floor: stock, none sent / 1 sent", "stock", "stock, client sends 1"},
 	{"1 header to stamp / none", "ours, stamps 1", "ours"},
 	{"4 headers to stamp / none", "ours, stamps 4", "ours"},
 }
 
-// stampPairs are those of pairs that must not be above 1: the client's headers
-// against the same ones stamped.
+// stampPairs are the pairs whose ratio must not be above 1: they compare headers from the client with the same headers stamped.
 var stampPairs = pairs[2:]
 
 // cell is one size of payload and one number of subscribers.
@@ -88,12 +87,12 @@ type cell struct{ size, subs int }
 // of the server's reads, which are of 64 KB at most.
 const chunkBytes = 256 << 10
 
-// chunk is how many messages one write has: fewer where each goes to many.
+// chunk is how many messages are written at once: fewer if each goes to many subscribers.
 func (c cell) chunk() int { return max(1, chunkBytes/len(message(c.size, nil))/max(1, c.subs/10)) }
 
-// count is how many messages take a stock server about this much CPU time,
-// in whole chunks; it is the same for all arms of a cell. The costs, in ns, are
-// those of a machine of 2026. What arrives in pieces is dearer by a buffer of its own.
+// count returns how many messages cost a stock server about this much CPU time, in whole chunks. It is the same for all arms of
+// a cell. The costs, in ns, are those of a machine of 2026. A message that arrives in pieces costs more, because it gets a
+// buffer of its own.
 func (c cell) count(budget time.Duration) int {
 	cost := 200 + c.size/4 + c.subs*(300+c.size/3)
 	if c.size >= 64<<10 {

@@ -150,7 +150,7 @@ func (r *runner) reloadRounds(ctx context.Context) error {
 	return nil
 }
 
-// reloadOnce has a server of its own.
+// reloadOnce measures one reload on a server of its own.
 func (r *runner) reloadOnce(ctx context.Context, c reloadCase) (sample reloadSample, err error) {
 	source := newSessionSource()
 	defer source.Close()
@@ -258,10 +258,10 @@ func (p *process) logFrom(at int64) string {
 	return string(text)
 }
 
-// renewalPause is how long no connection is renewed when none is going to be.
+// renewalPause: after this long without a renewal we assume that all renewals are done.
 const renewalPause = 3 * time.Second
 
-// awaitRenewals waits until n connections are renewed, or none is for a while.
+// awaitRenewals waits until n connections are renewed, or until renewalPause has passed without a renewal.
 func (p *process) awaitRenewals(n int, begin time.Time) (renewals int, took time.Duration) {
 	last := time.Now()
 	for renewals < n && time.Since(last) < renewalPause {

@@ -57,9 +57,8 @@ func pooled(rows [][]float64) []float64 {
 	return means
 }
 
-// medianInterval is the 95% confidence interval of the median, from the ranks that
-// the binomial distribution gives, which it approximates. It is all there is for
-// fewer than six values.
+// medianInterval is the 95% confidence interval of the median, from the ranks that the binomial distribution gives. For fewer
+// than six values it is the whole range.
 func medianInterval(values []float64) (low, high float64) {
 	n := len(values)
 	if n == 0 {

@@ -30,19 +30,19 @@ func TestQuantile(t *testing.T) {
 
 func TestMAD(t *testing.T) {
 	if got := mad([]float64{1, 1, 2, 2, 4, 6, 9}); got != 1 {
-		t.Errorf("mad = %v, want 1", got)
+		t.Errorf("mad([1 1 2 2 4 6 9]) = %v, want 1", got)
 	}
 }
 
 func TestRatios(t *testing.T) {
 	if got := ratios([]float64{2, 3, 9}, []float64{4, 2}); !slices.Equal(got, []float64{0.5, 1.5}) {
-		t.Errorf("ratios = %v", got)
+		t.Errorf("ratios([2 3 9], [4 2]) = %v, want [0.5 1.5]", got)
 	}
 }
 
 func TestPooled(t *testing.T) {
 	if got := pooled([][]float64{{2, 1}, {8, 1}}); len(got) != 2 || math.Abs(got[0]-4) > 1e-9 || got[1] != 1 {
-		t.Errorf("pooled = %v, want 4 and 1", got)
+		t.Errorf("pooled([[2 1] [8 1]]) = %v, want 4 and 1", got)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// The same of the studies, whose arms need servers that run.
+// The same for the studies, whose arms need servers that run.
 func TestStudies(t *testing.T) {
 	for _, s := range studies() {
 		servers, byName := map[string]bool{}, map[string]arm{}
@@ -98,7 +98,8 @@ func TestStudies(t *testing.T) {
 			if !ok || !ok2 {
 				t.Errorf("%s: pair %q names an arm that does not exist", s.name, p.title)
 			}
-			// Readers who may see everything get the same, but where none is what is compared with, and with proofs.
+			// Readers who may see everything get the same headers in both arms, except where the base has none, and with
+			// proofs.
 			if got, want := len(block(a.headers(readerUser))), len(block(base.headers(readerUser))); got != want && want > 0 && !s.differences {
 				t.Errorf("%s: pair %q compares different headers, of %d and %d bytes", s.name, p.title, got, want)
 			}

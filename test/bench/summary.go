@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// summary is what a reader wants to know first: one line for each cost, with the noise of its measurement.
+// summary writes what a reader wants to know first: one line for each cost, with the noise of its measurement.
 func summary(b *strings.Builder, r *results) {
 	b.WriteString("For whoever wants to know what Stamp costs before running it. *Stock* is nats-server of the same version without Stamp, " +
 		"on the same machine and in the same run. A *claim* is the part of a user JWT that names headers; with it the server *stamps* these headers onto each " +

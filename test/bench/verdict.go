@@ -45,7 +45,7 @@ func interval(values []float64) string {
 	return fmt.Sprintf("**%.3f** (%.3f–%.3f)", median(values), low, high)
 }
 
-// idleCells are those that idlePairs are for.
+// idleCells are the cells for which idlePairs are measured.
 func (p *plan) idleCells() []cell {
 	var idle []cell
 	for _, c := range p.cells {
@@ -56,7 +56,7 @@ func (p *plan) idleCells() []cell {
 	return idle
 }
 
-// dearer names the rows where the server's stamp costs more than the client's headers.
+// dearer names the rows in which the server's stamp costs more than the client's headers.
 func dearer(b *strings.Builder, r *results) {
 	rows, above := 0, 0
 	var sure []string

@@ -146,7 +146,7 @@ func mqttDelivered(size int, headers []header) []byte {
 	return encode("MSG "+subject+" 1", size, block)
 }
 
-// mqtt is the address of the server's MQTT port, which the log alone has.
+// mqtt returns the address of the server's MQTT port, which only the log has.
 func (p *process) mqtt() (string, error) {
 	text, err := os.ReadFile(p.log)
 	if err != nil {

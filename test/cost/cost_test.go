@@ -18,8 +18,8 @@ var measured = []string{"internal/stamp", "internal/redact", "claim", "internal/
 // Run with -hunt 2000 for some minutes, it looks for inputs that nobody has thought of: go test ./test/cost -hunt 2000
 var hunted = flag.Int("hunt", 20, "how many random inputs are tried")
 
-// The work of a function that reads what strangers send grows no faster than what it reads, whatever that is. Work is
-// what is executed and what is visited, and no time.
+// The work of a function that reads what strangers send is at most linear in the size of its input, whatever that is. The test
+// counts executed statements and visited bytes, and measures no time.
 func TestCostIsLinear(t *testing.T) {
 	out, err := exec.Command(build(t), "-hunt", fmt.Sprint(*hunted)).Output()
 	if err != nil {
@@ -39,7 +39,7 @@ func TestCostIsLinear(t *testing.T) {
 			continue
 		}
 		for i, what := range []string{"statements", "bytes visited"} {
-			// Buffers that grow, and rounding, cost less than half as much again. A little work is not looked at.
+			// Buffers that grow, and rounding, add less than half. Small amounts of work are not compared.
 			const fewest = 2 * large
 			before := work[function+" "+input][i]
 			if now[i] <= fewest || now[i] <= before*large/small*3/2 {
@@ -47,7 +47,7 @@ func TestCostIsLinear(t *testing.T) {
 			}
 			superlinear[function] = true
 			if !strings.HasPrefix(function, "quadratic") {
-				t.Errorf("%s of %s: %d %s for %d bytes, and %d for %d", function, input, before, what, small, now[i], large)
+				t.Errorf("%s with input %s: %d %s for %d bytes, and %d for %d", function, input, before, what, small, now[i], large)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func build(t *testing.T) string {
 	for _, pkg := range measured {
 		files, err := filepath.Glob(filepath.Join(dir, pkg, "*.go"))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %d files, error %v", pkg, len(files), err)
+			t.Fatalf("expected Go files of the measured package %s; found %d, error %v", pkg, len(files), err)
 		}
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
@@ -95,7 +95,7 @@ func build(t *testing.T) string {
 	cmd := exec.Command("go", "build", "-cover", "-covermode=atomic", "-coverpkg="+strings.Join(importPaths(t, dir), ","), "-o", binary, "./test/cost")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		t.Fatalf("the program that counts the work did not build: %v\n%s", err, out)
 	}
 	return binary
 }

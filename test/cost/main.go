@@ -1,7 +1,7 @@
-// Command cost runs every function that reads what strangers send, on inputs that are made to be dear, and prints
-// how much work each took: the function, the input, its size in bytes, the statements that were executed, and
-// the bytes that searches visited. It is built with counters of all statements (go build -cover), and with package counted
-// in place of the standard library's searches: see TestCostIsLinear.
+// Command cost runs every function that reads what strangers send, on inputs that are made to be expensive, and prints how much
+// work each took: the function, the input, its size in bytes, the statements that were executed, and the bytes that searches
+// visited. It is built with counters of all statements (go build -cover), and with package counted in place of the standard
+// library's searches: see TestCostIsLinear.
 package main
 
 import (
@@ -74,7 +74,7 @@ type input struct {
 	make func(size int) string
 }
 
-// repeated is begin, and then part again and again.
+// repeated returns begin, followed by repetitions of part, and end, of a given size.
 func repeated(begin, part, end string) func(int) string {
 	return func(size int) string {
 		return begin + strings.Repeat(part, max(0, size-len(begin)-len(end))/len(part)) + end
@@ -148,8 +148,7 @@ var inputs = []input{
 	{"template-arguments", repeated("{{tag(", "a", ")}}")},
 }
 
-// random makes inputs that nobody has thought of from parts of those that somebody has. Their names say what
-// they are.
+// random makes new inputs from parts of the known ones. Their names say what they are.
 func random(n int) []input {
 	parts := []string{blockStart, storedStart, "\r\n", "\r", "\n", ":", " ", "a", "Session", "X-", "_", "-", ".", ",", "[", "]", "{", "}", "\"", "\\", "\\u00",
 		`"hdrs":"`, `"data":"`, `"headers":`, `"nats":`, "eyJ", "eyJ0eXBlIjoi", "=", "%", "10.0.0.1", "{{", "}}", "tag(", "*", ">", "\x00", "\xff", "\u0085", "503"}

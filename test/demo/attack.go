@@ -11,14 +11,13 @@ import (
 	"sync"
 )
 
-// What the page's attacks need of the web server.
+// The web server's part of the page's attacks.
 
 // maxLoot is how much a script may have found in one place.
 const maxLoot = 8 << 20
 
-// search says whether the body holds a secret: the visitor's session id, or a token. The page shows
-// by this that its own script found none. The page cannot look by itself, since it does not know
-// the secrets.
+// search reports whether the body holds a secret: the visitor's session id, or a token. With it, the page shows that its own
+// script found none. The page cannot look by itself, since it does not know the secrets.
 func (w *web) search(rw http.ResponseWriter, r *http.Request) {
 	loot, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, maxLoot))
 	if err != nil {

@@ -106,11 +106,11 @@ func TestPageInBrowser(t *testing.T) {
 	}
 	for attack, want := range refused {
 		if entry := got.Attacks[attack]; entry.Verdict != "refused" || !strings.Contains(entry.way(1), want) {
-			t.Errorf("%s: the page shows %+v", attack, entry)
+			t.Errorf("expected the attack %s to be refused; the page shows %+v", attack, entry)
 		}
 	}
 	if !strings.Contains(got.Attacks["replay"].way(1), "refused the request for a ticket: status 403") {
-		t.Errorf("a script asks for a ticket: the page shows %+v", got.Attacks["replay"])
+		t.Errorf("expected a script's request for a ticket to be refused; the page shows %+v", got.Attacks["replay"])
 	}
 }
 
@@ -124,13 +124,13 @@ func TestPageWithCookie(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			chromium(t) // with npm
 			if output, err := exec.Command("../../scripts/build-browser").CombinedOutput(); err != nil {
-				t.Fatalf("build the browser package: %v\n%s", err, output)
+				t.Fatalf("cannot build the browser package: %v\n%s", err, output)
 			}
 			cmd := exec.CommandContext(t.Context(), buildDemo(t, t.TempDir()), append([]string{"-server", builtServer(t)}, arguments...)...)
 			got := browseDemo(t, cmd)
 			checkRun(t, got, mode)
 			if own := got.Attacks["socket"]; own.Verdict != "harmless" || !strings.Contains(own.way(2), "X-User: alice") {
-				t.Errorf("a websocket of the script's own: the page shows %+v", own)
+				t.Errorf("expected a websocket of the script's own to be refused; the page shows %+v", own)
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func browseDemo(t *testing.T, cmd *exec.Cmd) *seenInBrowser {
 	<-read
 	checkOutput(t, rest.Bytes())
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("after the signal: %v", err)
+		t.Errorf("after the signal, expected scripts/run to end without an error; found %v", err)
 	}
 	return got
 }
@@ -179,7 +179,7 @@ func browse(t *testing.T, chromium, page string) *seenInBrowser {
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			t.Fatalf("demo.mjs: %v\n%s", err, &stderr)
+			t.Fatalf("demo.mjs failed: %v\n%s", err, &stderr)
 		}
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func browse(t *testing.T, chromium, page string) *seenInBrowser {
 	}
 	var got seenInBrowser
 	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatalf("demo.mjs: %v", err)
+		t.Fatalf("demo.mjs printed something that is not JSON: %v", err)
 	}
 	return &got
 }
@@ -200,7 +200,7 @@ func checkRun(t *testing.T, got *seenInBrowser, mode string) {
 	expect := func(what string, ok bool) {
 		t.Helper()
 		if !ok {
-			t.Errorf("%s; the browser saw %+v", what, got)
+			t.Errorf("expected %s; the browser saw %+v", what, got)
 		}
 	}
 	client := "owned by a worker"

@@ -63,7 +63,7 @@ func checkOutput(t *testing.T, output []byte) {
 func TestOnce(t *testing.T) {
 	output, err := script(t, "", "--once").Output()
 	if err != nil {
-		t.Fatalf("scripts/run --once: %v\n%s", err, output)
+		t.Fatalf("scripts/run --once failed: %v\n%s", err, output)
 	}
 	checkOutput(t, output)
 	if pass := bytes.Count(output, []byte("\nPASS  ")); pass != 13 || bytes.Contains(output, []byte("\nFAIL  ")) {
@@ -71,32 +71,32 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// A server that is not ours has no callout block, and must not pass for one.
+// A stock server has no callout block, so the demonstration must fail with it.
 func TestStock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a stock server")
 	}
 	if output, err := exec.Command("../../scripts/upstream", "stock").CombinedOutput(); err != nil {
-		t.Fatalf("make the stock tree: %v\n%s", err, output)
+		t.Fatalf("cannot make the stock tree: %v\n%s", err, output)
 	}
 	stock := filepath.Join(t.TempDir(), "nats-server")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", stock, ".")
 	build.Dir = "../../stock"
 	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the stock server: %v\n%s", err, output)
+		t.Fatalf("cannot build the stock server: %v\n%s", err, output)
 	}
 	output, err := script(t, stock, "--once").CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("with a stock server: %v, want exit status 1", err)
+		t.Errorf("with a stock server, expected exit status 1; found %v", err)
 	}
 	checkOutput(t, output)
 	if !bytes.Contains(output, []byte(`unknown field "callout"`)) || bytes.Contains(output, []byte("PASS")) {
-		t.Errorf("with a stock server:\n%s", output)
+		t.Errorf("with a stock server, expected that it does not know callout; the output is\n%s", output)
 	}
 }
 
-// TestStay holds it up, uses the page, and interrupts it.
+// TestStay keeps the demonstration running, uses its page, and interrupts it.
 func TestStay(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -117,10 +117,10 @@ func TestStay(t *testing.T) {
 			output, _ := io.ReadAll(lines)
 			checkOutput(t, output)
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("after the signal: %v", err)
+				t.Errorf("after the signal, expected scripts/run to end without an error; found %v", err)
 			}
 			if _, err := http.Get(page); err == nil {
-				t.Error("the page is served after the end")
+				t.Error("the page is served after scripts/run has ended")
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func waitForPage(t *testing.T, lines *bufio.Reader) string {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			t.Fatalf("it ended without naming the page: %v", err)
+			t.Fatalf("scripts/run ended without naming the page: %v", err)
 		}
 		if words := strings.Fields(line); len(words) > 1 && words[0] == "page" {
 			return words[1]

@@ -23,7 +23,7 @@ func main() {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case interrupted && !errors.Is(err, errNotKept):
-		// What went wrong, went wrong for that: a ctrl-c ends the server too.
+		// An error after a ctrl-c comes from the ctrl-c, which ends the server too.
 		os.Exit(130) // as a shell has it for SIGINT
 	default:
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
@@ -68,7 +68,7 @@ func runAll(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	return all(ctx, *binary, *browser, *cookie, *once, os.Stdout)
 }
 
-// parse wants flags alone.
+// parse accepts flags only.
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err

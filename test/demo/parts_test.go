@@ -99,7 +99,7 @@ func TestWeb(t *testing.T) {
 		status(what, r, 200) // 401 would be an error in the console of each page that is not signed in
 		var got visitor
 		if err := json.NewDecoder(r.Body).Decode(&got); err != nil || got.Authenticated != want || (got.Claims["sub"] == "alice") != want {
-			t.Errorf("%s: %+v, %v; want signed in: %v", what, got, err, want)
+			t.Errorf("%s: /session says %+v, error %v; want signed in: %v", what, got, err, want)
 		}
 	}
 	signedIn("session", pair, true)
@@ -124,7 +124,7 @@ func TestWeb(t *testing.T) {
 	signedIn("session after logout", pair, false)
 	policy := do("GET", "/", nil, nil).Header.Get("Content-Security-Policy")
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
-		t.Errorf("the page's policy is %q", policy)
+		t.Errorf("the page's policy allows too much: %q", policy)
 	}
 	status("no nats.js", do("GET", "/nats.js", nil, nil), 404)
 }
@@ -159,6 +159,6 @@ func TestKeysAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if public(first.backend) != public(second.backend) {
-		t.Error("the key was made anew")
+		t.Error("the key was made anew by the second run")
 	}
 }

@@ -33,13 +33,13 @@ func TestProcesses(t *testing.T) {
 	config := exec.Command(demo, "config", "-conf", conf, "-keys", keys, "-listen", tcp, "-websocket", websocket, "-origin", origin,
 		"-store", filepath.Join(dir, "store"))
 	if said, err := config.CombinedOutput(); err != nil {
-		t.Fatalf("demo config: %v\n%s", err, said)
+		t.Fatalf("demo config failed: %v\n%s", err, said)
 	}
 	start(t, nats, "-c", conf)
 	start(t, demo, "web", "-listen", page, "-websocket-port", port, "-nats", "nats://"+tcp, "-keys", keys)
 
 	if err := client.Wait(); err != nil {
-		t.Errorf("demo client: %v\n%s", err, &output)
+		t.Errorf("demo client failed: %v\n%s", err, &output)
 	}
 	checkOutput(t, output.Bytes())
 }
@@ -51,7 +51,7 @@ func builtServer(t *testing.T) string {
 		return file
 	}
 	if output, err := exec.Command("../../scripts/build", "nats-server").CombinedOutput(); err != nil {
-		t.Fatalf("build the server: %v\n%s", err, output)
+		t.Fatalf("cannot build the server: %v\n%s", err, output)
 	}
 	return "../../bin/nats-server"
 }
@@ -61,7 +61,7 @@ func buildDemo(t *testing.T, dir string) string {
 	t.Helper()
 	demo := filepath.Join(dir, "demo")
 	if output, err := exec.Command("go", "build", "-buildvcs=false", "-o", demo, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build the demonstration: %v\n%s", err, output)
+		t.Fatalf("cannot build the demonstration: %v\n%s", err, output)
 	}
 	return demo
 }
@@ -79,7 +79,7 @@ func start(t *testing.T, name string, args ...string) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s %s: %v\n%s", filepath.Base(name), args[0], err, &output)
+			t.Errorf("after SIGTERM, expected %s %s to end with status 0; found %v\n%s", filepath.Base(name), args[0], err, &output)
 		}
 		checkOutput(t, serverID.ReplaceAll(output.Bytes(), nil))
 	})

@@ -51,7 +51,7 @@ func TestProvider(t *testing.T) {
 	r := post("/provider/authorize?"+good.Encode(), alice)
 	back, err := r.Location()
 	if err != nil || back.Query().Get("state") != "s" {
-		t.Fatalf("sign in: status %d, %v", r.StatusCode, err)
+		t.Fatalf("signing in has status %d, error %v", r.StatusCode, err)
 	}
 	tokens := func(form url.Values) (refresh string) {
 		var answer struct {
@@ -64,16 +64,16 @@ func TestProvider(t *testing.T) {
 	}
 	code := url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {p.redirect}, "code_verifier": {"another"}}
 	if tokens(code) != "" {
-		t.Error("a code without its verifier gives tokens")
+		t.Error("a code without its verifier was exchanged for tokens")
 	}
 	code.Set("code_verifier", verifier)
 	first := tokens(code)
 	if first == "" || tokens(code) != "" {
-		t.Error("a code gives tokens once: it gave none, or twice")
+		t.Error("a code must give tokens once: it gave none, or twice")
 	}
 	second := tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}})
 	if second == "" || second == first || tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}}) != "" {
-		t.Error("a refresh token gives tokens once, and a new one: it did not")
+		t.Error("a refresh token must give tokens and a new one, once: it did not")
 	}
 	for range maxLogins + 1 {
 		post("/provider/authorize?"+good.Encode(), alice)

@@ -74,8 +74,8 @@ const bearer = "Bearer "
 
 var foldedSession = field.Fold("Session")
 
-// stampedUser is what every service behind the server does: without both stamps,
-// each exactly once, a message is nobody's.
+// stampedUser is what every service behind the server does: unless each of the two stamps is there exactly once, the message is
+// anonymous.
 func stampedUser(h nats.Header) string {
 	if len(h["Session"]) != 1 || len(h["X-User"]) != 1 {
 		return ""

@@ -22,7 +22,7 @@ import (
 
 const cookieName = "session"
 
-// userName is what may log in. The name becomes a token of a NATS subject.
+// userName says which names may log in. The name becomes a token of a NATS subject.
 var userName = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
 const userFault = "user: expected 1 to 32 of a-z and 0-9"
@@ -244,7 +244,7 @@ func (w *web) refresh(rw http.ResponseWriter, r *http.Request) {
 	rw.WriteHeader(http.StatusNoContent)
 }
 
-// broken tells that the store does not work.
+// broken answers that the store does not work.
 func (w *web) broken(rw http.ResponseWriter, err error) {
 	w.say("web", "cannot reach its sessions: %v", err)
 	http.Error(rw, "sessions are not available", http.StatusServiceUnavailable)

@@ -15,11 +15,11 @@ func TestParse(t *testing.T) {
 		{23, Hidden, "", "serve a.conf", ""}, {32, Command, "", "four", "out\n"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+		t.Errorf("Parse returned %+v and error %v; want %+v", got, err, want)
 	}
 	for _, page := range []string{"```sh\n", "```js console\nf()\n```\n", "```js console\n// 1\n```\n", "<!-- run\n"} {
 		if got, err := Parse(page); err == nil {
-			t.Errorf("%q: %v", page, got)
+			t.Errorf("Parse accepted the faulty page %q as %v", page, got)
 		}
 	}
 }
@@ -33,7 +33,7 @@ func TestMatches(t *testing.T) {
 		{"a\n…\nz\n", "a\nb\nc\nz\n", true}, {"…\n", "a\nb\n", true}, {"…\n", "", true}, {"a.c\n", "abc\n", false}, {"x\n…\n", "a\n", false},
 	} {
 		if Matches(tt.want, tt.got) != tt.is {
-			t.Errorf("%q, %q: not %t", tt.want, tt.got, tt.is)
+			t.Errorf("Matches(%q, %q) = %t, want %t", tt.want, tt.got, !tt.is, tt.is)
 		}
 	}
 }
@@ -44,6 +44,6 @@ func TestBlocks(t *testing.T) {
 		{2, "hcl", "", "kind: kv\n", "", "source"}, {5, "sh", "", "ls\n", "", ""}, {10, "console", "", "$ ask\n", "it asks", ""},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
+		t.Errorf("Blocks returned %+v and error %v; want %+v", got, err, want)
 	}
 }

@@ -19,7 +19,7 @@ type Callout struct {
 	// Answer returns the user JWT for a request, whose subject must be
 	// req.UserNkey, or why the connection is refused.
 	Answer func(req *jwt.AuthorizationRequestClaims) (userJWT string, err error)
-	// Silent is the error of Answer for which there is no answer at all.
+	// Silent is the error of Answer that leads to no answer at all.
 	Silent error
 }
 
@@ -27,14 +27,13 @@ type Callout struct {
 func (c *Callout) Serve(t testing.TB, nc *nats.Conn) {
 	t.Helper()
 	_, err := nc.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
-		// Errors cannot end the test from this goroutine; the connection
-		// that asked is refused when no answer comes.
+		// Fatal cannot be called from this goroutine. If no answer comes, the connection that asked is refused.
 		if data, err := c.Respond(m); c.Silent != nil && errors.Is(err, c.Silent) {
 			return
 		} else if err != nil {
-			t.Errorf("callout service: %v", err)
+			t.Errorf("the callout service could not make an answer: %v", err)
 		} else if err := m.Respond(data); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // the test is over
-			t.Errorf("callout service: %v", err)
+			t.Errorf("the callout service could not send its answer: %v", err)
 		}
 	})
 	if err != nil {

@@ -173,7 +173,7 @@ func StartFaulty(t testing.TB, backend string) *Faulty {
 // Addr is where it listens, host:port.
 func (f *Faulty) Addr() string { return f.listener.Addr().String() }
 
-// Be makes the server misbehave in that way; Well ends it.
+// Be makes the server misbehave in this way. Be(Well) ends that.
 func (f *Faulty) Be(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

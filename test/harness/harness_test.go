@@ -20,7 +20,7 @@ func TestFreeAddrIsGivenOnce(t *testing.T) {
 	for range 100 {
 		addr := harness.FreeAddr(t)
 		if given[addr] {
-			t.Fatalf("%s is given again", addr)
+			t.Fatalf("FreeAddr returned %s twice", addr)
 		}
 		given[addr] = true
 		l, err := net.Listen("tcp", addr)
@@ -31,6 +31,7 @@ func TestFreeAddrIsGivenOnce(t *testing.T) {
 	}
 }
 
+// The server's listeners are found in its log.
 func TestListeners(t *testing.T) {
 	a := harness.Start(t, `
 		server_name: A
@@ -47,7 +48,7 @@ func TestListeners(t *testing.T) {
 		jetstream { store_dir: "`+t.TempDir()+`" }`)
 	for _, addr := range []string{a.Addr(t), a.Route(t), a.Leaf(t), a.Gateway(t), a.Websocket(t), mqtt.MQTT(t), a.Monitor(t)} {
 		if addr == "" {
-			t.Error("a listener has no address")
+			t.Error("the server has no address for a listener")
 		}
 	}
 	b := harness.Start(t, `cluster { name: C, listen: "127.0.0.1:-1", routes: ["nats://`+a.Route(t)+`"] }`)
@@ -63,10 +64,10 @@ func TestTLS(t *testing.T) {
 	s := harness.Start(t, `tls { cert_file: "`+cert+`", key_file: "`+key+`", ca_file: "`+ca.File+`", verify: true }`)
 	nc := s.Connect(t, nats.Secure(ca.Client(t, "client")))
 	if nc.TLSRequired() != true {
-		t.Error("not over TLS")
+		t.Error("the connection is not over TLS")
 	}
 	if _, err := s.TryConnect(t, nats.Secure(&tls.Config{RootCAs: ca.Pool})); err == nil {
-		t.Error("connected without a certificate")
+		t.Error("a client without a certificate could connect")
 	}
 }
 

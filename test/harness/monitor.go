@@ -47,7 +47,7 @@ func decode[T any](t testing.TB, s *Server, page string) *T {
 	t.Helper()
 	v := new(T)
 	if err := json.Unmarshal(s.Get(t, page), v); err != nil {
-		t.Fatalf("%s: %v", page, err)
+		t.Fatalf("the monitoring page %s is not the JSON that was expected: %v", page, err)
 	}
 	return v
 }

@@ -104,10 +104,10 @@ func (a *Account) PushJWT(t testing.TB, s *Server, token string) {
 	defer nc.Close()
 	resp, err := nc.Request("$SYS.REQ.CLAIMS.UPDATE", []byte(token), Timeout)
 	if err != nil {
-		t.Fatalf("push account %s: %v", a.Name, err)
+		t.Fatalf("no answer to the push of account %s: %v", a.Name, err)
 	}
 	if !bytes.Contains(resp.Data, []byte(`"code":200`)) {
-		t.Fatalf("push account %s: %s", a.Name, resp.Data)
+		t.Fatalf("the server refused the push of account %s: %s", a.Name, resp.Data)
 	}
 }
 
@@ -258,7 +258,7 @@ func Resign(t testing.TB, token string, key nkeys.KeyPair, edit func(payload map
 	dec.UseNumber()
 	var payload map[string]any
 	if err := dec.Decode(&payload); err != nil {
-		t.Fatalf("payload of a JWT: %v", err)
+		t.Fatalf("cannot read the payload of the JWT: %v", err)
 	}
 	edit(payload)
 	text := parts[0] + "." + base64.RawURLEncoding.EncodeToString(must(json.Marshal(payload))(t))

@@ -27,7 +27,7 @@ func Run(t testing.TB, file string, args ...string) *Process {
 	p := &Process{exited: make(chan struct{}), cmd: exec.Command(file, args...)}
 	p.cmd.Stdout, p.cmd.Stderr = &p.Log, &p.Log
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", p.cmd.Path, err)
+		t.Fatalf("cannot start %s: %v", p.cmd.Path, err)
 	}
 	go func() {
 		_ = p.cmd.Wait() // its exit code is in ProcessState
@@ -64,7 +64,7 @@ func (p *Process) Exit(t testing.TB) int {
 func (p *Process) Signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
-		t.Fatalf("signal the process: %v", err)
+		t.Fatalf("cannot signal the process: %v", err)
 	}
 }
 

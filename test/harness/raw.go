@@ -24,8 +24,7 @@ func Password(user, password string) Credential {
 // Nobody is the credential of a client that presents none.
 func Nobody(string) map[string]any { return nil }
 
-// Raw is a client without a library. Its methods end the test on what they do not
-// expect.
+// Raw is a client without a library. Its methods end the test if something unexpected comes.
 type Raw struct {
 	t    testing.TB
 	conn net.Conn
@@ -103,7 +102,7 @@ func (r *Raw) Connect(cred Credential) {
 func (r *Raw) Send(format string, args ...any) {
 	r.t.Helper()
 	if _, err := fmt.Fprintf(r.conn, format, args...); err != nil {
-		r.t.Fatalf("send: %v", err)
+		r.t.Fatalf("cannot send to the server: %v", err)
 	}
 }
 
@@ -138,7 +137,7 @@ func (r *Raw) Expect(begin string) string {
 	r.t.Helper()
 	line, err := r.Line()
 	if err != nil {
-		r.t.Fatalf("wait for %q: %v", begin, err)
+		r.t.Fatalf("waited for a line that begins with %q: %v", begin, err)
 	}
 	if !strings.HasPrefix(line, begin) {
 		r.t.Fatalf("got a line that begins with %q, expected %q", line[:min(len(line), 80)], begin)
@@ -216,7 +215,7 @@ func (r *Raw) Msg() Msg {
 	}
 	body := make([]byte, total+2)
 	if _, err := io.ReadFull(r.r, body); err != nil {
-		r.t.Fatalf("read a message: %v", err)
+		r.t.Fatalf("cannot read the message: %v", err)
 	}
 	m.Header, m.Payload = string(body[:hdr]), string(body[hdr:total])
 	return m

@@ -111,7 +111,7 @@ func Tool(t testing.TB, name string) string {
 func (s *Server) Reload(t testing.TB, conf string) {
 	t.Helper()
 	if line := s.TryReload(t, conf); strings.Contains(line, "Failed") {
-		t.Fatalf("reload: %s", line)
+		t.Fatalf("the server refused the reload: %s", line)
 	}
 }
 
@@ -136,7 +136,7 @@ func (s *Server) BeginReload(t testing.TB, conf string) Mark {
 func (m Mark) EndReload(t testing.TB) {
 	t.Helper()
 	if line := m.WaitLog(t, reloadEnd); strings.Contains(line, "Failed") {
-		t.Fatalf("reload: %s", line)
+		t.Fatalf("the server refused the reload: %s", line)
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	nc, err := s.TryConnect(t, opts...)
 	if err != nil {
-		t.Fatalf("connect: %v", err)
+		t.Fatalf("cannot connect: %v", err)
 	}
 	return nc
 }
@@ -195,7 +195,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	defer tick.Stop()
 	for end := time.Now().Add(Timeout); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("not in %s: %s", Timeout, what)
+			t.Fatalf("waited %s in vain for: %s", Timeout, what)
 		}
 	}
 }

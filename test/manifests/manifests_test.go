@@ -23,7 +23,7 @@ import (
 
 const kubernetes = "../../deploy/kubernetes/"
 
-// cluster is what manifests hold together.
+// cluster collects the objects of manifests.
 type cluster struct {
 	pods     []core.PodTemplateSpec
 	services []*core.Service
@@ -33,7 +33,7 @@ type cluster struct {
 	names    []string // kind/name of configuration maps and secrets
 }
 
-// add reads YAML documents. A field that its type does not have, and a key that stands twice, are errors.
+// add reads YAML documents. An unknown field, and a duplicate key, are errors.
 func (c *cluster) add(text string) error {
 	for i, document := range strings.Split("\n"+text, "\n---") {
 		var head struct {
@@ -98,7 +98,7 @@ func (c *cluster) addObject(kind string, document []byte) error {
 	return fmt.Errorf("this test does not know the kind %q", kind)
 }
 
-// faults are the names in the manifests that lead nowhere.
+// faults returns the names in the manifests that refer to nothing.
 func (c *cluster) faults() (faults []string) {
 	fault := func(format string, words ...any) { faults = append(faults, fmt.Sprintf(format, words...)) }
 	for _, service := range c.services {
@@ -200,12 +200,13 @@ func ours(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 		if err := c.add(string(text)); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("cannot read the manifest %s: %v", name, err)
 		}
 	}
 	return c
 }
 
+// The manifests have only fields of their types, and a wrong manifest is found.
 func TestManifestsAreOfTheirTypes(t *testing.T) {
 	c := ours(t)
 	if len(c.pods) != 1 || len(c.monitors) != 2 || len(c.policies) != 1 || len(c.budgets) != 1 {
@@ -217,7 +218,7 @@ func TestManifestsAreOfTheirTypes(t *testing.T) {
 		"apiVersion: v1\nkind: Secret\nkind: Secret",
 	} {
 		if new(cluster).add(wrong) == nil {
-			t.Errorf("no error for %q", wrong)
+			t.Errorf("the wrong manifest %q was accepted", wrong)
 		}
 	}
 }
@@ -243,7 +244,7 @@ func TestChart(t *testing.T) {
 		t.Run(settings, func(t *testing.T) {
 			out, err := exec.Command(helm, "template", "nats", chart, "-f", kubernetes+"values.yaml", "--set", settings).Output()
 			if err != nil {
-				t.Fatalf("helm template: %v", err)
+				t.Fatalf("helm cannot render the chart: %v", err)
 			}
 			c := ours(t)
 			if err := c.add(string(out)); err != nil {

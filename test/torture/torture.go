@@ -1,6 +1,6 @@
-// Package torture puts the real hook into the test binaries of upstream's own packages, and
-// with it a stamp on every connection. It is reached by test binaries alone, in which
-// scripts/test-upstream puts a file that calls Install: nothing in a release imports it.
+// Package torture puts the real hook into the test binaries of upstream's own packages, and with it a stamp on every
+// connection. Only those test binaries use it: scripts/test-upstream adds a file to them that calls Install. No release imports
+// it.
 package torture
 
 import (
@@ -14,18 +14,18 @@ import (
 // Name is the header that every message gets.
 const Name = "Torture"
 
-// blocks are the headers blocks that a server gets which has none, by mode.
+// blocks are the headers blocks, by mode, for servers that have none.
 var blocks = map[string]string{
 	// As released: the hook is there, and has nothing to do.
 	"upstream": ``,
 	// Each connection's messages get a header whose length differs between connections.
 	"stamped": `all: { "` + Name + `": "cid-{{client-id()}}" }`,
-	// The same, and nobody is delivered it: receivers must see what was sent.
+	// The same, but nobody is delivered the header: receivers must see what was sent.
 	"sealed": `all: { "` + Name + `": "cid-{{client-id()}}" }, sealed: ["` + Name + `"]`,
 }
 
-// Install has this process read our blocks, and returns what makes the interceptors of servers
-// that do what the mode says. An overlay of the scripts calls it before a test creates a server.
+// Install makes this process read our blocks. It returns a function that makes a server's interceptor for the mode. An overlay
+// of the scripts calls it before a test creates a server.
 func Install(mode string) func() natsserver.Interceptor {
 	text, ok := blocks[mode]
 	if !ok {

@@ -10,17 +10,18 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// No command imports this package.
 func TestNoReleaseHasIt(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "stamp/cmd/...").CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("cannot list the packages of the commands: %v\n%s", err, out)
 	}
 	if strings.Contains(string(out), "stamp/test") {
 		t.Error("a command imports packages of tests")
 	}
 }
 
-// What the modes say is what servers of a test binary do.
+// Servers of a test binary do what the modes say.
 func TestInstall(t *testing.T) {
 	for mode, want := range map[string]int{"upstream": 0, "stamped": 1, "sealed": 0} {
 		t.Run(mode, func(t *testing.T) {
