@@ -18,7 +18,7 @@ func TestCommandIsUpstreams(t *testing.T) {
 		cmd := exec.Command("go", "build", "-o", out, pkg)
 		cmd.Dir = source(t)
 		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
+			t.Fatalf("cannot build the command: %v\n%s", err, text)
 		}
 	}
 	put(t, filepath.Join(dir, "good"), "port: 4999\n")

@@ -7,12 +7,13 @@ import (
 	"testing"
 )
 
+// export writes unchanged patches again byte for byte.
 func TestReExportIsByteIdentical(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
 	want := r.patches()
 	if len(want) != 2 {
-		t.Fatalf("%d patches", len(want))
+		t.Fatalf("expected 2 patches to begin with; found %d", len(want))
 	}
 	r.run("export")
 	samePatches(t, r.patches(), want)
@@ -34,7 +35,7 @@ func snapshotOf(t *testing.T, r *repo) string {
 	return strings.ReplaceAll(snapshot(t, dir), dir, "")
 }
 
-// What a person has set must show neither in the patches nor in the commit ids.
+// A person's git settings must show neither in the patches nor in the commit ids.
 func TestSettingsOfThePersonDoNotShow(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -74,10 +75,11 @@ func TestSettingsOfThePersonDoNotShow(t *testing.T) {
 	samePatches(t, odd.patches(), want)
 	odd.env = plain.env
 	if got := odd.git("upstream", "rev-parse", "HEAD"); got != id {
-		t.Errorf("commit %s, want %s", got, id)
+		t.Errorf("a person's settings change the commit: %s, want %s", got, id)
 	}
 }
 
+// export removes the patch of a dropped commit, and renumbers the others.
 func TestExportRemovesAndRenumbers(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -88,14 +90,15 @@ func TestExportRemovesAndRenumbers(t *testing.T) {
 		names = append(names, name)
 	}
 	if len(names) != 1 || !strings.HasPrefix(names[0], "0001-server-a-second-door") {
-		t.Errorf("patches %v", names)
+		t.Errorf("expected the one patch that is left, with number 0001; found %v", names)
 	}
 	r.run("check")
 	if out := r.run(); out != "" {
-		t.Errorf("stale after export: %s", out)
+		t.Errorf("after the export, scripts/upstream makes the tree again: %s", out)
 	}
 }
 
+// export puts a fixup commit into the patch that it belongs to.
 func TestExportFixup(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -112,6 +115,7 @@ func TestExportFixup(t *testing.T) {
 	}
 }
 
+// export refuses commits that patches cannot hold, and leaves the patches as they are.
 func TestExportRefusesWhatWouldBeLost(t *testing.T) {
 	for name, work := range map[string]func(*repo){
 		"dashes": func(r *repo) {
@@ -142,15 +146,17 @@ func TestExportRefusesWhatWouldBeLost(t *testing.T) {
 	}
 }
 
+// export names new files that git ignores.
 func TestExportNamesIgnoredFiles(t *testing.T) {
 	r := newRepo(t)
 	r.run()
 	r.write("upstream/conf/forgotten.conf", "a: 1\n")
 	if out := r.run("export"); !strings.Contains(out, "conf/forgotten.conf") {
-		t.Errorf("no note: %q", out)
+		t.Errorf("expected a note about conf/forgotten.conf; found %q", out)
 	}
 }
 
+// check finds each kind of difference between patches/ and the commits.
 func TestCheckFindsDifferences(t *testing.T) {
 	first := func(r *repo) string {
 		for name := range r.patches() {
@@ -158,7 +164,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 				return "patches/" + name
 			}
 		}
-		r.t.Fatal("no first patch")
+		r.t.Fatal("the series has no first patch")
 		return ""
 	}
 	for name, c := range map[string]struct {
@@ -183,6 +189,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 	}
 }
 
+// stat counts the touched lines of upstream.
 func TestStatCountsUpstreamsLines(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -196,7 +203,7 @@ func TestStatCountsUpstreamsLines(t *testing.T) {
 		"existing upstream files touched: 2; new files: 2\n",
 	} {
 		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
+			t.Errorf("expected %q in the statistics:\n%s", want, out)
 		}
 	}
 }

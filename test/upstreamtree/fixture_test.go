@@ -1,6 +1,5 @@
-// Package upstreamtree tests scripts/upstream and scripts/build. The module they work on is a
-// small one from a module proxy of files, so the tests need no network and say
-// nothing about nats-server, but for those of the real series in series_test.go.
+// Package upstreamtree tests scripts/upstream and scripts/build. They work on a small module from a module proxy of files, so
+// the tests need no network and say nothing about nats-server, except for those of the real series in series_test.go.
 package upstreamtree
 
 import (
@@ -52,7 +51,7 @@ func version(print func()) { print() }
 `
 }
 
-// serverOf is a package server that mainOf can be compiled with; it prints what is called.
+// serverOf is a package server with which mainOf compiles. It prints what is called.
 const serverOf = `package server
 
 import (
@@ -73,8 +72,8 @@ func (s *Server) ConfigureLogger() { fmt.Print("logger ") }
 func (s *Server) Start() { fmt.Printf("started %s with %s\n", s.name, Commit()) }
 `
 
-// versions of the fake module. A line that differs between v2.0.0 and v2.1.0 is
-// one that the tests' first patch stands beside.
+// versions of the fake module. A line that differs between v2.0.0 and v2.1.0 is next to a line that the tests' first patch
+// changes.
 var versions = map[string]map[string]string{
 	"v2.0.0": {
 		"go.mod":           "module " + module + "\n\ngo 1.20\n",
@@ -157,7 +156,7 @@ func newRepo(t *testing.T) *repo {
 	}
 	gocache, err := exec.Command("go", "env", "GOCACHE").Output()
 	if err != nil {
-		t.Fatalf("go env GOCACHE: %v", err)
+		t.Fatalf("cannot ask go for GOCACHE: %v", err)
 	}
 	r := &repo{t: t, dir: filepath.Join(base, "re po"), env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "TMPDIR=" + base,
@@ -220,7 +219,7 @@ func (r *repo) sum(version string) string {
 	cmd.Dir, cmd.Env = filepath.Join(r.dir, "scratch"), r.env
 	out, err := cmd.Output()
 	if err != nil {
-		r.t.Fatalf("go mod download: %v\n%s", err, out)
+		r.t.Fatalf("go mod download failed: %v\n%s", err, out)
 	}
 	var answer struct{ Sum string }
 	if err := json.Unmarshal(out, &answer); err != nil {

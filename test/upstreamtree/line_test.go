@@ -29,13 +29,14 @@ func finishLine(r *repo) {
 	r.run("--line", "2.1", "adopt")
 }
 
+// A second line is made from the same series, with a fix-up for each conflict.
 func TestLine(t *testing.T) {
 	r := secondLine(t)
 	main := r.patches()
 	finishLine(r)
 	if got := r.read(fixup); !strings.HasPrefix(got, "conflict: ") || !strings.Contains(got, " server/one.go:one\ndiff --git ") ||
 		!strings.Contains(got, "\n-\treturn 1 + 0\n+\treturn 3 + 0\n") || strings.Contains(got, "// one is three\n+") {
-		t.Errorf("fix-up:\n%s", got)
+		t.Errorf("the fix-up is not the resolved conflict:\n%s", got)
 	}
 	if r.exists("upstream-2.1.failed") {
 		t.Error("the failed tree is still there")
@@ -44,7 +45,7 @@ func TestLine(t *testing.T) {
 	r.run("check")
 	samePatches(t, r.patches(), main)
 	if out := r.run("--line", "2.1"); out != "" {
-		t.Errorf("stale after adopt: %s", out)
+		t.Errorf("after adopt, scripts/upstream makes the tree again: %s", out)
 	}
 
 	before := r.git("upstream-2.1", "rev-parse", "HEAD^{tree}")
@@ -65,24 +66,25 @@ func TestLine(t *testing.T) {
 	if out := r.run("--line", "2.1", "try", "v2.1.0"); !strings.Contains(out, "\n0 conflicts") {
 		t.Errorf("try of the line's own version:\n%s", out)
 	}
-	// The conflict of the fix-up is not there on v2.0.1, and another one is on v2.1.1.
+	// On v2.0.1 there is no conflict for the fix-up, and on v2.1.1 there is another one.
 	r.refuses([]string{"--line", "2.1", "try", "v2.0.1"}, "0001-server-answer-three.patch: conflicts nowhere now", "\n1 conflicts in 0 hunks")
 	r.refuses([]string{"--line", "2.1", "try", "v2.1.1"}, "server/one.go:one\n", "return 1 + 1", "\n1 conflicts in 1 hunks")
 }
 
+// scripts/build --line builds the commands of a line.
 func TestLineBuild(t *testing.T) {
 	r := secondLine(t)
 	finishLine(r)
 	r.write("cmd/nats-server/main.go", buildMain)
 	r.write("go.sum", "")
 	if code, out := finish(t, r.command("scripts/build", "--line", "2.1")); code != 0 {
-		t.Fatalf("exit status %d\n%s", code, out)
+		t.Fatalf("scripts/build --line failed with exit status %d\n%s", code, out)
 	}
 	if _, out := finish(t, r.command("bin/2.1/nats-server", "--version")); out != "v2.1.0+stamp.3" {
-		t.Errorf("--version: printed %q", out)
+		t.Errorf("expected v2.1.0+stamp.3 from --version; found %q", out)
 	}
 	if _, out := finish(t, r.command("bin/2.1/nats-server")); !strings.Contains(out, "Usage: up, newer") || !strings.Contains(out, "stamp.3 v2.1.0") {
-		t.Errorf("printed %q", out)
+		t.Errorf("expected the usage of 2.1 and its release; found %q", out)
 	}
 	if strings.Contains(r.read("go.mod"), "v2.1.0") {
 		t.Error("go.mod of the main line is changed")
@@ -92,7 +94,7 @@ func TestLineBuild(t *testing.T) {
 	}
 }
 
-// A fix-up counts for the conflict that it was made for, and for no other.
+// A fix-up applies only to the conflict for which it was made.
 func TestLineRefusesStaleFixups(t *testing.T) {
 	for name, c := range map[string]struct {
 		work func(*repo)
@@ -121,12 +123,13 @@ func TestLineRefusesStaleFixups(t *testing.T) {
 			c.work(r)
 			r.refuses([]string{"--line", "2.1"}, c.want)
 			if snapshot(t, filepath.Join(r.dir, "upstream-2.1")) != before {
-				t.Error("the tree was changed")
+				t.Error("the refused run changed the tree")
 			}
 		})
 	}
 }
 
+// export writes the fix-ups of a line.
 func TestLineExport(t *testing.T) {
 	r := secondLine(t)
 	finishLine(r)
@@ -140,7 +143,7 @@ func TestLineExport(t *testing.T) {
 	r.run("--line", "2.1", "check")
 	found, _ := filepath.Glob(filepath.Join(r.dir, "patches/2.1/*.diff"))
 	if len(found) != 2 || r.read(fixup) != first {
-		t.Errorf("fix-ups %v", found)
+		t.Errorf("expected the same two fix-ups as before; found %v", found)
 	}
 	if err := os.RemoveAll(filepath.Join(r.dir, "upstream-2.1")); err != nil {
 		t.Fatal(err)
@@ -155,7 +158,7 @@ func TestLineExport(t *testing.T) {
 	r.refuses([]string{"--line", "2.1", "check"}, "server-answer-three.diff is not what ./upstream-2.1 gives")
 }
 
-// A patch that the line's version has already is an empty commit there, so that the commits remain one for each patch.
+// If the line's version has a patch already, the patch becomes an empty commit, so that there is one commit for each patch.
 func TestLineHasThePatchAlready(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -166,12 +169,12 @@ func TestLineHasThePatchAlready(t *testing.T) {
 	finishLine(r)
 	r.run("--line", "2.1", "check")
 	if got := r.git("upstream-2.1", "log", "--reverse", "--format=%s", "base.."); !strings.HasSuffix(got, "\nsay newer\nserver: more") {
-		t.Errorf("commits:\n%s", got)
+		t.Errorf("expected an empty commit for the patch that the version has; the commits are\n%s", got)
 	}
 	if got := r.git("upstream-2.1", "diff", "--name-only", "HEAD~2", "HEAD~1"); got != "" {
-		t.Errorf("the patch changes %s", got)
+		t.Errorf("the commit of the patch that the version has changes %s", got)
 	}
 	if out := r.run("--line", "2.1", "try", "v2.1.0"); !strings.Contains(out, "\n0 conflicts") {
-		t.Errorf("try:\n%s", out)
+		t.Errorf("expected no conflicts on the line's own version; found\n%s", out)
 	}
 }

@@ -9,25 +9,26 @@ import (
 	"testing"
 )
 
+// A second run does not make the tree again.
 func TestMakeIsDoneOnce(t *testing.T) {
 	r := newRepo(t)
 	r.run()
 	if got := r.read("upstream/conf/a.conf"); got != "port: 1\n" {
-		t.Errorf("conf/a.conf: %q", got)
+		t.Errorf("expected upstream's conf/a.conf, port: 1; found %q", got)
 	}
 	if tracked := r.git("upstream", "ls-files"); !strings.Contains(tracked, "conf/a.conf") || strings.Contains(tracked, "command") {
-		t.Errorf("tracked files:\n%s", tracked)
+		t.Errorf("expected conf/a.conf tracked, and nothing of command; tracked are\n%s", tracked)
 	}
 	if got := r.read("upstream/command/main.go"); !strings.Contains(got, "var usageStr = `\nUsage: up\n`\n") || strings.Contains(got, "go:generate") {
 		t.Errorf("package command is not upstream's main.go:\n%s", got)
 	}
 	before, _ := os.Stat(filepath.Join(r.dir, "upstream"))
 	if out := r.run(); out != "" {
-		t.Errorf("second run printed %q", out)
+		t.Errorf("the second run printed %q, want nothing", out)
 	}
 	after, _ := os.Stat(filepath.Join(r.dir, "upstream"))
 	if !os.SameFile(before, after) {
-		t.Error("second run made the tree anew")
+		t.Error("the second run made the tree anew")
 	}
 }
 
@@ -37,6 +38,7 @@ func TestMakeWithoutNetwork(t *testing.T) {
 	r.run()
 }
 
+// If the patches have changed, the tree is made again.
 func TestMakeWhenStale(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -53,6 +55,7 @@ func TestMakeWhenStale(t *testing.T) {
 	}
 }
 
+// A run refuses to replace a tree with local work, unless it is told to.
 func TestMakeKeepsLocalWork(t *testing.T) {
 	for name, work := range map[string]func(*repo){
 		"commit":  func(r *repo) { r.commit("mine", map[string]string{"server/mine.go": "package server\n"}) },
@@ -69,11 +72,11 @@ func TestMakeKeepsLocalWork(t *testing.T) {
 			before := snapshot(t, filepath.Join(r.dir, "upstream"))
 			r.refuses(nil, "not in patches/", "export", "--force")
 			if snapshot(t, filepath.Join(r.dir, "upstream")) != before {
-				t.Error("the tree was changed")
+				t.Error("the refused run changed the tree")
 			}
 			r.run("make", "--force")
 			if r.exists("upstream/server/mine.go") || r.exists("upstream/my.conf") {
-				t.Error("--force kept the work")
+				t.Error("make --force kept the local work")
 			}
 		})
 	}
@@ -103,6 +106,7 @@ func snapshot(t *testing.T, dir string) string {
 	return all.String()
 }
 
+// A pin that is incomplete, or whose sum is not that of the module, is refused.
 func TestPinIsHeld(t *testing.T) {
 	r := newRepo(t)
 	good := r.sum("v2.0.0")
@@ -119,7 +123,7 @@ func TestPinIsHeld(t *testing.T) {
 			r.write("patches/UPSTREAM", c.upstream)
 			r.refuses(nil, c.want)
 			if r.exists("upstream") {
-				t.Error("there is a tree")
+				t.Error("there is a tree, though its pin was refused")
 			}
 		})
 	}
@@ -131,7 +135,7 @@ func TestEditedModuleCacheIsRefused(t *testing.T) {
 	put(t, filepath.Join(filepath.Dir(r.dir), "modcache", module+"@v2.0.0", "server", "one.go"), "package evil\n")
 	r.refuses(nil, "pinned")
 	if r.exists("upstream") {
-		t.Error("there is a tree")
+		t.Error("there is a tree, though the module cache was refused")
 	}
 }
 
@@ -143,7 +147,7 @@ func TestChangedMainIsRefused(t *testing.T) {
 	r.pin("v2.3.0", r.sum("v2.3.0"))
 	r.refuses(nil, "expected one line with `s, err := server.NewServer(opts)`, found 2")
 	if r.exists("upstream") {
-		t.Error("there is a tree")
+		t.Error("there is a tree, though main.go was refused")
 	}
 }
 
@@ -165,23 +169,24 @@ func TestInterruptedRunLeavesNothingHalf(t *testing.T) {
 			cmd := c.command("scripts/upstream")
 			cmd.Env = append(cmd.Env, "PATH="+filepath.Join(c.dir, "shim")+":"+os.Getenv("PATH"))
 			if code, out := finish(t, cmd); code == 0 {
-				t.Fatalf("not interrupted:\n%s", out)
+				t.Fatalf("expected scripts/upstream to be interrupted; it ended with status 0:\n%s", out)
 			}
 			if c.exists("upstream") {
-				t.Error("there is a tree")
+				t.Error("there is a tree after the interrupted run")
 			}
 			if left := c.leftovers(); signal != "KILL" && len(left) > 0 {
-				t.Errorf("left %v", left)
+				t.Errorf("the interrupted run left the files %v", left)
 			}
 			c.run()
 			c.run("check")
 			if left := c.leftovers(); len(left) > 0 {
-				t.Errorf("the next run left %v", left)
+				t.Errorf("the next run left the files %v", left)
 			}
 		})
 	}
 }
 
+// Several runs at once make one tree.
 func TestManyAtOnce(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -195,7 +200,7 @@ func TestManyAtOnce(t *testing.T) {
 		for range 4 {
 			wait.Go(func() {
 				if out, err := c.command("scripts/upstream").CombinedOutput(); err != nil {
-					t.Errorf("%v\n%s", err, out)
+					t.Errorf("one of several runs at once failed: %v\n%s", err, out)
 				}
 			})
 		}
@@ -230,17 +235,17 @@ func TestStock(t *testing.T) {
 	r.twoPatches()
 	r.run("stock")
 	if got := r.read("stock/server/one.go"); got != versions["v2.0.0"]["server/one.go"] {
-		t.Errorf("stock is patched:\n%s", got)
+		t.Errorf("the stock tree is not upstream's:\n%s", got)
 	}
 	r.write("stock/mark", "")
 	r.run("stock")
 	if !r.exists("stock/mark") {
-		t.Error("the second run made it anew")
+		t.Error("the second run made the stock tree anew")
 	}
 	r.pin("v2.1.0", r.sum("v2.1.0"))
 	r.run("stock")
 	if r.read("stock/server/one.go") != versions["v2.1.0"]["server/one.go"] {
-		t.Error("another pin did not make it anew")
+		t.Error("the stock tree is not that of the new pin")
 	}
 }
 
@@ -248,10 +253,10 @@ func TestWrongUsage(t *testing.T) {
 	r := newRepo(t)
 	for _, args := range [][]string{{"frobnicate"}, {"try"}, {"try", "2.1"}, {"drift"}, {"--line"}, {"--line", "9.9"}, {"--deep"}, {"--version"}, {"export", "--force"}, {"make", "--keep"}} {
 		if code, out := r.try(args...); code != 2 || !strings.Contains(out, "--help") {
-			t.Errorf("%v: exit status %d\n%s", args, code, out)
+			t.Errorf("arguments %v: expected exit status 2 and a hint at --help; found %d\n%s", args, code, out)
 		}
 	}
 	if out := r.run("--help"); !strings.HasPrefix(out, "usage: scripts/upstream") {
-		t.Errorf("--help: %s", out)
+		t.Errorf("expected the usage from --help; found\n%s", out)
 	}
 }

@@ -34,13 +34,14 @@ func places(t *testing.T) *repo {
 	return r
 }
 
+// pin writes the new version into every file that names it.
 func TestPinChangesEveryPlace(t *testing.T) {
 	r := places(t)
 	r.run()
 	r.run("check")
 	r.run("pin", "v2.1.0")
 	if got := r.read("patches/UPSTREAM"); !strings.Contains(got, "version v2.1.0\n") || !strings.HasSuffix(got, "release stamp.1\n") {
-		t.Errorf("patches/UPSTREAM:\n%s", got)
+		t.Errorf("patches/UPSTREAM does not pin v2.1.0 with stamp.1:\n%s", got)
 	}
 	old := regexp.MustCompile(`.*2\.0\.0.*`)
 	for name, count := range map[string]int{"README.md": 3, "CHANGELOG.md": 2, "Dockerfile": 1, "browser/package.json": 1,
@@ -48,7 +49,7 @@ func TestPinChangesEveryPlace(t *testing.T) {
 		text := r.read(name)
 		for _, line := range old.FindAllString(text, -1) {
 			if !strings.Contains(line, "sha512") && !strings.Contains(line, "registry") && !strings.Contains(line, `"node_modules/`) {
-				t.Errorf("%s: %s", name, line)
+				t.Errorf("%s still names the old version: %s", name, line)
 			}
 		}
 		if got := strings.Count(text, "2.1.0"); got < count {
@@ -56,19 +57,20 @@ func TestPinChangesEveryPlace(t *testing.T) {
 		}
 	}
 	if got := r.read("browser/package.json"); !strings.Contains(got, `"version": "2.1.0-stamp.1"`) {
-		t.Errorf("browser/package.json:\n%s", got)
+		t.Errorf("browser/package.json does not have the version 2.1.0-stamp.1:\n%s", got)
 	}
 	if got := r.read("CHANGELOG.md"); !strings.Contains(got, "## 2.1.0+stamp.1 (unreleased)\n") {
-		t.Errorf("CHANGELOG.md:\n%s", got)
+		t.Errorf("CHANGELOG.md has no section for 2.1.0+stamp.1:\n%s", got)
 	}
 	r.run()
 	r.run("check")
 	if got := r.read("upstream/command/release/release.go"); !strings.Contains(got, `Upstream = "2.1.0"`) || !strings.Contains(got, `Stamp = "stamp.1"`) {
-		t.Errorf("package release:\n%s", got)
+		t.Errorf("package release does not have the new versions:\n%s", got)
 	}
 }
 
-// The number of the release is changed in patches/UPSTREAM, and pin of the same version carries it on.
+// To release again on the same version, the number of the release is changed in patches/UPSTREAM, and pin of that version
+// writes it everywhere.
 func TestPinOfTheSameVersionKeepsTheRelease(t *testing.T) {
 	r := places(t)
 	r.write("patches/UPSTREAM", strings.Replace(r.read("patches/UPSTREAM"), "stamp.7", "stamp.8", 1))
@@ -81,7 +83,7 @@ func TestPinOfTheSameVersionKeepsTheRelease(t *testing.T) {
 	}
 }
 
-// What was released stays in the changelog; a new section begins.
+// The changelog keeps the sections of released versions, and gets a new one.
 func TestPinAfterARelease(t *testing.T) {
 	r := places(t)
 	released := strings.Replace(r.read("CHANGELOG.md"), "(unreleased)", "(2026-11-30)", 1)
@@ -89,12 +91,13 @@ func TestPinAfterARelease(t *testing.T) {
 	r.run("pin", "v2.1.0")
 	_, sections, _ := strings.Cut(released, "\n## ")
 	if got := r.read("CHANGELOG.md"); !strings.HasSuffix(got, "\n## 2.1.0+stamp.1 (unreleased)\n\n### Upstream\n- nats-server v2.1.0.\n\n## "+sections) {
-		t.Errorf("CHANGELOG.md:\n%s", got)
+		t.Errorf("expected a new section in front of the released ones; CHANGELOG.md is\n%s", got)
 	}
 	r.run()
 	r.run("check")
 }
 
+// check finds each file that names another version than the pinned one.
 func TestCheckFindsEveryPlace(t *testing.T) {
 	r := places(t)
 	r.run()
@@ -116,7 +119,7 @@ func TestCheckFindsEveryPlace(t *testing.T) {
 	r.run("check")
 }
 
-// A second line has releases of its own.
+// A second line has release numbers of its own.
 func TestPinOfALine(t *testing.T) {
 	r := places(t)
 	r.write("patches/2.1/UPSTREAM", "module "+module+"\nversion v2.1.0\nsum "+r.sum("v2.1.0")+"\nrelease stamp.3\n")
@@ -125,12 +128,12 @@ func TestPinOfALine(t *testing.T) {
 	r.run("check")
 	r.run("--line", "2.1", "pin", "v2.1.1")
 	if got := r.read("README.md"); !strings.HasSuffix(got, "\nAnd 2.1.1+stamp.1, on v2.1.1.\n") || !strings.Contains(got, "v2.0.0+stamp.7") {
-		t.Errorf("README.md:\n%s", got)
+		t.Errorf("expected the versions of the line alone to change; README.md is\n%s", got)
 	}
 	r.run("check")
 	r.refuses([]string{"--line", "2.1", "pin", "v2.0.0"}, "expected a version of the line 2.1, found v2.0.0")
 	if strings.Contains(r.read("go.mod"), "v2.1") || !strings.Contains(r.read("patches/2.1/UPSTREAM"), "version v2.1.1\n") {
-		t.Error("pinned in the wrong place")
+		t.Error("pin of a line changed go.mod, or not patches/2.1/UPSTREAM")
 	}
 }
 
@@ -141,12 +144,12 @@ func TestDriftNamesWhatChanged(t *testing.T) {
 	r.run("export")
 	want := "v2.0.0 -> v2.1.0\n\nserver/one.go:one changed (called in server/ours.go:3)\n"
 	if out := r.run("drift", "v2.1.0"); !strings.HasPrefix(out, want) || !strings.Contains(out, "\nchanged: 1 of 1 called functions") {
-		t.Errorf("drift:\n%s", out)
+		t.Errorf("expected the changed function and where it is called; drift printed\n%s", out)
 	}
 	if out := r.run("drift", "v2.1.0", "v2.1.1"); !strings.Contains(out, "-\treturn 1 + 0\n") || !strings.Contains(out, "+\treturn 1 + 1\n") {
-		t.Errorf("drift from another version:\n%s", out)
+		t.Errorf("expected the change between the two versions; drift printed\n%s", out)
 	}
 	if out := r.run("drift", "v2.0.0"); !strings.Contains(out, "changed: 0 of 1 called") {
-		t.Errorf("drift of nothing:\n%s", out)
+		t.Errorf("expected no change from the pinned version to itself; drift printed\n%s", out)
 	}
 }

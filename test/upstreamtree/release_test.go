@@ -51,7 +51,7 @@ func (r *repo) fails(status int, name string, args []string, words ...string) {
 	contains(r.t, out, words...)
 }
 
-// A release names a commit, so it is made of that commit alone, and says before the build what is wrong.
+// A release names a commit, so it is built from exactly that commit. Before the build, the script says if that is not possible.
 func TestReleaseRefusesWhatItCouldNotVouchFor(t *testing.T) {
 	r := releasable(t)
 	dist := filepath.Join(r.dir, "..", "dist")
@@ -61,7 +61,7 @@ func TestReleaseRefusesWhatItCouldNotVouchFor(t *testing.T) {
 		t.Helper()
 		r.fails(1, "scripts/release", []string{"-o", dist, "sums", "sign"}, words...)
 		if _, err := os.Stat(filepath.Join(dist, "SHA256SUMS")); err == nil {
-			t.Errorf("there are sums after %q", words)
+			t.Errorf("SHA256SUMS was written, though the release was refused with %q", words)
 		}
 	}
 	r.write("README.md", "new")
@@ -95,9 +95,9 @@ func TestReleaseRefusesWhatItCouldNotVouchFor(t *testing.T) {
 	r.fails(2, "scripts/release", []string{"--key", public + ".none"}, "cannot be read")
 	r.fails(1, "scripts/release", []string{"-o", dist, "sign", "--key", secretKey(t)}, "has no SHA256SUMS")
 
-	// Nothing was lost on the way.
+	// The refused runs have removed nothing.
 	if code, out := finish(t, r.command("scripts/release", "-o", dist, "--target", "linux/amd64", "sums")); code != 0 {
-		t.Errorf("exit status %d\n%s", code, out)
+		t.Errorf("expected SHA256SUMS to be written; exit status %d\n%s", code, out)
 	}
 }
 
@@ -127,7 +127,7 @@ func secretKey(t *testing.T) string {
 	dir := t.TempDir()
 	out, err := exec.Command("minisign", "-G", "-W", "-p", filepath.Join(dir, "key.pub"), "-s", filepath.Join(dir, "key")).CombinedOutput()
 	if err != nil {
-		t.Fatalf("minisign: %v\n%s", err, out)
+		t.Fatalf("minisign cannot make a key: %v\n%s", err, out)
 	}
 	return filepath.Join(dir, "key")
 }
@@ -140,7 +140,7 @@ func TestVerifyReleaseRefuses(t *testing.T) {
 	put(t, filepath.Join(dist, "build", "x"), "x")
 	put(t, archive, "archive")
 	if code, out := finish(t, r.command("scripts/release", "-o", dist, "sums")); code != 0 {
-		t.Fatalf("exit status %d\n%s", code, out)
+		t.Fatalf("expected SHA256SUMS to be written; exit status %d\n%s", code, out)
 	}
 	if err := os.RemoveAll(filepath.Join(dist, "build")); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestVerifyReleaseRefuses(t *testing.T) {
 	r.fails(1, "scripts/verify-release", []string{"--key", key + ".pub", dist}, "has no SHA256SUMS.minisig")
 	sign := exec.Command("minisign", "-S", "-s", key, "-m", filepath.Join(dist, "SHA256SUMS"))
 	if out, err := sign.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("minisign cannot sign: %v\n%s", err, out)
 	}
 	r.fails(1, "scripts/verify-release", []string{"--key", secretKey(t) + ".pub", dist}, "SHA256SUMS is not signed with the key of")
 
@@ -186,8 +186,8 @@ func TestVerifyReleaseRefuses(t *testing.T) {
 	r.fails(1, "scripts/verify-release", []string{"--key", key + ".pub", dist}, "the signature is good", "expected the commit")
 }
 
-// The go command keeps what a version of a module holds, so a tree that was edited has a version of its own: else releases
-// that are built later on this machine would be made of the edited tree.
+// The go command caches each version of a module, so an edited tree needs a version of its own. Otherwise later releases on
+// this machine would be built from the edited tree.
 func TestReleasedModuleVersionIsOfTheTree(t *testing.T) {
 	r := releasable(t)
 	r.run("make")
@@ -209,10 +209,10 @@ func TestReleasedModuleVersionIsOfTheTree(t *testing.T) {
 	}
 	r.write("upstream/server/one.go", text)
 	if after := version(); after != before {
-		t.Errorf("the same tree has the versions %s and %s", before, after)
+		t.Errorf("the version of the same tree was %s, and is %s", before, after)
 	}
 	if !strings.HasPrefix(before, "v2.0.1-0.stamp.7.") {
-		t.Errorf("the version is %s", before)
+		t.Errorf("the version is %s, want one that begins with v2.0.1-0.stamp.7.", before)
 	}
 }
 
@@ -225,13 +225,13 @@ func TestReleaseIgnoresSettingsOfGo(t *testing.T) {
 	cmd.Dir, cmd.Env = r.dir, r.env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("cannot source scripts/lib/release-source.sh: %v\n%s", err, out)
 	}
 	lines := strings.Split(string(out), "\n")
 	if got, want := strings.Join(lines[:5], ","), "v1,,,,private.example"; runtime.GOARCH == "amd64" && got != want {
-		t.Errorf("got %s, want %s", got, want)
+		t.Errorf("settings of Go change the build: got %s, want %s", got, want)
 	}
 	if !strings.HasPrefix(lines[5], "file://") {
-		t.Errorf("GOPROXY is %s", lines[5])
+		t.Errorf("expected the GOPROXY of the environment, file://...; found %s", lines[5])
 	}
 }

@@ -52,35 +52,35 @@ func finish(t *testing.T, cmd *exec.Cmd) (int, string) {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%v: %v", cmd.Args, err)
+		t.Fatalf("cannot run %v: %v", cmd.Args, err)
 	}
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// run is try that must succeed.
+// run runs scripts/upstream, which must succeed.
 func (r *repo) run(args ...string) string {
 	r.t.Helper()
 	code, out := r.try(args...)
 	if code != 0 {
-		r.t.Fatalf("upstream %v: exit status %d\n%s", args, code, out)
+		r.t.Fatalf("scripts/upstream %v failed with exit status %d\n%s", args, code, out)
 	}
 	return out
 }
 
-// refuses is try that must exit with status 1 and say each of the words.
+// refuses runs scripts/upstream, which must exit with status 1 and print each of the words.
 func (r *repo) refuses(args []string, words ...string) string {
 	r.t.Helper()
 	code, out := r.try(args...)
 	if code != 1 {
-		r.t.Fatalf("upstream %v: exit status %d, want 1\n%s", args, code, out)
+		r.t.Fatalf("scripts/upstream %v: exit status %d, want 1\n%s", args, code, out)
 	}
 	for _, word := range words {
 		if !strings.Contains(out, word) {
-			r.t.Errorf("upstream %v: no %q in\n%s", args, word, out)
+			r.t.Errorf("scripts/upstream %v: expected %q in\n%s", args, word, out)
 		}
 	}
 	if left := r.leftovers(); len(left) > 0 {
-		r.t.Errorf("upstream %v left %v", args, left)
+		r.t.Errorf("scripts/upstream %v left the files %v", args, left)
 	}
 	return out
 }
@@ -91,7 +91,7 @@ func (r *repo) git(tree string, args ...string) string {
 	cmd.Dir, cmd.Env = filepath.Join(r.dir, tree), append(r.env, "GIT_EDITOR=true")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		r.t.Fatalf("git %v: %v\n%s", args, err, out)
+		r.t.Fatalf("git %v failed: %v\n%s", args, err, out)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -137,10 +137,10 @@ func samePatches(t *testing.T, got, want map[string]string) {
 	t.Helper()
 	for name := range want {
 		if !bytes.Equal([]byte(got[name]), []byte(want[name])) {
-			t.Errorf("%s differs:\n%s\nwant\n%s", name, got[name], want[name])
+			t.Errorf("patch %s differs:\n%s\nwant\n%s", name, got[name], want[name])
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("%d patches, want %d", len(got), len(want))
+		t.Errorf("the series has %d patches, want %d", len(got), len(want))
 	}
 }

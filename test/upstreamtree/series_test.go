@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// realSeries is a copy of this repository's own scripts and patches, with its
-// tree made of the true nats-server, from the module cache where it is there.
+// realSeries is a copy of this repository's own scripts and patches. Its tree is made of the real nats-server, from the module
+// cache if it is there.
 func realSeries(t *testing.T) *repo {
 	t.Helper()
 	if testing.Short() {
@@ -26,7 +26,7 @@ func realSeries(t *testing.T) *repo {
 
 var statRow = regexp.MustCompile(`(?m)^(\S+\.patch): files \d+, lines (\+\d+ ~\d+), new files (\d+)$`)
 
-// The committed patches are those that git gives back, and the table beside them is true.
+// git exports the committed patches unchanged, and the table of patches/README.md is right.
 func TestOwnSeries(t *testing.T) {
 	r := realSeries(t)
 	r.run("check")
@@ -64,7 +64,7 @@ func TestOwnSeries(t *testing.T) {
 	}
 }
 
-// The series merges into each line with the fix-ups that are committed, and they come out the same.
+// The series merges into each line with the committed fix-ups, which come out unchanged.
 func TestOwnLines(t *testing.T) {
 	pins, err := filepath.Glob(filepath.Join(source(t), "patches/*/UPSTREAM"))
 	if err != nil {

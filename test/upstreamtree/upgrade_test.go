@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// v2.1.0 has another line where the first patch changes one.
+// v2.1.0 differs in a line that the first patch changes.
 func TestTryOtherVersions(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
 	before := snapshotOf(t, r)
 	if out := r.run("try", "v2.0.0"); !strings.HasSuffix(out, "\n0 conflicts in 0 hunks (0 lines)\n") {
-		t.Errorf("own version:\n%s", out)
+		t.Errorf("expected no conflicts with the series' own version; found\n%s", out)
 	}
 	const conflict = `0001-server-answer-three.patch conflicts:
 server/one.go:one
@@ -26,7 +26,7 @@ server/one.go:one
 `
 	r.refuses([]string{"try", "v2.1.0"}, conflict, r.sum("v2.1.0"))
 	if r.exists("upstream.try") || snapshotOf(t, r) != before {
-		t.Error("try left traces")
+		t.Error("try changed the tree, or left upstream.try")
 	}
 	r.refuses([]string{"--version", "v2.1.0", "--keep"}, "upstream.try", "side of the patch")
 	if one, two := r.read("upstream.try/server/one.go"), r.read("upstream.try/server/two.go"); !strings.Contains(one, "return 3\n") || !strings.Contains(two, "door") {
@@ -45,7 +45,7 @@ server/one.go:one
 	r.refuses([]string{"try", "v2.1.0"}, "return 33", "\n1 conflicts in 1 hunks")
 }
 
-// A patch that changes what an earlier one has written is not in conflict with upstream.
+// A patch that changes the lines of an earlier patch does not conflict with upstream.
 func TestTryReportsNoConflictTwice(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -57,7 +57,7 @@ func TestTryReportsNoConflictTwice(t *testing.T) {
 	}
 }
 
-// v2.4.0 has no server/one.go, and has the patch's line in server/two.go.
+// v2.4.0 has no server/one.go. The line that the patch changes is in server/two.go.
 func TestTryFileThatIsGone(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -68,6 +68,7 @@ func TestTryFileThatIsGone(t *testing.T) {
 	r.refuses([]string{"try", "v2.4.0"}, "\n1 conflicts in 1 hunks")
 }
 
+// If a patch does not apply, it is named, and ./upstream stays as it is.
 func TestBrokenPatchIsNamed(t *testing.T) {
 	r := newRepo(t)
 	r.twoPatches()
@@ -76,7 +77,7 @@ func TestBrokenPatchIsNamed(t *testing.T) {
 	r.write(name, strings.ReplaceAll(r.read(name), "return 1", "return 7"))
 	r.refuses(nil, "0001-server-answer-three.patch does not apply to server/one.go", "./upstream is as it was", "upstream.failed")
 	if snapshotOf(t, r) != before {
-		t.Error("./upstream was changed")
+		t.Error("the failed run changed ./upstream")
 	}
 	if !r.exists("upstream.failed/.git/rebase-apply") {
 		t.Error("upstream.failed has no git am to go on with")
@@ -84,7 +85,7 @@ func TestBrokenPatchIsNamed(t *testing.T) {
 	r.write("upstream.failed/mark", "mine")
 	r.refuses(nil, "0001-server-answer-three.patch", "was left alone")
 	if r.read("upstream.failed/mark") != "mine" {
-		t.Error("upstream.failed was replaced")
+		t.Error("the failed run replaced upstream.failed")
 	}
 	r.refuses([]string{"adopt"}, "is going on in upstream.failed")
 }
@@ -96,14 +97,14 @@ func TestUpgradeWithConflict(t *testing.T) {
 	r.run("pin", "v2.1.0")
 	if !strings.Contains(r.read("patches/UPSTREAM"), "version v2.1.0\nsum     "+r.sum("v2.1.0")+"\n") ||
 		!strings.HasPrefix(r.read("patches/UPSTREAM"), "# a comment\n") {
-		t.Errorf("UPSTREAM:\n%s", r.read("patches/UPSTREAM"))
+		t.Errorf("patches/UPSTREAM does not pin v2.1.0, or has lost its comment:\n%s", r.read("patches/UPSTREAM"))
 	}
 	if !strings.Contains(r.read("go.mod"), module+" v2.1.0") {
-		t.Errorf("go.mod:\n%s", r.read("go.mod"))
+		t.Errorf("go.mod does not require v2.1.0:\n%s", r.read("go.mod"))
 	}
 	r.refuses(nil, "0001-server-answer-three.patch does not apply to server/one.go", "adopt")
 	if got := r.read("upstream.failed/server/one.go"); !strings.Contains(got, "<<<<<<<") {
-		t.Errorf("no merge to resolve:\n%s", got)
+		t.Errorf("expected a conflict to resolve in server/one.go:\n%s", got)
 	}
 	r.write("upstream.failed/server/one.go", "package server\n\n// one is three\nfunc one() int {\n\treturn 3 + 0\n}\n")
 	r.git("upstream.failed", "add", "server/one.go")
@@ -163,24 +164,24 @@ func TestBuild(t *testing.T) {
 	r.write("cmd/nats-server/main.go", buildMain)
 	build := r.command("scripts/build", "-o", "out dir")
 	if code, out := finish(t, build); code != 0 {
-		t.Fatalf("exit status %d\n%s", code, out)
+		t.Fatalf("scripts/build failed with exit status %d\n%s", code, out)
 	}
 	if code, out := finish(t, r.command("out dir/nats-server")); code != 0 ||
 		out != "\nUsage: up\nlogger ours started ours with stamp.7 v2.0.0\n" {
-		t.Errorf("nats-server: exit status %d, printed %q", code, out)
+		t.Errorf("the built nats-server: exit status %d, printed %q", code, out)
 	}
 	if _, out := finish(t, r.command("out dir/nats-server", "--version")); out != "v2.0.0+stamp.7" {
-		t.Errorf("--version: printed %q", out)
+		t.Errorf("expected v2.0.0+stamp.7 from --version; found %q", out)
 	}
 	build = r.command("scripts/build", "nats-server")
 	build.Env = append(build.Env, "STAMP_COMMIT=0123456789")
 	if code, out := finish(t, build); code != 0 {
-		t.Fatalf("exit status %d\n%s", code, out)
+		t.Fatalf("scripts/build failed with exit status %d\n%s", code, out)
 	}
 	if _, out := finish(t, r.command("bin/nats-server")); !strings.Contains(out, "with 0123456 ") {
-		t.Errorf("STAMP_COMMIT: printed %q", out)
+		t.Errorf("expected the commit of STAMP_COMMIT in the version; found %q", out)
 	}
 	if _, err := os.Stat(filepath.Join(r.dir, "upstream")); err != nil {
-		t.Errorf("build made no tree: %v", err)
+		t.Errorf("scripts/build made no tree: %v", err)
 	}
 }

@@ -46,7 +46,7 @@ func contains(t *testing.T, text string, words ...string) {
 	t.Helper()
 	for _, word := range words {
 		if !strings.Contains(text, word) {
-			t.Errorf("no %q in\n%s", word, text)
+			t.Errorf("expected %q in\n%s", word, text)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestUpgradeScriptDryRun(t *testing.T) {
 		t.Errorf("the working tree was changed: %s", got)
 	}
 	if left, _ := filepath.Glob(filepath.Join(r.dir, ".cache/upgrade.tmp.*")); len(left) > 0 {
-		t.Errorf("left %v", left)
+		t.Errorf("the dry run left the files %v", left)
 	}
 	contains(t, r.read(".cache/upgrade/v2.1.0/drift.txt"), "+\treturn 1 + 0")
 
@@ -90,7 +90,7 @@ func TestUpgradeScriptGoesOnAfterConflict(t *testing.T) {
 	contains(t, r.upgrade(1, "--quick", "v2.1.0"), "Failed:\n  unit: TestSomething\n", "| failed: unit |")
 }
 
-// Lines beside a patch's hunk moved, so it fits by a merge alone, which needs nobody.
+// Lines beside a patch's hunk have moved. The patch can be merged without a person.
 func TestUpgradeScriptTakesAMerge(t *testing.T) {
 	r := upgradeable(t)
 	contains(t, r.upgrade(0, "--quick", "v2.0.1"), "Hunks that conflict:\n  nothing\n", "| passed: tools patches build unit |")
