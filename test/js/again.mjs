@@ -1,4 +1,4 @@
-// A client with the library's defaults but for its pauses and its time-out, which are short. It prints what becomes of its connection.
+// A client with the library's defaults, except for a short time-out and short pauses. It prints what happens to its connection.
 // usage: node again.mjs PORT TOKEN
 import { connect } from "@nats-io/transport-node";
 

@@ -118,7 +118,7 @@ const tests = {
     assert.equal((await collect(sub, 1))[0].data.length, nc.info.max_payload);
   },
   async rtt({ nc }) {
-    assert.ok((await nc.rtt()) >= 0);
+    assert.ok((await nc.rtt()) >= 0, "the round trip time is negative");
   },
   async reconnects({ open, name }) {
     const nc = await open({ reconnectTimeWait: 10 });

@@ -1,4 +1,4 @@
-// The answer of fetch(), as one of the browser's fetch() is used, and errors.
+// The answer of fetch() is used like one of the browser's fetch(). Its errors.
 import assert from "node:assert/strict";
 import { alice, Visitor } from "./visitor.mjs";
 
@@ -82,7 +82,7 @@ export const checks = {
     }
   },
 
-  async "what is under way at a sign-out has one code, however it was sent"(env) {
+  async "requests that a sign-out ends have one code, however they were sent"(env) {
     const v = await open(env);
     const got = await v.run(async () => {
       const read = async () => { for await (const _ of s.requestMany("api.silent", "", { timeout: 20_000 })); };
@@ -105,7 +105,7 @@ export const checks = {
       return out;
     });
     assert.deepEqual(got.map(([status]) => status), [404, 404, 502, 502, 502, 502, 502]);
-    assert.ok(got.every(([, ok, error]) => !ok && error === "string"), JSON.stringify(got));
+    assert.ok(got.every(([, ok, error]) => !ok && error === "string"), `expected failures with an error text; found ${JSON.stringify(got)}`);
   },
 
   async "what an error says stays where it was, and is its text"(env) {
@@ -137,7 +137,7 @@ export const checks = {
     assert.deepEqual(got, [[200, "ü"], [200, "\ufffda"], [200, "<"], [200, "<"], "007", "1e3", "true", "null", [7]]);
   },
 
-  async "what cannot be a request is a TypeError before anything is sent"(env) {
+  async "an invalid request is a TypeError before anything is sent"(env) {
     const v = await open(env);
     const got = await v.run(async () => {
       const calls = [

@@ -1,9 +1,9 @@
-// What the package promises to those who use it.
+// What the package promises to pages.
 import assert from "node:assert/strict";
 import { alice, bob, fillIn, until, Visitor } from "./visitor.mjs";
 
 export const checks = {
-  async "start() tells who is not signed in"(env) {
+  async "start() says that a visitor is not signed in"(env) {
     const v = await Visitor.open(env);
     const started = await v.start();
     assert.deepEqual(started, { authenticated: false, key: true, login: `${env.origin}/auth/login` });
@@ -12,15 +12,15 @@ export const checks = {
     assert.equal(await v.run(() => s.state), "signed-out");
   },
 
-  async "start() tells who is, and session() the claims that are listed"(env) {
+  async "start() and session() give the listed claims of a visitor who is signed in"(env) {
     const v = await Visitor.open(env, alice);
     const { expires, ...started } = await v.start();
     assert.deepEqual(started, { authenticated: true, key: true, login: `${env.origin}/auth/login`, claims: started.claims });
-    assert.ok(expires > Date.now() / 1000);
+    assert.ok(expires > Date.now() / 1000, `the session ended at ${expires}`);
     assert.deepEqual(Object.keys(started.claims).filter((name) => name !== "name"), ["sub"]); // the provider has an e-mail address too
     const again = await v.run(() => s.session());
     assert.deepEqual(again, { authenticated: true, expires, claims: started.claims });
-    assert.deepEqual(await v.run(() => s.start()), { ...started, expires }, "a second start() is the first one");
+    assert.deepEqual(await v.run(() => s.start()), { ...started, expires }, "a second start() gives the answer of the first one");
     const twice = await v.run(() => {
       const other = new lib.Stamp();
       return Promise.all([other.start(), other.start()]).then((told) => told.map(({ authenticated }) => authenticated));
@@ -37,7 +37,7 @@ export const checks = {
     assert.equal((await v.start()).authenticated, true);
   },
 
-  async "fetch() sends a resource, a method and a query, and the server who it is"(env) {
+  async "fetch() sends resource, method and query, and the server adds the user"(env) {
     const v = await Visitor.open(env, alice);
     await v.start();
     const { status, headers, body } = await v.run(() => s.fetch("/api/seen/users/7?deep=1&x=%20", {
@@ -156,7 +156,7 @@ export const checks = {
     assert.deepEqual(got, ["AbortError", "no more", "AbortError", 200, "TimeoutError", 200]);
   },
 
-  async "ordered: one at a time, in the order of the calls; else a bound"(env) {
+  async "ordered requests go one at a time, in the order of the calls; others up to a bound"(env) {
     const v = await Visitor.open(env, alice);
     const send = () => v.run(async () => {
       await Promise.all(Array.from({ length: 30 }, (_, n) => s.fetch("/api/order", {
@@ -166,17 +166,17 @@ export const checks = {
     });
     await v.start({ ordered: true });
     assert.deepEqual(await send(), { numbers: Array.from({ length: 30 }, (_, n) => n), most: 1 });
-    // One that cannot be sent lets the one after it not overtake those before.
+    // If a request cannot be sent, the next one does not overtake those before it.
     assert.deepEqual(await v.run(async () => {
       const calls = [new Blob(["1"]), { n: 2n }, 3].map((body) => s.fetch("/api/order", { body }).then(({ status }) => status, (err) => err.name));
       return [await Promise.all(calls), (await s.fetch("/api/order/result")).body.numbers];
     }), [[200, "TypeError", 200], [1, 3]]);
     await v.start({ concurrency: 4 });
     const bound = await send();
-    assert.ok(bound.most > 1 && bound.most <= 4, `${bound.most} at once`);
+    assert.ok(bound.most > 1 && bound.most <= 4, `${bound.most} requests at once, want 2 to 4`);
     await v.start();
     const usual = await send();
-    assert.ok(usual.most > 1 && usual.most <= 16, `${usual.most} at once`);
+    assert.ok(usual.most > 1 && usual.most <= 16, `${usual.most} requests at once, want 2 to 16`);
   },
 
   async "a time-out shortens those after it, for a while"(env) {
@@ -231,7 +231,7 @@ export const checks = {
     assert.deepEqual(got.seen, [["shared.news.one", { n: 1 }, ["a", "b"], "shared.back"], ["shared.news.two", 2, null, null]]);
     assert.equal(got.refused[0], "denied");
     assert.match(got.refused[1], /Permissions Violation for Subscription to "secret.>"/i);
-    assert.equal(got.errors.length, 1, "what somebody waits for is told to them alone");
+    assert.equal(got.errors.length, 1, "only errors that no caller waits for are events");
     assert.match(got.errors[0], /Publish to "secret.x"/i);
   },
 
@@ -257,7 +257,7 @@ export const checks = {
     await v.start({ timeout: 300, timeoutAfter: 300, recovery: 0 });
     assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200);
     await v.control("silence");
-    assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 504); // which has it looked at
+    assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 504); // this makes the worker check the connection
     await until(v.page, () => states.some(({ state, reason }) => state === "lost" && reason === "the server does not answer"));
     await until(v.page, () => s.state === "connected");
     assert.equal((await v.run(() => s.fetch("/api/seen", { timeout: 20_000 }))).status, 200);
@@ -310,7 +310,7 @@ export const checks = {
     assert.deepEqual(await other.evaluate(() => s.fetch("/api/seen").then(({ status }) => status)), 401);
     assert.deepEqual(await other.evaluate(() => s.session()), { authenticated: false });
     assert.equal(await v.cookie(), undefined);
-    assert.equal((await stranger.run(() => s.fetch("/api/seen"))).status, 200, "others are not concerned");
+    assert.equal((await stranger.run(() => s.fetch("/api/seen"))).status, 200, "the logout of one visitor signs out another one");
     const back = await v.tab();
     await v.signIn(alice, back);
     assert.equal(await other.evaluate(async () => (await s.start()).authenticated), true);
@@ -326,7 +326,7 @@ export const checks = {
     }
   },
 
-  async "who signs in as somebody else is not taken for the one before"(env) {
+  async "a visitor who signs in as another user is not taken for the first one"(env) {
     const v = await Visitor.open(env, alice);
     await v.start();
     assert.equal((await v.run(() => s.fetch("/api/seen"))).body.headers["X-User"][0], "id2");
@@ -365,7 +365,7 @@ export const checks = {
     }), "id2");
   },
 
-  async "a page that is isolated from other origins has one too"(env) {
+  async "a page that is isolated from other origins can start a worker too"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/isolated`);
     assert.equal(await v.run(() => crossOriginIsolated), true);
@@ -373,7 +373,7 @@ export const checks = {
     assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200);
   },
 
-  async "a worker that is not there is an error of start()"(env) {
+  async "start() fails if there is no worker's script"(env) {
     const v = await Visitor.open(env, alice);
     await assert.rejects(v.start({ worker: "/auth/nothing.js" }), /the worker \/auth\/nothing.js could not be started/);
     const text = await v.run(() => `start() has failed: ${s.ended.message}`);

@@ -53,7 +53,7 @@ export const checks = {
   async "nothing is found in any place of the page"(env) {
     const v = await Visitor.open(env, alice);
     await v.run(attacker);
-    // From before the library is there, the script listens to all that leaves the page.
+    // The script listens to everything that leaves the page, from before the library is loaded.
     await v.run(() => {
       window.overheard = [];
       const note = (what) => { try { overheard.push(JSON.stringify(what)); } catch { overheard.push(String(what)); } };
@@ -110,20 +110,20 @@ export const checks = {
         page: await fetch("/").then((answer) => answer.text()),
       };
     });
-    assert.equal(loot.indexedDB, "[]", "no key lies where the page could use it");
+    assert.equal(loot.indexedDB, "[]", "a key is stored where the page could use it");
     assert.equal(loot.serviceWorkers, "[]");
     for (const [place, text] of Object.entries(loot)) {
       for (const secret of secrets) assert.ok(!text.includes(secret), `${place} holds a secret`);
       assert.ok(!/pass["':]+\s*["'][\w-]{40}/.test(text), `${place} holds a pass`);
     }
-    assert.ok(loot.overheard.includes("api.seen"), "it listens where it should");
+    assert.ok(loot.overheard.includes("api.seen"), "the script does not listen to the worker, so that this check shows nothing");
   },
 
   async "a websocket of its own, with the cookie, is refused"(env) {
     const v = await victim(env);
     assert.equal(await v.run(() => openNATS(() => ({}))), "refused");
     assert.equal(await v.run(() => openNATS(() => ({ auth_token: "" }))), "refused");
-    // And what it could not know: the cookie itself.
+    // Not even with the cookie itself, which the script could not know.
     assert.equal(await v.run((cookie) => openNATS(() => ({ auth_token: cookie })), await v.cookie()), "refused");
   },
 
@@ -144,12 +144,12 @@ export const checks = {
     const got = await v.run(async () => {
       const url = `${location.origin}/auth/worker.js`;
       const holds = (text) => text.includes("stampSite") ? "THE PASS" : "nothing";
-      // Should the script run in the page, its first line is heard: it takes away afterwards what it wrote.
+      // If the worker's script runs in the page, the page can see its first line, which the script removes later.
       let run = false;
       Object.defineProperty(window, "stampSite", { set() { run = true; } });
       const ran = () => run ? "THE PASS" : "nothing";
       const fetched = async (options) => holds(await fetch(url, options).then((answer) => answer.text(), () => ""));
-      // A worker of its own, which has hooks everywhere before it loads ours.
+      // The injected script starts a worker that has hooks everywhere before it loads our script.
       const hooks = `Object.defineProperty(self, "stampSite", { set(v) { postMessage("stampSite" + JSON.stringify(v)); }, configurable: true });`;
       const hooked = (text, type) => new Promise((resolve) => {
         const w = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })), { type });
@@ -219,7 +219,7 @@ export const checks = {
         return { error, status, pass: text.includes("stampSite") };
       }, query);
       assert.deepEqual([got.status, got.pass], [403, false], query);
-      assert.match(got.error, /could not be started/, "so the page cannot work either, which is seen");
+      assert.match(got.error, /could not be started/, "expected the page to fail visibly, since the worker's script is refused");
     }
   },
 
@@ -244,7 +244,7 @@ export const checks = {
     const v = await victim(env);
     const thief = await thiefOf(v);
     const used = JSON.parse(await v.told("ticket"));
-    // One that was not used: on its way to the worker it was changed.
+    // A ticket that was not used, because it was changed on its way to the worker.
     await v.control("spoil/on");
     let fresh;
     try {
@@ -306,10 +306,10 @@ export const checks = {
     }, evil);
     elsewhere.close();
     elsewhere.closeAllConnections();
-    assert.equal(reached, 0, "somebody else was asked");
+    assert.equal(reached, 0, "the worker connected to another server");
     assert.deepEqual([answers[1], answers[2], answers[3], answers[4], answers[5]], ["object", "unknown operation", "unknown operation", "object", "unknown operation"]);
     for (const id of [6, 7, 8, 9, 10, 11]) assert.notEqual(answers[id], "object", String(id));
-    assert.equal(answers[12], "object", "no line of its own was written");
+    assert.equal(answers[12], "object", "the request after those with line breaks was not answered");
   },
 
   async "the token that is stamped comes back to nobody"(env) {
@@ -320,7 +320,7 @@ export const checks = {
       const enough = new Promise((resolve) => { both = resolve; });
       await s.subscribe("shared.mine", (msg) => { seen.push([...msg.headers]); if (seen.length === 2) both(); });
       await s.publish("shared.mine", "", { headers: { "X-Own": "a" } });
-      // And so for who speaks to the worker itself.
+      // The same for a script that sends messages to the worker itself.
       const w = new Worker("/auth/worker.js"), { port1, port2 } = new MessageChannel();
       w.postMessage(null, [port2]);
       const raw = new Promise((resolve) => { port1.onmessage = ({ data }) => { if (data.event === "message") resolve(new TextDecoder().decode(data.message.data.buffer) + JSON.stringify(data.message.headers)); }; });
@@ -360,7 +360,7 @@ export const checks = {
     const v = await victim(env);
     const elsewhere = createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end("<!doctype html><title>elsewhere</title>"));
     await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
-    // The same site, to a browser, where ports alone differ: so SameSite does not help.
+    // For a browser, origins that differ only in their ports are the same site, so SameSite does not help.
     for (const host of ["127.0.0.1", "localhost"]) {
       const page = await v.context.newPage();
       await page.goto(`http://${host}:${elsewhere.address().port}/`);
@@ -402,7 +402,7 @@ export const checks = {
     }
     elsewhere.close();
     elsewhere.closeAllConnections();
-    assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200, "and the visitor is still signed in");
+    assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200, "the foreign origin has signed the visitor out");
   },
 
   async "noise on the channel between tabs changes nothing"(env) {
@@ -416,7 +416,7 @@ export const checks = {
     assert.equal(await v.run(() => s.state), "connected");
   },
 
-  // What gets through: docs/browser.md says so.
+  // The attack that works, as docs/browser.md says.
   async "it can use the session while the page is open, and no longer"(env) {
     const v = await victim(env);
     const stolen = await v.run(async () => {
@@ -427,6 +427,6 @@ export const checks = {
     assert.equal(stolen, "id2");
     const before = Number(await v.told("connections"));
     await v.page.close(); // to leave it is less: browsers keep it, frozen, for who comes back
-    for (const end = Date.now() + 60_000; Number(await v.told("connections")) > before - 2;) assert.ok(Date.now() < end, "connections stay when the page is gone");
+    for (const end = Date.now() + 60_000; Number(await v.told("connections")) > before - 2;) assert.ok(Date.now() < end, "the connections of the page are open still, a minute after the page was closed");
   },
 };

@@ -1,4 +1,4 @@
-// The table of docs/browser.md of what is different to fetch(), line by line.
+// The table in docs/browser.md of differences to fetch(), row by row.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { alice, Visitor } from "./visitor.mjs";
@@ -8,7 +8,7 @@ const rows = [...text.matchAll(/^\|[^|\n]*\|[^|\n]*\| `([^`\n]+)` \| `([^`\n]+)`
 
 export const checks = {
   async "each line of the table of differences gives what it says"(env) {
-    assert.ok(rows.length >= 15, `${rows.length} lines`);
+    assert.ok(rows.length >= 15, `the table has ${rows.length} rows, want 15 or more`);
     const v = await Visitor.open(env, alice);
     await v.start();
     for (const { code, result } of rows) assert.deepEqual(await v.run(`(async () => (${code}))()`), JSON.parse(result), code);

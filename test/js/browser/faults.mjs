@@ -1,4 +1,4 @@
-// What goes wrong around the page, and what the page is told of it.
+// Faults around the page, and what the page learns of them.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { alice, until, Visitor } from "./visitor.mjs";
@@ -9,7 +9,7 @@ const outcomes = () => {
 };
 
 export const checks = {
-  async "start() and all else ends in its time, when the worker's script never comes, or does nothing"(env) {
+  async "every call ends in its time if the worker's script never comes, or does nothing"(env) {
     const v = await Visitor.open(env, alice);
     await v.run(outcomes);
     for (const worker of ["/silent.js", "/mute.js"]) {
@@ -69,7 +69,7 @@ export const checks = {
     assert.deepEqual(got, [200, 504, 200, "connected"]);
   },
 
-  async "time in which the browser was stopped is no time-out"(env) {
+  async "the time in which the browser was stopped does not count towards a time-out"(env) {
     if (process.platform !== "linux") return; // /proc tells which processes are the browser's
     const v = await Visitor.open(env, alice);
     await v.start({ timeout: 2_000, timeoutAfter: 100 });
@@ -80,11 +80,11 @@ export const checks = {
     });
     await new Promise((resolve) => setTimeout(resolve, 150)); // it is sent
     const processes = family(env.browser.process().pid).filter(isPage);
-    assert.ok(processes.length > 0);
+    assert.ok(processes.length > 0, "the browser's processes were not found");
     for (const pid of processes) process.kill(pid, "SIGSTOP");
     await new Promise((resolve) => setTimeout(resolve, 4_000));
     for (const pid of processes) process.kill(pid, "SIGCONT");
-    assert.deepEqual(await slow, [200, 200], "nor are the times shorter after it");
+    assert.deepEqual(await slow, [200, 200], "the time in which the browser was stopped shortens later time-outs");
   },
 
   async "a message cannot hang the worker, and nothing of a block that cannot be read reaches the page"(env) {
@@ -249,7 +249,7 @@ function family(pid) {
       const [, parent] = /\) \S (\d+) /.exec(readFileSync(`/proc/${name}/stat`, "utf8"));
       parents.set(Number(name), Number(parent));
     } catch {
-      // it has ended meanwhile
+      // the process has ended meanwhile
     }
   }
   const all = [pid];

@@ -1,4 +1,4 @@
-// Messages, subscriptions and the state of the connection, as a page has them.
+// Messages, subscriptions and the state of the connection in a page.
 import assert from "node:assert/strict";
 import { alice, bob, until, Visitor } from "./visitor.mjs";
 
@@ -190,7 +190,7 @@ export const checks = {
     assert.equal(await v.run(() => read), "signed-out");
   },
 
-  async "requestMany() has the answers of all"(env) {
+  async "requestMany() gives the answers of all services"(env) {
     const v = await Visitor.open(env, alice);
     await v.start();
     const got = await v.run(async () => {
@@ -307,7 +307,7 @@ export const checks = {
     });
   },
 
-  async "what is refused of a publish names its subject"(env) {
+  async "the error of a refused publish names its subject"(env) {
     const v = await Visitor.open(env, alice);
     await v.start();
     const got = await v.run(async () => {
@@ -359,7 +359,7 @@ export const checks = {
     assert.deepEqual(got.map(([code]) => code), ["service", "service", "unreadable", "unreadable", "service", "service", "unreadable", "unreadable"]);
   },
 
-  async "many headers are no burden: those of another visitor's message neither"(env) {
+  async "a message with many headers blocks nothing, nor does one of another visitor"(env) {
     const v = await Visitor.open(env, alice), w = await Visitor.open(env, bob);
     await v.start({ timeout: 20_000 });
     await w.start({ timeout: 20_000 });
@@ -374,7 +374,7 @@ export const checks = {
     }), "connected");
     await until(v.page, () => names.length > 0);
     const [count, status, state] = await v.run(async () => [names[0], (await s.fetch("/api/seen")).status, s.state]);
-    assert.ok(count >= 40_000, `${count} headers`);
+    assert.ok(count >= 40_000, `the message has ${count} headers, so that this check shows nothing`);
     assert.deepEqual([status, state], [200, "connected"]);
   },
 

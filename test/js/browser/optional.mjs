@@ -14,7 +14,7 @@ export const checks = {
     }
   },
 
-  async "a browser that has it uses it"(env) {
+  async "a browser with Ed25519 uses a key"(env) {
     const v = await Visitor.open(env, alice);
     assert.equal((await v.start()).key, true);
     assert.equal((await v.run(() => s.fetch("/api/seen"))).status, 200);

@@ -12,7 +12,7 @@ async function subscribers(v, wanted) {
   for (const end = Date.now() + 20_000; ;) {
     const count = Number(await v.told("news"));
     if (count === wanted) return;
-    assert.ok(Date.now() < end, `${count} subscribe, not ${wanted}`);
+    assert.ok(Date.now() < end, `${count} subscriptions, want ${wanted}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -27,7 +27,7 @@ async function kept(env, strict = false) {
 }
 
 export const checks = {
-  async "who is not signed in can sign in"(env) {
+  async "a visitor who is not signed in can sign in"(env) {
     const v = await Visitor.open(env);
     await v.page.goto(`${env.origin}/react/`);
     await shows(v.page, "login", "Sign in");
@@ -53,7 +53,7 @@ export const checks = {
       for (const text of ["one", "two"]) await s.publish("shared.news", text);
     });
     await shows(v.page, "news", "onetwo");
-    assert.equal(await visits(), before + 1, "a message is no reason to ask again");
+    assert.equal(await visits(), before + 1, "a message made the component send its request again");
 
     await v.page.evaluate(click, "toggle"); // the component goes away
     await subscribers(v, 0);
@@ -74,7 +74,7 @@ export const checks = {
     assert.equal(await visits(), before + 5 + 1);
   },
 
-  async "a lost connection and a logout are seen"(env) {
+  async "the page shows a lost connection and a logout"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/react/`);
     await shows(v.page, "state", "connected");
@@ -90,7 +90,7 @@ export const checks = {
     await shows(v.page, "login", "Sign in");
   },
 
-  async "what was known of a visitor goes when the visitor signs out"(env) {
+  async "the page forgets a visitor's data when the visitor signs out"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/react/kept.html`);
     const known = (...values) => shows(v.page, "known", JSON.stringify(values.map((value) => value ?? null)));
@@ -107,7 +107,7 @@ export const checks = {
       return s.start();
     });
     await known("connected", true, "id1", "id1", null, false);
-    assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "nor is it seen for a moment");
+    assert.ok(!(await v.run(() => texts)).some((text) => /alice|id2/.test(text)), "the page shows the visitor's data for a moment after the sign-out");
   },
 
   async "where the visitor has signed out, nothing is sent, nor is it started again by being shown"(env) {
@@ -129,7 +129,7 @@ export const checks = {
     assert.deepEqual(await v.run(() => calls), []);
   },
 
-  async "what was known goes with the run that it was told in"(env) {
+  async "data of one run of a Stamp is not shown in the next one"(env) {
     const hooks = {
       async "close() and start()"(v) {
         await v.run(() => { renders.length = 0; s.close(); return s.start(); });
@@ -160,7 +160,7 @@ export const checks = {
     }
   },
 
-  async "close() leaves nothing that a visitor was told"(env) {
+  async "after close() no data of the visitor is shown"(env) {
     const v = await Visitor.open(env, alice);
     await v.page.goto(`${env.origin}/react/kept.html`);
     await shows(v.page, "known", JSON.stringify(["connected", true, "id2", "id2", null, false]));
@@ -169,7 +169,7 @@ export const checks = {
     assert.deepEqual(await v.run(() => errors.slice(1)), ["closed", "closed"]);
   },
 
-  async "where there will be no connection, nothing is loading, and it says why"(env) {
+  async "if there will be no connection, nothing is loading, and the error says why"(env) {
     const { v, known } = await kept(env);
     await v.run(() => change({ stamp: window.s = new Stamp({ worker: "/none.js" }) }));
     await known("closed", null, null, null, null, false);
@@ -184,7 +184,7 @@ export const checks = {
     await v.run(() => { renders.length = 0; return s.start(); });
     await known("connected", true, "id2", "id2", null, false);
     const [before] = await v.run(() => renders);
-    assert.equal(before, JSON.stringify(["closed", null, null, null, null, true]), "from the start on it is loading");
+    assert.equal(before, JSON.stringify(["closed", null, null, null, null, true]), "expected the first rendering to be loading");
     await v.run(() => s.logout());
     await known("signed-out", false, null, null, null, false);
     assert.deepEqual(await v.run(() => errors), [null, "signed-out", "signed-out"]);
@@ -200,11 +200,11 @@ export const checks = {
       await v.run((asked) => change(asked), echo("two"));
       await listens("two");
       const names = (await v.run(() => renders)).map((text) => JSON.parse(text)).filter(([, , , name, , loading]) => name !== null && loading).map(([, , , name]) => name);
-      assert.deepEqual(names, [], "the answer to another request is not shown meanwhile");
+      assert.deepEqual(names, [], "the answer to another request is shown meanwhile");
       await v.run(() => { renders.length = 0; again(); });
       await until(v.page, () => renders.length > 1);
       await listens("two");
-      assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", "two", null, true]), "what was known is shown while it is asked again");
+      assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", "two", null, true]), "expected the known answer to be shown while the request is sent again");
       await v.run(() => change({ resource: "/api/profile", options: undefined }));
       await listens("id2");
       await v.run(async () => { // a Stamp that is connected already
@@ -215,7 +215,7 @@ export const checks = {
         change({ stamp: window.s = other });
       });
       await listens("id2");
-      assert.ok((await v.run(() => renders)).includes(JSON.stringify(["connected", null, null, null, null, true])), "what another Stamp told is not shown");
+      assert.ok((await v.run(() => renders)).includes(JSON.stringify(["connected", null, null, null, null, true])), "expected a rendering without the data of the other Stamp");
       await v.run(() => change({ resource: null }));
       await listens(null);
 
@@ -276,7 +276,7 @@ export const checks = {
     await known("connected", true, "id2", null, null, false);
     await v.run(() => { renders.length = 0; change({ subject: "shared.news" }); });
     await subscribers(v, 1);
-    assert.ok(!(await v.run(() => renders)).some((text) => text.includes("of news")));
+    assert.ok(!(await v.run(() => renders)).some((text) => text.includes("of news")), "a message of another subject is shown");
 
     const failing = { headers: { "Status": ["500"], "Content-Type": ["application/json"] }, body: '{"name":"of an error"}' };
     await v.run((body) => change({ resource: "/api/say", options: { body } }), failing);
@@ -288,19 +288,19 @@ export const checks = {
     await known("connected", true, "id2", null, null, true);
     await v.run(() => { renders.length = 0; change({ resource: "/api/profile" }); });
     await known("connected", true, "id2", "id2", null, false);
-    assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", null, null, true]), "it is asked again");
+    assert.equal((await v.run(() => renders))[0], JSON.stringify(["connected", true, "id2", null, null, true]), "expected the request to be sent again, without the old answer");
   },
 
-  async "who goes away takes its request along, and the one who comes again asks again"(env) {
+  async "a component that is removed aborts its request, and one that is shown again sends a new one"(env) {
     for (const strict of [false, true]) {
       const { v, known } = await kept(env, strict);
-      // One request at a time: what is not ended lets no other through.
+      // Only one request at a time is sent, so a request that has not ended delays all others.
       await v.run(() => change({ stamp: window.s = new Stamp({ concurrency: 1 }), resource: "/api/silent", options: { timeout: 600_000 } }));
       await known("connected", true, "id2", null, null, true);
       await v.run(() => hide());
       await until(v.page, () => document.getElementById("known") === null);
       const status = () => v.run(() => s.fetch("/api/seen", { signal: AbortSignal.timeout(20_000) }).then(({ status }) => status, (err) => err.name));
-      assert.equal(await status(), 200, "the request was aborted");
+      assert.equal(await status(), 200, "the request of the removed component was not aborted");
       await subscribers(v, 0);
       await v.run(() => show());
       await known("connected", true, "id2", "id2", null, false);
@@ -309,7 +309,7 @@ export const checks = {
       await known("connected", true, "id2", null, null, true);
       await v.run(() => change({ resource: null }));
       await known("connected", true, "id2", null, null, false);
-      assert.equal(await status(), 200, "so was that of other arguments");
+      assert.equal(await status(), 200, "the request with the former arguments was not aborted");
       await v.context.close();
       await subscribers(v, 0);
     }

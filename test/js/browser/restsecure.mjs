@@ -1,4 +1,4 @@
-// The table of docs/browser.md, row by row: what a page that was written for rest-secure finds here.
+// The table of docs/browser.md, row by row: what a page that was written for rest-secure can use here.
 import assert from "node:assert/strict";
 import { alice, until, Visitor } from "./visitor.mjs";
 
@@ -13,7 +13,7 @@ async function open(env, user, options = {}) {
 }
 
 export const checks = {
-  // As it is printed there, but for the QOper8 that has to be one.
+  // As it is printed there, except for QOper8, which must be a real one.
   async "the code of its README, from top to bottom"(env) {
     const v = await Visitor.open(env, alice);
     const got = await v.run(async () => {
@@ -98,7 +98,7 @@ export const checks = {
       return [...by, ...own, String(answer.headers.get("x-custom-authorization"))];
     });
     assert.deepEqual(got.filter((name) => name === "x-custom-authorization"), []);
-    assert.ok(got.includes("x-several"));
+    assert.ok(got.includes("x-several"), `the other headers are missing: ${got}`);
   },
 
   async "fetch and start can be called alone, and the class has both names"(env) {
@@ -175,9 +175,9 @@ export const checks = {
       return [body, Object.keys(body)];
     });
     assert.deepEqual(names, ["welcome", "sub"]);
-    assert.deepEqual(body, { welcome: true, sub: "id2" }, "and no others than those of the configuration");
+    assert.deepEqual(body, { welcome: true, sub: "id2" }, "expected only the claims of the configuration");
     assert.deepEqual((await v.run(() => rs.fetch("/api/fail", { jwt_claims: ["sub"] }))).body, { field: "name", error: "already there", details: { field: "name" } });
-    // It is what start() told: the site is not asked again.
+    // The claims are those of start(): no further request is sent to the site.
     assert.deepEqual(await v.run(async () => {
       let asked = 0;
       const { session } = rs.stamp;
@@ -231,7 +231,7 @@ export const checks = {
     await v.run(() => rs.start());
     await v.run(() => rs.stamp.logout());
     const { status } = await v.run(() => rs.fetch("/api/login", { method: "POST", body: { name: "alice" } }));
-    assert.equal(status, 401, "who is not signed in has no connection");
+    assert.equal(status, 401, "a visitor who is not signed in has a connection");
     await v.signIn(alice, await v.tab());
     assert.equal((await v.run(() => rs.start())).already_authenticated, true);
     assert.equal((await v.run(() => rs.fetch("/api/login", { method: "POST", body: {} }))).body.welcome, true);

@@ -1,4 +1,4 @@
-// As in production: TLS, a __Host- cookie, a wss URL.
+// The site as in production, with TLS, a __Host- cookie and a wss URL.
 import assert from "node:assert/strict";
 import { alice, until, Visitor } from "./visitor.mjs";
 
