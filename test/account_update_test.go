@@ -72,11 +72,11 @@ func TestAccountUpdateThatLosesHeaders(t *testing.T) {
 			}
 			m := next(t, event, nil)
 			if !strings.Contains(string(m.Data), harness.Public(t, key)) {
-				t.Errorf("the event is %s", m.Data)
+				t.Errorf("the event does not name the account's key: %s", m.Data)
 			}
 			s.WaitLog(t, "an update drops the headers")
 			if lines := strings.Count(s.Text(), "an update drops the headers"); lines != 1 {
-				t.Errorf("%d lines in the log", lines)
+				t.Errorf("%d lines of the log tell of the update, want 1", lines)
 			}
 			stored := request(t, sys, "$SYS.REQ.ACCOUNT."+app.ID()+".CLAIMS.LOOKUP", "")
 			if (string(stored.Data) == before) != keeps {

@@ -24,6 +24,7 @@ func topLevel(t *testing.T, u *harness.User, acc *harness.Account) *harness.User
 	return u
 }
 
+// The headers claim of a user JWT is stamped on the user's messages, whichever key of the account signed the JWT.
 func TestUserJWT(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -60,6 +61,7 @@ func TestUserJWT(t *testing.T) {
 	})
 }
 
+// nats.go reads the stamped headers beside the publisher's own.
 func TestNatsGoReceivesTheStamp(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -81,10 +83,11 @@ func TestNatsGoReceivesTheStamp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Header) != 2 || strings.Join(got.Header.Values("Session"), " ") != "a b" || got.Header.Get("Own") != "1" {
-		t.Errorf("got the headers %v", got.Header)
+		t.Errorf("expected two values of Session and the own header; the message has %v", got.Header)
 	}
 }
 
+// A second CONNECT replaces the stamp by that of the new user.
 func TestSecondConnect(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -120,6 +123,7 @@ func TestSecondConnect(t *testing.T) {
 	}
 }
 
+// A headers claim of a user of the system account is refused. The account's services still answer.
 func TestSystemAccount(t *testing.T) {
 	op := harness.NewOperator(t)
 	s := harness.Start(t, op.Conf(t))
@@ -130,7 +134,7 @@ func TestSystemAccount(t *testing.T) {
 	nc := s.Connect(t, op.Sys.User(t, "admin", nil).Options()...)
 	for _, subject := range []string{"$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.VARZ", "$SYS.REQ.ACCOUNT." + op.Sys.ID() + ".CONNZ"} {
 		if _, err := nc.Request(subject, nil, harness.Timeout); err != nil {
-			t.Errorf("%s: %v", subject, err)
+			t.Errorf("the system account got no answer to a request on %s: %v", subject, err)
 		}
 	}
 }
@@ -148,7 +152,7 @@ func TestServerServicesForAStampedUser(t *testing.T) {
 		resp, err := nc.Request(subject, []byte(data), harness.Timeout)
 		var body struct{ Error any }
 		if err != nil || json.Unmarshal(resp.Data, &body) != nil || body.Error != nil {
-			t.Errorf("%s: %v, %v", subject, err, body.Error)
+			t.Errorf("a stamped user's request on %s was not answered: error %v, error in the answer %v", subject, err, body.Error)
 		}
 	}
 	js, err := jetstream.New(nc)

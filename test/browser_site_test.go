@@ -91,7 +91,7 @@ const (
 	authorization { auth_callout { issuer: %[3]s, xkey: %[4]s, account: AUTH, auth_users: [%[2]s, backend, sys] } }`
 )
 
-// startBrowserSite starts all of it.
+// startBrowserSite starts the whole site.
 func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	t.Helper()
 	s := &browserSite{t: t, dist: builtPackage(t)}
@@ -146,7 +146,7 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	return s
 }
 
-// proxy passes requests on as they are, but for compression: answers are overheard.
+// proxy passes requests on unchanged, but without compression, because overhear reads the answers.
 func proxy(addr string) *httputil.ReverseProxy {
 	target := must(url.Parse("http://" + addr))
 	discard := log.New(io.Discard, "", 0) // browsers break off what they do not need any more
@@ -206,7 +206,7 @@ func (s *browserSite) mux() *http.ServeMux {
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(s.dist))))
 	mux.Handle("GET /react/", http.StripPrefix("/react", s.reactPage()))
 	mux.HandleFunc("/nats", func(w http.ResponseWriter, r *http.Request) {
-		if s.is(&s.down) {
+		if s.hasFault(&s.down) {
 			http.Error(w, "the server is away", http.StatusServiceUnavailable)
 			return
 		}
@@ -214,7 +214,7 @@ func (s *browserSite) mux() *http.ServeMux {
 	})
 	mux.Handle("/auth/", s.auth)
 	mux.HandleFunc("GET /auth/worker.js", func(w http.ResponseWriter, r *http.Request) {
-		// A browser that fetches what a page preloads with the words of a worker, as HTML has it.
+		// A browser that fetches what a page preloads with the Sec-Fetch headers of a worker, as the HTML standard says.
 		if r.URL.Query().Has("preloaded") {
 			r.Header.Set("Sec-Fetch-Dest", "worker")
 			r.Header.Set("Sec-Fetch-Mode", "same-origin")
@@ -222,7 +222,7 @@ func (s *browserSite) mux() *http.ServeMux {
 		s.auth.ServeHTTP(w, r)
 	})
 	mux.HandleFunc("POST /auth/logout", func(w http.ResponseWriter, r *http.Request) {
-		if s.is(&s.silent) {
+		if s.hasFault(&s.silent) {
 			<-r.Context().Done()
 			return
 		}
@@ -255,8 +255,8 @@ func (s *browserSite) mux() *http.ServeMux {
 	return mux
 }
 
-// ownWorker is the worker's script of a site with sessions of its own, behind that site's line. The path says how the site answers
-// who asks for the session and for its end.
+// ownWorker serves the worker's script of a site with sessions of its own, behind that site's line. The path says how the site
+// answers requests for the session and for its end.
 func (s *browserSite) ownWorker(w http.ResponseWriter, r *http.Request) {
 	script, err := os.ReadFile(filepath.Join(s.dist, "stamp.worker.js"))
 	if err != nil {
@@ -285,14 +285,14 @@ func ownAnswer(w http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-// is reads what control has set.
-func (s *browserSite) is(fault *bool) bool {
+// hasFault reports whether control has set a fault.
+func (s *browserSite) hasFault(fault *bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return *fault
 }
 
-// workerFaults come before the worker's script, and do what they say when the page says so.
+// workerFaults are put in front of the worker's script, and take effect when the page says so.
 var workerFaults = map[string]string{
 	"well":  "",
 	"dies":  `new BroadcastChannel("fault").onmessage = () => self.close();`,
@@ -396,7 +396,7 @@ func (s *browserSite) renewals() uint64 {
 	return varz.Headers.Renewals
 }
 
-// overhear sees the handler's answers: a proxy's logs would, and so could whoever reads those.
+// overhear reads the handler's answers, as a proxy that logs them would.
 func (s *browserSite) overhear(answer *http.Response) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -439,7 +439,7 @@ type trackedConn struct {
 	silent atomic.Bool
 }
 
-// Read drops what comes on a silent connection; it ends as others do.
+// Read drops what arrives on a silent connection. The connection ends as others do.
 func (c *trackedConn) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
@@ -498,7 +498,7 @@ func (l *tracked) cut() {
 	}
 }
 
-// silence has the websockets look open, and carry nothing any more: a network that is gone.
+// silence makes the websockets look open and carry nothing any more, as if the network was gone.
 func (l *tracked) silence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -585,7 +585,8 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 		}
 		_ = m.Respond(nil)
 	}))
-	// The block of headers and the body that it is told, to the asker or to another subject: the client writes no bad ones.
+	// The header block and the body are chosen by the client, and go to the requester or to another subject: a client library
+	// sends no malformed ones.
 	raw := harness.Client(s.t, s.server, harness.Password("backend", "backend"))
 	must(nc.Subscribe("api.raw", func(m *nats.Msg) {
 		var want struct{ Block, Body, To string }
@@ -598,7 +599,7 @@ func (s *browserSite) serveAPI(nc *nats.Conn) {
 	must(nc.Subscribe("shared.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) }))
 }
 
-// orderly records in which order requests come, and how many at once.
+// orderly records in which order requests arrive, and how many are under way at once.
 type orderly struct {
 	mu      sync.Mutex
 	numbers []int

@@ -65,11 +65,11 @@ func checkInBrowser(t *testing.T, s *browserSite, kind string, sets ...string) {
 		})
 	}
 	if err := node.Wait(); err != nil || ran == 0 {
-		t.Fatalf("browser/run.mjs: %v\n%s", err, &stderr)
+		t.Fatalf("browser/run.mjs ran %d checks and ended with error %v:\n%s", ran, err, &stderr)
 	}
 }
 
-// The browser package, over a site with a real OpenID provider.
+// TestBrowser runs the checks of the browser package at a site with a real OpenID provider.
 func TestBrowser(t *testing.T) {
 	for kind := range browsers {
 		t.Run(kind, func(t *testing.T) {
@@ -109,6 +109,6 @@ func (s *browserSite) expectSecretsKept() {
 		}
 	}
 	if len(s.tickets) == 0 {
-		s.t.Error("no ticket was given")
+		s.t.Error("no ticket was given, so that this test shows nothing")
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"stamp/test/harness"
 )
 
-// A grant that can put a user where authorization requests are sent is refused, whatever names the
-// account, at start and by -t.
+// A grant that can put a user into the account of the authorization requests is refused at start and by -t, whatever names that
+// account.
 func TestGrantIntoTheCalloutsAccount(t *testing.T) {
 	const accounts = "accounts { APP { users: [{user: u, password: u}] }, AUTH { users: [{user: auth, password: auth}] } }\n"
 	grant := func(account string) string {
@@ -32,7 +32,7 @@ func TestGrantIntoTheCalloutsAccount(t *testing.T) {
 	}
 }
 
-// A reload that moves the callout to the account of its users is refused, and changes nothing.
+// A reload that moves the callout to an account with users of grants is refused, and changes nothing.
 func TestReloadMovesTheCalloutToTheAccountOfItsUsers(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}.String()
@@ -40,7 +40,7 @@ func TestReloadMovesTheCalloutToTheAccountOfItsUsers(t *testing.T) {
 	l := connectLive(t, s, 1)
 	line := s.TryReload(t, strings.Replace(conf, "callout {\n", "callout {\n account: APP\n", 1))
 	if !strings.Contains(line, "Failed") || !strings.Contains(s.Text(), `account "APP" is where servers send authorization requests`) {
-		t.Errorf("the reload: %s", line)
+		t.Errorf("expected the reload to be refused since APP has the callout; the server logged %q", line)
 	}
 	l.add("fresh", token("fresh"))
 	l.expectAlive()
@@ -57,7 +57,7 @@ func TestCalloutInFIPSMode(t *testing.T) {
 					s := harness.Launch(t, fmt.Sprintf("accounts { APP: {} }\ncallout {\n%s  sessions: [{kind: anonymous}]\n  grants: [{account: APP, publish: [], subscribe: []}]\n}", keys), args...)
 					code := s.Exit(t)
 					if code != 1 || !strings.Contains(s.Text(), "server.conf:2:1: a callout handler cannot be used in FIPS-140 mode") || strings.Contains(s.Text(), "panic") {
-						t.Errorf("%v: exit code %d, output\n%s", args, code, s.Text())
+						t.Errorf("%v: expected exit code 1 and the place of the block; found exit code %d:\n%s", args, code, s.Text())
 					}
 				}
 			}

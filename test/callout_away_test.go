@@ -77,8 +77,8 @@ func (g *gate) set(cut bool) {
 	clear(g.conns)
 }
 
-// A logout while a cluster is cut off closes the connections there when the cluster is back, and not those of a
-// session that was begun anew under the same name.
+// A logout while a cluster is cut off closes the session's connections there when the cluster is back. It does not close
+// connections of a session that was begun anew under the same name.
 func TestLogoutWhileAClusterIsCutOff(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	gates := map[string]*gate{}
@@ -139,7 +139,7 @@ func TestLogoutWhileAClusterIsCutOff(t *testing.T) {
 	}
 	gone.ExpectClosed()
 	stays.Flush()
-	// Begun anew: what is still said again of the old one does not concern it.
+	// The session is begun anew. What is repeated about the old one does not concern it.
 	login(t, bucket, "gone", alice())
 	again := harness.Client(t, b, token("gone"))
 	for deadline := time.Now().Add(12 * time.Second); time.Now().Before(deadline); time.Sleep(time.Second) {
@@ -147,7 +147,7 @@ func TestLogoutWhileAClusterIsCutOff(t *testing.T) {
 	}
 }
 
-// readyz is what the endpoint of a handler says.
+// readyz returns the text of a handler's /readyz.
 func readyz(t *testing.T, h *harness.Process) string {
 	t.Helper()
 	response, err := http.Get("http://" + endpoint.FindStringSubmatch(h.WaitLog(t, endpoint.String()))[1] + "/readyz")
@@ -162,7 +162,7 @@ func readyz(t *testing.T, h *harness.Process) string {
 	return string(body)
 }
 
-// A handler whose answers no server takes says so, and what to do, in its log and at /readyz.
+// If no server accepts a handler's answers, its log and /readyz say so, and what to do.
 func TestHandlerWhoseAnswersAreRefused(t *testing.T) {
 	issuer, other := harness.NewAccountKey(t), harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
@@ -179,14 +179,14 @@ func TestHandlerWhoseAnswersAreRefused(t *testing.T) {
 	}
 }
 
-// An account that takes no users of the handler is named, in configuration mode and in operator mode.
+// If an account does not accept users of the handler, it is named, in configuration mode and in operator mode.
 func TestHandlerWhoseGrantsAreRefused(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
 	h := harness.StartCallout(t, handlerConf(t, s, "user: auth, password: auth", "issuer: "+harness.Seed(t, issuer), "NOPE"))
 	h.WaitLog(t, "not ready.*account NOPE was refused.*does the server's configuration have the account")
 	if got := readyz(t, h); !strings.Contains(got, "account NOPE was refused") {
-		t.Errorf("/readyz: %s", got)
+		t.Errorf("expected /readyz to name the account that was refused; found %q", got)
 	}
 
 	o := newCalloutOperator(t, nil)
@@ -203,7 +203,7 @@ func TestHandlerWhoseGrantsAreRefused(t *testing.T) {
 	h.WaitLog(t, "not ready.*account APP was refused.*signing_keys.APP")
 }
 
-// Whatever happens to the handler's connection, it comes back by itself, and /readyz says while it is away.
+// However the handler's connection is lost, it comes back by itself. While it is away, /readyz says so.
 func TestHandlerComesBack(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	conf := fmt.Sprintf(calloutConf, harness.Public(t, issuer), "")
@@ -222,7 +222,7 @@ func TestHandlerComesBack(t *testing.T) {
 			mark := h.Mark()
 			change()
 			mark.WaitLog(t, "disconnected from NATS")
-			// As often as ends a connection for good by default.
+			// As many failures as would close a connection for good by default.
 			for range 3 {
 				h.Mark().WaitLog(t, "[Aa]uthorization|i/o timeout")
 			}
@@ -235,11 +235,11 @@ func TestHandlerComesBack(t *testing.T) {
 		})
 	}
 	if strings.Contains(h.Text(), "for good") {
-		t.Error("its connection was closed for good")
+		t.Error("the handler's connection was closed for good")
 	}
 }
 
-// A handler whose own connection is kicked, by its user's name, serves on.
+// If the handler's own connection is kicked by its user name, the handler continues to serve.
 func TestHandlerThatIsKicked(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	conf := strings.Replace(fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""), "accounts {", "system_account: SYS\naccounts { SYS { users: [{user: sys, password: sys}] },", 1)
@@ -256,7 +256,7 @@ func TestHandlerThatIsKicked(t *testing.T) {
 	harness.Client(t, s, harness.Password("alice", "open")).Flush()
 }
 
-// A user that may not subscribe to callouts is an error at the start, and not a handler that nobody asks.
+// If the handler's user may not subscribe to callouts, that is an error at the start. Otherwise nobody would ask the handler.
 func TestHandlerThatMayNotSubscribe(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(strings.Replace(calloutConf, "password: auth,", `password: auth, permissions: {subscribe: "_INBOX.>"},`, 1), harness.Public(t, issuer), ""))
@@ -266,11 +266,11 @@ func TestHandlerThatMayNotSubscribe(t *testing.T) {
 	}
 	h := harness.Run(t, harness.CalloutBinary(t), "serve", "-c", file)
 	if code := h.Exit(t); code != 1 || !strings.Contains(h.Text(), "subscribe to $SYS.REQ.USER.AUTH: the user of connect may not") {
-		t.Errorf("exit code %d: %s", code, h.Text())
+		t.Errorf("expected exit code 1 and an error that names the subject; found exit code %d:\n%s", code, h.Text())
 	}
 }
 
-// A server that is full is what readiness says, and not that callouts fail; while a place is left, it is ready.
+// If a server is full, /readyz says that, and not that callouts fail. While a place is left, the handler is ready.
 func TestReadinessAtAFullServer(t *testing.T) {
 	const full = "as many connections as its max_connections allows"
 	issuer := harness.NewAccountKey(t)
@@ -280,11 +280,11 @@ func TestReadinessAtAFullServer(t *testing.T) {
 	}
 	_, h := start(1)
 	if got := readyz(t, h); !strings.Contains(got, full) || strings.Contains(got, "only a handler can let in") {
-		t.Errorf("/readyz with max_connections: 1: %s", got)
+		t.Errorf("expected /readyz to say that the server is full; found %s", got)
 	}
 	s, h := start(2)
 	if got := readyz(t, h); !strings.HasPrefix(got, "ready") {
-		t.Errorf("/readyz with a place left: %s", got)
+		t.Errorf("expected /readyz to say ready while a place is left; found %s", got)
 	}
 	harness.Eventually(t, "that the probe has gone", func() bool { return s.Varz(t).Connections == 1 })
 	client := harness.Client(t, s, harness.Password("alice", "open"))
@@ -293,8 +293,7 @@ func TestReadinessAtAFullServer(t *testing.T) {
 	expectReady(t, h, 200)
 }
 
-// The handler inside is not ready where nobody else finds a place, and a max_connections that has place for the handler
-// alone is refused.
+// The handler inside is not ready if nobody else can connect. A max_connections that has room only for the handler is refused.
 func TestReadinessInsideAFullServer(t *testing.T) {
 	conf := func(most int) string {
 		return fmt.Sprintf(`max_connections: %d
@@ -302,7 +301,7 @@ func TestReadinessInsideAFullServer(t *testing.T) {
 			callout { http: "127.0.0.1:0", sessions: [{kind: anonymous}], grants: [{account: APP, publish: a, subscribe: b}] }`, most)
 	}
 	if code, said := checkConf(t, conf(1)); code == 0 || !strings.Contains(said, "max_connections: expected at least 2, since the handler itself needs 1; found 1") {
-		t.Errorf("exit code %d: %s", code, said)
+		t.Errorf("expected -t to refuse max_connections: 1; found exit code %d:\n%s", code, said)
 	}
 	s := harness.Start(t, conf(2))
 	ready := func() string {
@@ -319,7 +318,7 @@ func TestReadinessInsideAFullServer(t *testing.T) {
 		return string(body)
 	}
 	if got := ready(); !strings.HasPrefix(got, "ready") {
-		t.Errorf("/readyz: %s", got)
+		t.Errorf("expected /readyz to say that the handler is ready; found %q", got)
 	}
 	harness.Eventually(t, "that the probe has gone", func() bool { return s.Varz(t).Connections == 1 })
 	client := harness.Client(t, s, password("app"))

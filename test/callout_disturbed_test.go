@@ -16,8 +16,8 @@ import (
 	"stamp/test/harness"
 )
 
-// A handler that is too slow for what the server sends it is closed by the server. It connects again, and what comes then
-// is answered.
+// If a handler reads too slowly, the server closes its connection. The handler connects again, and answers the requests that
+// come then.
 func TestHandlerThatIsASlowConsumer(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, "max_control_line: 1000000\nmax_pending: 1100000\nwrite_deadline: \"1s\"\n"+fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
@@ -60,12 +60,12 @@ func deleteAccounts(t *testing.T, o *harness.Operator, s *harness.Server, ids ..
 	defer nc.Close()
 	answer, err := nc.Request("$SYS.REQ.CLAIMS.DELETE", []byte(token), harness.Timeout)
 	if err != nil || !strings.Contains(string(answer.Data), `"code":200`) {
-		t.Fatalf("delete accounts: %v, %s", err, answer.Data)
+		t.Fatalf("the server did not delete the accounts: error %v, answer %s", err, answer.Data)
 	}
 }
 
-// The account of the callouts is deleted, and made again: the handler says that it is not ready, comes back by itself, and
-// nobody is let in meanwhile.
+// The account of the callouts is deleted and made again. Meanwhile the handler says that it is not ready, and nobody is let in.
+// It comes back by itself.
 func TestAccountOfTheCalloutsIsMadeAgain(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	s := harness.Start(t, o.PushConf(t))
@@ -93,8 +93,8 @@ func TestAccountOfTheCalloutsIsMadeAgain(t *testing.T) {
 	}
 }
 
-// JetStream of the account with the sessions is disabled, and enabled again: the handler says so, refuses as it cannot
-// tell, and comes back by itself.
+// JetStream is disabled in the account with the sessions, and enabled again. Meanwhile the handler says so, and refuses, since
+// it cannot tell who is connecting. It comes back by itself.
 func TestJetStreamOfTheCalloutsIsDisabled(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	limits := jwt.JetStreamLimits{DiskStorage: 1e9, Streams: -1, Consumer: -1}
@@ -128,8 +128,8 @@ func TestJetStreamOfTheCalloutsIsDisabled(t *testing.T) {
 	eventuallyIn(t, s, one...)
 }
 
-// The leader of a replicated bucket changes again and again while connections come: each of them is let in, and an end of
-// a session closes its connection after that as before.
+// The leader of a replicated bucket changes again and again while connections come. Each connection is let in, and afterwards
+// the end of a session closes its connection as before.
 func TestLeaderOfTheBucketChanges(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	var clients, routes, servers = []string{}, []string{}, []*harness.Server{}
@@ -200,7 +200,7 @@ func TestLeaderOfTheBucketChanges(t *testing.T) {
 	}
 	close(stop)
 	if n := <-ended; refused.Load() != nil {
-		t.Errorf("after %d connections: %v", n, refused.Load())
+		t.Errorf("a connection was refused while the leader changed, after %d connections: %v", n, refused.Load())
 	}
 	live.Flush()
 	harness.Eventually(t, "the end of the session", func() bool { return bucket.Delete(t.Context(), "one") == nil })

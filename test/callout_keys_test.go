@@ -11,9 +11,9 @@ import (
 	"stamp/test/harness"
 )
 
-// A handler that has another xkey or issuer than the server expects spoils no connection for longer than it takes to
-// notice, while there is a handler that has the right ones. It says that it is not ready, also when its probes are
-// answered by the other one, and does not come back by itself.
+// If a handler has another xkey or issuer than the server expects, and another handler has the right one, connections are
+// disturbed only until the first handler notices. It says that it is not ready, even if the other handler answers its probes,
+// and does not come back by itself.
 func TestHandlerWithOtherKeysBesideAnother(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	keys := func(issuer, xkey nkeys.KeyPair) string {
@@ -36,7 +36,7 @@ func TestHandlerWithOtherKeysBesideAnother(t *testing.T) {
 			}
 			expectReady(t, wrong, 503)
 			if strings.Contains(mark.Text(), "can judge again") {
-				t.Error("it came back")
+				t.Error("the handler with other keys came back by itself")
 			}
 		})
 	}

@@ -28,8 +28,7 @@ func alarms(text string) []string {
 	return out
 }
 
-// A reload that replaces the handler is nothing to be alarmed about, also where the handler's account
-// changes, or goes.
+// A reload that replaces the handler logs no warnings or errors, also if the handler's account changes, or is removed.
 func TestReloadOfTheHandlerLogsNoError(t *testing.T) {
 	s := harness.Start(t, ownConf("", "a.>"))
 	own := func(account string) string {
@@ -42,12 +41,12 @@ func TestReloadOfTheHandlerLogsNoError(t *testing.T) {
 	}
 	harness.Client(t, s, nobody).Flush()
 	if lines := alarms(s.Text()); len(lines) > 0 {
-		t.Errorf("errors in the log:\n%s", strings.Join(lines, ""))
+		t.Errorf("the log has errors:\n%s", strings.Join(lines, ""))
 	}
 }
 
-// At the limit of connections of the server, or of the handler's account, a changed callout block comes into
-// force all the same: the new handler goes on with the connection of the old one.
+// At the limit of connections of the server, or of the handler's account, a changed callout block comes into force all the
+// same: the new handler takes over the connection of the old one.
 func TestReloadOfTheHandlerAtMaxConnections(t *testing.T) {
 	for name, conf := range map[string]func(publish string) string{
 		"of the server": func(publish string) string { return ownConf("max_connections: 3\n", publish) },
@@ -63,7 +62,7 @@ func TestReloadOfTheHandlerAtMaxConnections(t *testing.T) {
 			s.Reload(t, conf("b.>"))
 			mark.WaitLog(t, "Reloaded: callout handler|cannot start the new callout handler")
 			if lines := alarms(s.Text()); len(lines) > 0 {
-				t.Fatalf("errors in the log:\n%s", strings.Join(lines, ""))
+				t.Fatalf("the log has errors:\n%s", strings.Join(lines, ""))
 			}
 			two.Flush()
 			harness.Eventually(t, "the renewals", func() bool { return varzHeaders(t, s)["renewals"] == 2 })

@@ -32,8 +32,8 @@ func besideConf(t *testing.T, s *harness.Server, keys, url, header string) strin
 		grants: [{account: APP, publish: ">", subscribe: ">", headers: {%s: "{{ session.user }}"}}]`, s.Addr(t), keys, hash, url, header)
 }
 
-// While look-ups of the old handler hang, a new configuration is in force, another one after it too, and the process
-// ends when it is told to.
+// While look-ups of the old handler hang, a reload comes into force, and so does a second one. The process ends when it is told
+// to.
 func TestReloadOfNatsCalloutBesideASlowLookUp(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(strings.Replace(calloutConf, "authorization {", "authorization { timeout: 60, ", 1), harness.Public(t, issuer), ""))
@@ -67,7 +67,7 @@ func TestReloadOfNatsCalloutBesideASlowLookUp(t *testing.T) {
 	h.Exit(t)
 }
 
-// A SIGHUP while a reload waits for a server that is not there gives that reload up.
+// A SIGHUP that comes while a reload waits for a server that is away ends the wait of that reload.
 func TestReloadOfNatsCalloutDuringAReload(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
@@ -92,8 +92,7 @@ func TestReloadOfNatsCalloutDuringAReload(t *testing.T) {
 	}
 }
 
-// A changed callout block, with look-ups of the old handler that hang and a request to its endpoint that is half
-// sent, is in force while they hang.
+// A changed callout block comes into force while look-ups of the old handler hang, and a request to its endpoint is half sent.
 func TestReloadInsideBesideASlowLookUp(t *testing.T) {
 	app := startApplication(t)
 	defer app.block()()
@@ -137,8 +136,7 @@ func TestReloadInsideBesideASlowLookUp(t *testing.T) {
 	}
 }
 
-// A request to the login pages that is half sent, and a refresh of tokens that may be under way, delay neither a
-// reload nor what comes after it.
+// A half-sent request to the login pages, and a refresh of tokens that is under way, delay neither a reload nor the next one.
 func TestReloadInsideBesideLoginPages(t *testing.T) {
 	pages := harness.FreeAddr(t)
 	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
@@ -179,7 +177,7 @@ func TestReloadInsideBesideLoginPages(t *testing.T) {
 		mark.WaitLog(t, "Reloaded: callout handler")
 		expectStamp(t, harness.Client(t, s, harness.Password("alice", "open")), sub, header+": alice")
 	}
-	// The pages of the newest handler come when those of the old ones are closed.
+	// The newest handler serves its pages when those of the old handlers are closed.
 	harness.Eventually(t, "pages", func() bool {
 		c, err := net.Dial("tcp", pages)
 		if err != nil {
@@ -192,11 +190,11 @@ func TestReloadInsideBesideLoginPages(t *testing.T) {
 	})
 	s.Signal(t, syscall.SIGTERM)
 	if code := s.Exit(t); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("expected exit code 0 after SIGTERM; found %d", code)
 	}
 }
 
-// The server ends while a callout that nobody answers is waited for: its patience may be long.
+// The server ends without waiting for a callout that nobody answers, whose time-out may be long.
 func TestEndWhileACalloutIsWaitedFor(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(`

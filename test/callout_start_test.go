@@ -87,7 +87,7 @@ func replicatedBucket(t *testing.T, s *harness.Server) (bucket jetstream.KeyValu
 	return bucket
 }
 
-// endsAway stops the server of a handler, and ends the handler then.
+// endsAway stops a handler's server, and then the handler.
 func endsAway(t *testing.T, s *harness.Server, h *harness.Process) {
 	t.Helper()
 	s.Stop()
@@ -95,11 +95,11 @@ func endsAway(t *testing.T, s *harness.Server, h *harness.Process) {
 	mark := h.Mark()
 	h.Signal(t, syscall.SIGTERM)
 	if code := h.Exit(t); code != 0 || strings.Contains(mark.Text(), "without an answer") {
-		t.Errorf("it ends with %d:\n%s", code, mark.Text())
+		t.Errorf("expected exit code 0 and no lost callouts; found %d:\n%s", code, mark.Text())
 	}
 }
 
-// A handler that has taken no callout has nothing to wait for when it ends while its server is away.
+// If a handler has taken no callout and its server is away, the handler ends at once.
 func TestStandaloneEndsWhileItsServerIsAway(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
@@ -108,7 +108,7 @@ func TestStandaloneEndsWhileItsServerIsAway(t *testing.T) {
 	endsAway(t, s, h)
 }
 
-// Servers that accept TCP and say nothing hold neither the end of a handler nor its reload.
+// Servers that accept TCP and say nothing delay neither the end of a handler nor its reload.
 func TestStandaloneBesideSilentServers(t *testing.T) {
 	var urls []string
 	for range 40 { // more than could be asked one after another while the test waits
@@ -133,7 +133,7 @@ func TestStandaloneBesideSilentServers(t *testing.T) {
 	h.Signal(t, syscall.SIGHUP)
 	h.Signal(t, syscall.SIGTERM)
 	if code := h.Exit(t); code != 0 {
-		t.Errorf("it ends with %d:\n%s", code, h.Text())
+		t.Errorf("expected exit code 0 beside silent servers; found %d:\n%s", code, h.Text())
 	}
 }
 
@@ -164,7 +164,7 @@ func systemHandler(t *testing.T, system string) (s *harness.Server, h *harness.P
 	return s, h, file, conf
 }
 
-// A login of connect { system } that cannot reach the servers is a fault: sessions that end would keep their connections.
+// If the login of connect { system } reaches no server, that is a fault: sessions that end would keep their connections.
 func TestSystemLoginsThatReachNobody(t *testing.T) {
 	for system, want := range map[string]string{
 		"user: svc, password: svc":   "is it the login of a user of the system account",
@@ -178,7 +178,7 @@ func TestSystemLoginsThatReachNobody(t *testing.T) {
 	}
 }
 
-// A reload to such a login leaves the one that works.
+// A reload to such a login is refused, and the one that works stays.
 func TestReloadToASystemLoginThatReachesNobody(t *testing.T) {
 	s, h, file, conf := systemHandler(t, "user: sys, password: sys")
 	bucket := bucketOf(t, s.Connect(t, userInfo("auth")))
@@ -199,7 +199,7 @@ func TestReloadToASystemLoginThatReachesNobody(t *testing.T) {
 	tab.ExpectClosed()
 }
 
-// A reload that moves the endpoint to an address that is taken leaves it where it is, and the next one moves it.
+// If a reload moves the endpoint to an address that is taken, the endpoint stays where it is. The next reload moves it.
 func TestInsideEndpointThatCannotMove(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -225,7 +225,7 @@ func TestInsideEndpointThatCannotMove(t *testing.T) {
 	s.Reload(t, conf(taken.Addr().String()))
 	mark.WaitLog(t, "address already in use; metrics are still shown on http://"+old)
 	if !ready(old) {
-		t.Error("the endpoint is gone")
+		t.Error("the endpoint is gone from its old address")
 	}
 	_ = taken.Close()
 	s.Reload(t, conf(taken.Addr().String()))

@@ -15,8 +15,8 @@ import (
 	"stamp/test/harness"
 )
 
-// The users of the callout tests: what the configuration says of them must not
-// count beside the callout's answer.
+// The users of the callout tests. The configuration's headers of these users must not be added to those of the callout's
+// answer.
 const calloutConf = `
 	accounts {
 		AUTH { users: [{user: auth, password: auth, headers: {Svc: "callout"}}] }
@@ -44,6 +44,7 @@ func startCallout(t *testing.T, fields string, xkey nkeys.KeyPair) *harness.Serv
 	return s
 }
 
+// The claim in a callout's answer is stamped, with and without an xkey.
 func TestCalloutInConfiguration(t *testing.T) {
 	for name, xkey := range map[string]nkeys.KeyPair{"plain": nil, "xkey": harness.NewXKey(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -53,18 +54,19 @@ func TestCalloutInConfiguration(t *testing.T) {
 			expectStamp(t, harness.Client(t, s, password("nobody")), sub)
 			expectStamp(t, harness.Client(t, s, password("config")), sub, "Callout: c1")
 			expectStamp(t, harness.Client(t, s, password("config-none")), sub)
-			// The same connection again, as others.
+			// The same connection logs in again.
 			raw := harness.Client(t, s, password("session"))
 			raw.Connect(password("config-none"))
 			raw.Flush()
 			expectStamp(t, raw, sub)
-			// The service itself is a user of the configuration.
+			// The callout service itself is a user of the configuration.
 			auth := subscriber(t, s, password("auth"))
 			expectStamp(t, harness.Client(t, s, password("auth")), auth, "Svc: callout")
 		})
 	}
 }
 
+// With allowed_accounts, the callout decides only about users of the listed accounts.
 func TestCalloutForDelegatedAccounts(t *testing.T) {
 	s := startCallout(t, "allowed_accounts: [APP],", nil)
 	sub := subscriber(t, s, password("config-none"))
@@ -107,6 +109,7 @@ func (o *calloutOperator) sentinel(t *testing.T, c *claim.Claim, name string) ha
 	return func(string) map[string]any { return map[string]any{"jwt": u.JWT, "user": name, "pass": name} }
 }
 
+// In operator mode the claim is stamped, whether the account's key, a signing key or a scoped key signs the answer.
 func TestCalloutInOperatorMode(t *testing.T) {
 	for name, xkey := range map[string]nkeys.KeyPair{"plain": nil, "xkey": harness.NewXKey(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -146,6 +149,7 @@ func TestCalloutInOperatorMode(t *testing.T) {
 	}
 }
 
+// A connection without a credential gets the stamp of the default sentinel.
 func TestDefaultSentinel(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")

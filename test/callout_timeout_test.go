@@ -30,7 +30,7 @@ func slowSite(t *testing.T, takes time.Duration) string {
 	return site.URL
 }
 
-// The server waits for a callout for as long as its sources may take, whatever the protocol of the client, and is silent
+// The server waits for a callout as long as the handler's sources may take, with each protocol, and sends the client nothing
 // meanwhile. It does not wait longer than before for a client that sends no CONNECT.
 func TestCalloutTimeout(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
@@ -84,7 +84,7 @@ func TestCalloutTimeout(t *testing.T) {
 	}
 }
 
-// callout.timeout is how long the server waits, and no longer.
+// If callout.timeout is set, the server waits exactly that long.
 func TestCalloutTimeoutIsSet(t *testing.T) {
 	conf := fmt.Sprintf(`
 		accounts { AUTH {}, APP {} }

@@ -9,7 +9,7 @@ import (
 	"stamp/test/harness"
 )
 
-// -t finds what would prevent the start, and what would let no connection in.
+// -t finds settings with which the server would not start, or would let no connection in.
 func TestCheckFindsWhatStartRejects(t *testing.T) {
 	const accounts = "accounts { APP { users: [] } }\n"
 	const guests = "accounts { APP { users: [{user: guest, password: guest}] } }\n"
@@ -54,11 +54,11 @@ func TestCheckFindsWhatStartRejects(t *testing.T) {
 		}
 		out, code := run(t, "-t", "-c", file)
 		if code == 0 || !strings.Contains(out, test.want) {
-			t.Errorf("%s\nexit code %d: %s", test.conf, code, out)
+			t.Errorf("configuration %s\nexpected -t to fail with %q; found exit code %d:\n%s", test.conf, test.want, code, out)
 		}
 		s := harness.Launch(t, "listen: \"127.0.0.1:-1\"\n"+test.conf)
 		if s.Exit(t) == 0 {
-			t.Errorf("%s\nstarts", test.conf)
+			t.Errorf("the server starts with a configuration that -t refuses:\n%s", test.conf)
 		}
 	}
 }
@@ -75,12 +75,12 @@ func TestCheckTakesVariables(t *testing.T) {
 			t.Fatal(err)
 		}
 		if out, code := run(t, "-t", "-c", file); code != 0 {
-			t.Errorf("%s\nexit code %d: %s", conf, code, out)
+			t.Errorf("-t refuses the configuration %s\nexit code %d:\n%s", conf, code, out)
 		}
 	}
 }
 
-// A no_auth_user is allowed if it does not take connections that the handler would recognize: guests beside tokens.
+// A no_auth_user is allowed beside tokens, since it takes no connections that the handler would recognize.
 func TestCheckTakesGuests(t *testing.T) {
 	const conf = `listen: "127.0.0.1:-1"
 		no_auth_user: guest
@@ -91,12 +91,12 @@ func TestCheckTakesGuests(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, code := run(t, "-t", "-c", file); code != 0 {
-		t.Errorf("exit code %d: %s", code, out)
+		t.Errorf("expected -t to accept a no_auth_user beside tokens; found exit code %d:\n%s", code, out)
 	}
 }
 
-// -t, the start and a reload have the warnings of nats-callout check. They also warn of a server that waits for a shorter
-// time than a source may take.
+// -t, the start and a reload print the warnings of nats-callout check, and one more if the server waits for a shorter time than
+// a source may take.
 func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	const inbox = "the connection may subscribe to everybody's _INBOX"
 	conf := func(subscribe string) string {
@@ -111,17 +111,17 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	}
 	out, code := run(t, "-t", "-c", file)
 	if code != 0 || !strings.Contains(out, inbox) || !strings.Contains(out, patience) {
-		t.Errorf("exit code %d: %s", code, out)
+		t.Errorf("expected exit code 0 and both warnings from -t; found exit code %d:\n%s", code, out)
 	}
 	s := harness.Start(t, conf("b"))
 	if text := s.Text(); strings.Contains(text, inbox) || !strings.Contains(text, patience) {
-		t.Errorf("log of the start:\n%s", text)
+		t.Errorf("expected the start to warn of the time-out alone; the log has:\n%s", text)
 	}
 	mark := s.Mark()
 	s.Reload(t, conf(">"))
 	mark.WaitLog(t, "Reloaded: callout handler")
 	if !strings.Contains(mark.Text(), inbox) {
-		t.Errorf("log of the reload:\n%s", mark.Text())
+		t.Errorf("expected the reload to warn of the inbox; the log has:\n%s", mark.Text())
 	}
 	// A reload refuses an account that the server does not have, as -t does.
 	if line := s.TryReload(t, strings.Replace(conf("b"), "account: APP", "account: NOPE", 1)); !strings.Contains(line, "Failed") {
@@ -129,19 +129,19 @@ func TestWarningsOfTheCalloutBlock(t *testing.T) {
 	}
 }
 
-// A callout block whose sessions were forgotten starts no handler: -t, the start and a reload say so.
+// A callout block without sessions starts no handler. -t, the start and a reload warn of that.
 func TestWarningOfABlockWithoutSessions(t *testing.T) {
 	const warning = "callout: there are no sessions, so the server runs no handler"
 	conf := func(block string) string { return "listen: \"127.0.0.1:-1\"\n" + block }
 	lacking := conf("callout { credential: [cookie] }")
 	if code, said := checkConf(t, lacking); code != 0 || !strings.Contains(said, warning) {
-		t.Errorf("exit code %d: %s", code, said)
+		t.Errorf("expected exit code 0 and the warning that there are no sessions; found exit code %d:\n%s", code, said)
 	}
 	if code, said := checkConf(t, conf("callout { request { cookies: [sid] } }")); code != 0 || strings.Contains(said, "warning") {
-		t.Errorf("a block for a handler elsewhere: exit code %d: %s", code, said)
+		t.Errorf("expected no warning about a block for a handler elsewhere; found exit code %d:\n%s", code, said)
 	}
 	if text := harness.Start(t, lacking).Text(); !strings.Contains(text, warning) {
-		t.Errorf("log of the start:\n%s", text)
+		t.Errorf("expected the start to warn that there are no sessions; the log has:\n%s", text)
 	}
 	s := harness.Start(t, conf(""))
 	mark := s.Mark()
@@ -149,7 +149,7 @@ func TestWarningOfABlockWithoutSessions(t *testing.T) {
 	mark.WaitLog(t, warning)
 }
 
-// A source that has another name for its cookie than the websocket is told of by -t, at the start and at a reload.
+// If a source's cookie has another name than the websocket's, -t, the start and a reload warn of that.
 func TestWarningOfAnotherCookie(t *testing.T) {
 	conf := func(cookie string) string {
 		return `listen: "127.0.0.1:-1"
@@ -159,24 +159,24 @@ func TestWarningOfAnotherCookie(t *testing.T) {
 	}
 	const warning = `no connection brings the cookie "session" (cookie_name) to it, since the server does not take that: it takes "sid" (websocket.token_cookie)`
 	if code, said := checkConf(t, conf("session")); code != 0 || !strings.Contains(said, warning) {
-		t.Errorf("exit code %d: %s", code, said)
+		t.Errorf("expected a warning about the cookie \"session\", which the websocket does not take; found exit code %d:\n%s", code, said)
 	}
 	if code, said := checkConf(t, conf("sid")); code != 0 || strings.Contains(said, "cookie") {
-		t.Errorf("exit code %d: %s", code, said)
+		t.Errorf("expected no warning about the cookie \"sid\", which the websocket takes; found exit code %d:\n%s", code, said)
 	}
 	s := harness.Start(t, conf("sid"))
 	if strings.Contains(s.Text(), "cookie_name") {
-		t.Errorf("log of the start:\n%s", s.Text())
+		t.Errorf("expected no warning at the start; the log has:\n%s", s.Text())
 	}
 	mark := s.Mark()
 	s.Reload(t, conf("session"))
 	mark.WaitLog(t, "Reloaded: callout handler")
 	if !strings.Contains(mark.Text(), warning) {
-		t.Errorf("log of the reload:\n%s", mark.Text())
+		t.Errorf("expected the reload to warn of the cookie; the log has:\n%s", mark.Text())
 	}
 }
 
-// A bucket in an account without JetStream is told of, unless it is on a server elsewhere.
+// If a bucket's account has no JetStream, -t warns of that, unless the bucket is on another server.
 func TestWarningOfAnAccountWithoutJetStream(t *testing.T) {
 	conf := func(jetstream, source string) string {
 		return `listen: "127.0.0.1:-1"
@@ -190,12 +190,12 @@ func TestWarningOfAnAccountWithoutJetStream(t *testing.T) {
 		want              bool
 	}{{"", "", true}, {"jetstream: enabled", "", false}, {"", "domain: hub", false}} {
 		if code, said := checkConf(t, conf(tt.jetstream, tt.source)); code != 0 || strings.Contains(said, warning) != tt.want {
-			t.Errorf("%q, %q: exit code %d: %s", tt.jetstream, tt.source, code, said)
+			t.Errorf("with %q and %q: expected exit code 0 and a warning: %t; found exit code %d:\n%s", tt.jetstream, tt.source, tt.want, code, said)
 		}
 	}
 }
 
-// A reload to limits that leave the handler no subscription is refused, and it goes on.
+// A reload to limits that leave the handler no subscription is refused, and the handler continues.
 func TestReloadRefusesLimitsOfTheHandler(t *testing.T) {
 	conf := func(limits string) string {
 		return `accounts { APP { users: [] }, CALLOUT { ` + limits + ` } }
@@ -204,7 +204,7 @@ func TestReloadRefusesLimitsOfTheHandler(t *testing.T) {
 	s := harness.Start(t, conf(""))
 	for _, limits := range []string{"limits { max_subscriptions: 0 }", "limits { max_payload: 100 }", "limits { max_connections: 0 }"} {
 		if line := s.TryReload(t, conf(limits)); !strings.Contains(line, "Failed") {
-			t.Errorf("%s was taken: %s", limits, line)
+			t.Errorf("a reload to %s was not refused, though it leaves the handler no subscription: %s", limits, line)
 		}
 	}
 	harness.Client(t, s, harness.Nobody)

@@ -39,7 +39,7 @@ func confFile(t *testing.T, dir, name, conf string) string {
 
 const restart = 3 // exit code of -t --test_reload for a configuration that needs a restart
 
-// -t --test_reload says what stock says, with stock's exit codes.
+// -t --test_reload prints what stock prints, and has stock's exit codes.
 func TestCheckReloadAsStock(t *testing.T) {
 	stock := harness.Tool(t, "stock-nats-server")
 	const users = "authorization { users: [{user: a, password: a}] }\n"
@@ -92,7 +92,7 @@ func TestCheckReloadAsStock(t *testing.T) {
 	})
 }
 
-// What SIGHUP can apply of our blocks, --test_reload calls reloadable; what it cannot, it does not.
+// --test_reload calls a change of our blocks reloadable if SIGHUP can apply it, and not otherwise.
 func TestCheckReloadOfOurBlocks(t *testing.T) {
 	const (
 		accounts = `

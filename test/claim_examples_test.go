@@ -53,7 +53,7 @@ func TestClaimIssuers(t *testing.T) {
 				}
 				out, err := cmd.Output()
 				if err != nil {
-					t.Fatalf("%v: %v", command, err)
+					t.Fatalf("the example %v failed: %v", command, err)
 				}
 				token := strings.TrimSpace(string(out))
 				u, err := jwt.DecodeUserClaims(token)
@@ -64,7 +64,7 @@ func TestClaimIssuers(t *testing.T) {
 					t.Errorf("user claims are not as issued: issuer_account %q", u.IssuerAccount)
 				}
 				if c, err := claim.FromUserJWT(token, claim.Limits{}); err != nil || !reflect.DeepEqual(c, want) {
-					t.Errorf("claim: same %t, error %v", reflect.DeepEqual(c, want), err)
+					t.Errorf("the claim in the user JWT is the wanted one: %t; error %v", reflect.DeepEqual(c, want), err)
 				}
 			})
 		}
@@ -122,7 +122,7 @@ func TestClaimTemplateExample(t *testing.T) {
 	}
 	want := &claim.Claim{Headers: []claim.Header{{Name: "X-Team", Values: []string{"{{tag(team)}}"}}}, Subscribe: []string{"Session"}}
 	if c, err := claim.FromAccountJWT(filled, key, claim.MaxLimits); err != nil || !reflect.DeepEqual(c, want) {
-		t.Errorf("template: same %t, error %v", reflect.DeepEqual(c, want), err)
+		t.Errorf("the template in the account JWT is the wanted one: %t; error %v", reflect.DeepEqual(c, want), err)
 	}
 	if _, err := run(`{"nobody": {"headers": {"X-Team": "x"}}}`); err == nil {
 		t.Error("a role that the account does not have is no error")

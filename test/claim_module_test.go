@@ -171,7 +171,7 @@ func TestModulePath(t *testing.T) {
 	for name, text := range textFiles(t, dir) {
 		for _, path := range before {
 			if strings.Contains(text, path) && name != "CHANGELOG.md" {
-				t.Errorf("%s still has %s", name, path)
+				t.Errorf("%s still has the old module path %s", name, path)
 			}
 		}
 	}

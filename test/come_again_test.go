@@ -13,7 +13,7 @@ import (
 	"stamp/test/harness"
 )
 
-// waiting is a client with the library's defaults but for its pauses, which are short.
+// waiting returns a client with the library's defaults, except for shorter pauses between attempts.
 func waiting(t *testing.T, s *harness.Server) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect("nats://"+s.Addr(t), nats.Token("alice"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
@@ -38,7 +38,7 @@ func cutOff(t *testing.T, s *harness.Server, app *application, nc *nats.Conn, cl
 	expectTurnedAway(t, s, token("alice"))
 	app.status.Store(http.StatusUnauthorized)
 	if expectRefused(t, s, token("eve")) == "" {
-		t.Error("somebody who is unknown with certainty is not told so")
+		t.Error("a client whose token is certainly unknown is not told so")
 	}
 	app.status.Store(http.StatusOK)
 	harness.Eventually(t, "the client is back", func() bool { return nc.IsConnected() || nc.IsClosed() })
@@ -47,18 +47,18 @@ func cutOff(t *testing.T, s *harness.Server, app *application, nc *nats.Conn, cl
 	}
 }
 
-// expectTurnedAway connects, and expects to be closed without a word of authorization.
+// expectTurnedAway connects, and expects that the server closes the connection without an authorization error.
 func expectTurnedAway(t *testing.T, s *harness.Server, cred harness.Credential) {
 	t.Helper()
 	raw := harness.Dial(t, s)
 	raw.Connect(cred)
 	if lines := raw.ExpectClosed(); len(lines) > 0 {
-		t.Errorf("the connection is told %q", lines)
+		t.Errorf("expected the connection to close without an error; the server sent %q", lines)
 	}
 }
 
-// Clients of nats.go and nats.js give up after two authorization errors in a row. While a session cannot be looked up
-// they are told of none, so they come back by themselves.
+// Clients of nats.go and nats.js give up after two authorization errors in a row. While a session cannot be looked up they get
+// no error, so they connect again by themselves.
 func TestClientsComeAgain(t *testing.T) {
 	app := startApplication(t)
 	s := harness.Start(t, liveConf{url: app.url}.String())

@@ -27,10 +27,8 @@ func block(lines ...string) string {
 	return "NATS/1.0\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// expectStamp checks that what pub publishes reaches sub, who is subscribed to
-// everything, with exactly the stamped lines: on a message without a header, on
-// one with a header of its own, and on one that forges the stamp. Without lines,
-// every message must arrive as it was sent.
+// expectStamp checks that messages of pub reach sub with exactly the stamped lines: a message without a header, one with a
+// header of its own, and one that forges the stamp. Without lines, every message must arrive as it was sent.
 func expectStamp(t testing.TB, pub, sub *harness.Raw, lines ...string) {
 	t.Helper()
 	pub.Pub("t.plain", "payload")
@@ -38,7 +36,7 @@ func expectStamp(t testing.TB, pub, sub *harness.Raw, lines ...string) {
 	pub.Hpub("t.own", block("Own: 1", "Other:2"), "payload")
 	expectMsg(t, sub, "a message with a header", block(append([]string{"Own: 1", "Other:2"}, lines...)...))
 	if len(lines) == 0 {
-		// No grammar is imposed on who is not stamped.
+		// Messages of users without a stamp may have malformed blocks.
 		odd := "NATS/1.0\r\nno colon\r\n folded\r\n\r\n"
 		pub.Hpub("t.odd", odd, "payload")
 		expectMsg(t, sub, "an odd message", odd)
@@ -61,7 +59,7 @@ func expectMsg(t testing.TB, sub *harness.Raw, what, wantBlock string) {
 	}
 }
 
-// subscriber is a client that gets everything below t.
+// subscriber is a client that gets all messages on subjects below t.
 func subscriber(t testing.TB, s *harness.Server, cred harness.Credential) *harness.Raw {
 	t.Helper()
 	sub := harness.Client(t, s, cred)
@@ -69,14 +67,14 @@ func subscriber(t testing.TB, s *harness.Server, cred harness.Credential) *harne
 	return sub
 }
 
-// expectRefused checks that the server refuses a connection, and says nothing
-// more than that to the client, or nothing where it cannot tell now. It returns all that the client saw.
+// expectRefused checks that the server refuses a connection with Authorization Violation and nothing more, or, if it cannot
+// tell now, without an error. It returns everything that the client saw.
 func expectRefused(t testing.TB, s *harness.Server, cred harness.Credential) string {
 	t.Helper()
 	raw := harness.Dial(t, s)
 	raw.Connect(cred)
 	lines := raw.ExpectClosed()
-	// Without a word: its session cannot be looked up now.
+	// Without an error: the session cannot be looked up now.
 	if len(lines) > 0 && !slices.Contains(lines, "-ERR 'Authorization Violation'") {
 		t.Errorf("the connection is not refused with Authorization Violation; got %d lines", len(lines))
 	}

@@ -27,6 +27,7 @@ func nkeyUser(t *testing.T) (string, harness.Credential) {
 	}
 }
 
+// Headers of users of authorization{} are stamped, for users with passwords and with nkeys.
 func TestUsersOfTheConfiguration(t *testing.T) {
 	nkey, cred := nkeyUser(t)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -44,6 +45,7 @@ func TestUsersOfTheConfiguration(t *testing.T) {
 	expectStamp(t, harness.Client(t, s, password("plain")), sub)
 }
 
+// Headers of users of accounts{} are stamped, and so are those of no_auth_user.
 func TestUsersOfAccounts(t *testing.T) {
 	nkey, cred := nkeyUser(t)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -79,6 +81,7 @@ func startLeaf(t *testing.T, hub *harness.Server, user string) *harness.Raw {
 	return harness.Client(t, leaf, harness.Nobody)
 }
 
+// Headers of users of leafnodes{} are stamped.
 func TestUsersOfLeafnodes(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(leafConf, "a", "site"))
 	sub := subscriber(t, hub, password("sub"))
@@ -96,6 +99,7 @@ func TestLeafnodeOfAnAccountsUser(t *testing.T) {
 	expectStamp(t, startLeaf(t, hub, "sub"), sub)
 }
 
+// With verify_and_map, the user of the client's certificate decides about the stamp.
 func TestVerifyAndMap(t *testing.T) {
 	ca := harness.NewCA(t)
 	cert, key := ca.Issue(t, "server")

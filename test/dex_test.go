@@ -15,8 +15,8 @@ import (
 	"stamp/test/harness"
 )
 
-// dex is the program of github.com/dexidp/dex. Its releases cannot be had by go install, since their major version is not in
-// the module's path, so scripts/test does not install it: whoever wants this test builds it. It is skipped without.
+// dex returns the program of github.com/dexidp/dex. go install cannot install its releases, since their major version is not in
+// the module's path, so scripts/test does not install it. Build it yourself to run this test; otherwise it is skipped.
 func dex(t *testing.T) string {
 	t.Helper()
 	file := must(filepath.Abs(filepath.Join("..", ".cache", "bin", "dex")))
@@ -26,7 +26,7 @@ func dex(t *testing.T) string {
 	return file
 }
 
-// startDex runs Dex with one person in memory, and returns its issuer. Its sessions are for versions that have them.
+// startDex runs Dex with one person in memory, and returns its issuer. Only newer versions have sessions.
 func startDex(t *testing.T, pages string) (issuer string, endSession bool) {
 	t.Helper()
 	binary, address := dex(t), harness.FreeAddr(t)
@@ -82,7 +82,8 @@ func logInAtDex(t *testing.T, v *visitor) {
 	}
 }
 
-// Dex for real: a login, refreshes with rotating tokens under a live connection, ID tokens by the source oidc, and a logout.
+// TestDex uses the real Dex: a login, refreshes with rotating tokens under a live connection, ID tokens with the source oidc,
+// and a logout.
 func TestDex(t *testing.T) {
 	c := newLoginConf(t)
 	issuer, endSession := startDex(t, c.url)
@@ -108,7 +109,7 @@ func TestDex(t *testing.T) {
 	}
 	v.ask(t, http.MethodGet, "/session", &told)
 	if !told.Authenticated || told.Claims["email"] != "alice@example.com" {
-		t.Errorf("/session tells %v", told)
+		t.Errorf("expected /session to tell that alice@example.com is logged in; found %v", told)
 	}
 	sub := subscriber(t, s, password("backend"))
 	tab := mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
@@ -117,7 +118,7 @@ func TestDex(t *testing.T) {
 		raw.Pub("t.x", "payload")
 		lines := sub.Msg().Lines()
 		if len(lines) != 2 || !strings.HasPrefix(lines[0], "Authorization: Bearer ") || lines[1] != "X-User: alice@example.com" {
-			t.Fatalf("a header of %d lines: %s", len(lines), lines[1:])
+			t.Fatalf("expected a bearer token and alice's address; the header has %d lines: %s", len(lines), lines[1:])
 		}
 		return strings.TrimPrefix(lines[0], "Authorization: Bearer ")
 	}
@@ -126,7 +127,7 @@ func TestDex(t *testing.T) {
 		seen[bearer(tab)] = true
 		return len(seen) >= 3
 	})
-	// Dex' access token is a JWT of the same keys.
+	// Dex's access token is a JWT that is signed by the same keys.
 	expectStamp(t, harness.Client(t, s, token(bearer(tab))), sub, "Authorization: Bearer none", "X-User: alice@example.com")
 
 	var out struct {
@@ -134,7 +135,7 @@ func TestDex(t *testing.T) {
 		End       string `json:"end_session_url"`
 	}
 	if v.ask(t, http.MethodPost, "/logout", &out); !out.LoggedOut || (out.End != "") != endSession {
-		t.Errorf("logged out: %t, an end_session_url: %t", out.LoggedOut, out.End != "")
+		t.Errorf("the logout reports logged out: %t, an end_session_url: %t; want both", out.LoggedOut, out.End != "")
 	}
 	tab.ExpectClosed()
 	if !endSession {
@@ -143,7 +144,7 @@ func TestDex(t *testing.T) {
 	if end := do(t, v.Client, must(http.NewRequest(http.MethodGet, out.End, nil))); end.Request.URL.String() != strings.TrimSuffix(c.url, "/auth")+"/" {
 		t.Errorf("the end of Dex' session: %s at %s", end.Status, end.Request.URL.Path)
 	}
-	// A session that ends at Dex: it tells the handler by a logout token.
+	// A session ends at Dex, which sends the handler a logout token.
 	logInAtDex(t, v)
 	tab = mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
 	bearer(tab)

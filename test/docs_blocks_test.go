@@ -23,7 +23,7 @@ func pages(t *testing.T) []string {
 	names := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "browser/README.md"}
 	files, err := filepath.Glob("../docs/*.md")
 	if err != nil || len(files) < 10 {
-		t.Fatalf("%d pages, %v", len(files), err)
+		t.Fatalf("expected at least 10 pages in ../docs; found %d, error %v", len(files), err)
 	}
 	for _, file := range files {
 		names = append(names, "docs/"+filepath.Base(file))
@@ -37,7 +37,7 @@ func pageText(t *testing.T, name string) (string, []docpage.Block) {
 	text := string(must(os.ReadFile(filepath.Join("..", name))))
 	blocks, err := docpage.Blocks(text)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("cannot read the blocks of %s: %v", name, err)
 	}
 	return text, blocks
 }
@@ -96,7 +96,7 @@ func TestPageBlocks(t *testing.T) {
 				}
 			case "json":
 				if !validJSON(block) {
-					t.Errorf("%s: not JSON", where)
+					t.Errorf("%s: expected JSON", where)
 				}
 			default:
 				t.Errorf("%s: a block of the language %q is neither run nor checked; say why in <!-- not run: REASON -->", where, block.Language)
@@ -156,7 +156,7 @@ func checkJavaScript(t *testing.T, where string, block docpage.Block) {
 	cmd := exec.Command("node", "--input-type=module", "--check", "-")
 	cmd.Stdin = strings.NewReader(block.Text)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s", where, err, out)
+		t.Errorf("%s: Node.js cannot parse this block: %v\n%s", where, err, out)
 	}
 }
 
@@ -199,13 +199,13 @@ func TestPageConfigurations(t *testing.T) {
 			}
 			where := fmt.Sprintf("%s:%d", name, block.Line)
 			if _, ok := confWraps[block.In]; !ok {
-				t.Errorf("%s: nothing is known of %q", where, block.In)
+				t.Errorf("%s: this test does not know where a block in %q belongs", where, block.In)
 				continue
 			}
 			if example, err := os.ReadFile(filepath.Join("../docs/examples/callout", block.Name)); block.Name != "" && err == nil && name != "docs/tutorial.md" { // which has files of its own
 				shown[block.Name] = true
 				if string(example) != block.Text {
-					t.Errorf("%s is not docs/examples/callout/%s", where, block.Name)
+					t.Errorf("%s differs from docs/examples/callout/%s", where, block.Name)
 				}
 			}
 			texts := []string{block.Text}
@@ -236,7 +236,7 @@ func TestPageConfigurations(t *testing.T) {
 	at.Wait()
 	examples, err := filepath.Glob("../docs/examples/callout/*.conf")
 	if err != nil || len(examples) < 10 {
-		t.Fatalf("%d examples, %v", len(examples), err)
+		t.Fatalf("expected at least 10 configurations in ../docs/examples/callout; found %d, error %v", len(examples), err)
 	}
 	for _, file := range examples {
 		if !shown[filepath.Base(file)] {
@@ -255,7 +255,7 @@ func checkConfiguration(t *testing.T, where, folder, file string) {
 	}
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), exampleVariables...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s", where, err, out)
+		t.Errorf("%s: the command refuses this configuration: %v\n%s", where, err, out)
 	}
 }
 
@@ -296,7 +296,7 @@ func TestPageGo(t *testing.T) {
 		}
 	}
 	if len(overlay) < 4 {
-		t.Errorf("%d blocks", len(overlay))
+		t.Errorf("expected at least 4 blocks of Go in the pages; found %d", len(overlay))
 	}
 	overlay[filepath.Join(folder, "given.go")] = filepath.Join(dir, "given.go")
 	const given = "package pages\n\nimport (\n\t\"github.com/nats-io/jwt/v2\"\n\t\"github.com/nats-io/nats.go\"\n\t\"github.com/nats-io/nkeys\"\n)\n\n" +
@@ -311,7 +311,7 @@ func TestPageGo(t *testing.T) {
 	build := exec.Command("go", "build", "-overlay", list, "./docs/examples/pages")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("the Go in the pages does not compile: %v\n%s", err, out)
 	}
 }
 

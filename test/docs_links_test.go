@@ -59,7 +59,7 @@ func TestDocumentationLinks(t *testing.T) {
 		}
 	}
 	if links < 100 {
-		t.Errorf("%d links", links)
+		t.Errorf("expected at least 100 links in the pages; found %d", links)
 	}
 }
 
@@ -72,7 +72,7 @@ func checkLink(t *testing.T, from, target string) {
 		_, err = os.Stat(filepath.Join("..", file)) // a folder
 	}
 	if err != nil {
-		t.Errorf("%s: %s: there is no such file", from, target)
+		t.Errorf("%s links to %s, but there is no such file", from, target)
 		return
 	}
 	if anchor == "" {
@@ -83,7 +83,7 @@ func checkLink(t *testing.T, from, target string) {
 			return
 		}
 	}
-	t.Errorf("%s: %s: there is no such heading", from, target)
+	t.Errorf("%s links to %s, but there is no such heading", from, target)
 }
 
 // anchorOf returns the anchor that a heading has on GitHub and GitLab.

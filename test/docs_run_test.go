@@ -47,7 +47,7 @@ func TestPagesRunAsPrinted(t *testing.T) {
 		}
 		steps, err := docpage.Parse(pagePorts.ReplaceAllStringFunc(text, free))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("cannot read the commands of %s: %v", name, err)
 		}
 		if !slices.ContainsFunc(steps, func(s docpage.Step) bool { return s.Kind == docpage.Command }) {
 			continue
@@ -79,7 +79,7 @@ func TestPagesRunAsPrinted(t *testing.T) {
 		})
 	}
 	if ran < 5 {
-		t.Errorf("%d pages have commands", ran)
+		t.Errorf("%d pages have commands, want 5 or more", ran)
 	}
 }
 
@@ -117,7 +117,7 @@ func runPage(t *testing.T, dir string, steps []docpage.Step, env ...string) {
 			}
 		case docpage.Script:
 			if got := browser.do(step.Line, map[string]string{"script": step.Text}); got != step.Want {
-				t.Fatalf("line %d: %s\ngot  %s\nwant %s", step.Line, step.Text, got, step.Want)
+				t.Fatalf("line %d: the script %s\ngot  %s\nwant %s", step.Line, step.Text, got, step.Want)
 			}
 		case docpage.Browser:
 			browser.do(step.Line, map[string]string{"text": step.Text})
@@ -225,7 +225,7 @@ func (s *readerShell) run(command string) (printed, status string) {
 	select {
 	case <-done:
 	case <-time.After(pageTimeout):
-		s.t.Fatalf("not in %s: %s", pageTimeout, command)
+		s.t.Fatalf("a command of the page did not end in %s: %s", pageTimeout, command)
 	}
 	return got.String(), status
 }
@@ -273,10 +273,10 @@ func (b *readerBrowser) do(line int, action map[string]string) string {
 	}
 	var answer struct{ Value, Error string }
 	if err := json.Unmarshal(b.out.Bytes(), &answer); err != nil {
-		b.t.Fatalf("line %d: %v", line, err)
+		b.t.Fatalf("line %d: the browser printed something that is not JSON: %v", line, err)
 	}
 	if answer.Error != "" {
-		b.t.Fatalf("line %d: %v: %s", line, action, answer.Error)
+		b.t.Fatalf("line %d: the browser could not do %v: %s", line, action, answer.Error)
 	}
 	return answer.Value
 }

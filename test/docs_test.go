@@ -26,13 +26,13 @@ func exampleFolder(t *testing.T) string {
 		cmd := exec.Command(absolute(t, harness.CalloutBinary(t)), "keys", "make", keys)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("keys make: %v\n%s", err, out)
+			t.Fatalf("nats-callout keys make failed: %v\n%s", err, out)
 		}
 	}
 	cmd := exec.Command(absolute(t, harness.CalloutBinary(t)), "keys", "proof", "make", "server", "keys")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("keys proof make: %v\n%s", err, out)
+		t.Fatalf("nats-callout keys proof make failed: %v\n%s", err, out)
 	}
 	seed := string(must(os.ReadFile(filepath.Join(dir, "nsc", "issuer.nk"))))
 	operator := harness.NewOperator(t)
@@ -57,7 +57,7 @@ func exampleFolder(t *testing.T) string {
 	return dir
 }
 
-// Tests that docs/security.md names are there.
+// Each test that docs/security.md names exists.
 func TestNamedTestsExist(t *testing.T) {
 	text, err := os.ReadFile("../docs/security.md")
 	if err != nil {
@@ -67,7 +67,7 @@ func TestNamedTestsExist(t *testing.T) {
 	for _, pattern := range []string{"*_test.go", "*/*_test.go", "../server/*/*_test.go", "../internal/*/*_test.go", "../internal/*/*/*_test.go", "../internal/*/*/*/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+			t.Fatalf("expected files that match %s; found %d, error %v", pattern, len(files), err)
 		}
 		for _, file := range files {
 			content, err := os.ReadFile(file)
@@ -84,11 +84,11 @@ func TestNamedTestsExist(t *testing.T) {
 			prefix += "("
 		}
 		if !strings.Contains(string(all), "\nfunc "+prefix) {
-			t.Errorf("docs/security.md names %s", name)
+			t.Errorf("docs/security.md names the test %s, which does not exist", name)
 		}
 	}
 	if len(names) == 0 {
-		t.Error("no test is named")
+		t.Error("docs/security.md names no test")
 	}
 }
 
@@ -107,7 +107,7 @@ func TestBrowserRows(t *testing.T) {
 	table := regexp.MustCompile(`(?m)^\|.*Test in test/js/browser/(\w+\.mjs) \|\n\|[-|]+\|\n((?:\|.*\|\n)+)`)
 	tables := table.FindAllStringSubmatch(text, -1)
 	if len(tables) != 2 {
-		t.Fatalf("%d tables", len(tables))
+		t.Fatalf("expected 2 tables that name their tests in docs/browser.md; found %d", len(tables))
 	}
 	for _, found := range tables {
 		checks := string(must(os.ReadFile(filepath.Join("js", "browser", found[1]))))
@@ -120,11 +120,11 @@ func TestBrowserRows(t *testing.T) {
 			}
 			rows++
 			if !strings.Contains(checks, `async "`+name+`"(`) {
-				t.Errorf("%s has no check %q", found[1], name)
+				t.Errorf("test/js/browser/%s has no check %q", found[1], name)
 			}
 		}
 		if rows < 10 {
-			t.Errorf("%s: %d rows", found[1], rows)
+			t.Errorf("expected at least 10 rows in the table of %s; found %d", found[1], rows)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"stamp/test/harness"
 )
 
-// A refused message leaves nothing behind: if it is a retained one, later subscribers do not get it.
+// A refused message leaves nothing behind: if it was to be retained, later subscribers do not get it.
 func TestRefusedMessageIsNotRetained(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: M
@@ -59,7 +59,7 @@ func TestFrameOfManyMessages(t *testing.T) {
 		}
 	}
 	if err := nc.FlushTimeout(harness.Timeout); err != nil {
-		t.Fatalf("the frame is refused: %v, %v", err, nc.LastError())
+		t.Fatalf("the server refused the frame: %v, %v", err, nc.LastError())
 	}
 	large := fmt.Sprintf("PUB t.x 1025\r\n%s\r\n", strings.Repeat("x", 1025))
 	raw := harness.Client(t, s, user.Credential)
@@ -89,7 +89,7 @@ func TestNoTraceByARemovedHeader(t *testing.T) {
 		pub.Hpub("t.x", block(lines...), "payload")
 		m := sub.Msg()
 		if m.Subject != "t.x" || len(m.Lines()) > 0 {
-			t.Errorf("%q: got %s with %q", lines, m.Subject, m.Lines())
+			t.Errorf("expected a message on t.x without the headers %q; got subject %s with %q", lines, m.Subject, m.Lines())
 		}
 	}
 	free := harness.Client(t, s, password("free"))
@@ -99,7 +99,7 @@ func TestNoTraceByARemovedHeader(t *testing.T) {
 			return
 		}
 	}
-	t.Error("who may send the header gets no trace")
+	t.Error("a publisher that may send the trace header gets no trace")
 }
 
 // A renewal tells the client a changed max_payload, and closes the connection if the headers leave no room for a payload.
@@ -130,7 +130,7 @@ func TestRenewalChangesTheLimitOfPayloads(t *testing.T) {
 	renew(10) // less than the header block
 	for _, line := range alice.ExpectClosed() {
 		if strings.HasPrefix(line, "INFO") {
-			t.Errorf("got %q", line)
+			t.Errorf("expected the connection to close without a new limit; the server sent %q", line)
 		}
 	}
 }
@@ -152,7 +152,7 @@ func TestRenewalStopsAnMQTTSubscription(t *testing.T) {
 	pub, _ := device(t, v.Server, "svc")
 	wait(t, pub.Publish("t/before", 1, false, "before"))
 	if m := <-got; m.Topic() != "t/before" {
-		t.Fatalf("got %s", m.Topic())
+		t.Fatalf("expected the message on t/before; got one on %s", m.Topic())
 	}
 	for _, c := range v.Connz(t, "auth=1").Conns {
 		if c.MQTTClient == "alice"+t.Name() {
@@ -163,7 +163,7 @@ func TestRenewalStopsAnMQTTSubscription(t *testing.T) {
 	wait(t, pub.Publish("t/after", 1, false, "after"))
 	wait(t, pub.Publish("end/x", 1, false, "end"))
 	if m := <-got; m.Topic() != "end/x" {
-		t.Errorf("after the renewal came %s", m.Topic())
+		t.Errorf("after the renewal, expected end/x; got a message on %s", m.Topic())
 	}
 }
 
@@ -180,10 +180,10 @@ func TestRefusedMessagesDoNotFillTheLog(t *testing.T) {
 		raw.Send("PUB t.%d.%s other 0\r\n\r\n", i, strings.Repeat("x", 3000))
 	}
 	if errs := untilPong(t, raw); len(errs) != n {
-		t.Fatalf("%d errors", len(errs))
+		t.Fatalf("expected an error for each of %d refused messages; got %d", n, len(errs))
 	}
 	if size := len(s.Text()); size > 20_000 {
-		t.Errorf("the log has %d bytes", size)
+		t.Errorf("the log has %d bytes, want 20000 or less", size)
 	}
 	s.WaitLog(t, `Publish Refused - Subject "t\.`)
 }
@@ -295,7 +295,7 @@ func TestCheckRepliesOfRequests(t *testing.T) {
 						break
 					}
 					if strings.HasPrefix(line, "-ERR") || strings.Contains(line, "MSG ") && !strings.HasPrefix(line, "HMSG _INBOX.") {
-						t.Fatalf("got %.100q, expected %q", line, want)
+						t.Fatalf("the server answered %.100q; expected %q", line, want)
 					}
 				}
 			}
@@ -312,11 +312,11 @@ func TestCheckRepliesOfRequests(t *testing.T) {
 	}
 	dev, _ := device(t, s, "mallory")
 	wait(t, dev.Publish("$JS/API/CONSUMER/CREATE/S", 0, false, consumer("admin.delete")))
-	// A message on such a subject that is not a request is not checked.
+	// A message on such a subject is not checked if it is no request.
 	raw := harness.Client(t, s, password("mallory"))
 	raw.Pub("shop.CONSUMER.CREATED", "plain text")
 	if errs := untilPong(t, raw); len(errs) > 0 {
-		t.Errorf("got %q", errs)
+		t.Errorf("a message that is no request was refused: %q", errs)
 	}
 	if err := owner.Publish("admin.end", nil); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func run(t *testing.T, args ...string) (string, int) {
 	return string(out), 0
 }
 
+// Flags, output and exit codes are those of nats-server, and -t checks our blocks.
 func TestCommandLine(t *testing.T) {
 	file := func(name, text string) string {
 		name = filepath.Join(t.TempDir(), name)
@@ -73,7 +74,7 @@ func TestCapability(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	raw := harness.Client(t, s, password("sub"))
 	if raw.Info.Stamp != release.Version {
-		t.Errorf("INFO has stamp %q", raw.Info.Stamp)
+		t.Errorf("INFO tells the release %q", raw.Info.Stamp)
 	}
 	var v struct {
 		Version string
@@ -83,15 +84,16 @@ func TestCapability(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v.Version != release.Upstream || v.Headers.Release != release.Version || !v.Headers.Stamping {
-		t.Errorf("varz has %+v", v)
+		t.Errorf("expected /varz to tell upstream's version, our release and that the server stamps; found %+v", v)
 	}
 	s.WaitLog(t, "Stamp "+strings.ReplaceAll(release.Version, "+", `\+`))
 	s.Signal(t, syscall.SIGTERM)
 	if code := s.Exit(t); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("expected exit code 0 after SIGTERM; found %d", code)
 	}
 }
 
+// A Go program that runs the server in its own process gets stamps too.
 func TestInProcess(t *testing.T) {
 	hook.Install()
 	opts := natsserver.Options{DontListen: true, MaxPayload: 2 << 20, NoSigs: true}

@@ -87,7 +87,7 @@ func TestMessagesOfAHubBeforeTheLeafnodeIsConnected(t *testing.T) {
 	for {
 		m := sub.Msg()
 		if strings.Contains(m.Header, "forged") {
-			t.Errorf("%s has the header %q", m.Subject, m.Header)
+			t.Errorf("the message on %s has a forged header: %q", m.Subject, m.Header)
 		}
 		if m.Subject == "t.late" {
 			return
@@ -105,7 +105,7 @@ func TestSealedBeforeTheLeafnodeIsConnected(t *testing.T) {
 	hub.until("PONG")
 	pub.Pub("t.x", "payload")
 	if got := hub.until("payload"); strings.Contains(got, "SECRET") {
-		t.Errorf("the hub gets %q", got)
+		t.Errorf("the hub gets the sealed value: %q", got)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestMessagesOfAHubBeforeItsInfo(t *testing.T) {
 			return
 		}
 		if strings.Contains(m.Header, "forged") {
-			t.Errorf("%s has the header %q", m.Subject, m.Header)
+			t.Errorf("the message on %s has a forged header: %q", m.Subject, m.Header)
 		}
 	}
 }

@@ -51,8 +51,8 @@ func calloutSupercluster(t *testing.T) (*service, []*harness.Server) {
 	return v, servers
 }
 
-// Renewals and logouts reach the connections of a session, and those of a user, on all servers of all clusters, and
-// leafnodes too; and nobody else's.
+// Renewals and logouts reach all connections of a session, or of a user, on all servers of all clusters, leafnodes included,
+// and no connection of others.
 func TestRenewalsAndLogoutsEverywhere(t *testing.T) {
 	for name, q := range map[string]forwarded.Renew{
 		"session": {Session: "app/alice", Account: "APP"}, "user": {User: "alice", Account: "APP"},
@@ -93,7 +93,7 @@ func TestRenewalsAndLogoutsEverywhere(t *testing.T) {
 				c.Flush()
 			}
 			if n := v.renewals() - before; n != len(alice)+1 {
-				t.Errorf("%d connections were renewed, of %d", n, len(alice)+1)
+				t.Errorf("%d connections were renewed, want %d", n, len(alice)+1)
 			}
 		})
 	}

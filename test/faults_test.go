@@ -18,8 +18,7 @@ import (
 	"stamp/test/harness"
 )
 
-// faultUsers are two who are stamped, one who reads, and the headers of each in every form that
-// a mix-up could show in.
+// faultUsers are two users with stamps and a reader. The headers are such that each kind of mix-up would show.
 const faultUsers = `
 	accounts {
 		APP { jetstream: enabled, users: [
@@ -31,7 +30,7 @@ const faultUsers = `
 	system_account: SYS
 	`
 
-// trusted checks the stamp of a message, whose payload begins with who published it.
+// trusted checks the stamp of a message. Its payload begins with the publisher's name.
 func trusted(t testing.TB, h nats.Header, payload []byte) {
 	t.Helper()
 	who, _, _ := strings.Cut(string(payload), " ")
@@ -47,8 +46,8 @@ func trusted(t testing.TB, h nats.Header, payload []byte) {
 	}
 }
 
-// load publishes to a stream as alice and as bob, with headers that forge and without, until it
-// is stopped, and knows what was acknowledged.
+// load publishes to a stream as alice and as bob, with forged headers and without, until it is stopped. It records what was
+// acknowledged.
 type load struct {
 	stop  context.CancelFunc
 	done  sync.WaitGroup
@@ -104,8 +103,7 @@ func (l *load) more(t testing.TB, n int64) {
 	harness.Eventually(t, fmt.Sprintf("%d further messages to be acknowledged", n), func() bool { return l.n.Load() >= from+n })
 }
 
-// end stops the load and reads the whole stream: each message has its stamp, and each that was
-// acknowledged is there.
+// end stops the load and reads the whole stream: each message has its stamp, and no acknowledged message is missing.
 func (l *load) end(t *testing.T, nc *nats.Conn) {
 	t.Helper()
 	l.stop()
@@ -137,7 +135,7 @@ func (l *load) end(t *testing.T, nc *nats.Conn) {
 	for seq := uint64(0); seq < last; stored++ {
 		m, err := messages.Next(jetstream.NextMaxWait(harness.Timeout))
 		if err != nil {
-			t.Fatalf("after message %d of %d: %v", seq, last, err)
+			t.Fatalf("the stream ends after message %d of %d: %v", seq, last, err)
 		}
 		trusted(t, m.Headers(), m.Data())
 		delete(l.acked, string(m.Data()))
@@ -153,8 +151,7 @@ func (l *load) end(t *testing.T, nc *nats.Conn) {
 	}
 }
 
-// watch reads what is published as core NATS delivers it. What is lost is no fault; what is there has
-// its stamp.
+// watch reads messages as core NATS delivers them. A message may be lost, but each one that arrives has its stamp.
 func watch(t *testing.T, urls string) {
 	nc, err := nats.Connect(urls, userInfo("sub"), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.RetryOnFailedConnect(true))
 	if err != nil {
@@ -172,6 +169,8 @@ func createStream(t *testing.T, nc *nats.Conn, cfg jetstream.StreamConfig) {
 	mustStream(t, newJetStream(t, nc), cfg)
 }
 
+// Servers of a cluster are killed while messages are published: no acknowledged message is lost, and each message has its own
+// stamp.
 func TestKillUnderLoad(t *testing.T) {
 	var clients, routes, conf []string
 	for range 3 {
@@ -219,7 +218,7 @@ type network struct {
 	hosts int
 }
 
-// newNetwork skips the test where nobody may make network namespaces.
+// newNetwork skips the test if this user may not make network namespaces.
 func newNetwork(t *testing.T) *network {
 	n := &network{t: t, id: os.Getpid() % 10000}
 	if out, err := exec.Command("ip", "link", "add", n.bridge(), "type", "bridge").CombinedOutput(); err != nil {
@@ -246,11 +245,11 @@ func (n *network) in(i int, args ...string) {
 func (n *network) ip(args ...string) {
 	n.t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		n.t.Fatalf("ip %s: %v %s", strings.Join(args, " "), err, out)
+		n.t.Fatalf("the command ip %s failed: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
-// add is one host more.
+// add adds a host.
 func (n *network) add() int {
 	i := n.hosts
 	n.hosts++
@@ -265,6 +264,8 @@ func (n *network) add() int {
 	return i
 }
 
+// The network of a cluster is cut while messages are published: no acknowledged message is lost, and each message has its own
+// stamp.
 func TestPartition(t *testing.T) {
 	n := newNetwork(t)
 	var servers []*harness.Server
@@ -296,7 +297,7 @@ func TestPartition(t *testing.T) {
 	l.end(t, servers[0].Connect(t, userInfo("sub")))
 }
 
-// A reader that stops is cut off; who reads gets everything, in order, and with the right stamps.
+// A reader that stops is cut off. The other readers get everything, in order, and with the right stamps.
 func TestSlowConsumers(t *testing.T) {
 	s := harness.Start(t, faultUsers+"max_pending: 1MB, write_deadline: 1s\n")
 	var got atomic.Int64
@@ -308,7 +309,7 @@ func TestSlowConsumers(t *testing.T) {
 		var who string
 		var i int
 		if _, err := fmt.Sscan(string(m.Data), &who, &i); err != nil || i != next[who] {
-			t.Errorf("message %d of %q, expected %d", i, who, next[who])
+			t.Errorf("message %d of %q came, expected number %d", i, who, next[who])
 		}
 		next[who] = i + 1
 		got.Add(1)
@@ -332,7 +333,7 @@ func TestSlowConsumers(t *testing.T) {
 					m.Header = nats.Header{"Session": {"forged"}}
 				}
 				if err := nc.PublishMsg(m); err != nil {
-					t.Errorf("publish: %v", err)
+					t.Errorf("%s could not publish: %v", user, err)
 				}
 				if i%200 == 0 {
 					_ = nc.Flush() // so that who reads is not slow itself
@@ -344,7 +345,7 @@ func TestSlowConsumers(t *testing.T) {
 	done.Wait()
 	s.WaitLog(t, "Slow Consumer Detected")
 	harness.Eventually(t, "all messages", func() bool { return got.Load() == 2*each })
-	// What the one that is cut off was sent until then is right too.
+	// What the server sent to the slow reader before it was cut off has the right stamps, too.
 	n, subject := 0, ""
 	for {
 		line, err := stuck.Line()
@@ -364,7 +365,7 @@ func TestSlowConsumers(t *testing.T) {
 	}
 }
 
-// A disk that is full: what was acknowledged is there when there is room again.
+// The disk is full, and gets room again: all acknowledged messages are there.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
@@ -412,7 +413,7 @@ func TestFullDisk(t *testing.T) {
 	l.end(t, nc)
 }
 
-// purgeCore takes away what was published to show that core NATS goes on, should it be stored.
+// purgeCore removes the messages that were published to show that core NATS works, in case they are stored.
 func purgeCore(t *testing.T, nc *nats.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
@@ -426,7 +427,7 @@ func purgeCore(t *testing.T, nc *nats.Conn) {
 	}
 }
 
-// Where a limit is in the way of the stamp, the publisher is told, and nothing is stored in part.
+// If the stamp exceeds a limit, the publisher gets an error, and nothing is stored in part.
 func TestLimitsThatTheStampExceeds(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		max_payload: 1MB
@@ -467,7 +468,7 @@ func TestLimitsThatTheStampExceeds(t *testing.T) {
 				err = publish(subject, test.header)
 			}
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, expected %q", err, test.want)
+				t.Errorf("expected the error %q; found %v", test.want, err)
 			}
 			info, err := js.Stream(ctx, strings.ToUpper(subject))
 			if err != nil {

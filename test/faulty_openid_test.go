@@ -41,7 +41,7 @@ type openIDFake struct {
 	reused int // refresh tokens that came twice
 }
 
-// openIDEndpoints are those that the handler asks.
+// openIDEndpoints are the endpoints that the handler asks.
 var openIDEndpoints = []string{"discovery", "keys", "token", "userinfo"}
 
 func newOpenIDFake(t *testing.T) *openIDFake {
@@ -170,15 +170,14 @@ func newOpenIDPages(t *testing.T) openIDPages {
 
 func (o openIDPages) url() string { return "http://" + o.address + "/auth" }
 
-// source are the fields of the source. Each n is another configuration.
+// source returns the fields of the source. Each n makes another configuration.
 func (o openIDPages) source(p *openIDFake, n int, more string) string {
 	return fmt.Sprintf(`kind: login, listen: %q, public_url: %q, issuer: %q, client_id: app, client_secret: s
 		bucket: sessions, key_file: %q, claims: [sub, n%d], refresh_before: 5s, %s`, o.address, o.url(), p.issuer(), o.key, n, more)
 }
 
-// tries logs in, and returns the status of the last page: the redirect to the page behind the login, or
-// why there is none.
-func (o openIDPages) tries(t *testing.T) (v *visitor, status int) {
+// tryLogIn logs in, and returns the status of the last page: the redirect to the page behind the login, or an error's status.
+func (o openIDPages) tryLogIn(t *testing.T) (v *visitor, status int) {
 	t.Helper()
 	v = newVisitor(t, o.url())
 	v.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
@@ -210,9 +209,8 @@ func openIDFaults() []harness.Fault {
 	}
 }
 
-// Whatever an endpoint of the provider does: a reload is done at once, connections that live stay and have
-// their stamp, new logins and tokens are refused where that endpoint is needed, and all is well soon after
-// the fault is over.
+// However an endpoint of the provider misbehaves, a reload is done at once, and live connections stay and keep their stamp. New
+// logins and tokens are refused if they need that endpoint. Soon after the fault everything works again.
 func TestFaultyOpenIDProvider(t *testing.T) {
 	for _, endpoint := range openIDEndpoints {
 		t.Run(endpoint, func(t *testing.T) {
@@ -232,7 +230,7 @@ func TestFaultyOpenIDProvider(t *testing.T) {
 			s := harness.Start(t, conf(0))
 			sub := subscriber(t, s, password("backend"))
 			var v *visitor
-			harness.Eventually(t, "a login", func() (in bool) { v, _ = pages.tries(t); return v.cookie() != "" })
+			harness.Eventually(t, "a login", func() (in bool) { v, _ = pages.tryLogIn(t); return v.cookie() != "" })
 			live := mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
 			expectStamp(t, live, sub, "X-Subject: alice")
 			for n, fault := range openIDFaults() {
@@ -241,7 +239,7 @@ func TestFaultyOpenIDProvider(t *testing.T) {
 				s.Reload(t, conf(n+1))
 				mark.WaitLog(t, "Reloaded: callout handler")
 				mark.WaitLog(t, "login pages") // the new ones, which have waited for the address
-				stranger, status := pages.tries(t)
+				stranger, status := pages.tryLogIn(t)
 				if status < 400 || stranger.cookie() != "" {
 					t.Errorf("%s: a login ends with status %d", fault.Name, status)
 				}
@@ -251,7 +249,7 @@ func TestFaultyOpenIDProvider(t *testing.T) {
 				expectStamp(t, live, sub, "X-Subject: alice")
 				p.at[endpoint].Be(harness.Well)
 				began := time.Now()
-				harness.Eventually(t, fault.Name+": a login after it", func() bool { stranger, _ = pages.tries(t); return stranger.cookie() != "" })
+				harness.Eventually(t, fault.Name+": a login after it", func() bool { stranger, _ = pages.tryLogIn(t); return stranger.cookie() != "" })
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("%s: the first login after it comes %s late", fault.Name, took)
 				}
@@ -279,8 +277,8 @@ func TestFaultyOpenIDProvider(t *testing.T) {
 	}
 }
 
-// At a provider where a refresh token is good once, and a second use ends the session, a session outlives
-// reloads and restarts of nats-callout that come while the provider takes its time.
+// The provider accepts a refresh token once, and ends the session if it comes twice. A session survives reloads and restarts of
+// nats-callout that come while the provider takes its time.
 func TestRefreshOutlivesSignals(t *testing.T) {
 	p, pages := newOpenIDFake(t), newOpenIDPages(t)
 	p.once = true
@@ -316,7 +314,7 @@ func TestRefreshOutlivesSignals(t *testing.T) {
 	write(0)
 	h := start()
 	var v *visitor
-	harness.Eventually(t, "a login", func() bool { v, _ = pages.tries(t); return v.cookie() != "" })
+	harness.Eventually(t, "a login", func() bool { v, _ = pages.tryLogIn(t); return v.cookie() != "" })
 	p.set(func() { p.slow = 2 * time.Second })
 	p.awaitRefresh(t)
 	write(1)
@@ -326,18 +324,18 @@ func TestRefreshOutlivesSignals(t *testing.T) {
 	p.awaitRefresh(t)
 	h.Signal(t, syscall.SIGTERM)
 	if code := h.Exit(t); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("expected exit code 0 after SIGTERM; found %d", code)
 	}
 	start()
 	p.awaitRefresh(t)
 	if _, reused := p.counts(); reused != 0 {
-		t.Errorf("%d refresh tokens came twice", reused)
+		t.Errorf("%d refresh tokens were sent twice, want none", reused)
 	}
 	sub := subscriber(t, s, password("backend"))
 	expectStamp(t, harness.Client(t, s, token(v.cookie())), sub, "X-Subject: alice")
 }
 
-// Roles that are nested, as Keycloak's, and claims whose names are URNs, as ZITADEL's, in a grant.
+// A grant can use nested roles, such as Keycloak's, and claims whose names are URNs, such as ZITADEL's.
 func TestNestedClaims(t *testing.T) {
 	p := newOpenIDFake(t)
 	s := harness.Start(t, fmt.Sprintf(`

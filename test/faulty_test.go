@@ -25,7 +25,7 @@ import (
 	"stamp/test/harness"
 )
 
-// faultyStore is what a session source asks, behind a server that misbehaves on demand.
+// faultyStore is the store of a session source, behind a proxy that makes it misbehave on demand.
 type faultyStore struct {
 	faulty *harness.Faulty
 	source string // its fields, but for the name
@@ -34,14 +34,14 @@ type faultyStore struct {
 	most int
 	// credential is one that no source has seen yet.
 	credential func(t *testing.T, n int) string
-	// reasons are what the log says of a refusal, by the name of the fault; "" is of all others.
+	// reasons are the log's texts about refusals, by the name of the fault; "" has those of all other faults.
 	reasons map[string]string
 	server  string // fields of the server's configuration
-	// known reports whether new credentials are accepted during a fault as well: nobody has to be asked.
+	// known says that new credentials are accepted during a fault as well, because the source need not ask the store.
 	known bool
 }
 
-// faultyStores are the sources that ask somebody.
+// faultyStores are the sources that ask a store.
 var faultyStores = map[string]func(t *testing.T) faultyStore{
 	"http": func(t *testing.T) faultyStore {
 		app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +124,7 @@ var faultyStores = map[string]func(t *testing.T) faultyStore{
 
 func numbered(_ *testing.T, n int) string { return fmt.Sprintf("c00k1e-%d", n) }
 
-// startRedis runs a redis-server in which all sessions of numbered are, and returns its address.
+// startRedis runs a redis-server with all sessions of numbered, and returns its address.
 func startRedis(t *testing.T) string {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
@@ -156,7 +156,7 @@ func startRedis(t *testing.T) string {
 		}
 		return address
 	}
-	t.Fatal("redis-server does not start")
+	t.Fatal("redis-server does not start, or does not take the sessions")
 	return ""
 }
 
@@ -200,16 +200,16 @@ func (i *issuer) token(t *testing.T, id string) string {
 	return token
 }
 
-// Times within which a server does what it is told, however its stores misbehave. They are generous for a
-// slow machine, and far below the minutes that a server takes that waits for its stores.
+// A server does what it is told within these times, however its stores misbehave. They are generous for slow machines, and far
+// below the minutes that a server would take if it waited for its stores.
 const (
 	atOnce   = 15 * time.Second
 	recovery = 20 * time.Second
 )
 
-// TestFaultyStores: whatever a store does, new connections are refused and the log says why; connections
-// that live stay; the look-ups that are under way are bounded; a reload and a signal work at once; and all
-// is well again within seconds of the recovery.
+// TestFaultyStores: however a store misbehaves, new connections are refused and the log says why, live connections stay, the
+// number of look-ups is bounded, and a reload and a signal take effect at once. Within seconds of the recovery everything works
+// again.
 func TestFaultyStores(t *testing.T) {
 	for kind, start := range faultyStores {
 		t.Run(kind, func(t *testing.T) {
@@ -244,7 +244,7 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 				return
 			}
 		}
-		t.Fatalf("%s: not accepted in %s: %v", what, recovery, err)
+		t.Fatalf("%s: no connection was accepted in %s: %v", what, recovery, err)
 	}
 	accepted("at the beginning")
 	var live []*harness.Raw
@@ -274,7 +274,7 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 					nc.Close()
 				}
 				if (err == nil) != st.known {
-					t.Errorf("%s: a new connection: %v", fault.Name, err)
+					t.Errorf("%s: a new connection must be let in: %t; found error %v", fault.Name, st.known, err)
 				}
 			})
 		}
@@ -283,8 +283,8 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 			t.Fatal(err)
 		}
 		asking.Wait()
-		// Look-ups are counted in package session. One that is given up is seen to close a little later here, and
-		// afterwards there may be those of two handlers.
+		// Package session counts the look-ups. A look-up that was given up closes its connection a little later, and after a
+		// reload there may be connections of two handlers.
 		if most := st.faulty.Most(); i == 0 && most > 4*st.most {
 			t.Errorf("%d connections to the store at once; want at most %d", most, st.most)
 		}
@@ -305,7 +305,7 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 			s.Reload(t, conf(i+1))
 			mark.WaitLog(t, "Reloaded: callout handler")
 			if took := time.Since(asked); took > atOnce {
-				t.Errorf("%s: the reload took %s", fault.Name, took)
+				t.Errorf("%s: the reload took %s, expected at most %s", fault.Name, took, atOnce)
 			}
 		}
 		flush()
@@ -329,12 +329,12 @@ func testFaultyStore(t *testing.T, st faultyStore) {
 	s.Signal(t, syscall.SIGTERM)
 	s.Exit(t)
 	if took := time.Since(began); took > atOnce {
-		t.Errorf("SIGTERM took %s", took)
+		t.Errorf("the process took %s to end after SIGTERM, expected at most %s", took, atOnce)
 	}
 	asking.Wait()
 }
 
-// TestFaultyStoreOfCallout: nats-callout ends at once too, and readiness does not wait for a store.
+// TestFaultyStoreOfCallout: nats-callout ends at once, and its readiness check does not wait for a store.
 func TestFaultyStoreOfCallout(t *testing.T) {
 	st := faultyStores["http"](t)
 	issuer := harness.NewAccountKey(t)
@@ -364,7 +364,7 @@ func TestFaultyStoreOfCallout(t *testing.T) {
 	h.Signal(t, syscall.SIGTERM)
 	h.Exit(t)
 	if took := time.Since(began); took > atOnce {
-		t.Errorf("SIGHUP and SIGTERM took %s", took)
+		t.Errorf("the process took %s to end after SIGHUP and SIGTERM, expected at most %s", took, atOnce)
 	}
 	asking.Wait()
 	live.Flush()

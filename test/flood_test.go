@@ -11,8 +11,8 @@ import (
 	"stamp/test/harness"
 )
 
-// TestFloodOfPasswords: wrong passwords, more than can be compared, do not end live connections: their
-// renewals are compared all the same.
+// TestFloodOfPasswords: a flood of wrong passwords, more than can be compared, does not end live connections, because the
+// passwords of their renewals are compared all the same.
 func TestFloodOfPasswords(t *testing.T) {
 	const cost = 12 // some tenths of a second
 	hash, err := bcrypt.GenerateFromPassword([]byte("open"), cost)
@@ -47,7 +47,7 @@ func TestFloodOfPasswords(t *testing.T) {
 	}
 	defer func() { close(stop); flood.Wait() }()
 	s.WaitLog(t, "overloaded: too many session look-ups")
-	// Two renewals: the first user JWT has ended then.
+	// Two renewals: by then the first user JWT has ended.
 	harness.Eventually(t, "two renewals", func() bool {
 		live.Flush() // ends the test when the connection is closed
 		return varzHeaders(t, s)["renewals"] >= 2

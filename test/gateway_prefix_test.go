@@ -13,7 +13,7 @@ import (
 	"stamp/test/harness"
 )
 
-// nothingComes is how long a test listens before it takes it that nothing comes.
+// nothingComes is how long a test waits before it assumes that no message comes.
 const nothingComes = 500 * time.Millisecond
 
 // gatewayHash is how a gateway names a cluster in the prefix of a reply (gateway.go, getGWHash).
@@ -27,8 +27,8 @@ func gatewayHash(name string) string {
 	return out.String()
 }
 
-// A leafnode may publish the answer to a request of another cluster, which has a prefix. Behind that prefix, raft is
-// as far away from it as without.
+// A leafnode may publish the answer to a request of another cluster, under a subject with a prefix. Behind that prefix too, it
+// cannot reach raft's subjects.
 func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 	const shared = `
 		accounts {
@@ -73,7 +73,7 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 				leaf.Send("LMSG %s$NRG.%s.%s 4\r\njunk\r\n", wrapped, subject, group)
 			}
 		}
-		// Nor by the answer to a request, which each cluster takes a prefix from.
+		// Nor can it by the answer to a request, whose prefix each cluster removes.
 		other := "_GR_." + gatewayHash("C1") + ".BBBBBB."
 		for at, chain := range map[*harness.Raw][]string{leaf: {prefix, other + prefix, prefix + other + prefix}, rawLeaf(t, cluster[1], user): {prefix, other + prefix}} {
 			for _, reply := range chain {
@@ -89,14 +89,14 @@ func TestRaftIsNotReachedByAGatewaysPrefix(t *testing.T) {
 	}
 	before := must(must(js.Stream(t.Context(), "S")).Info(t.Context())).State.Msgs
 	if _, err := js.Publish(t.Context(), "stored.x", []byte("honest")); err != nil {
-		t.Fatalf("the stream is broken: %v", err)
+		t.Fatalf("the stream takes no more messages: %v", err)
 	}
 	if after := must(must(js.Stream(t.Context(), "S")).Info(t.Context())).State.Msgs; after != before+1 {
-		t.Errorf("the stream has %d messages, and had %d", after, before)
+		t.Errorf("the stream has %d messages, expected one more than %d", after, before)
 	}
 	for _, s := range cluster {
 		if log := s.Text(); strings.Contains(log, "unknown stream entry") || strings.Contains(log, "critical write error") {
-			t.Error("what a leafnode sent reached raft")
+			t.Error("a message of the leafnode reached raft")
 		}
 	}
 }
@@ -115,6 +115,6 @@ func TestMappedGatewayPrefix(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m := next(t, heard, nil); m.Header.Get("Stamp-Subject") != subject || m.Header.Get("Auth") != "" || m.Header.Get("X") != "a" {
-		t.Errorf("%s with %v", m.Subject, m.Header)
+		t.Errorf("expected the stamps of %s on its message; got a message on %s with %v", subject, m.Subject, m.Header)
 	}
 }

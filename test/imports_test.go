@@ -82,7 +82,7 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 		used[row.pattern] = true
 		for _, imported := range fields[1:] {
 			if imported == patched && name != "hook" {
-				t.Errorf("%s imports the patched server", name)
+				t.Errorf("%s imports the patched server, which only hook may", name)
 			}
 			below, ours := belowPrefix(imported)
 			if ours && !mayImport(row, below) {

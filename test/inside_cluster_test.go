@@ -47,7 +47,7 @@ func insideClusterWith(t *testing.T, sessions string) (servers [2]*harness.Serve
 	return servers, func(header string) string { return conf(0, header) }
 }
 
-// A server asks its own handler about its connections, and not that of a peer, which may be frozen.
+// A server asks its own handler about its connections, and not a peer's handler, which may be frozen.
 func TestAFrozenPeer(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
 	if err != nil {
@@ -65,8 +65,8 @@ func TestAFrozenPeer(t *testing.T) {
 	}
 }
 
-// A connection that cannot be judged now is closed without an error, so that its client comes again, at every server of a
-// cluster: the handler of another one could not close it.
+// If a connection cannot be judged now, it is closed without an error, so that its client connects again. In a cluster that
+// must happen at the connection's own server, because the handler of another server could not close it.
 func TestConnectionsOfAClusterThatCannotBeJudged(t *testing.T) {
 	servers := insideCluster(t, fmt.Sprintf("{kind: http, url: \"http://%s/\"}", harness.FreeAddr(t)))
 	for range 10 {
@@ -75,15 +75,14 @@ func TestConnectionsOfAClusterThatCannotBeJudged(t *testing.T) {
 			raw.Connect(token("any"))
 			for _, line := range raw.ExpectClosed() {
 				if strings.HasPrefix(line, "-ERR") {
-					t.Fatalf("closed with %q", line)
+					t.Fatalf("expected the connection to close without an error; the server sent %q", line)
 				}
 			}
 		}
 	}
 }
 
-// While a reload puts another handler in the place of the one that serves, callouts go to one of the two, and not to a
-// peer, which may be frozen.
+// While a reload replaces the handler, callouts go to the old or the new one, and not to a peer's handler, which may be frozen.
 func TestReloadsBesideAFrozenPeer(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
 	if err != nil {

@@ -52,7 +52,7 @@ func startApplication(t *testing.T) *application {
 	return app
 }
 
-// block has all answers wait until the function that is returned is called.
+// block holds back all answers until the returned function is called.
 func (app *application) block() (release func()) {
 	hold := make(chan struct{})
 	app.mu.Lock()
@@ -117,7 +117,7 @@ func (c liveConf) String() string {
 		}`, c.top, c.headers, svc, c.users, auth, c.url, timeout, grant)
 }
 
-// live are connections of a callout that a reload must leave alone.
+// live are connections by a callout, which a reload must not disturb.
 type live struct {
 	t     *testing.T
 	s     *harness.Server
@@ -167,7 +167,7 @@ func (l *live) expectStamps(sub *harness.Raw, lines ...string) {
 	}
 }
 
-// awaitStamps is expectStamps for stamps that come after the reload, by renewals.
+// awaitStamps is expectStamps for stamps that come some time after the reload, by renewals.
 func (l *live) awaitStamps(sub *harness.Raw, lines ...string) {
 	l.t.Helper()
 	for _, name := range l.names {
@@ -185,8 +185,8 @@ func stampsOf(name string, lines []string) (all []string) {
 	return all
 }
 
-// The users of the configuration that the automatic auth_callout lets in without a callout come out
-// of a Go map; their order must not look like a change.
+// auth_callout is set up automatically, with a list of the configuration's users that the server lets in without a callout. The
+// list comes out of a Go map, and its order must not look like a change.
 func TestReloadInsideOfAnUnchangedFile(t *testing.T) {
 	var accounts strings.Builder
 	for a := range 8 {
@@ -205,7 +205,7 @@ func TestReloadInsideOfAnUnchangedFile(t *testing.T) {
 		for range reloads {
 			if line := s.TryReload(t, conf); strings.Contains(line, "Failed") {
 				if failed == 0 {
-					t.Error(line)
+					t.Errorf("the reload of an unchanged file was refused: %s", line)
 				}
 				failed++
 			}
@@ -217,13 +217,13 @@ func TestReloadInsideOfAnUnchangedFile(t *testing.T) {
 	}
 }
 
-// A change of static users is none of the callout's: its connections live on, and nobody is asked.
+// A change of static users does not concern the callout: its connections stay, and its source is not asked.
 func TestReloadInsideOfStaticUsers(t *testing.T) {
 	const added = "{user: added, password: added}"
 	for _, test := range []struct {
 		name          string
 		before, after func(c *liveConf)
-		// The credentials that are let in, and those that are not, after the reload.
+		// Credentials that are let in after the reload, and credentials that are not.
 		in, out harness.Credential
 	}{
 		{"unchanged", func(*liveConf) {}, func(*liveConf) {}, password("svc"), password("nobody")},
@@ -249,7 +249,7 @@ func TestReloadInsideOfStaticUsers(t *testing.T) {
 				t.Errorf("the source was asked %d times, though the callout block is unchanged", n)
 			}
 			if got := varzHeaders(t, s)["renewals"]; got != 0 {
-				t.Errorf("%v renewals", got)
+				t.Errorf("a change of static users renewed %v connections, expected none", got)
 			}
 			in.Flush()
 			expectRefused(t, s, test.out)
@@ -327,7 +327,7 @@ func headersWays(t *testing.T) []headersWay {
 	}
 }
 
-// A changed headers block counts for the next message of every live connection, and closes none.
+// A changed headers block applies to the next message of every live connection, and closes no connection.
 func TestReloadOfTheHeadersBlockReachesEverybody(t *testing.T) {
 	for _, way := range headersWays(t) {
 		t.Run(way.name, func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestReloadOfTheHeadersBlockReachesEverybody(t *testing.T) {
 					s.Reload(t, conf(step.fields))
 				}
 				if now := connectionIDs(t, s); !slices.Equal(now, ids) {
-					t.Fatalf("%s: connections %v, before the reload %v", step.name, now, ids)
+					t.Fatalf("%s: the connections are %v, and were %v before the reload", step.name, now, ids)
 				}
 				conn.Hpub("t.x", block(own...), "payload")
 				m := watcher.Msg()
@@ -374,7 +374,7 @@ func TestReloadOfTheHeadersBlockReachesEverybody(t *testing.T) {
 				}
 				if step.subject {
 					if !slices.Contains(got, "Stamp-Subject: t.x") {
-						t.Errorf("%s: no provenance in %q", step.name, got)
+						t.Errorf("%s: provenance is not in the header %q", step.name, got)
 					}
 					got = slices.DeleteFunc(got, func(l string) bool { return strings.HasPrefix(l, "Stamp-") })
 				}
@@ -397,7 +397,7 @@ func TestReloadOfTheHeadersBlockReachesEverybody(t *testing.T) {
 	}
 }
 
-// settle reads what the probes of both sides have left.
+// settle reads the lines that the probes of both sides have left.
 func settle(t *testing.T, watcher, conn *harness.Raw) {
 	t.Helper()
 	watcher.Pub("down.last", "last")
@@ -408,8 +408,8 @@ func settle(t *testing.T, watcher, conn *harness.Raw) {
 	}
 }
 
-// connectionIDs are those of all clients and leafnodes, but not of a handler inside: a changed
-// callout block starts another one.
+// connectionIDs returns the ids of all clients and leafnodes, without those of a handler inside, since a changed callout block
+// starts another handler.
 func connectionIDs(t *testing.T, s *harness.Server) (ids []uint64) {
 	t.Helper()
 	for _, c := range s.Connz(t, "").Conns {
@@ -424,7 +424,7 @@ func connectionIDs(t *testing.T, s *harness.Server) (ids []uint64) {
 	return ids
 }
 
-// A changed grant comes to live connections by renewals: headers, and permissions.
+// A changed grant reaches live connections by renewals: its headers, and its permissions.
 func TestReloadInsideOfAGrant(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}
@@ -487,13 +487,12 @@ func TestReloadInsideOfAGrantOnEveryWay(t *testing.T) {
 			})
 		}
 		if now := connectionIDs(t, s); !slices.Equal(now, ids) {
-			t.Fatalf("connections %v, before the reload %v", now, ids)
+			t.Fatalf("the connections are %v, and were %v before the reload", now, ids)
 		}
 	}
 }
 
-// A callout is told the server's tags, so it is asked again when they change; it is not a reason to
-// close anybody.
+// A callout gets the server's tags. If they change, connections are renewed, and none is closed.
 func TestReloadInsideOfServerTags(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url, top: "server_tags: [one]"}
@@ -510,7 +509,7 @@ func TestReloadInsideOfServerTags(t *testing.T) {
 	l.expectStamps(sub, "X-User: %s")
 }
 
-// While the source gives no answer a reload does its work, and nobody is closed.
+// While the source gives no answer, a reload is done, and no connection is closed.
 func TestReloadInsideWhileTheSourceHangs(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}
@@ -540,9 +539,11 @@ func TestReloadInsideWhileTheSourceHangs(t *testing.T) {
 	l.expectAlive()
 }
 
+// While the source fails, a reload is done, and no connection is closed.
 func TestReloadInsideWhileTheSourceFails(t *testing.T) {
 	app := startApplication(t)
-	// A renewal that the handler cannot judge ends when the server waits no longer, a second longer than for the source.
+	// If the handler cannot judge a renewal, the renewal ends when the server stops waiting, a second after the source's
+	// time-out.
 	conf := liveConf{url: app.url, auth: 2, timeout: "1s"}
 	s := harness.Start(t, conf.String())
 	sub := subscriber(t, s, password("svc"))
@@ -564,8 +565,8 @@ func TestReloadInsideWhileTheSourceFails(t *testing.T) {
 	l.expectAlive()
 }
 
-// When a reload brings a static user of the name that a live callout connection logged in with, the
-// configuration decides about that name from now on: the connection has to show the user's password.
+// A reload adds a static user whose name a live callout connection logged in with. From then on the configuration decides about
+// that name: the connection has to show the user's password.
 func TestReloadInsideTakesANameFromTheCallout(t *testing.T) {
 	hash := bcryptOf(t, "open")
 	conf := func(users string) string {
@@ -581,7 +582,7 @@ func TestReloadInsideTakesANameFromTheCallout(t *testing.T) {
 	taken := harness.Client(t, s, harness.Password("alice", "open"))
 	l := &live{t: t, s: s, conns: map[string]*harness.Raw{}, cids: map[string]uint64{}}
 	l.add("bob", harness.Password("bob", "open"))
-	// The name of an answer is no credential: this one is the callout's as before.
+	// The name in an answer is not a credential: this connection still belongs to the callout.
 	guest := l.add("guest", nobody)
 	s.Reload(t, conf("{user: alice, password: another}"))
 	taken.ExpectClosed()

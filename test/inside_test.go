@@ -120,11 +120,11 @@ func expectBrowserRefused(t testing.TB, s *harness.Server, header http.Header, c
 	}
 	raw.Connect(cred)
 	if lines := raw.ExpectClosed(); !slices.Contains(lines, "-ERR 'Authorization Violation'") {
-		t.Errorf("not refused: %q", lines)
+		t.Errorf("expected an Authorization Violation; the server sent %q", lines)
 	}
 }
 
-// The whole of it: a cookie in, trusted headers out, and nothing else to run.
+// The whole way: a cookie comes in, trusted headers go out, and no other process is needed.
 func TestInsideCookieToHeaders(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "cookie1", alice())
@@ -142,6 +142,7 @@ func TestInsideCookieToHeaders(t *testing.T) {
 	expectRefused(t, s, harness.Password("backend", "wrong"))
 }
 
+// The permissions and limits of a grant apply to its connections.
 func TestInsidePermissionsAndLimits(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "c", alice())
@@ -163,27 +164,28 @@ func TestInsidePermissionsAndLimits(t *testing.T) {
 	s.WaitLog(t, `refused .*grant visitor`)
 }
 
-// The handler tells what the server forwarded, and what it does not accept.
+// The handler uses what the server forwarded. Credentials of kinds that are not listed are refused.
 func TestInsideCredentialKinds(t *testing.T) {
 	s, bucket := startInside(t, "credential: [cookie]")
 	login(t, bucket, "c", alice())
 	sub := subscriber(t, s, password("backend"))
 	expectStamp(t, mustBrowse(t, s, cookies("sid=c"), harness.Nobody), sub, "Session: c", "X-Kind: cookie", "X-User: alice")
-	// A script that has learnt an id cannot use it as a token.
+	// A script that has learnt a session's id cannot use it as a token.
 	expectRefused(t, s, token("c"))
 	expectBrowserRefused(t, s, http.Header{}, token("c"))
-	// CONNECT goes before the cookie upstream; it is a token then.
+	// Upstream prefers the credential in CONNECT to the cookie. It is a token then.
 	login(t, bucket, "d", alice())
 	expectBrowserRefused(t, s, cookies("sid=c"), token("d"))
 }
 
+// Two cookies of the credential's name are refused, in any order: one of them may have been planted.
 func TestInsideCookieTossing(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "good", alice())
 	login(t, bucket, "evil", alice())
 	expectBrowserRefused(t, s, cookies("sid=good", "sid=evil"), harness.Nobody)
 	expectBrowserRefused(t, s, cookies("sid=evil", "sid=good"), harness.Nobody)
-	// Package net/http reads one of these only.
+	// Package net/http reads only one of these.
 	for _, odd := range []string{"sid=ü", `sid=a\b`, `sid=a"b`, `sid="a b"c`} {
 		expectBrowserRefused(t, s, cookies("sid=evil", odd), harness.Nobody)
 		expectBrowserRefused(t, s, cookies(odd, "sid=evil"), harness.Nobody)
@@ -191,17 +193,18 @@ func TestInsideCookieTossing(t *testing.T) {
 	mustBrowse(t, s, cookies("sid=good", "other=1", "other=2"), harness.Nobody)
 }
 
+// A page of another origin cannot connect with the cookie.
 func TestInsideForeignOrigin(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "c", alice())
 	header := cookies("sid=c")
 	header.Set("Origin", "http://evil.test")
 	if _, err := browser(t, s, header); err == nil || !strings.Contains(err.Error(), "403") {
-		t.Errorf("a foreign origin: %v", err)
+		t.Errorf("expected status 403 for another origin; found %v", err)
 	}
 }
 
-// Logout: a session that is deleted closes its connections, and no others.
+// A logout deletes the session, which closes its connections and no others.
 func TestInsideLogoutClosesConnections(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "one", alice())
@@ -217,6 +220,7 @@ func TestInsideLogoutClosesConnections(t *testing.T) {
 	expectRefused(t, s, token("one"))
 }
 
+// A reload of the callout block applies to live connections and to new ones.
 func TestInsideReload(t *testing.T) {
 	dir := t.TempDir()
 	conf := func(user string) string {
@@ -257,8 +261,7 @@ func TestInsideGlobalAccount(t *testing.T) {
 	expectStamp(t, harness.Client(t, s, token("c")), sub, "X-User: alice")
 }
 
-// All that is wrong is said at once, with its place, and the server does not
-// start.
+// All faults are reported at once, with their places, and the server does not start.
 func TestInsideFaults(t *testing.T) {
 	const sources = `sessions: [{kind: anonymous}], grants: [{account: APP, publish: ">", subscribe: ">"}]`
 	const accounts = "accounts { APP { users: [{user: u, password: u}] } }\n"
@@ -291,42 +294,40 @@ func TestInsideFaults(t *testing.T) {
 			for _, args := range [][]string{nil, {"-t"}} {
 				s := harness.Launch(t, tt.conf, args...)
 				if code := s.Exit(t); code != 1 {
-					t.Errorf("%v: exit code %d", args, code)
+					t.Errorf("with arguments %v: expected exit code 1; found %d", args, code)
 				}
 				for _, want := range tt.want {
 					if !strings.Contains(s.Text(), want) {
-						t.Errorf("%v: %q is not in\n%s", args, want, s.Text())
+						t.Errorf("%v: expected %q in\n%s", args, want, s.Text())
 					}
 				}
 				if strings.Contains(s.Text(), "secret-of-mine") {
-					t.Error("a secret is shown")
+					t.Error("the log shows a secret")
 				}
 			}
 		})
 	}
 }
 
-// The server's configuration says which account is the system account. A grant for it is warned of.
+// The server's configuration says which account is the system account. A grant for that account causes a warning.
 func TestGrantOfTheSystemAccountIsSaid(t *testing.T) {
 	s := harness.Launch(t, `accounts { SYS { users: [{user: s, password: s}] } }
 system_account: SYS
 callout { sessions: [{kind: anonymous}], grants: [{account: SYS, publish: [], subscribe: []}] }`, "-t")
 	if code := s.Exit(t); code != 0 || !strings.Contains(s.Text(), `server.conf:3:52: grant 1: account: "SYS" is the system account`) {
-		t.Errorf("exit code %d: %s", code, s.Text())
+		t.Errorf("expected exit code 0 and a warning about the grant of the system account; found exit code %d:\n%s", code, s.Text())
 	}
 }
 
-// Without our handler a cookie listener that any page may use is upstream's
-// business, but said.
+// Without our handler, upstream decides about a cookie listener that pages of any origin may use. The server warns of it.
 func TestCookieWithoutOriginsIsSaid(t *testing.T) {
 	s := harness.Start(t, `websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }`)
 	if !strings.Contains(s.Text(), "a page of any origin can connect") {
-		t.Error("no warning")
+		t.Errorf("expected a warning that a page of any origin can connect; the log has:\n%s", s.Text())
 	}
 }
 
-// Nothing of a session, a credential or a key is in the log, at any level that does
-// not print payloads.
+// The log shows nothing of a session, a credential or a key, at any level that does not print payloads.
 func TestInsideLogsNoSecrets(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "credential-4711", map[string]any{"user": "user-4711"})
@@ -338,15 +339,15 @@ func TestInsideLogsNoSecrets(t *testing.T) {
 	s2.WaitLog(t, "no session: the credential is unknown")
 	for _, secret := range []string{"4711", "4712", "4713"} {
 		if strings.Contains(s2.Text(), secret) {
-			t.Errorf("%q is in the log", secret)
+			t.Errorf("the log shows %q", secret)
 		}
 	}
 	if seed.MatchString(s2.Text()) {
-		t.Error("a seed is in the log")
+		t.Error("the log shows a seed")
 	}
 }
 
-// At the level that prints payloads, not those that the handler reads.
+// At the level that prints payloads, the log does not show those that the handler reads.
 func TestInsideIsNotTraced(t *testing.T) {
 	s, bucket := startInside(t, "", "-DV")
 	login(t, bucket, "credential-4711", map[string]any{"user": "user-4711", "note": "content-4711"})
@@ -358,7 +359,7 @@ func TestInsideIsNotTraced(t *testing.T) {
 	mark.WaitLog(t, `<<- \[PUB t.x`)
 	for _, secret := range []string{"credential-4711", "content-4711"} {
 		if strings.Contains(mark.Text(), secret) {
-			t.Errorf("%q is in the log", secret)
+			t.Errorf("the log shows %q", secret)
 		}
 	}
 }
@@ -366,8 +367,7 @@ func TestInsideIsNotTraced(t *testing.T) {
 // seed is that of an nkey (nkeys, strkey.go).
 var seed = regexp.MustCompile(`\bS[A-Z2-7]{57}\b`)
 
-// Services beside the browsers log in with a key, or with a user JWT, which a
-// server without operators would throw away.
+// Services beside the browsers log in with an nkey, or with a user JWT, which a server without operators would otherwise drop.
 func TestInsideServicesWithKeys(t *testing.T) {
 	issuer, nkey := harness.NewAccountKey(t), harness.NewUserKey(t)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -395,8 +395,7 @@ func TestInsideServicesWithKeys(t *testing.T) {
 	expectRefused(t, s, other.UserOf(t, "mail").Credential)
 }
 
-// A source that takes another cookie than the credential: nothing else that the
-// client presented counts as verified.
+// If a source takes another cookie than the credential, nothing else that the client presented counts as verified.
 func TestInsideOtherCookie(t *testing.T) {
 	dir := t.TempDir()
 	s := harness.Start(t, fmt.Sprintf(`
@@ -419,16 +418,17 @@ func TestInsideOtherCookie(t *testing.T) {
 	expectBrowserRefused(t, s, cookies("other=bad"), token("good"))
 }
 
+// A scoped grant needs signing keys, so the server refuses it without operator mode.
 func TestInsideScopedIsRefused(t *testing.T) {
 	s := harness.Launch(t, `accounts { APP {} }
 		callout { sessions: [{kind: anonymous}], grants: [{account: APP, scoped: true}] }`)
 	if s.Exit(t) != 1 || !strings.Contains(s.Text(), "scoped is for signing_keys") {
-		t.Errorf("log:\n%s", s.Text())
+		t.Errorf("expected the server to refuse scoped without signing_keys; the log has:\n%s", s.Text())
 	}
 }
 
-// An upgrade request with more than is forwarded is refused at once, and says why; what is not listed may be as long
-// as the web server allows.
+// If an upgrade request has more than can be forwarded, it is refused at once, with the reason. A header that is not forwarded
+// may be as long as the web server allows.
 func TestTooLongToBeForwarded(t *testing.T) {
 	s, bucket := startInside(t, "")
 	login(t, bucket, "cookie1", alice())
@@ -462,12 +462,12 @@ func TestTooLongToBeForwarded(t *testing.T) {
 	raw = mustBrowse(t, s, header, harness.Nobody)
 	raw.Pub("t.x", "payload")
 	if m := sub.Msg(); !strings.Contains(m.Header, "X-User: alice") {
-		t.Errorf("stamped %q", m.Header)
+		t.Errorf("expected the header X-User: alice; the message has %q", m.Header)
 	}
 }
 
-// A forwarded header or cookie with bytes beyond ASCII reaches the grants as it came, and one that is not UTF-8 refuses: it
-// must not pass for absent.
+// A forwarded header or cookie with bytes beyond ASCII reaches the grants unchanged. If it is not UTF-8, the connection is
+// refused, since the value must not be taken for absent.
 func TestForwardedBeyondASCII(t *testing.T) {
 	s := harness.Start(t, `accounts { APP { users: [{user: backend, password: backend}] } }
 		websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid, allowed_origins: ["http://app.test"] }
@@ -481,7 +481,7 @@ func TestForwardedBeyondASCII(t *testing.T) {
 	raw := mustBrowse(t, s, http.Header{"X-City": {"Zürich"}, "Cookie": {`city={"a": "Zürich"}`}}, harness.Nobody)
 	raw.Pub("t.x", "payload")
 	if m := sub.Msg(); !strings.Contains(m.Header, "Header-City: Zürich\r\n") || !strings.Contains(m.Header, `Cookie-City: {"a": "Zürich"}`) {
-		t.Errorf("stamped %q", m.Header)
+		t.Errorf("expected Zürich in the header and in the cookie; the message has %q", m.Header)
 	}
 	for name, header := range map[string]http.Header{
 		"X-City": {"X-City": {"Z\xfcrich"}}, "city": {"Cookie": {"city=Z\xfcrich"}},
@@ -496,7 +496,7 @@ func TestForwardedBeyondASCII(t *testing.T) {
 	}
 }
 
-// A logout closes its connections while the server ends slowly, too: the handler inside serves until the end.
+// A logout closes its connections even while the server is in lame duck mode: the handler inside serves until the end.
 func TestLogoutWhileTheServerIsALameDuck(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(insideConf, t.TempDir(), "")+`
 		lame_duck_duration: "120s"

@@ -25,8 +25,8 @@ var kubernetes = filepath.Join("..", "deploy", "kubernetes")
 // podUser is the user of the images, and of the pods.
 const podUser = "65532:65532"
 
-// rendered is the chart nats with our values. The chart is no part of this repository, so the test is
-// skipped where nobody has put it, and helm, into .cache.
+// rendered returns the chart nats with our values. The chart is no part of this repository, so the test is skipped unless the
+// chart and helm are in .cache.
 func rendered(t *testing.T, more ...string) string {
 	t.Helper()
 	helm, chart := filepath.Join("..", ".cache", "bin", "helm"), filepath.Join("..", ".cache", "nats-chart")
@@ -38,7 +38,7 @@ func rendered(t *testing.T, more ...string) string {
 	command := exec.Command(helm, append([]string{"template", "nats", chart, "-f", filepath.Join(kubernetes, "values.yaml")}, more...)...)
 	out, err := command.Output()
 	if err != nil {
-		t.Fatalf("helm template: %v", err)
+		t.Fatalf("helm cannot render the chart: %v", err)
 	}
 	return string(out)
 }
@@ -187,22 +187,22 @@ func TestKubernetesServer(t *testing.T) {
 	conf, monitor, metrics := natsConf(t, rendered(t, "--set", "config.cluster.enabled=false"))
 	p := newPod(t, conf)
 	if check := p.run(t, "/nats-server", "--config", "/etc/nats-config/nats.conf", "-t"); check.Exit(t) != 0 {
-		t.Fatalf("-t: %s", check.Text())
+		t.Fatalf("-t refuses the chart's configuration:\n%s", check.Text())
 	}
 	without := p.run(t, "/nats-server", "--config", "/etc/nats-config/nats.conf")
 	if without.Exit(t) == 0 || !strings.Contains(without.Text(), "permission denied") {
-		t.Errorf("without fsGroup: %s", without.Text())
+		t.Errorf("expected permission denied without fsGroup; the log has:\n%s", without.Text())
 	}
 	p.runStock(t, conf)
 	p.applyFSGroup(t)
 	server := p.run(t, "/nats-server", "--config", "/etc/nats-config/nats.conf")
 	server.WaitLog(t, "Server is ready")
 	if stored := storeOne(t, server); stored != 2 {
-		t.Errorf("%d messages are stored, with that of the stock server", stored)
+		t.Errorf("%d messages are stored, want 2, with that of the stock server", stored)
 	}
 	for _, probe := range []string{"/healthz", "/healthz?js-server-only=true", "/healthz?js-enabled-only=true"} {
 		if status := statusOf(t, monitor+probe); status != http.StatusOK {
-			t.Errorf("%s: status %d", probe, status)
+			t.Errorf("expected status 200 from %s; found %d", probe, status)
 		}
 	}
 	scraped(t, metrics)
@@ -214,14 +214,14 @@ func TestKubernetesServer(t *testing.T) {
 	server.Signal(t, syscall.SIGHUP) // what the reloader does
 	mark.WaitLog(t, "Reloaded server configuration")
 	if hook := p.run(t, "nats-server", "-sl=ldm=/var/run/nats/nats.pid"); hook.Exit(t) != 0 {
-		t.Fatalf("preStop: %s", hook.Text())
+		t.Fatalf("the preStop hook failed:\n%s", hook.Text())
 	}
 	server.WaitLog(t, "Entering lame duck mode")
 	if code := server.Exit(t); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("expected exit code 0 after lame duck mode; found %d", code)
 	}
 	if stored := p.runStock(t, conf); stored != 3 {
-		t.Errorf("back on a stock server, %d messages are stored", stored)
+		t.Errorf("back on a stock server, %d messages are stored, want 3", stored)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestKubernetesCallout(t *testing.T) {
 	p := newPod(t, "")
 	manifest := string(must(os.ReadFile(filepath.Join(kubernetes, "nats-callout.yaml"))))
 	if args := "args: [serve, -c, /etc/nats-callout/callout.conf, --log-format, json]"; !strings.Contains(manifest, args) {
-		t.Errorf("nats-callout.yaml has no %s", args)
+		t.Errorf("nats-callout.yaml lacks %s", args)
 	}
 	secret := string(must(os.ReadFile(filepath.Join(kubernetes, "nats-callout-secret.yaml"))))
 	_, conf, ok := strings.Cut(secret, "  callout.conf: |\n")
@@ -242,7 +242,7 @@ func TestKubernetesCallout(t *testing.T) {
 	conf = strings.NewReplacer("0.0.0.0:8223", address, "nats://nats:4222", "nats://"+harness.FreeAddr(t)).Replace(conf)
 	keys := t.TempDir()
 	if out, err := exec.Command(harness.CalloutBinary(t), "keys", "make", filepath.Join(keys, "keys")).CombinedOutput(); err != nil {
-		t.Fatalf("keys make: %v\n%s", err, out)
+		t.Fatalf("nats-callout keys make failed: %v\n%s", err, out)
 	}
 	dir := filepath.Join(p.root, "etc/nats-callout")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -252,7 +252,7 @@ func TestKubernetesCallout(t *testing.T) {
 	p.write(t, "etc/nats-callout/callout.conf", []byte(conf), 0o440)
 	for _, name := range []string{"issuer.nk", "xkey.nk", "user.nk"} {
 		if !strings.Contains(secret, "  "+name+": ") {
-			t.Errorf("the Secret has no %s", name)
+			t.Errorf("the Secret lacks %s", name)
 		}
 		p.write(t, "etc/nats-callout/"+name, must(os.ReadFile(filepath.Join(keys, "keys", name))), 0o440)
 	}
@@ -262,11 +262,11 @@ func TestKubernetesCallout(t *testing.T) {
 		}
 	}
 	if check := p.run(t, "/nats-callout", "check", "-c", "/etc/nats-callout/callout.conf"); check.Exit(t) != 0 {
-		t.Fatalf("check: %s", check.Text())
+		t.Fatalf("nats-callout check refuses the configuration:\n%s", check.Text())
 	}
 	handler := p.run(t, "/nats-callout", "serve", "-c", "/etc/nats-callout/callout.conf", "--log-format", "json")
 	handler.WaitLog(t, "http endpoint")
-	// The servers are away: it lives, and is not ready.
+	// The servers are away: the handler is alive, and not ready.
 	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
 		if status := statusOf(t, "http://"+address+path); status != want {
 			t.Errorf("%s: status %d, want %d", path, status, want)
@@ -274,6 +274,6 @@ func TestKubernetesCallout(t *testing.T) {
 	}
 	handler.Signal(t, syscall.SIGTERM)
 	if code := handler.Exit(t); code != 0 {
-		t.Errorf("exit code %d: %s", code, handler.Text())
+		t.Errorf("expected exit code 0 after SIGTERM; found %d:\n%s", code, handler.Text())
 	}
 }

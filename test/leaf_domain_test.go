@@ -10,8 +10,8 @@ import (
 	"stamp/test/harness"
 )
 
-// A request to JetStream on the other side of a leafnode connection is judged where its client is: the server there
-// knows the leafnode's user only. The stream is behind the hub's leafnode, or in the hub of the client's.
+// A request to JetStream on the other side of a leafnode connection is judged where its client is connected, because the server
+// on the other side knows only the leafnode's user. The stream is behind the hub's leafnode, or in the client's hub.
 func TestRepliesOfAnotherDomain(t *testing.T) {
 	const users = `users: [
 		{user: owner, password: owner}
@@ -78,16 +78,16 @@ func TestRepliesOfAnotherDomain(t *testing.T) {
 				raw.Sub("_INBOX.mallory.>", "1")
 				raw.Send("PUB %s _INBOX.mallory.1 %d\r\n%s\r\n", request.subject, len(request.body), request.body)
 				if errs := strings.Join(untilPong(t, raw), "\n"); !strings.Contains(errs, "Permissions Violation for Publish to") {
-					t.Errorf("%s of %s is let through: %s", request.subject, request.user, errs)
+					t.Errorf("a request to %s by %s was not refused: %s", request.subject, request.user, errs)
 				}
 			}
 			if n := len(must(consumerNames(t, js, "S"))); n > 0 {
-				t.Errorf("%d consumers", n)
+				t.Errorf("expected that no refused request created a consumer; found %d", n)
 			}
 			if m, err := admin.NextMsg(nothingComes); err == nil {
 				t.Errorf("%q came to where mallory may not publish", m.Data)
 			}
-			// What mallory may hear itself, it may ask for.
+			// Mallory may ask JetStream to send messages to a subject to which she may subscribe.
 			raw := harness.Client(t, near, password("mallory"))
 			raw.Sub("_INBOX.mallory.>", "1")
 			body := push("_INBOX.mallory.2")

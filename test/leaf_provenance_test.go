@@ -56,7 +56,7 @@ func TestProvenanceOverALeafnode(t *testing.T) {
 				m := heard(t, pub, sub, nats.NewMsg("t.x"))
 				if h := m.Header; len(h.Values("Stamp-Account")) != 1 || h.Get("Stamp-Account") != "SITE" || h.Get("Stamp-Subject") != "t.x" ||
 					len(h.Values("Stamp-Time")) != 1 || h.Get("Session") != "s1" || (h.Get("Site") != "") != (block != "") {
-					t.Errorf("headers %v", h)
+					t.Errorf("expected the site's stamps, and no forged ones; the message has %v", h)
 				}
 				forged := nats.NewMsg("t.forged")
 				forged.Header.Set("Stamp-Account", "APP")
@@ -75,7 +75,7 @@ func TestProvenanceOverALeafnodeWithoutPermission(t *testing.T) {
 	sub := subscribed(t, hub, userInfo("reader"))
 	m := heard(t, site.Connect(t, userInfo("pub")), sub, nats.NewMsg("t.x"))
 	if len(m.Header) != 0 {
-		t.Errorf("headers %v", m.Header)
+		t.Errorf("expected no headers, since the leafnode's user has no permission for them; the message has %v", m.Header)
 	}
 	hub.WaitLog(t, `\[WRN\] lid:\d+ - Removed headers that came from the leafnode "site", user "plain" of account "APP": .*Session.*header_permissions\.publish of the user`)
 	if strings.Contains(hub.Text(), "forgery") {

@@ -66,7 +66,7 @@ func untilPong(t *testing.T, raw *harness.Raw) (errs []string) {
 // forgedReplies are reply subjects that a connection did not get from the server.
 var forgedReplies = []struct {
 	name, reply string
-	// Who gets its message through, of the leafnode users. No plain client does.
+	// The leafnode users whose messages get through. Plain clients' messages never do.
 	site, acker, admin bool
 }{
 	{name: "API", reply: "$JS.API.STREAM.DELETE.ORDERS"},
@@ -90,8 +90,8 @@ var forgedReplies = []struct {
 	{name: "another subject, wrapped by an old gateway", reply: "$GR.AAAA.admin.do"},
 }
 
-// onlyWithout are replies that are refused for users without a permission to publish them. What is
-// right for a user with that permission is not decided here.
+// onlyWithout are replies that are refused for users without permission to publish them. The test says nothing about users with
+// that permission.
 var onlyWithout = map[string]string{
 	"flow control":                       "$JS.FC.ORDERS.c.x",
 	"flow control, through a gateway":    "_GR_.AAAAAA.BBBBBB.$JS.FC.ORDERS.c.x",
@@ -109,9 +109,9 @@ var honestReplies = map[string]string{
 	"service import, by a gateway": "_GR_.AAAAAA.BBBBBB._R_.AbCdEf.1",
 }
 
-// A leafnode could name any JetStream request as its reply, and a service that answers would make
-// that request with its own permissions. check_replies judges such a reply by the permissions of the
-// connection, whatever upstream's helpers call reserved.
+// A leafnode could give any JetStream request as its reply subject, and a service that answers would make that request with its
+// own permissions. check_replies judges such a reply by the permissions of the connection, even if upstream's helpers call its
+// subject reserved.
 func TestCheckRepliesOfLeafnodes(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(leafRepliesConf, t.TempDir()))
 	service := harness.Client(t, hub, password("owner"))
@@ -214,8 +214,8 @@ func TestCheckRepliesOfDenyLists(t *testing.T) {
 	}
 }
 
-// Who has made the connection decides what a leafnode is, not what it says: one that calls itself
-// the hub is judged as all others.
+// What a leafnode is depends on which side made the connection, not on what it says: one that calls itself the hub is judged as
+// any other.
 func TestCheckRepliesOfALeafnodeThatSaysItIsTheHub(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(leafRepliesConf, t.TempDir()))
 	service := harness.Client(t, hub, password("owner"))
@@ -233,7 +233,7 @@ func TestCheckRepliesOfALeafnodeThatSaysItIsTheHub(t *testing.T) {
 	}
 }
 
-// The whole attack: a leafnode that may call a service deletes a stream, by the service's answer.
+// The whole attack: a leafnode that may call a service makes the service's answer delete a stream.
 func TestLeafnodeReplyDeletesNoStream(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(leafRepliesConf, t.TempDir()))
 	owner := hub.Connect(t, userInfo("owner"))
@@ -279,7 +279,7 @@ func TestCheckRepliesLetsHonestLeafnodesThrough(t *testing.T) {
 			answerAll(t, hub.Connect(t, userInfo("owner")), "api.>")
 			spoke := harness.Start(t, fmt.Sprintf(`leafnodes { remotes: [{url: "nats://site:site@%s"}] }`, hub.Leaf(t)))
 			nc := spoke.Connect(t, nats.CustomInboxPrefix("_INBOX.site"))
-			// Until the hub's interest is known at the spoke there is nobody to answer.
+			// Until the spoke knows of the hub's interest, nobody answers.
 			harness.Eventually(t, "interest at the spoke", func() bool {
 				return strings.Contains(string(spoke.Get(t, "/leafz?subs=1")), "api.")
 			})

@@ -14,7 +14,7 @@ import (
 	"stamp/test/harness"
 )
 
-// A site is a server behind a leafnode with a handler of its own, for the sessions of the hub.
+// In this file, a site is a server behind a leafnode, with a handler of its own for the sessions of the hub.
 
 // siteSessions are the sources and grants of a handler. Its stamp says which one has answered.
 func siteSessions(where, fields string) string {
@@ -69,7 +69,7 @@ func expectOwnHandlers(t *testing.T, hub, site *harness.Server, cred harness.Cre
 	}
 }
 
-// expectUnheard fails if what listens at a site to a subject is heard of at the hub.
+// expectUnheard fails if interest in a subject at the site is known at the hub.
 func expectUnheard(t *testing.T, site, hub *harness.Server, subject string, login ...nats.Option) {
 	t.Helper()
 	there, here := site.Connect(t, login...), hub.Connect(t, login...)
@@ -83,7 +83,7 @@ func expectUnheard(t *testing.T, site, hub *harness.Server, subject string, logi
 		return err == nil
 	})
 	if _, err := here.Request(subject, nil, time.Second); !errors.Is(err, nats.ErrNoResponders) {
-		t.Errorf("%s crosses the leafnode: %v", subject, err)
+		t.Errorf("interest in %s crosses the leafnode: error %v", subject, err)
 	}
 }
 
@@ -127,11 +127,11 @@ func TestHandlerAtALeafSite(t *testing.T) {
 				for args, want := range map[string]string{"--domain hub": "fields: user", "--domain none": "bucket sessions", "--domain a.b": "not the name of a JetStream domain"} {
 					list := harness.Run(t, harness.CalloutBinary(t), append(strings.Fields("session list --bucket sessions --user backend --server nats://"+leaf.Addr(t)), strings.Fields(args)...)...)
 					if code := list.Exit(t); !strings.Contains(list.Text(), want) || (code == 0) != (args == "--domain hub") {
-						t.Errorf("session list %s ends with %d: %s", args, code, list.Text())
+						t.Errorf("session list %s ends with exit code %d:\n%s", args, code, list.Text())
 					}
 				}
 			}
-			// A logout is known on both sides.
+			// Both sides learn of a logout.
 			here, there := harness.Client(t, hub, token("one")), harness.Client(t, leaf, token("one"))
 			if err := bucket.Delete(t.Context(), "one"); err != nil {
 				t.Fatal(err)

@@ -39,10 +39,11 @@ func shows(text string) bool {
 	return false
 }
 
+// shows finds a planted value in base64 at each alignment. Otherwise the tests of leaks would show nothing.
 func TestShowsFindsBase64(t *testing.T) {
 	for shift := range 3 {
 		if b := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", shift) + "y: " + plantedUser + "\r\n\r\n")); !shows(b) {
-			t.Errorf("not found in %s", b)
+			t.Errorf("shows does not find the value in %s", b)
 		}
 	}
 }
@@ -128,6 +129,7 @@ func (c *collected) listen(t *testing.T, nc *nats.Conn, subject string) {
 	}
 }
 
+// No event, advisory, monitoring page, log or error shows a stamped value.
 func TestLeaks(t *testing.T) {
 	servers := topology(t)
 	a, d, e := servers["A"], servers["D"], servers["E"]
@@ -198,7 +200,7 @@ func TestLeaks(t *testing.T) {
 	monitoring.add(string(request(t, reader, "$SYS.REQ.ACCOUNT.PING.CONNZ", `{"auth":true,"state":2}`).Data))
 	monitoring.add(string(request(t, reader, "$SYS.REQ.USER.INFO", "").Data))
 
-	// Search each place. Each must also have a text which shows that it was not empty.
+	// Search the text of each place. Each must also have a text that shows that something was collected there.
 	harness.Eventually(t, "all trace events", func() bool { return strings.Count(traces.String(), "trace.me") >= 5 })
 	harness.Eventually(t, "events of the closed connections", func() bool { return strings.Count(events.String(), ".DISCONNECT") >= 2 })
 	places := map[string]struct{ text, has string }{
@@ -290,7 +292,7 @@ func TestLeaksOfADirectJWT(t *testing.T) {
 		request(t, nc, "svc", "")
 		info := <-shared
 		if account == other && !strings.Contains(info, `"jwt":`) || leaks(info) {
-			t.Errorf("shared request information: %d bytes", len(info))
+			t.Errorf("the shared request information lacks the jwt, or shows a value: %d bytes", len(info))
 		}
 		for _, subject := range []string{"$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.USER.INFO"} {
 			if answer := string(request(t, nc, subject, `{"auth":true}`).Data); leaks(answer) {

@@ -16,15 +16,14 @@ import (
 	"stamp/test/harness"
 )
 
-// limitedClient is a client that may be told of a limit at once, as one that may have no
-// subscriptions is.
+// limitedClient is a client that may get an error about a limit at once, for instance because it may have no subscriptions.
 func limitedClient(t *testing.T, s *harness.Server, cred harness.Credential) *harness.Raw {
 	t.Helper()
 	c := harness.Dial(t, s)
 	c.Connect(cred)
 	for _, line := range append(untilPong(t, c), untilPong(t, c)...) {
 		if !strings.Contains(line, "maximum subscriptions exceeded") {
-			t.Fatalf("got %q", line)
+			t.Fatalf("expected a limit of subscriptions or PONG; the server sent %q", line)
 		}
 	}
 	return c
@@ -33,8 +32,8 @@ func limitedClient(t *testing.T, s *harness.Server, cred harness.Credential) *ha
 // stampRoom is more than the stamps of these tests take of max_payload.
 const stampRoom = 200
 
-// expectLimits checks how many subscriptions a new connection may have, and how large its messages
-// may be; -1 is what the server allows.
+// expectLimits checks how many subscriptions a new connection may have, and how large its messages may be. -1 stands for the
+// server's own limit.
 func expectLimits(t *testing.T, c *harness.Raw, subs, payload int) {
 	t.Helper()
 	const many, large = 60, 200_000 // below the server's own limits
@@ -48,11 +47,11 @@ func expectLimits(t *testing.T, c *harness.Raw, subs, payload int) {
 	refused := 0
 	for _, line := range untilPong(t, c) {
 		if !strings.Contains(line, "maximum subscriptions exceeded") {
-			t.Fatalf("got %q", line)
+			t.Fatalf("expected a limit of subscriptions or PONG; the server sent %q", line)
 		}
 		refused++
 	}
-	// A connection that may have none is told so once more, when it has been authenticated.
+	// A connection that may have no subscriptions gets that error once more, after its authentication.
 	if got := max(0, many-refused); got != want {
 		t.Errorf("%d of %d subscriptions are made, expected %d", got, many, want)
 	}
@@ -62,7 +61,7 @@ func expectLimits(t *testing.T, c *harness.Raw, subs, payload int) {
 	}
 	c.Pub("other.x", strings.Repeat("x", size))
 	if got := untilPong(t, c); len(got) > 0 {
-		t.Errorf("a message of %d bytes: %q", size, got)
+		t.Errorf("a message of %d bytes was refused: %q", size, got)
 	}
 	if payload >= 0 {
 		c.Pub("other.x", strings.Repeat("x", payload+1))
@@ -82,8 +81,7 @@ var limitsCases = []struct {
 	{"both", "limits {subscriptions: 1, payload: 1000, data: 100}", 1, 1000},
 }
 
-// From 2.15.3 on a limit of 0 in a user JWT is a limit of none at all. Our handler has to write -1
-// where a grant sets no limit.
+// From 2.15.3 on, a limit of 0 in a user JWT allows nothing. Our handler has to write -1 if a grant sets no limit.
 func TestLimitsOfGrants(t *testing.T) {
 	for _, test := range limitsCases {
 		grant := `grants: [{account: APP, publish: ">", subscribe: ">", headers: {N: "1"}, ` + test.limits + `}]`
@@ -115,8 +113,8 @@ func TestLimitsOfGrants(t *testing.T) {
 	}
 }
 
-// In operator mode the handler signs with a key of the account, or with a scoped one. With a scope,
-// the limits are those of the scope's template, and the user JWT must have none of its own.
+// In operator mode the handler signs with a key of the account, or with a scoped key. With a scope, the limits are those of the
+// scope's template, and the user JWT must have none of its own.
 func TestLimitsOfGrantsInOperatorMode(t *testing.T) {
 	for name, test := range map[string]struct {
 		grant         string
@@ -157,8 +155,7 @@ func TestLimitsOfGrantsInOperatorMode(t *testing.T) {
 	}
 }
 
-// What the user JWT of another handler says counts as it does at stock, at first and after a
-// renewal: 0 is none at all.
+// The limits in the user JWT of another handler apply as they do at stock, at first and after a renewal: 0 allows nothing.
 func TestLimitsOfAnotherHandler(t *testing.T) {
 	unlimited := jwt.NatsLimits{Subs: -1, Data: -1, Payload: -1}
 	few := jwt.NatsLimits{Subs: 1, Data: -1, Payload: 500}
@@ -233,7 +230,7 @@ func TestLimitsOfAnotherHandler(t *testing.T) {
 		v := start(t, harness.Start, unlimited, none)
 		c := limitedClient(t, v.Server, alice)
 		renew(t, v)
-		// It is closed, by the renewal as by a login, or by its first message.
+		// The renewal, or the connection's first message, closes the connection, as a login would.
 		c.Send("PUB other.x 1\r\nx\r\nPING\r\n")
 		for {
 			line, err := c.Line()
@@ -312,7 +309,7 @@ func TestTagsOfTheHandlerHoldNoSecrets(t *testing.T) {
 	}
 	renewedBefore := varzHeaders(t, s)["renewals"]
 	if n := ask(t, s, forwarded.Renew{User: tagUser}); n != len(conns) {
-		t.Fatalf("%d connections, expected %d", n, len(conns))
+		t.Fatalf("the request to renew concerned %d connections, expected %d", n, len(conns))
 	}
 	harness.Eventually(t, "the renewals", func() bool { return int(varzHeaders(t, s)["renewals"]-renewedBefore) == len(conns) })
 	shown := map[string]string{
@@ -330,7 +327,7 @@ func TestTagsOfTheHandlerHoldNoSecrets(t *testing.T) {
 		}
 		for _, tag := range c.Tags {
 			if !strings.HasPrefix(tag, "stamp-session:") && tag != "team:red" && forwarded.RevisionOf([]string{tag}) == (forwarded.Revision{}) {
-				t.Errorf("%s has the tag %q", c.Name, tag)
+				t.Errorf("connection %s has the unexpected tag %q", c.Name, tag)
 			}
 		}
 	}
@@ -349,7 +346,7 @@ func TestTagsOfTheHandlerHoldNoSecrets(t *testing.T) {
 		}
 		for _, secret := range []string{tagCredential, tagPassword, tagSession, tagForwarded, hash, "stamp-request:"} {
 			if exposes(text, secret) {
-				t.Errorf("%q can be seen in %s", secret, where)
+				t.Errorf("the secret %q can be seen in %s", secret, where)
 			}
 		}
 	}

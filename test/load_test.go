@@ -17,8 +17,8 @@ import (
 	"stamp/test/harness"
 )
 
-// loadConf has sessions in an application, and a server that is patient: with the
-// default of two seconds, some of ten thousand that come at once would have to try again.
+// loadConf has a source over HTTP, and a long time-out: with the default of two seconds, some of ten thousand clients that come
+// at once would have to try again.
 const loadConf = `
 	accounts { APP { users: [{user: backend, password: backend}] } }
 	authorization { timeout: 60 }
@@ -111,8 +111,8 @@ func TestTenThousandAtOnce(t *testing.T) {
 	}
 }
 
-// When too many look-ups wait, others are told at once, and who is known already
-// does not wait behind them.
+// If too many look-ups wait, further connections are closed at once. A client whose session is cached does not wait behind
+// them.
 func TestOverloadIsAnsweredAtOnce(t *testing.T) {
 	hold := make(chan struct{})
 	url, asked := slowApplication(t, hold)
@@ -141,19 +141,19 @@ func TestOverloadIsAnsweredAtOnce(t *testing.T) {
 	}
 	for range 15 { // 2 are asked for, since one of 3 look-ups is for renewals, and 3 wait
 		if err := <-results; err == nil || !strings.HasPrefix(err.Error(), "closed") {
-			t.Errorf("above the bound: %v", err)
+			t.Errorf("above the bound, expected the connection to be closed at once; found %v", err)
 		}
 	}
 	s.WaitLog(t, "overloaded: too many session look-ups are under way")
 	conn, err := knock(addr, "known")
 	if err != nil {
-		t.Fatalf("who is known waits behind who is not: %v", err)
+		t.Fatalf("a known client waits behind unknown ones: %v", err)
 	}
 	conn.Close()
 	close(hold)
 	for range 5 {
 		if err := <-results; err != nil {
-			t.Errorf("below the bound: %v", err)
+			t.Errorf("within the bound, a connection was refused: %v", err)
 		}
 	}
 }

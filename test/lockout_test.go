@@ -77,7 +77,7 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			code, said := checkConf(t, tt.conf)
 			if code == 0 || !strings.Contains(said, tt.want) || strings.Contains(said, "vvvv") || strings.Contains(said, "hunter2") {
-				t.Errorf("exit code %d: %.600s", code, said)
+				t.Errorf("expected -t to fail with %q and without the values; found exit code %d: %.600s", tt.want, code, said)
 			}
 		})
 	}
@@ -95,23 +95,23 @@ func TestUsersThatCouldNotConnect(t *testing.T) {
 		"permissions of a remote":     "leafnodes { remotes: [{url: \"nats://127.0.0.1:7422\", header_permissions: {publish: {allow: [X]}}}] }",
 	} {
 		if code, said := checkConf(t, conf); code != 0 {
-			t.Errorf("%s: a configuration that lets everybody in: %s", name, said)
+			t.Errorf("%s: a configuration that lets everybody in was refused: %s", name, said)
 		}
 	}
 	for flag, want := range map[string]int{"short": 0, strings.Repeat("n", 200): 1} {
 		conf := "server_name: " + strings.Repeat("f", 201-len(flag)) + "\nheaders { max_bytes: 100, all: {S: \"{{server-name()}}\"} }"
 		if code, said := checkConf(t, conf, "-n", flag); code != want {
-			t.Errorf("the name %q on the command line: exit code %d: %s", flag, code, said)
+			t.Errorf("server name %q on the command line: expected exit code %d; found %d: %s", flag, want, code, said)
 		}
 	}
 	s := harness.Start(t, one)
 	s.Connect(t, nats.UserInfo("web", "secret"))
 	line := s.TryReload(t, one+"headers { all: {Session: x} }")
 	if !strings.Contains(s.Text(), `user "web" could not connect`) {
-		t.Errorf("reload: %s", line)
+		t.Errorf("expected a warning that user web could not connect; the reload ended with %q", line)
 	}
 	for _, c := range s.Connz(t, "state=closed").Conns {
-		t.Errorf("closed: %s", c.Reason)
+		t.Errorf("the reload closed a connection: %s", c.Reason)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestPatternsThatLeaveNamesOut(t *testing.T) {
 	const conf = "headers { protected: [\"*\"], sealed: [\"Nats-*\"] }"
 	code, said := checkConf(t, conf)
 	if code != 0 || !strings.Contains(said, `warning: `) || strings.Count(said, "leaves out nats-*") != 2 {
-		t.Errorf("exit code %d: %s", code, said)
+		t.Errorf("expected exit code 0 and warnings for both patterns; found exit code %d:\n%s", code, said)
 	}
 	s := harness.Start(t, conf)
 	sub := subscriber(t, s, harness.Nobody)

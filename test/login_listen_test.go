@@ -17,10 +17,10 @@ func TestPagesOnTheServersAddress(t *testing.T) {
 	} {
 		out, code := run(t, "-t", "-c", confFile(t, t.TempDir(), "server.conf", text))
 		if code == 0 || !strings.Contains(out, "is the address of the server's "+what+" too") {
-			t.Errorf("%s: exit %d, %s", what, code, out)
+			t.Errorf("expected -t to refuse the address of the server's %s; found exit code %d:\n%s", what, code, out)
 		}
 	}
 	if out, code := run(t, "-t", "-c", confFile(t, t.TempDir(), "server.conf", c.String())); code != 0 {
-		t.Errorf("another address: exit %d, %s", code, out)
+		t.Errorf("-t refuses another address for the pages: exit code %d:\n%s", code, out)
 	}
 }

@@ -51,7 +51,7 @@ func (c loginConf) String() string {
 		}`, c.store, c.callout, c.address, c.url, c.issuer, c.key, c.fields)
 }
 
-// The value of the session's cookie is no credential where only tickets are.
+// If only tickets open connections, the value of the session's cookie does not.
 func TestLoginCookieIsNoTicket(t *testing.T) {
 	c := newLoginConf(t)
 	c.fields, c.callout = "ticket: 10s", "credential: [token]"
@@ -68,7 +68,7 @@ func TestLoginCookieIsNoTicket(t *testing.T) {
 	mustBrowse(t, s, http.Header{}, token(issued.Ticket))
 }
 
-// What the pages cannot be served with is refused by -t, at start and at a reload, and the server lives.
+// Values with which the pages cannot be served are refused by -t, at start and at a reload, after which the server continues.
 func TestReloadOfLoginPagesThatCannotBe(t *testing.T) {
 	c := newLoginConf(t)
 	s := harness.Start(t, c.String())
@@ -76,7 +76,7 @@ func TestReloadOfLoginPagesThatCannotBe(t *testing.T) {
 		bad := c
 		bad.url = strings.TrimSuffix(c.url, "/auth") + path
 		if line := s.TryReload(t, bad.String()); !strings.Contains(line, "Failed to reload") || !strings.Contains(line, "public_url: ") {
-			t.Errorf("%s: %s", path, line)
+			t.Errorf("expected a reload to the path %q to be refused because of public_url; the server logged %q", path, line)
 		}
 		expectPages(t, c.url)
 	}
@@ -90,11 +90,11 @@ func expectPages(t *testing.T, url string) {
 	}
 	_ = answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		t.Errorf("/session: %s", answer.Status)
+		t.Errorf("expected status 200 from /session; found %s", answer.Status)
 	}
 }
 
-// An address that somebody else has is an error at start, and a reload that wants it leaves everything as it was.
+// An address that is taken is an error at start. A reload to it is refused and changes nothing.
 func TestLoginPortIsTaken(t *testing.T) {
 	other := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer func() { _ = other.Close() }()
@@ -104,7 +104,7 @@ func TestLoginPortIsTaken(t *testing.T) {
 	failed := harness.Launch(t, "listen: \"127.0.0.1:-1\"\n"+taken.String())
 	failed.WaitLog(t, "login pages.*"+other.Addr().String()+".*address already in use")
 	if code := failed.Exit(t); code == 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("the server ended with exit code %d, though its login pages could not start", code)
 	}
 	s := harness.Start(t, c.String())
 	s.Reload(t, taken.String())
@@ -112,7 +112,7 @@ func TestLoginPortIsTaken(t *testing.T) {
 	expectPages(t, c.url)
 }
 
-// A reload hands the address over: nobody who comes meanwhile is refused.
+// A reload hands the address over to the new pages: no request that comes meanwhile fails.
 func TestLoginPagesDuringReloads(t *testing.T) {
 	c := newLoginConf(t)
 	s := harness.Start(t, c.String())

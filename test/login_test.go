@@ -64,13 +64,12 @@ func (v *visitor) ask(t *testing.T, method, path string, into any) {
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if err := json.NewDecoder(answer.Body).Decode(into); err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s: %s, %v", method, path, answer.Status, err)
+		t.Fatalf("expected status 200 and JSON from %s %s; found %s, error %v", method, path, answer.Status, err)
 	}
 }
 
-// The whole of it with a real OpenID provider: log in over HTTP, connect with the cookie, publish
-// with an access token that no script has seen, which changes under the live connection, and log
-// out in one tab, which closes the other.
+// The whole way with a real OpenID provider: log in over HTTP, connect with the cookie, publish with an access token that no
+// script has seen, which changes under the live connection, and log out in one tab, which closes the other one.
 func TestLoginAtAProvider(t *testing.T) {
 	address := harness.FreeAddr(t)
 	pages := "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) + "/auth"
@@ -101,7 +100,7 @@ func TestLoginAtAProvider(t *testing.T) {
 		Claims        map[string]any
 	}
 	if v.ask(t, http.MethodGet, "/session", &told); !told.Authenticated || told.Claims["sub"] != "id2" || told.Claims["email"] != nil {
-		t.Errorf("/session tells %v", told)
+		t.Errorf("expected /session to tell that id2 is logged in, and no email; found %v", told)
 	}
 	sub := subscriber(t, s, password("backend"))
 	tab := mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
@@ -110,7 +109,7 @@ func TestLoginAtAProvider(t *testing.T) {
 		raw.Pub("t.x", "payload")
 		lines := sub.Msg().Lines()
 		if len(lines) != 2 || !strings.HasPrefix(lines[0], "Authorization: Bearer ") || lines[1] != "X-Subject: id2" {
-			t.Fatalf("a header of %d lines", len(lines))
+			t.Fatalf("expected a bearer token and the subject; the header has %d lines", len(lines))
 		}
 		return lines[0]
 	}
@@ -131,7 +130,7 @@ func TestLoginAtAProvider(t *testing.T) {
 		LoggedOut bool `json:"logged_out"`
 	}
 	if v.ask(t, http.MethodPost, "/logout", &out); !out.LoggedOut || v.cookie() != "" {
-		t.Error("not logged out")
+		t.Errorf("expected the answer that the user is logged out; found %v", told)
 	}
 	tab.ExpectClosed()
 	second.ExpectClosed()
@@ -144,14 +143,14 @@ func TestLoginAtAProvider(t *testing.T) {
 		t.Helper()
 		p := harness.Run(t, harness.CalloutBinary(t), append([]string{"session", command, "--server", "nats://" + s.Addr(t), "--user", "backend", "--bucket", "sessions"}, args...)...)
 		if code := p.Exit(t); code != 0 {
-			t.Fatalf("session %s ends with %d: %s", command, code, p.Text())
+			t.Fatalf("session %s ends with exit code %d:\n%s", command, code, p.Text())
 		}
 		return p.Text()
 	}
 	listed := session("list")
 	ended, _, _ := strings.Cut(listed, " ")
 	if strings.Count(listed, "\n") != 1 {
-		t.Fatalf("one session was expected, and listed are:\n%s", listed)
+		t.Fatalf("expected one session; session list prints\n%s", listed)
 	}
 	if !sealedLine.MatchString(listed) {
 		t.Errorf("session list says of a session that only the handler can read:\n%s", listed)

@@ -23,7 +23,7 @@ type liar struct {
 	earlier, earlierToken []byte // answer and user JWT of a connection before
 }
 
-// told is a response to a request, and what it is made of.
+// told is a response to a request, and the parts that it is made of.
 type told struct {
 	req      *jwt.AuthorizationRequestClaims
 	user     *jwt.UserClaims
@@ -31,7 +31,7 @@ type told struct {
 	// userKey and key sign them.
 	userKey, key nkeys.KeyPair
 	claim        *claim.Claim
-	// token and data replace what is made of the above.
+	// If they are set, token and data replace what is made of these parts.
 	token string
 	data  []byte
 }
@@ -112,7 +112,7 @@ func (l *liar) sealed(key nkeys.KeyPair, token string) []byte {
 	return data
 }
 
-// respond tells the truth to who has no lie for a token.
+// respond gives the right answer if the token names no lie.
 func (l *liar) respond(m *nats.Msg) {
 	l.serverXKey = m.Header.Get("Nats-Server-Xkey")
 	data := m.Data
@@ -150,10 +150,10 @@ func (l *liar) respond(m *nats.Msg) {
 	}
 }
 
-// Who a lie is told about is refused, others are let in before and after it, with the first answer.
+// A connection about which the callout lies is refused. Others are let in before and after it, with the first answer.
 func TestLyingCallout(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { lyingCallout(t, nil, "encrypted by a stranger") })
-	// Who can encrypt holds the xkey: upstream then does not ask who signed the answer.
+	// A liar that can encrypt has the xkey: upstream then does not check who signed the answer.
 	t.Run("xkey", func(t *testing.T) { lyingCallout(t, harness.NewXKey(t), "another signer of the answer") })
 }
 

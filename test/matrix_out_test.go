@@ -157,7 +157,7 @@ func pushedAll(stream string) func(*testing.T, *matrix, string) reader {
 		inbox := nats.NewInbox()
 		s.subscribe(t, nc, "", inbox)
 		if answer := request(t, nc, "$JS.API.CONSUMER.CREATE."+stream, consumer(stream, "", inbox)); strings.Contains(string(answer.Data), `"error"`) {
-			t.Fatalf("push consumer of %s: %s", stream, answer.Data)
+			t.Fatalf("cannot create a push consumer of %s: %s", stream, answer.Data)
 		}
 		return s.read
 	}

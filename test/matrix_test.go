@@ -296,7 +296,7 @@ func (b *tables) note(t *testing.T, in, out, rule, fault string) {
 			t.Errorf("%s to %s, %s: holds; remove the entry from knownFailures: %s", in, out, rule, why)
 		}
 	} else if fault != "" {
-		t.Errorf("%s to %s, %s: %s", in, out, rule, fault)
+		t.Errorf("way in %s, way out %s, rule %s: %s", in, out, rule, fault)
 	}
 	b.set(in, out, rule, cell)
 }
@@ -417,7 +417,7 @@ func (b *tables) document(t *testing.T) {
 	before, rest, ok := strings.Cut(text, tableBegin)
 	old, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no %q and %q", file, tableBegin, tableEnd)
+		t.Fatalf("%s lacks the markers %q and %q", file, tableBegin, tableEnd)
 	}
 	made := b.text()
 	switch {
@@ -430,7 +430,7 @@ func (b *tables) document(t *testing.T) {
 		documented := strings.Split(old, "\n")
 		for _, line := range strings.Split(made, "\n") {
 			if !slices.Contains(documented, line) {
-				t.Errorf("not in %s: %s", file, line)
+				t.Errorf("%s lacks this line of the tables: %s", file, line)
 			}
 		}
 		t.Errorf("the tables of %s are not what was found; STAMP_WRITE_DOCS=1 go test ./test -run TestMatrix writes them", file)

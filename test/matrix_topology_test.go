@@ -240,7 +240,7 @@ func (m *matrix) connectOnce(t *testing.T, name string, dial func() (*nats.Conn,
 	}
 	nc, err := dial()
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("cannot connect as %s: %v", name, err)
 	}
 	t.Cleanup(nc.Close)
 	m.conns[name] = nc

@@ -12,6 +12,7 @@ import (
 	"stamp/test/harness"
 )
 
+// The announced max_payload leaves room for the stamp, and a message of exactly that size goes through.
 func TestMaxPayload(t *testing.T) {
 	const limit = 1024
 	s := harness.Start(t, `

@@ -49,23 +49,23 @@ func TestServerMetrics(t *testing.T) {
 		name, _, _ := strings.Cut(shown.Type().Field(i).Tag.Get("json"), ",")
 		line := fmt.Sprintf("\nstamp_server_%s_total %d\n", name, shown.Field(i).Uint())
 		if !strings.Contains(text, line) {
-			t.Errorf("metrics have no line %q", line)
+			t.Errorf("the metrics lack the line %q", line)
 		}
 	}
 	for _, want := range []string{`stamp_server_build_info{version="2.`, "\nstamp_server_stamped_messages_total 1\n", "\nstamp_server_stripped_lines_total 2\n", "\ngo_goroutines "} {
 		if !strings.Contains(text, want) {
-			t.Errorf("metrics have no %q", want)
+			t.Errorf("the metrics lack %q", want)
 		}
 	}
 	for _, secret := range []string{"top-secret", "forged", "forger", "stamp_callout_build_info"} {
 		if strings.Contains(text, secret) {
-			t.Errorf("metrics contain %q", secret)
+			t.Errorf("the metrics show %q", secret)
 		}
 	}
-	// Paths of the monitoring port are not here, and those of metrics are not on the monitoring port.
+	// The endpoint does not serve the paths of the monitoring port, nor the monitoring port the metrics.
 	for _, path := range []string{url + "/varz", url + "/readyz", url + "/debug/pprof/", "http://" + s.Monitor(t) + "/metrics"} {
 		if status := statusOf(t, path); status != http.StatusNotFound {
-			t.Errorf("%s: status %d", path, status)
+			t.Errorf("expected status 404 from %s; found %d", path, status)
 		}
 	}
 }
@@ -78,12 +78,12 @@ func TestServerMetricsReload(t *testing.T) {
 	mark := s.Mark()
 	s.Reload(t, fmt.Sprintf(metricsConf, strings.TrimPrefix(second, "http://")))
 	if at := shownAt(t, mark.WaitLog(t, "shows metrics on ")); at != second {
-		t.Errorf("moved to %s, want %s", at, second)
+		t.Errorf("the endpoint moved to %s, want %s", at, second)
 	}
 	scraped(t, second)
 	harness.Eventually(t, "the first address is closed", func() bool { return !isOpen(first) })
 
-	// An address that is taken: the one before stays.
+	// The new address is taken, so the endpoint stays at the old one.
 	mark = s.Mark()
 	s.Reload(t, fmt.Sprintf(metricsConf, s.Monitor(t)))
 	mark.WaitLog(t, `\[ERR\] Server: http endpoint: .*metrics are still shown on `+second)
@@ -119,7 +119,7 @@ func TestServerMetricsAddress(t *testing.T) {
 	} {
 		p := harness.Launch(t, conf, "-t")
 		if code := p.Exit(t); (code == 0) != (want == "") || !strings.Contains(p.Text(), want) {
-			t.Errorf("%s: code %d, want %q: %s", conf, code, want, p.Text())
+			t.Errorf("%s: expected %q from -t; found exit code %d:\n%s", conf, want, code, p.Text())
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestServerMetricsAddressBesideFlags(t *testing.T) {
 	} {
 		p := harness.Launch(t, tt.conf, append(tt.args, "-t")...)
 		if code := p.Exit(t); (code == 0) != tt.ok {
-			t.Errorf("%s %v: exit code %d: %s", tt.conf, tt.args, code, p.Text())
+			t.Errorf("%s with %v: expected -t to accept it: %t; found exit code %d:\n%s", tt.conf, tt.args, tt.ok, code, p.Text())
 		}
 	}
 }
@@ -162,7 +162,7 @@ func shownAt(t *testing.T, line string) string {
 	t.Helper()
 	url := shownAddress.FindString(line)
 	if url == "" {
-		t.Fatalf("no URL in %q", line)
+		t.Fatalf("expected a URL in the line %q", line)
 	}
 	return strings.TrimSuffix(url, "/metrics")
 }
@@ -177,7 +177,7 @@ func scraped(t *testing.T, url string) string {
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: status %d, %v", url, response.StatusCode, err)
+		t.Fatalf("expected status 200 from %s; found %d, error %v", url, response.StatusCode, err)
 	}
 	return "\n" + string(body)
 }

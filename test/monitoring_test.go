@@ -34,14 +34,14 @@ func TestAlertRules(t *testing.T) {
 		command := exec.Command(promtool, args...)
 		command.Dir = monitoring
 		if out, err := command.CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+			t.Errorf("promtool %s failed: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
 	// Each rule fires in the tests.
 	rules, tests := readMonitoring(t, "stamp-rules.yml"), readMonitoring(t, "stamp-rules_test.yml")
 	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(rules, -1) {
 		if !strings.Contains(tests, fmt.Sprintf("alertname=%q", m[1])) {
-			t.Errorf("no test lets %s fire", m[1])
+			t.Errorf("no test makes the alert %s fire", m[1])
 		}
 	}
 }
@@ -135,7 +135,7 @@ func startPrometheus(t *testing.T, m *monitored) *prometheus {
 		`"10.0.0.21:8223", "10.0.0.22:8223"`:                   strconv.Quote(m.handler),
 	} {
 		if strings.Count(text, old) != 1 {
-			t.Fatalf("prometheus.yml has no %q", old)
+			t.Fatalf("expected %q once in prometheus.yml", old)
 		}
 		text = strings.Replace(text, old, with, 1)
 	}
@@ -161,7 +161,7 @@ func (p *prometheus) hasNumber(t *testing.T, query string) bool {
 		}
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Error != "" {
-		t.Fatalf("%s: %v %s", query, err, answer.Error)
+		t.Fatalf("Prometheus did not answer the query %s: %v %s", query, err, answer.Error)
 	}
 	for _, series := range answer.Data.Result {
 		text, _ := series.Value[1].(string)

@@ -27,7 +27,7 @@ func mqttPublish2(t *testing.T, conn net.Conn, topic, payload string) {
 	t.Helper()
 	mqttSend(t, conn, mqttPacket("\x34", mqttText(topic)+"\x00\x01"+payload))
 	if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x01" {
-		t.Fatalf("PUBREC %q", rec)
+		t.Fatalf("expected PUBREC; the server sent %q", rec)
 	}
 }
 
@@ -36,7 +36,7 @@ func mqttRelease2(t *testing.T, conn net.Conn) {
 	t.Helper()
 	mqttSend(t, conn, "\x62\x02\x00\x01")
 	if comp := mqttRead(t, conn); comp != "\x70\x02\x00\x01" {
-		t.Fatalf("PUBCOMP %q", comp)
+		t.Fatalf("expected PUBCOMP; the server sent %q", comp)
 	}
 }
 
@@ -55,13 +55,13 @@ func mqttSession(t *testing.T, s *harness.Server, user, id string) net.Conn {
 	t.Helper()
 	conn := mqttConnectAs(t, s, user, id, "\xC0")
 	if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-		t.Fatalf("CONNACK %q", ack)
+		t.Fatalf("expected a CONNACK that lets the device in; the server sent %q", ack)
 	}
 	return conn
 }
 
-// mqttClose closes a connection, and waits until the server knows: another one with the same client id would else be taken
-// for one of two that drive each other away, and be kept waiting and closed.
+// mqttClose closes a connection, and waits until the server knows that. Otherwise the server would take the next connection
+// with the same client id for one of two that drive each other away, and would delay and close it.
 func mqttClose(t *testing.T, s *harness.Server, conn net.Conn, id string) {
 	t.Helper()
 	conn.Close()
@@ -82,8 +82,8 @@ const heldConf = `
 		{user: sub, password: sub}
 	] } }`
 
-// A message of quality of service 2 is held by client id until it is released. Whoever connects with that id next may
-// do so, be it under the same name: the message has the headers and the permissions of who published it.
+// A message of quality of service 2 is stored by client id until it is released. Another user, even one of the same name, may
+// connect with that id and release it: the message has the headers and the permissions of its publisher.
 func TestHeldMessageIsWhatItsPublisherWas(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(heldConf, t.TempDir(), ""))
 	sub := harness.Client(t, s, password("sub"))
@@ -112,21 +112,21 @@ func TestHeldMessageIsWhatItsPublisherWas(t *testing.T) {
 			}
 			seen = append(seen, lines...)
 			if tt.want != "" && tt.want != "nobody" && !slices.Contains(lines, "Stamp-Subject: "+m.Subject) {
-				t.Errorf("%v: provenance is %q", tt, lines)
+				t.Errorf("%v: Stamp-Subject is not the released subject %s: %q", tt, m.Subject, lines)
 			}
 			if strings.Contains(m.Header, "Held") {
-				t.Errorf("%v: what the server keeps is shown: %q", tt, lines)
+				t.Errorf("%v: the header of the stored message is delivered: %q", tt, lines)
 			}
 		}
 		if tt.want == "" && len(seen) > 0 || tt.want != "" && !slices.Contains(seen, tt.want) || tt.want != "X-User: victim" && slices.Contains(seen, "X-User: victim") {
-			t.Errorf("%v: released as %q", tt, seen)
+			t.Errorf("%v: the held message is not released as its publisher's: %q", tt, seen)
 		}
 		mqttClose(t, s, conn, "dev1")
 	}
 }
 
-// What a message was mapped from is forgotten with it: neither the next message nor what is kept or held of it tells
-// of it. The topic stood in the buffer of what is read, where a client can put what it likes in its place.
+// The subject before a mapping is forgotten with its message: it shows neither in the next message nor in a stored copy of
+// that. The topic was in the read buffer, where a client can put other bytes in its place.
 func TestMQTTMessageAfterAMappedOne(t *testing.T) {
 	for _, mapping := range []string{`"*": "in.$1"`, `"old.*": "new.$1"`} {
 		t.Run(mapping, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestMQTTMessageAfterAMappedOne(t *testing.T) {
 			// Read at once, so that the next packet overwrites the topic in the buffer.
 			mqttSend(t, conn, mqttPacket("\x30", mqttText(topic)+"q")+"\xC0\x00")
 			if resp := mqttRead(t, conn); resp != "\xD0\x00" {
-				t.Fatalf("PINGRESP %q", resp)
+				t.Fatalf("expected PINGRESP; the server sent %q", resp)
 			}
 			body := func(kind, packet string, pad int) string {
 				return mqttPacket(kind, mqttText("t/x")+packet+strings.Repeat("-", pad)+forged)
@@ -155,27 +155,27 @@ func TestMQTTMessageAfterAMappedOne(t *testing.T) {
 				mqttSend(t, conn, body("\x31", "", pad)) // retained
 				m := next(t, sub, nil)
 				if got := m.Header.Get(receiver.SubjectHeader); got != "t.x" {
-					t.Errorf("pad %d: Stamp-Subject: %s", pad, got)
+					t.Errorf("padding %d: expected Stamp-Subject: t.x; found %s", pad, got)
 				}
 				if err := receiver.Check(m, "APP", harness.Timeout, "admin.>"); err == nil {
-					t.Error("a receiver believes that it was published to admin")
+					t.Error("a receiver takes the message for one on admin")
 				}
 				next(t, sub, nil)
 				if m := next(t, kept, nil); m.Header.Get(receiver.SubjectHeader) != "t.x" {
-					t.Errorf("pad %d: kept with %q", pad, m.Header)
+					t.Errorf("padding %d: the retained message has the header %q", pad, m.Header)
 				}
 			}
 			mqttSend(t, conn, body("\x34", "\x00\x01", 0))
 			mqttRead(t, conn)
 			if m := next(t, held, nil); m.Header.Get("A") != "" || m.Header.Get("Nmqtt-Mapped") != "" || len(m.Header.Values("X-User")) != 1 {
-				t.Errorf("held with %q", m.Header)
+				t.Errorf("the message is held with lines of the one before: %q", m.Header)
 			}
 		})
 	}
 }
 
-// A retained message holds the name that its publisher logged in with, which may be a word of the client's own, and its
-// topic. Neither makes lines of its header.
+// A retained message stores its topic and its publisher's login name, both of which a client may choose. Neither adds lines to
+// its header.
 func TestRetainedMessageHasNoLinesOfTheClient(t *testing.T) {
 	op := harness.NewOperator(t)
 	app := op.Account(t, "APP")
@@ -196,25 +196,25 @@ func TestRetainedMessageHasNoLinesOfTheClient(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC2\x00\x00"+mqttText("dev")+mqttText(name)+mqttText(user.JWT)))
 		if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-			t.Fatalf("CONNACK %q", ack)
+			t.Fatalf("expected a CONNACK that lets the device in; the server sent %q", ack)
 		}
 		mqttSend(t, conn, mqttPacket("\x31", mqttText("m/kept")+"p"))
 		m := next(t, kept, nil)
 		if len(m.Header.Values("X-User"))+len(m.Header.Values("A")) > 0 || string(m.Data) != "p" || strings.ContainsAny(fmt.Sprint(m.Header), "\u0085\u2028\r\n") {
-			t.Errorf("%q: kept with %q, %q", name, m.Header, m.Data)
+			t.Errorf("user name %q: the retained message has lines of the client, or another payload: %q, %q", name, m.Header, m.Data)
 		}
-		// A topic that would is not kept.
+		// A topic that would add lines is not stored.
 		mqttSend(t, conn, mqttPacket("\x31", mqttText("m/a\u0085X-User:admin")+"p")+mqttPacket("\x31", mqttText("m/next")+"q"))
 		for m := next(t, kept, nil); m.Subject != "$MQTT.rmsgs.m.next"; m = next(t, kept, nil) {
 			if len(m.Data) > 0 && string(m.Data) != "-" && m.Header.Get("Nmqtt-RTopic") != "m/kept" {
-				t.Errorf("kept under %q: %q", m.Header.Get("Nmqtt-RTopic"), m.Data)
+				t.Errorf("a topic that would make lines is kept as %q with payload %q", m.Header.Get("Nmqtt-RTopic"), m.Data)
 			}
 		}
 		mqttClose(t, s, conn, "dev")
 	}
 }
 
-// An answer goes where a mapping leads from its reply subject, so that one is judged too.
+// A mapping may lead an answer from its reply subject to another subject, so that subject is judged too.
 func TestReplyThatIsMapped(t *testing.T) {
 	s := harness.Start(t, `
 		headers { check_replies: true }
@@ -248,20 +248,20 @@ func TestReplyThatIsMapped(t *testing.T) {
 		for _, reply := range []string{"admin.delete", "old.delete", "some.delete", "any.delete"} {
 			mal.Send("PUB %s %s 4\r\nEVIL\r\n", service, reply)
 			if line, _ := mal.Line(); !strings.HasPrefix(line, "-ERR 'Permissions Violation for Publish") {
-				t.Errorf("%s with reply %s: %q", service, reply, line)
+				t.Errorf("a request to %s with the reply subject %s was not refused: %q", service, reply, line)
 			}
 		}
 		mal.Send("PUB %s mine.1 4\r\nGOOD\r\n", service)
 		if m := mal.Msg(); m.Subject != "_INBOX.mal.1" || m.Payload != "GOOD" {
-			t.Errorf("%s: the answer is %+v", service, m)
+			t.Errorf("service %s: the answer is %+v, want GOOD on the own inbox", service, m)
 		}
 	}
 	if n, _, err := admin.Pending(); n != 0 || err != nil {
-		t.Errorf("%d answers reached admin, error %v", n, err)
+		t.Errorf("%d answers reached admin, error %v; want none", n, err)
 	}
 }
 
-// A session that has ended says nothing more, not by its will either, which would have its stamp.
+// The will of a connection whose session has ended is not published, with that session's stamp or without.
 func TestWillOfAnEndedSession(t *testing.T) {
 	for name, c := range map[string]struct {
 		block string
@@ -286,7 +286,7 @@ func connectWithWill(t *testing.T, s *harness.Server, user, password, topic stri
 	t.Cleanup(func() { conn.Close() })
 	mqttSend(t, conn, mqttPacket("\x10", mqttText("MQTT")+"\x04\xC6\x00\x00"+mqttText(user)+mqttText(topic)+mqttText("last")+mqttText(user)+mqttText(password)))
 	if ack := mqttRead(t, conn); len(ack) != 4 || ack[3] != 0 {
-		t.Fatalf("%s: CONNACK %q", user, ack)
+		t.Fatalf("expected a CONNACK that lets %s in; the server sent %q", user, ack)
 	}
 	return conn
 }
@@ -338,15 +338,15 @@ func testWillOfAnEndedSession(t *testing.T, block string, c *claim.Claim) {
 		s.WaitLog(t, "Publish Refused - Subject \"t.will."+user+"\": connection closed")
 	}
 	if m := next(t, sub, nil); m.Subject != "t.will.lost" || c != nil && m.Header.Get("X-User") != "lost" {
-		t.Errorf("%s with %v", m.Subject, m.Header)
+		t.Errorf("expected only the will of the lost connection, with its headers; got %s with %v", m.Subject, m.Header)
 	}
 	if n, _, err := sub.Pending(); n > 0 || err != nil {
-		t.Errorf("%d messages more, error %v", n, err)
+		t.Errorf("%d more messages arrived, error %v; want none", n, err)
 	}
 }
 
-// A request to JetStream that somebody else left is not judged by the permissions of who releases it: it has no
-// deliver subject that anybody could answer for. The publisher itself may release it, on the same connection.
+// If another connection releases a stored request to JetStream, the request is not judged by the permissions of that
+// connection: no deliver subject is accepted. Its publisher may release it on the same connection.
 func TestHeldRequestIsNotTheReleasersOwn(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: M
@@ -379,12 +379,12 @@ func TestHeldRequestIsNotTheReleasersOwn(t *testing.T) {
 	mqttRelease2(t, conn)
 	harness.Eventually(t, "the victim's own consumer", func() bool { _, err := js.ConsumerInfo("S", "own"); return err == nil })
 	if c, err := js.ConsumerInfo("S", "forged"); !errors.Is(err, nats.ErrConsumerNotFound) {
-		t.Errorf("a consumer that delivers to another's subject: %+v, %v", c, err)
+		t.Errorf("a consumer that delivers to another user's subject was not refused: %+v, error %v", c, err)
 	}
 }
 
-// A message is what it was when it was published, also when its publisher's headers and permissions have changed until
-// it is released on the same connection.
+// A stored message keeps its headers and permissions from when it was published, even if its publisher's headers and
+// permissions change before it is released on the same connection.
 func TestHeldMessageOverAReload(t *testing.T) {
 	dir := t.TempDir()
 	conf := func(user, publish string) string {
@@ -403,22 +403,22 @@ func TestHeldMessageOverAReload(t *testing.T) {
 	mqttPublish2(t, conn, "m/x", "held")
 	mqttSend(t, conn, mqttPacket("\x34", mqttText("admin/x")+"\x00\x02"+"held"))
 	if rec := mqttRead(t, conn); rec != "\x50\x02\x00\x02" {
-		t.Fatalf("PUBREC %q", rec)
+		t.Fatalf("expected PUBREC for packet 2; the server sent %q", rec)
 	}
 	s.Reload(t, conf("new", `"m.>", "admin.>"`))
 	mqttSend(t, conn, "\x62\x02\x00\x02")
 	mqttRead(t, conn)
 	mqttRelease2(t, conn)
 	if m := next(t, sub, nil); m.Subject != "m.x" || m.Header.Get("X-User") != "old" {
-		t.Errorf("%s with %v", m.Subject, m.Header)
+		t.Errorf("expected m.x with the stamp before the reload; got %s with %v", m.Subject, m.Header)
 	}
 	if n, _, err := sub.Pending(); n > 0 || err != nil {
-		t.Errorf("%d messages more, error %v", n, err)
+		t.Errorf("%d more messages arrived, error %v; want none", n, err)
 	}
 }
 
-// A callout may give a device another user name at each connection. What the device has left is published all the same, as what
-// it was when it was left, and once.
+// A callout may give a device another user name at each connection. A message that the device left is published all the same,
+// once, and with the headers from when it was left.
 func TestHeldMessageOfAChangingUserName(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -446,17 +446,17 @@ func TestHeldMessageOfAChangingUserName(t *testing.T) {
 	for len(seen) < 2 {
 		m := next(t, sub, nil)
 		if _, again := seen[m.Subject]; again {
-			t.Errorf("%s comes again", m.Subject)
+			t.Errorf("the message on %s was published twice", m.Subject)
 		}
 		seen[m.Subject] = m.Header.Get("X-User")
 	}
 	if seen["t.held"] != "device-1" || seen["t.end"] != "device-2" {
-		t.Errorf("published as %v", seen)
+		t.Errorf("expected t.held of device-1 and t.end of device-2; found %v", seen)
 	}
 }
 
-// The stream of held messages may be behind a leafnode, which takes headers off and puts some on. What comes back
-// without what the message had is not published.
+// The stream of stored messages may be behind a leafnode, which removes headers and adds some. If a stored message comes back
+// without its publisher's headers, it is not published.
 func TestHeldMessageBehindALeafnode(t *testing.T) {
 	for name, tt := range map[string]struct{ permissions, all, want string }{
 		"all permitted":          {`, header_permissions: {publish: {allow: ["*"]}}`, "", "dev"},
@@ -493,18 +493,18 @@ func TestHeldMessageBehindALeafnode(t *testing.T) {
 			m := next(t, sub, nil)
 			if tt.want == "" {
 				if m.Subject != "m.end" {
-					t.Errorf("%s is published with %v", m.Subject, m.Header)
+					t.Errorf("a message without its publisher's headers was published: %s with %v", m.Subject, m.Header)
 				}
 				return
 			}
 			if m.Subject != "m.x" || m.Header.Get("X-User") != tt.want || m.Header.Get("Stamp-Subject") != "m.x" || len(m.Header.Values("Stamp-Subject")) != 1 {
-				t.Errorf("%s with %v", m.Subject, m.Header)
+				t.Errorf("expected m.x as its publisher sent it; got %s with %v", m.Subject, m.Header)
 			}
 		})
 	}
 }
 
-// The will of a user whose JWT was revoked or has expired, or whom a reload has removed, is not published with the user's
+// The will of a user whose JWT was revoked or has expired, or whom a reload has removed, is not published with that user's
 // headers.
 func TestWillOfAUserThatIsGone(t *testing.T) {
 	op := harness.NewOperator(t)
@@ -535,7 +535,7 @@ func TestWillOfAUserThatIsGone(t *testing.T) {
 		s.WaitLog(t, "Publish Refused - Subject \"t.will."+name+"\": connection closed")
 	}
 	if n, _, err := sub.Pending(); n > 0 || err != nil {
-		t.Errorf("%d wills, error %v", n, err)
+		t.Errorf("expected no wills; found %d, error %v", n, err)
 	}
 }
 
@@ -566,7 +566,7 @@ func TestWillAfterAReload(t *testing.T) {
 			s.Reload(t, conf(dir, after))
 			s.WaitLog(t, `Publish Refused - Subject "w.m": connection closed`)
 			if m, err := sub.NextMsg(nothingComes); err == nil {
-				t.Errorf("%s with %v", m.Subject, m.Header)
+				t.Errorf("the will was published after the reload: %s with %v", m.Subject, m.Header)
 			}
 		})
 	}

@@ -37,10 +37,10 @@ const mqttLoginConf = `
 		]
 	}`
 
-// devices numbers the client ids: two devices with one id would end each other.
+// devices numbers the client ids: two devices with one id would close each other's connection.
 var devices atomic.Int64
 
-// deviceOnTCP and deviceOnWebsocket try to connect a device. What is wrong with it is an error.
+// deviceOnTCP and deviceOnWebsocket try to connect a device, and return an error if it is refused.
 func deviceOnTCP(t *testing.T, s *harness.Server, user, password string) (mqtt.Client, error) {
 	t.Helper()
 	return tryDevice(t, mqttOptions(t, "tcp://"+s.MQTT(t), user, password))
@@ -69,8 +69,7 @@ func tryDevice(t *testing.T, o *mqtt.ClientOptions) (mqtt.Client, error) {
 	return c, token.Error()
 }
 
-// A device logs in as others do: with user and password, with a user JWT, with a token, and from a page with the
-// cookie.
+// A device logs in as other clients do: with user and password, with a user JWT, with a token, and from a page with its cookie.
 func TestLoginOverMQTT(t *testing.T) {
 	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
 	account := &harness.Account{Name: "APP", Key: harness.NewAccountKey(t)}
@@ -116,17 +115,17 @@ func expectLogin(t *testing.T, connect func() (mqtt.Client, error), sub *nats.Su
 	c, err := connect()
 	if want == "" || err != nil {
 		if (want == "") != (err != nil) {
-			t.Errorf("connect: %v", err)
+			t.Errorf("expected the login to be refused: %t; found error %v", want == "", err)
 		}
 		return
 	}
 	wait(t, c.Publish("t/x", 0, false, "payload"))
 	if m := next(t, sub, nil); m.Header.Get("X-Login") != want+" mqtt" {
-		t.Errorf("logged in by %q", m.Header.Get("X-Login"))
+		t.Errorf("the device logged in by %q, want %s mqtt", m.Header.Get("X-Login"), want)
 	}
 }
 
-// A page's MQTT connection is renewed with the cookie that it came with, and ends with the session.
+// A page's MQTT connection is renewed with its cookie, and ends with the session.
 func TestRenewalOfMQTTWithACookie(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(mqttLoginConf, t.TempDir(), "request {}", "$2a$04$jRLJrPHoeTwJxcQsWSujpesDliE1Oxx6EJa.b/3LaSMM4X2POF2IC",
 		harness.Public(t, harness.NewAccountKey(t))))
@@ -179,11 +178,11 @@ func TestLoginOverMQTTInOperatorMode(t *testing.T) {
 	}
 	wait(t, c.Publish("t/x", 0, false, "payload"))
 	if m := next(t, sub, nil); m.Header.Get("X-User") != "alice" {
-		t.Errorf("headers %v", m.Header)
+		t.Errorf("expected X-User: alice; the message has %v", m.Header)
 	}
 	for user, password := range map[string]string{"alice": "shut", "sentinel": sentinel.JWT, "": ""} {
 		if _, err := deviceOnTCP(t, s, user, password); err == nil {
-			t.Errorf("%q gets in", user)
+			t.Errorf("user %q gets in, though its credential is not valid", user)
 		}
 	}
 	// A user JWT of the account itself needs no callout.
@@ -193,12 +192,12 @@ func TestLoginOverMQTTInOperatorMode(t *testing.T) {
 	}
 	wait(t, c.Publish("t/x", 0, false, "payload"))
 	if m := next(t, sub, nil); m.Header.Get("X-User") != "direct" {
-		t.Errorf("headers %v", m.Header)
+		t.Errorf("expected X-User: direct; the message has %v", m.Header)
 	}
 }
 
-// A no_auth_user would make a guest of a page whose cookie is all that it brings, so it is refused; not where no page
-// can come with a cookie.
+// A no_auth_user is refused if pages can connect with a cookie, because it would turn such a page into a guest. Otherwise it is
+// allowed.
 func TestGuestsOverMQTT(t *testing.T) {
 	const handler = `callout { %s, sessions: [{kind: http, url: "http://127.0.0.1:1"}], grants: [{account: APP, publish: ">", subscribe: []}] }`
 	for _, tt := range []struct{ guests, mqtt, cookie, callout, want string }{
@@ -223,12 +222,12 @@ func TestGuestsOverMQTT(t *testing.T) {
 			continue
 		}
 		if code := s.Exit(t); code == 0 || !strings.Contains(s.Text(), tt.want) {
-			t.Errorf("%s: exit code %d: %s", tt.want, code, s.Text())
+			t.Errorf("expected the server not to start with %q; found exit code %d:\n%s", tt.want, code, s.Text())
 		}
 	}
 }
 
-// A grant that binds client ids to users, as docs/mqtt.md has it, keeps others from closing a device's connection.
+// A grant that binds client ids to users, as in docs/mqtt.md, keeps other users from closing a device's connection.
 func TestClientIDsBoundToUsers(t *testing.T) {
 	hash := must(bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost))
 	s := harness.Start(t, fmt.Sprintf(`
@@ -251,7 +250,7 @@ func TestClientIDsBoundToUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := device("d2", "d1-a"); err == nil {
-		t.Error("another user has the device's id")
+		t.Error("another user could connect with the device's id")
 	}
 	wait(t, first.Publish("t", 1, false, "still there"))
 	if _, err := device("d2", "d2-a"); err != nil {

@@ -25,8 +25,8 @@ func nsc(t *testing.T) string {
 	return dir
 }
 
-// What docs/configuration.md says about template headers and nsc is so: the commands are run as printed. nsc drops the headers,
-// the script puts them in, and the server refuses an account JWT without them.
+// The commands about template headers and nsc in docs/configuration.md work as printed: nsc drops the headers, the script
+// restores them, and the server refuses an account JWT without them.
 func TestTemplateHeadersWithNsc(t *testing.T) {
 	path := nsc(t) + ":" + os.Getenv("PATH")
 	page := string(must(os.ReadFile("../docs/configuration.md")))
@@ -37,7 +37,7 @@ func TestTemplateHeadersWithNsc(t *testing.T) {
 		commands = append(commands, line[1])
 	}
 	if len(commands) != 8 {
-		t.Fatalf("the page has %d commands: %q", len(commands), commands)
+		t.Fatalf("expected 8 commands in the page; found %d: %q", len(commands), commands)
 	}
 
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func TestTemplateHeadersWithNsc(t *testing.T) {
 		t.Helper()
 		out, err := shell(script)
 		if err != nil {
-			t.Fatalf("%s: %v\n%s", script, err, out)
+			t.Fatalf("the commands failed: %v\n%s\n%s", err, script, out)
 		}
 		return out
 	}
@@ -75,7 +75,7 @@ func TestTemplateHeadersWithNsc(t *testing.T) {
 
 	out := run(strings.Join(commands[:len(commands)-2], "\n"))
 	if !strings.Contains(out, "pushed to a total of 1 nats-server") {
-		t.Fatalf("the first push: %s", out)
+		t.Fatalf("expected the first push to reach the server:\n%s", out)
 	}
 	run("nsc add user --account APP --name web -K team --tag team:blue && nsc add user --account APP --name sub")
 	creds := func(name string) nats.Option {
@@ -88,14 +88,14 @@ func TestTemplateHeadersWithNsc(t *testing.T) {
 			t.Fatal(err)
 		}
 		if m := next(t, sub, nil); m.Header.Get("X-Team") != "blue" {
-			t.Errorf("stamped with %v", m.Header)
+			t.Errorf("expected X-Team: blue; the message has %v", m.Header)
 		}
 	}
 	expect()
 	run(commands[len(commands)-2])
 	out, err := shell(commands[len(commands)-1])
 	if err == nil || !strings.Contains(out, "headers.keep_template_headers is set, and the update drops headers of a template: signing key A") {
-		t.Errorf("the push of an edited account: %v\n%s", err, out)
+		t.Errorf("expected the push of the edited account to be refused: %v\n%s", err, out)
 	}
 	expect()
 }

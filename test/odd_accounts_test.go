@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// Accounts may have any name. A request that names one is for the connections of that account alone.
+// An account may have any name. A request that names an account concerns only the connections of that account.
 func TestConnectionsInAccountsWithOddNames(t *testing.T) {
 	names := []string{"A B", "a.b", "A.*", ">", "n/a", "é", "$X", "APP/x", "APP"}
 	accounts := ""
@@ -44,11 +44,11 @@ func TestConnectionsInAccountsWithOddNames(t *testing.T) {
 		for _, q := range []forwarded.Renew{{User: "carol"}, {Session: "kv/one"}, {All: true}} {
 			q.Account = name
 			if n := ask(t, s, q); n != 1 {
-				t.Errorf("%q: %d connections for %+v", name, n, q)
+				t.Errorf("account %q: %d connections are concerned by %+v, want 1", name, n, q)
 			}
 		}
 		if n := ask(t, s, forwarded.Renew{User: "carol", Account: name, Kick: true}); n != 1 {
-			t.Errorf("%q: %d connections are closed", name, n)
+			t.Errorf("account %q: %d connections were closed, want 1", name, n)
 		}
 		live[name].ExpectClosed()
 		for _, other := range names[i+1:] {

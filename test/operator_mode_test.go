@@ -26,7 +26,7 @@ func operatorHandler(t *testing.T, o *calloutOperator, s *harness.Server, sessio
 		%s`, s.Addr(t), o.service.Creds(t), o.Sys.User(t, "handler", nil).Creds(t), harness.Seed(t, o.auth.Key), o.app.ID(), harness.Seed(t, o.app.Key), sessions))
 }
 
-// behind is the credential of a client that has a sentinel's, and fields of its own.
+// behind is the credential of a client that presents a sentinel, and fields of its own.
 func behind(sentinel *harness.User, own map[string]any) harness.Credential {
 	return func(nonce string) map[string]any {
 		fields := sentinel.Credential(nonce)
@@ -44,8 +44,8 @@ var aliceAlone = `
 // alicesPassword is that of aliceAlone.
 var alicesPassword = map[string]any{"user": "alice", "pass": "wonderland"}
 
-// The bucket of the sessions is in the account of the callout. The application's user there has what docs/operator-mode.md gives
-// it: it makes the bucket and writes sessions, and hears no callout.
+// The bucket of the sessions is in the callout's account. The application's user there has the permissions of
+// docs/operator-mode.md: it makes the bucket and writes sessions, and gets no callout.
 func TestBucketInOperatorMode(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	o.auth.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: 1e9, Streams: -1, Consumer: -1}
@@ -88,7 +88,7 @@ func TestBucketInOperatorMode(t *testing.T) {
 		}
 		harness.Eventually(t, "the refusal of "+subject, func() bool { return !listening.IsValid() || nc.LastError() != nil })
 	}
-	// Whoever is not listed as a user of the callout is asked about.
+	// The server asks the callout about everybody who is not listed as one of its users.
 	expectRefused(t, s, stranger.Credential)
 	if err := bucket.Delete(t.Context(), "one"); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestBucketInOperatorMode(t *testing.T) {
 	live.ExpectClosed()
 }
 
-// The same where the bucket is the application's, in its own account: the handler has a login there.
+// The same if the application has the bucket in its own account, in which the handler has a login.
 func TestBucketOfTheApplicationInOperatorMode(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	o.app.Claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: 1e9, Streams: -1, Consumer: -1}
@@ -121,7 +121,7 @@ func TestBucketOfTheApplicationInOperatorMode(t *testing.T) {
 	live.ExpectClosed()
 }
 
-// 500 connections are renewed at once while others come, and each keeps its connection.
+// 500 connections are renewed at once while others come, and no connection is closed.
 func TestRenewalOfManyAtOnce(t *testing.T) {
 	v := startService(t, nil)
 	v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "carol"; return nil })
@@ -131,7 +131,7 @@ func TestRenewalOfManyAtOnce(t *testing.T) {
 		all = append(all, v.Connect(t, userInfo("carol")))
 	}
 	if n := ask(t, v.Server, forwarded.Renew{All: true}); n != many {
-		t.Errorf("%d connections are renewed", n)
+		t.Errorf("the request to renew concerned %d connections, want 500", n)
 	}
 	for range 50 {
 		all = append(all, v.Connect(t, userInfo("carol")))
@@ -141,17 +141,16 @@ func TestRenewalOfManyAtOnce(t *testing.T) {
 		return strings.Contains(string(request(t, nc, forwarded.RenewAll, `{"pending":true}`).Data), `"pending":0`)
 	})
 	if n := v.renewals(); n < many || n > many+50 {
-		t.Errorf("%d renewals of %d connections", n, many)
+		t.Errorf("%d renewals of %d connections, want one for each, and few more", n, many)
 	}
 	for _, c := range all {
 		if err := c.FlushTimeout(harness.Timeout); err != nil {
-			t.Fatalf("a connection is closed: %v", err)
+			t.Fatalf("a renewal closed a connection: %v", err)
 		}
 	}
 }
 
-// An account that is deleted under live connections takes them with it. Nobody gets into it, and the server and the handler
-// go on.
+// If an account is deleted, its live connections are closed and nobody gets into it. The server and the handler continue.
 func TestAccountDeletedUnderLiveConnections(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	s := harness.Start(t, o.PushConf(t))
@@ -162,18 +161,18 @@ func TestAccountDeletedUnderLiveConnections(t *testing.T) {
 	deletion := jwt.NewGenericClaims(harness.Public(t, o.Key))
 	deletion.Data = map[string]any{"accounts": []string{o.app.ID()}}
 	if m := request(t, sys, "$SYS.REQ.CLAIMS.DELETE", must(deletion.Encode(o.Key))); !strings.Contains(string(m.Data), `"code":200`) {
-		t.Fatalf("delete: %s", m.Data)
+		t.Fatalf("the server did not delete the account: %s", m.Data)
 	}
 	for _, q := range []string{`{"all":true,"account":"` + o.app.ID() + `"}`, `{"user":"alice","kick":true}`} {
 		if got := string(request(t, sys, forwarded.RenewAll, q).Data); strings.Contains(got, `"error"`) {
-			t.Errorf("%s: %s", q, got)
+			t.Errorf("the request %s failed after the account was deleted: %s", q, got)
 		}
 	}
 	for _, c := range live {
 		c.ExpectClosed()
 	}
 	expectRefused(t, s, cred)
-	// The same JWT as before would be taken for no change.
+	// The server would ignore the same JWT as before.
 	o.app.Claims.Description = "again"
 	o.app.Push(t, s)
 	harness.Eventually(t, "the account is there again", func() bool {
@@ -189,8 +188,8 @@ func TestAccountDeletedUnderLiveConnections(t *testing.T) {
 	})
 }
 
-// With a resolver that asks a web server, a callout puts users into an account that the server has yet to fetch, and they
-// are refused while it cannot.
+// The resolver asks a web server. If a callout puts users into an account that the server has yet to fetch, they are let in,
+// and refused while the server cannot fetch it.
 func TestCalloutsWithAURLResolver(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	tokens := map[string]string{"/" + o.auth.ID(): o.auth.JWT(t), "/" + o.app.ID(): o.app.JWT(t), "/" + o.Sys.ID(): o.Sys.JWT(t)}
@@ -217,8 +216,8 @@ func TestCalloutsWithAURLResolver(t *testing.T) {
 	expectStamp(t, raw, subscriber(t, s, o.app.User(t, "sub", nil).Credential), "X-User: alice")
 }
 
-// A server with a cache asks the others for accounts. A callout puts users into an account that it has yet to fetch, and an
-// update reaches those of them that it revokes, and the signing keys that are gone.
+// A server with a cache resolver asks other servers for accounts. A callout puts users into an account that the server has yet
+// to fetch. An update of the account closes those connections whose users or signing keys it removes.
 func TestCalloutsWithACacheResolver(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	key := o.app.SigningKey(t)

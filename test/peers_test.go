@@ -19,24 +19,26 @@ const (
 	byGateway = `server_name: %s, gateway { name: D, listen: "127.0.0.1:-1", gateways: [ {name: C, urls: ["nats://%s"]} ] }`
 )
 
+// The log warns once of each connected server that does not stamp.
 func TestPeersThatDoNotStampAreNamedOnce(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(peerConf, "ours", false))
 	route := harness.StartStock(t, fmt.Sprintf(byRoute, "stock_route", s.Route(t))+"\ngateway { name: C, listen: \"127.0.0.1:-1\" }")
 	gateway := harness.StartStock(t, fmt.Sprintf(byGateway, "stock_gateway", s.Gateway(t)))
 	s.WaitLog(t, `\[WRN\] Router connection with server "stock_route" .*does not stamp: its clients can forge`)
 	s.WaitLog(t, `\[WRN\] Gateway connection with server "stock_gateway" .*does not stamp`)
-	// They are connected all the same: what one publishes comes through.
+	// They are connected all the same: messages go from one to the other.
 	sub := subscribed(t, s)
 	for _, peer := range []*harness.Server{route, gateway} {
 		reach(t, peer.Connect(t), sub)
 	}
 	for _, name := range []string{"stock_route", "stock_gateway"} {
 		if n := strings.Count(s.Text(), fmt.Sprintf("with server %q", name)); n != 1 {
-			t.Errorf("%s is named %d times", name, n)
+			t.Errorf("the log names %s %d times, want once", name, n)
 		}
 	}
 }
 
+// With require_stamping_peers, servers that do not stamp are refused as routes and gateways.
 func TestPeersThatDoNotStampAreRefused(t *testing.T) {
 	for name, peer := range map[string]string{"Router": byRoute, "Gateway": byGateway} {
 		t.Run(name, func(t *testing.T) {
@@ -49,13 +51,13 @@ func TestPeersThatDoNotStampAreRefused(t *testing.T) {
 			s.WaitLog(t, name+` connection with server "stock" refused: headers.require_stamping_peers is set, and the server does not stamp`)
 			stock.WaitLog(t, "require_stamping_peers")
 			if n := s.Varz(t).Routes; n != 0 {
-				t.Errorf("%d routes", n)
+				t.Errorf("expected no route to a stock server; found %d", n)
 			}
 		})
 	}
 }
 
-// When the stamping server is the one that connects, too.
+// The same if the stamping server makes the connection.
 func TestPeersThatDoNotStampAreRefusedWhenAsked(t *testing.T) {
 	stock := harness.StartStock(t, `server_name: stock, cluster { name: C, listen: "127.0.0.1:-1" }, gateway { name: C, listen: "127.0.0.1:-1" }`)
 	for name, conf := range map[string]string{"Router": fmt.Sprintf(byRoute, "ours", stock.Route(t)), "Gateway": fmt.Sprintf(byGateway, "ours", stock.Gateway(t))} {
@@ -64,6 +66,7 @@ func TestPeersThatDoNotStampAreRefusedWhenAsked(t *testing.T) {
 	}
 }
 
+// With require_stamping_peers, servers that stamp are accepted.
 func TestStampingPeersJoin(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(peerConf, "ours", true))
 	route := harness.Start(t, fmt.Sprintf(byRoute, "a_route", s.Route(t))+"\ngateway { name: C, listen: \"127.0.0.1:-1\" }\nheaders { require_stamping_peers: true }")
@@ -77,7 +80,7 @@ func TestStampingPeersJoin(t *testing.T) {
 	}
 }
 
-// require_stamping_peers counts from a reload on, for those too that are connected already.
+// After a reload, require_stamping_peers applies to servers that are connected already, too.
 func TestReloadRefusesPeersThatDoNotStamp(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(peerConf, "ours", false))
 	route := harness.StartStock(t, fmt.Sprintf(byRoute, "stock_route", s.Route(t))+"\ngateway { name: C, listen: \"127.0.0.1:-1\" }")

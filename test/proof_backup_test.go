@@ -19,8 +19,8 @@ import (
 	"stamp/test/harness"
 )
 
-// A stream is backed up, messages are edited by hand in the backup, with the checksums that its files need, and it is restored
-// elsewhere. JetStream delivers all of them, and a receiver takes those alone that nobody has edited.
+// A stream is backed up, messages are edited by hand in the backup, with the right checksums, and it is restored on another
+// server. JetStream delivers all messages, and a receiver accepts only those that nobody has edited.
 func TestProofOfAStreamThatWasEdited(t *testing.T) {
 	keys, file := proofKeys(t)
 	conf := func(dir string) string {
@@ -54,12 +54,12 @@ func TestProofOfAStreamThatWasEdited(t *testing.T) {
 	}
 	blocks, err := filepath.Glob(filepath.Join(backup, "jetstream", "APP", "streams", "S", "msgs", "1.blk"))
 	if err != nil || len(blocks) != 1 {
-		t.Fatalf("%q, %v", blocks, err)
+		t.Fatalf("expected one block of messages in the backup; found %q, error %v", blocks, err)
 	}
 	editBlock(t, blocks[0], "S-1", func(sequence uint64, record []byte) []byte {
 		edit := edits[order[sequence-1]]
 		if edit[0] != "" && !bytes.Contains(record, []byte(edit[0])) {
-			t.Fatalf("%s: the record lacks %q", order[sequence-1], edit[0])
+			t.Fatalf("%s: the record to be edited lacks %q", order[sequence-1], edit[0])
 		}
 		return bytes.Replace(record, []byte(edit[0]), []byte(edit[1]), 1)
 	})
@@ -81,20 +81,20 @@ func TestProofOfAStreamThatWasEdited(t *testing.T) {
 		m, err := stream.GetMsg(ctx, uint64(i+1))
 		cancel()
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("cannot read the message %q from the restored stream: %v", name, err)
 		}
 		if name == "the user" && m.Header.Get("X-User") != "admin" || name == "the payload" && string(m.Data) != "amount-99999" {
 			t.Errorf("%s: the edit is not delivered", name)
 		}
 		id, err := stamp.Identify(stamp.Message{Header: m.Header, Payload: m.Data}, trust)
 		if taken := err == nil; taken != (edits[name][0] == "") || taken && (id.User != "alice" || id.Value("Session") != "0af3-secret") {
-			t.Errorf("%s: user %q, %v", name, id.User, err)
+			t.Errorf("%s: expected the receiver to take the message only if nobody edited it; found user %q, error %v", name, id.User, err)
 		}
 	}
 }
 
-// editBlock changes the records of a block of a file store (upstream, filestore.go, writeMsgRecordLocked), none of which may change
-// its length, and makes their checksums fit.
+// editBlock changes the records of a block of a file store (upstream, filestore.go, writeMsgRecordLocked), and corrects their
+// checksums. A change must not change a record's length.
 func editBlock(t *testing.T, file, hashKey string, edit func(sequence uint64, record []byte) []byte) {
 	t.Helper()
 	const head, sum, headers = 22, 8, 1 << 31

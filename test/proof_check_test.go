@@ -57,7 +57,7 @@ func TestProofCheck(t *testing.T) {
 		"stored, signed": {stored("2", "--servers", both, "--receiver", receiver), "", 0, []string{"proven\tsigned, and for a receiver\n", "server\t" + keys.ServerN, "subject\taudit.new\n"}, "0af3"},
 		"values":         {stored("1", "--servers", both, "--receiver", receiver, "--reveal"), "", 0, []string{"value\tSession\t\"0af3-secret\"\n", "value\tX-User\t\"alice\"\n"}, "Token"},
 		"standard input": {[]string{"--servers", both, "--receiver", receiver}, raw[0], 0, []string{"subject\torders.new\n"}, "0af3"},
-		// The signature is everybody's to check, and the encrypted value is not.
+		// Anybody can check the signature, but not read the encrypted value.
 		"without the key":    {[]string{"--servers", both}, raw[1], 0, []string{"proven\tsigned, and for a receiver\n", "header\tSession\tencrypted, for the receiver "}, "0af3"},
 		"payload":            {[]string{"--servers", both, "--receiver", receiver}, raw[0] + "x", 1, []string{"nothing is proven: stamp: proof-wrong"}, ""},
 		"no key":             {[]string{"--servers", both}, raw[0], 1, []string{"nothing is proven: stamp: proof-key", "give the receiver's key file with --receiver"}, ""},
@@ -76,15 +76,15 @@ func TestProofCheck(t *testing.T) {
 			cmd.Env = append(cmd.Environ(), "SUB_PASSWORD=sub")
 			out, _ := cmd.CombinedOutput() // the exit code says it
 			if code := cmd.ProcessState.ExitCode(); code != c.code {
-				t.Errorf("exit code %d: %s", code, out)
+				t.Errorf("expected exit code %d; found %d:\n%s", c.code, code, out)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(string(out), want) {
-					t.Errorf("expected %q in %s", want, out)
+					t.Errorf("expected %q in the output:\n%s", want, out)
 				}
 			}
 			if c.not != "" && strings.Contains(string(out), c.not) {
-				t.Errorf("%q is shown: %s", c.not, out)
+				t.Errorf("%q must not be in the output:\n%s", c.not, out)
 			}
 		})
 	}

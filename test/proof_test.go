@@ -52,15 +52,15 @@ func proofConf(file, proof, headers string) string {
 		}`, file, proof, headers)
 }
 
-// proves checks that a message is proven, of a kind, and returns what it proves.
+// proves checks that a message has a proof of the given kind, and returns what it proves.
 func proves(t *testing.T, keys *proven.Keys, m *nats.Msg, kind byte) *proven.Proven {
 	t.Helper()
 	p, err := keys.Check(m.Header, m.Data)
 	if err != nil {
-		t.Fatalf("%s: %v; the headers are %q", m.Subject, err, m.Header)
+		t.Fatalf("the proof of the message on %s does not hold: %v; the headers are %q", m.Subject, err, m.Header)
 	}
 	if p.Kind != kind {
-		t.Errorf("%s: kind %d, expected %d", m.Subject, p.Kind, kind)
+		t.Errorf("the proof of the message on %s is of kind %d, expected %d", m.Subject, p.Kind, kind)
 	}
 	return p
 }
@@ -80,11 +80,13 @@ func hasNoSeed(t *testing.T, s *harness.Server, keys *proven.Keys) {
 	t.Helper()
 	for _, seed := range seedsOf(keys) {
 		if exposes(s.Text(), seed) {
-			t.Error("the log has a seed")
+			t.Error("the output has a seed")
 		}
 	}
 }
 
+// Messages are proven for the receiver of their account, and signed on the configured subjects. Encrypted headers show no
+// value.
 func TestProofs(t *testing.T) {
 	keys, file := proofKeys(t)
 	s := harness.Start(t, proofConf(file, fmt.Sprintf(`receivers: {APP: %q}, encrypt: [session], sign: ["audit.>"]`, keys.Receiver), ""))
@@ -111,33 +113,33 @@ func TestProofs(t *testing.T) {
 			got := publish(alice, sub, m)
 			p := proves(t, keys, got, c.kind)
 			if fmt.Sprint(p.Stamped) != fmt.Sprint(c.want) || p.Subject != c.subject || p.Account != "APP" || !p.Encrypted["Session"] {
-				t.Errorf("%.40s: proven is %+v", c.subject, p)
+				t.Errorf("the message on %.40s proves something else than was stamped: %+v", c.subject, p)
 			}
 			if got.Header.Get("Own") != "1" || exposes(fmt.Sprint(got.Header), "0af3-secret") || !bytes.Equal(got.Data, payload) {
-				t.Errorf("%.40s: the message is %.300q", c.subject, got.Header)
+				t.Errorf("the message on %.40s lacks its own header, shows the secret or has another payload: %.300q", c.subject, got.Header)
 			}
 		}
 	}
-	// OTHER has no receiver: only signatures.
+	// The account OTHER has no receiver, so its messages have only signatures.
 	bob := s.Connect(t, userInfo("bob"))
 	if m := publish(bob, other, nats.NewMsg("orders.new")); m.Header.Get("Stamp-Proof") != "" || m.Header.Get("Stamp-Account") != "OTHER" {
-		t.Errorf("without a receiver: %q", m.Header)
+		t.Errorf("an account without a receiver must have signatures only; the headers are %q", m.Header)
 	}
 	proves(t, keys, publish(bob, other, nats.NewMsg("audit.new")), 2)
-	// A connection without headers has no proof, and cannot send one.
+	// A user without headers gets no proof, and cannot send one.
 	m := nats.NewMsg("orders.plain")
 	m.Header.Set("Stamp-Proof", "forged")
 	if got := publish(s.Connect(t, userInfo("plain")), sub, m); len(got.Header) != 0 {
-		t.Errorf("without headers: %q", got.Header)
+		t.Errorf("a message of a user without headers must have none; it has %q", got.Header)
 	}
 	v := varzHeaders(t, s)
 	if v["proven_messages"] != 13.0 || v["signed_messages"] != 4.0 {
-		t.Errorf("varz: %v", v)
+		t.Errorf("expected 13 proven and 4 signed messages in varz; found %v", v)
 	}
 	hasNoSeed(t, s, keys)
 }
 
-// TestProofSalts attaches connections again in all ways: each has a salt of its own, and so each key is used once.
+// TestProofSalts authenticates connections in all ways: each time there is a new salt, so that no key is used twice.
 func TestProofSalts(t *testing.T) {
 	keys, file := proofKeys(t)
 	conf := func(more string) string {
@@ -163,7 +165,7 @@ func TestProofSalts(t *testing.T) {
 				}
 			}
 			if before, found := seen[first]; found {
-				t.Errorf("server %d, %s: the salt is that of %s", i, how, before)
+				t.Errorf("server %d, %s: the salt is the same as %s", i, how, before)
 			}
 			seen[first] = fmt.Sprintf("server %d, %s", i, how)
 		}
@@ -174,12 +176,12 @@ func TestProofSalts(t *testing.T) {
 		salt(s.Connect(t, userInfo("alice")), "another connection")
 	}
 	if len(seen) != 6 {
-		t.Errorf("%d salts", len(seen))
+		t.Errorf("expected 6 different salts; found %d", len(seen))
 	}
 }
 
-// TestProofReload changes keys and receivers while messages are published. Each message is proven by the old or by the
-// new ones, and connections stay.
+// TestProofReload changes keys and receivers while messages are published. Each message is proven with the old or the new keys,
+// and connections stay.
 func TestProofReload(t *testing.T) {
 	before, file := proofKeys(t)
 	after, _ := proofKeys(t)
@@ -218,7 +220,7 @@ func TestProofReload(t *testing.T) {
 			}
 			p := proves(t, k, m, map[string]byte{"orders.x": 1, "audit.x": 3}[m.Subject])
 			if p.Stamped["Session"][0] != "0af3-secret" {
-				t.Errorf("proven is %q", p.Stamped)
+				t.Errorf("expected the proven header Session: 0af3-secret; found %q", p.Stamped)
 			}
 			counts[k]++
 		}
@@ -231,17 +233,17 @@ func TestProofReload(t *testing.T) {
 		writeKeyFile(t, file, after.ServerSeeds)
 		s.Reload(t, conf(after))
 	})
-	// The file alone changes, and the configuration does not.
+	// Only the file changes, and not the configuration.
 	mixed := before.WithReceiver(after)
 	exchange(after, mixed, func() {
 		writeKeyFile(t, file, before.ServerSeeds)
 		s.Reload(t, conf(after))
 	})
-	// What cannot be read changes nothing.
+	// A file that cannot be read changes nothing.
 	for text, want := range map[string]string{"": "key_file: .*: expected the seed", "garbage-" + before.ServerSeeds: "key_file: .*: line 2"} {
 		writeKeyFile(t, file, strings.ReplaceAll(text, "\n", "x\n"))
 		if line := s.TryReload(t, conf(after)); !strings.Contains(line, "Failed to reload") {
-			t.Errorf("%q: %s", want, line)
+			t.Errorf("expected the reload to fail with %q; the server logged %s", want, line)
 		}
 		if err := nc.Publish("orders.y", nil); err != nil {
 			t.Fatal(err)
@@ -288,7 +290,7 @@ func TestProofFaults(t *testing.T) {
 			for _, args := range [][]string{{"-t"}, nil} {
 				out, code := run(t, append(args, "-c", conf)...)
 				if code == 0 || !strings.Contains(out, c.want) {
-					t.Errorf("%q: exit status %d: %s", args, code, out)
+					t.Errorf("with %q expected the error %q; found exit code %d:\n%s", args, c.want, code, out)
 				}
 				for _, secret := range append(seeds, keys.ReceiverSeed) {
 					if exposes(out, secret) {
@@ -303,7 +305,7 @@ func TestProofFaults(t *testing.T) {
 	}
 	out, code := run(t, "-t", "-c", write("conf", proofConf(file, receivers, "")))
 	if code != 0 || !strings.Contains(out, "key_file: all users of this machine can read "+file) {
-		t.Errorf("a file that others can read: exit status %d: %s", code, out)
+		t.Errorf("expected a warning that others can read the key file; found exit code %d:\n%s", code, out)
 	}
 }
 
@@ -312,7 +314,7 @@ func seedOf(t *testing.T, prefix nkeys.PrefixByte) string {
 	return string(must(must(nkeys.CreatePair(prefix)).Seed()))
 }
 
-// sameEntry returns two names of which a proof has the same entry.
+// sameEntry returns two names with the same entry in a proof.
 func sameEntry() (a, b string) {
 	seen := map[[3]byte]string{}
 	for i := 0; ; i++ {
@@ -326,6 +328,7 @@ func sameEntry() (a, b string) {
 	}
 }
 
+// Two headers that a proof could not tell apart are refused by -t.
 func TestProofSameEntry(t *testing.T) {
 	keys, file := proofKeys(t)
 	a, b := sameEntry()
@@ -336,7 +339,7 @@ func TestProofSameEntry(t *testing.T) {
 	writeKeyFile(t, path, conf)
 	want := fmt.Sprintf("user %q could not connect: %q and %q: a proof could not tell these headers apart", "u", a, b)
 	if out, code := run(t, "-t", "-c", path); code == 0 || !strings.Contains(out, want) {
-		t.Errorf("exit status %d: %s", code, out)
+		t.Errorf("expected the error %q; found exit code %d:\n%s", want, code, out)
 	}
 }
 
@@ -379,14 +382,14 @@ func TestProofOverALeafnode(t *testing.T) {
 			m := heard(t, s.Connect(t, userInfo("pub")), hearsAll(t, h, "reader"), &nats.Msg{Subject: "t.x", Data: []byte("payload")})
 			if c.from == nil {
 				if m.Header.Get("Stamp-Proof") != "" {
-					t.Errorf("headers %q", m.Header)
+					t.Errorf("expected the hub to remove the site's proof; the headers are %q", m.Header)
 				}
 				return
 			}
 			p := proves(t, c.from, m, 1)
 			want := map[*proven.Keys]string{site: "SITE ann", hub: "HUB the site"}[c.from]
 			if got := p.Account + " " + strings.Join(p.Stamped["X-User"], ","); got != want {
-				t.Errorf("proven is %q, expected %q", got, want)
+				t.Errorf("the site's proof says %q, expected %q", got, want)
 			}
 		})
 	}

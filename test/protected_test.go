@@ -28,14 +28,14 @@ const protectedConf = `
 // protected.
 var forged = []string{"Session: forged", "x_auth.user:forged", "SESSION: again", "Color: blue"}
 
-// expectStripped checks that pub's forgery reaches sub with these lines, and without
-// the protected ones.
+// expectStripped checks that pub's forged message reaches sub with these lines, and without the protected ones.
 func expectStripped(t testing.TB, pub, sub *harness.Raw, lines ...string) {
 	t.Helper()
 	pub.Hpub("t.x", block(forged...), "payload")
 	expectMsg(t, sub, "a forged message", block(lines...))
 }
 
+// Protected names are removed from messages of every connection without permission for them.
 func TestProtected(t *testing.T) {
 	s := harness.Start(t, protectedConf+`websocket { listen: "127.0.0.1:-1", no_tls: true }`)
 	sub := subscriber(t, s, password("plain"))
@@ -70,6 +70,7 @@ func TestProtectedRefusesMalformedBlocks(t *testing.T) {
 	}
 }
 
+// Protected names are removed from the replies of a service, too.
 func TestProtectedServiceReply(t *testing.T) {
 	s := harness.Start(t, protectedConf)
 	service := s.Connect(t, userInfo("plain"))
@@ -83,7 +84,7 @@ func TestProtectedServiceReply(t *testing.T) {
 	}
 	m := request(t, s.Connect(t, userInfo("plain")), "svc", "")
 	if fmt.Sprint(m.Header) != "map[Color:[blue]]" {
-		t.Errorf("headers %v", m.Header)
+		t.Errorf("expected the service's own header Color: blue; the reply has %v", m.Header)
 	}
 }
 
@@ -103,6 +104,7 @@ func TestProtectedWithoutAuthorization(t *testing.T) {
 	expectMsg(t, sub, "of one that has not said CONNECT", block("Where: here"))
 }
 
+// Protected names are removed from messages of connections that no_auth_user lets in.
 func TestProtectedNoAuthUser(t *testing.T) {
 	s := harness.Start(t, protectedConf+"no_auth_user: plain")
 	sub := subscriber(t, s, password("plain"))
@@ -144,7 +146,7 @@ func TestProtectedTowardsTheLeafnode(t *testing.T) {
 	}
 }
 
-// through waits until a message of pub reaches sub, and drops all messages of sub.
+// through waits until a message of pub reaches sub, and drops all messages that sub has got.
 func through(t *testing.T, pub, sub *harness.Raw) {
 	t.Helper()
 	n := 0
@@ -158,7 +160,7 @@ func through(t *testing.T, pub, sub *harness.Raw) {
 	}
 }
 
-// A name that is bound to accounts can be believed after an import too.
+// A protected name that is bound to accounts can be trusted even on messages that were imported.
 func TestProtectedAccounts(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: [ {name: "X-User", accounts: [APP]} ] }
@@ -184,13 +186,13 @@ func TestProtectedAccounts(t *testing.T) {
 		// The server adds a header about the import in front.
 		got := slices.DeleteFunc(sub.Msg().Lines(), func(l string) bool { return strings.HasPrefix(l, "Nats-Request-Info:") })
 		if !slices.Equal(got, lines) {
-			t.Errorf("%s: got %q, expected %q", user, got, lines)
+			t.Errorf("publisher %s: the header lines are %q, expected %q", user, got, lines)
 		}
 	}
 	s.WaitLog(t, `Headers left out, because headers.protected binds them to other accounts than "OTHER": "X-User"`)
 }
 
-// headers.all says who published a message, on every kind of connection.
+// headers.all tells a receiver who published a message, on every kind of connection.
 func TestHeadersOfAll(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(`
 		server_name: here
@@ -218,7 +220,7 @@ func TestHeadersOfAll(t *testing.T) {
 	wait(t, c.Publish("t/x", 0, false, "payload"))
 	m := sub.Msg()
 	if got := m.Lines(); len(got) < 2 || strings.Join(got[len(got)-2:], "|") != strings.Join(who("ann", "mqtt"), "|") {
-		t.Errorf("MQTT: header %q", m.Header)
+		t.Errorf("expected the headers of ann over MQTT; the message has %q", m.Header)
 	}
 	spoke := harness.Start(t, fmt.Sprintf(`leafnodes { remotes: [ {url: "nats://site:site@%s"} ] }`, s.Leaf(t)))
 	harness.Eventually(t, "the leafnode connection", func() bool { return len(spoke.Leafz(t).Leafs) == 1 })
@@ -227,6 +229,7 @@ func TestHeadersOfAll(t *testing.T) {
 	expect(pub, who("site", "leafnode")...)
 }
 
+// {{client-ip()}} uses X-Forwarded-For only if it comes from a trusted proxy.
 func TestClientIP(t *testing.T) {
 	const conf = `
 		headers { all: {IP: "{{client-ip()}}"}, trusted_proxies: [%s] }
@@ -261,7 +264,8 @@ func TestClientIP(t *testing.T) {
 	expectMsg(t, sub, "PROXY protocol", block("IP: 192.0.2.2"))
 }
 
-// Operators see an attempt in the counters, in one line of the log and in one event, with names but no values.
+// If a client forges a header, operators see it in the counters, in one line of the log and in one event, with names but no
+// values.
 func TestForgeryIsNews(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: [Session] }
@@ -307,15 +311,15 @@ func TestForgeryIsNews(t *testing.T) {
 	if m.Subject != "$SYS.ACCOUNT.APP.HEADERS.FORGERY" || e.Type != "io.stamp.server.advisory.v1.header_forgery" || e.Server.ID == "" ||
 		e.Client.ID == 0 || e.Client.User != "plain" || e.Client.Account != "APP" || e.Client.Name != "mallory" ||
 		fmt.Sprint(e.Headers) != "[session]" || e.Count != 1 {
-		t.Errorf("event on %s: %+v", m.Subject, e)
+		t.Errorf("the event on %s is not that of mallory's attempt: %+v", m.Subject, e)
 	}
 	if n := strings.Count(s.Text(), "Header forgery"); n != 1 {
-		t.Errorf("%d lines", n)
+		t.Errorf("expected one line in the log about the forgery; found %d", n)
 	}
 	if strings.Contains(line+string(m.Data), "forged-value") {
-		t.Error("the value is shown")
+		t.Error("the log or the event shows the value")
 	}
-	// Everything that was removed from a message is named.
+	// The event names everything that was removed from a message.
 	several := harness.Client(t, s, password("plain"))
 	several.Hpub("t.x", block("session: x", "Session: y", "SESSION: z"), "payload")
 	sub.Msg()
@@ -340,11 +344,11 @@ func TestForgeryIsNews(t *testing.T) {
 		if c.AuthorizedUser == "stamped" {
 			names = append(names, c.Headers)
 		} else if c.Headers != nil {
-			t.Errorf("headers of %s: %q", c.AuthorizedUser, c.Headers)
+			t.Errorf("connz shows headers of %s, which is not stamped: %q", c.AuthorizedUser, c.Headers)
 		}
 	}
 	if fmt.Sprint(names) != "[[Role]]" {
-		t.Errorf("connz: %v", names)
+		t.Errorf("expected connz to show Role for the stamped connection; found %v", names)
 	}
 }
 
@@ -376,16 +380,16 @@ func TestHeadersBlockReload(t *testing.T) {
 	}
 	line := s.TryReload(t, users+"headers { protected: [Session], seald: [A], max_bytes: 0 }")
 	if !strings.Contains(line, `unknown field "seald"`) || !strings.Contains(s.Text(), "max_bytes: expected a number") {
-		t.Errorf("a bad block: %s", line)
+		t.Errorf("expected the reload of a bad block to fail with both faults; the server logged %s", line)
 	}
 	pub.Hpub("t.x", block(forged...), "payload")
 	expectMsg(t, sub, "after a bad block", block(forged...))
 	for _, c := range s.Connz(t, "state=closed").Conns {
-		t.Errorf("closed: %s", c.Reason)
+		t.Errorf("the reload closed a connection: %s", c.Reason)
 	}
 }
 
-// Only the headers block changes, of which upstream knows nothing.
+// A reload applies a change of the headers block alone, which upstream does not know.
 func TestHeadersBlockReloadAlone(t *testing.T) {
 	s := harness.Start(t, "headers { sealed: [A] }")
 	pub := harness.Client(t, s, harness.Nobody)

@@ -32,12 +32,12 @@ func TestProviderBlocks(t *testing.T) {
 	}
 	found := section.FindAllStringSubmatch(text, -1)
 	if len(found) != 10 {
-		t.Errorf("%d blocks", len(found))
+		t.Errorf("expected the blocks of 10 providers in the page; found %d", len(found))
 	}
 	for _, f := range found {
 		provider, block := f[1], f[2]
 		if !strings.Contains(text, fmt.Sprintf("[%s](#%s)", provider, strings.ReplaceAll(strings.ToLower(provider), " ", "-"))) {
-			t.Errorf("%s: not in the list at the top", provider)
+			t.Errorf("the list at the top of the page lacks %s", provider)
 		}
 		file := filepath.Join(dir, "server.conf")
 		if err := os.WriteFile(file, []byte("callout {\n"+block+"}\n"), 0o600); err != nil {
@@ -46,7 +46,7 @@ func TestProviderBlocks(t *testing.T) {
 		cmd := exec.Command(absolute(t, harness.CalloutBinary(t)), "check", "--embedded", "-c", "server.conf")
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "warning") {
-			t.Errorf("%s: %v\n%s", provider, err, out)
+			t.Errorf("expected no error and no warning about the block of %s; found %v\n%s", provider, err, out)
 		}
 	}
 }

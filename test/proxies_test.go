@@ -74,7 +74,7 @@ func rewritten(t *testing.T, name string, by map[string]string) string {
 	var pairs []string
 	for old, with := range by {
 		if !strings.Contains(text, old) {
-			t.Fatalf("%s: no %q in it", name, old)
+			t.Fatalf("the file %s lacks %q", name, old)
 		}
 		pairs = append(pairs, old, with)
 	}
@@ -150,7 +150,7 @@ func (x *site) transport(http2 bool) *http.Transport {
 	}
 }
 
-// client is a browser as far as HTTP goes, by HTTP/2.
+// client is a browser's HTTP client, over HTTP/2.
 func (x *site) client(t *testing.T) *http.Client {
 	t.Helper()
 	transport := x.transport(true)
@@ -176,8 +176,8 @@ func (x *site) open(t *testing.T, c *http.Client, origin string, header http.Hea
 	return harness.NewRaw(t, websocket.NetConn(context.Background(), ws, websocket.MessageBinary)), nil
 }
 
-// Each proxy with the configuration that deploy/proxies has for it: a login over HTTP/2, the cookie as the pages set it, the
-// websocket with the visitor's address, large cookies, and what must not pass.
+// Each proxy works with its configuration in deploy/proxies: a login over HTTP/2, the cookie as the pages set it, the websocket
+// with the visitor's address, large cookies, and refusals.
 func TestProxies(t *testing.T) {
 	for name := range proxies {
 		t.Run(name, func(t *testing.T) {
@@ -196,14 +196,14 @@ func TestProxies(t *testing.T) {
 			r := must(http.NewRequest(http.MethodPost, x.issuer+"login/username", strings.NewReader(form.Encode())))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if inbox := do(t, v.Client, r); inbox.Request.URL.String() != siteURL+"/inbox" || inbox.ProtoMajor != 2 {
-				t.Fatalf("the login ends at %s, by %s", inbox.Request.URL, inbox.Proto)
+				t.Fatalf("the login ends at %s, over %s", inbox.Request.URL, inbox.Proto)
 			}
 			if !strings.HasPrefix(set[0], "__Host-session=") || !strings.Contains(set[0], "; Path=/; ") || !strings.Contains(set[0], "; HttpOnly; Secure; SameSite=Lax") || strings.Contains(set[0], "Domain") {
 				t.Errorf("the cookie has other attributes: %s", set[0][strings.Index(set[0], ";"):])
 			}
-			// The callback again, as by a proxy that retries: to the page, and the session lives.
+			// The callback comes again, as from a proxy that retries. It leads to the page, and the session lives on.
 			if again := do(t, v.Client, must(http.NewRequest(http.MethodGet, callback, nil))); again.Request.URL.String() != siteURL+"/inbox" {
-				t.Errorf("the callback again: %s at %s", again.Status, again.Request.URL)
+				t.Errorf("the callback again ends with %s at %s, want the page", again.Status, again.Request.URL)
 			}
 			x.expectSession(t, v)
 			x.expectOrigins(t, v)
@@ -213,13 +213,13 @@ func TestProxies(t *testing.T) {
 				text += string(must(os.ReadFile(x.log)))
 			}
 			if strings.Contains(text, "code=") || strings.Contains(text, "state=") {
-				t.Error("the proxy's log has the query of a callback")
+				t.Error("the proxy's log shows the query of a callback")
 			}
 		})
 	}
 }
 
-// expectSession asks for the session with cookies of the application beside it, of 20 KB in all.
+// expectSession asks for the session, with 20 KB of the application's cookies beside the session's.
 func (x *site) expectSession(t *testing.T, v *visitor) {
 	t.Helper()
 	for i := range 5 {
@@ -227,21 +227,21 @@ func (x *site) expectSession(t *testing.T, v *visitor) {
 	}
 	var told struct{ Authenticated bool }
 	if v.ask(t, http.MethodGet, "/session", &told); !told.Authenticated {
-		t.Error("there is no session")
+		t.Error("/session tells no session")
 	}
 }
 
-// expectOrigins sees that a page of another site gets nothing, nor anybody without the cookie.
+// expectOrigins checks that a page of another site gets nothing, nor does a client without the cookie.
 func (x *site) expectOrigins(t *testing.T, v *visitor) {
 	t.Helper()
 	for _, origin := range []string{"https://evil.example", "http://app.example", "null"} {
 		r := must(http.NewRequest(http.MethodPost, v.pages+"/logout", nil))
 		r.Header.Set("Origin", origin)
 		if answer := do(t, v.Client, r); answer.StatusCode != http.StatusForbidden {
-			t.Errorf("a logout from %s: %s", origin, answer.Status)
+			t.Errorf("a logout from the origin %s has status %s, want 403", origin, answer.Status)
 		}
 		if raw, err := x.open(t, v.Client, origin, http.Header{}); err == nil || !strings.Contains(err.Error(), "403") {
-			t.Errorf("a websocket from %s: %v, %v", origin, raw, err)
+			t.Errorf("expected a websocket from the origin %s to be refused with 403; found %v, error %v", origin, raw, err)
 		}
 	}
 	raw, err := x.open(t, x.client(t), siteURL, http.Header{})
@@ -250,7 +250,7 @@ func (x *site) expectOrigins(t *testing.T, v *visitor) {
 	}
 	raw.Connect(harness.Nobody)
 	raw.ExpectClosed()
-	// The paths below another one are the application's.
+	// Paths that only look like ours belong to the application.
 	for _, path := range []string{"/authx/session", "/nats/x", "/x/auth/session"} {
 		answer, err := v.Get(siteURL + path)
 		if err != nil {
@@ -259,13 +259,13 @@ func (x *site) expectOrigins(t *testing.T, v *visitor) {
 		text, _ := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
 		if string(text) != "application" {
-			t.Errorf("%s: %s", path, answer.Status)
+			t.Errorf("expected %s to give another site the application only; found status %s", path, answer.Status)
 		}
 	}
 	r := must(http.NewRequest(http.MethodPost, v.pages+"/backchannel", strings.NewReader("logout_token=x")))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if answer := do(t, v.Client, r); answer.StatusCode != http.StatusBadRequest {
-		t.Errorf("a made-up logout token: %s", answer.Status)
+		t.Errorf("a made-up logout token has status %s, want 400", answer.Status)
 	}
 }
 
@@ -284,7 +284,7 @@ func (x *site) expectWebsocket(t *testing.T, v *visitor) {
 		tab.Flush()
 		tab.Pub("api.x", "payload")
 		if got := sub.Msg().Header; !strings.Contains(got, "X-Client: 127.0.0.2\r\n") || !strings.Contains(got, "X-User: id2\r\n") {
-			t.Errorf("with %v: not the visitor's address, or user", forged)
+			t.Errorf("with %v, the message lacks the visitor's own address or user", forged)
 		}
 	}
 	tab, err := x.open(t, v.Client, siteURL, http.Header{})
@@ -297,13 +297,13 @@ func (x *site) expectWebsocket(t *testing.T, v *visitor) {
 		LoggedOut bool `json:"logged_out"`
 	}
 	if v.ask(t, http.MethodPost, "/logout", &out); !out.LoggedOut {
-		t.Error("not logged out")
+		t.Error("/logout does not say that the visitor is logged out")
 	}
 	tab.ExpectClosed()
 }
 
-// The port for NATS: the server has the client's address by the PROXY protocol, and nothing that the client writes is taken
-// for it.
+// On the port for NATS, the server gets the client's address by the PROXY protocol, and takes no address that the client itself
+// sends.
 func TestProxyProtocolOfHAProxy(t *testing.T) {
 	binary := installed(t, "haproxy")
 	s := harness.Start(t, `proxy_protocol: true, headers { all: {X-Client: "{{client-ip()}}"} }`)
@@ -337,10 +337,10 @@ func TestProxyProtocolOfHAProxy(t *testing.T) {
 	sub.Flush()
 	pub.Pub("t.x", "payload")
 	if m := sub.Msg(); !strings.Contains(m.Header, "X-Client: 127.0.0.2\r\n") {
-		t.Errorf("stamped %q", m.Header)
+		t.Errorf("expected the client's address 127.0.0.2 from the PROXY protocol; the message has %q", m.Header)
 	}
 	dial("PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\n").ExpectClosed()
 	if strings.Contains(proxy.Text(), "ALERT") {
-		t.Error(proxy.Text())
+		t.Errorf("HAProxy logged an alert:\n%s", proxy.Text())
 	}
 }

@@ -59,13 +59,13 @@ func raftGroup(t *testing.T, nc *nats.Conn) string {
 		} `json:"cluster"`
 	}
 	if err := json.Unmarshal(request(t, nc, "$JS.API.STREAM.INFO.S", "").Data, &info); err != nil || info.Cluster.RaftGroup == "" {
-		t.Fatalf("no raft group: %v", err)
+		t.Fatalf("the stream has no raft group: error %v", err)
 	}
 	return info.Cluster.RaftGroup
 }
 
-// What servers say to each other to replicate a stream is their own: in a tenant's account too nobody else hears
-// it, and nobody else says it, be it as a message, as a reply, or as where JetStream sends something.
+// Only servers read and write the messages by which they replicate a stream. In a tenant's account too, nobody else gets them,
+// and nobody else can send them: neither as a message, nor as a reply, nor as the subject to which JetStream sends something.
 func TestRaftIsBetweenServers(t *testing.T) {
 	servers := ownerTraffic(t)
 	servers[0].WaitLog(t, `\["APP"\] \(cluster_traffic: owner\)`)
@@ -124,7 +124,7 @@ func TestRaftIsBetweenServers(t *testing.T) {
 			untilPong(t, leaf)
 		}
 	}
-	// JetStream itself is sent there by a consumer's configuration.
+	// A consumer's configuration makes JetStream itself send messages there.
 	_, err := mallory.Request("$JS.API.CONSUMER.CREATE.S", fmt.Appendf(nil,
 		`{"stream_name":"S","config":{"deliver_subject":"$NRG.P.%s","deliver_policy":"all","ack_policy":"none"}}`, group), harness.Timeout)
 	if err != nil {
@@ -141,11 +141,11 @@ func TestRaftIsBetweenServers(t *testing.T) {
 	for i, l := range listeners {
 		untilQuiet(t, l, func(line string) {
 			if f := strings.Fields(line); len(f) > 1 && strings.HasSuffix(f[0], "MSG") && strings.Contains(f[1], "$NRG.") || strings.Contains(line, "top-secret") {
-				t.Errorf("listener %d got %.100q", i, line)
+				t.Errorf("listener %d got what servers say to each other: %.100q", i, line)
 			}
 		})
 	}
-	// An import may call another tenant's subjects so, on whichever server they are published.
+	// An import may give another tenant's subjects such names, on whichever server they are published.
 	for _, s := range servers {
 		evil := harness.Client(t, s, password("evil"))
 		for _, subject := range []string{"evil.P." + group, "evil.AE." + group, "evil.RP." + group} {
@@ -155,7 +155,7 @@ func TestRaftIsBetweenServers(t *testing.T) {
 	}
 	publish(5)
 	if info, err = must(js.Stream(t.Context(), "S")).Info(t.Context()); err != nil || info.State.Msgs != 10+1+20+5 {
-		t.Errorf("with messages of another tenant the stream has %d messages: %v", info.State.Msgs, err)
+		t.Errorf("after messages of another tenant the stream has %d messages, expected 36; error %v", info.State.Msgs, err)
 	}
 	for seq := range info.State.LastSeq {
 		m, err := must(newJetStream(t, servers[2].Connect(t, userInfo("trusted"))).Stream(t.Context(), "S")).GetMsg(t.Context(), seq+1)
@@ -178,14 +178,14 @@ func raftMessage(subject, hdr, payload string) []byte {
 	return binary.AppendUvarint(buf, 0)
 }
 
-// untilQuiet shows each line that came before the answer to a PING.
+// untilQuiet shows each line that comes before the answer to a PING.
 func untilQuiet(t *testing.T, raw *harness.Raw, see func(line string)) {
 	t.Helper()
 	raw.Send("PING\r\n")
 	for {
 		line, err := raw.Line()
 		if err != nil {
-			t.Fatalf("the connection ends: %v", err)
+			t.Fatalf("the connection ended before PONG: %v", err)
 		}
 		if line == "PONG" {
 			return

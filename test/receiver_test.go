@@ -61,7 +61,7 @@ func TestReceivers(t *testing.T) {
 			m.Header = h
 		}
 		if err := receiver.Check(m, "APP", time.Minute, tt.subjects...); !errors.Is(err, tt.want) {
-			t.Errorf("%q, %q: %v, want %v", tt.lines, tt.subjects, err, tt.want)
+			t.Errorf("headers %q, subjects %q: Check returned error %v, want %v", tt.lines, tt.subjects, err, tt.want)
 		}
 		if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": tt.subjects, "NONE": {">"}}); !errors.Is(err, tt.want) {
 			t.Errorf("any of several, %q, %q: %v, want %v", tt.lines, tt.subjects, err, tt.want)
@@ -76,11 +76,11 @@ func TestReceivers(t *testing.T) {
 	cmd.Dir, cmd.Stdin = "js", &in
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("node: %v: %s", err, out)
+		t.Fatalf("check.mjs failed: %v\n%s", err, out)
 	}
 	answers := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if len(answers) != len(tests) {
-		t.Fatalf("%d answers for %d messages", len(answers), len(tests))
+		t.Fatalf("check.mjs gave %d answers for %d messages", len(answers), len(tests))
 	}
 	for i, tt := range tests {
 		want := "ok"

@@ -51,8 +51,8 @@ func receiverOptions(maker *stamptest.Server) stamp.Options {
 	}
 }
 
-// The receiver in Go takes what the server proves, from a subscription and from a stream, and stamptest makes the same proofs
-// as the server.
+// The receiver in Go accepts the messages that the server proves, from a subscription and from a stream. stamptest makes the
+// same proofs as the server.
 func TestReceiverTakesProofs(t *testing.T) {
 	maker := stamptest.NewServer()
 	s := startProving(t, maker)
@@ -77,20 +77,20 @@ func TestReceiverTakesProofs(t *testing.T) {
 			id, err := stamp.Identify(natsmsg.Msg(got), trust)
 			if err != nil || id.User != "alice" || id.Value("Session") != "0af3 Grüße ✓" || !slices.Equal(id.Values("Roles"), []string{"admin", "ops"}) ||
 				id.Subject != subject || id.Account != "APP" || !id.Proven {
-				t.Errorf("%s: %+v, %v; the headers are %q", subject, id, err, got.Header)
+				t.Errorf("the message on %s: found %+v, error %v; the headers are %q", subject, id, err, got.Header)
 			}
 			madeAlike(t, maker, got, subject == "audit.new")
 			stored := must(consumer.Next(jetstream.FetchMaxWait(harness.Timeout)))
 			if _, err := stamp.Identify(natsmsg.JetStream(stored), trust); stamp.VerdictOf(err) != stamp.Replayed {
-				t.Errorf("%s: the stored message, which came before: %v", subject, err)
+				t.Errorf("the stored message on %s, which came before: %v", subject, err)
 			}
 			id, err = stamp.Identify(natsmsg.JetStream(stored), must(stamp.NewTrust(receiverOptions(maker))))
 			if err != nil || id.User != "alice" {
-				t.Errorf("%s: the stored message: %+v, %v; the headers are %q", subject, id, err, stored.Headers())
+				t.Errorf("the stored message on %s: found %+v, error %v; the headers are %q", subject, id, err, stored.Headers())
 			}
 			got.Data = append(got.Data, 'x')
 			if _, err := stamp.Identify(natsmsg.Msg(got), trust); stamp.VerdictOf(err) != stamp.ProofWrong {
-				t.Errorf("%s: another payload: %v", subject, err)
+				t.Errorf("%s: a changed payload must be proof-wrong; found %v", subject, err)
 			}
 		}
 	}
@@ -101,18 +101,18 @@ func TestReceiverTakesProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if id, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); err != nil || id.User != "bob" || id.Account != "OTHER" {
-		t.Errorf("signed: %+v, %v", id, err)
+		t.Errorf("expected the signed identity of bob in OTHER; found %+v, error %v", id, err)
 	}
 	sub = subscribedTo(t, plain, "orders.plain")
 	if err := plain.PublishMsg(&nats.Msg{Subject: "orders.plain", Header: nats.Header{"X-User": {"alice"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); stamp.VerdictOf(err) != stamp.Anonymous {
-		t.Errorf("without a stamp: %v", err)
+		t.Errorf("expected a message without a stamp to be anonymous; found %v", err)
 	}
 }
 
-// madeAlike makes a message of the server again, and compares the two.
+// madeAlike makes a message of the server with stamptest, and compares the two.
 func madeAlike(t *testing.T, maker *stamptest.Server, m *nats.Msg, sign bool) {
 	t.Helper()
 	proof := must(base64.RawURLEncoding.DecodeString(m.Header.Get("Stamp-Proof")))
@@ -126,14 +126,14 @@ func madeAlike(t *testing.T, maker *stamptest.Server, m *nats.Msg, sign bool) {
 	}
 	for name, values := range stamp.Lines(lines) {
 		if !slices.Equal(values, m.Header[name]) {
-			t.Errorf("%s: the server wrote %s: %q, stamptest %q", m.Subject, name, m.Header[name], values)
+			t.Errorf("the message on %s: the server wrote %s: %q, stamptest %q", m.Subject, name, m.Header[name], values)
 		}
 	}
 }
 
-// A program outside of the repository can import the receiver, with the commands and the code of receivers/README.md. That gives
-// it nats.go and what this needs, and neither the patched server nor another package of ours. Without the adapters it needs
-// the standard library alone.
+// A program outside of the repository can import the receiver, with the commands and the code of receivers/README.md. It then
+// has nats.go and its dependencies, and neither the patched server nor another package of ours. Without the adapters, the
+// receiver needs only the standard library.
 func TestReceiverModuleStandsAlone(t *testing.T) {
 	_, blocks := pageText(t, "receivers/README.md")
 	code := map[string]string{}
@@ -166,7 +166,7 @@ func TestReceiverModuleStandsAlone(t *testing.T) {
 	for _, pkg := range []string{module, module + "/stamptest"} {
 		for path := range strings.FieldsSeq(goIn(t, dir, "list", "-deps", "-f", format, pkg)) {
 			if path != module {
-				t.Errorf("%s needs the module %s", pkg, path)
+				t.Errorf("%s needs the module %s, want none but its own", pkg, path)
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func TestReceiverExample(t *testing.T) {
 		_ = example.Wait()
 	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || strings.TrimSpace(line) != "ready" {
-		t.Fatalf("the example says %q, %v", line, err)
+		t.Fatalf("expected the example to say ready; it says %q, error %v", line, err)
 	}
 	for user, want := range map[string]string{
 		"alice": "thank you, alice: orders takes 3 for alice, who asked on orders.new",
@@ -219,9 +219,9 @@ func TestReceiverExample(t *testing.T) {
 			t.Errorf("%s is answered %q, expected %q", user, got, want)
 		}
 	}
-	// Without a forwarded proof, stock takes nothing.
+	// Without a forwarded proof, the service stock refuses the request.
 	reply := must(s.Connect(t, userInfo("alice")).Request("stock.take", nil, 10*time.Second))
 	if reply.Header.Get("Nats-Service-Error") != "on behalf of nobody: anonymous" {
-		t.Errorf("on behalf of nobody: %q %s", reply.Header, reply.Data)
+		t.Errorf("expected stock to refuse a request on behalf of nobody; it answered %q %s", reply.Header, reply.Data)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"stamp/test/harness"
 )
 
-// As TestRefreshOutlivesSignals, with the handler inside the server: a reload, and the end of the server.
+// Like TestRefreshOutlivesSignals, with the handler inside the server: a reload, and the end of the server.
 func TestRefreshOutlivesTheServer(t *testing.T) {
 	p, pages := newOpenIDFake(t), newOpenIDPages(t)
 	p.once = true
@@ -26,7 +26,7 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	}
 	s := harness.Start(t, conf(0))
 	var v *visitor
-	harness.Eventually(t, "a login", func() bool { v, _ = pages.tries(t); return v.cookie() != "" })
+	harness.Eventually(t, "a login", func() bool { v, _ = pages.tryLogIn(t); return v.cookie() != "" })
 	p.set(func() { p.slow = 2 * time.Second })
 	p.awaitRefresh(t)
 	mark := s.Mark()
@@ -37,7 +37,7 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	s.Exit(t)
 	s = harness.Start(t, conf(1))
 	p.awaitRefresh(t)
-	// The end of the server while the handler before a reload waits for its answer.
+	// The server ends while the handler from before a reload waits for its answer.
 	mark = s.Mark()
 	s.Reload(t, conf(2))
 	mark.WaitLog(t, "Reloaded: callout handler")
@@ -46,7 +46,7 @@ func TestRefreshOutlivesTheServer(t *testing.T) {
 	s = harness.Start(t, conf(2))
 	p.awaitRefresh(t)
 	if _, reused := p.counts(); reused != 0 {
-		t.Errorf("%d refresh tokens came twice", reused)
+		t.Errorf("%d refresh tokens were sent twice, want none", reused)
 	}
 	sub := subscriber(t, s, password("backend"))
 	expectStamp(t, mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody), sub, "X-Subject: alice")

@@ -123,15 +123,16 @@ func leaks(text string) bool {
 	return false
 }
 
+// leaks finds a value in a JWT. Otherwise the tests of this file would show nothing.
 func TestLeaksSeesJWTs(t *testing.T) {
 	op := harness.NewOperator(t)
 	u := op.Sys.User(t, "u", header("X", planted))
 	if !leaks(`{"jwt":"` + u.JWT + `"}`) {
-		t.Error("a value in a JWT is not found")
+		t.Error("leaks does not find a value in a JWT")
 	}
 }
 
-// expectSilence checks that nothing that can be seen from outside has the value.
+// expectSilence checks that no page, event or log shows the value.
 func expectSilence(t *testing.T, s *harness.Server, e *events, seen string) {
 	t.Helper()
 	for where, text := range map[string]string{
@@ -147,6 +148,7 @@ func expectSilence(t *testing.T, s *harness.Server, e *events, seen string) {
 
 const smallLimits = "max_control_line: 65536\nheaders { max_headers: 3, max_bytes: 500 }\n"
 
+// A user JWT with an invalid claim is refused. The log and an event say why, and nothing shows the value.
 func TestRefusedUserJWT(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -163,7 +165,7 @@ func TestRefusedUserJWT(t *testing.T) {
 			e.expect(t, ".CLIENT.AUTH.ERR", tc.fault)
 			expectSilence(t, s, e, seen)
 
-			// The same for a connection that was in use before, which has a disconnect event.
+			// The same for a connection that was in use before, and so has a disconnect event.
 			again := harness.Client(t, s, acc.User(t, "v", nil).Credential)
 			again.Connect(u.Credential)
 			seen = strings.Join(again.ExpectClosed(), "\n")
@@ -188,6 +190,7 @@ func TestReasonOfTheDisconnectEvent(t *testing.T) {
 	e.expect(t, ".DISCONNECT", `header "a b": name has a character other than letters`)
 }
 
+// The same for an invalid claim in the answer of a callout.
 func TestRefusedCalloutJWT(t *testing.T) {
 	// With an xkey. TestTraceLogOfAnUnencryptedCallout is for unencrypted answers.
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
@@ -231,6 +234,7 @@ func TestTraceLogOfAnUnencryptedCallout(t *testing.T) {
 	}
 }
 
+// A claim whose headers leave no room for a payload is refused.
 func TestRefusedForMaxPayload(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -243,6 +247,7 @@ func TestRefusedForMaxPayload(t *testing.T) {
 	expectSilence(t, s, e, seen)
 }
 
+// The server does not start with invalid headers of a configured user. The error shows no value.
 func TestRefusedConfiguration(t *testing.T) {
 	for name, tc := range map[string]struct{ headers, fault string }{
 		"bad name":   {`{"a b": "planted-7f1c-secret"}`, `header "a b"`},
@@ -253,10 +258,10 @@ func TestRefusedConfiguration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := harness.Launch(t, fmt.Sprintf("authorization { users: [{user: u, password: u, headers: %s}] }", tc.headers))
 			if code := s.Exit(t); code != 1 {
-				t.Errorf("exit code %d", code)
+				t.Errorf("expected the server not to start, with exit code 1; found %d", code)
 			}
 			if !strings.Contains(s.Text(), tc.fault) || leaks(s.Text()) {
-				t.Error("the fault is not named, or the value is")
+				t.Error("the error does not name the fault, or shows the value")
 			}
 		})
 	}

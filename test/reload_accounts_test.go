@@ -12,7 +12,7 @@ import (
 	"stamp/test/harness"
 )
 
-// A connection that a callout has put into an account ends with the account.
+// If an account is removed, connections that a callout has put into it are closed.
 func TestReloadRemovesTheAccountOfCalloutUsers(t *testing.T) {
 	op := harness.NewOperator(t)
 	auth, app := op.Account(t, "AUTH"), op.Account(t, "APP")

@@ -12,8 +12,8 @@ import (
 	"stamp/test/harness"
 )
 
-// A reload waits for nobody: it asks no callout about connections that one has let in, also where
-// no_auth_user could decide about them, and closes none.
+// A reload asks no callout about connections that one has let in, even if no_auth_user could decide about them. It closes none
+// of them, and waits for nobody.
 func TestReloadAsksNobodyDespiteNoAuthUser(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	conf := func(top string) string {
@@ -50,7 +50,7 @@ func TestReloadAsksNobodyDespiteNoAuthUser(t *testing.T) {
 	}
 }
 
-// A name in auth_users that no user has is decided by the callout, at a reload too.
+// If auth_users has a name that no user has, the callout decides about that name, also at a reload.
 func TestReloadWithAnAuthUserThatIsNoUser(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	conf := func(top string) string {
@@ -69,8 +69,8 @@ func TestReloadWithAnAuthUserThatIsNoUser(t *testing.T) {
 	expectStamp(t, ghost, sub, "N: 1")
 }
 
-// A connection with a token and a name is judged after a reload as a new one of the same credential:
-// when that name has become a user's, either both are the callout's, or none is let in.
+// After a reload, a connection with a token and a name is judged as a new one with the same credential: if a configured user
+// has got that name, the callout decides about both, or neither is let in.
 func TestReloadTakesANameBesideAToken(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}

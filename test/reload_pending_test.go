@@ -14,8 +14,8 @@ import (
 	"stamp/test/harness"
 )
 
-// slowHash is a hash of a password that takes a server long enough to check for a reload to happen
-// meanwhile. What the tests expect holds also when it does not.
+// slowHash is a hash of a password that takes a server long enough to check that a reload can happen meanwhile. The tests hold
+// also if it does not.
 func slowHash(t *testing.T, password string) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), 14)
@@ -36,9 +36,8 @@ func pendingUser(hash, value string) string {
 	return fmt.Sprintf("{user: dev, password: %q, headers: {X-User: %s}}", hash, value)
 }
 
-// What a connection publishes after a reload has ended has the stamp of the new configuration, and
-// the account of it, also when the reload came while the connection was being authenticated. Else it
-// is refused, or closed.
+// A connection that publishes after a reload has the stamp and the account of the new configuration, even if the reload came
+// while the connection was being authenticated. Otherwise it is refused, or closed.
 func TestReloadDuringAnAuthentication(t *testing.T) {
 	hash := slowHash(t, "dev")
 	before := pendingConf(pendingUser(hash, "old"), "")
@@ -92,8 +91,7 @@ func TestReloadDuringAnAuthentication(t *testing.T) {
 	}
 }
 
-// pings sends text and a PING, and reports whether the server answered with PONG, or else closed the
-// connection.
+// pings sends text and a PING. It reports whether the server answered with PONG, and did not close the connection.
 func pings(raw *harness.Raw, text string) bool {
 	raw.Send("%sPING\r\n", text)
 	for {
@@ -136,8 +134,7 @@ func mqttSend(t *testing.T, conn net.Conn, packet string) {
 	}
 }
 
-// mqttRead reads a packet of two bytes and what is in it. It returns "" when the server has closed
-// the connection.
+// mqttRead reads a packet with a header of two bytes. It returns "" if the server has closed the connection.
 func mqttRead(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	head := make([]byte, 2)
@@ -197,8 +194,7 @@ func TestReloadDuringAnAuthenticationOverMQTT(t *testing.T) {
 	}
 }
 
-// A connection whose callout is under way when the grant changes gets the new grant, although the
-// handler of before has answered.
+// If a grant changes while a callout is under way, the connection gets the new grant, even if the old handler has answered.
 func TestReloadInsideOfAGrantDuringALogin(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}
@@ -216,7 +212,7 @@ func TestReloadInsideOfAGrantDuringALogin(t *testing.T) {
 	awaitStamp(t, raw, sub, "X-Name: pending")
 }
 
-// The same for one whose renewal is under way.
+// The same for a connection whose renewal is under way.
 func TestReloadInsideOfAGrantDuringARenewal(t *testing.T) {
 	app := startApplication(t)
 	conf := liveConf{url: app.url}

@@ -19,6 +19,7 @@ const reloadConf = `
 	%s
 	authorization { users: [{user: u, password: u, %s}, {user: sub, password: sub}] }`
 
+// A reload replaces the headers of a configured user on live connections.
 func TestReloadOfHeaders(t *testing.T) {
 	conf := func(headers string) string { return fmt.Sprintf(reloadConf, false, "", headers) }
 	s := harness.Start(t, conf(`headers: {Session: "1"}`))
@@ -46,8 +47,7 @@ func TestReloadOfHeaders(t *testing.T) {
 	}
 }
 
-// A reload with a limit that no connection of a configured user could be within is refused, and connections go on as
-// before.
+// If a reload sets a limit that the headers of a configured user exceed, it is refused, and connections stay as they are.
 func TestReloadOfLimits(t *testing.T) {
 	const user = `headers: {A: "{{server-id()}}", B: "2"}`
 	s := harness.Start(t, fmt.Sprintf(reloadConf, false, "headers { max_headers: 2 }", user))
@@ -56,7 +56,7 @@ func TestReloadOfLimits(t *testing.T) {
 	for limit, want := range map[string]string{"": "", "max_headers: 1": "too many headers", "max_bytes: 50": "header block is longer than max_bytes: found 79 bytes; at most 50 are allowed"} {
 		if want != "" {
 			if line := s.TryReload(t, fmt.Sprintf(reloadConf, false, "headers { "+limit+" }", user)); !strings.Contains(line, `user "u" could not connect: `+want) {
-				t.Errorf("%s: %s", limit, line)
+				t.Errorf("expected the reload to %q to be refused, with the limit; the server logged %s", limit, line)
 			}
 		}
 		expectStamp(t, raw, sub, "A: "+s.ID(t), "B: 2")
@@ -94,7 +94,7 @@ func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(pass func())
 	go func() {
 		defer close(stop) // also when it ends the test
 		during(func() {
-			// The first message may have been published before the reload, the second was not.
+			// The first message may have been published before the reload, but the second one was not.
 			until := rounds.Load() + 2
 			harness.Eventually(t, "messages go through", func() bool { return rounds.Load() >= until })
 		})
@@ -123,6 +123,7 @@ func publishDuring(t *testing.T, pub, sub *harness.Raw, during func(pass func())
 	}
 }
 
+// During reloads each message has the whole old stamp or the whole new one.
 func TestReloadWhilePublishing(t *testing.T) {
 	conf := func(i int) string {
 		return fmt.Sprintf(reloadConf, i%3 == 0, "", []string{`headers: {Session: "even"}`, `headers: {Session: "odd"}`}[i%2])
@@ -138,6 +139,7 @@ func TestReloadWhilePublishing(t *testing.T) {
 	}, block("Session: even"), block("Session: odd"))
 }
 
+// The same for the user of a leafnode.
 func TestReloadOfLeafnodeUsers(t *testing.T) {
 	conf := `
 		accounts { APP { users: [{user: sub, password: sub}, {user: site, password: site, headers: {Site: %q}}] } }
@@ -161,7 +163,7 @@ func TestReloadOfTheLeafnodesBlock(t *testing.T) {
 	sub := subscriber(t, hub, password("sub"))
 	raw, app := startLeaf(t, hub, "stamped"), harness.Client(t, hub, password("app"))
 	if line := hub.TryReload(t, fmt.Sprintf(leafConf, "a", "secret")); !strings.Contains(line, "not supported for LeafNode") || strings.Contains(line, "secret") {
-		t.Error("the reload is not refused, or says a value")
+		t.Error("the reload was not refused, or its error shows a value")
 	}
 	expectStamp(t, raw, sub, "Site: one")
 	hub.Reload(t, fmt.Sprintf(leafConf, "b", "one"))
@@ -190,6 +192,7 @@ func TestReloadWithCallout(t *testing.T) {
 	}, block("Session: 1"))
 }
 
+// An account update that changes a scope's headers closes that scope's connections, and no others.
 func TestAccountUpdate(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")

@@ -13,8 +13,8 @@ import (
 	"stamp/test/harness"
 )
 
-// permissionChanges are renewals that change permissions: before is what the user JWT of the first
-// answer allows, after what the others allow.
+// permissionChanges are renewals that change permissions: before is what the first user JWT allows, after what the others
+// allow.
 var permissionChanges = []struct {
 	name          string
 	before, after func(p *jwt.Permissions)
@@ -59,7 +59,7 @@ func TestRenewalKeepsTheDeniesOfCalloutUsers(t *testing.T) {
 			expectCalloutsHidden(t, v, mallory, owner, "before", password("before"))
 			renew := func() {
 				if n := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "mallory")}); n != 1 {
-					t.Fatalf("%d connections", n)
+					t.Fatalf("the request to renew concerned %d connections, want 1", n)
 				}
 				harness.Eventually(t, "the renewal", func() bool { return varzHeaders(t, v.Server)["renewals"] == 1 })
 			}
@@ -112,15 +112,15 @@ func TestRenewalKeepsTheRightToAnswer(t *testing.T) {
 	raw.Pub("more", "")
 	raw.Pub("back.1", "answer")
 	if errs := untilPong(t, raw); len(errs) != 0 {
-		t.Fatalf("after the renewal: %q", errs)
+		t.Fatalf("after the renewal, the answer was refused: %q", errs)
 	}
 	if m := svc.Msg(); m.Payload != "answer" {
-		t.Errorf("the answer is %q", m.Payload)
+		t.Errorf("the requestor got the answer %q", m.Payload)
 	}
 }
 
-// The limit of a payload that a renewal brings is that of the message without the stamp, however
-// long the stamp was before.
+// A renewal may lower the limit of payloads. The limit is that of the message without the stamp, whatever the length of the
+// stamp before.
 func TestRenewalToASmallerPayload(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), "")+"\ncallout { request {} }")
@@ -148,7 +148,7 @@ func TestRenewalToASmallerPayload(t *testing.T) {
 	}
 }
 
-// silent has a connection get nothing that it publishes itself.
+// silent keeps a connection from getting its own messages.
 func silent(cred harness.Credential) harness.Credential {
 	return func(nonce string) map[string]any {
 		m := cred(nonce)
@@ -157,10 +157,9 @@ func silent(cred harness.Credential) harness.Credential {
 	}
 }
 
-// expectCalloutsHidden checks that mallory, who is in the callout's account, can neither ask for a
-// subject of callouts nor hear one by a wider subject, while another connection is asked about.
-// owner is the credential of a user of that account which is not the callout's. step is a part of
-// subjects that must differ between calls.
+// expectCalloutsHidden checks that mallory, who is in the callout's account, can neither subscribe to a subject of callouts nor
+// get one by a wider subject, while a callout about another connection is under way. owner is the credential of another user of
+// that account, who is not the callout's. step must differ between calls; it is a part of subjects.
 func expectCalloutsHidden(t *testing.T, v *service, mallory *harness.Raw, owner harness.Credential, step string, visitor harness.Credential) {
 	t.Helper()
 	mallory.Flush()
@@ -187,7 +186,7 @@ func expectCalloutsHidden(t *testing.T, v *service, mallory *harness.Raw, owner 
 	if len(v.seen()) == before {
 		t.Fatal("nobody was asked about the visitor, so that this test shows nothing")
 	}
-	// A message that mallory may hear comes behind those that it may not.
+	// A message that mallory may get comes behind those that it may not get.
 	end := harness.Client(t, v.Server, owner)
 	end.Pub("end."+step, "x")
 	end.Flush()

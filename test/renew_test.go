@@ -40,15 +40,15 @@ const renewConf = `
 	leafnodes { listen: "127.0.0.1:-1" }
 	authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, sys, other, bob] %s } }`
 
-// asked is a callout, as the service got it.
+// asked is a callout as the service got it.
 type asked struct {
 	*jwt.AuthorizationRequestClaims
 	number  int // of those of the connection, from 1
 	renewal bool
 }
 
-// service is a callout service. It gives a header N with the number of the callout of the
-// connection, and what edit says.
+// service is a callout service. Its answers have a header N with the number of the connection's callout, and the changes of
+// edit.
 type service struct {
 	*harness.Server
 	conf   string
@@ -125,16 +125,16 @@ func startServiceWith(t *testing.T, xkey nkeys.KeyPair, callout string, args ...
 	return v
 }
 
-// life has a user JWT end after a time, in whole seconds.
-func life(uc *jwt.UserClaims, d time.Duration) { uc.Expires = time.Now().Add(d).Unix() }
+// expireIn sets the end of a user JWT to a time from now. It is cut to whole seconds.
+func expireIn(uc *jwt.UserClaims, d time.Duration) { uc.Expires = time.Now().Add(d).Unix() }
 
-// number is that in the header of the next message of pub.
+// number returns N in the header of the next message of pub.
 func number(t *testing.T, pub, sub *harness.Raw) int {
 	t.Helper()
 	pub.Pub("t.x", "payload")
 	lines := sub.Msg().Lines()
 	if len(lines) != 1 || !strings.HasPrefix(lines[0], "N: ") {
-		t.Fatalf("header of %d lines", len(lines))
+		t.Fatalf("expected one header line, N; the message has %d lines", len(lines))
 	}
 	n, err := strconv.Atoi(lines[0][len("N: "):])
 	if err != nil {
@@ -143,7 +143,7 @@ func number(t *testing.T, pub, sub *harness.Raw) int {
 	return n
 }
 
-// renewed waits until pub has got its nth stamp, without a disconnect.
+// renewed waits until pub has its nth stamp, and was not disconnected.
 func renewed(t *testing.T, pub, sub *harness.Raw, n int) {
 	t.Helper()
 	harness.Eventually(t, fmt.Sprintf("stamp %d", n), func() bool { return number(t, pub, sub) >= n })
@@ -168,12 +168,12 @@ func ask(t *testing.T, s *harness.Server, q forwarded.Renew) int {
 		t.Fatal(err)
 	}
 	if answer.Error != nil {
-		t.Fatalf("%s: %s", body, answer.Error.Description)
+		t.Fatalf("the request %s to renew failed: %s", body, answer.Error.Description)
 	}
 	return answer.Data.Connections
 }
 
-// cid is the number of the only connection with that name.
+// cid returns the id of the only connection with that name.
 func cid(t *testing.T, s *harness.Server, name string) uint64 {
 	t.Helper()
 	for _, c := range s.Connz(t, "").Conns {
@@ -193,14 +193,14 @@ func named(cred harness.Credential, name string) harness.Credential {
 	}
 }
 
-// A live connection gets the new stamp before its user JWT ends, again and again, with the
-// credential that it connected with, though the answer's name has taken its place.
+// A live connection gets a new stamp before its user JWT ends, again and again, by the credential with which it connected, even
+// though the name in the answer has replaced it.
 func TestRenewal(t *testing.T) {
 	for name, xkey := range map[string]nkeys.KeyPair{"plain": nil, "xkey": harness.NewXKey(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := startService(t, xkey)
-			v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 4*time.Second); return nil })
+			v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; expireIn(uc, 4*time.Second); return nil })
 			sub := subscriber(t, v.Server, password("svc"))
 			expectSteadyRenewal(t, v, harness.Client(t, v.Server, password("alice")), sub)
 		})
@@ -210,7 +210,7 @@ func TestRenewal(t *testing.T) {
 		o := newCalloutOperator(t, nil)
 		authKey := o.auth.SigningKey(t)
 		v := &service{Server: harness.Start(t, o.Conf(t)), counts: map[uint64]int{}}
-		v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; life(uc, 4*time.Second); return nil })
+		v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "somebody"; expireIn(uc, 4*time.Second); return nil })
 		callout := harness.Callout{Issuer: authKey, IssuerAccount: o.auth.ID(), Answer: v.answer("", o.app.Key)}
 		callout.Serve(t, v.Connect(t, o.service.Options()...))
 		sub := subscriber(t, v.Server, o.app.User(t, "sub", nil).Credential)
@@ -221,22 +221,22 @@ func TestRenewal(t *testing.T) {
 func expectSteadyRenewal(t *testing.T, v *service, pub, sub *harness.Raw) {
 	t.Helper()
 	if n := number(t, pub, sub); n != 1 {
-		t.Fatalf("stamp %d at connect", n)
+		t.Fatalf("the stamp after the connect is number %d, want 1", n)
 	}
 	renewed(t, pub, sub, 4) // beyond two lives
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i, a := range v.all {
 		if o := a.ConnectOptions; o.Username != "alice" || o.Password != "alice" || a.renewal != (i > 0) {
-			t.Errorf("callout %d: renewal %t, user %q", i, a.renewal, o.Username)
+			t.Errorf("callout %d is for a renewal: %t, of user %q", i, a.renewal, o.Username)
 		}
 	}
 	if n := varzHeaders(t, v.Server)["renewals"]; int(n) != len(v.all)-1 {
-		t.Errorf("%v renewals are counted, of %d", n, len(v.all)-1)
+		t.Errorf("varz counts %v renewals, the callout had %d", n, len(v.all)-1)
 	}
 }
 
-// Without a claim a connection ends with its user JWT, as upstream's does.
+// Without a claim, a connection ends with its user JWT, as it does at upstream.
 func TestNoRenewalWithoutClaim(t *testing.T) {
 	t.Parallel()
 	issuer := harness.NewAccountKey(t)
@@ -246,19 +246,19 @@ func TestNoRenewalWithoutClaim(t *testing.T) {
 		v.note(req)
 		uc := jwt.NewUserClaims(req.UserNkey)
 		uc.Audience = "APP"
-		life(uc, 2*time.Second)
+		expireIn(uc, 2*time.Second)
 		return uc.Encode(issuer)
 	}}
 	callout.Serve(t, s.Connect(t, userInfo("auth")))
 	pub := harness.Client(t, s, password("alice"))
 	pub.Expect("-ERR 'User Authentication Expired'")
 	if len(v.all) != 1 {
-		t.Errorf("%d callouts", len(v.all))
+		t.Errorf("expected no callout after the first one; found %d callouts", len(v.all))
 	}
 }
 
-// What stays the same is left alone: subscriptions, and the right to answer a request that came
-// before. What differs is applied as a reload applies it.
+// A renewal does not touch what stays the same: subscriptions, and the right to answer an earlier request. It applies changes
+// as a reload does.
 func TestRenewalOfPermissions(t *testing.T) {
 	v := startService(t, nil)
 	allow := []string{"keep", "drop"}
@@ -281,7 +281,7 @@ func TestRenewalOfPermissions(t *testing.T) {
 	renew := func(n int) {
 		t.Helper()
 		if got := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")}); got != 1 {
-			t.Fatalf("%d connections", got)
+			t.Fatalf("the request to renew concerned %d connections, want 1", got)
 		}
 		renewed(t, pub, sub, n)
 	}
@@ -298,13 +298,13 @@ func TestRenewalOfPermissions(t *testing.T) {
 		}
 	}
 	if m := pub.Msg(); m.Subject != "keep" {
-		t.Errorf("got a message on %s", m.Subject)
+		t.Errorf("expected a message on keep; got one on %s", m.Subject)
 	}
 	pub.Send("SUB drop 3\r\n")
 	pub.Expect(`-ERR 'Permissions Violation for Subscription to "drop"`)
 }
 
-// Limits, and who may read what, are renewed too.
+// A renewal also changes limits, and which sealed headers the connection may read.
 func TestRenewalOfLimitsAndSealedNames(t *testing.T) {
 	v := startService(t, nil)
 	v.set(func(a asked, uc *jwt.UserClaims) error {
@@ -323,7 +323,7 @@ func TestRenewalOfLimitsAndSealedNames(t *testing.T) {
 	pub.Expect("-ERR 'Maximum Payload Violation'")
 }
 
-// What a renewal does that does not go well.
+// Renewals that fail, in each way.
 func TestRenewalFailures(t *testing.T) {
 	for _, test := range []struct {
 		name         string
@@ -334,7 +334,7 @@ func TestRenewalFailures(t *testing.T) {
 		{"another account", func(uc *jwt.UserClaims) error { uc.Audience = "OTHER"; return nil }, "-ERR 'User Authentication Expired'", "Authentication Expired"},
 		{"an account that is not there", func(uc *jwt.UserClaims) error { uc.Audience = "NONE"; return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
 		{"another user", func(uc *jwt.UserClaims) error { uc.Subject = harness.Public(t, harness.NewUserKey(t)); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
-		{"over already", func(uc *jwt.UserClaims) error { life(uc, -time.Hour); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
+		{"over already", func(uc *jwt.UserClaims) error { expireIn(uc, -time.Hour); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
 		{"not by this way", func(uc *jwt.UserClaims) error { uc.AllowedConnectionTypes.Add("MQTT"); return nil }, "-ERR 'Authorization Violation'", "Renewal Refused"},
 		{"a broken claim", func(uc *jwt.UserClaims) error { uc.Tags.Add("broken"); return nil }, "-ERR 'Authorization Violation'", "Headers Refused"},
 	} {
@@ -368,12 +368,12 @@ func TestRenewalFailures(t *testing.T) {
 	}
 }
 
-// No answer: the connection lives, is asked about again, and ends when its user JWT does.
+// If no answer comes, the connection stays, the callout is asked again, and the connection ends with its user JWT.
 func TestRenewalWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	v := startService(t, nil)
 	v.set(func(a asked, uc *jwt.UserClaims) error {
-		life(uc, 10*time.Second)
+		expireIn(uc, 10*time.Second)
 		if a.renewal && a.number < 4 {
 			return errSilent
 		}
@@ -385,15 +385,15 @@ func TestRenewalWithoutAnswer(t *testing.T) {
 	sub := subscriber(t, v.Server, password("svc"))
 	pub := harness.Client(t, v.Server, named(password("alice"), "alice"))
 	if got := ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "alice")}); got != 1 {
-		t.Fatalf("%d connections", got)
+		t.Fatalf("the request to renew concerned %d connections, want 1", got)
 	}
 	renewed(t, pub, sub, 4)
 	if got := varzHeaders(t, v.Server); got["unanswered_renewals"] != 2 || got["renewals"] != 1 {
-		t.Errorf("counted %v", got)
+		t.Errorf("expected 2 unanswered renewals and 1 renewal; varz has %v", got)
 	}
 	pub.Expect("-ERR 'User Authentication Expired'")
 	if v.renewals() < 4 {
-		t.Errorf("%d renewals were tried", v.renewals())
+		t.Errorf("%d renewals were tried, want 4 or more", v.renewals())
 	}
 }
 
@@ -402,7 +402,7 @@ func TestLostRenewalWithALongCalloutTimeout(t *testing.T) {
 	t.Parallel()
 	v := startServiceWith(t, nil, `callout { request {}, timeout: "20s" }`)
 	v.set(func(a asked, uc *jwt.UserClaims) error {
-		if life(uc, 10*time.Second); a.number == 2 {
+		if expireIn(uc, 10*time.Second); a.number == 2 {
 			return errSilent
 		}
 		return nil
@@ -415,7 +415,7 @@ func TestLostRenewalWithALongCalloutTimeout(t *testing.T) {
 	renewed(t, pub, sub, 3)
 }
 
-// An answer that comes too late, when the server asks again already, is left alone.
+// An answer that comes too late, when the server has asked again, is ignored.
 func TestRenewalAnsweredLate(t *testing.T) {
 	issuer := harness.NewAccountKey(t)
 	v := &service{counts: map[uint64]int{}}
@@ -454,12 +454,12 @@ func TestRenewalAnsweredLate(t *testing.T) {
 	}
 	for range 10 {
 		if n := number(t, pub, sub); n != 3 {
-			t.Fatalf("stamp %d after a late answer", n)
+			t.Fatalf("the stamp after a late answer is number %d", n)
 		}
 	}
 }
 
-// Who asks, and about what.
+// Who may request a renewal, and of which connections.
 func TestRenewRequests(t *testing.T) {
 	v := startService(t, nil)
 	sub := subscriber(t, v.Server, password("svc"))
@@ -471,44 +471,44 @@ func TestRenewRequests(t *testing.T) {
 	one, two := harness.Client(t, v.Server, named(password("alice"), "one")), harness.Client(t, v.Server, named(password("alice"), "two"))
 	bob := harness.Client(t, v.Server, named(password("bob"), "bob"))
 	if n := ask(t, v.Server, forwarded.Renew{User: "alice"}); n != 2 {
-		t.Errorf("alice has %d connections", n)
+		t.Errorf("a request about alice concerned %d connections, want 2", n)
 	}
 	renewed(t, one, sub, 2)
 	renewed(t, two, sub, 2)
 	if n := ask(t, v.Server, forwarded.Renew{Session: "Theirs/alice"}); n != 2 {
-		t.Errorf("her session has %d connections", n)
+		t.Errorf("a request about alice's session concerned %d connections, want 2", n)
 	}
 	renewed(t, one, sub, 3)
 	renewed(t, two, sub, 3)
 	if n := ask(t, v.Server, forwarded.Renew{Session: "Theirs/alice", Kick: true}); n != 2 {
-		t.Errorf("her session has %d connections", n)
+		t.Errorf("a request about alice's session concerned %d connections, want 2", n)
 	}
 	one.ExpectClosed()
 	two.ExpectClosed()
 	if n := number(t, bob, sub); n != 1 {
-		t.Errorf("bob has stamp %d", n)
+		t.Errorf("bob's stamp is number %d, want 1", n)
 	}
 	for body, want := range map[string]string{
 		`{"cid":4711}`: "no such client", `{"session":1}`: "expected a JSON object", `x`: "expected a JSON object",
 	} {
 		m := request(t, v.Connect(t, userInfo("sys")), "$SYS.REQ.SERVER."+v.ID(t)+".RENEW", body)
 		if !strings.Contains(string(m.Data), want) {
-			t.Errorf("%s: %s", body, m.Data)
+			t.Errorf("request %s: expected an answer with %q; found %s", body, want, m.Data)
 		}
 	}
-	// A connection of the configuration is not the callout's.
+	// A connection of a configured user does not belong to the callout.
 	own := harness.Client(t, v.Server, named(password("svc"), "own"))
 	ask(t, v.Server, forwarded.Renew{CID: cid(t, v.Server, "own")})
 	own.Flush()
-	// Others than the system account have no such service.
+	// Accounts other than the system account do not have this service.
 	if _, err := v.Connect(t, userInfo("svc")).Request(forwarded.RenewAll, []byte(`{"user":"bob","kick":true}`), 100*time.Millisecond); err == nil {
-		t.Error("an account's user is answered")
+		t.Error("a user of an ordinary account got an answer")
 	}
 	bob.Flush()
 }
 
-// A session ends everywhere within the moment: over a cluster, whichever server a connection is on,
-// with handlers in processes of their own. A change of it changes the stamp.
+// The end of a session closes its connections within a moment, on all servers of a cluster, with handlers in processes of their
+// own. A change of the session changes the stamp.
 func TestSessionOverTheCluster(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	first := harness.FreeAddr(t)
@@ -558,12 +558,12 @@ func TestSessionOverTheCluster(t *testing.T) {
 		login(t, bucket, "one", map[string]any{"user": "alice", "n": "2"})
 		renewed(t, alice, sub, 2)
 		if n := number(t, bob, sub); n != 1 {
-			t.Errorf("bob has stamp %d", n)
+			t.Errorf("bob's stamp is number %d, want 1", n)
 		}
 		login(t, bucket, "one", map[string]any{"user": "alice", "n": "1"})
 		harness.Eventually(t, "the old stamp", func() bool { return number(t, alice, sub) == 1 })
 	}
-	// On both servers, and while one of the handlers is gone.
+	// On both servers, and while one of the handlers is stopped.
 	tabs := []*harness.Raw{harness.Client(t, a, token("one")), harness.Client(t, b, token("one")), harness.Client(t, b, token("one"))}
 	other := harness.Client(t, b, token("two"))
 	handlers[0].Stop()
@@ -583,7 +583,7 @@ func TestSessionOverTheCluster(t *testing.T) {
 	for command, want := range map[string]string{"renew": "renewed", "kick": "closed"} {
 		p := harness.Run(t, harness.CalloutBinary(t), "connections", command, "--server", "nats://"+a.Addr(t), "--user", "sys", "--of", "bob")
 		if code := p.Exit(t); code != 0 || !strings.Contains(p.Text(), "server A: ") || !strings.Contains(p.Text(), "server B: ") || !strings.Contains(p.Text(), want) {
-			t.Errorf("connections %s ends with %d: %s", command, code, p.Text())
+			t.Errorf("connections %s ends with exit code %d:\n%s", command, code, p.Text())
 		}
 	}
 	kicked.ExpectClosed()
@@ -593,7 +593,7 @@ func TestSessionOverTheCluster(t *testing.T) {
 	t.Setenv("ID", "two")
 	revoke := harness.Run(t, harness.CalloutBinary(t), "session", "revoke", "--server", "nats://"+b.Addr(t), "--user", "auth", "--bucket", "sessions", "--id", "env:ID")
 	if code := revoke.Exit(t); code != 0 {
-		t.Errorf("session revoke ends with %d: %s", code, revoke.Text())
+		t.Errorf("session revoke ends with exit code %d:\n%s", code, revoke.Text())
 	}
 	other.ExpectClosed()
 }
@@ -668,8 +668,8 @@ func bucketOf(t *testing.T, nc *nats.Conn) jetstream.KeyValue {
 	return bucket
 }
 
-// A connection that has logged in anew, as a user of the configuration, is not the callout's any
-// more; nor is one whose user a reload puts into the configuration.
+// If a connection logs in again as a configured user, it no longer belongs to the callout. Nor does one whose user a reload
+// adds to the configuration.
 func TestRenewalAfterAnotherLogin(t *testing.T) {
 	v := startService(t, nil)
 	sub := subscriber(t, v.Server, password("svc"))
@@ -690,11 +690,11 @@ func TestRenewalAfterAnotherLogin(t *testing.T) {
 	stays("bob", bob)
 	stays("again", raw)
 	if n := v.renewals(); n != 0 {
-		t.Errorf("%d renewals", n)
+		t.Errorf("connections that are not the callout's were renewed %d times", n)
 	}
 }
 
-// Every way in: the new stamp is on what comes after, and nobody is disconnected.
+// With each protocol, messages after a renewal have the new stamp, and nobody is disconnected.
 func TestRenewalOnEveryWay(t *testing.T) {
 	v := startService(t, nil)
 	v.set(func(_ asked, uc *jwt.UserClaims) error { uc.Name = "dev"; return nil })
@@ -719,18 +719,18 @@ func TestRenewalOnEveryWay(t *testing.T) {
 			})
 		}
 		if got := ask(t, v.Server, forwarded.Renew{User: "dev"}); got != 3 {
-			t.Fatalf("%d connections", got)
+			t.Fatalf("the request to renew concerned %d connections, want 3", got)
 		}
 	}
 	for _, c := range v.Connz(t, "state=closed").Conns {
 		if c.Name != "" || c.Reason != "Client Closed" {
-			t.Errorf("closed: %s", c.Reason)
+			t.Errorf("the server closed a connection: %s", c.Reason)
 		}
 	}
 }
 
-// Renewals while everything else happens: no message has another stamp than one that was valid when
-// it was sent, and none goes back.
+// Renewals during other changes: each message has a stamp that was valid when it was sent, and no stamp is older than the one
+// before.
 func TestRenewalRaces(t *testing.T) {
 	v := startService(t, nil)
 	v.set(func(a asked, uc *jwt.UserClaims) error {
@@ -809,11 +809,11 @@ func TestRenewalRaces(t *testing.T) {
 		}
 		lines := m.Lines()
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "N: ") {
-			t.Fatalf("a header of %d lines", len(lines))
+			t.Fatalf("expected one header line, N; the message has %d lines", len(lines))
 		}
 		n, err := strconv.Atoi(lines[0][len("N: "):])
 		if err != nil || n < last[m.Subject] {
-			t.Fatalf("stamp %d after %d", n, last[m.Subject])
+			t.Fatalf("the stamp %d came after the stamp %d, or is no number: error %v", n, last[m.Subject], err)
 		}
 		last[m.Subject] = n
 	}
@@ -822,12 +822,12 @@ func TestRenewalRaces(t *testing.T) {
 	background.Wait()
 	for subject, n := range last {
 		if n < 3 {
-			t.Errorf("%s: the last stamp is %d", subject, n)
+			t.Errorf("the last stamp on %s is number %d, want 3 or more", subject, n)
 		}
 	}
 }
 
-// Live connections outlast a restart of the handler, and new ones come in after it.
+// Live connections survive a restart of the handler, and new ones are let in after it.
 func TestRenewalOverAHandlerRestart(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	s := harness.Start(t, fmt.Sprintf(strings.Replace(renewConf, "auth_callout {", "timeout: 0.5, auth_callout {", 1),
@@ -839,7 +839,7 @@ func TestRenewalOverAHandlerRestart(t *testing.T) {
 	live := harness.Client(t, s, alice)
 	h.Stop()
 	if n := ask(t, s, forwarded.Renew{User: "alice"}); n != 2 {
-		t.Fatalf("%d connections", n)
+		t.Fatalf("the request to renew concerned %d connections, want 2", n)
 	}
 	harness.Eventually(t, "renewals without an answer", func() bool {
 		live.Flush()
@@ -852,8 +852,8 @@ func TestRenewalOverAHandlerRestart(t *testing.T) {
 	expectStamp(t, harness.Client(t, s, alice), sub, "X-Team: red", "X-User: alice")
 }
 
-// A store that does not answer in time closes nobody: the handler gives no answer to a renewal, and
-// the server asks again.
+// If a store does not answer in time, no connection is closed: the handler gives no answer to a renewal, and the server asks
+// again.
 func TestRenewalWhileTheStoreIsSlow(t *testing.T) {
 	var slow atomic.Bool
 	var number atomic.Int64
@@ -880,7 +880,7 @@ func TestRenewalWhileTheStoreIsSlow(t *testing.T) {
 	slow.Store(true)
 	number.Store(2)
 	if n := ask(t, s, forwarded.Renew{User: "alice"}); n != 1 {
-		t.Fatalf("%d connections", n)
+		t.Fatalf("the request to renew concerned %d connections, want 1", n)
 	}
 	harness.Eventually(t, "renewals without an answer", func() bool { return varzHeaders(t, s)["unanswered_renewals"] >= 1 })
 	expectStamp(t, alice, sub, "N: 1")
@@ -890,8 +890,7 @@ func TestRenewalWhileTheStoreIsSlow(t *testing.T) {
 	renewed(t, alice, sub, 2)
 }
 
-// A server that is killed and comes back: the handler finds it again, sessions are there still, and
-// end as before.
+// A server is killed and comes back. The handler connects again, the sessions are still there, and they end as before.
 func TestSessionsOverAServerKill(t *testing.T) {
 	issuer, dir, addr := harness.NewAccountKey(t), t.TempDir(), harness.FreeAddr(t)
 	conf := fmt.Sprintf(`
@@ -918,7 +917,7 @@ func TestSessionsOverAServerKill(t *testing.T) {
 	s.Exit(t)
 
 	s = harness.Start(t, conf)
-	// A moment may pass until the handler is connected again.
+	// The handler may take a moment to connect again.
 	var one, two *nats.Conn
 	harness.Eventually(t, "the handler answers", func() bool {
 		var err error
@@ -936,12 +935,12 @@ func TestSessionsOverAServerKill(t *testing.T) {
 	}
 	harness.Eventually(t, "the connection of the session that ended to be closed", one.IsClosed)
 	if err := two.Flush(); err != nil {
-		t.Errorf("the other session's connection: %v", err)
+		t.Errorf("the connection of the other session is closed: %v", err)
 	}
 }
 
-// Each kind of credential is good for renewals too: a signature of the connection's nonce, a cookie
-// of the upgrade request, a password, nothing.
+// Connections with each kind of credential can be renewed: a signature of the connection's nonce, a cookie of the upgrade
+// request, a password, and none.
 func TestRenewalOfEveryCredential(t *testing.T) {
 	issuer, nkey := harness.NewAccountKey(t), harness.NewUserKey(t)
 	hash, err := bcrypt.GenerateFromPassword([]byte("open"), bcrypt.MinCost)
@@ -972,7 +971,7 @@ func TestRenewalOfEveryCredential(t *testing.T) {
 	}
 	for round := 1; round <= 2; round++ { // the second time, the answer's name has taken the credential's place
 		if n := ask(t, s, forwarded.Renew{User: "everybody"}); n != len(conns) {
-			t.Fatalf("%d connections", n)
+			t.Fatalf("the request to renew concerned %d connections, want %d", n, len(conns))
 		}
 		harness.Eventually(t, "the renewals", func() bool { return int(varzHeaders(t, s)["renewals"]) == round*len(conns) })
 		for source, c := range conns {

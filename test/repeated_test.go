@@ -23,8 +23,8 @@ func repeatedFiles(t *testing.T, files ...string) string {
 	return filepath.Join(dir, first)
 }
 
-// The parser of nats-server keeps the last of equal fields. In the blocks headers and callout that would drop protection
-// in silence, so it is a fault with both places, for -t and at start.
+// The parser of nats-server keeps the last of several equal fields. In the blocks headers and callout that would remove
+// protection without a word, so -t and the start report a fault with both places.
 func TestRepeatedFieldsOfTheBlocks(t *testing.T) {
 	const (
 		accounts = "accounts { APP { users: [] } }\n"
@@ -62,15 +62,15 @@ func TestRepeatedFieldsOfTheBlocks(t *testing.T) {
 	}
 	const twice = "headers { protected: [A] }\nheaders { sealed: [B] }"
 	if s := harness.Launch(t, twice); s.Exit(t) != 1 {
-		t.Error("it starts")
+		t.Error("the server starts with two blocks headers")
 	}
 	s := harness.Start(t, "headers { protected: [A] }")
 	if line := s.TryReload(t, twice); !strings.Contains(line, `duplicate field "headers"`) {
-		t.Errorf("reload: %s", line)
+		t.Errorf("expected the reload to be refused because of the duplicate field \"headers\"; the server logged %q", line)
 	}
 }
 
-// What stock takes outside of the blocks is taken: the last one counts there. So are variables that are defined anew.
+// Outside of the blocks, duplicates are accepted as at stock, which uses the last one. Variables may be redefined, too.
 func TestRepeatedFieldsElsewhere(t *testing.T) {
 	for name, files := range map[string][]string{
 		"a number":                {"server.conf: max_connections: 5\nmax_connections: 6\nheaders { sealed: [A] }"},
@@ -84,13 +84,13 @@ func TestRepeatedFieldsElsewhere(t *testing.T) {
 		file := repeatedFiles(t, files...)
 		p := harness.Run(t, harness.Binary(t), "-t", "-c", file)
 		if code := p.Exit(t); code != 0 {
-			t.Errorf("%s: exit code %d: %s", name, code, p.Text())
+			t.Errorf("%s: -t refuses what stock accepts; exit code %d:\n%s", name, code, p.Text())
 		}
 	}
 }
 
-// In a user, too, each of the two fields is there once, in whatever case it is written. Which of two spellings counted was
-// random. The fault is the same whenever the file is read, and has no value.
+// A user may have each of the two fields once, in any case. Stock would use a random one of two spellings. The fault is the
+// same whenever the file is read, and shows no value.
 func TestRepeatedFieldsOfUsers(t *testing.T) {
 	users := func(fields string) string {
 		return "server.conf: authorization { users: [ {user: a, password: a\n" + fields + "} ] }"
@@ -135,7 +135,7 @@ func TestRepeatedFieldsOfUsers(t *testing.T) {
 	} {
 		p := harness.Run(t, harness.Binary(t), "-t", "-c", repeatedFiles(t, conf))
 		if code := p.Exit(t); code != 0 {
-			t.Errorf("%s: exit code %d: %s", name, code, p.Text())
+			t.Errorf("%s: -t refuses fields that are there once; exit code %d:\n%s", name, code, p.Text())
 		}
 	}
 }

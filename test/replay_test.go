@@ -115,6 +115,8 @@ func replayed(t *testing.T, headers string, r replay) (*nats.Msg, *harness.Serve
 
 var chat = jetstream.StreamConfig{Name: "CHAT", Subjects: []string{"chat.>"}, AllowDirect: true, Storage: jetstream.MemoryStorage}
 
+// check_replies refuses requests that would make JetStream deliver another user's message to a subject of the attacker's
+// choice.
 func TestReplay(t *testing.T) {
 	for _, r := range replays {
 		t.Run(r.name, func(t *testing.T) {
@@ -133,13 +135,13 @@ func TestReplay(t *testing.T) {
 				t.Fatal("the replay does not tell where it was published")
 			}
 			if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
-				t.Errorf("the receiver's check: %v", err)
+				t.Errorf("expected the receiver to refuse the replay with ErrSubject; found %v", err)
 			}
 		})
 	}
 }
 
-// A schedule makes the server publish into the stream, where a subscriber of the stream gets the message.
+// A schedule makes the server publish into the stream, and subscribers of that subject get the message.
 func TestReplayBySchedule(t *testing.T) {
 	stream := chat
 	stream.Subjects = []string{"chat.>", "plan.>", "admin.>"}
@@ -152,10 +154,10 @@ func TestReplayBySchedule(t *testing.T) {
 		t.Error("the attack works where Nats-Schedule* is protected")
 	}
 	if m = scheduled(t, "provenance: true", stream); m == nil {
-		t.Fatal("no replay")
+		t.Fatal("expected the replayed message, so that the receiver can judge it; none came")
 	}
 	if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("the receiver's check: %v", err)
+		t.Errorf("expected the receiver to refuse the replay with ErrSubject; found %v", err)
 	}
 }
 
@@ -182,7 +184,7 @@ func scheduled(t *testing.T, headers string, stream jetstream.StreamConfig) (m *
 	return m
 }
 
-// check_replies does not disturb a client that has the answer sent to itself.
+// check_replies does not disturb a client that has JetStream send messages to the client's own inbox.
 func TestCheckRepliesLetsHonestRequestsThrough(t *testing.T) {
 	s := harness.Start(t, fmt.Sprintf(replayConf, "check_replies: true", t.TempDir()))
 	ctx, cancel := context.WithTimeout(context.Background(), harness.Timeout)
@@ -199,7 +201,7 @@ func TestCheckRepliesLetsHonestRequestsThrough(t *testing.T) {
 	answer := request(t, nc, "$JS.API.CONSUMER.CREATE.CHAT.push",
 		`{"stream_name":"CHAT","config":{"name":"push","deliver_subject":"`+inbox+`","ack_policy":"none","mem_storage":true}}`)
 	if strings.Contains(string(answer.Data), `"error"`) {
-		t.Errorf("a push consumer: %s", answer.Data)
+		t.Errorf("a push consumer to the own inbox was refused: %s", answer.Data)
 	}
 	sub, err := nc.SubscribeSync(inbox)
 	next(t, sub, err)
@@ -219,17 +221,17 @@ func TestProvenance(t *testing.T) {
 	}
 	m := next(t, sub, nil)
 	if err := receiver.Check(m, "$G", time.Minute, "t.>"); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 4 {
-		t.Errorf("stamped: %v, %v", m.Header, err)
+		t.Errorf("expected the server's own headers of provenance; found %v, error %v", m.Header, err)
 	}
 	if err := receiver.Check(m, "$G", time.Minute, "t.y"); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("another subject: %v", err)
+		t.Errorf("Check with another subject: error %v, want %v", err, receiver.ErrSubject)
 	}
 	plain := s.Connect(t, userInfo("plain"))
 	if err := plain.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
 		t.Fatal(err)
 	}
 	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, "$G", time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
-		t.Errorf("of who is not stamped: %v", m.Header)
+		t.Errorf("expected no provenance on a message of a user without a stamp; the headers are %v", m.Header)
 	}
 	// At the max_payload that was announced, and with a subject that is longer than the
 	// server has room for.
@@ -239,15 +241,15 @@ func TestProvenance(t *testing.T) {
 	raw.Expect("-ERR 'Permissions Violation for Publish to")
 	raw.Pub("t."+strings.Repeat("s", 250), strings.Repeat("p", raw.Info.MaxPayload))
 	if m := next(t, sub, nil); len(m.Data) != raw.Info.MaxPayload {
-		t.Errorf("%d bytes", len(m.Data))
+		t.Errorf("expected a payload of the largest allowed size; got %d bytes", len(m.Data))
 	}
 	raw.Pub(long, "payload")
 	if m := next(t, sub, nil); receiver.Check(m, "$G", time.Minute, long) != nil {
-		t.Errorf("a long subject: %v", receiver.Check(m, "$G", time.Minute, long))
+		t.Errorf("the receiver refuses a message on a long subject: %v", receiver.Check(m, "$G", time.Minute, long))
 	}
 }
 
-// A receiver must check the account too: an import gives a subject another name.
+// A receiver must check the account too, because an import renames subjects.
 func TestProvenanceOfAnImport(t *testing.T) {
 	s := harness.Start(t, `
 		headers { provenance: true }
@@ -267,23 +269,23 @@ func TestProvenanceOfAnImport(t *testing.T) {
 	}
 	m := next(t, sub, nil)
 	if m.Subject != "public.delete" || m.Header.Get("Stamp-Subject") != "admin.delete" || fmt.Sprint(m.Header["Stamp-Account"]) != "[OTHER]" {
-		t.Errorf("%s: %v", m.Subject, m.Header)
+		t.Errorf("expected the subject and the account from before the import; got %s with %v", m.Subject, m.Header)
 	}
 	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); !errors.Is(err, receiver.ErrAccount) {
-		t.Errorf("the receiver's check: %v", err)
+		t.Errorf("expected the receiver to refuse another account with ErrAccount; found %v", err)
 	}
 	if err := receiver.Check(m, "OTHER", time.Minute, "admin.>"); err != nil {
-		t.Errorf("of who imports it so: %v", err)
+		t.Errorf("a receiver that expects the account OTHER refuses the message: %v", err)
 	}
 	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}); err != nil {
-		t.Errorf("of a service that both use: %v", err)
+		t.Errorf("a receiver that expects both accounts refuses the message: %v", err)
 	}
 	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"admin.>"}, "OTHER": {"public.>"}}); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("under the name of another account: %v", err)
+		t.Errorf("under the name of another account: expected the receiver to refuse the message; found %v", err)
 	}
 }
 
-// The table of docs/security.md: what a service sees of the tenants that import it.
+// The table of docs/security.md shows what a service sees of the tenants that import it.
 func TestProvenanceOfTenants(t *testing.T) {
 	user := func(name string) string {
 		return fmt.Sprintf("users: [{user: %s, password: %[1]s, headers: {X-User: %[1]s}}]", name)
@@ -306,16 +308,16 @@ func TestProvenanceOfTenants(t *testing.T) {
 		}
 		m := next(t, sub, nc.Flush())
 		if m.Subject != "admin.invoice" || m.Header.Get("Stamp-Account") != row.account || m.Header.Get("Stamp-Subject") != row.subject {
-			t.Errorf("%s: on %s, %v", row.user, m.Subject, m.Header)
+			t.Errorf("user %s: the service got a message on %s with %v", row.user, m.Subject, m.Header)
 		}
 		if err := receiver.CheckAny(m, time.Minute, tenants); err != nil {
-			t.Errorf("%s: %v", row.user, err)
+			t.Errorf("user %s: CheckAny refuses the message: %v", row.user, err)
 		}
 	}
 }
 
-// docs/security.md says what a mapping does: the permission is that for the subject after it, Stamp-Subject is the subject
-// before it, and a receiver that lists no subject that a mapping leads elsewhere does not take the message.
+// docs/security.md says what a mapping does: the permission applies to the subject after the mapping, Stamp-Subject is the
+// subject before it, and a receiver refuses the message unless it lists that subject.
 func TestProvenanceOfAMappedMessage(t *testing.T) {
 	s := harness.Start(t, `
 		headers { provenance: true }
@@ -330,13 +332,13 @@ func TestProvenanceOfAMappedMessage(t *testing.T) {
 	raw.Pub("admin.v1.delete", "")
 	m, err := sub.NextMsg(harness.Timeout)
 	if err != nil || m.Subject != "pub.delete" || m.Header.Get("Stamp-Subject") != "admin.v1.delete" || m.Header.Get("X-User") != "web" {
-		t.Fatalf("got %+v: %v", m, err)
+		t.Fatalf("expected pub.delete of web with the subject before the mapping; got %+v, error %v", m, err)
 	}
 	m.Subject = "admin.delete" // where JetStream could bring it
 	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); err != nil {
-		t.Errorf("a receiver that lists the source of the mapping: %v", err)
+		t.Errorf("a receiver that lists the subject before the mapping refuses the message: %v", err)
 	}
 	if err := receiver.Check(m, "APP", time.Minute, "admin.*"); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("a receiver that does not: %v", err)
+		t.Errorf("a receiver that does not list the subject before the mapping takes the message: %v", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"stamp/test/harness"
 )
 
-// With share: true the server itself tells a service who asks, with the name that a client gave itself. Nothing in that name
-// breaks the line: values that the server adds obey the rule for those that publishers send.
+// With share: true, the server tells a service the name that a client gave itself. No such name breaks the header line: the
+// rule for publishers' values applies to values that the server adds, too.
 func TestSharedNamesBreakNoLines(t *testing.T) {
 	s := harness.Start(t, `
 		headers { protected: [Session] }
@@ -27,7 +27,7 @@ func TestSharedNamesBreakNoLines(t *testing.T) {
 		}
 		value := next(t, sub, nil).Header.Get("Nats-Request-Info")
 		if strings.ContainsAny(value, "\u0080\u0085\u009f\u007f\u2028\u2029\r\n\v") {
-			t.Errorf("%q stands in %q", c, value)
+			t.Errorf("a character of the client name %q that breaks lines is in Nats-Request-Info: %q", c, value)
 		}
 		var info struct{ Name string }
 		if err := json.Unmarshal([]byte(value), &info); err != nil || info.Name != name {

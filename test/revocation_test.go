@@ -10,8 +10,8 @@ import (
 	"stamp/test/harness"
 )
 
-// With user_key, an account revokes a user whom a callout lets in, and nobody else: live connections are closed, on each
-// server, and what was answered before counts no more.
+// With user_key, an account can revoke one user whom a callout lets in: its live connections are closed on each server, and
+// older answers about it are not accepted any more.
 func TestRevocationOfACalloutsUser(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	servers := operatorCluster(t, o.Operator)
@@ -54,7 +54,7 @@ func TestRevocationOfACalloutsUser(t *testing.T) {
 		alice[i].ExpectClosed()
 		bob[i].Flush()
 	}
-	// A JWT that is issued later counts, as NATS has it; until a time to come, none does.
+	// A user JWT that is issued later is accepted, as usual in NATS. A revocation until a time to come accepts none.
 	harness.Eventually(t, "alice is let in again", func() bool {
 		raw := harness.Dial(t, servers[0])
 		defer raw.Close()

@@ -66,12 +66,12 @@ func pushToAll(t *testing.T, o *harness.Operator, a *harness.Account, s *harness
 	}
 	for range servers {
 		if m := next(t, sub, nil); !bytes.Contains(m.Data, []byte(`"code":200`)) {
-			t.Fatalf("push account %s: %s", a.Name, m.Data)
+			t.Fatalf("a server refused the push of account %s: %s", a.Name, m.Data)
 		}
 	}
 }
 
-// crowd connects and publishes at all servers until it is told to stop. Nothing of it may fail.
+// crowd connects and publishes at all servers until it is told to stop. No connect and no publish may fail.
 type crowd struct {
 	stop      chan struct{}
 	wait      sync.WaitGroup
@@ -103,9 +103,9 @@ func (c *crowd) each(do func() error) {
 	})
 }
 
-// The keys that sign the answers and the users are replaced on three servers with two handlers, while clients connect
-// and publish. No connection is refused or closed and no message is lost: neither when the new keys come, nor when the
-// old ones go.
+// The keys that sign answers and users are replaced on three servers with two handlers, while clients connect and publish. No
+// connection is refused or closed, and no message is lost, neither when the new keys are added nor when the old ones are
+// removed.
 func TestKeyRotationUnderLoad(t *testing.T) {
 	o := newCalloutOperator(t, nil)
 	keys := []nkeys.KeyPair{o.auth.SigningKey(t), o.app.SigningKey(t)}
@@ -174,14 +174,14 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 	out, err := exec.Command(harness.CalloutBinary(t), "connections", "renew", "--all", "--wait", "60s",
 		"--server", "nats://"+servers[0].Addr(t), "--creds", system).CombinedOutput()
 	if err != nil || strings.Count(string(out), "server ") != 3 || !strings.Contains(string(out), "all renewals are done") {
-		t.Errorf("renew: %v\n%s", err, out)
+		t.Errorf("expected nats-callout connections renew to end on 3 servers; found error %v\n%s", err, out)
 	}
 	for i, a := range []*harness.Account{o.auth, o.app} {
 		a.Claims.SigningKeys = jwt.SigningKeys{}
 		a.Claims.SigningKeys.Add(harness.Public(t, next[i]))
 		pushToAll(t, o.Operator, a, servers[2], 3)
 	}
-	// Each server still lets in who connects after that.
+	// Afterwards each server still lets new connections in.
 	before := c.connected.Load()
 	harness.Eventually(t, "connections with the new keys", func() bool { return c.connected.Load() > before+20 || len(c.faults) > 0 })
 	close(c.stop)
@@ -192,10 +192,10 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 	for n := published.Load(); n > 0; n-- {
 		m, err := sub.NextMsg(harness.Timeout)
 		if err != nil {
-			t.Fatalf("%d messages of %d are lost", n, published.Load())
+			t.Fatalf("%d messages of %d were lost", n, published.Load())
 		}
 		if m.Header.Get("X-User") != "alice" {
-			t.Fatalf("headers %v", m.Header)
+			t.Fatalf("expected X-User: alice; the message has %v", m.Header)
 		}
 	}
 	t.Logf("%d connects, %d messages", c.connected.Load(), published.Load())

@@ -22,8 +22,8 @@ import (
 	"stamp/test/harness"
 )
 
-// The tests of this file measure what docs/scale.md has figures of, and print a row for each. `scripts/bench scale` runs them:
-// they take minutes, and assert no durations.
+// The tests of this file measure the figures of docs/scale.md, and print a row for each. `scripts/bench scale` runs them: they
+// take minutes, and assert no durations.
 
 func scaleOnly(t *testing.T) {
 	t.Helper()
@@ -124,12 +124,12 @@ func TestScaleStorm(t *testing.T) {
 	took, cpu := time.Since(began), cpuOf(t, s)-cpu
 	scaleRow("10,000 clients at once, a source of 50 ms: all in after", "%.1f s; %d look-ups, %d refused; %.2f ms of the server's CPU each", took.Seconds(), asked.Load(), refused.Load(), cpu.Seconds()*1000/clients)
 	if refused.Load() != 0 || asked.Load() != clients {
-		t.Errorf("%d refused, %d look-ups", refused.Load(), asked.Load())
+		t.Errorf("%d clients were refused and %d look-ups were made, want 0 and one for each client", refused.Load(), asked.Load())
 	}
 	measureByUser(t, s, clients)
 }
 
-// measureByUser asks to renew the connections of a user that has none.
+// measureByUser requests a renewal of the connections of a user that has none.
 func measureByUser(t *testing.T, s *harness.Server, clients int) {
 	t.Helper()
 	sys := s.Connect(t, userInfo("sys"))

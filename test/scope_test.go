@@ -11,6 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
+// The templates of a scope are filled in for the user, the account and their tags.
 func TestScopedKey(t *testing.T) {
 	op := harness.NewOperator(t)
 	acc := op.Account(t, "APP")
@@ -67,8 +68,8 @@ func signingKeys(t *testing.T, op *harness.Operator, acc *harness.Account, edit 
 	})
 }
 
-// A signing key that is in the account JWT both with a scope and without one is refused: upstream uses the entry that
-// comes last.
+// If a signing key is in the account JWT both with a scope and without one, the connection is refused: upstream uses the entry
+// that comes last.
 func TestSigningKeyStandsTwice(t *testing.T) {
 	for name, twice := range map[string]func(scope any, key string) []any{
 		"scope, plain": func(scope any, key string) []any { return []any{scope, key} },
@@ -109,6 +110,6 @@ func TestMisspelledTemplateIsLogged(t *testing.T) {
 	}
 	s.WaitLog(t, `JWT of account "`+acc.ID()+`" has unknown keys, which are ignored; .*"headers", "Header_s"`)
 	if n := strings.Count(s.Text(), "unknown keys, which are ignored"); n != 1 || strings.Contains(s.Text(), "SECRET") {
-		t.Errorf("%d warnings", n)
+		t.Errorf("expected one warning without values; the log has %d", n)
 	}
 }

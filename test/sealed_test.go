@@ -214,7 +214,7 @@ func storedMsg(t testing.TB, answer *nats.Msg) *nats.Msg {
 		Error any `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &a); err != nil || a.Error != nil {
-		t.Fatalf("answer: %v, %v", err, a.Error)
+		t.Fatalf("the answer has no stored message: %v, error in the answer %v", err, a.Error)
 	}
 	m := &nats.Msg{Data: a.Message.Data}
 	if len(a.Message.Hdrs) > 0 {
@@ -282,17 +282,18 @@ func colored(subject string) *nats.Msg {
 func expectSeen(t testing.TB, m *nats.Msg, sealed bool) {
 	t.Helper()
 	if string(m.Data) != "payload" || m.Header.Get("Color") != "blue" {
-		t.Errorf("payload %q, Color %q", m.Data, m.Header.Get("Color"))
+		t.Errorf("expected the publisher's message; found payload %q, Color %q", m.Data, m.Header.Get("Color"))
 	}
 	want := []string{"top-secret"}
 	if sealed {
 		want = nil
 	}
 	if got := m.Header["Session"]; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("sealed %t, and %d values of the header", sealed, len(got))
+		t.Errorf("the header must be left out: %t; found %d values of it", sealed, len(got))
 	}
 }
 
+// On every way of reading a message, only readers with permission get the sealed header.
 func TestSealed(t *testing.T) {
 	s := harness.Start(t, sealedConf+fmt.Sprintf("\njetstream { store_dir: %q }", t.TempDir()))
 	store(t, s)
@@ -380,7 +381,7 @@ func TestSealedProtocol(t *testing.T) {
 	for _, payload := range []string{"one", "two"} {
 		pub.Send("PUB t.x some.reply %d\r\n%s\r\n", len(payload), payload)
 		if m := readers["reader"].Msg(); m.Payload != payload || m.Reply != "some.reply" || m.Header != "" {
-			t.Errorf("got %d bytes of header, reply %q, payload %q", len(m.Header), m.Reply, m.Payload)
+			t.Errorf("the subscriber got %d bytes of header, reply subject %q, payload %q", len(m.Header), m.Reply, m.Payload)
 		}
 		readers["trusted"].Msg()
 	}
@@ -388,7 +389,7 @@ func TestSealedProtocol(t *testing.T) {
 	pub.Hpub("t.x", "NATS/1.0 503 No Responders\r\n\r\n", "payload")
 	expectMsg(t, readers["reader"], "a status", "NATS/1.0 503 No Responders\r\n\r\n")
 	if got := varzHeaders(t, s)["sealed_lines"]; got != 6 {
-		t.Errorf("sealed_lines is %v", got)
+		t.Errorf("sealed_lines is %v, want 6", got)
 	}
 }
 
@@ -443,7 +444,7 @@ func varzHeaders(t *testing.T, s *harness.Server) map[string]float64 {
 	return counters
 }
 
-// What a leafnode may read is decided by the hub for the whole site, and then by the site for its users.
+// The hub decides what a leafnode's whole site may read, and then the site decides for its users.
 func TestSealedOverLeafnode(t *testing.T) {
 	const spokeUsers = `
 		headers { sealed: [Session] }
@@ -508,7 +509,7 @@ func TestSealedWithoutAuthorization(t *testing.T) {
 	answer := raw.Msg()
 	got := storedMsg(t, &nats.Msg{Data: []byte(answer.Payload)})
 	if got.Header.Get("Color") != "blue" || got.Header.Get("Session") != "" {
-		t.Errorf("%d headers", len(got.Header))
+		t.Errorf("expected Color and no Session; found %d headers", len(got.Header))
 	}
 }
 
@@ -546,7 +547,7 @@ func TestSealedMessageTrace(t *testing.T) {
 		servers[event.Server.Name] = fmt.Sprint(event.Request.Header["Color"], event.Request.Header["Session"], event.Request.Header["Nats-Trace-Dest"])
 	}
 	if servers["A"] != "[blue] [] [trace.me]" || servers["B"] != "[[REDACTED]] [[REDACTED]] [trace.me]" {
-		t.Errorf("headers in the events: %v", servers)
+		t.Errorf("the trace events of the servers have the headers %v", servers)
 	}
 	expectSeen(t, next(t, far, nil), true)
 }

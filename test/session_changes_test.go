@@ -168,7 +168,7 @@ func (f *followers) expectTells(t *testing.T, each int) {
 	began := time.Now()
 	for tick := time.NewTicker(500 * time.Millisecond); f.change(t, sharedSession(0)) != each; <-tick.C {
 		if time.Since(began) > harness.Timeout {
-			t.Fatalf("not in %s: %d messages for a change", harness.Timeout, each)
+			t.Fatalf("waited %s in vain for %d messages about one change", harness.Timeout, each)
 		}
 	}
 	before := f.tells.Load()
@@ -196,13 +196,13 @@ func (f *followers) expectConnected(t *testing.T) {
 	t.Helper()
 	for _, nc := range f.conns {
 		if nc.Stats().Reconnects != 0 || !nc.IsConnected() {
-			t.Fatal("a connection was closed")
+			t.Fatal("a change closed a connection")
 		}
 	}
 }
 
-// A change of a session renews each of its connections once, on whichever server, however many handlers hear of it. The
-// clusters run beside each other, because each waits until nothing has changed for 12 seconds.
+// A change of a session renews each of its connections once, on whichever server, however many handlers notice it. The clusters
+// run at the same time, because each waits until nothing has changed for 12 seconds.
 func TestOneRenewalForAChange(t *testing.T) {
 	for _, tt := range []struct{ servers, without int }{{3, 0}, {4, 1}} {
 		t.Run(fmt.Sprintf("%d servers, %d without a handler", tt.servers, tt.without), func(t *testing.T) {
@@ -232,8 +232,8 @@ func TestHandlersTakeTurns(t *testing.T) {
 	f.expectConnected(t)
 }
 
-// If the server that would tell of a change is killed, and the others do not know that yet, a server without a handler hears
-// of the change nevertheless.
+// If the server that would tell of a change is killed, and the others do not know that yet, a server without a handler is told
+// nevertheless.
 func TestTellerIsKilled(t *testing.T) {
 	f := startFollowers(t, 4, 1, 0)
 	harness.Eventually(t, "one message for a change", func() bool { return f.change(t, sharedSession(0)) == 1 })

@@ -34,6 +34,7 @@ func handlerConf(t *testing.T, s *harness.Server, login, keys, account string) s
 		}]`, s.Addr(t), login, keys, hash, hash, account)
 }
 
+// nats-callout decides about the connections of a server in configuration mode.
 func TestStandaloneInConfigurationMode(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), "xkey: "+harness.Public(t, xkey)))
@@ -67,6 +68,7 @@ func expectReady(t *testing.T, h *harness.Process, want int) {
 	})
 }
 
+// The same in operator mode.
 func TestStandaloneInOperatorMode(t *testing.T) {
 	for name, xkey := range map[string]nkeys.KeyPair{"plain": nil, "xkey": harness.NewXKey(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +103,7 @@ func TestStandaloneInOperatorMode(t *testing.T) {
 	}
 }
 
-// Several handlers share the work, and one that is drained loses no callout.
+// Several handlers share the work. If one of them ends by SIGTERM, no callout is lost.
 func TestStandaloneDrainsInAQueueGroup(t *testing.T) {
 	issuer, xkey := harness.NewAccountKey(t), harness.NewXKey(t)
 	s := harness.Start(t, fmt.Sprintf(calloutConf, harness.Public(t, issuer), "xkey: "+harness.Public(t, xkey)))
@@ -115,7 +117,7 @@ func TestStandaloneDrainsInAQueueGroup(t *testing.T) {
 	}
 	first.Signal(t, syscall.SIGTERM)
 	if code := first.Exit(t); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("expected exit code 0 after SIGTERM; found %d", code)
 	}
 	// Reload replaces the handler under load.
 	second.Signal(t, syscall.SIGHUP)

@@ -57,7 +57,7 @@ func TestStatus(t *testing.T) {
 		command.Stdin = strings.NewReader(user)
 		out, _ := command.CombinedOutput() // the exit code says whether it failed
 		if strings.Contains(string(out), "secret-of-eve") {
-			t.Errorf("a credential is shown: %s", out)
+			t.Errorf("the command shows a credential: %s", out)
 		}
 		return string(out), command.ProcessState.ExitCode()
 	}
@@ -79,7 +79,7 @@ func TestStatus(t *testing.T) {
 		`(?m)^` + regexp.QuoteMeta(insideURL) + `: 2\.\S+, queue group \S+, ready$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(shown) {
-			t.Errorf("not shown: %s\n%s", want, shown)
+			t.Errorf("expected output that matches %s; found\n%s", want, shown)
 		}
 	}
 
@@ -95,10 +95,10 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	if err := json.Unmarshal([]byte(out), &o); err != nil || code != 0 {
-		t.Fatalf("code %d, %v: %s", code, err, out)
+		t.Fatalf("expected exit code 0 and JSON; found exit code %d, error %v:\n%s", code, err, out)
 	}
 	if len(o.Servers) != 2 || o.Servers[0].Stamp != nil || o.Servers[1].Stamp["stamped_messages"] != 1.0 || len(o.Handlers) != 1 || len(o.Asked[0].Status.Refusals) != 1 {
-		t.Errorf("as JSON: %s", out)
+		t.Errorf("the JSON does not tell of two servers, one handler and one refusal:\n%s", out)
 	}
 
 	for _, c := range []struct {
@@ -114,7 +114,7 @@ func TestStatus(t *testing.T) {
 		{"sys", []string{"--handler", "http://u:secret-of-eve@127.0.0.1:8223"}, "without a user"},
 	} {
 		if out, code := status(stamps, c.user, c.args...); code == 0 || !strings.Contains(out, c.want) {
-			t.Errorf("%s %v: code %d, want %q: %s", c.user, c.args, code, c.want, out)
+			t.Errorf("user %s with %v: expected the error %q; found exit code %d:\n%s", c.user, c.args, c.want, code, out)
 		}
 	}
 }

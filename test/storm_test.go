@@ -20,8 +20,8 @@ import (
 	"stamp/test/harness"
 )
 
-// Many clients that come at once are all let in, although the source takes a while, and none is looked up twice. scripts/bench scale
-// has the same with 10,000 clients.
+// Many clients come at once, and the source takes a while. All are let in, and none is looked up twice. scripts/bench scale
+// does the same with 10,000 clients.
 func TestStormOfClients(t *testing.T) {
 	const clients = 2000
 	var asked atomic.Int64

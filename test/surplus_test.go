@@ -43,7 +43,8 @@ func surplus(t *testing.T, answer string) (address string, ended <-chan struct{}
 	return l.Addr().String(), done
 }
 
-// What comes behind an answer is not read as one, and is in no log: package net/http writes it to the standard one.
+// Bytes behind an answer are not read as another answer, and are in no log: package net/http would write them to the standard
+// log.
 func TestSurplusIsNotLogged(t *testing.T) {
 	const session = `{"user":"S3CRET-SESSION"}`
 	for name, c := range map[string]struct{ fields, answer string }{
@@ -67,10 +68,10 @@ func TestSurplusIsNotLogged(t *testing.T) {
 				<-ended // the connection has been found to be out of order
 			}
 			if strings.Contains(s.Text(), "S3CRET") {
-				t.Error("the log has what came behind the answer")
+				t.Error("the log shows the bytes behind the answer")
 			}
 			if !strings.Contains(s.Text(), "Unsolicited response") {
-				t.Error("the log does not tell of it")
+				t.Error("the log does not mention the bytes behind the answer")
 			}
 		})
 	}

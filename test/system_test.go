@@ -29,7 +29,7 @@ const systemConf = `
 	system_account: SYS
 	leafnodes { listen: "127.0.0.1:-1" }`
 
-// The headers block applies to users of the system account as to all others.
+// The headers block applies to users of the system account as to any others.
 func TestSystemAccountIsHeld(t *testing.T) {
 	hub := harness.Start(t, systemConf)
 	spoke := harness.Start(t, fmt.Sprintf(`
@@ -63,7 +63,7 @@ func TestSystemAccountIsHeld(t *testing.T) {
 				t.Fatal(err)
 			}
 			if m := next(t, reads, nil); (m.Header.Get("Session") == "") != tt.sealed || m.Header.Get("Who") != "svc" {
-				t.Errorf("reads %v", m.Header)
+				t.Errorf("expected the stamp of svc, and a sealed header for those alone who may read it; the message has %v", m.Header)
 			}
 			reachAll(t, tt.nc, "admin.probe", admin)
 			if err := tt.nc.PublishMsg(&nats.Msg{Subject: "admin.x", Header: forged}); err != nil {
@@ -72,7 +72,7 @@ func TestSystemAccountIsHeld(t *testing.T) {
 			m := next(t, admin, nil)
 			if fmt.Sprint(m.Header["Who"], m.Header["who"]) != fmt.Sprintf("[%s] []", tt.who) || m.Header.Get("X-User") != tt.user || m.Header.Get("Own") != "1" ||
 				fmt.Sprint(m.Header["Stamp-Subject"], m.Header["Stamp-Account"]) != "[admin.x] [SYS]" {
-				t.Errorf("sends %v", m.Header)
+				t.Errorf("expected the stamp of the system account's user; the message has %v", m.Header)
 			}
 		})
 	}
@@ -109,11 +109,11 @@ func TestSystemTrafficIsNotStamped(t *testing.T) {
 	}
 	pub.Pub("own.x", "payload")
 	if m := sub.Msg(); !strings.Contains(m.Header, "Who: sys") {
-		t.Errorf("on a subject of its own: %q", m.Header)
+		t.Errorf("expected the stamp on a subject of an account's own; the header is %q", m.Header)
 	}
 	// The system services answer.
 	if m := request(t, s.Connect(t, userInfo("sys")), "$SYS.REQ.SERVER.PING", ""); len(m.Data) == 0 {
-		t.Error("no answer to a ping")
+		t.Error("the system services do not answer a ping")
 	}
 }
 
@@ -175,13 +175,13 @@ func TestSystemAccountReadsAPIRequestsSealed(t *testing.T) {
 		request(t, s.Connect(t, userInfo("app")), "$JS.API.INFO", "")
 		m := next(t, sub, nil)
 		if (m.Header.Get("Session") == "secret") != sees || strings.Contains(fmt.Sprint(m), "secret") != sees {
-			t.Errorf("%s sees %v", user, m.Header)
+			t.Errorf("%s must see the sealed header only with permission for it; it sees %v", user, m.Header)
 		}
 	}
 }
 
-// A header that is bound to subjects is stamped by the published subject. A mapping may take it to another subject, but
-// cannot add it to a message that was published on a subject that is not listed.
+// A header that is bound to subjects is stamped according to the published subject. A mapping may take the header to another
+// subject, but does not add it to a message that was published on a subject that is not listed.
 func TestBoundHeadersGoByTheSubjectAsPublished(t *testing.T) {
 	s := harness.Start(t, `accounts { APP {
 		mappings { "api.moved": "t.moved", "t.into": "api.into" }

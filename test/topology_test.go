@@ -180,7 +180,7 @@ func cluster(t servers, kind string) place {
 	return place{servers[0], servers[2], servers[1], 3}
 }
 
-// coreWays are the ways of a message that is not stored.
+// coreWays are the ways in which messages are delivered without being stored.
 func coreWays(t *testing.T, p place) []way {
 	asked := p.pub.Connect(t, userInfo("pub"))
 	_, err := asked.Subscribe("t.ask", func(m *nats.Msg) { _ = m.RespondMsg(colored("")) })
@@ -208,6 +208,7 @@ func coreWays(t *testing.T, p place) []way {
 	}
 }
 
+// In each topology of docs/conformance.md, a header arrives, is sealed and can be forged exactly as the table says.
 func TestTopologies(t *testing.T) {
 	keys, file := proofKeys(t)
 	proofs := fmt.Sprintf("proof { key_file: %q, receivers: {\"*\": %q}, encrypt: [Session] }\n", file, keys.Receiver)
@@ -226,8 +227,8 @@ func TestTopologies(t *testing.T) {
 	}
 }
 
-// row is a row of the table: what holds in a topology. That no forgery is taken and nobody without permission can read what is
-// encrypted, with a proof, holds in each.
+// row is a row of the table: what holds in a topology. In each topology, proofs hold too: no forgery is accepted, and nobody
+// without permission can read what is encrypted.
 type row struct{ arrives, forged, sealed bool }
 
 // documented reads the table.
@@ -246,12 +247,12 @@ func documented(t *testing.T) map[string]row {
 		}
 		says := func(i int, yes, no string) bool {
 			if s := strings.TrimSpace(f[i]); s != yes && s != no {
-				t.Errorf("%q: %q is neither %q nor %q", f[1], s, yes, no)
+				t.Errorf("row %q of docs/conformance.md: %q is neither %q nor %q", f[1], s, yes, no)
 			}
 			return strings.TrimSpace(f[i]) == yes
 		}
 		if strings.TrimSpace(f[5]) != "is refused" || strings.TrimSpace(f[6]) != "unreadable" {
-			t.Errorf("%q: with proofs, %q and %q", f[1], f[5], f[6])
+			t.Errorf("row %q of docs/conformance.md says %q and %q of proofs", f[1], f[5], f[6])
 		}
 		rows[strings.TrimSpace(f[1])] = row{says(2, "arrives", "is taken off"), says(3, "**arrives**", "is taken off"), says(4, "sealed", "**readable**")}
 	}
@@ -266,7 +267,7 @@ func (r row) check(t *testing.T, p place) {
 		forge := repeatedly(t, p.forge.Connect(t, userInfo("forger")), nats.Header{"Session": {"forged"}})
 		m := subscribing("t.forged", sub("t.forged"))(t, p.read.Connect(t, userInfo("trusted")), forge)
 		if got := m.Header.Get("Session"); (got == "forged") != r.forged || got != "" && got != "forged" {
-			t.Errorf("forged header: %q", got)
+			t.Errorf("expected the forged header to arrive: %t; found %q", r.forged, got)
 		}
 	})
 }
@@ -297,20 +298,20 @@ func (r row) checkProven(t *testing.T, p place, keys *proven.Keys) {
 	r.eachWay(t, p, func(t *testing.T, user string, m *nats.Msg) {
 		for name, values := range m.Header {
 			if strings.Contains(strings.Join(values, ""), "top-secret") {
-				t.Errorf("%s can be read as it is", name)
+				t.Errorf("the value of %s can be read without the key", name)
 			}
 		}
 		id, err := stamp.Identify(stamp.Message{Header: m.Header, Payload: m.Data}, trustOf(t, keys, ">"))
 		readable := r.arrives && (user == "trusted" || !r.sealed) // a receiver has the key, whatever it may subscribe to
 		if (err == nil) != readable || err == nil && (id.User != "pub" || id.Value("Session") != "top-secret" || !id.Proven) {
-			t.Errorf("user %q, %v", id.User, err)
+			t.Errorf("expected a proof that the receiver can read: %t; found user %q, error %v", readable, id.User, err)
 		}
 	})
 	t.Run("forged", func(t *testing.T) {
 		trust := trustOf(t, keys, "t.forged")
 		original := overheard(t, p)
 		incoming := subscribedTo(t, p.read.Connect(t, userInfo("trusted")), "t.forged")
-		// The one that is sent again may be taken once.
+		// A message that is sent again may be accepted once.
 		if _, err := stamp.Identify(stamp.Message{Header: original.Header, Payload: original.Data}, trust); err != nil {
 			t.Fatal(err)
 		}
@@ -322,12 +323,12 @@ func (r row) checkProven(t *testing.T, p place, keys *proven.Keys) {
 		for len(missing) > 0 {
 			m, err := incoming.NextMsg(harness.Timeout)
 			if err != nil {
-				t.Fatalf("%d forgeries did not arrive: %v", len(missing), err)
+				t.Fatalf("%d forged messages did not arrive: %v", len(missing), err)
 			}
 			name := m.Header.Get("Forgery")
 			delete(missing, name)
 			if id, err := stamp.Identify(stamp.Message{Header: m.Header, Payload: m.Data}, trust); err == nil {
-				t.Fatalf("%s: taken as a message of %q", name, id.User)
+				t.Fatalf("forgery %s: the receiver accepts it as a message of %q", name, id.User)
 			}
 		}
 	})

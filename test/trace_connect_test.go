@@ -71,7 +71,7 @@ func TestTraceOfAConnectShowsNoJWT(t *testing.T) {
 		raw := harness.Dial(t, s)
 		raw.Send("CONNECT %s\r\n", strings.Replace(connect, replace[0], replace[1], 1))
 		if !pings(raw, "") {
-			t.Errorf("%s: the connection is refused", name)
+			t.Errorf("%s: the server refused the connection", name)
 		}
 		raw.Close()
 		mark.WaitLog(t, "connection closed")

@@ -37,10 +37,10 @@ func TestLeaksOfAScopeTemplate(t *testing.T) {
 	for _, page := range []string{"/accountz?acc=" + app.ID(), "/connz?auth=1&subs=1&state=all", "/varz", "/jsz?accounts=1", "/subsz?subs=1"} {
 		text := string(s.Get(t, page))
 		if leaks(text) {
-			t.Errorf("%s shows the value", page)
+			t.Errorf("the page %s shows the value", page)
 		}
 		if strings.HasPrefix(page, "/accountz") && !strings.Contains(text, `"APP"`) {
-			t.Errorf("%s has no account", page)
+			t.Errorf("the page %s does not show the account", page)
 		}
 	}
 	for _, subject := range []string{
@@ -115,7 +115,7 @@ func TestLeaksOfTheTraceLog(t *testing.T) {
 	}
 }
 
-// A leafnode that logs in with a JWT: neither side's log or monitoring shows the claim.
+// If a leafnode logs in with a JWT, neither side's log or monitoring shows the claim.
 func TestLeaksOfALeafnodeJWT(t *testing.T) {
 	op := harness.NewOperator(t)
 	app := op.Account(t, "APP")
@@ -145,7 +145,7 @@ func TestLeaksOfALeafnodeJWT(t *testing.T) {
 	}
 }
 
-// The errors of a configuration have names and places, but no values, whatever is wrong around them.
+// The errors of a configuration have names and places, but no values, wherever the fault is.
 func TestLeaksOfConfigurationFaults(t *testing.T) {
 	for name, conf := range map[string]string{
 		"all, bad name":       `headers { all: {"a b": "planted-7f1c-secret"} }`,
@@ -165,10 +165,10 @@ func TestLeaksOfConfigurationFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := harness.Launch(t, conf, "-t")
 			if code := s.Exit(t); code == 0 {
-				t.Error("the configuration is taken")
+				t.Error("-t accepts the faulty configuration")
 			}
 			if leaks(s.Text()) {
-				t.Errorf("the fault tells the value: %s", leakingLine(s.Text()))
+				t.Errorf("the fault shows the value: %s", leakingLine(s.Text()))
 			}
 			if !regexp.MustCompile(`server\.conf:\d+:\d+`).MatchString(s.Text()) {
 				t.Errorf("the fault has no place: %s", s.Text())
@@ -208,7 +208,7 @@ func TestLeaksOfServiceLatency(t *testing.T) {
 	metric := next(t, metrics, nil)
 	var v struct{ Type string }
 	if err := json.Unmarshal(metric.Data, &v); err != nil || !strings.Contains(v.Type, "latency") {
-		t.Fatalf("no metric: %v", err)
+		t.Fatalf("expected a latency metric; found type %q, error %v", v.Type, err)
 	}
 	if leaks(string(metric.Data)) {
 		t.Error("the metric shows the value")

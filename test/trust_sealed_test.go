@@ -34,11 +34,12 @@ func exposes(text, secret string) bool {
 	return false
 }
 
+// exposes finds a value in nested base64. Otherwise the tests of sealed values would show nothing.
 func TestExposesSeesNestedBase64(t *testing.T) {
 	text := "a value, top-secret, that stands somewhere"
 	for depth := range 3 {
 		if !exposes(text, "top-secret") {
-			t.Errorf("not found at depth %d", depth)
+			t.Errorf("the value was not found in base64 of depth %d", depth)
 		}
 		text = fmt.Sprintf(`{"data":%q}`, base64.StdEncoding.EncodeToString([]byte(text)))
 	}
@@ -52,9 +53,8 @@ func sealedStream(t *testing.T) *harness.Server {
 	return s
 }
 
-// An answer of the stored-message API that is not delivered but stored, because its reply
-// subject is a stream's, is a payload from then on. Who reads that must not find in it what
-// he is not to read.
+// If the reply subject of a request to the stored-message API is a stream's, the answer is stored as a payload. Readers of that
+// stream must not find in it what they may not read.
 func TestSealedAnswerThatIsStored(t *testing.T) {
 	s := sealedStream(t)
 	reader := s.Connect(t, userInfo("reader"))
@@ -78,7 +78,7 @@ func TestSealedAnswerThatIsStored(t *testing.T) {
 			}
 		}
 	}
-	// Who may read it still does.
+	// A reader who may see the value still does.
 	trusted := s.Connect(t, userInfo("trusted"))
 	if m := request(t, trusted, "$JS.API.STREAM.MSG.GET.S", `{"last_by_subj":"js.once"}`); !exposes(string(m.Data), "top-secret") {
 		t.Error("the trusted reader does not see the value either, so that this test shows nothing")
@@ -122,7 +122,7 @@ func subscribedTo(t *testing.T, nc *nats.Conn, subject string) *nats.Subscriptio
 	return sub
 }
 
-// More ways in which a stored message comes: those that the table in sealed_test.go has not.
+// Further ways of reading a stored message, beside those in the table of sealed_test.go.
 func TestSealedOtherStoredWays(t *testing.T) {
 	s := sealedStream(t)
 	owner := s.Connect(t, userInfo("pub"))
@@ -162,7 +162,7 @@ func TestSealedOtherStoredWays(t *testing.T) {
 		t.Run("headers only "+user, func(t *testing.T) {
 			m := pushed(t, nc, "js.a", nats.DeliverAll(), nats.HeadersOnly())
 			if got := m.Header.Get("Session"); m.Header.Get("Color") != "blue" || (got == "") != sealed || m.Header.Get("Nats-Msg-Size") != "7" {
-				t.Errorf("%d headers, of Session %d bytes", len(m.Header), len(got))
+				t.Errorf("expected Color, the size, and Session for the trusted reader alone; found %d headers, Session has %d bytes", len(m.Header), len(got))
 			}
 		})
 		t.Run("a service's answer that is relayed "+user, func(t *testing.T) {
@@ -176,8 +176,8 @@ func TestSealedOtherStoredWays(t *testing.T) {
 	}
 }
 
-// A client without headers in its CONNECT gets none, sealed or not; a stored message in JSON
-// is cut all the same.
+// A client whose CONNECT does not ask for headers gets none, sealed or not. In a stored message in JSON, sealed headers are
+// removed all the same.
 func TestSealedForReadersWithoutHeaders(t *testing.T) {
 	s := sealedStream(t)
 	raw := harness.Dial(t, s)
@@ -200,8 +200,8 @@ func TestSealedForReadersWithoutHeaders(t *testing.T) {
 	}
 }
 
-// The JSON of a stored message stays what clients can read, byte for byte but for the
-// header; with nothing left of it, without the field.
+// The JSON of a stored message stays readable, and equal byte for byte except for the header block. If no header is left, the
+// field is removed.
 func TestSealedStoredMessageIsWellFormed(t *testing.T) {
 	s := sealedStream(t)
 	pub := s.Connect(t, userInfo("pub"))
@@ -220,7 +220,7 @@ func TestSealedStoredMessageIsWellFormed(t *testing.T) {
 			}
 		}
 		if got := fmt.Sprint(sortedKeys(answers[1].Message)); got != fields {
-			t.Errorf("%s: fields %s, want %s", subject, got, fields)
+			t.Errorf("stored message on %s: fields %s, want %s", subject, got, fields)
 		}
 		for _, a := range answers {
 			delete(a.Message, "hdrs")

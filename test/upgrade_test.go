@@ -33,7 +33,7 @@ type fleet struct {
 	stamp string // the binary under test
 }
 
-// What the configuration of a fleet has of Stamp.
+// The parts of a fleet's configuration that only Stamp knows.
 type stampParts struct{ user, block string }
 
 var (
@@ -51,7 +51,7 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-// conf is the configuration of a node. It does not depend on the binary, but for the parts of Stamp.
+// conf is the configuration of a node. It is the same for all binaries, except for the parts of Stamp.
 func (f *fleet) conf(n *node, parts stampParts) string {
 	var routes []string
 	for _, other := range f.nodes {
@@ -276,8 +276,8 @@ func otherRelease(t *testing.T) string {
 	return ""
 }
 
-// TestUpgradeFromAnotherRelease replaces the servers one by one with those of another release of
-// Stamp, and back, while the cluster stamps and lets only servers in that do.
+// TestUpgradeFromAnotherRelease replaces the servers one by one with those of another release of Stamp, and back, while the
+// cluster stamps and lets in only servers that stamp.
 func TestUpgradeFromAnotherRelease(t *testing.T) {
 	other := filepath.Join(otherRelease(t), "nats-server")
 	f := newFleet(t)
@@ -337,7 +337,7 @@ func expectStampAcross(t *testing.T, from, to *harness.Server) {
 		return err == nil
 	})
 	if user, team := got.Header.Values("X-User"), got.Header.Values("X-Team"); !slices.Equal(user, []string{"alice"}) || !slices.Equal(team, []string{"red"}) {
-		t.Errorf("from %s to %s: X-User %q, X-Team %q", from.Varz(t).Name, to.Varz(t).Name, user, team)
+		t.Errorf("from %s to %s, expected alice of team red; found X-User %q, X-Team %q", from.Varz(t).Name, to.Varz(t).Name, user, team)
 	}
 	publisher.Close()
 	reader.Close()

@@ -82,13 +82,13 @@ func vex(t *testing.T, db string) (code int, said string, statuses map[string]st
 		t.Fatal(err)
 	}
 	if document.Author != "tests" {
-		t.Errorf("the author is %q", document.Author)
+		t.Errorf("the author of the document is %q, want tests", document.Author)
 	}
 	statuses = make(map[string]string)
 	for _, s := range document.Statements {
 		statuses[s.Vulnerability.Name] = s.Status
 		if !strings.HasPrefix(s.Products[0].ID, "pkg:generic/stamp@2.") || !strings.Contains(s.Products[0].ID, "%2Bstamp.") {
-			t.Errorf("the product of %s is %s", s.Vulnerability.Name, s.Products[0].ID)
+			t.Errorf("the product of %s is %s, want a release of stamp", s.Vulnerability.Name, s.Products[0].ID)
 		}
 	}
 	return code, printed.String(), statuses
@@ -105,9 +105,9 @@ func TestVEX(t *testing.T) {
 		t.Errorf("exit status %d, printed %q, found %v; want %s", code, said, statuses, want)
 	}
 	if code, said, statuses := vex(t, vulnerabilities(t, absent)); code != 0 || said != "" || len(statuses) != 1 {
-		t.Errorf("exit status %d, printed %q, found %v", code, said, statuses)
+		t.Errorf("without a vulnerability, expected exit status 0 and one statement; found status %d, output %q, statements %v", code, said, statuses)
 	}
 	if code, said, statuses := vex(t, "file:///nowhere"); code != 1 || statuses != nil || !strings.Contains(said, "vex: govulncheck failed") {
-		t.Errorf("without a database: exit status %d, printed %q, found %v", code, said, statuses)
+		t.Errorf("without a database, expected exit status 1 and the error of govulncheck; found status %d, output %q, statements %v", code, said, statuses)
 	}
 }

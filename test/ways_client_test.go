@@ -11,7 +11,7 @@ import (
 	"stamp/test/harness"
 )
 
-// waysConf has a user with headers and one without.
+// waysConf has a user with headers and a user without.
 const waysConf = `
 	max_payload: 2MB
 	max_pending: 64MB
@@ -78,10 +78,11 @@ func TestLargestMessage(t *testing.T) {
 	size := pub.Info.MaxPayload
 	pub.Pub("t.x", strings.Repeat("p", size))
 	if m := sub.Msg(); m.Header != block(stamped...) || len(m.Payload) != size {
-		t.Errorf("header %q, payload of %d bytes", m.Header, len(m.Payload))
+		t.Errorf("expected the stamp and the whole payload; found header %q, payload of %d bytes", m.Header, len(m.Payload))
 	}
 }
 
+// Many messages in one write each get the right stamp.
 func TestManyAtOnce(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	sub := subscriber(t, s, password("sub"))
@@ -103,11 +104,12 @@ func TestManyAtOnce(t *testing.T) {
 			want = hostileStamped
 		}
 		if m := sub.Msg(); m.Header != want || m.Payload != "abc" {
-			t.Fatalf("message %d: header %q", i, m.Header)
+			t.Fatalf("message %d: the header is %q, want %q", i, m.Header, want)
 		}
 	}
 }
 
+// A header block that client libraries read differently is refused.
 func TestMalformedBlocks(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	sub := subscriber(t, s, password("sub"))
@@ -156,10 +158,10 @@ func TestMalformedBlockKeepsTheLibraryConnected(t *testing.T) {
 	select {
 	case err := <-failed:
 		if !strings.Contains(err.Error(), "header line 2: control character") {
-			t.Errorf("the library reports %v", err)
+			t.Errorf("expected the place of the fault; the library reports %v", err)
 		}
 	case <-time.After(harness.Timeout):
-		t.Fatal("the library reports nothing")
+		t.Fatal("the library reports no error for the malformed block")
 	}
 	if err := nc.Publish("t.after", []byte("payload")); err != nil {
 		t.Fatal(err)
@@ -167,6 +169,7 @@ func TestMalformedBlockKeepsTheLibraryConnected(t *testing.T) {
 	expectMsg(t, sub, "the message after", block(stamped...))
 }
 
+// Messages over TLS are stamped.
 func TestOverTLS(t *testing.T) {
 	ca := harness.NewCA(t)
 	cert, key := ca.Issue(t, "localhost")
@@ -184,6 +187,7 @@ func TestOverTLS(t *testing.T) {
 	publishAndExpect(t, s.Connect(t, userInfo("pub"), nats.Secure(conf)), sub)
 }
 
+// Messages over a websocket are stamped.
 func TestOverWebsocket(t *testing.T) {
 	for _, compressed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compressed %t", compressed), func(t *testing.T) {
@@ -235,6 +239,6 @@ func expectHeaders(t *testing.T, m *nats.Msg, own bool) {
 		want["Own"] = []string{"1"}
 	}
 	if fmt.Sprint(m.Header) != fmt.Sprint(want) {
-		t.Fatalf("%s: headers %v, want %v", m.Subject, m.Header, want)
+		t.Fatalf("message on %s: headers %v, want %v", m.Subject, m.Header, want)
 	}
 }

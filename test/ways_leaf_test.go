@@ -10,8 +10,8 @@ import (
 	"stamp/test/harness"
 )
 
-// hubAndSpoke are two servers; the spoke's leafnode connection logs in as pub, who
-// is stamped. The spoke's own clients have no claim.
+// hubAndSpoke are two servers. The spoke's leafnode connection logs in as pub, which is stamped. The spoke's own clients have
+// no claim.
 func hubAndSpoke(t *testing.T, extra string) (hub, spoke *harness.Server) {
 	hub = harness.Start(t, waysConf+"server_name: hub\nleafnodes { listen: \"127.0.0.1:-1\""+extra+" }")
 	spoke = harness.Start(t, fmt.Sprintf(`
@@ -23,7 +23,7 @@ func hubAndSpoke(t *testing.T, extra string) (hub, spoke *harness.Server) {
 	return hub, spoke
 }
 
-// reach waits until what c publishes reaches sub, and empties it.
+// reach waits until a message of c reaches sub, and drops all messages that sub has got.
 func reach(t *testing.T, c *nats.Conn, sub *nats.Subscription) {
 	t.Helper()
 	harness.Eventually(t, "interest at the other server", func() bool {
@@ -39,6 +39,7 @@ func reach(t *testing.T, c *nats.Conn, sub *nats.Subscription) {
 	})
 }
 
+// Messages over a leafnode connection are stamped at the hub, with and without compression.
 func TestLeafnodeConnection(t *testing.T) {
 	for name, extra := range map[string]string{"plain": "", "compressed": ", compression: s2_best"} {
 		t.Run(name, func(t *testing.T) {
@@ -48,7 +49,7 @@ func TestLeafnodeConnection(t *testing.T) {
 			reach(t, pub, atHub)
 			drain(t, atSpoke)
 			publishAndExpect(t, pub, atHub)
-			// The spoke's own subscribers get what was sent.
+			// The spoke's own subscribers get the message as it was sent.
 			m, err := atSpoke.NextMsg(harness.Timeout)
 			if err != nil || len(m.Header) != 0 {
 				t.Errorf("at the spoke: headers %v, error %v", m.Header, err)
@@ -57,7 +58,7 @@ func TestLeafnodeConnection(t *testing.T) {
 	}
 }
 
-// From the hub to the spoke nothing is stamped.
+// Messages from the hub to the spoke are not stamped.
 func TestTowardsTheLeafnode(t *testing.T) {
 	hub, spoke := hubAndSpoke(t, "")
 	atSpoke := subscribed(t, spoke)
@@ -68,12 +69,12 @@ func TestTowardsTheLeafnode(t *testing.T) {
 	}
 	m, err := atSpoke.NextMsg(harness.Timeout)
 	if err != nil || fmt.Sprint(m.Header) != "map[Session:[mine]]" {
-		t.Errorf("headers %v, error %v", m.Header, err)
+		t.Errorf("expected the publisher's own header and no stamp; found %v, error %v", m.Header, err)
 	}
 }
 
-// A message that is too large with the stamp is dropped; upstream's answer, to
-// close the connection, would cut off everybody behind it.
+// If a message is too large with the stamp, it is dropped. Upstream would close the connection, which would cut off everybody
+// behind it.
 func TestLargeMessageOverLeafnode(t *testing.T) {
 	hub, spoke := hubAndSpoke(t, "")
 	atHub := subscribed(t, hub, userInfo("sub"))
@@ -91,7 +92,7 @@ func TestLargeMessageOverLeafnode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.Subject != "t.after" || hub.Leafz(t).Leafs[0].ID == 0 {
-		t.Errorf("got %s", m.Subject)
+		t.Errorf("expected the next message, over the same leafnode connection; got %s", m.Subject)
 	}
 	expectHeaders(t, m, false)
 }

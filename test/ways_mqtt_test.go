@@ -36,7 +36,7 @@ func device(t *testing.T, s *harness.Server, user string, edit ...func(*mqtt.Cli
 func wait(t *testing.T, token mqtt.Token) {
 	t.Helper()
 	if !token.WaitTimeout(harness.Timeout) || token.Error() != nil {
-		t.Fatalf("mqtt: %v", token.Error())
+		t.Fatalf("the MQTT request failed or got no answer: error %v", token.Error())
 	}
 }
 
@@ -47,6 +47,7 @@ func mqttServer(t *testing.T) *harness.Server {
 		mqtt { listen: "127.0.0.1:-1" }`, t.TempDir()))
 }
 
+// MQTT messages are stamped with each quality of service, retained or not.
 func TestMQTTPublish(t *testing.T) {
 	s := mqttServer(t)
 	sub := subscribed(t, s, userInfo("sub"))
@@ -73,7 +74,7 @@ func TestMQTTPublish(t *testing.T) {
 			}
 		}
 	}
-	// What is retained is delivered to who comes later, and is the payload alone.
+	// A retained message is delivered to later subscribers, with its payload alone.
 	wait(t, pub.Publish("t/kept", 1, true, "kept"))
 	late, _ := device(t, s, "sub", func(o *mqtt.ClientOptions) { o.SetClientID("late") })
 	wait(t, late.Subscribe("t/kept", 1, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
@@ -88,7 +89,7 @@ func expectDevice(t *testing.T, m *nats.Msg, qos byte) {
 	t.Helper()
 	want := nats.Header{"Nmqtt-Pub": {fmt.Sprint(qos)}, "Session": {"real"}, "Roles": {"x", "y"}}
 	if fmt.Sprint(m.Header) != fmt.Sprint(want) {
-		t.Errorf("headers %v, want %v", m.Header, want)
+		t.Errorf("the message of the device has the headers %v, want %v", m.Header, want)
 	}
 }
 
@@ -112,8 +113,8 @@ func TestMQTTWill(t *testing.T) {
 	}
 }
 
-// An MQTT server without JetStream of its own asks that of its hub, in header blocks that end with
-// two blank lines. The hub puts headers on all that comes from leafnodes.
+// An MQTT server without JetStream uses its hub's, with header blocks that end with two blank lines. The hub adds headers to
+// everything from leafnodes.
 func TestMQTTOverAStampedLeafnode(t *testing.T) {
 	hub := harness.Start(t, fmt.Sprintf(`
 		server_name: hub
@@ -139,7 +140,7 @@ func TestMQTTOverAStampedLeafnode(t *testing.T) {
 	select {
 	case m := <-got:
 		if string(m.Payload()) != "payload" {
-			t.Errorf("got %d bytes", len(m.Payload()))
+			t.Errorf("expected the payload that was published; got %d bytes", len(m.Payload()))
 		}
 	case <-time.After(harness.Timeout):
 		t.Error("the message has not come")

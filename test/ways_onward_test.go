@@ -13,7 +13,7 @@ import (
 	"stamp/test/harness"
 )
 
-// A message is stamped once, however it then travels.
+// A message is stamped once, whatever way it then takes.
 func TestOverRouteAndGateway(t *testing.T) {
 	a := harness.Start(t, waysConf+`server_name: A
 		cluster { name: C, listen: "127.0.0.1:-1" }
@@ -45,8 +45,8 @@ func TestOverRouteAndGateway(t *testing.T) {
 	}
 }
 
-// The reply to a subscription that a requestor of another cluster has just made
-// travels by a way of its own: back to that cluster, whatever interest is known.
+// If a requester of another cluster has just subscribed, the reply takes a way of its own: back to that cluster, whatever
+// interest is known.
 func TestReplyToAnotherCluster(t *testing.T) {
 	a := harness.Start(t, waysConf+`server_name: A
 		gateway { name: A, listen: "127.0.0.1:-1" }`)
@@ -68,14 +68,14 @@ func TestReplyToAnotherCluster(t *testing.T) {
 		}
 		m, err := inbox.NextMsg(harness.Timeout)
 		if err != nil {
-			t.Fatalf("reply %d: %v", i, err)
+			t.Fatalf("reply %d did not arrive: %v", i, err)
 		}
 		expectHeaders(t, m, false)
 	}
 }
 
-// Latency sampling reads the header of the message that is being processed. It
-// must be the stamped one, however much longer than what was read that is.
+// Latency sampling reads the header of the message that is being processed. It must read the stamped one, even if that is
+// longer than the bytes that were received.
 func TestLatencySampling(t *testing.T) {
 	long := strings.Repeat("v", 8000)
 	s := harness.Start(t, fmt.Sprintf(`
@@ -124,8 +124,8 @@ const importsConf = `
 	system_account: SYS
 `
 
-// A streamed response ends with an empty message. With a stamp on it, its end
-// would not be seen, and the import of the responses never be removed.
+// A streamed response ends with an empty message. With a stamp, that would not be recognized as the end, and the import of the
+// responses would never be removed.
 func TestStreamedResponseEnds(t *testing.T) {
 	s := harness.Start(t, importsConf)
 	svc, pub := s.Connect(t, userInfo("svc")), s.Connect(t, userInfo("pub"))
@@ -165,7 +165,7 @@ func TestStreamedResponseEnds(t *testing.T) {
 	})
 }
 
-// The scope of a header is about the subject as published.
+// The subjects of a header are those before a mapping.
 func TestScopeAndMapping(t *testing.T) {
 	s := harness.Start(t, waysConf+`mappings { "t.api.in": "t.elsewhere", "t.plain": "t.api.out" }`)
 	sub := subscriber(t, s, password("sub"))
@@ -176,6 +176,7 @@ func TestScopeAndMapping(t *testing.T) {
 	expectMsg(t, sub, "mapped into the scope", block(stamped...))
 }
 
+// Stored messages keep their stamp on every way of reading them, and JetStream's own headers still work.
 func TestJetStream(t *testing.T) {
 	s := harness.Start(t, waysConf+fmt.Sprintf("server_name: J\njetstream { store_dir: %q }", t.TempDir()))
 	js, err := jetstream.New(s.Connect(t, userInfo("pub")))
@@ -198,13 +199,13 @@ func TestJetStream(t *testing.T) {
 			Subject: "t.a", Data: []byte("payload"), Header: nats.Header{"Nats-Msg-Id": {"1"}, "session": {"forged"}},
 		})
 		if err != nil || ack.Duplicate != (i == 1) {
-			t.Fatalf("publish %d: %v, duplicate %t", i, err, ack.Duplicate)
+			t.Fatalf("publish %d: error %v, duplicate %t, want %t", i, err, ack.Duplicate, i == 1)
 		}
 	}
 	check := func(what string, h nats.Header, data []byte) {
 		t.Helper()
 		if fmt.Sprint(h["Session"], h["Roles"], h["session"]) != "[real] [x y] []" || string(data) != "payload" {
-			t.Errorf("%s: headers %v", what, h)
+			t.Errorf("%s: expected the stamp and the payload; the headers are %v", what, h)
 		}
 	}
 	raw, err := stream.GetMsg(ctx, 1)
@@ -223,7 +224,7 @@ func TestJetStream(t *testing.T) {
 		}
 		check("consumer of "+name, m.Headers(), m.Data())
 		if err := m.DoubleAck(ctx); err != nil {
-			t.Errorf("acknowledge: %v", err)
+			t.Errorf("cannot acknowledge the message: %v", err)
 		}
 	}
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "B"})
@@ -234,7 +235,7 @@ func TestJetStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e, err := kv.Get(ctx, "k"); err != nil || string(e.Value()) != "v" {
-		t.Errorf("key-value: %v", err)
+		t.Errorf("cannot read the key that was put: %v", err)
 	}
 	obj, err := js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: "O"})
 	if err != nil {
@@ -244,11 +245,11 @@ func TestJetStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := obj.GetBytes(ctx, "o"); err != nil || len(got) != 500000 {
-		t.Errorf("object store: %d bytes, %v", len(got), err)
+		t.Errorf("the object that was put comes back with %d bytes, error %v", len(got), err)
 	}
 }
 
-// Message traces still work for who is stamped.
+// Message traces work for stamped connections too.
 func TestMessageTrace(t *testing.T) {
 	s := harness.Start(t, waysConf)
 	traces := subscribed(t, s, userInfo("sub"))
@@ -260,13 +261,13 @@ func TestMessageTrace(t *testing.T) {
 	for len(seen) < 2 {
 		m, err := traces.NextMsg(harness.Timeout)
 		if err != nil {
-			t.Fatalf("got %v, error %v", seen, err)
+			t.Fatalf("expected traces of both messages; got %v, error %v", seen, err)
 		}
 		seen[m.Subject] = true
 	}
 }
 
-// Snapshots are bytes: a stamped connection can take one, and give it back.
+// Snapshots are bytes: a stamped connection can make one, and restore it.
 func TestSnapshotAndRestore(t *testing.T) {
 	s := harness.Start(t, waysConf+fmt.Sprintf("server_name: J\njetstream { store_dir: %q }", t.TempDir()))
 	nc := s.Connect(t, userInfo("pub"))
@@ -326,6 +327,6 @@ func TestSnapshotAndRestore(t *testing.T) {
 	}
 	m, err := stream.GetMsg(ctx, n)
 	if err != nil || len(m.Data) != (n-1)*50 || fmt.Sprint(m.Header["Session"]) != "[real]" {
-		t.Errorf("the last message: %v, %d bytes", err, len(m.Data))
+		t.Errorf("the last restored message: error %v, %d bytes, or without the stamp", err, len(m.Data))
 	}
 }

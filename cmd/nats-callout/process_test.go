@@ -20,7 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience is for what must happen, and does so much sooner.
+// patience is how long a test waits for what must happen. It usually happens much sooner.
 const patience = 30 * time.Second
 
 // background is a program that runs beside a script.
@@ -72,8 +72,8 @@ func startProgram(ts *testscript.TestScript, neg bool, args []string) {
 	programs.Store(ts.Getenv("WORK")+args[0], b)
 }
 
-// awaitLog: await NAME REGEXP [VARIABLE]. It waits for a line after the last one
-// that was waited for, and sets the variable to the first group.
+// awaitLog: await NAME REGEXP [VARIABLE]. It waits for a line after the last line that it found, and sets the variable to the
+// first group.
 func awaitLog(ts *testscript.TestScript, neg bool, args []string) {
 	b, pattern, deadline := programOf(ts, args[0]), regexp.MustCompile(args[1]), time.After(patience)
 	for {
@@ -126,8 +126,7 @@ func awaitEnd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// fetch: fetch URL STATUS [REGEXP]. It asks until the answer is that. With !,
-// nobody listens.
+// fetch: fetch URL STATUS [REGEXP]. It asks until the answer has that status and matches. With !, nobody may listen.
 func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		if _, err := http.Get(args[0]); !errors.Is(err, syscall.ECONNREFUSED) {
