@@ -1,10 +1,10 @@
 #!/bin/sh
-# The user nats and its files in /var/lib/nats stay: they are not the package's.
+# The user nats and its files in /var/lib/nats are kept, because they may hold streams that are still needed.
 set -e
 if [ "${1-}" = purge ]; then
 	rm -f /etc/default/@SERVICE@
 	if command -v deb-systemd-helper >/dev/null; then
-		deb-systemd-helper purge @SERVICE@.service || true # what Debian's own package noted
+		deb-systemd-helper purge @SERVICE@.service || true # removes the state that Debian's own package kept
 	fi
 fi
 if [ -d /run/systemd/system ]; then

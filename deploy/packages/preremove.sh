@@ -1,5 +1,6 @@
 #!/bin/sh
-# Ends the service when its package goes, and not when a newer one takes its place: dpkg says "remove", rpm 0.
+# Stops and disables the service if the package is removed, but not if it is upgraded. For a removal dpkg passes "remove", and
+# rpm passes 0.
 set -e
 case ${1-} in remove | 0) ;; *) exit 0 ;; esac
 if command -v systemctl >/dev/null; then
