@@ -52,7 +52,7 @@ func contains(t *testing.T, text string, words ...string) {
 }
 
 const oneConflicts = "Hunks that conflict:\n  server/one.go:one (0001-server-answer-three.patch)\n"
-const oneDrifts = "  server/one.go:one changed (called in server/ours.go:3, holds lines of ours)\n"
+const oneDrifts = "  server/one.go:one changed (called in server/ours.go:3, has lines of ours)\n"
 
 func TestUpgradeScriptDryRun(t *testing.T) {
 	r := upgradeable(t)

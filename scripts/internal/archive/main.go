@@ -1,6 +1,5 @@
-// Command archive packs a folder so that the same files make the same bytes, wherever and whenever it runs: names
-// are sorted, and the owner, the times and the permissions come from nowhere but the arguments and the
-// executable bit.
+// Command archive packs a folder. The same files give the same archive, byte for byte, wherever and whenever it runs: names are
+// sorted, times come from the argument, owners are left out, and permissions depend only on the executable bit.
 //
 //	archive FOLDER FILE.tar.gz|FILE.zip UNIX-SECONDS
 package main
@@ -33,7 +32,7 @@ func run(arguments []string) error {
 	}
 	seconds, err := strconv.ParseInt(arguments[2], 10, 64)
 	if err != nil {
-		return fmt.Errorf("expected seconds since 1970, found %q", arguments[2])
+		return fmt.Errorf("UNIX-SECONDS: expected a whole number of seconds since 1970, found %q", arguments[2])
 	}
 	out, err := os.Create(arguments[1])
 	if err != nil {
@@ -46,7 +45,7 @@ func run(arguments []string) error {
 	return errors.Join(pack(out, arguments[0], time.Unix(seconds, 0).UTC()), out.Close())
 }
 
-// mode is 0755 for what may be executed and for folders, else 0644: the umask of whoever builds decides nothing.
+// mode is 0755 for folders and for files that may be executed, and 0644 for others. So it does not depend on the umask.
 func mode(info fs.FileInfo) fs.FileMode {
 	if info.IsDir() || info.Mode()&0o100 != 0 {
 		return 0o755
@@ -54,7 +53,7 @@ func mode(info fs.FileInfo) fs.FileMode {
 	return 0o644
 }
 
-// walk calls add for the folder itself and all in it, in the order of names. Names begin with the folder's.
+// walk calls add for the folder and for everything in it, sorted by name. Each name begins with the name of the folder.
 func walk(folder string, add func(name, file string, info fs.FileInfo) error) error {
 	parent := filepath.Dir(filepath.Clean(folder))
 	return filepath.WalkDir(folder, func(file string, entry fs.DirEntry, err error) error {
@@ -66,7 +65,7 @@ func walk(folder string, add func(name, file string, info fs.FileInfo) error) er
 			return err
 		}
 		if !info.IsDir() && !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: neither a file nor a folder", file)
+			return fmt.Errorf("%s: expected a regular file or a folder, found one with the mode %v", file, info.Mode())
 		}
 		name, err := filepath.Rel(parent, file)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// kind is what a declaration declares.
+// kind is the kind of a declaration.
 type kind int
 
 const (
@@ -27,15 +27,15 @@ type key struct {
 	name string
 }
 
-// decl is a declaration of a package. Of one that several files make, for different systems,
-// it is all of them.
+// decl is a declaration of a package. If several files declare the same name, for different systems, it holds all of these
+// declarations.
 type decl struct {
-	file   string // relative to the tree; the first, where there are several
-	source string // as it is written
-	plain  string // without comments: two that differ here do different things
+	file   string // relative to the tree; the first one, if there are several
+	source string // the text in the file
+	plain  string // without comments; if it differs between two versions, the code changed
 }
 
-// index returns the declarations of a package, of files for every system but tests.
+// index returns the declarations of a package in the files for all systems, without tests.
 func index(tree, dir string) (map[key]decl, error) {
 	names, err := sources(tree, dir)
 	if err != nil {
@@ -50,7 +50,7 @@ func index(tree, dir string) (map[key]decl, error) {
 	return all, nil
 }
 
-// sources are the Go files of a package, in order, without tests. There may be none.
+// sources returns the sorted names of the Go files of a package, without tests. There may be none.
 func sources(tree, dir string) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(tree, dir, "*.go"))
 	if err != nil {
@@ -71,7 +71,7 @@ func indexFile(all map[key]decl, tree, name string) error {
 		return err
 	}
 	fset := token.NewFileSet()
-	file, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution) // without comments
+	file, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution) // this mode drops comments
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func indexFile(all map[key]decl, tree, name string) error {
 	return err
 }
 
-// eachDecl calls f for each declaration of a file. The text extra belongs to a constant
-// that repeats the expression above it.
+// eachDecl calls f for each declaration of a file. A constant without an expression repeats the one above it, so its value
+// depends on its place in the list. For such a constant, extra is a text that names the place; otherwise it is empty.
 func eachDecl(file *ast.File, f func(k key, node ast.Node, extra string)) {
 	for _, d := range file.Decls {
 		switch d := d.(type) {
@@ -120,7 +120,7 @@ func eachDecl(file *ast.File, f func(k key, node ast.Node, extra string)) {
 	}
 }
 
-// funcName is F, or T.M for a method of T or *T.
+// funcName returns F for a function, and T.M for a method of T or *T.
 func funcName(d *ast.FuncDecl) string {
 	if d.Recv == nil || len(d.Recv.List) == 0 {
 		return d.Name.Name

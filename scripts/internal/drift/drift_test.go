@@ -108,13 +108,13 @@ func TestDrift(t *testing.T) {
 		deep        bool
 		want        []string
 	}{
-		{"nothing", versionOf(), false, []string{"changed: 0 of 5 called functions, 0 of 1 functions that hold our lines, 0 of 2 types that we use, 0 of 1 constants"}},
+		{"nothing", versionOf(), false, []string{"changed: 0 of 5 called functions, 0 of 1 functions that have our lines, 0 of 2 types that we use, 0 of 1 constants"}},
 		{"called", versionOf("{called}", "+ 1"), false, []string{"server/up.go:conn.called changed (called in server/ours.go:12)", "    +func (c *conn) called() int { return c.below() + 1 }", "1 of 5 called"}},
 		{"stored in a variable", versionOf("{stored}", "2"), false, []string{"up.go:stored changed", "1 of 5 called"}},
 		{"type unknown", versionOf("{kind}", "2"), false, []string{"up.go:conn.kind changed", "1 of 5 called"}},
 		{"gone", strings.Replace(versionOf(), "func gone() {}", "", 1), false, []string{"server/up.go:gone is gone (called in server/ours.go:8)", "1 of 5 called"}},
 		{"comment", versionOf("{comment}", "y"), false, []string{"0 of 5 called"}},
-		{"held", versionOf("{held}", "2"), false, []string{"up.go:inOneOfOurLines changed (holds lines of ours)", "1 of 1 functions that hold"}},
+		{"held", versionOf("{held}", "2"), false, []string{"up.go:inOneOfOurLines changed (has lines of ours)", "1 of 1 functions that have"}},
 		{"field", versionOf("{field}", "; more int"), false, []string{"up.go:type conn changed (used in server/ours.go:5)", "1 of 2 types"}},
 		{"constant", versionOf("{const}", "zeroth = iota\n"), false, []string{"up.go:value second changed", "1 of 1 constants"}},
 		{"below", versionOf("{below}", "2"), false, []string{"0 of 5 called", "one level below the called functions: 1 of 1 functions changed; --deep lists them"}},

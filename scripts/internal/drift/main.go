@@ -1,6 +1,5 @@
-// Command drift tells what changed between two versions of upstream in the code that our patches
-// rest on: the functions that hold a line of ours, and what our new files use.
-// scripts/upstream drift runs it.
+// Command drift prints what changed between two versions of upstream in the code that our patches depend on: functions that
+// have lines of ours, and declarations that our new files use. scripts/upstream drift runs it.
 package main
 
 import (
@@ -14,9 +13,9 @@ func main() {
 	tree := flag.String("tree", "", "folder of the patched tree")
 	from := flag.String("from", "", "folder of the older version")
 	to := flag.String("to", "", "folder of the newer version")
-	oursFile := flag.String("ours", "", "file that lists the lines of ours in the patched tree")
-	exports := flag.String("exports", "", "file with a line PATH=FILE for each package that has export data")
-	deep := flag.Bool("deep", false, "list what the called functions call, too")
+	oursFile := flag.String("ours", "", "file that lists which lines of the patched tree are ours")
+	exports := flag.String("exports", "", "file with a line PATH=FILE for each compiled package; FILE has its export data")
+	deep := flag.Bool("deep", false, "also list the functions that the called functions call")
 	flag.Parse()
 	if err := run(os.Stdout, *tree, *from, *to, *oursFile, *exports, *deep); err != nil {
 		fmt.Fprintf(os.Stderr, "drift: %v\n", err)

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// span is a range of lines, both ends included. A place where lines were only removed is a
-// span that ends before it begins.
+// span is a range of lines, with both ends. Where our patches only remove lines, the span is empty: its last line is the one
+// before its first.
 type span struct{ first, last int }
 
-// ours tells which lines of the patched tree are ours. Names are relative to the tree.
+// ours says which lines of the patched tree are ours. Names of files are relative to the tree.
 type ours struct {
 	added map[string]bool   // files that the series adds
 	spans map[string][]span // lines of ours in upstream's files
@@ -42,7 +42,7 @@ func readOurs(name string) (*ours, error) {
 	return o, lines.Err()
 }
 
-// folders are the packages that have lines of ours.
+// folders returns the folders of the packages that have lines of ours.
 func (o *ours) folders() []string {
 	var all []string
 	for file := range o.added {
@@ -60,10 +60,10 @@ func (o *ours) has(file string, line int) bool {
 	return o.added[file] || slices.ContainsFunc(o.spans[file], func(s span) bool { return s.first <= line && line <= s.last })
 }
 
-// within reports whether a span of ours is among those lines of an upstream file.
+// within reports whether a span of ours is between those lines of a file of upstream.
 func (o *ours) within(file string, first, last int) bool {
 	return slices.ContainsFunc(o.spans[file], func(s span) bool {
-		if s.last < s.first { // lines were removed behind the line s.first
+		if s.last < s.first { // lines were removed after the line s.first
 			return first <= s.first && s.first < last
 		}
 		return s.first <= last && first <= s.last

@@ -13,19 +13,19 @@ import (
 	"strings"
 )
 
-// count is how many of a sort there are, and how many of them changed.
+// count counts declarations of one kind, and those of them that changed.
 type count struct{ changed, all int }
 
 func (c count) String() string { return fmt.Sprintf("%d of %d", c.changed, c.all) }
 
-// report writes what changed, and counts it.
+// report prints the declarations that changed, and counts all.
 type report struct {
-	w                                  io.Writer
-	deep                               bool
-	called, held, types, values, deep1 count
+	w                                     io.Writer
+	deep                                  bool
+	called, held, types, values, oneBelow count
 }
 
-// add reports the package that u is of. What the older version does not have is ours.
+// add reports the changes in one package. Declarations that the older version does not have are ours, and are left out.
 func (r *report) add(u *uses, older, newer map[key]decl) error {
 	all := maps.Clone(u.used)
 	maps.Copy(all, u.held)
@@ -47,7 +47,7 @@ func (r *report) add(u *uses, older, newer map[key]decl) error {
 	return r.addBelow(u, older, newer)
 }
 
-// addBelow reports the functions one level below those that are called.
+// addBelow reports changes of functions that the called functions call.
 func (r *report) addBelow(u *uses, older, newer map[key]decl) error {
 	for _, k := range sorted(u.below) {
 		before, ok := older[k]
@@ -55,7 +55,7 @@ func (r *report) addBelow(u *uses, older, newer map[key]decl) error {
 			continue
 		}
 		changed := newer[k].plain != before.plain
-		r.deep1.add(changed)
+		r.oneBelow.add(changed)
 		if changed && r.deep {
 			if err := r.print(k, before, newer[k], "called by "+u.below[k]+", which our files call"); err != nil {
 				return err
@@ -104,7 +104,7 @@ func reason(k kind, used string, held bool) string {
 		parts = append(parts, verb+" in "+used)
 	}
 	if held {
-		parts = append(parts, "holds lines of ours")
+		parts = append(parts, "has lines of ours")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -127,10 +127,10 @@ func title(k key) string {
 }
 
 func (r *report) summary() {
-	fmt.Fprintf(r.w, "\nchanged: %v called functions, %v functions that hold our lines, %v types that we use, %v constants and variables that we use\n",
+	fmt.Fprintf(r.w, "\nchanged: %v called functions, %v functions that have our lines, %v types that we use, %v constants and variables that we use\n",
 		r.called, r.held, r.types, r.values)
-	fmt.Fprintf(r.w, "one level below the called functions: %v functions changed", r.deep1)
-	if r.deep1.changed > 0 && !r.deep {
+	fmt.Fprintf(r.w, "one level below the called functions: %v functions changed", r.oneBelow)
+	if r.oneBelow.changed > 0 && !r.deep {
 		fmt.Fprint(r.w, "; --deep lists them")
 	}
 	fmt.Fprintln(r.w)

@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// uses is what our patches rest on in one package of the patched tree. The values are the places
-// where it is used or held.
+// uses are the declarations in one package of the patched tree that our patches depend on. The values of used are places, those
+// of held are files, and those of below are names of functions.
 type uses struct {
-	used  map[key]string // by our new files
-	held  map[key]string // declarations of upstream's that hold a line of ours
-	below map[key]string // functions that the used functions use
+	used  map[key]string // used in our new files
+	held  map[key]string // declarations of upstream that have a line of ours
+	below map[key]string // functions that the used functions call
 }
 
 // checker resolves the names of a package.
@@ -33,11 +33,11 @@ type checker struct {
 	info   *types.Info
 	pkg    *types.Package
 	fields map[types.Object]string // the type in which a field or an interface's method is declared
-	named  map[string][]key        // declarations by the last part of their name, where types are missing
+	named  map[string][]key        // declarations by the last part of their name, for names whose type is not known
 }
 
-// collect finds the uses in a package. Packages without export data are taken for empty; then
-// a name whose type is not known counts as a use of everything with that name.
+// collect finds the uses in a package. It treats imported packages without export data as empty. If the type of an expression is
+// not known for that reason, a field or method of it counts as a use of all fields and methods with that name.
 func collect(tree, dir string, o *ours, exports map[string]string) (*uses, error) {
 	c := &checker{ours: o, tree: tree, fset: token.NewFileSet(), files: map[string]*ast.File{}}
 	if err := c.parse(dir); err != nil {
@@ -61,7 +61,7 @@ func collect(tree, dir string, o *ours, exports map[string]string) (*uses, error
 	return u, nil
 }
 
-// keepFirst keeps the place that is first in order, so that the report is always the same.
+// keepFirst keeps the place that sorts first, so that the report does not depend on the order of maps.
 func keepFirst(m map[key]string, k key, at string) {
 	if before, ok := m[k]; !ok || isBefore(at, before) {
 		m[k] = at
@@ -75,7 +75,7 @@ func isBefore(a, b string) bool {
 	return cmp.Or(strings.Compare(fileA, fileB), cmp.Compare(len(lineA), len(lineB)), strings.Compare(lineA, lineB)) < 0
 }
 
-// parse reads the files that are compiled on this system.
+// parse reads the files of the package that are compiled on this system.
 func (c *checker) parse(dir string) error {
 	names, err := sources(c.tree, dir)
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *checker) check(dir string, exports map[string]string) {
 	for _, file := range c.files {
 		files = append(files, file)
 	}
-	c.pkg, _ = config.Check(dir, c.fset, files, c.info) // what cannot be resolved is looked up by name
+	c.pkg, _ = config.Check(dir, c.fset, files, c.info) // names that cannot be resolved are looked up in c.named
 	c.fields, c.named = map[types.Object]string{}, map[string][]key{}
 	for _, file := range c.files {
 		eachDecl(file, func(k key, node ast.Node, _ string) {
@@ -121,7 +121,7 @@ func lastPart(name string) string {
 	return name
 }
 
-// typeFields notes the fields of a struct type, nested ones too, and the methods of an interface type.
+// typeFields records the fields of a struct type, also of structs in it, and the methods of an interface type.
 func (c *checker) typeFields(spec *ast.TypeSpec) {
 	ast.Inspect(spec.Type, func(n ast.Node) bool {
 		if field, ok := n.(*ast.Field); ok {
@@ -153,7 +153,7 @@ func (c *checker) embedded(owner, name string) {
 	}
 }
 
-// namesIn calls f for each use, in a node, of a declaration of upstream's in this package.
+// namesIn calls f for each name in the node that refers to a declaration of upstream in this package.
 func (c *checker) namesIn(node ast.Node, f func(k key, at string)) {
 	ast.Inspect(node, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -172,7 +172,7 @@ func (c *checker) namesIn(node ast.Node, f func(k key, at string)) {
 	})
 }
 
-// resolve returns the declaration of an object, if that is upstream's and of this package.
+// resolve returns the declaration of an object, if it is one of upstream in this package.
 func (c *checker) resolve(object types.Object) (key, bool) {
 	if object == nil || object.Pkg() != c.pkg || c.isOurs(object.Pos()) {
 		return key{}, false
@@ -220,7 +220,7 @@ func (c *checker) place(pos token.Pos) string {
 	return fmt.Sprintf("%s:%d", name, line)
 }
 
-// position returns the file, relative to the tree, and the line.
+// position returns the name of the file, relative to the tree, and the line.
 func (c *checker) position(pos token.Pos) (string, int) {
 	p := c.fset.Position(pos)
 	name, err := filepath.Rel(c.tree, p.Filename)
@@ -230,7 +230,7 @@ func (c *checker) position(pos token.Pos) (string, int) {
 	return filepath.ToSlash(name), p.Line
 }
 
-// belowUsed finds the functions that the used functions use, and our new files do not.
+// belowUsed finds the functions that the used functions call and that our new files do not use themselves.
 func (c *checker) belowUsed(u *uses) {
 	for _, file := range c.files {
 		eachDecl(file, func(k key, node ast.Node, _ string) {
@@ -246,7 +246,7 @@ func (c *checker) belowUsed(u *uses) {
 	}
 }
 
-// exportImporter imports from export data, and what has none as an empty package.
+// exportImporter imports packages from export data. A package without export data is imported as an empty one.
 type exportImporter struct{ types.Importer }
 
 func newImporter(fset *token.FileSet, exports map[string]string) types.Importer {

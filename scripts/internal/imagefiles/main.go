@@ -1,6 +1,6 @@
-// Command imagefiles writes the files of the image that are not the project's, from places that are pinned: time zones from
-// the Go toolchain, certificates of authorities from golang.org/x/crypto/x509roots (Mozilla's list). So an image needs no
-// package of a distribution, and the same commit makes the same image wherever it is built.
+// Command imagefiles writes the files of the image that come from others: time zones from the Go toolchain, and certificates of
+// authorities from golang.org/x/crypto/x509roots (Mozilla's list). go.mod pins the versions of both. So the image needs no
+// packages of a distribution, and the same commit gives the same image wherever it is built.
 //
 //	imagefiles FOLDER
 package main
@@ -36,8 +36,8 @@ func main() {
 	}
 }
 
-// writeCertificates leaves out authorities that are trusted with a condition, such as for certificates made before a
-// date: a PEM file cannot express the condition.
+// writeCertificates leaves out authorities that are trusted only under a condition, for example for certificates made before a
+// certain date, because a PEM file cannot express the condition.
 func writeCertificates(name string) error {
 	var out bytes.Buffer
 	for root := range bundle.Roots() {

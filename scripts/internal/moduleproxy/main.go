@@ -1,9 +1,9 @@
-// Command moduleproxy makes a folder that the go command takes for a module proxy (go.dev/ref/mod#goproxy-protocol), with
-// one version of one module in it, whose source is a folder.
+// Command moduleproxy makes a folder that the go command can use as a module proxy (go.dev/ref/mod#goproxy-protocol). The
+// folder has one version of one module, made from the files of another folder.
 //
-// It lets bin/ be built with the patched server as a version of its module. With a replace by a folder, the build
-// information of the binary names the folder, and scanners for vulnerabilities do not find out which version of
-// nats-server the binary is made of.
+// scripts/build --release uses it to build with the patched server as a version of its module. If go.mod replaces the module
+// by a folder instead, the build information of the binary names the folder, and vulnerability scanners cannot tell which
+// version of nats-server the binary contains.
 //
 //	moduleproxy MODULE VERSION FOLDER PROXY
 package main
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// write writes what a proxy answers about the version.
+// write writes the files with which a proxy answers requests for the version.
 func write(version module.Version, source, proxy string) error {
 	path, err := module.EscapePath(version.Path)
 	if err != nil {
@@ -58,7 +58,7 @@ func write(version module.Version, source, proxy string) error {
 		return err
 	}
 	if err := zip.CreateFromDir(archive, version, source); err != nil {
-		_ = archive.Close() // the first error counts
+		_ = archive.Close() // the error above is the one to report
 		return err
 	}
 	return archive.Close()
