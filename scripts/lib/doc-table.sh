@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 
-# put_table DOCUMENT NAME TABLE: the file TABLE becomes what stands between the lines
-# "<!-- NAME -->" and "<!-- end -->" of the document.
+# put_table DOCUMENT NAME TABLE replaces the text between the lines "<!-- NAME -->" and "<!-- end -->" of the document by
+# the content of the file TABLE.
 put_table() {
 	local new
 	new=$(mktemp)

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Part of scripts/image: an engine, and a base image where none can be pulled.
+# Part of scripts/image: finds or installs a container engine, and makes a base image if none can be pulled.
 # shellcheck disable=SC2154
 
 engine='' # podman or docker
-work=''   # scratch folder of this run
+work=''   # temporary folder of this run
 
-# find_engine: sets engine, and settings for podman that this machine allows.
+# find_engine sets engine, and for podman limits that this machine allows.
 find_engine() {
 	local name
 	[[ -z $engine ]] || return 0
@@ -15,13 +15,12 @@ find_engine() {
 			break
 		fi
 	done
-	[[ -n $engine ]] || die "neither podman nor docker works here" "scripts/image engine installs podman on Debian"
+	[[ -n $engine ]] || die "no container engine works: tried ${STAMP_ENGINE:-podman docker} with the command info" "scripts/image engine installs podman on Debian"
 	[[ $engine != podman ]] || fit_limits
 }
 
-# fit_limits: podman asks for as many as 1048576 open files (its default
-# nofile limit), and a machine whose hard limit is lower, without CAP_SYS_RESOURCE,
-# refuses to start any container. A containers.conf of our own says less.
+# fit_limits writes a containers.conf with lower limits. By default, podman gives each container a limit of 1048576 open files.
+# If the hard limit of this machine is lower, and without CAP_SYS_RESOURCE, no container can be started.
 fit_limits() {
 	local hard
 	hard=$(ulimit -Hn)
@@ -34,12 +33,12 @@ fit_limits() {
 }
 
 install_packages() {
-	command -v apt-get >/dev/null || die "no apt-get here, so $* must be installed by hand"
-	((EUID == 0)) || die "installing $* wants root"
+	command -v apt-get >/dev/null || die "there is no apt-get to install $*" "install them by hand"
+	((EUID == 0)) || die "only root can install $*" "run this as root, or install them first"
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$work/apt.log" 2>&1 || {
 		tail -n 20 "$work/apt.log" >&2
-		die "apt-get could not install $*"
+		die "apt-get could not install $*: see above"
 	}
 }
 
@@ -47,12 +46,12 @@ cmd_engine() {
 	if command -v podman >/dev/null && command -v podman-compose >/dev/null; then
 		return
 	fi
-	# runc, not crun: podman has no preference, and runc is what docker has.
+	# podman runs with either runc or crun. docker uses runc, so the tests use it too.
 	install_packages podman podman-compose runc netavark aardvark-dns iptables
 }
 
-# cmd_base: a stand-in for golang:1.26-bookworm with what the Dockerfile needs
-# of it: Debian, git, CA certificates, time zones, Go, and its environment.
+# cmd_base makes a stand-in for the image golang:1.26-bookworm. It has what the Dockerfile needs of that image: Debian, git, CA
+# certificates, time zones, Go, and the environment.
 cmd_base() {
 	local goroot dir="$work/base" bundle=/usr/local/share/machine-ca.crt
 	local -a changes=(
@@ -60,18 +59,18 @@ cmd_base() {
 		'ENV GOTOOLCHAIN=local' 'ENV GOPATH=/go' 'WORKDIR /go'
 	)
 	find_engine
-	((EUID == 0)) || die "debootstrap wants root"
+	((EUID == 0)) || die "only root can run debootstrap, which makes the base image" "run this as root"
 	command -v debootstrap >/dev/null || install_packages debootstrap
 	goroot=$(go env GOROOT)
-	[[ $(go env GOVERSION) == go1.26* ]] || die "$base_image wants Go 1.26, but here is $(go env GOVERSION)"
+	[[ $(go env GOVERSION) == go1.26* ]] || die "expected Go 1.26 on this machine, for the base image $base_image; found $(go env GOVERSION)" "install Go 1.26"
 	printf 'image: making %s from Debian packages and %s\n' "$base_image" "$(go env GOVERSION)" >&2
 	debootstrap --variant=minbase --include=ca-certificates,git,tzdata bookworm "$dir" >"$work/debootstrap.log" 2>&1 || {
 		tail -n 20 "$work/debootstrap.log" >&2
-		die "debootstrap failed"
+		die "debootstrap could not make a Debian system: see above"
 	}
 	cp -a "$goroot" "$dir/usr/local/go"
-	# The certificates that this machine trusts are for downloads in the build
-	# stage alone: the image must get Debian's, which stay where they are.
+	# Downloads in the build stage use the certificates that this machine trusts. They are in a file of their own, so that
+	# Debian's certificates stay as they are.
 	if [[ -f ${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} ]]; then
 		cp -L "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$dir$bundle"
 		changes+=("ENV SSL_CERT_FILE=$bundle")

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# For scripts/build --release: the patched server as a version of its module. Wants root and pinned
-# from there.
+# For scripts/build --release and scripts/vex: lets go commands use the patched server as a version of its module. The script
+# that sources this file sets root, and sources line.sh.
 # shellcheck disable=SC2154
 
-# module_version LINE: the version of nats-server that the build information of a released binary names. It sorts
-# above the pinned version and below the next one, so scanners report what is not fixed in the
-# pinned version, and nothing that is. Its end is made of the tree's files: the go command keeps what a version
-# holds for ever, so a tree that somebody has edited must not have the version of the series.
+# module_version LINE prints the version of nats-server that the build information of a released binary names. It sorts above the
+# pinned version and below the next one, so that scanners report exactly the vulnerabilities that are not fixed in the pinned
+# version. It ends with a checksum of the tree's files: the go command caches the files of a version for ever, so a tree that
+# somebody has edited needs another version.
 module_version() {
 	local pin=$1 version major patch sum
 	version=$(pinned "$pin" version)
@@ -15,8 +15,8 @@ module_version() {
 	printf '%s.%d-0.%s.%x' "$major" "$((patch + 1))" "$(pinned "$pin" release)" "${sum%% *}"
 }
 
-# as_module LINE: lets the go commands that follow take the tree of that line as that version, from a module proxy
-# in a folder. select_line comes before it.
+# as_module LINE makes all later go commands use the tree of that line as that version of the module. They get it from a module
+# proxy in a folder. Call select_line first.
 as_module() {
 	local dir="$root/.cache/module${1:+-$1}" module version tree
 	module=$(pinned "$1" module) version=$(module_version "$1") tree="$root/upstream${1:+-$1}"
@@ -26,7 +26,7 @@ as_module() {
 		(cd "$root" && GOOS='' GOARCH='' GOFLAGS="$plain_flags" go run ./scripts/internal/moduleproxy "$module" "$version" "$tree" "$dir/proxy")
 		touch "$dir/$version"
 	fi
-	# Each time, since go.mod changes without the series.
+	# go.mod and go.sum are copied each time, because they can change while the series stays the same.
 	cp "$root/go.mod" "$root/go.sum" "$dir"
 	(cd "$root" && GOFLAGS='' GOWORK=off go mod edit -require "$module@$(pinned "$1" version)" \
 		-replace "$module=$module@$version" "$dir/go.mod")

@@ -1,18 +1,19 @@
 # shellcheck shell=bash
-# Part of scripts/release: its steps. They want root, out, version, epoch, targets and key from there.
+# Part of scripts/release: the steps. scripts/release sets root, out, version, epoch, targets and key.
 # shellcheck disable=SC2154
 
 readonly nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 readonly cyclonedx=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 readonly minisign=aead.dev/minisign/cmd/minisign@v0.3.0
 
-target_name() { # linux/arm: linux-armv7
+# target_name TARGET prints the target for names of files: linux-armv7 for linux/arm.
+target_name() {
 	local name=${1/\//-}
 	[[ $name != *-arm ]] || name=${name}v7
 	printf '%s' "$name"
 }
 
-# folder TARGET: where its binaries are, and what the archive of it is called.
+# folder TARGET prints the folder with the binaries of the target. The archive has the same name.
 folder() { printf '%s' "$out/build/stamp-$version-$(target_name "$1")"; }
 
 step_binaries() {
@@ -23,15 +24,16 @@ step_binaries() {
 	done
 }
 
-built() { # TARGET
-	[[ -d $(folder "$1") ]] || die "there are no binaries of $1" "scripts/release binaries"
+# need_binaries TARGET fails unless there are binaries of the target.
+need_binaries() {
+	[[ -d $(folder "$1") ]] || die "there are no binaries for $1 in $out/build" "scripts/release --target $1 binaries makes them"
 }
 
 step_archives() {
 	local target dir suffix
 	notices >"$out/build/THIRD-PARTY-NOTICES"
 	for target in "${targets[@]}"; do
-		built "$target"
+		need_binaries "$target"
 		dir=$(folder "$target")
 		documents "$dir"
 		cp "$out/build/THIRD-PARTY-NOTICES" "$dir/"
@@ -41,20 +43,21 @@ step_archives() {
 	done
 }
 
-# documents FOLDER: puts the pages into it, and the manual page of nats-callout with the date of the commit.
+# documents FOLDER copies the documentation into the folder, and writes the manual page of nats-callout, with the date of the
+# commit.
 documents() {
 	mkdir -p "$1"
 	git -C "$root" ls-files -z README.md LICENSE NOTICE CHANGELOG.md docs | (cd "$root" && xargs -0 cp --parents -t "$1")
 	(cd "$root" && go run ./cmd/nats-callout --man) |
 		sed "1s/\"[0-9]\{4\}-[0-9-]*\"/\"$(date -u -d "@$epoch" +%F)\"/" >"$1/nats-callout.1"
-	chmod -R u=rwX,go=rX "$1" # whatever the umask was at the checkout
+	chmod -R u=rwX,go=rX "$1" # files of a checkout have modes that depend on the umask
 }
 
-# notices: the licence of each module that is in the binaries.
+# notices prints the licences of all modules that the binaries contain.
 notices() {
 	local module number dir file target
-	printf 'What bin/nats-server and bin/nats-callout are made of beside this repository, with the licences.\n'
-	# Of all targets, whichever are built: some modules are for one system only.
+	printf 'The programs nats-server and nats-callout contain these modules of others. Each is followed by its licence.\n'
+	# Some modules are used on one system only. The file names the modules of all targets, so that each archive has the same.
 	for target in "${all_targets[@]}"; do
 		(cd "$root" && GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go list -deps \
 			-f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...)
@@ -76,7 +79,7 @@ step_packages() {
 	documents "$out/build/documents"
 	for target in "${targets[@]}"; do
 		[[ $target == linux/* ]] || continue
-		built "$target"
+		need_binaries "$target"
 		architecture=${target#*/}
 		[[ $architecture != arm ]] || architecture=arm7
 		for name in nats-server nats-callout; do
@@ -91,7 +94,7 @@ step_packages() {
 	done
 }
 
-# package NAME ARCHITECTURE FOLDER: nfpm's configuration.
+# package NAME ARCHITECTURE FOLDER prints the configuration of nfpm for a package.
 package() {
 	local name=$1 architecture=$2 dir=$3
 	cat <<EOF
@@ -108,7 +111,8 @@ license: Apache-2.0
 mtime: $(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)
 EOF
 	if [[ $name == nats-server ]]; then
-		# The name makes it take the place of a distribution's package; it must not name itself as what it replaces.
+		# It replaces a distribution's package because it has the same name. So it must not have a field `replaces`, which would
+		# name the package itself.
 		printf 'description: nats-server with trusted headers, from the verified user JWT of a connection\n'
 	else
 		printf 'description: auth callout handler for NATS, of Stamp\n'
@@ -138,9 +142,9 @@ EOF
 }
 
 step_npm() {
-	rm -rf "$root/browser/dist" # git ignores it, so nothing says whether somebody has edited it
+	rm -rf "$root/browser/dist" # git ignores the folder, so it would not show changes that somebody made there
 	"$root/scripts/build-browser"
-	# npm packs the modes that the files have here, which are of the umask at the time of the checkout.
+	# npm packs files with their modes. Files of a checkout have modes that depend on the umask, so set them.
 	find "$root/browser" -name node_modules -prune -o -type f -exec chmod u=rwX,go=rX {} +
 	(cd "$root/browser" && npm pack --silent --ignore-scripts --pack-destination "$out" >/dev/null)
 }
@@ -149,11 +153,11 @@ step_sbom() {
 	local target file command
 	command=$(tool "$cyclonedx")
 	for target in "${targets[@]}"; do
-		built "$target"
+		need_binaries "$target"
 		for file in "$(folder "$target")"/nats-{server,callout}{,.exe}; do
 			[[ -f $file ]] || continue
 			"$command" bin -json -std -noserial -notimestamp -version "v$version" -output "$out/build/sbom.json" "$file"
-			# Without the sums of the tool itself, which is another file on each machine.
+			# The document must not depend on the machine, so it must not have the sums of cyclonedx-gomod's own binary.
 			jq 'del(.metadata.tools[].hashes)' "$out/build/sbom.json" >"$out/$(basename "$file" .exe)-$version-$(target_name "$target").cdx.json"
 		done
 	done
@@ -164,18 +168,18 @@ step_sums() {
 	check_out
 	for name in "$out"/*; do
 		name=${name##*/}
-		# The VEX of a day is not of the release: tomorrow's is another one.
+		# OpenVEX documents are not part of the release, because their content depends on the day.
 		case $name in build | SHA256SUMS* | provenance.json | *.openvex.json) continue ;; esac
 		(cd "$out" && sha256sum -- "$name")
 	done >"$sums"
-	[[ -s $sums ]] || die "$out has no files of a release" "scripts/release, without steps, makes all"
+	[[ -s $sums ]] || die "$out has no files of a release" "scripts/release without the name of a step makes all of them"
 	provenance <"$sums" >"$out/provenance.json"
 	(cd "$out" && sha256sum provenance.json) >>"$sums"
-	mv "$sums" "$out/SHA256SUMS" # last: with it the release is whole
+	mv "$sums" "$out/SHA256SUMS" # this is the last file: a folder that has it has the whole release
 }
 
-# provenance: an in-toto statement with SLSA's provenance predicate (slsa.dev/spec/v1.0/provenance), of the sums on
-# standard input. It is what the signature vouches for; there is nothing in it that another build of the commit lacks.
+# provenance prints an in-toto statement with SLSA's provenance predicate (slsa.dev/spec/v1.0/provenance) about the files whose
+# sums are on standard input. It is the same in each build of the commit.
 provenance() {
 	local sum name comma=''
 	printf '{\n  "_type": "https://in-toto.io/Statement/v1",\n  "predicateType": "https://slsa.dev/provenance/v1",\n  "subject": ['
@@ -193,9 +197,9 @@ provenance() {
 
 step_sign() {
 	if [[ -z $key ]]; then
-		printf 'release: not signed: no --key\n'
+		printf 'release: SHA256SUMS is not signed, because no --key is given\n'
 		return
 	fi
-	[[ -f $out/SHA256SUMS ]] || die "$out has no SHA256SUMS" "scripts/release sums"
+	[[ -f $out/SHA256SUMS ]] || die "$out has no SHA256SUMS to sign" "scripts/release sums makes it"
 	"$(tool "$minisign")" -S -s "$key" -m "$out/SHA256SUMS" -x "$out/SHA256SUMS.minisig" -t "Stamp $version"
 }

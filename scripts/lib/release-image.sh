@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Part of scripts/release: the images as OCI archives, made without an engine and without a registry elsewhere. It wants root,
-# out, version, epoch and targets from there.
+# Part of scripts/release: makes the images as OCI archives, with no container engine and no registry but one on this machine.
+# scripts/release sets root, out, version, epoch and targets.
 # shellcheck disable=SC2154
 
 readonly crane=github.com/google/go-containerregistry/cmd/crane@v0.22.1
 
-image_registry='' # the process of crane's registry in memory
+image_registry='' # id of the process of the registry
 
 step_image() {
 	local command address dir="$out/build/image"
@@ -19,14 +19,15 @@ step_image() {
 	rm -rf "$dir"
 }
 
-# image NAME STAGE: the image of a command, for each target that is built, in one archive.
+# image NAME STAGE makes one archive with the images of a command for each target. Their settings are those of that stage of
+# the Dockerfile, or of the last stage if STAGE is empty.
 image() {
 	local name=$1 target tag
 	local -a settings=() manifests=()
 	image_settings settings "$2"
 	for target in "${targets[@]}"; do
 		case $target in linux/amd64 | linux/arm64) ;; *) continue ;; esac
-		built "$target"
+		need_binaries "$target"
 		tag="$address/$name:${target#*/}"
 		"$root/scripts/image-root" "$(folder "$target")/$name" >"$dir/layer.tar"
 		"$command" append --oci-empty-base --new_layer "$dir/layer.tar" --new_tag "$tag" >/dev/null 2>>"$dir/crane.log"
@@ -41,15 +42,14 @@ image() {
 		--mode=u=rwX,go=rX -cf "$out/$name-$version.oci.tar" oci-layout index.json blobs
 }
 
-# start_registry CRANE LOG: sets address. The registry is on loopback, keeps what it has in memory, and ends with
-# the step.
+# start_registry CRANE LOG starts a registry on the loopback interface, which keeps its images in memory, and sets address.
 start_registry() {
-	: >"$2" # it is read at once
+	: >"$2" # the loop below reads the file, perhaps before crane has made it
 	"$1" registry serve --address 127.0.0.1:0 >"$2" 2>&1 &
 	image_registry=$!
 	trap stop_registry EXIT
 	until address=$(sed -n 's/.*serving on port \([0-9]*\)$/127.0.0.1:\1/p' "$2") && [[ -n $address ]]; do
-		kill -0 "$image_registry" 2>/dev/null || die "crane's registry did not start: $(tail -n 1 "$2")"
+		kill -0 "$image_registry" 2>/dev/null || die "the registry of crane did not start: $(tail -n 1 "$2")"
 		sleep 0.1
 	done
 }
@@ -59,7 +59,8 @@ stop_registry() {
 	image_registry=''
 }
 
-# image_settings ARRAY STAGE: options for crane mutate, of the instructions in that stage of the Dockerfile, or in its last one.
+# image_settings ARRAY STAGE sets the array to options for `crane mutate`, made from the instructions in that stage of the
+# Dockerfile, or in its last stage if STAGE is empty.
 image_settings() {
 	local -n into=$1
 	local word rest port label
@@ -81,7 +82,8 @@ image_settings() {
 				into+=(--label "$label")
 			done < <(grep -oE '[^ =]+="[^"]*"' <<<"$rest")
 			;;
-		*) die "expected an instruction of the Dockerfile that crane can be told, found $word" ;;
+		*) die "Dockerfile: expected instructions that scripts/release can apply with crane, found $word" \
+			"add it to image_settings in scripts/lib/release-image.sh" ;;
 		esac
 	done < <(awk -v stage="$2" '/^#/ { next } /^FROM/ { if (found) exit; text = ""; found = (stage != "" && $NF == stage) } { sub(/\\$/, " \\"); if (sub(/\\$/, "")) text = text $0; else text = text $0 "\n" }
 		END { printf "%s", text }' "$root/Dockerfile")

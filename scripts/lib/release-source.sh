@@ -1,8 +1,10 @@
 # shellcheck shell=bash
-# Part of scripts/release: what has to be so before anything is made. It wants root, out, key, version and steps from there.
+# Part of scripts/release: checks that a release can be made, before anything is made. scripts/release sets root, out, key,
+# version and steps.
 # shellcheck disable=SC2154
 
-# need_programs: GNU's, because others write archives in another order and know no seconds since 1970.
+# need_programs fails if a program is missing, or if tar and date are not GNU's: only these can sort the files of an archive,
+# and read a time as seconds since 1970.
 need_programs() {
 	local name
 	for name in git go node npm jq tar sha256sum awk sed xargs; do
@@ -13,8 +15,8 @@ need_programs() {
 	fi
 }
 
-# plain_go: settings of the go command that say where modules come from stay, and those that change what is compiled go,
-# whether they are in the environment or were made with go env -w.
+# plain_go keeps those settings of the go command that say where modules come from, and removes those that change what is
+# compiled. Settings can be environment variables, or be made with go env -w.
 plain_go() {
 	local name value
 	for name in GOAUTH GOCACHE GOINSECURE GOMODCACHE GONOPROXY GONOSUMDB GOPATH GOPRIVATE GOPROXY GOSUMDB GOVCS; do
@@ -25,32 +27,33 @@ plain_go() {
 	export GOENV=off GOWORK=off CGO_ENABLED=0
 }
 
-# check_key: before the build, and not after it.
+# check_key fails if the file of --key is not a secret key. It is called before the build, which takes long.
 check_key() {
 	[[ -z $key ]] || [[ $(sed -n 2p "$key" | tr -d '\r') =~ ^[A-Za-z0-9+/=]{212}$ ]] ||
-		die "--key: $key is not a secret key of minisign" "minisign -G -s FILE makes one"
+		die "--key: $key is not a secret key of minisign" "minisign -G -s FILE makes a key"
 }
 
-# check_source: provenance.json says that the files are made of a commit and of the pinned nats-server with the series. So they
-# must be, and no other commit may have the release's name.
+# check_source checks what provenance.json states: that the files are made from a commit, and from the pinned nats-server with
+# the series. It also checks that no other commit has the tag of the release.
 check_source() {
 	local changes tagged ignored
-	changes=$(git status --porcelain) || die "git cannot say whether the repository has changes"
+	changes=$(git status --porcelain) || die "git status failed in $root: see above"
 	[[ -z $changes ]] || die "expected no changes in the repository, because provenance.json names a commit; found ${changes//$'\n'/; }" \
-		"commit them; or name the steps that you want, without sums and sign"
+		"commit them, or name the steps to run, without sums and sign"
 	tagged=$(git rev-parse --quiet --verify "refs/tags/v$version^{commit}") || tagged=''
 	[[ -z $tagged || $tagged == "$(git rev-parse HEAD)" ]] ||
-		die "the tag v$version is on another commit, ${tagged:0:7}" "git checkout v$version; or raise the release in patches/UPSTREAM"
+		die "the tag v$version is on another commit, ${tagged:0:7}" "git checkout v$version, or raise the release in patches/UPSTREAM"
 	"$root/scripts/upstream" make
 	"$root/scripts/upstream" check
 	ignored=$(git -C upstream status --porcelain --ignored | grep -v '^!! command/$') || true
 	[[ -z $ignored ]] || die "./upstream has files that are not of the series: ${ignored//$'\n'/; }" "remove them"
-	# The folder command is generated, and git ignores it. So it is made anew; nothing else is lost.
+	# git ignores the generated folder command, so it may have changes that the checks above do not see. It is made anew. No
+	# other work can be lost by --force, as the checks have shown.
 	"$root/scripts/upstream" make --force
 }
 
-# clear_out: removes what an earlier run left in DIR. Sums of other files must not stay beside new ones, and a full run
-# must not count old files as its own.
+# clear_out removes files of an earlier run from the output folder. Old sums must not stay beside new files, and a run of all
+# steps must not take old files for its own.
 clear_out() {
 	rm -f "$out"/SHA256SUMS{,.minisig} "$out/provenance.json"
 	[[ ${steps[*]} == "${all_steps[*]}" ]] || return 0
@@ -58,7 +61,7 @@ clear_out() {
 	rm -f "$out"/stamp-*.{tar.gz,zip,tgz,openvex.json} "$out"/nats-{server,callout}[-_]*.{deb,rpm,cdx.json,oci.tar}
 }
 
-# check_out: sums are of files that this release has.
+# check_out fails if the output folder has a file that does not belong to this release, because the step sums would name it.
 check_out() {
 	local file
 	for file in "$out"/*; do
@@ -66,7 +69,7 @@ check_out() {
 		case $file in
 		build | SHA256SUMS | SHA256SUMS.minisig | provenance.json) ;;
 		*"-$version"[-.]* | *"_$version-"* | "stamp-browser-${version/+/-}.tgz") ;;
-		*) die "$out has $file, which is no file of the release $version" "remove it, or give another folder with -o" ;;
+		*) die "$out has $file, which is no file of the release $version" "remove it, or choose another folder with -o" ;;
 		esac
 	done
 }

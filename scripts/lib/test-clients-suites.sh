@@ -1,20 +1,19 @@
 # shellcheck shell=bash
-# Part of scripts/test-clients: how each suite is made and run.
-# Wants root, cache and the versions from there.
+# Part of scripts/test-clients: builds and runs each suite. scripts/test-clients sets root, cache, known and the versions.
 # shellcheck disable=SC2154
 
 isolate=()
 
-# isolation: each run gets a network of its own where that is permitted.
+# isolation sets isolate, with which each run gets a network of its own, if that is permitted.
 isolation() {
 	if unshare -n bash -c 'ip link set lo up' 2>/dev/null; then
 		isolate=(unshare -n bash -c 'ip link set lo up && exec "$@"' _)
 	else
-		printf 'no network namespaces here: the suites run on the ports of this machine\n'
+		printf 'note: unshare -n is not permitted here, so the suites use the ports of this machine\n'
 	fi
 }
 
-# module NAME VERSION: a copy of that module, to be built with servers of ours.
+# module NAME VERSION copies that module into the cache, where files can be added to it.
 module() {
 	local dir="$cache/${1##*/}" source
 	[[ ! -f $dir/.version || $(<"$dir/.version") != "$2" ]] || return 0
@@ -25,8 +24,8 @@ module() {
 	printf '%s\n' "$2" >"$dir/.version"
 }
 
-# nats_go_suite PACKAGE NAME TREE: the binary of that package of nats.go; its servers are of the
-# tree, since they run in the same process.
+# nats_go_suite PACKAGE NAME TREE builds the test binary of that package of nats.go. It is linked with the server of the tree,
+# because the servers run in the test process.
 nats_go_suite() {
 	local package=$1 tree=$3 dir="$cache/nats.go" mod="$3.mod"
 	local -a overlay=()
@@ -58,7 +57,7 @@ suite_core() { nats_go_suite test core "$1"; }
 suite_jetstream() { nats_go_suite jetstream/test jetstream "$1"; }
 suite_micro() { nats_go_suite micro/test micro "$1"; }
 
-# suite_paho builds the tests of the client itself; the tests of its units are among them.
+# suite_paho builds the tests of the client, its unit tests too.
 suite_paho() {
 	module github.com/eclipse/paho.mqtt.golang "$paho"
 	(cd "$cache/paho.mqtt.golang" && GOWORK=off GOFLAGS=-mod=mod go test -c -vet=off -o "$cache/paho-$1.test" .)
@@ -77,7 +76,7 @@ suite_js() {
 	server_of "$1"
 }
 
-# server_of TREE: the binary and the configuration of a server for clients that want one.
+# server_of TREE builds the server and copies its configuration, for suites whose servers do not run in the test process.
 server_of() {
 	if [[ $1 == stock ]]; then
 		(cd "$root/stock" && CGO_ENABLED=0 GOWORK=off go build -o "$cache/nats-server-stock" .)
@@ -88,7 +87,8 @@ server_of() {
 	cp "$root/test/clients/$1.conf" "$cache/$1.conf"
 }
 
-# run_suite SUITE TREE PATTERN: its output has the lines of test2json.
+# run_suite SUITE TREE PATTERN runs the tests of the suite that match the pattern. Lines about results in its output are marked
+# as for test2json.
 run_suite() {
 	local suite=$1 tree=$2 pattern=$3 dir="$cache/$1-$2.tmp" never
 	never=$(awk -v suite="$suite" -v tree="$tree" '$1 == suite && ($3 == "never" || $3 == "never-torture" && tree != "stock") { print "^" $2 "$" }' "$known" | sed 's|/|$/^|g' | paste -sd '|' -)

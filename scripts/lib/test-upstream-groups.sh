@@ -1,11 +1,16 @@
 # shellcheck shell=bash
-# Part of scripts/test-upstream: which of upstream's tests belong together.
+# Part of scripts/test-upstream: divides upstream's tests into groups.
 
-# groups: name, * when run by default, the most that one process may take (a test that
-# hangs costs that), package, files (comma between, without
-# _test.go; - for all), a pattern of test names, and one of names that another group has.
-# The longest of the default ones come first, so that none of them is left running alone
-# at the end. Every test of the packages is in one group, which --all checks.
+# groups prints a line for each group, with these fields:
+#   name
+#   *, if it is run by default; otherwise -
+#   time limit of a process; a test that hangs ends with its process
+#   package
+#   files without _test.go, separated by commas; - for all
+#   pattern of test names
+#   pattern of names to leave out, because another group has them
+# The longest of the default groups come first, so that at the end several are still running at the same time. Each test of
+# the packages is in exactly one group; --all checks that.
 groups() {
 	cat <<'EOF'
 jwt        * 8m  server jwt,jetstream_jwt            ^Test

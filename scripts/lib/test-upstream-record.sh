@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Part of scripts/test-upstream: what the runs on this machine have shown, for
-# docs/conformance.md. Wants root, cache and known from there.
+# Part of scripts/test-upstream: records the results of runs on this machine, for docs/conformance.md. scripts/test-upstream
+# sets root, cache and known.
 # shellcheck disable=SC2154
 
-# record_results merges what is left of ended groups into test/conformance.txt, a line for each
-# tree and group, and writes the table of the document from it.
+# record_results merges the stored results of groups into test/conformance.txt, which has a line for each tree and group, and
+# writes the table in the document from that file.
 record_results() {
 	local lines="$root/test/conformance.txt" doc="$root/docs/conformance.md" work
 	work=$(mktemp -d)
@@ -20,9 +20,9 @@ record_results() {
 	rm -rf "$work"
 }
 
-# kept_results: "TREE GROUP DATE VERSION RUN PASSED UNSTEADY KNOWN FAILED SKIPPED" for each
-# group that ended and is still one. A test counts as unsteady that passed when it was run again, or that
-# fails on stock as well.
+# kept_results prints a line "TREE GROUP DATE VERSION RUN PASSED UNSTEADY KNOWN FAILED SKIPPED" for each stored result. Results
+# of groups that no longer exist are left out. A test is unsteady if it passed when it was repeated, or if it fails on stock
+# too.
 kept_results() {
 	local tree file group version
 	version=$(sed -n 's/^version *//p' "$root/patches/UPSTREAM")
@@ -30,7 +30,7 @@ kept_results() {
 		for file in "$cache/$tree"/*.result; do
 			group=$(basename "$file" .result)
 			[[ -e $file && -e ${file%.result}.meta ]] && groups | grep -q "^$group " || continue
-			# What failed is judged by the list as it is now.
+			# Which failures are known is decided by the list as it is now, which may have changed since the run.
 			awk -v head="$tree $group $(cut -d ' ' -f 2 "${file%.result}.meta") $version" -v tree="$tree" '
 				NR == FNR { if ($2 == "any" || $2 == tree || $2 == "patched" && tree != "stock" || $2 == "torture" && tree ~ /^s.*ed$/) known[$1]; next }
 				{ n[($1 == "FAIL" || $1 == "UNSTEADY") && $2 in known ? "KNOWN" : $1]++; total++ }
@@ -39,7 +39,7 @@ kept_results() {
 	done
 }
 
-# table LINES: a row for each group, in their order, a column for each tree.
+# table LINES prints the table: a row for each group, in the order of the groups, and a column for each tree.
 table() {
 	printf '| part | stock | patched | stamped | sealed |\n|---|---|---|---|---|\n'
 	groups | awk '

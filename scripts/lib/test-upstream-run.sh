@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Part of scripts/test-upstream: run the groups, retry, and judge.
-# Wants root, line, known, cache, tree, folder, resume and jobs from there.
+# Part of scripts/test-upstream: runs the groups, repeats tests that failed, and decides which failures count.
+# scripts/test-upstream sets root, line, known, cache, tree, folder, race, resume and jobs.
 # shellcheck disable=SC2154
 
 out='' isolate=''
@@ -13,19 +13,19 @@ begin() {
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
-	# setup is in upstream's words "a second, non-loopback address": three tests look for one.
+	# setup gives the network a second address, which is not a loopback address: three of upstream's tests look for one.
 	setup='ip link set lo up && ip link add d0 type veth peer name d1 && ip addr add 198.51.100.1/24 dev d0 && ip link set d0 up && ip link set d1 up'
 	if command -v ip >/dev/null && unshare -n bash -c "$setup" 2>/dev/null; then
 		isolate=1
 	else
 		jobs=1
-		printf 'no network namespaces here: the groups run one at a time, on the ports of this machine\n'
+		printf 'note: unshare -n is not permitted here, so the groups run one after the other, on the ports of this machine\n'
 	fi
 }
 
-# forget LINES: what earlier runs of those groups left; with resume, a group stays that ended
-# with the same binary. What is to be run is printed.
-forget() {
+# drop_results LINES removes the results of earlier runs of those groups, and prints the groups to run. With --resume it keeps the
+# results of groups that an earlier run finished with the same binary, and does not print these groups.
+drop_results() {
 	local -a fields
 	while read -r -a fields; do
 		if [[ -n $resume && -f $out/${fields[0]}.meta && $(cut -d ' ' -f 1 "$out/${fields[0]}.meta") == "$(key "${fields[3]}")" ]]; then
@@ -38,7 +38,7 @@ forget() {
 	done <<<"$1"
 }
 
-# key PACKAGE: of what is tested; go makes the same binary of the same source.
+# key PACKAGE prints a checksum of the test binary. It changes only if the source changes, because Go's builds are reproducible.
 key() { "${sha256[@]}" "$out/${1//\//-}.test" | cut -c1-64; }
 
 sha256=(sha256sum)
@@ -51,20 +51,19 @@ cleanup() {
 		[[ ! -e $file ]] || kill -KILL "$(<"$file")" 2>/dev/null || true
 	done
 	rm -rf "$out/tmp" "$out"/*.pid
-	# Some tests leave their stores behind, which scripts/upstream would take for work.
+	# Some tests leave stores behind in the tree. scripts/upstream would take these for work that must not be lost.
 	rm -rf "$root/$folder/test/"{_custom_,_rc_} "$root/$folder/server/\$"{G,SYS}
 }
 
-# run_tests GROUP LIMIT PACKAGE FILE: run the tests that are named in FILE, in one process;
-# its output is appended to the group's log. The status says nothing: the output
-# is what is judged.
+# run_tests GROUP LIMIT PACKAGE FILE runs the tests that are named in FILE, in one process, and appends its output to the log of
+# the group. The exit status is ignored, because the results are read from the output.
 run_tests() {
 	local group=$1 limit=$2 package=$3 pattern
 	local -a wrap=()
 	pattern="^($(paste -sd '|' "$4"))\$"
 	[[ -z $isolate ]] || wrap=(unshare -n bash -c "$setup && exec \"\$@\"" _)
 	mkdir -p "$out/tmp/$group"
-	# json is what makes the lines of results recognizable in between what servers print.
+	# test2json marks the lines about results, so that they can be told from the output of servers.
 	(cd "$root/$folder/$package" && TMPDIR="$out/tmp/$group" exec "${wrap[@]+"${wrap[@]}"}" \
 		"$out/${package//\//-}.test" -test.v=test2json -test.run "$pattern" -test.timeout "$limit") \
 		>>"$out/$group.log" 2>&1 </dev/null &
@@ -73,19 +72,19 @@ run_tests() {
 	rm -rf "$out/$group.pid" "$out/tmp/$group"
 }
 
-# results LOG: "PASS TestX" and the like for each top level test that ended; a
-# test that ended more than once counts as it did the last time.
+# results LOG prints a line such as "PASS TestName" for each test that ended, without subtests. If a test ran several times, its
+# last result counts.
 results() {
 	tr -d '\000' <"$1" | sed -n $'s/.*\x16--- \\([A-Z]*\\): \\(Test[A-Za-z0-9_]*\\) (.*/\\1 \\2/p' |
 		awk '{ last[$2] = $1 } END { for (name in last) print last[name], name }'
 }
 
-# begun LOG: the tests that began.
+# begun LOG prints the tests that began.
 begun() {
 	tr -d '\000' <"$1" | sed -n $'s/.*\x16=== RUN  *\\(Test[A-Za-z0-9_]*\\)$/\\1/p' | sort -u
 }
 
-# group_tests PACKAGE FILES PATTERN [EXCEPT]: the names, in the order of the binary.
+# group_tests PACKAGE FILES PATTERN [EXCEPT] prints the names of the group's tests, in the order in which the binary runs them.
 group_tests() {
 	local list="$out/${1//\//-}.list" file
 	local -a paths=()
@@ -94,7 +93,7 @@ group_tests() {
 		return
 	fi
 	for file in ${2//,/ }; do
-		# An earlier line may lack a file that the groups, which are the main line's, name.
+		# The groups are written for the main line. An earlier line may not have all of the files.
 		[[ -n $line && ! -e $root/$folder/$1/${file}_test.go ]] || paths+=("$root/$folder/$1/${file}_test.go")
 	done
 	((${#paths[@]})) || return 0
@@ -102,9 +101,8 @@ group_tests() {
 		awk 'NR == FNR { wanted[$1]; next } $1 in wanted' - "$list"
 }
 
-# complete: every test of the packages is in one group, so that one which a new version
-# brings is not missed.
-complete() {
+# check_groups fails unless each test of the packages is in exactly one group. So new tests of a new version are not missed.
+check_groups() {
 	local name mark limit package files pattern except bad
 	while read -r name mark limit package files pattern except; do
 		group_tests "$package" "$files" "$pattern" "$except" | sed "s|^|$package |"
@@ -114,30 +112,31 @@ complete() {
 	done < <(groups | awk '{ print $4 }' | sort -u) | sort >"$out/tmp/listed"
 	bad=$(diff "$out/tmp/listed" "$out/tmp/grouped" | sed -n 's/^< /in no group: /p; s/^> /in two groups: /p' || true)
 	[[ -z $bad ]] || {
-		printf 'test-upstream: %s\nhint: scripts/lib/test-upstream-groups.sh\n' "$bad" >&2
+		printf 'test-upstream: expected each test of upstream in exactly one group:\n%s\nhint: correct scripts/lib/test-upstream-groups.sh\n' "$bad" >&2
 		return 1
 	}
 }
 
-# without_hanging takes the tests out that are not run in torture.
+# without_hanging removes the tests from its input that test/upstream-known.txt lists as hanging in the trees stamped and sealed.
 without_hanging() {
 	awk -v tree="$tree" 'NR == FNR { if ($2 == "hangs" && tree ~ /^s.*ed$/) hangs[$1]; next } !($1 in hangs)' "$known" -
 }
 
-is_known() { # TEST
+# is_known TEST succeeds if test/upstream-known.txt says that the test may fail in this tree.
+is_known() {
 	awk -v name="$1" -v tree="$tree" '$1 == name && ($2 == "any" || $2 == tree || $2 == "patched" && tree != "stock" || $2 == "torture" && tree ~ /^s.*ed$/) { found = 1 } END { exit !found }' "$known"
 }
 
-# run_group NAME MARK LIMIT PACKAGE FILES PATTERN: leaves NAME.result, a line for
-# each test: what became of it, its name, and after how many attempts.
+# run_group NAME MARK LIMIT PACKAGE FILES PATTERN [EXCEPT] runs a group and writes NAME.result, which has a line for each test:
+# its result and its name.
 run_group() {
 	local group=$1 limit=$3 package=$4 log="$out/$1.log" work="$out/tmp/$1.work" start=$SECONDS round name verdict
 	mkdir -p "$work"
 	group_tests "$package" "$5" "$6" "${7-}" | without_hanging >"$work/names"
 	: >"$log"
 	cp "$work/names" "$work/todo"
-	# A panic or the time limit ends the process: what had begun by then is for the
-	# retry, the rest is run again without it.
+	# A panic or the time limit ends the whole process. The tests that had begun by then are repeated alone later. The others
+	# are run in another process.
 	for round in 1 2 3 4 5; do
 		[[ -s $work/todo ]] || break
 		((round == 1)) || printf 'process %d of group %s\n' "$round" "$group" >>"$log"
@@ -156,7 +155,7 @@ run_group() {
 	rm -rf "$work"
 }
 
-# retry GROUP PACKAGE TEST VERDICT prints the line of the result.
+# retry GROUP PACKAGE TEST VERDICT repeats a test that did not pass, and prints its line for the result.
 retry() {
 	local group=$1 package=$2 name=$3 verdict=$4
 	if [[ $verdict == PASS || $verdict == SKIP ]]; then
@@ -175,10 +174,10 @@ retry() {
 	fi
 }
 
-# settle judges what failed twice and is not known, when nothing else runs any more: a
-# test that passes in one of three further runs is unsteady, and one that never passes on
-# stock either is not ours. What is left fails the script.
-settle() { # RESULT...
+# repeat_failures RESULT... runs each test three times more that failed twice and is not known, when no group is running any
+# more. A test that passes once is unsteady. A test that never passes on stock either fails because of upstream. Both are
+# marked in the result. The failures that are left make the script fail.
+repeat_failures() {
 	local group package name file passed stock
 	while read -r file name; do
 		group=$(basename "$file" .result)
@@ -194,20 +193,20 @@ settle() { # RESULT...
 	done < <(awk '$1 == "FAIL" { print FILENAME, $2 }' "$@")
 }
 
-# passes DIR TREE PACKAGE TEST: in how many of three runs, alone, the test passes.
+# passes DIR TREE PACKAGE TEST runs the test alone three times, and prints how often it passed.
 passes() {
 	local dir=$1 in_tree=$2 package=$3 name=$4 attempt count=0
 	printf '%s\n' "$name" >"$dir/one"
 	for attempt in 1 2 3; do
-		: >"$dir/settle-$name-$attempt.log"
-		out=$dir folder=$(folder_of "$in_tree") run_tests "settle-$name-$attempt" 3m "$package" "$dir/one"
-		! results "$dir/settle-$name-$attempt.log" | grep -q "^PASS $name\$" || count=$((count + 1))
+		: >"$dir/repeat-$name-$attempt.log"
+		out=$dir folder=$(folder_of "$in_tree") run_tests "repeat-$name-$attempt" 3m "$package" "$dir/one"
+		! results "$dir/repeat-$name-$attempt.log" | grep -q "^PASS $name\$" || count=$((count + 1))
 	done
 	rm "$dir/one"
 	printf '%d' "$count"
 }
 
-# stock_passes PACKAGE TEST: the same on the unpatched tree, whose tests are compiled for it.
+# stock_passes PACKAGE TEST does the same on the stock tree. It compiles the tests of that tree first, if needed.
 stock_passes() {
 	local dir="$cache/stock${race:+-race}" stock
 	stock=$(folder_of stock)
@@ -219,20 +218,20 @@ stock_passes() {
 	passes "$dir" stock "$1" "$2"
 }
 
-# summary GROUP: the line of the group, and one for each test that did not simply pass.
+# summary GROUP prints the line of the group, and a line for each test that did not pass at once.
 summary() {
 	awk -v group="$1" -v seconds="$(cut -d ' ' -f 3 "$out/$1.meta")" '
 		{ n[$1]++; total++ }
-		$1 == "FAIL" { notes = notes "\n    fails, twice: " $2 }
-		$1 == "KNOWN" { notes = notes "\n    fails, as is known: " $2 }
-		$1 == "FLAKY" { notes = notes "\n    passed when run again alone: " $2 }
+		$1 == "FAIL" { notes = notes "\n    failed twice: " $2 }
+		$1 == "KNOWN" { notes = notes "\n    failed, as test/upstream-known.txt says: " $2 }
+		$1 == "FLAKY" { notes = notes "\n    passed when repeated alone: " $2 }
 		END {
 			printf "%-10s %4d run %4d passed %3d failed %3d skipped %4d s%s\n", group, total,
 				n["PASS"] + n["FLAKY"] + n["UNSTEADY"], n["FAIL"] + n["KNOWN"], n["SKIP"], seconds, notes
 		}' "$out/$1.result"
 }
 
-# run_groups LINES: that many at a time.
+# run_groups LINES runs those groups, as many at the same time as --jobs says.
 run_groups() {
 	local running=0
 	local -a fields
@@ -247,17 +246,17 @@ run_groups() {
 	wait
 }
 
-# verdict LINES: of those groups.
+# verdict LINES prints the result of all those groups together. It fails if a failure counts.
 verdict() {
 	local unknown name rest
 	local -a results=()
 	while read -r name rest; do results+=("$out/$name.result"); done <<<"$1"
-	settle "${results[@]}"
+	repeat_failures "${results[@]}"
 	unknown=$(awk '$1 == "FAIL" { print $2 }' "${results[@]}")
-	awk -v tree="$tree" '{ n[$1]++ } END { printf "%s: %d tests, %d passed, %d after a second run, %d unsteady or failing on stock, %d fail as known, %d fail, %d skipped\n",
+	awk -v tree="$tree" '{ n[$1]++ } END { printf "%s: %d tests, %d passed (%d of them when repeated), %d unsteady or failing on stock too, %d failed as test/upstream-known.txt says, %d failed, %d skipped\n",
 		tree, NR, n["PASS"] + n["FLAKY"], n["FLAKY"], n["UNSTEADY"], n["KNOWN"], n["FAIL"], n["SKIP"] }' "${results[@]}"
 	[[ -z $unknown ]] || {
-		printf 'test-upstream: fail in every run, here alone, and are not on the list test/upstream-known.txt:\n%s\nhint: the output is in %s/\n' \
+		printf 'test-upstream: these tests fail in each run, pass on stock, and are not in test/upstream-known.txt:\n%s\nhint: the output is in %s/\n' \
 			"$unknown" "${out#"$root"/}" >&2
 		return 1
 	}

@@ -1,16 +1,17 @@
 # shellcheck shell=bash
-# For scripts/release and scripts/vex: commands of Go modules. Wants root from there, and GOTOOLCHAIN from pinned_go.
+# For scripts/release and scripts/vex: installs commands of Go modules. The script that sources this file sets root, has die, and
+# calls pinned_go first.
 # shellcheck disable=SC2154
 
-# pinned_go: exports GOTOOLCHAIN as go.mod's toolchain line has it.
+# pinned_go exports GOTOOLCHAIN, with the version in go.mod's toolchain line.
 pinned_go() {
 	GOTOOLCHAIN=$(awk '$1 == "toolchain" { print $2 }' "$root/go.mod")
-	[[ -n $GOTOOLCHAIN ]] || die "go.mod has no toolchain line"
+	[[ -n $GOTOOLCHAIN ]] || die "expected a line like 'toolchain go1.26.8' in $root/go.mod, found none"
 	export GOTOOLCHAIN
 }
 
-# tool MODULE@VERSION: makes the command of a Go module, once for each version, and prints its file. The pinned Go
-# makes it too: what a tool compresses depends on the Go that built the tool.
+# tool MODULE@VERSION installs the command of a Go module, unless it is installed already, and prints its path. It is built with
+# the pinned version of Go, because the files that some tools compress depend on the Go version that built the tool.
 tool() {
 	local name=${1%@*} dir="$root/.cache/tools/$GOTOOLCHAIN/${1##*@}"
 	name=${name##*/}

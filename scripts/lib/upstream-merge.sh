@@ -1,46 +1,44 @@
 # shellcheck shell=bash
-# Part of scripts/upstream: merge one patch of the series into another version, and say
-# what conflicts.
+# Part of scripts/upstream: merges one patch of the series into another version, and reports conflicts.
 # shellcheck disable=SC2154
 
-# borrow_objects DIR: the objects of the tree of the series. git can merge with three sides
-# only where it has the files that a patch was made from.
+# borrow_objects DIR copies the git objects of the main tree. A three-way merge needs the files that a patch was made from.
 borrow_objects() {
 	[[ ! -d $main_tree/.git/objects ]] || cp -R "$main_tree/.git/objects/." "$1/.git/objects/"
 }
 
-# merge_patch DIR FILE: status 0 when the patch is merged and committed, 1 when git am
-# has stopped at conflicts, 2 when it cannot be merged at all; the reason is in am.log.
+# merge_patch DIR FILE merges a patch. Its status is 0 if the patch is merged and committed, 1 if git am has stopped at
+# conflicts, and 2 if the patch cannot be merged at all; then am.log has the reason.
 merge_patch() {
 	local before
-	before=$(g "$1" rev-parse HEAD)
-	if am "$1" -3 "$2"; then
-		[[ $(g "$1" rev-parse HEAD) != "$before" ]] || commit_empty "$1" "$2"
+	before=$(git_in "$1" rev-parse HEAD)
+	if git_am "$1" -3 "$2"; then
+		[[ $(git_in "$1" rev-parse HEAD) != "$before" ]] || commit_empty "$1" "$2"
 		return 0
 	fi
-	[[ -z $(g "$1" ls-files -u) ]] || return 1
-	g "$1" am --abort
+	[[ -z $(git_in "$1" ls-files -u) ]] || return 1
+	git_in "$1" am --abort
 	return 2
 }
 
-# commit_empty DIR FILE: a commit without changes, for a patch that the tree holds already.
-# So the commits of a tree remain one for each patch.
+# commit_empty DIR FILE makes a commit without changes, for a patch whose changes the tree has already. So each patch still has
+# a commit of its own.
 commit_empty() {
 	local info="$work/mail.info" date
-	g "$1" mailinfo "$work/mail.message" /dev/null <"$2" >"$info"
+	git_in "$1" mailinfo "$work/mail.message" /dev/null <"$2" >"$info"
 	date=$(sed -n 's/^Date: //p' "$info")
 	{ sed -n 's/^Subject: //p' "$info" && printf '\n' && cat "$work/mail.message"; } |
 		GIT_AUTHOR_NAME=$(sed -n 's/^Author: //p' "$info") GIT_AUTHOR_EMAIL=$(sed -n 's/^Email: //p' "$info") \
-			GIT_AUTHOR_DATE=$date GIT_COMMITTER_DATE=$date g "$1" commit -q --allow-empty --no-verify -F -
+			GIT_AUTHOR_DATE=$date GIT_COMMITTER_DATE=$date git_in "$1" commit -q --allow-empty --no-verify -F -
 }
 
-# note_conflicts DIR OUT: a file in the folder OUT for each hunk that conflicts. Its first line
-# is "file:function", the others are both sides between git's markers.
+# note_conflicts DIR OUT writes a file into the folder OUT for each hunk that conflicts. The first line of the file is
+# "file:function"; the others are both sides of the conflict, between git's markers.
 note_conflicts() {
 	local path count=0
 	mkdir -p "$2"
 	while IFS= read -r path; do
-		if [[ -n $(g "$1" ls-files -u -- "$path" | awk '$3 == 2') && -n $(g "$1" ls-files -u -- "$path" | awk '$3 == 3') ]]; then
+		if [[ -n $(git_in "$1" ls-files -u -- "$path" | awk '$3 == 2') && -n $(git_in "$1" ls-files -u -- "$path" | awk '$3 == 3') ]]; then
 			split_hunks "$1/$path" "$path" "$2" "$count"
 		else
 			note_missing "$1" "$path" >"$(printf '%s/%03d' "$2" "$count")"
@@ -49,19 +47,19 @@ note_conflicts() {
 	done < <(conflicting "$1")
 }
 
-conflicting() { g "$1" -c core.quotePath=false diff --name-only --diff-filter=U; }
+conflicting() { git_in "$1" -c core.quotePath=false diff --name-only --diff-filter=U; }
 
-# note_missing DIR PATH: the record of a file that one side has removed.
+# note_missing DIR PATH prints what note_conflicts writes for a file that one side has removed.
 note_missing() {
-	if [[ -z $(g "$1" ls-files -u -- "$2" | awk '$3 == 2') ]]; then
+	if [[ -z $(git_in "$1" ls-files -u -- "$2" | awk '$3 == 2') ]]; then
 		printf '%s:whole file\nupstream has no such file any more; the patch changes it\n' "$2"
 	else
 		printf '%s:whole file\nthe patch removes the file, which upstream has changed\n' "$2"
 	fi
 }
 
-# split_hunks FILE NAME OUT COUNT: the function is the one that the hunk declares, or else that of
-# the last declaration above it.
+# split_hunks FILE NAME OUT COUNT writes the hunks of a file for note_conflicts. The function that it names is the one that the
+# hunk declares, or otherwise the last one that is declared above it.
 split_hunks() {
 	awk -v name="$2" -v out="$3" -v n="$4" '
 		function declared(line,    type) {
@@ -90,7 +88,7 @@ split_hunks() {
 		inside { hunk = hunk $0 "\n" }' "$1"
 }
 
-# conflict_keys DIR: a line for each hunk of note_conflicts, which tells it from any other.
+# conflict_keys DIR prints a line for each hunk that note_conflicts wrote, with a checksum that identifies the hunk.
 conflict_keys() {
 	local file place
 	for file in "$1"/*; do
@@ -100,36 +98,36 @@ conflict_keys() {
 	done
 }
 
-# resolve DIR SIDE: takes one side of each hunk that conflicts, ours (upstream) or theirs (the
-# patch), and of the rest what was merged.
+# resolve DIR SIDE resolves each hunk that conflicts to one side, ours (upstream) or theirs (the patch), and keeps what was
+# merged without a conflict.
 resolve() {
 	local dir=$1 side=$2 path stage keep=2
 	[[ $side == ours ]] || keep=3
 	while IFS= read -r path; do
 		for stage in 1 2 3; do
-			g "$dir" cat-file blob ":$stage:$path" >"$work/side.$stage" 2>/dev/null || : >"$work/side.$stage"
+			git_in "$dir" cat-file blob ":$stage:$path" >"$work/side.$stage" 2>/dev/null || : >"$work/side.$stage"
 		done
-		if [[ -z $(g "$dir" ls-files -u -- "$path" | awk -v keep="$keep" '$3 == keep') ]]; then
-			g "$dir" rm -q --cached -- "$path"
+		if [[ -z $(git_in "$dir" ls-files -u -- "$path" | awk -v keep="$keep" '$3 == keep') ]]; then
+			git_in "$dir" rm -q --cached -- "$path"
 			rm -f "$dir/$path"
 			continue
 		fi
-		if [[ -z $(g "$dir" ls-files -u -- "$path" | awk -v keep="$((5 - keep))" '$3 == keep') ]]; then
+		if [[ -z $(git_in "$dir" ls-files -u -- "$path" | awk -v keep="$((5 - keep))" '$3 == keep') ]]; then
 			cp "$work/side.$keep" "$dir/$path"
 		else
-			g "$dir" merge-file -q "--$side" -p "$work/side.2" "$work/side.1" "$work/side.3" >"$work/side"
+			git_in "$dir" merge-file -q "--$side" -p "$work/side.2" "$work/side.1" "$work/side.3" >"$work/side"
 			cat "$work/side" >"$dir/$path"
 		fi
-		g "$dir" add -f -- "$path"
+		git_in "$dir" add -f -- "$path"
 	done < <(conflicting "$dir")
 }
 
-# finish_patch DIR FILE: commits what was resolved.
+# finish_patch DIR FILE commits the resolved patch.
 finish_patch() {
-	if g "$1" diff --cached --quiet HEAD; then
-		g "$1" am --skip -q 2>/dev/null
+	if git_in "$1" diff --cached --quiet HEAD; then
+		git_in "$1" am --skip -q 2>/dev/null
 		commit_empty "$1" "$2"
 		return
 	fi
-	am "$1" --continue
+	git_am "$1" --continue
 }

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# Part of scripts/upstream: pin another version, and keep every place that names one the same.
-# patches/UPSTREAM, and patches/LINE/UPSTREAM for another line, say what they must name.
+# Part of scripts/upstream: pins another version, and makes or checks that all files that name a version or a release name
+# the pinned one. patches/UPSTREAM pins it, and patches/LINE/UPSTREAM for another line.
 # shellcheck disable=SC2154
 
-# cmd_pin VERSION: writes the version, its sum and the release into the line's UPSTREAM file,
-# and from there everywhere. The tree is stale after it.
+# cmd_pin VERSION writes the version, its sum and the release into the line's UPSTREAM file and into all other files that
+# name them. After that the tree is stale.
 cmd_pin() {
 	local old
 	begin
 	old=$pin_version
 	fetch "$1" "$work/tree"
 	[[ -z $line || $fetched_version == "v$line."* ]] ||
-		die "expected a version of the line $line, found $fetched_version" "a new line is a folder of its own (docs/patching.md)"
+		die "expected a version of the line $line, found $fetched_version" "to begin a new line, make a folder for it: docs/patching.md"
 	[[ $fetched_version == "$old" ]] || pin_release=stamp.1
 	awk -v version="$fetched_version" -v sum="$fetched_sum" -v release="$pin_release" '
 		$1 == "version" { print "version " version; next }
@@ -27,14 +27,14 @@ cmd_pin() {
 	printf '%s pins %s %s %s\n' "$pin_name" "$pin_version" "$pin_release" "$pin_sum"
 }
 
-minor_of() { # v2.15.3: 2\.15, for a regular expression
+minor_of() { # turns v2.15.3 into 2\.15, for a regular expression
 	local minor=${1#v}
 	minor=${minor%.*}
 	printf '%s' "${minor//./\\.}"
 }
 
-# text_files: the files that may name a release, relative to the root. Those left out tell of earlier
-# releases, or test these scripts.
+# text_files prints the files that may name a release, relative to the root. It leaves out files about earlier releases and
+# files that test these scripts.
 text_files() {
 	(cd "$root" && find . \( -name .git -o -name node_modules -o -path ./upstream -o -path './upstream[-.]*' -o -path ./stock \
 		-o -path './stock-*' -o -path ./bin -o -path ./dist -o -path ./.cache -o -path ./browser/dist -o -path ./test/upstreamtree \
@@ -42,8 +42,7 @@ text_files() {
 		! -path ./test/conformance.txt -print | sed 's|^\./||' | sort)
 }
 
-# version_files: those of them in which each version of the line's minor is the pinned one, without a
-# release behind it too.
+# version_files prints the files in which also a version without a release, such as 2.15.3, must be the pinned one.
 version_files() {
 	local file
 	for file in README.md Dockerfile scripts/lib/image-check.sh; do
@@ -53,7 +52,7 @@ version_files() {
 
 readonly release_form='[0-9]+\.[0-9]+\.[0-9]+[+-]stamp\.[0-9]+'
 
-# write_places OLD: each mention of a version of the minor OLD becomes the pinned one.
+# write_places OLD replaces the versions of the minor version OLD by the pinned one, in all files that name it.
 write_places() {
 	local file bare=${pin_version#v}
 	local in_release="s/(^|[^0-9.])$1\.[0-9]+([+-])stamp\.[0-9]+/\1$bare\2$pin_release/g"
@@ -67,7 +66,7 @@ write_places() {
 	[[ -n $line || ! -f $root/CHANGELOG.md ]] || rewrite "$root/CHANGELOG.md" changelog "$1"
 }
 
-# rewrite FILE COMMAND...: the file through a command, when that changes it.
+# rewrite FILE COMMAND... filters the file through a command. A file that this does not change keeps its time.
 rewrite() {
 	local file=$1
 	shift
@@ -75,8 +74,8 @@ rewrite() {
 	cmp -s "$work/rewritten" "$file" || cat "$work/rewritten" >"$file"
 }
 
-# changelog OLD: the section of what is not released yet is of the pinned release; it begins with a
-# new one when the newest was released.
+# changelog OLD filters CHANGELOG.md: it names the pinned release in the newest section. If that section is of a version that
+# was released already, it begins a new section.
 changelog() {
 	awk -v old="$1" -v bare="${pin_version#v}" -v release="$pin_release" '
 		/^## / { sections++ }
@@ -91,7 +90,7 @@ changelog() {
 		{ print }'
 }
 
-# check_places: every place names what the UPSTREAM files pin.
+# check_places fails if a file names another version or release than the UPSTREAM files pin.
 check_places() {
 	local file allowed="$work/releases" wrong="$work/wrong" minor
 	: >"$wrong"
@@ -111,8 +110,8 @@ check_places() {
 	check_changelog >>"$wrong"
 	[[ ! -s $wrong ]] || {
 		cat "$wrong" >&2
-		die "the places above do not name what is pinned: $(sed 's/ /+/' "$allowed" | paste -sd ' ' -)" \
-			"scripts/upstream$line_option pin $pin_version writes it into all of them"
+		die "the lines above do not name what is pinned: $(sed 's/ /+/' "$allowed" | paste -sd ' ' -)" \
+			"scripts/upstream$line_option pin $pin_version corrects them"
 	}
 }
 
@@ -122,7 +121,7 @@ check_go_mod() {
 	[[ ! -f $root/go.mod ]] || grep -n -F "$pin_module v" "$root/go.mod" | grep -vE " $version( |\$)" | sed 's/^/go.mod:/' || true
 }
 
-# check_changelog: the newest section is of the pinned release.
+# check_changelog prints the heading of the newest section in CHANGELOG.md if it does not name the pinned release.
 check_changelog() {
 	local want
 	[[ -f $root/CHANGELOG.md ]] || return 0

@@ -1,16 +1,14 @@
 # shellcheck shell=bash
-# Part of scripts/upstream: what the series touches, and how it does on another version.
+# Part of scripts/upstream: reports what the series changes in upstream, and how it fits another version.
 # shellcheck disable=SC2154
 
-# touched DIR FROM TO: "files added gone new": files of upstream that differ,
-# lines added to them, lines of them changed or removed, and files that are new.
-# A file that an earlier patch made is neither.
-# Of a hunk that takes r lines away and puts a in their place, r are changed or
-# removed and only the a-r beyond them are added: a changed line counts once.
+# touched DIR FROM TO prints four numbers: how many of upstream's files differ, how many lines were added to them, how many of
+# their lines were changed or removed, and how many files are new. Files that earlier patches made are not counted.
+# A changed line counts once: if a hunk replaces r lines by a lines, r lines are changed or removed, and a-r lines are added.
 touched() {
 	local dir=$1
-	g "$dir" ls-tree -r --name-only base >"$work/base.files"
-	g "$dir" -c core.quotePath=false diff --no-renames --no-color --no-ext-diff --diff-algorithm=myers -U0 "$2" "$3" |
+	git_in "$dir" ls-tree -r --name-only base >"$work/base.files"
+	git_in "$dir" -c core.quotePath=false diff --no-renames --no-color --no-ext-diff --diff-algorithm=myers -U0 "$2" "$3" |
 		awk -v list="$work/base.files" '
 			function hunk() { if (old) { gone += r; if (a > r) added += a - r }; a = r = 0 }
 			BEGIN { while ((getline line < list) > 0) base[line] = 1 }
@@ -29,7 +27,7 @@ cmd_stat() {
 	begin
 	[[ -d $tree/.git ]] || die "there is no ./upstream" "scripts/upstream makes it"
 	write_series "$tree" "$work/series"
-	while IFS= read -r id; do ids+=("$id"); done < <(g "$tree" rev-list --reverse --no-merges base..HEAD)
+	while IFS= read -r id; do ids+=("$id"); done < <(git_in "$tree" rev-list --reverse --no-merges base..HEAD)
 	for file in "$work"/series/*.patch; do
 		[[ -e $file ]] || break
 		id=${ids[count++]}
@@ -41,7 +39,7 @@ cmd_stat() {
 	printf 'existing upstream files touched: %d; new files: %d\n' "$files" "$new"
 }
 
-# fetch_tree VERSION DIR: fetch, and make it a repository; the pin counts for the pinned version.
+# fetch_tree VERSION DIR downloads that version and makes a repository of it. The pinned version must have the pinned sum.
 fetch_tree() {
 	local sum=''
 	[[ $1 != "$pin_version" ]] || sum=$pin_sum
@@ -49,9 +47,8 @@ fetch_tree() {
 	init_tree "$2" "$fetched_version"
 }
 
-# cmd_try VERSION KEEP: merges the whole series into that version, and prints the hunks that conflict.
-# A conflict is resolved to the patch's side, so that the patches after it meet what they
-# expect and no conflict is reported twice.
+# cmd_try VERSION KEEP merges the whole series into that version, and prints the hunks that conflict. Each conflict is resolved
+# to the side of the patch. So later patches find what they expect, and no conflict is reported twice.
 cmd_try() {
 	local dir
 	begin
@@ -64,13 +61,13 @@ cmd_try() {
 	if [[ -n $2 ]]; then
 		rm -rf "$root/upstream.try"
 		mv "$dir" "$root/upstream.try"
-		printf 'the tree is in upstream.try, each conflict resolved to the side of the patch\n'
+		printf 'The tree is in upstream.try, with each conflict resolved to the side of the patch.\n'
 	fi
 	printf '%d conflicts in %d hunks (%d lines)\n' "$conflicts" "$hunks" "$hunk_lines"
 	((conflicts == 0))
 }
 
-conflicts=0 hunks=0 hunk_lines=0 # of the last try_series; a conflict is a file of a patch
+conflicts=0 hunks=0 hunk_lines=0 # counted by try_series; a file that conflicts in a patch is one conflict
 try_series() {
 	local file status
 	check_fixups
@@ -103,19 +100,19 @@ count_hunks() {
 	hunk_lines=$((hunk_lines + lines))
 }
 
-# need_objects: where the tree of the main series is missing or stale, make one for this run. Where the
-# series does not apply to the pinned version, an earlier tree is the best there is.
+# need_objects makes a tree of the main series for this run, if that tree is missing or stale. If the series does not apply to
+# the pinned version, the stale tree is used, because there is no better one.
 need_objects() {
 	local -a files=()
 	local file
-	! (use_line '' && current) || return 0
+	! (use_line '' && is_current) || return 0
 	while IFS= read -r file; do files+=("$file"); done < <(series)
 	(use_line '' && load_pin && fetch "$pin_version" "$work/pinned" "$pin_sum" && init_tree "$work/pinned" "$pin_version")
-	((${#files[@]} == 0)) || am "$work/pinned" "${files[@]}" || return 0
+	((${#files[@]} == 0)) || git_am "$work/pinned" "${files[@]}" || return 0
 	main_tree="$work/pinned"
 }
 
-# cmd_drift FROM TO DEEP: what changed between two upstream versions of what our patches rest on.
+# cmd_drift FROM TO DEEP prints what changed between two versions of upstream in the code that our patches use or change.
 cmd_drift() {
 	local from=${1:-} deep=$3
 	begin
@@ -136,17 +133,17 @@ build_drift() {
 	go_scratch build -o "$1" "${files[@]}"
 }
 
-# plain_tree VERSION DIR: the files of that version; the pin counts for the pinned one.
+# plain_tree VERSION DIR downloads the files of that version. The pinned version must have the pinned sum.
 plain_tree() {
 	local sum=''
 	[[ $1 != "$pin_version" ]] || sum=$pin_sum
 	fetch "$1" "$2" "$sum"
 }
 
-# our_lines: "new FILE" for each Go file that the series adds, and "line FILE FROM TO" for each
-# range of lines that it adds or changes in one of upstream's; TO is FROM-1 where it only removes.
+# our_lines prints a line "new FILE" for each Go file that the series adds, and "line FILE FROM TO" for each range of lines that
+# it adds or changes in a file of upstream. If it only removes lines there, TO is FROM-1.
 our_lines() {
-	g "$tree" -c core.quotePath=false diff --no-renames --no-color --no-ext-diff -U0 base HEAD -- '*.go' | awk '
+	git_in "$tree" -c core.quotePath=false diff --no-renames --no-color --no-ext-diff -U0 base HEAD -- '*.go' | awk '
 		/^diff --git / { fresh = 0; body = 0; next }
 		/^new file mode / && !body { fresh = 1; next }
 		/^\+\+\+ b\// && !body { file = substr($0, 7); if (fresh) print "new", file; next }
@@ -156,8 +153,8 @@ our_lines() {
 			print "line", file, at[1], at[1] + n - 1 }'
 }
 
-# exports: where the go command has the types of the packages that the server imports, as
-# "PATH=FILE". Without them drift falls back to names.
+# exports prints a line "PATH=FILE" for each package that the server imports: FILE has the types of the package, as the go
+# command compiled it. Without these files, drift compares names only.
 exports() {
 	(cd "$root" && go list -e -export -deps -f '{{if .Export}}{{.ImportPath}}={{.Export}}{{end}}' "$pin_module/server" 2>/dev/null 9>&-) || true
 }

@@ -178,7 +178,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 		"edit":          {func(r *repo) { r.write("upstream/server/one.go", "") }, "not committed"},
 		"base":          {func(r *repo) { r.pin("v2.0.0", r.sum("v2.1.0")) }, "pins"},
 		"no tree":       {func(r *repo) { os.RemoveAll(filepath.Join(r.dir, "upstream")) }, "there is no ./upstream"},
-		"comment":       {func(r *repo) { r.write("patches/UPSTREAM", r.read("patches/UPSTREAM")+"# more\n") }, "was not made of this"},
+		"comment":       {func(r *repo) { r.write("patches/UPSTREAM", r.read("patches/UPSTREAM")+"# more\n") }, "./upstream is stale: patches/UPSTREAM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRepo(t)

@@ -112,8 +112,8 @@ func TestPinIsHeld(t *testing.T) {
 	good := r.sum("v2.0.0")
 	for name, c := range map[string]struct{ upstream, want string }{
 		"other sum":     {"module " + module + "\nversion v2.0.0\nsum " + r.sum("v2.1.0") + "\nrelease stamp.1\n", "has the sum " + good},
-		"no sum":        {"module " + module + "\nversion v2.0.0\n", "wants a module, a version and a sum"},
-		"not an h1":     {"module " + module + "\nversion v2.0.0\nsum x\n", "wants a module, a version and a sum"},
+		"no sum":        {"module " + module + "\nversion v2.0.0\n", "expected the fields module, version, and sum"},
+		"not an h1":     {"module " + module + "\nversion v2.0.0\nsum x\n", "expected the fields module, version, and sum"},
 		"two values":    {"module " + module + "\nversion v2.0.0 v2.1.0\nsum " + good + "\n", "exactly one value"},
 		"unknown field": {"module " + module + "\nversion v2.0.0\nsum " + good + "\nhash x\n", "unknown field hash"},
 		"no release":    {"module " + module + "\nversion v2.0.0\nsum " + good + "\n", "expected a release like stamp.1, found none"},
