@@ -11,7 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"stamp/docs/examples/receiver"
+	stamp "stamp.example/receivers/go"
+	"stamp.example/receivers/go/natsmsg"
 	"stamp/test/harness"
 )
 
@@ -26,6 +27,16 @@ const replayConf = `
 			permissions: {publish: ["chat.>", "plan.>", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.MSG.GET.>", "$JS.API.CONSUMER.>"], subscribe: "_INBOX.attacker.>"}}
 	] } }
 	jetstream { store_dir: %q }`
+
+// accounts are trusted, each on its subjects.
+type accounts = map[string][]string
+
+// judged returns why a message is nobody's for a receiver that believes its provenance, or nil. user is the header of the user.
+func judged(m *nats.Msg, user string, trusted accounts) error {
+	trust := must(stamp.NewTrust(stamp.Options{User: user, Accounts: trusted, MaxAge: time.Minute}))
+	_, err := stamp.Identify(natsmsg.Msg(m), trust)
+	return err
+}
 
 // replay is an attack that makes JetStream deliver victim's message on chat.1 to admin.do.
 type replay struct {
@@ -134,8 +145,8 @@ func TestReplay(t *testing.T) {
 			if m == nil || m.Header.Get("Stamp-Subject") != "chat.1" {
 				t.Fatal("the replay does not tell where it was published")
 			}
-			if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
-				t.Errorf("expected the receiver to refuse the replay with ErrSubject; found %v", err)
+			if err := judged(m, "X-User", accounts{"APP": {"admin.do"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
+				t.Errorf("expected the receiver to refuse the replay with the verdict subject; found %v", err)
 			}
 		})
 	}
@@ -156,8 +167,8 @@ func TestReplayBySchedule(t *testing.T) {
 	if m = scheduled(t, "provenance: true", stream); m == nil {
 		t.Fatal("expected the replayed message, so that the receiver can judge it; none came")
 	}
-	if err := receiver.Check(m, "APP", time.Minute, "admin.do"); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("expected the receiver to refuse the replay with ErrSubject; found %v", err)
+	if err := judged(m, "X-User", accounts{"APP": {"admin.do"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
+		t.Errorf("expected the receiver to refuse the replay with the verdict subject; found %v", err)
 	}
 }
 
@@ -220,17 +231,17 @@ func TestProvenance(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := next(t, sub, nil)
-	if err := receiver.Check(m, "$G", time.Minute, "t.>"); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 4 {
+	if err := judged(m, "Session", accounts{"$G": {"t.>"}}); err != nil || m.Header.Get("Session") != "real" || len(m.Header) != 4 {
 		t.Errorf("expected the server's own headers of provenance; found %v, error %v", m.Header, err)
 	}
-	if err := receiver.Check(m, "$G", time.Minute, "t.y"); !errors.Is(err, receiver.ErrSubject) {
-		t.Errorf("Check with another subject: error %v, want %v", err, receiver.ErrSubject)
+	if err := judged(m, "Session", accounts{"$G": {"t.y"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
+		t.Errorf("Check with another subject: error %v, want the verdict %s", err, stamp.WrongSubject)
 	}
 	plain := s.Connect(t, userInfo("plain"))
 	if err := plain.PublishMsg(&nats.Msg{Subject: "t.x", Header: forged}); err != nil {
 		t.Fatal(err)
 	}
-	if m := next(t, sub, nil); !errors.Is(receiver.Check(m, "$G", time.Minute, ">"), receiver.ErrNotStamped) || len(m.Header) != 0 {
+	if m := next(t, sub, nil); stamp.VerdictOf(judged(m, "Session", accounts{"$G": {">"}})) != stamp.Anonymous || len(m.Header) != 0 {
 		t.Errorf("expected no provenance on a message of a user without a stamp; the headers are %v", m.Header)
 	}
 	// At the max_payload that was announced, and with a subject that is longer than the
@@ -244,8 +255,8 @@ func TestProvenance(t *testing.T) {
 		t.Errorf("expected a payload of the largest allowed size; got %d bytes", len(m.Data))
 	}
 	raw.Pub(long, "payload")
-	if m := next(t, sub, nil); receiver.Check(m, "$G", time.Minute, long) != nil {
-		t.Errorf("the receiver refuses a message on a long subject: %v", receiver.Check(m, "$G", time.Minute, long))
+	if err := judged(next(t, sub, nil), "Session", accounts{"$G": {long}}); err != nil {
+		t.Errorf("the receiver refuses a message on a long subject: %v", err)
 	}
 }
 
@@ -271,16 +282,16 @@ func TestProvenanceOfAnImport(t *testing.T) {
 	if m.Subject != "public.delete" || m.Header.Get("Stamp-Subject") != "admin.delete" || fmt.Sprint(m.Header["Stamp-Account"]) != "[OTHER]" {
 		t.Errorf("expected the subject and the account from before the import; got %s with %v", m.Subject, m.Header)
 	}
-	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); !errors.Is(err, receiver.ErrAccount) {
-		t.Errorf("expected the receiver to refuse another account with ErrAccount; found %v", err)
+	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}); stamp.VerdictOf(err) != stamp.WrongAccount {
+		t.Errorf("expected the receiver to refuse another account with the verdict account; found %v", err)
 	}
-	if err := receiver.Check(m, "OTHER", time.Minute, "admin.>"); err != nil {
+	if err := judged(m, "X-User", accounts{"OTHER": {"admin.>"}}); err != nil {
 		t.Errorf("a receiver that expects the account OTHER refuses the message: %v", err)
 	}
-	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}); err != nil {
+	if err := judged(m, "X-User", accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}); err != nil {
 		t.Errorf("a receiver that expects both accounts refuses the message: %v", err)
 	}
-	if err := receiver.CheckAny(m, time.Minute, receiver.Accounts{"APP": {"admin.>"}, "OTHER": {"public.>"}}); !errors.Is(err, receiver.ErrSubject) {
+	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}, "OTHER": {"public.>"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
 		t.Errorf("under the name of another account: expected the receiver to refuse the message; found %v", err)
 	}
 }
@@ -298,7 +309,7 @@ func TestProvenanceOfTenants(t *testing.T) {
 			GLOBEX { %s, imports: [ { service: { account: SVC, subject: "admin.>" } } ] }
 		}`, user("svc"), user("acme"), user("globex")))
 	sub := subscribedTo(t, s.Connect(t, userInfo("svc")), "admin.>")
-	tenants := receiver.Accounts{"SVC": {"admin.>"}, "ACME": {"billing.>"}, "GLOBEX": {"admin.>"}}
+	tenants := accounts{"SVC": {"admin.>"}, "ACME": {"billing.>"}, "GLOBEX": {"admin.>"}}
 	for _, row := range []struct{ user, subject, account string }{
 		{"svc", "admin.invoice", "SVC"}, {"acme", "billing.invoice", "ACME"}, {"globex", "admin.invoice", "GLOBEX"},
 	} {
@@ -310,7 +321,7 @@ func TestProvenanceOfTenants(t *testing.T) {
 		if m.Subject != "admin.invoice" || m.Header.Get("Stamp-Account") != row.account || m.Header.Get("Stamp-Subject") != row.subject {
 			t.Errorf("user %s: the service got a message on %s with %v", row.user, m.Subject, m.Header)
 		}
-		if err := receiver.CheckAny(m, time.Minute, tenants); err != nil {
+		if err := judged(m, "X-User", tenants); err != nil {
 			t.Errorf("user %s: CheckAny refuses the message: %v", row.user, err)
 		}
 	}
@@ -335,10 +346,10 @@ func TestProvenanceOfAMappedMessage(t *testing.T) {
 		t.Fatalf("expected pub.delete of web with the subject before the mapping; got %+v, error %v", m, err)
 	}
 	m.Subject = "admin.delete" // where JetStream could bring it
-	if err := receiver.Check(m, "APP", time.Minute, "admin.>"); err != nil {
+	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}); err != nil {
 		t.Errorf("a receiver that lists the subject before the mapping refuses the message: %v", err)
 	}
-	if err := receiver.Check(m, "APP", time.Minute, "admin.*"); !errors.Is(err, receiver.ErrSubject) {
+	if err := judged(m, "X-User", accounts{"APP": {"admin.*"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
 		t.Errorf("a receiver that does not list the subject before the mapping takes the message: %v", err)
 	}
 }
