@@ -64,6 +64,7 @@ func TestReceiverTakesProofs(t *testing.T) {
 	stream := must(js.CreateStream(ctx, jetstream.StreamConfig{Name: "ALL", Subjects: []string{"orders.>", "audit.>"}}))
 	consumer := must(stream.CreateConsumer(ctx, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy}))
 	sub := subscribedTo(t, plain, "*.new")
+	servers := map[string]string{"orders.new": maker.Servers()[1], "audit.new": maker.Servers()[0]} // a tag, and a signature
 	for _, subject := range []string{"orders.new", "audit.new"} {
 		for _, payload := range []string{"", "payload"} {
 			m := nats.NewMsg(subject)
@@ -76,7 +77,7 @@ func TestReceiverTakesProofs(t *testing.T) {
 			got := next(t, sub, nil)
 			id, err := stamp.Identify(natsmsg.Msg(got), trust)
 			if err != nil || id.User != "alice" || id.Value("Session") != "0af3 Grüße ✓" || !slices.Equal(id.Values("Roles"), []string{"admin", "ops"}) ||
-				id.Subject != subject || id.Account != "APP" || !id.Proven {
+				id.Subject != subject || id.Account != "APP" || !id.Proven || id.Server != servers[subject] {
 				t.Errorf("the message on %s: found %+v, error %v; the headers are %q", subject, id, err, got.Header)
 			}
 			madeAlike(t, maker, got, subject == "audit.new")
@@ -100,7 +101,7 @@ func TestReceiverTakesProofs(t *testing.T) {
 	if err := bob.Publish("audit.new", nil); err != nil {
 		t.Fatal(err)
 	}
-	if id, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); err != nil || id.User != "bob" || id.Account != "OTHER" {
+	if id, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); err != nil || id.User != "bob" || id.Account != "OTHER" || id.Server != servers["audit.new"] {
 		t.Errorf("expected the signed identity of bob in OTHER; found %+v, error %v", id, err)
 	}
 	sub = subscribedTo(t, plain, "orders.plain")

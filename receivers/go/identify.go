@@ -54,9 +54,10 @@ type judge struct {
 	proof    wire.Parts
 	raw      []byte // the bytes of the proof
 	entries  []wire.Entry
-	signers  []ed25519.PublicKey
+	signers  []*signer
 	pairs    []*pair
-	readable bool // the encrypted values are decrypted, or there are none
+	server   string // the public key that fitted, as the trust has it
+	readable bool   // the encrypted values are decrypted, or there are none
 	sealed   []byte
 	mac      []byte // F_mac and what is before and after it
 	text     []byte // the same for F_text
@@ -245,9 +246,9 @@ func (j *judge) findKeys() error {
 		}
 	}
 	if wire.HasSignature(p.Kind) {
-		for _, s := range j.trust.signers {
-			if s.id == p.Signer {
-				j.signers = append(j.signers, s.key)
+		for i := range j.trust.signers {
+			if s := &j.trust.signers[i]; s.id == p.Signer {
+				j.signers = append(j.signers, s)
 			}
 		}
 		if len(j.signers) == 0 {
@@ -387,6 +388,7 @@ func (j *judge) checkTag() error {
 		var err error
 		if j.open, err = wire.Open(j.open[:0], aead, j.nonce[:], j.proof.Counter, j.sealed, j.mac); err == nil {
 			copy(j.digests.tag[:], j.mac[fields:])
+			j.server = pair.public
 			if !known {
 				j.trust.ciphers.put(id, aead)
 			}
@@ -403,7 +405,8 @@ func (j *judge) appendPayloadTag(dst []byte, aead cipher.AEAD) []byte {
 	return wire.AppendPayloadTag(dst, aead, j.nonce[:], j.proof.Counter, j.digests.payload)
 }
 
-// checkSignature is the second half of step 6.
+// checkSignature is the second half of step 6. Of a proof with both, the signature says which server it was, since whoever holds the
+// receiver's seed can make a tag.
 func (j *judge) checkSignature() error {
 	if len(j.signers) == 0 {
 		return nil
@@ -413,8 +416,9 @@ func (j *judge) checkSignature() error {
 	}
 	j.text = wire.AppendContext(j.text[:0], j.proof.BeforeSig)
 	j.text = append(j.appendText(j.text), j.digests.sum[:]...)
-	for _, key := range j.signers {
-		if ed25519.Verify(key, j.text, j.proof.Signature) {
+	for _, s := range j.signers {
+		if ed25519.Verify(s.key, j.text, j.proof.Signature) {
+			j.server = s.public
 			return nil
 		}
 	}
@@ -477,7 +481,7 @@ func (j *judge) believe() (id Identity, err error) {
 // identity is steps 7, 8 and 10.
 func (j *judge) identity() (id Identity, err error) {
 	t := j.trust
-	id.Proven = t.proven
+	id.Proven, id.Server = t.proven, j.server
 	if n := len(t.readers) - 1; n > 0 {
 		id.headers = make([]header, 0, n)
 	}

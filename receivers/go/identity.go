@@ -13,6 +13,7 @@ type Identity struct {
 	Subject string    // the subject as the publisher named it, if the trust has accounts
 	Time    time.Time // when it was published, if the trust has accounts
 	Proven  bool      // by a proof; else it is what the last server wrote
+	Server  string    // the public key with which it was proven, as the trust has it: N... of a signature, or else X...; empty without a proof
 	headers []header
 }
 

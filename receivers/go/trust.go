@@ -56,6 +56,7 @@ type reader struct {
 
 // pair is a server and an own key, and the secret that they have.
 type pair struct {
+	public               string // the server's key, as in Options
 	server, receiver     wire.Key
 	serverID, receiverID [2]byte
 	secret               []byte
@@ -63,8 +64,9 @@ type pair struct {
 
 // signer is a server that signs.
 type signer struct {
-	key ed25519.PublicKey
-	id  [2]byte
+	public string // the key, as in Options
+	key    ed25519.PublicKey
+	id     [2]byte
 }
 
 // pattern is a subject with wildcards, as its tokens.
@@ -206,7 +208,7 @@ func (t *Trust) addKeys(o Options) error {
 			if err != nil {
 				return fmt.Errorf("server %d: %w", i+1, err)
 			}
-			t.signers = append(t.signers, signer{ed25519.PublicKey(key[:]), key.ID()})
+			t.signers = append(t.signers, signer{text, ed25519.PublicKey(key[:]), key.ID()})
 			continue
 		}
 		key, err := wire.ParseCurve(text)
@@ -229,7 +231,7 @@ func (t *Trust) addKeys(o Options) error {
 			if err != nil {
 				return fmt.Errorf("server key %s cannot be used: %w", wire.EncodeCurve(server), err)
 			}
-			t.pairs = append(t.pairs, pair{server, own, server.ID(), own.ID(), secret})
+			t.pairs = append(t.pairs, pair{wire.EncodeCurve(server), server, own, server.ID(), own.ID(), secret})
 		}
 	}
 	return nil
@@ -249,14 +251,15 @@ type jsonTrust struct {
 	Replays  int                 `json:"replays"`
 }
 
-// checkFields refuses other spellings of the fields, which encoding/json takes for them, and after them.
+// checkFields refuses other spellings of the fields, which encoding/json takes for them, and after them. It refuses null, which
+// encoding/json takes for a field that is not there, and receivers in other languages could take for something else.
 func checkFields(text []byte) error {
-	var fields map[string]json.RawMessage
+	var fields map[string]any
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&fields); err != nil {
 		return err
 	}
 	of := reflect.TypeFor[jsonTrust]()
-	for name := range fields {
+	for name, value := range fields {
 		known := false
 		for i := range of.NumField() {
 			known = known || of.Field(i).Tag.Get("json") == name
@@ -264,8 +267,28 @@ func checkFields(text []byte) error {
 		if !known {
 			return fmt.Errorf("unknown field %q", name)
 		}
+		if holdsNull(value) {
+			return fmt.Errorf("%s: expected a value, found null", name)
+		}
 	}
 	return nil
+}
+
+// holdsNull reports whether there is a null anywhere in a value of JSON.
+func holdsNull(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case []any:
+		return slices.ContainsFunc(v, holdsNull)
+	case map[string]any:
+		for _, element := range v {
+			if holdsNull(element) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // seconds are whole seconds, such that they fit into a time.Duration.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func readJSON(t *testing.T, name string, into any) {
 
 func same(a, b vectors.Want) bool {
 	values := maps.EqualFunc(a.Values, b.Values, func(x, y []string) bool { return slices.Equal(x, y) })
-	return values && a.Verdict == b.Verdict && a.User == b.User && a.Account == b.Account && a.Subject == b.Subject && a.Time == b.Time && a.Proven == b.Proven
+	return values && a.Verdict == b.Verdict && a.User == b.User && a.Account == b.Account && a.Subject == b.Subject && a.Time == b.Time && a.Proven == b.Proven && a.Server == b.Server
 }
 
 var seed = regexp.MustCompile(`S[A-Z][A-Z2-7]{20}`)
@@ -69,6 +70,8 @@ func TestVectors(t *testing.T) {
 			t.Errorf("a bad trust, %s: expected an error", b.Name)
 		} else if seed.MatchString(err.Error()) {
 			t.Errorf("a bad trust, %s: the error has a seed", b.Name)
+		} else if !strings.Contains(err.Error(), b.Field) {
+			t.Errorf("a bad trust, %s: expected an error that names %s, found: %v", b.Name, b.Field, err)
 		}
 	}
 	const least = 300

@@ -27,6 +27,8 @@ export interface Identity {
   timestamp: string | undefined;
   /** Whether a proof was checked. If not, all that is known is what the last server wrote. */
   proven: boolean;
+  /** The public key of the server that has proven it, as the trust has it: N... of a signature, or else X.... undefined without a proof. */
+  server: string | undefined;
 }
 
 /** What stands for a payload in a proof. */
@@ -44,13 +46,22 @@ interface Believed {
 /** The headers that are believed, by the folded name. */
 type BelievedHeaders = Map<string, Believed>;
 
+/** What a proof has proven, and whose key did. */
+interface Proven {
+  proof: Proof;
+  believed: BelievedHeaders;
+  fields: Field[];
+  key: CryptoKey | undefined;
+  server: string;
+}
+
 /** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. now is in nanoseconds since 1970. */
 export async function identify(message: Message, trust: Trust, now: bigint = clock()): Promise<Identity> {
   const groups = groupsOf(message.headers);
   if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now);
   const proof = proofIn(groups);
-  const { believed } = await prove(groups, trust, proof, payloadOf(message.payload));
-  const identity = judge(groups, believed, trust, now, proof);
+  const proven = await prove(groups, trust, proof, payloadOf(message.payload));
+  const identity = judge(groups, proven.believed, trust, now, proven);
   if (trust.taken) {
     const id = toBase64(proof.bytes);
     if (trust.taken.get(id)) throw new Anonymous("replayed");
@@ -66,8 +77,8 @@ export async function forwarded(message: Message, trust: Trust, now: bigint = cl
   if (!trust.wantsProof) throw new Anonymous("proof-key");
   const groups = groupsOf(headers);
   const payload: Payload = { tag: async () => payloadTag, hash: async () => payloadHash };
-  const { believed } = await prove(groups, trust, proof, payload, fields);
-  return judge(groups, believed, trust, now, proof);
+  const proven = await prove(groups, trust, proof, payload, fields);
+  return judge(groups, proven.believed, trust, now, proven);
 }
 
 /**
@@ -81,8 +92,8 @@ export async function forward(message: Message, trust: Trust, now: bigint = cloc
     throw new Anonymous("proof-key");
   }
   const proof = proofIn(groups), payload = payloadOf(message.payload);
-  const { believed, fields, key } = await prove(groups, trust, proof, payload);
-  judge(groups, believed, trust, now, proof);
+  const proven = await prove(groups, trust, proof, payload), { fields, key } = proven;
+  judge(groups, proven.believed, trust, now, proven);
   if (proof.exchange && !key) throw new Anonymous("proof-key");
   const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
@@ -124,7 +135,7 @@ function believedAsWritten(groups: Map<string, Group>, trust: Trust): BelievedHe
 }
 
 /** Steps 4 to 6. wanted is F_text, where it is given. */
-async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, payload: Payload, wanted?: Bytes): Promise<{ believed: BelievedHeaders; fields: Field[]; key?: CryptoKey }> {
+async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, payload: Payload, wanted?: Bytes): Promise<Proven> {
   const keys = await trust.keys(), { exchange } = proof;
   const pairs = exchange ? keys.pairs.filter(({ server, receiver }) => server.id === exchange.server && receiver.id === exchange.receiver) : [];
   const signers = keys.signers.filter(({ id }) => id === proof.signer);
@@ -135,10 +146,13 @@ async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, pay
   const fields = proven.map(({ field }) => field);
   if (wanted && !equal(textOf(fields), wanted)) throw new Anonymous("proof-malformed");
   const opened = opens ? await openWith(pairs, trust, proof, payload, fields) : undefined;
+  let server = opened?.server;
   if (proof.signer !== undefined) {
     const signed = concat(label, proof.bytes.slice(0, -64), textOf(fields), await payload.hash());
-    if (!await any(signers, ({ key }) => verifies(key, proof.signature, signed))) throw new Anonymous("proof-wrong");
+    // Of a proof with both, the signature says which server it was: whoever holds the receiver's seed can make a tag.
+    server = (await firstOf(signers, ({ key }) => verifies(key, proof.signature, signed)))?.text;
   }
+  if (server === undefined) throw new Anonymous("proof-wrong");
   const believed: BelievedHeaders = new Map();
   let at = 0;
   for (const { group, field } of proven) {
@@ -146,12 +160,12 @@ async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, pay
     const read = (): string[] | undefined => (opened ? textsOf(field.ciphertexts.map(({ length }) => part(length))) : undefined);
     believed.set(group.folded, { group, values: field.encrypted ? read() : group.values });
   }
-  return { believed, fields, ...opened && { key: opened.key } };
+  return { proof, believed, fields, key: opened?.key, server };
 }
 
-async function any<T>(list: T[], holds: (one: T) => Promise<boolean>): Promise<boolean> {
-  for (const one of list) if (await holds(one)) return true;
-  return false;
+async function firstOf<T>(list: T[], holds: (one: T) => Promise<boolean>): Promise<T | undefined> {
+  for (const one of list) if (await holds(one)) return one;
+  return undefined;
 }
 
 function textsOf(parts: Bytes[]): string[] {
@@ -208,8 +222,8 @@ function fieldOf({ spelling, values }: Group, encrypted: boolean, opens: boolean
   return field;
 }
 
-/** Step 6, the tag. Returns what was encrypted, and the key that fits. */
-async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payload, fields: Field[]): Promise<{ plaintext: Bytes; key: CryptoKey }> {
+/** Step 6, the tag. Returns what was encrypted, the key that fits, and the server whose key it is. */
+async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payload, fields: Field[]): Promise<{ plaintext: Bytes; key: CryptoKey; server: string }> {
   const { salt, counter } = proof.exchange!;
   const head = proof.bytes.slice(0, proof.bytes.length - proof.signature.length - proof.tag.length);
   const ciphertext = join(fields.flatMap(({ ciphertexts }) => ciphertexts));
@@ -217,13 +231,15 @@ async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payl
     const key = await trust.messageKey(pair, salt);
     const additional = concat(label, head, macTextOf(fields), await payload.tag(key, counter));
     const plaintext = await open(key, counter, concat(ciphertext, proof.tag), additional);
-    if (plaintext) return { plaintext, key };
+    if (!plaintext) continue;
+    trust.keepMessageKey(pair, salt, key);
+    return { plaintext, key, server: pair.server.text };
   }
   throw new Anonymous("proof-wrong");
 }
 
-/** Steps 7, 8 and 10. proof is the one that was checked, if there is any. */
-function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint, proof?: Proof): Identity {
+/** Steps 7, 8 and 10. proven is undefined without a proof. */
+function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint, proven?: Proven): Identity {
   const [user, ...others] = trust.names.map((name) => valuesOf(groups, believed, trust, name));
   if (!user?.[0]) throw new Anonymous("anonymous");
   const values: Record<string, string[]> = Object.create(null);
@@ -231,13 +247,13 @@ function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Tru
     const found = others[i];
     if (found) values[name] = found;
   }
-  const identity: Identity = { user: user[0], values, account: undefined, subject: undefined, time: undefined, timestamp: undefined, proven: trust.wantsProof };
+  const identity: Identity = { user: user[0], values, account: undefined, subject: undefined, time: undefined, timestamp: undefined, proven: trust.wantsProof, server: proven?.server };
   if (trust.accounts.size === 0) return identity;
   const [account, subject, time] = provenance.map((name) => provenanceIn(groups, name).values[0]!);
   const patterns = trust.accounts.get(account!) ?? trust.accounts.get("*");
   if (!patterns) throw new Anonymous("account");
   if (!patterns.some((pattern) => fits(pattern, subject!))) throw new Anonymous("subject");
-  if (proof && proof.signer === undefined && trust.signed.some((pattern) => fits(pattern, subject!))) throw new Anonymous("unsigned");
+  if (proven && proven.proof.signer === undefined && trust.signed.some((pattern) => fits(pattern, subject!))) throw new Anonymous("unsigned");
   return { ...identity, account, subject, time: checkTime(time!, trust, now), timestamp: time };
 }
 

@@ -54,6 +54,7 @@ interface Keys {
   pairs: Pair[];
 }
 
+const ACCOUNTS = "accounts: expected names of accounts, and for each a list of subjects";
 const hundredYears = 100 * 366 * 24 * 60 * 60;
 
 const known = new Set(["user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "signed", "replays"]);
@@ -77,12 +78,15 @@ export class Trust {
    * @internal */
   readonly taken: Cache<true> | undefined;
   readonly #options: TrustOptions;
-  readonly #messageKeys = new Cache<Promise<CryptoKey>>(maxMessageKeys);
+  readonly #messageKeys = new Cache<CryptoKey>(maxMessageKeys);
   #keys: Promise<Keys> | undefined;
 
   /** Throws a TypeError that names the field that cannot be. */
   constructor(options: TrustOptions) {
-    for (const field of Object.keys(options)) if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
+    for (const [field, value] of Object.entries(options)) {
+      if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
+      if (value === null) throw new TypeError(`${field}: expected a value, found null`);
+    }
     const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], signed = [], replays = 0 } = options;
     check(options, { accounts, servers, keys, signed });
     this.user = user;
@@ -117,13 +121,25 @@ export class Trust {
 
   /** The key of the messages with one salt.
    * @internal */
-  messageKey(pair: Pair, salt: Bytes): Promise<CryptoKey> {
-    const id = `${pair.server.text} ${toBase64(pair.receiver.key.publicKey)} ${toBase64(salt)}`;
-    let key = this.#messageKeys.get(id);
-    if (!key) this.#messageKeys.set(id, key = messageKey(pair.secret, salt, pair.server.key, pair.receiver.key.publicKey));
-    return key;
+  async messageKey(pair: Pair, salt: Bytes): Promise<CryptoKey> {
+    return this.#messageKeys.get(idOf(pair, salt)) ?? messageKey(pair.secret, salt, pair.server.key, pair.receiver.key.publicKey);
+  }
+
+  /** Of how many salts the keys are kept.
+   * @internal */
+  get keptKeys(): number {
+    return this.#messageKeys.size;
+  }
+
+  /** Keeps a key for the next messages with its salt. Only for a message whose tag fits: a stranger can choose salts, and would
+   * push out the keys of others.
+   * @internal */
+  keepMessageKey(pair: Pair, salt: Bytes, key: CryptoKey): void {
+    this.#messageKeys.set(idOf(pair, salt), key);
   }
 }
+
+const idOf = (pair: Pair, salt: Bytes): string => `${pair.server.text} ${toBase64(pair.receiver.key.publicKey)} ${toBase64(salt)}`;
 
 /** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
 function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys, signed }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys" | "signed">>): void {
@@ -131,6 +147,8 @@ function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays =
   for (const [field, texts] of Object.entries({ one, many, servers, keys, signed })) {
     if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string")) fault(`${field}: expected a list of texts`);
   }
+  // Of a list or a Map, Object.entries would find other accounts than are meant, or none.
+  if (typeof accounts !== "object" || Symbol.iterator in accounts) fault(ACCOUNTS);
   const seen = new Set([...provenance, proofName, forwardedName].map(fold));
   for (const name of [user, ...one, ...many]) {
     if (typeof name !== "string" || !isToken(name)) fault("user, one, many: expected names of headers");
@@ -169,12 +187,12 @@ async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Ke
 }
 
 function patternsOf(account: string, subjects: readonly string[]): string[][] {
-  if (account === "" || !Array.isArray(subjects) || subjects.length === 0) throw new TypeError("accounts: expected names of accounts, and for each a list of subjects");
+  if (account === "" || !Array.isArray(subjects) || subjects.length === 0) throw new TypeError(ACCOUNTS);
   return subjects.map((subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
 }
 
 function patternOf(field: string, subject: string): string[] {
-  const tokens = subject.split(".");
+  const tokens = typeof subject === "string" ? subject.split(".") : [""];
   if (tokens.some((token) => token === "" || WHITE_SPACE.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
     throw new TypeError(`${field}: expected subjects, with wildcards or without`);
   }

@@ -78,6 +78,22 @@ test("a message of very many names is judged, and none is hashed by WebCrypto", 
   assert.equal(digest.mock.callCount(), 0);
 });
 
+test("forged messages with other salts do not push out the keys of those that the server made", async (t) => {
+  const server = new Server(), trust = await from(server);
+  const stamped = () => server.stamp({ "X-User": ["alice"] }, "orders.new", payload);
+  await identify({ headers: await stamped(), payload }, trust);
+  const lines = await stamped(), [name, proof] = lines.pop();
+  for (let other = 1; other <= 100; other++) {
+    const bytes = Buffer.from(proof, "base64url");
+    bytes[5] ^= other;
+    assert.equal((await thrown(identify, [...lines, [name, bytes.toString("base64url")]], trust))?.verdict, "proof-wrong");
+  }
+  assert.equal(trust.keptKeys, 1);
+  const derive = t.mock.method(crypto.subtle, "deriveKey");
+  await identify({ headers: [...lines, [name, proof]], payload }, trust);
+  assert.equal(derive.mock.callCount(), 0);
+});
+
 test("names have the entries that SHA-256 gives", async () => {
   const { entryOf } = await import("../dist/names.js");
   for (let length = 0; length < 300; length++) {

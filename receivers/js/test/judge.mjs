@@ -12,8 +12,8 @@ export const bytesOf = (base64) => Uint8Array.from(atob(base64 ?? ""), (char) =>
 async function judge(message, trust, now) {
   const headers = message.headers ?? [], payload = bytesOf(message.payload);
   try {
-    const { user, values, account, subject, timestamp, proven } = await (message.forwarded ? forwarded({ headers, payload }, trust, now) : identify({ headers, payload }, trust, now));
-    return { verdict: "ok", user, values: { ...values }, account, subject, time: timestamp, proven };
+    const { user, values, account, subject, timestamp, proven, server } = await (message.forwarded ? forwarded({ headers, payload }, trust, now) : identify({ headers, payload }, trust, now));
+    return { verdict: "ok", user, values: { ...values }, account, subject, time: timestamp, proven, server };
   } catch (err) {
     if (!(err instanceof Anonymous)) throw err;
     return { verdict: err.verdict };

@@ -55,7 +55,12 @@ test("what cannot be forwarded is nobody's for who asks", async () => {
   }
 });
 
-for (const { name, trust } of vectors.bad_trusts) test(`a trust that does not hold: ${name}`, () => assert.rejects(async () => new Trust(trust).ready(), TypeError));
+for (const { name, trust, field = "" } of vectors.bad_trusts) {
+  test(`a trust that does not hold: ${name}`, () => assert.rejects(async () => new Trust(trust).ready(), (err) => {
+    assert.ok(err instanceof TypeError && err.message.includes(field), `${err}`);
+    return true;
+  }));
+}
 
 test("what an encoder writes for a lone surrogate is not taken for it", async () => {
   const server = new Server(), payload = Buffer.from("{}"), trust = new Trust({ user: "X-User", accounts: { APP: [">"] }, ...await server.trusted() });

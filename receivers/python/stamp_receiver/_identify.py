@@ -35,6 +35,8 @@ class Identity:
     timestamp: Optional[str]
     #: Whether a proof was checked. If not, all that is known is what the last server wrote.
     proven: bool
+    #: The public key of the server that has proven it, as the trust has it: N... of a signature, or else X.... None without a proof.
+    server: Optional[str] = None
 
     def value(self, name: str) -> Optional[str]:
         """The value of a header that the trust names in one or many, or None where it has none, or several."""
@@ -79,9 +81,13 @@ class _Believed:
 
 @dataclass
 class _Proven:
+    """What a proof has proven, and whose key did."""
+
+    proof: Proof
     believed: Dict[str, _Believed]
     fields: List[Field]
     cipher: Optional[AESGCM]
+    server: str
 
 
 def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> Identity:
@@ -94,7 +100,7 @@ def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] 
         return _judge(groups, _as_written(groups, trust), trust, now)
     proof = parse_text(_only_line(groups, PROOF))
     proven = _prove(groups, trust, proof, _Payload(payload))
-    identity = _judge(groups, proven.believed, trust, now, proof)
+    identity = _judge(groups, proven.believed, trust, now, proven)
     if trust.taken is not None and not trust.taken.add(proof.data, True):
         raise Anonymous("replayed")
     return identity
@@ -108,7 +114,7 @@ def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Iden
     groups = groups_of(found.headers)
     digests = _Digests(found.payload_tag, found.payload_hash)
     proven = _prove(groups, trust, found.proof, digests, found.text)
-    return _judge(groups, proven.believed, trust, now, found.proof)
+    return _judge(groups, proven.believed, trust, now, proven)
 
 
 def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> str:
@@ -123,7 +129,7 @@ def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] =
     proof = parse_text(_only_line(groups, PROOF))
     content = _Payload(payload)
     proven = _prove(groups, trust, proof, content)
-    _judge(groups, proven.believed, trust, now, proof)
+    _judge(groups, proven.believed, trust, now, proven)
     if proof.tag and proven.cipher is None:
         raise Anonymous("proof-key")
     tag = content.tag(proven.cipher, proof.counter) if proven.cipher else b""
@@ -166,7 +172,7 @@ def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, payload: _Paylo
     fields = [field for _, field in found]
     if wanted is not None and text_of(fields) != wanted:
         raise Anonymous("proof-malformed")
-    cipher, plaintext = None, b""
+    cipher, plaintext, server = None, b"", None
     if opens:
         ciphertext = b"".join(text for field in fields for text in field.ciphertexts)
         fixed = LABEL + proof.before_tag + mac_text_of(fields)
@@ -176,14 +182,17 @@ def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, payload: _Paylo
                 plaintext = tried.decrypt(_nonce(0, proof.counter), ciphertext + proof.tag, fixed + payload.tag(tried, proof.counter))
             except InvalidTag:
                 continue
-            cipher = tried
+            trust.keep_cipher(pair, proof.salt, tried)
+            cipher, server = tried, pair.text
             break
         if cipher is None:
             raise Anonymous("proof-wrong")
     if proof.signature:
         signed = LABEL + proof.before_signature + text_of(fields) + payload.hash()
-        if not any(_verifies(signer.key, proof.signature, signed) for signer in signers):
-            raise Anonymous("proof-wrong")
+        # Of a proof with both, the signature says which server it was: whoever holds the receiver's seed can make a tag.
+        server = next((signer.text for signer in signers if _verifies(signer.key, proof.signature, signed)), None)
+    if server is None:
+        raise Anonymous("proof-wrong")
     believed, at = {}, 0
     for group, field in found:
         values: Optional[List[str]] = group.values
@@ -195,7 +204,7 @@ def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, payload: _Paylo
                     values.append(_text(plaintext[at : at + len(text)]))
                     at += len(text)
         believed[group.folded] = _Believed(group, values)
-    return _Proven(believed, fields, cipher)
+    return _Proven(proof, believed, fields, cipher, server)
 
 
 def _verifies(key: Ed25519PublicKey, signature: bytes, signed: bytes) -> bool:
@@ -261,23 +270,24 @@ def _field(group: Group, encrypted: bool, opens: bool) -> Field:
     return field
 
 
-def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int], proof: Optional[Proof] = None) -> Identity:
-    """Steps 7, 8 and 10. proof is the one that was checked, if there is any."""
+def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int], proven: Optional[_Proven] = None) -> Identity:
+    """Steps 7, 8 and 10. proven is None without a proof."""
     found = {name: _values(groups, believed, trust, name) for name in trust.names}
     user = found.pop(trust.user)
     assert user  # or _values had raised
     values = {name: texts for name, texts in found.items() if texts is not None}
+    server = proven.server if proven else None
     if not trust.accounts:
-        return Identity(user[0], values, None, None, None, None, trust.wants_proof)
+        return Identity(user[0], values, None, None, None, None, trust.wants_proof, server)
     account, subject, when = (_provenance(groups, name).values[0] for name in PROVENANCE)
     patterns = trust.accounts.get(account, trust.accounts.get("*"))
     if patterns is None:
         raise Anonymous("account")
     if not any(fits(pattern, subject) for pattern in patterns):
         raise Anonymous("subject")
-    if proof and not proof.signature and any(fits(pattern, subject) for pattern in trust.signed):
+    if proven and not proven.proof.signature and any(fits(pattern, subject) for pattern in trust.signed):
         raise Anonymous("unsigned")
-    return Identity(user[0], values, account, subject, _check_time(when, trust, now), when, trust.wants_proof)
+    return Identity(user[0], values, account, subject, _check_time(when, trust, now), when, trust.wants_proof, server)
 
 
 def _values(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, name: str) -> Optional[List[str]]:

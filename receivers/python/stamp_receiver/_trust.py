@@ -4,7 +4,8 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from types import MappingProxyType
+from typing import Any, Collection, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -64,15 +65,17 @@ def derive(secret: bytes, salt: bytes, server: bytes, receiver: bytes) -> bytes:
 
 
 class Signer(NamedTuple):
-    """A server's Ed25519 key."""
+    """A server's Ed25519 key, and its text in the trust."""
 
+    text: str
     id: bytes
     key: Ed25519PublicKey
 
 
 class Pair(NamedTuple):
-    """A server's X25519 key and one of the receiver's."""
+    """A server's X25519 key, its text in the trust, and one key of the receiver's."""
 
+    text: str
     server: bytes
     receiver: bytes
     server_id: bytes
@@ -91,7 +94,7 @@ class Trust:
         user: str,
         one: Sequence[str] = (),
         many: Sequence[str] = (),
-        accounts: Optional[Mapping[str, Sequence[str]]] = None,
+        accounts: Mapping[str, Sequence[str]] = MappingProxyType({}),
         max_age: int = 0,
         max_skew: int = 0,
         servers: Sequence[str] = (),
@@ -99,9 +102,10 @@ class Trust:
         replays: int = 0,
         signed: Sequence[str] = (),
     ) -> None:
-        accounts = {} if accounts is None else accounts
         for name, texts in (("one", one), ("many", many), ("servers", servers), ("keys", keys), ("signed", signed)):
             _check_texts(name, texts)
+        if not isinstance(accounts, Mapping):
+            raise TypeError("accounts: expected names of accounts, and for each a list of subjects")
         for name, number in (("max_age", max_age), ("max_skew", max_skew), ("replays", replays)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise ValueError(f"{name}: expected a whole number that is not negative")
@@ -135,20 +139,32 @@ class Trust:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Trust":
         """Takes the fields of docs/proofs.md, as json.load gives them."""
+        if not isinstance(fields, Mapping):
+            raise TypeError("expected an object with the fields of a trust")
+        for name, value in fields.items():
+            if value is None:
+                raise ValueError(f"{name}: expected a value, found null")
         return cls(**fields)
 
     def cipher(self, pair: Pair, salt: bytes) -> AESGCM:
         """AES-256-GCM with the key of the messages with one salt."""
-        name = pair.server + pair.receiver + salt
-        cipher = self._ciphers.get(name)
-        if cipher is None:
-            cipher = AESGCM(derive(pair.secret, salt, pair.server, pair.receiver))
-            self._ciphers.add(name, cipher)
-        return cipher
+        cipher = self._ciphers.get(_cipher_name(pair, salt))
+        return cipher or AESGCM(derive(pair.secret, salt, pair.server, pair.receiver))
+
+    def keep_cipher(self, pair: Pair, salt: bytes, cipher: AESGCM) -> None:
+        """Keeps what cipher returned for the next messages with that salt.
+
+        Only for a message whose tag fits: a stranger can choose salts, and would push out those of others.
+        """
+        self._ciphers.add(_cipher_name(pair, salt), cipher)
+
+
+def _cipher_name(pair: Pair, salt: bytes) -> bytes:
+    return pair.server + pair.receiver + salt
 
 
 def _check_texts(name: str, texts: Sequence[str]) -> None:
-    if isinstance(texts, (str, bytes)) or not all(isinstance(text, str) for text in texts):
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Collection) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{name}: expected a list of texts")
     if name in ("servers", "keys") and len(set(texts)) != len(texts):
         raise ValueError(f"{name}: one is there twice")
@@ -165,7 +181,8 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
-    if not isinstance(account, str) or account == "" or not subjects or isinstance(subjects, str):
+    _check_texts("accounts", subjects)
+    if not isinstance(account, str) or account == "" or not subjects:
         raise ValueError("accounts: expected names of accounts, and for each a list of subjects")
     return [_pattern(f"accounts: {account!r}", subject) for subject in subjects]
 
@@ -197,15 +214,15 @@ def _read_keys(servers: Sequence[str], keys: Sequence[str]) -> Tuple[List[Signer
             raise ValueError("servers: expected public keys that begin with X or N")
         public = public_key(text[0], text)
         if text[0] == "N":
-            signers.append(Signer(key_id(public), Ed25519PublicKey.from_public_bytes(public)))
+            signers.append(Signer(text, key_id(public), Ed25519PublicKey.from_public_bytes(public)))
         else:
-            curves.append(public)
+            curves.append((text, public))
     pairs = []
-    for text in keys:
-        private = X25519PrivateKey.from_private_bytes(seed("X", text))
+    for own_seed in keys:
+        private = X25519PrivateKey.from_private_bytes(seed("X", own_seed))
         own = raw(private.public_key())
-        for server in curves:
-            pairs.append(Pair(server, own, key_id(server), key_id(own), _secret(private, server)))
+        for text, server in curves:
+            pairs.append(Pair(text, server, own, key_id(server), key_id(own), _secret(private, server)))
     return signers, pairs
 
 

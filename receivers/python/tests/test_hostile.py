@@ -6,8 +6,10 @@ import random
 import unittest
 import unittest.mock
 
-from stamp_receiver import Anonymous, Trust, _names, forward, forwarded, identify
+from stamp_receiver import Anonymous, Trust, _names, _trust, forward, forwarded, identify
+from stamp_receiver._bytes import from_base64, to_base64
 from stamp_receiver._names import fold
+from stamp_receiver._trust import derive
 from stamp_receiver.testing import Server
 
 SEED, MESSAGES = 20260301, 10_000
@@ -71,6 +73,26 @@ class Hostile(unittest.TestCase):
                     with self.assertRaises(Anonymous) as caught:
                         identify(forged, b"", trust)
                     self.assertEqual(caught.exception.verdict, "proof-wrong")
+
+    def test_keys_are_kept(self):
+        """Forged messages with other salts do not push out the keys of those that the server made."""
+        server, derived = Server(), []
+
+        def counted(*args):
+            derived.append(args)
+            return derive(*args)
+
+        with unittest.mock.patch.object(_trust, "_MAX_MESSAGE_KEYS", 2), unittest.mock.patch.object(_trust, "derive", counted):
+            trust = Trust("X-User", accounts={"APP": [">"]}, servers=server.servers, keys=server.keys)
+            identify(server.stamp({"X-User": ["alice"]}, "orders.new"), b"", trust)
+            *lines, (name, proof) = server.stamp({"X-User": ["alice"]}, "orders.new")
+            for number in range(10):
+                data = bytearray(from_base64(proof))
+                data[5] ^= number + 1
+                with self.assertRaises(Anonymous):
+                    identify([*lines, (name, to_base64(bytes(data)))], b"", trust)
+            identify([*lines, (name, proof)], b"", trust)
+        self.assertEqual(len(derived), 1 + 10)
 
     def test_folds(self):
         """A name is folded once for a run of its values."""

@@ -33,6 +33,7 @@ def judge(message, trust, now):
     except Anonymous as err:
         return {"verdict": err.verdict}
     ok = {"verdict": "ok", "user": got.user, "values": dict(got.values), "account": got.account, "subject": got.subject, "time": got.timestamp, "proven": got.proven}
+    ok["server"] = got.server
     return told(ok)
 
 
@@ -53,8 +54,9 @@ class Vectors(unittest.TestCase):
     def test_bad_trusts(self):
         for case in VECTORS["bad_trusts"]:
             with self.subTest(case["name"]):
-                with self.assertRaises((ValueError, TypeError)):
+                with self.assertRaises((ValueError, TypeError)) as caught:
                     Trust.from_json(case["trust"])
+                self.assertIn(case.get("field", ""), str(caught.exception))
 
     def test_mutations(self):
         mutations = read("mutations.json")

@@ -51,7 +51,8 @@ func Files() map[string][]byte {
 				"What receivers in all languages must say of which messages: see docs/proofs.md. Made by receivers/go/internal/vectors.",
 				"cases: judge headers and payload (base64) with the trust at the time now, after the messages of before, with the same trust object.",
 				"With forwarded, the header Stamp-Forwarded-Proof is judged. want.values has the names of one and many that the message has.",
-				"bad_trusts: a receiver must refuse to work with each trust.",
+				"want.server is the public key with which the identity was proven, as the trust has it: that of the signature, or else that of the tag.",
+				"bad_trusts: a receiver must refuse to work with each trust. With field, its error names that field.",
 			}),
 			section("cases", Cases()),
 			section("bad_trusts", BadTrusts()),
@@ -104,7 +105,7 @@ func isUTF8(lines []stamp.Line) bool {
 
 // WantOf returns what a receiver said, in the form of the files.
 func WantOf(id stamp.Identity, err error, trust Trust) Want {
-	w := Want{Verdict: stamp.VerdictOf(err), User: id.User, Account: id.Account, Subject: id.Subject, Proven: id.Proven}
+	w := Want{Verdict: stamp.VerdictOf(err), User: id.User, Account: id.Account, Subject: id.Subject, Proven: id.Proven, Server: id.Server}
 	if err == nil && len(trust.Accounts) > 0 {
 		w.Time = id.Time.Format(stamptest.TimeLayout)
 	}

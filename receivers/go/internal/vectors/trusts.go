@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"stamp.example/receivers/go/internal/wire"
@@ -19,12 +21,13 @@ var whiteSpace = []rune{
 type BadTrust struct {
 	Name  string          `json:"name"`
 	Trust json.RawMessage `json:"trust"`
+	Field string          `json:"field,omitempty"` // which the error names
 }
 
 // BadTrusts returns trusts that do not hold.
 func BadTrusts() []BadTrust {
 	var bad []BadTrust
-	add := func(name, text string) { bad = append(bad, BadTrust{name, json.RawMessage(text)}) }
+	add := func(name, text string) { bad = append(bad, BadTrust{Name: name, Trust: json.RawMessage(text)}) }
 	quote := func(s string) string { return `"` + s + `"` }
 	x, n, sx := quote(curve(serverA)), quote(server(signA)), quote(curveSeed(app))
 	const accounts = `"accounts": {"APP": [">"]}`
@@ -95,7 +98,36 @@ func BadTrusts() []BadTrust {
 	keys("a key with a wrong checksum", quote(curveSeed(app)[:50]+"AAAAAAAA"))
 	keys("a key with bits after its last byte", quote(trailing(curveSeed(app))))
 	keys("a key twice", sx+`, `+sx)
-	return bad
+	return append(bad, nullTrusts()...)
+}
+
+// nullTrusts returns trusts that have a null in each place.
+func nullTrusts() (bad []BadTrust) {
+	add := func(field, value string) {
+		fields := map[string]string{
+			"user": `"X-User"`, "accounts": `{"APP": [">"]}`, "max_age": "5",
+			"servers": `["` + curve(serverA) + `", "` + server(signA) + `"]`, "keys": `["` + curveSeed(app) + `"]`,
+		}
+		fields[field] = value
+		var text []string
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			text = append(text, fmt.Sprintf("%q: %s", name, fields[name]))
+		}
+		bad = append(bad, BadTrust{field + " " + value, json.RawMessage("{" + strings.Join(text, ", ") + "}"), field})
+	}
+	for _, field := range []string{"user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "signed", "replays"} {
+		add(field, "null")
+	}
+	for _, field := range []string{"one", "many", "servers", "keys", "signed"} {
+		add(field, "[null]")
+		add(field, "{}")
+	}
+	for _, accounts := range []string{`[]`, `"APP"`, `5`, `{"APP": null}`, `{"APP": [null]}`, `{"APP": {}}`, `{"APP": ["a", null]}`, `{"APP": {"a": "a"}}`} {
+		add("accounts", accounts)
+	}
+	add("user", "5")
+	add("user", `["X-User"]`)
+	return append(bad, BadTrust{Name: "null", Trust: json.RawMessage("null")})
 }
 
 // weakKey is a key for Ed25519 that no server has.

@@ -60,6 +60,7 @@ type Want struct {
 	Subject string              `json:"subject,omitempty"`
 	Time    string              `json:"time,omitempty"`
 	Proven  bool                `json:"proven,omitempty"`
+	Server  string              `json:"server,omitempty"` // the public key with which it was proven
 }
 
 // Seeds, the same at every run.
@@ -143,6 +144,22 @@ func identity() Want {
 	}
 }
 
+// provenBy returns the public key of the server that says who it is: that of the signature, or else that of the tag.
+func provenBy(in stamptest.Input) string {
+	if in.Sign {
+		private, err := wire.ParseServerSeed(in.SignSeed)
+		if err != nil {
+			panic(err)
+		}
+		return wire.EncodeServer(wire.Key(private.Public().(ed25519.PublicKey)))
+	}
+	private, err := wire.ParseCurveSeed(in.CurveSeed)
+	if err != nil {
+		panic(err)
+	}
+	return wire.EncodeCurve(wire.Key(private.PublicKey().Bytes()))
+}
+
 // draft is a case that is being made.
 type draft struct {
 	Case
@@ -184,8 +201,11 @@ func (g *generator) add(kind, name string, verdict stamp.Verdict, edits ...edit)
 		e(d)
 	}
 	d.make()
-	if verdict != stamp.OK {
+	switch {
+	case verdict != stamp.OK:
 		d.Want = Want{Verdict: verdict}
+	case d.Want.Proven:
+		d.Want.Server = provenBy(d.in)
 	}
 	g.cases = append(g.cases, d.Case)
 	return &g.cases[len(g.cases)-1]
@@ -635,6 +655,8 @@ func (g *generator) keys() {
 		trusted(func(t *Trust) { t.One, t.Many = []string{"X-Roles"}, nil }))
 	g.add("both", "the tag fits and the signature does not", stamp.ProofWrong, flipped(-40, 1))
 	g.add("both", "the signature fits and the tag does not", stamp.ProofWrong, made(func(in *stamptest.Input) { in.CurveSeed = curveSeed(serverAlike) }))
+	g.add("both", "the tag is of another server, which is trusted too: the identity is of the one that signed", stamp.OK,
+		made(func(in *stamptest.Input) { in.CurveSeed = curveSeed("server b") }), trusted(func(t *Trust) { t.Servers = append(t.Servers, curve("server b")) }))
 	g.add("both", "the signature is of another server that is trusted", stamp.ProofKey, made(func(in *stamptest.Input) { in.SignSeed = serverSeed("sign b") }))
 }
 

@@ -14,8 +14,9 @@ import java.util.Optional;
  * @param account the account of the publisher; null, as subject and time, where the trust has no accounts
  * @param subject the subject as it was published
  * @param proven whether a proof was checked. If not, all that is known is what the last server wrote
+ * @param server the public key of the server that has proven it, as the trust has it: N... of a signature, or else X.... Null without a proof
  */
-public record Identity(String user, Map<String, List<String>> values, String account, String subject, Instant time, boolean proven) {
+public record Identity(String user, Map<String, List<String>> values, String account, String subject, Instant time, boolean proven, String server) {
     static final DateTimeFormatter TIMESTAMP = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSSSSS'Z'").withZone(ZoneOffset.UTC);
 
     /** The time as in the message: 2026-03-01T12:00:00.123456789Z. */

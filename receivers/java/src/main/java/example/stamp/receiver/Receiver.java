@@ -61,9 +61,10 @@ public final class Receiver {
 
     private record Found(Group group, Proof.Field field) {}
 
-    private record Proven(Map<String, Believed> believed, List<Proof.Field> fields, SecretKeySpec key) {}
+    /** What a proof has proven, and whose key did. */
+    private record Proven(Proof proof, Map<String, Believed> believed, List<Proof.Field> fields, SecretKeySpec key, String server) {}
 
-    private record Opened(byte[] plaintext, SecretKeySpec key) {}
+    private record Opened(byte[] plaintext, SecretKeySpec key, String server) {}
 
     /** Who has sent a message, now. Throws AnonymousException where that is nobody whom the trust knows. */
     public static Identity identify(Iterable<Header> headers, byte[] payload, Trust trust) throws AnonymousException {
@@ -78,7 +79,7 @@ public final class Receiver {
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Proven proven = prove(groups, trust, proof, Payload.of(payload), null);
-        Identity identity = judge(groups, proven.believed(), trust, now, proof);
+        Identity identity = judge(groups, proven.believed(), trust, now, proven);
         if (!trust.takes(proof)) {
             throw new AnonymousException("replayed");
         }
@@ -93,7 +94,7 @@ public final class Receiver {
         }
         Map<String, Group> groups = Group.groupsOf(found.headers());
         Proven proven = prove(groups, trust, found.proof(), Payload.of(found.payloadTag(), found.payloadHash()), found.text());
-        return judge(groups, proven.believed(), trust, now, found.proof());
+        return judge(groups, proven.believed(), trust, now, proven);
     }
 
     /**
@@ -110,7 +111,7 @@ public final class Receiver {
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Payload content = Payload.of(payload);
         Proven proven = prove(groups, trust, proof, content, null);
-        judge(groups, proven.believed(), trust, now, proof);
+        judge(groups, proven.believed(), trust, now, proven);
         if (proof.exchanges && proven.key() == null) {
             throw new AnonymousException("proof-key");
         }
@@ -156,13 +157,16 @@ public final class Receiver {
             throw new AnonymousException("proof-malformed");
         }
         Opened opened = opens ? open(pairs, trust, proof, payload, fields) : null;
+        String server = opened == null ? null : opened.server();
         if (proof.signed) {
             byte[] signed = Texts.concat(Crypto.LABEL, proof.beforeSignature(), text, payload.hash());
-            if (signers.stream().noneMatch(signer -> Crypto.verifies(signer.key(), proof.signature, signed))) {
-                throw new AnonymousException("proof-wrong");
-            }
+            // Of a proof with both, the signature says which server it was: whoever holds the receiver's seed can make a tag.
+            server = signers.stream().filter(signer -> Crypto.verifies(signer.key(), proof.signature, signed)).map(Trust.Signer::text).findFirst().orElse(null);
         }
-        return new Proven(believedOf(found, opened), fields, opened == null ? null : opened.key());
+        if (server == null) {
+            throw new AnonymousException("proof-wrong");
+        }
+        return new Proven(proof, believedOf(found, opened), fields, opened == null ? null : opened.key(), server);
     }
 
     private static Map<String, Believed> believedOf(List<Found> found, Opened opened) throws AnonymousException {
@@ -244,7 +248,7 @@ public final class Receiver {
         return new Proof.Field(group.spelling, group.values, encrypted, ciphertexts);
     }
 
-    /** Step 6, the tag. Returns what was encrypted, and the key that fits. */
+    /** Step 6, the tag. Returns what was encrypted, the key that fits, and the server whose key it is. */
     private static Opened open(List<Trust.Pair> pairs, Trust trust, Proof proof, Payload payload, List<Proof.Field> fields) throws AnonymousException {
         List<byte[]> sealed = new ArrayList<>();
         fields.forEach(field -> sealed.addAll(field.ciphertexts()));
@@ -256,14 +260,15 @@ public final class Receiver {
             byte[] additional = Texts.concat(fixed, payload.tag(key, proof.counter));
             byte[] plaintext = Crypto.gcm(Cipher.DECRYPT_MODE, key, 0, proof.counter, ciphertext, additional);
             if (plaintext != null) {
-                return new Opened(plaintext, key);
+                trust.keepMessageKey(pair, proof.salt, key);
+                return new Opened(plaintext, key, pair.text());
             }
         }
         throw new AnonymousException("proof-wrong");
     }
 
-    /** Steps 7, 8 and 10. proof is the one that was checked, or null. */
-    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now, Proof proof) throws AnonymousException {
+    /** Steps 7, 8 and 10. proven is null without a proof. */
+    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now, Proven proven) throws AnonymousException {
         Map<String, List<String>> values = new LinkedHashMap<>();
         for (String name : trust.names) {
             List<String> found = valuesOf(groups, believed, trust, name);
@@ -272,8 +277,9 @@ public final class Receiver {
             }
         }
         String user = values.remove(trust.user).get(0);
+        String server = proven == null ? null : proven.server();
         if (trust.accounts.isEmpty()) {
-            return new Identity(user, Map.copyOf(values), null, null, null, trust.wantsProof);
+            return new Identity(user, Map.copyOf(values), null, null, null, trust.wantsProof, server);
         }
         List<String> provenance = new ArrayList<>();
         for (String name : Proof.PROVENANCE) {
@@ -287,10 +293,10 @@ public final class Receiver {
         if (patterns.stream().noneMatch(pattern -> Trust.fits(pattern, subject))) {
             throw new AnonymousException("subject");
         }
-        if (proof != null && !proof.signed && trust.signed.stream().anyMatch(pattern -> Trust.fits(pattern, subject))) {
+        if (proven != null && !proven.proof().signed && trust.signed.stream().anyMatch(pattern -> Trust.fits(pattern, subject))) {
             throw new AnonymousException("unsigned");
         }
-        return new Identity(user, Map.copyOf(values), account, subject, checkTime(provenance.get(2), trust, now), trust.wantsProof);
+        return new Identity(user, Map.copyOf(values), account, subject, checkTime(provenance.get(2), trust, now), trust.wantsProof, server);
     }
 
     /** The values of a name that the service reads, or null where it has none that can be read. */

@@ -2,6 +2,7 @@ package example.stamp.receiver;
 
 import java.security.PublicKey;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -15,12 +16,13 @@ public final class Trust {
     /** How many keys of salts are kept: one for each connection that publishes. */
     private static final int MAX_MESSAGE_KEYS = 10_000;
     private static final int DEFAULT_SKEW = 5;
+    private static final String ACCOUNTS = "accounts: expected names of accounts, and for each a list of subjects";
 
-    /** A server's Ed25519 key. */
-    record Signer(int id, PublicKey key) {}
+    /** A server's Ed25519 key. text is the key in the trust. */
+    record Signer(String text, int id, PublicKey key) {}
 
-    /** A server's X25519 key and one of the receiver's. */
-    record Pair(byte[] server, byte[] receiver, int serverId, int receiverId, byte[] secret) {}
+    /** A server's X25519 key and one of the receiver's. text is the server's key in the trust. */
+    record Pair(String text, byte[] server, byte[] receiver, int serverId, int receiverId, byte[] secret) {}
 
     final String user;
     final Set<String> many;
@@ -53,19 +55,20 @@ public final class Trust {
 
         /** Further headers that the service reads, each with one value at most. */
         public Builder one(String... names) {
-            one = List.of(names);
+            one = texts("one", names);
             return this;
         }
 
         /** Further headers that the service reads, with any number of values. */
         public Builder many(String... names) {
-            many = List.of(names);
+            many = texts("many", names);
             return this;
         }
 
         /** Accounts of publishers, and for each the subjects, with wildcards; the account "*" is any other. */
         public Builder accounts(Map<String, List<String>> accounts) {
-            this.accounts = Map.copyOf(accounts);
+            check(accounts != null, ACCOUNTS);
+            this.accounts = new LinkedHashMap<>(accounts);
             return this;
         }
 
@@ -83,19 +86,19 @@ public final class Trust {
 
         /** Public keys of servers, X... and N.... Without any, no proof is wanted. */
         public Builder servers(String... keys) {
-            servers = List.of(keys);
+            servers = texts("servers", keys);
             return this;
         }
 
         /** The receiver's own seeds, SX..., newest first. */
         public Builder keys(String... seeds) {
-            keys = List.of(seeds);
+            keys = texts("keys", seeds);
             return this;
         }
 
         /** Subjects on which a proof must be signed, with wildcards; needs a server N.... Without them, whoever holds one of the keys can make a proof. */
         public Builder signed(String... subjects) {
-            signed = List.of(subjects);
+            signed = texts("signed", subjects);
             return this;
         }
 
@@ -109,6 +112,11 @@ public final class Trust {
         public Trust build() {
             return new Trust(this);
         }
+
+        private static List<String> texts(String field, String... texts) {
+            check(texts != null && !Arrays.asList(texts).contains(null), field + ": expected a list of texts, found null");
+            return List.of(texts);
+        }
     }
 
     private Trust(Builder b) {
@@ -121,11 +129,12 @@ public final class Trust {
         check(b.maxSkew == 0 || b.maxAge > 0, "maxSkew without maxAge: no time would be looked at");
         user = b.user;
         many = Set.copyOf(new HashSet<>(b.many));
-        List<String> all = new ArrayList<>(List.of(b.user));
+        List<String> all = new ArrayList<>();
+        all.add(b.user);
         all.addAll(b.one);
         all.addAll(b.many);
+        checkNames(all);
         names = List.copyOf(all);
-        checkNames();
         b.accounts.forEach(this::addAccount);
         b.signed.forEach(subject -> signed.add(patternOf("signed", subject)));
         maxAge = b.maxAge;
@@ -142,7 +151,7 @@ public final class Trust {
         }
     }
 
-    private void checkNames() {
+    private static void checkNames(List<String> names) {
         Set<String> seen = new HashSet<>();
         Proof.PROVENANCE.forEach(name -> seen.add(Group.fold(name)));
         seen.add(Group.fold(Proof.NAME));
@@ -154,7 +163,7 @@ public final class Trust {
     }
 
     private void addAccount(String account, List<String> subjects) {
-        check(!account.isEmpty() && !subjects.isEmpty(), "accounts: expected names of accounts, and for each a list of subjects");
+        check(account != null && !account.isEmpty() && subjects != null && !subjects.isEmpty(), ACCOUNTS);
         List<List<String>> patterns = new ArrayList<>();
         for (String subject : subjects) {
             patterns.add(patternOf("accounts: " + account, subject));
@@ -163,7 +172,7 @@ public final class Trust {
     }
 
     private static List<String> patternOf(String field, String subject) {
-        List<String> tokens = tokens(subject);
+        List<String> tokens = subject == null ? List.of("") : tokens(subject);
         int rest = tokens.indexOf(">");
         boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isSpace));
         check(holds && (rest < 0 || rest == tokens.size() - 1), field + ": expected subjects, with wildcards or without");
@@ -181,33 +190,43 @@ public final class Trust {
 
     private void addKeys(List<String> servers, List<String> keys) {
         check(new HashSet<>(servers).size() == servers.size() && new HashSet<>(keys).size() == keys.size(), "servers, keys: one is there twice");
-        List<byte[]> curves = new ArrayList<>();
+        Map<String, byte[]> curves = new LinkedHashMap<>();
         for (String text : servers) {
             check(text.startsWith("X") || text.startsWith("N"), "servers: expected public keys that begin with X or N");
             byte[] key = Texts.publicKey(text.charAt(0), text);
             if (text.charAt(0) == 'N') {
-                signers.add(new Signer(Crypto.keyId(key), Crypto.ed25519(key)));
+                signers.add(new Signer(text, Crypto.keyId(key), Crypto.ed25519(key)));
             } else {
-                curves.add(key);
+                curves.put(text, key);
             }
         }
         for (String text : keys) {
             byte[] seed = Texts.seed('X', text), own = Crypto.publicOf(seed);
-            for (byte[] server : curves) {
-                pairs.add(new Pair(server, own, Crypto.keyId(server), Crypto.keyId(own), Crypto.secret(seed, server)));
-            }
+            curves.forEach((server, key) -> pairs.add(new Pair(server, key, own, Crypto.keyId(key), Crypto.keyId(own), Crypto.secret(seed, key))));
         }
     }
 
     /** The key of the messages with one salt. */
     SecretKeySpec messageKey(Pair pair, byte[] salt) {
-        String name = Texts.toBase64(Texts.concat(pair.server(), pair.receiver(), salt));
-        SecretKeySpec key = messageKeys.get(name);
-        if (key == null) {
-            key = Crypto.hkdf(pair.secret(), salt, Texts.concat(Crypto.LABEL, pair.server(), pair.receiver()));
-            messageKeys.add(name, key);
-        }
-        return key;
+        SecretKeySpec key = messageKeys.get(nameOf(pair, salt));
+        return key != null ? key : Crypto.hkdf(pair.secret(), salt, Texts.concat(Crypto.LABEL, pair.server(), pair.receiver()));
+    }
+
+    /**
+     * Keeps a key for the next messages with its salt. Only for a message whose tag fits: a stranger can choose salts, and would
+     * push out the keys of others.
+     */
+    void keepMessageKey(Pair pair, byte[] salt, SecretKeySpec key) {
+        messageKeys.add(nameOf(pair, salt), key);
+    }
+
+    /** Of how many salts the keys are kept. */
+    int keptMessageKeys() {
+        return messageKeys.size();
+    }
+
+    private static String nameOf(Pair pair, byte[] salt) {
+        return Texts.toBase64(Texts.concat(pair.server(), pair.receiver(), salt));
     }
 
     /** Remembers a proof. Returns false if it was taken before. */
@@ -256,6 +275,10 @@ public final class Trust {
 
         synchronized T get(String key) {
             return entries.get(key);
+        }
+
+        synchronized int size() {
+            return entries.size();
         }
 
         /** Returns whether the key is new. */

@@ -55,6 +55,7 @@ final class HostileTest {
     public static void main(String[] args) throws Exception {
         replacements();
         folds();
+        keysAreKept();
         HostileTest test = new HostileTest(Path.of(args[0]));
         for (int number = 0; number < MESSAGES; number++) {
             test.judge(number);
@@ -80,6 +81,24 @@ final class HostileTest {
             List<Header> forged = headers.stream().map(header -> new Header(header.name(), header.value().replace("?", "\ud800"))).toList();
             check(verdict(() -> Receiver.identify(forged, new byte[0], trust)).equals("proof-wrong"), "a lone surrogate counts as a question mark");
         }
+    }
+
+    /** Forged messages with other salts do not push out the keys of those that the server made. */
+    private static void keysAreKept() throws AnonymousException {
+        TestServer server = new TestServer("APP", false);
+        Trust trust = trust(server);
+        List<Header> genuine = server.stamp(List.of(new Header("X-User", "alice")), "orders.new", new byte[0]);
+        Receiver.identify(genuine, new byte[0], trust);
+        Header proof = genuine.get(genuine.size() - 1);
+        for (int other = 1; other <= 10_001; other++) {
+            byte[] bytes = Texts.fromBase64(proof.value());
+            bytes[5] ^= (byte) other;
+            bytes[6] ^= (byte) (other >> 8);
+            List<Header> forged = new ArrayList<>(genuine);
+            forged.set(genuine.size() - 1, new Header(proof.name(), Texts.toBase64(bytes)));
+            check(verdict(() -> Receiver.identify(forged, new byte[0], trust)).equals("proof-wrong"), "a forged message is taken");
+        }
+        check(trust.keptMessageKeys() == 1, "the keys of " + trust.keptMessageKeys() + " salts are kept");
     }
 
     /** A name is folded once for a run of its values. */
