@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -63,7 +64,7 @@ func (c *proofCheck) Run(s *streams) error {
 	}
 	id, err := stamp.Identify(m, trust)
 	if err != nil {
-		return hint(fmt.Errorf("proof: nothing is proven: %w", err), about.hint(err))
+		return hint(fmt.Errorf("proof: nothing is proven: %w", err), about.hint(err, m.Header))
 	}
 	return c.show(s.out, about, id, m.Header)
 }
@@ -178,8 +179,14 @@ func readProof(header map[string][]string) (*proofText, error) {
 			entries[[3]byte{e[0] &^ 0x80, e[1], e[2]}] = e[0]&0x80 != 0
 		}
 	}
+	seen := map[string]bool{} // folded names: of several spellings of one name, the receiver refuses all
 	for _, name := range slices.Sorted(maps.Keys(header)) {
-		sum := sha256.Sum256([]byte(field.Fold(name)))
+		folded := field.Fold(name)
+		if !field.IsToken(name) || seen[folded] {
+			continue
+		}
+		seen[folded] = true
+		sum := sha256.Sum256([]byte(folded))
 		if encrypted, found := entries[[3]byte{sum[0] &^ 0x80, sum[1], sum[2]}]; found {
 			p.covered = append(p.covered, name)
 			p.encrypted[name] = encrypted
@@ -219,7 +226,7 @@ func (c *proofCheck) options(p *proofText, header map[string][]string, keys []st
 }
 
 // hint says what may help.
-func (p *proofText) hint(err error) string {
+func (p *proofText) hint(err error, header map[string][]string) string {
 	switch stamp.VerdictOf(err) {
 	case stamp.ProofKey:
 		text := "the keys of the server have the ids " + strings.Join(p.servers, " and ")
@@ -229,19 +236,42 @@ func (p *proofText) hint(err error) string {
 		return text + "; nats-callout keys proof show shows ids"
 	case stamp.Anonymous:
 		return "none of the headers that the proof is about has one value that is not empty and can be read here"
+	case stamp.FieldTwice, stamp.ProofMalformed:
+		return p.aliasHint(header)
 	}
 	return ""
+}
+
+// aliasHint names the headers that are spellings of one name of the proof, or of the proof itself.
+func (p *proofText) aliasHint(header map[string][]string) string {
+	bySpelling := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		folded := foldAny(name)
+		bySpelling[folded] = append(bySpelling[folded], strconv.Quote(name))
+	}
+	var hints []string
+	for _, name := range slices.Concat(p.covered, []string{proof.AccountName, proof.SubjectName, proof.TimeName, proof.Name}) {
+		if spellings := bySpelling[field.Fold(name)]; len(spellings) > 1 {
+			hints = append(hints, strings.Join(spellings, " and "))
+		}
+	}
+	if len(hints) == 0 {
+		return ""
+	}
+	return "of several spellings of one name a receiver takes none: " + strings.Join(hints, "; ")
+}
+
+// foldAny folds a name as receivers do: what is not allowed in a name is left out.
+func foldAny(name string) string {
+	token := []byte(name)
+	token = slices.DeleteFunc(token, func(c byte) bool { return !field.IsTokenByte(c) })
+	return field.Fold(string(token))
 }
 
 func (c *proofCheck) show(w io.Writer, p *proofText, id stamp.Identity, header map[string][]string) error {
 	kinds := map[proof.Kind]string{proof.ForReceiver: "for a receiver", proof.Signed: "signed", proof.SignedForReceiver: "signed, and for a receiver"}
 	fmt.Fprintf(w, "proven\t%s\n", kinds[p.kind])
-	for _, key := range c.Servers {
-		if slices.Contains(p.servers, proof.ID(key)) {
-			fmt.Fprintf(w, "server\t%s\n", key)
-		}
-	}
-	fmt.Fprintf(w, "account\t%s\nsubject\t%s\ntime\t%s\n", id.Account, id.Subject, header[proof.TimeName][0])
+	fmt.Fprintf(w, "server\t%s\naccount\t%s\nsubject\t%s\ntime\t%s\n", id.Server, shown(id.Account), shown(id.Subject), header[proof.TimeName][0])
 	for _, name := range p.covered {
 		note := ""
 		if p.encrypted[name] {
@@ -270,6 +300,15 @@ func (c *proofCheck) show(w io.Writer, p *proofText, id stamp.Identity, header m
 		_, err = fmt.Fprintf(w, "not proven\t%s\n", strings.Join(others, ", "))
 	}
 	return err
+}
+
+// shown returns a text as it is, or quoted if a terminal could show it as another one: with control characters, among them those
+// of the direction of writing (Unicode's class Cf), or with separators of lines.
+func shown(text string) string {
+	if quoted := strconv.Quote(text); quoted != `"`+text+`"` {
+		return quoted
+	}
+	return text
 }
 
 // count returns a number of things: 1 value, 2 values.
