@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"stamp.example/claim"
 	"stamp.example/claim/field"
@@ -129,12 +130,23 @@ func (r *Rules) parseEncrypt(items []conf.Node, faults *conf.Faults) (names []st
 			faults.Add(n, "encrypt: %v; found %q", field.ErrNamePattern, name)
 		case seen[field.Fold(name)]:
 			faults.Add(n, "encrypt: %v; found %q", field.ErrNameTwice, name)
+		case checkStampable(name) != nil:
+			faults.Add(n, "encrypt: %q is no name, or beginning of names, that can be stamped, so nothing would be encrypted: %v", name, checkStampable(name))
 		default:
 			seen[field.Fold(name)] = true
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// checkStampable returns an error if no header that a pattern matches can be stamped. The reserved prefixes end in '-', so a pattern that
+// does not begin with one matches the name that has one letter more.
+func checkStampable(pattern string) error {
+	if prefix, isPrefix := strings.CutSuffix(pattern, "*"); isPrefix {
+		return field.CheckName(prefix + "x")
+	}
+	return field.CheckName(pattern)
 }
 
 func (p *Proof) parseSign(items []conf.Node, faults *conf.Faults) {

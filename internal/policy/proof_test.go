@@ -26,6 +26,14 @@ func proofKeys(t *testing.T) (keys *proven.Keys, file string) {
 	return keys, file
 }
 
+// A pattern that some stampable header could match is taken.
+func TestProofEncryptPatterns(t *testing.T) {
+	keys, file := proofKeys(t)
+	for _, pattern := range []string{"*", "S*", "Stamp*", "Stamps", "Status*", "Traceparent*", "X-*", "X-B*", "X-B3*"} {
+		mustParse(t, fmt.Sprintf(`proof { key_file: %q, receivers: {APP: %q}, encrypt: [%q] }`, file, keys.Receiver, pattern))
+	}
+}
+
 func TestProofGrants(t *testing.T) {
 	keys, file := proofKeys(t)
 	r := mustParse(t, fmt.Sprintf(`proof { key_file: %q, receivers: {APP: %q}, encrypt: ["Sess*"], sign: ["audit.>"] }`, file, keys.Receiver))
