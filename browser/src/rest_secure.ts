@@ -3,7 +3,7 @@
 import type { Answer } from "./answer.ts";
 import { checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
-import type { HeaderMap, Started } from "./messages.ts";
+import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
 import { originOfPage, subjectOf } from "./resource.ts";
 
@@ -43,7 +43,6 @@ export class REST_Secure {
   /** What it stands on, for what rest-secure does not have. */
   readonly stamp: Stamp;
   readonly #options: RestSecureOptions;
-  #started: { run: number; told: Promise<Started> } | undefined; // by start(), the last time
 
   constructor(options: RestSecureOptions) {
     const given = Object(options) === options ? { ...options, timeout: options.timeout || undefined } : options; // there, 0 is none
@@ -67,14 +66,12 @@ export class REST_Secure {
     this.fetch = this.fetch.bind(this);
   }
 
-  /** Resolves with {error} where rest-secure does. */
+  /** Resolves with {error} where rest-secure does. While drain() of its Stamp goes on, it waits for that, and begins anew. */
   async start(): Promise<RestSecureStatus> {
     if (typeof this.#options.endpoint === "undefined") return { error: "No endpoint provided" };
     if (this.stamp.started) return { error: "the worker has been started already" };
     try {
-      const told = this.stamp.start();
-      this.#started = { run: this.stamp.run, told };
-      const { authenticated, claims } = await told;
+      const { authenticated, claims } = await this.stamp.start();
       return authenticated ? { already_authenticated: true, claims } : { already_authenticated: false };
     } catch (err) {
       return { error: err instanceof Error ? err.message : String(err) };
@@ -84,10 +81,10 @@ export class REST_Secure {
   async fetch<T = any>(resource: string | URL | Request, options?: RestSecureFetchOptions | null): Promise<Answer<T>> {
     const { jwt_claims, ...others } = checked(options);
     const headers = others.headers ?? (isA("Request", resource) ? (resource as Request).headers : undefined);
-    const started = this.#started?.run === this.stamp.run ? this.#started : undefined; // another run may be another visitor's
+    const { starting } = this.stamp; // of this run: another one may be another visitor's
     const answer = await this.stamp.fetch(resource, { ...others, headers: this.#sent(headers) });
     if (jwt_claims && answer.status < 400 && answer.body !== null && typeof answer.body === "object") {
-      const claims = (await started?.told)?.claims;
+      const claims = (await starting)?.claims;
       for (const name of jwt_claims) if (claims && Object.hasOwn(claims, name)) answer.body[name] = claims[name];
     }
     return answer;

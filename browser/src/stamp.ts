@@ -126,9 +126,18 @@ export class Stamp extends EventTarget {
     return this.#state;
   }
 
-  /** Whether start() was called, and what it began is not over, nor without an answer: else it begins anew. */
+  /**
+   * Whether start() was called, and what it began is not over, about to be over by drain(), or without an answer: else it
+   * begins anew. It is true too when start() waits for drain().
+   */
   get started(): boolean {
-    return this.#starting !== undefined && !this.#ended && !this.#calls.silent;
+    if (this.#again) return true;
+    return this.#starting !== undefined && !this.#ended && !this.#draining && !this.#calls.silent;
+  }
+
+  /** What start() of this run resolves with; undefined where it was not called. For the class of rest-secure. */
+  get starting(): Promise<Started> | undefined {
+    return this.#starting;
   }
 
   /**

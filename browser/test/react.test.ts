@@ -11,10 +11,13 @@ Object.assign(globalThis, { window: globalThis, HTMLIFrameElement: class {}, doc
 /** A worker that answers all it is asked, unless its script is said not to come. */
 class FakeWorker {
   static missing = false;
+  static readonly made: FakeWorker[] = [];
   onerror = (_: object) => {};
+  held: number[] | undefined; // numbers of requests that are not answered, once it is a list
   #port!: MessagePort;
 
   constructor() {
+    FakeWorker.made.push(this);
     if (FakeWorker.missing) setTimeout(() => this.onerror({ message: "no script", preventDefault() {} }));
   }
 
@@ -22,10 +25,15 @@ class FakeWorker {
     this.#port = port!;
     if (FakeWorker.missing) return;
     port!.onmessage = ({ data }: { data: Asked }) => {
-      if (data.op === "start") port!.postMessage({ event: "state", state: "connected", reason: "" });
+      if (data.op === "start") this.tell({ event: "state", state: "connected", reason: "" });
+      if (data.op === "request" && this.held) return void this.held.push(data.id);
       const value = data.op === "request" ? { subject: "a", headers: [], data: new Uint8Array(0) } : { authenticated: true, key: true };
-      port!.postMessage({ id: data.id, value });
+      this.tell({ id: data.id, value });
     };
+  }
+
+  tell(what: object): void {
+    this.#port.postMessage(what);
   }
 
   terminate(): void {
@@ -72,6 +80,28 @@ test("useStamp tells why each start has failed, and no run the error of another 
   await stamp.start();
   await until(() => last().authenticated === true && last().run === stamp.run);
   assert.deepEqual(renders.slice(before).filter(({ error, run }) => error && run === stamp.run), []);
+});
+
+test("useStamp starts nothing again when the state changes while drain() goes on", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 10_000 });
+  t.after(() => stamp.close());
+  const { last, show } = shown(t, () => useStamp(stamp));
+  show({});
+  await until(() => last()?.authenticated === true);
+  const worker = FakeWorker.made.at(-1)!, held: number[] = worker.held = [];
+  const asked = stamp.fetch("/a");
+  await until(() => held.length === 1);
+  const drained = stamp.drain();
+  for (const state of ["lost", "connected"]) {
+    worker.tell({ event: "state", state, reason: "" });
+    await until(() => last().state === state);
+  }
+  await new Promise((resolve) => setTimeout(resolve)); // all effects have run
+  worker.tell({ id: held[0], value: { subject: "a", headers: [], data: new Uint8Array(0) } });
+  assert.equal((await asked).status, 200);
+  await drained;
+  await until(() => last().state === "closed");
+  assert.deepEqual([stamp.started, FakeWorker.made.at(-1) === worker], [false, true]);
 });
 
 test("useRequest and useSubscription take undefined as null", { timeout: 20_000 }, async (t) => {

@@ -3,6 +3,7 @@ import { getEventListeners } from "node:events";
 import { test, type TestContext } from "node:test";
 import { runInNewContext } from "node:vm";
 import type { Asked } from "../src/messages.ts";
+import { until } from "./scripted.ts";
 
 /** The workers that were made; each does what its page asks, but for what is held back. */
 const workers: FakeWorker[] = [];
@@ -102,6 +103,42 @@ test("start() while drain() goes on waits for it, and begins anew", { timeout: 2
   await assert.rejects(never, { code: "closed" });
   await over;
   assert.deepEqual([s.started, s.state], [false, "closed"], "close() has the last word");
+});
+
+test("start() of REST_Secure waits for drain() too, and its answers have their claims", { timeout: 20_000 }, async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const rs = new REST_Secure({ endpoint: "http://localhost/" });
+  t.after(() => rs.stamp.close());
+  const start = async () => {
+    const told = rs.start(), { port } = workers.at(-1)!, usual = port.onmessage!;
+    port.onmessage = (event) => (event.data.op === "start" ? port.postMessage({ id: event.data.id, value: { authenticated: true, key: true, claims: { sub: workers.length } } }) : usual.call(port, event));
+    return told;
+  };
+  const claims = async () => (await rs.fetch("/a", { method: "POST", body: { b: 1 }, jwt_claims: ["sub"] })).body.sub;
+  await start();
+  const first = workers.length, worker = workers.at(-1)!;
+  worker.silent.add("request");
+  const asked = claims(), drained = rs.stamp.drain();
+  assert.equal(rs.stamp.started, false, "start() would begin anew");
+  const again = rs.start();
+  assert.deepEqual(await rs.start(), { error: "the worker has been started already" });
+  assert.equal((await rs.fetch("/a")).error?.code, "closed");
+  await assert.rejects(rs.stamp.subscribe("a"), { code: "closed" });
+  await until(() => worker.asked.some(({ op }) => op === "request"));
+  const { id } = worker.asked.find(({ op }) => op === "request")!;
+  worker.port.postMessage({ id, value: { subject: "a", headers: [["Content-Type", ["application/json"]]], data: new TextEncoder().encode("{}") } });
+  assert.equal(await asked, first, "what was under way is as it would have been");
+  await drained;
+  assert.deepEqual([(await again).already_authenticated, workers.length], [true, first + 1]);
+
+  await rs.stamp.drain();
+  assert.deepEqual([(await rs.fetch("/a")).error?.code, rs.stamp.started], ["not-started", false]);
+  await start();
+  assert.equal(await claims(), first + 2);
+  const over = rs.stamp.drain(), never = rs.start();
+  rs.stamp.close();
+  await over;
+  assert.deepEqual([await never, (await rs.fetch("/a")).error?.code], [{ error: "closed" }, "not-started"]);
 });
 
 test("options that are undefined take nothing from a Request", async (t) => {

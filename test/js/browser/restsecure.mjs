@@ -25,7 +25,8 @@ export const checks = {
       if (status.error) return status.error;
       out.push(status.already_authenticated);
       let res = await rest_secure.fetch("/api/seen", { method: "GET" });
-      out.push(Object.keys(res).sort().join(), res.body.user);
+      const printed = JSON.parse(JSON.stringify(res, null, 2)); // as its example prints it
+      out.push(Object.keys(printed).sort().join(), printed.body.user);
       res = await rest_secure.fetch("/api/seen", { method: "POST", body: { username: "xxxxxxx", password: "yyyyyyyy" }, jwt_claims: ["sub", "Sub"] });
       out.push(res.body.sub, "Sub" in res.body);
       res = await rest_secure.fetch("/api/nothing");
@@ -224,6 +225,34 @@ export const checks = {
     await v.run(() => rs.stamp.logout());
     await until(v.page, () => rs.stamp.state === "signed-out");
     assert.deepEqual((await v.run(() => rs.fetch("/api/seen"))).body, { error: "not signed in: signed out" });
+  },
+
+  async "drain() and close() end it, and start() begins anew after them"(env) {
+    const v = await open(env, alice);
+    assert.equal((await v.run(() => rs.start())).already_authenticated, true);
+    const got = await v.run(async () => {
+      const out = {}, login = () => rs.fetch("/api/login", { method: "POST", body: {}, jwt_claims: ["sub"] });
+      const calls = [rs.fetch("/api/slow", { method: "POST", body: 300 }), login()], drained = rs.stamp.drain();
+      out.refused = [(await rs.fetch("/api/seen")).body.error, await rs.stamp.subscribe("shared.x").catch((err) => err.code)];
+      const again = rs.start();
+      out.second = await rs.start();
+      await drained;
+      out.answers = [(await calls[0]).status, (await calls[1]).body.sub];
+      out.again = [(await again).already_authenticated, (await login()).body.sub];
+      await rs.stamp.drain();
+      out.after = (await rs.fetch("/api/seen")).body.error;
+      await rs.start();
+      const held = rs.fetch("/api/silent"), draining = rs.stamp.drain(), waiting = rs.start();
+      rs.stamp.close();
+      out.closed = [(await held).error.code, await draining.then(() => "over"), await waiting, rs.stamp.state];
+      out.last = [(await rs.start()).already_authenticated, (await rs.fetch("/api/seen")).status];
+      return out;
+    });
+    assert.deepEqual(got, {
+      refused: ["drain() was called: nothing new is taken", "closed"], second: { error: "the worker has been started already" },
+      answers: [200, "id2"], again: [true, "id2"], after: "not started: call start() first",
+      closed: ["closed", "over", { error: "closed" }, "closed"], last: [true, 200],
+    });
   },
 
   async "signing in is the provider's, and start() begins anew after it"(env) {
