@@ -14,13 +14,23 @@ export function payloadBytes(payload: Payload): Uint8Array {
   if (payload === undefined || payload === null) return noBytes;
   const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : bytesOf(payload);
   if (bytes) return bytes;
-  throw new TypeError(`payload: expected a string, an ArrayBuffer or a view of one; found ${found(payload)}, which JSON.stringify() can make a string of`);
+  throw new TypeError(`payload: expected a string, an ArrayBuffer or a view of one; found ${looksLikeBytes(payload) ? "one whose bytes cannot be read, as after a transfer" : unsuited(payload)}`);
 }
 
-/** A copy of the bytes of a buffer or of a view of one; undefined for anything else. */
+/** What a payload is that is none, and what to do where there is something to do. */
+const unsuited = (value: unknown) => found(value) + (["number", "boolean"].includes(typeof value) || Array.isArray(value) || Object(value) === value && isPlain(value as object) ? ", which JSON.stringify() can make a string of" : "");
+
+const looksLikeBytes = (value: unknown): value is ArrayBuffer | ArrayBufferView => ArrayBuffer.isView(value) || isA("ArrayBuffer", value);
+
+/** A copy of the bytes of a buffer or of a view of one; undefined for anything else, and where they cannot be read. */
 function bytesOf(value: unknown): Uint8Array | undefined {
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
-  return isA("ArrayBuffer", value) ? new Uint8Array(value as ArrayBuffer).slice() : undefined;
+  if (!looksLikeBytes(value)) return undefined;
+  try {
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+    return new Uint8Array(ArrayBuffer.prototype.slice.call(value, 0));
+  } catch { // its buffer was transferred to somebody else, or it has nothing but the name of one
+    return undefined;
+  }
 }
 
 const isJSON = (type: string) => /^application\/(?:[^;]*\+)?json\s*(?:;|$)/i.test(type);

@@ -155,18 +155,29 @@ test("a payload is text or bytes, of whatever realm; anything else is a TypeErro
   const part = new Uint16Array([1, 2, 3]).subarray(1);
   for (const [payload, sent] of [
     ["ü", [0xc3, 0xbc]], [new Uint8Array([1, 2]), [1, 2]], [new Uint8Array([1, 2]).buffer, [1, 2]], [part, [2, 0, 3, 0]], [new DataView(part.buffer, 4), [3, 0]],
-    [runInNewContext("new ArrayBuffer(2)"), [0, 0]], [runInNewContext("new Uint8Array([7])"), [7]], [undefined, []], [null, []],
+    [runInNewContext("new ArrayBuffer(2)"), [0, 0]], [runInNewContext("new Uint8Array([7])"), [7]], [undefined, []], [null, []], [new Uint8Array(new SharedArrayBuffer(2)), [0, 0]], ["\ud800", [0xef, 0xbf, 0xbd]],
   ] as const) {
     assert.deepEqual([...(await s.request("a", payload)).data], sent);
     await s.publish("a", payload);
     assert.deepEqual([...(worker.asked.at(-1) as { data: Uint8Array }).data], sent);
   }
   const before = worker.asked.length;
-  for (const [payload, what] of [[[1, 2], "an array"], [{ a: 1 }, "a value of the type object"], [5, "a value of the type number"], [true, "a value of the type boolean"], [new Map(), "a value of the type object"]] as const) {
-    const refused = { name: "TypeError", message: `payload: expected a string, an ArrayBuffer or a view of one; found ${what}, which JSON.stringify() can make a string of` };
+  const json = ", which JSON.stringify() can make a string of", gone = "one whose bytes cannot be read, as after a transfer";
+  const transferred = (make: (buffer: ArrayBuffer) => unknown) => {
+    const buffer = new ArrayBuffer(4), value = make(buffer);
+    structuredClone(buffer, { transfer: [buffer] });
+    return value;
+  };
+  for (const [payload, what] of [
+    [[1, 2], `an array${json}`], [{ a: 1 }, `a value of the type object${json}`], [runInNewContext("({ a: 1 })"), `a value of the type object${json}`], [5, `a value of the type number${json}`], [true, `a value of the type boolean${json}`],
+    [new Map(), "a value of the type object"], [new Blob(["a"]), "a value of the type object"], [new SharedArrayBuffer(2), "a value of the type object"], [() => "", "a value of the type function"], [Symbol("a"), "a value of the type symbol"], [7n, "a value of the type bigint"],
+    [transferred((buffer) => buffer), gone], [transferred((buffer) => new Uint8Array(buffer)), gone], [transferred((buffer) => new DataView(buffer)), gone], [{ [Symbol.toStringTag]: "ArrayBuffer", byteLength: 2 }, gone], [new Proxy(new ArrayBuffer(2), {}), gone],
+  ] as const) {
+    const refused = { name: "TypeError", message: `payload: expected a string, an ArrayBuffer or a view of one; found ${what}` };
     await assert.rejects(s.request("a", payload as unknown as string), refused);
     await assert.rejects(s.publish("a", payload as unknown as string), refused);
     assert.throws(() => s.requestMany("a", payload as unknown as string), refused);
+    if (ArrayBuffer.isView(payload) || payload instanceof ArrayBuffer) await assert.rejects(s.fetch("/a", { method: "POST", body: payload }), { name: "TypeError", message: "a body of type application/json cannot be made of this value" });
   }
   assert.equal(worker.asked.length, before);
 });
