@@ -57,6 +57,7 @@ type siteKind struct {
 	scheme     string // "http" or "https"
 	key        string // "required" or "optional"
 	standalone bool   // nats-callout serves the pages, not the server
+	dist       string // folder of the package's files; "": that of the package built here
 }
 
 // The configuration is docs/examples' browser.conf for a test: its websocket, the handler's fields,
@@ -94,7 +95,10 @@ const (
 // startBrowserSite starts the whole site.
 func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	t.Helper()
-	s := &browserSite{t: t, dist: builtPackage(t)}
+	s := &browserSite{t: t, dist: kind.dist}
+	if s.dist == "" {
+		s.dist = builtPackage(t)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
