@@ -1,5 +1,6 @@
 // The worker's side of the port: all that a page can ask for.
-import { errors, type Msg, type NatsConnection, type QueuedIterator } from "@nats-io/nats-core";
+import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import { RequestOne, type NatsConnectionImpl } from "@nats-io/nats-core/internal";
 import { Block, readBlocksHere, writtenHeaders } from "./blocks.ts";
 import { Connection, operationOf, type Refused } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
@@ -220,7 +221,7 @@ export class Server {
         const began = performance.now(), nc = await this.#connection.ready(patience);
         if (signal.aborted) throw new StampError("closed", "aborted");
         const left = Math.max(1, patience - (performance.now() - began));
-        return wire(await answerTo(nc, asked, left, signal, new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
+        return wire(await answerTo(nc, asked, left, signal, () => new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
       });
     } catch (err) {
       const { code } = told(err);
@@ -235,24 +236,23 @@ export class Server {
 }
 
 /**
- * Sends a request, and returns its answer. The time-out of the client's request() would count the time in which the
- * process was frozen, and drop an answer that waits behind its timer: so the client is asked for answers without an end.
+ * Sends a request, and returns its answer. The client's request() would count the time in which the process was frozen, drop an
+ * answer that waits behind its timer, and keep a request that nobody waits for any more: so its parts are used without that.
  */
-async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: Error): Promise<Msg> {
-  const answers = await nc.requestMany(subject, data, { headers: writtenHeaders(headers), strategy: "count", maxMessages: 1, maxWait: duration(Infinity) }) as QueuedIterator<Msg>;
-  const stop = () => answers.stop();
-  signal.addEventListener("abort", stop);
+async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: () => Error): Promise<Msg> {
+  const { protocol } = nc as NatsConnectionImpl, mux = protocol.muxSubscriptions;
+  const asked = new RequestOne(mux, subject, { timeout: duration(Infinity) }, false); // no stack is kept: nobody is shown it
+  asked.timer.cancel();
+  const abort = () => asked.cancel(new StampError("closed", "aborted"));
+  signal.addEventListener("abort", abort);
   try {
-    return await within(milliseconds, first(answers), () => late);
+    protocol.request(asked);
+    nc.publish(subject, data, { headers: writtenHeaders(headers), reply: mux.baseInbox + asked.token });
+    return await within(milliseconds, asked.deferred, late);
   } finally {
-    signal.removeEventListener("abort", stop);
-    stop(); // the client forgets the request
+    signal.removeEventListener("abort", abort);
+    mux.cancel(asked); // the client forgets it
   }
-}
-
-async function first(answers: AsyncIterable<Msg>): Promise<Msg> {
-  for await (const answer of answers) return answer;
-  throw new StampError("closed", "aborted");
 }
 
 /** A name that need not be given. */
@@ -270,6 +270,8 @@ function checkSubject(what: string, subject: Name, wildcards = false): void {
 /** What the server takes of a line, in bytes, and what numbers and spaces beside the names need of it at most. */
 const longestLine = 4096, besideNames = 26;
 
+const utf8 = new TextEncoder();
+
 /**
  * Refuses what would be more than a word in a line of the protocol, and names that make it longer than the server takes: it would
  * end the connection. The client checks subjects of messages alone, and a page could write lines of its own with the others.
@@ -281,7 +283,7 @@ function checkNames(names: { subject: string; reply?: Name; queue?: Name; inbox?
     if (typeof name !== "string" || !/^[^\s\u0000-\u001f\u007f]+$/.test(name)) {
       throw new StampError("invalid", `the ${what} is empty, or holds a space or a control character`);
     }
-    length += new TextEncoder().encode(name).length;
+    length += utf8.encode(name).length;
   }
   if (length > longestLine) throw new StampError("too-large", `the ${Object.keys(names).join(" and ")} are longer than the ${longestLine} bytes of a line that the server takes`);
 }
