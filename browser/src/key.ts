@@ -24,11 +24,15 @@ export async function newKey(): Promise<Key | undefined> {
   };
 }
 
-/** Proves to those who know a secret that the key is of somebody who knows it too: HMAC-SHA-256 of its text. */
-export async function prove(secret: string, nkey: string): Promise<string> {
+/**
+ * What proves to those who know a secret that a key is of somebody who knows it too: HMAC-SHA-256 of its text. The secret is
+ * imported at once, while the key is made.
+ */
+export function prover(secret: string): (nkey: string) => Promise<string> {
   const bytes = new TextEncoder();
-  const mac = await crypto.subtle.importKey("raw", bytes.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  return base64url(new Uint8Array(await crypto.subtle.sign("HMAC", mac, bytes.encode(nkey))));
+  const importing = (async () => crypto.subtle.importKey("raw", bytes.encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]))();
+  importing.catch(() => {}); // who asks for a proof is told
+  return async (nkey) => base64url(new Uint8Array(await crypto.subtle.sign("HMAC", await importing, bytes.encode(nkey))));
 }
 
 const userPrefix = 20 << 3; // 'U', nkeys/strkey.go

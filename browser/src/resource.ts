@@ -11,7 +11,11 @@ export const originOfPage = () => globalThis.location?.origin ?? "http://localho
  * this origin.
  */
 export function subjectOf(resource: string | URL, origin: string): string {
-  const url = urlOf(resource, origin);
+  return subjectOfPath(urlOf(resource, origin));
+}
+
+/** The same of a URL that is known to be of this origin. */
+export function subjectOfPath(url: URL): string {
   const segments = url.pathname.replace(/^\//, "").replace(/\/$/, "").split("/");
   return segments.map((segment) => token(segment, url.pathname)).join(".");
 }
@@ -26,7 +30,7 @@ export function urlOf(resource: string | URL, origin: string): URL {
     throw new TypeError(`not a resource: ${JSON.stringify(String(resource))}`);
   }
   if (url.username !== "" || url.password !== "") throw new TypeError("not a resource: a URL with a user name or a password in it");
-  if (url.origin !== new URL(origin).origin) throw new TypeError(`a resource of another origin: ${url.origin}`);
+  if (url.origin !== origin && url.origin !== new URL(origin).origin) throw new TypeError(`a resource of another origin: ${url.origin}`);
   return url;
 }
 

@@ -2,7 +2,7 @@
 // from the page: who could tell the worker where to connect could have its tickets.
 import { found } from "./checks.ts";
 import { StampError } from "./errors.ts";
-import { prove } from "./key.ts";
+import { prover } from "./key.ts";
 import type { Session } from "./messages.ts";
 import { within } from "./waking.ts";
 
@@ -48,12 +48,14 @@ export class Site {
   readonly key: "required" | "optional";
   readonly #config: SiteConfig;
   readonly #base: string;
+  readonly #prove: ((nkey: string) => Promise<string>) | undefined;
   #delivered: Visitor | undefined;
 
   constructor(config: SiteConfig, base: string) {
     this.#config = config;
     this.#base = base;
     this.#delivered = config.visitor;
+    this.#prove = config.secret === undefined ? undefined : prover(config.secret);
     this.websocket = config.websocket;
     this.login = config.login === undefined ? undefined : this.#url(config.login);
     this.tickets = config.ticket !== undefined;
@@ -97,8 +99,7 @@ export class Site {
 
   /** A ticket for one connection, for the holder of a key. A service worker can see what is asked. */
   async ticket(nkey: string): Promise<string> {
-    const { pass, secret } = this.#config;
-    const proof = secret === undefined ? undefined : await prove(secret, nkey);
+    const { pass } = this.#config, proof = await this.#prove?.(nkey);
     return this.#ask("POST", this.#config.ticket!, ticketOf, { body: { pass, nkey, proof } });
   }
 

@@ -8,7 +8,7 @@ import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts"
 import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
 import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { originOfPage, subjectOf, urlOf } from "./resource.ts";
+import { originOfPage, subjectOfPath, urlOf } from "./resource.ts";
 import { Stream } from "./stream.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import { afterWaking, within } from "./waking.ts";
@@ -272,8 +272,8 @@ export class Stamp extends EventTarget {
   }
 
   async #fetch(resource: string | URL, options: FetchOptions): Promise<Answer> {
-    const method = methodOf(options.method), query = urlOf(resource, originOfPage()).search.slice(1);
-    const subject = this.#subject(resource, method);
+    const method = methodOf(options.method), url = urlOf(resource, originOfPage()), query = url.search.slice(1);
+    const subject = this.#subject(resource, url, method);
     const headers = headerMap(options.headers), given = take(headers, "content-type");
     take(headers, "method");
     take(headers, "query");
@@ -292,8 +292,8 @@ export class Stamp extends EventTarget {
     }
   }
 
-  #subject(resource: string | URL, method: string): string {
-    if (!this.#options.subject) return subjectOf(resource, originOfPage());
+  #subject(resource: string | URL, url: URL, method: string): string {
+    if (!this.#options.subject) return subjectOfPath(url);
     const subject: unknown = this.#options.subject(resource, method);
     if (typeof subject === "string") return subject;
     throw new TypeError(`subject: expected a function that returns a string; it returned ${isA("Promise", subject) ? "a promise" : found(subject)}`);
