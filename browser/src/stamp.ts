@@ -82,6 +82,16 @@ interface Receiver {
   drain?(): Promise<void>;
 }
 
+/** The requests of a run, where order matters. */
+interface Order {
+  /** Resolves when all of them have been sent, or will not be. */
+  sent: Promise<void>;
+  /** How many have not. */
+  waiting: number;
+}
+
+const newOrder = (): Order => ({ sent: Promise.resolve(), waiting: 0 });
+
 /** What ends a request. */
 type Bounds = Pick<RequestOptions, "signal" | "timeout">;
 
@@ -112,7 +122,7 @@ export class Stamp extends EventTarget {
   #life = new AbortController(); // of this run; its reason is why it is over
   #calls: Calls;
   #number = 0; // of the newest receiver
-  #sent: Promise<void> = Promise.resolve(); // all requests of before
+  #order = newOrder();
 
   constructor(options?: Options | null) {
     super();
@@ -435,7 +445,7 @@ export class Stamp extends EventTarget {
     if (this.#starting) { // what was asked before the first start() waits for that
       this.#life.abort(why);
       this.#life = new AbortController();
-      this.#sent = Promise.resolve();
+      this.#order = newOrder();
     }
     this.#worker?.terminate();
     this.#port?.close();
@@ -548,14 +558,19 @@ export class Stamp extends EventTarget {
       return send(made);
     };
     if (!this.#options.ordered) return sendNow("then" in ready ? await this.#inTime(ready, limits) : ready);
-    const before = this.#sent;
+    const order = this.#order, before = order.sent;
+    if (order.waiting === 0 && !("then" in ready)) return sendNow(ready); // without a timer and what else waiting takes
+    order.waiting++;
     let sent = () => {};
-    this.#sent = new Promise((resolve) => { sent = resolve; });
+    order.sent = new Promise((resolve) => { sent = resolve; });
     try {
       const [made] = await this.#inTime(Promise.all([ready, before]), limits);
       return sendNow(made); // not awaited: the next one may be sent, and waits in the worker
     } finally {
-      void before.then(sent); // ready may have failed before that
+      void before.then(() => { // ready may have failed before that
+        order.waiting--;
+        sent();
+      });
     }
   }
 

@@ -84,6 +84,24 @@ test("who waits for a body of before is in time too", { timeout: 20_000 }, async
   assert.deepEqual(worker.asked.filter(({ op }) => op === "request").map((asked) => (asked as { subject: string }).subject), ["c"]);
 });
 
+test("a request that waits for nothing sets one time, whether order matters or not", async (t) => {
+  for (const ordered of [false, true]) {
+    const { s, worker } = await started(t, { ordered }), usual = globalThis.setTimeout;
+    let timers = 0;
+    t.after(() => Object.assign(globalThis, { setTimeout: usual }));
+    Object.assign(globalThis, { setTimeout: (...args: Parameters<typeof usual>) => (timers++, usual(...args)) });
+    for (let i = 0; i < 10; i++) assert.equal((await s.fetch("/a", { method: "POST", body: { i } })).status, 200);
+    Object.assign(globalThis, { setTimeout: usual });
+    assert.equal(timers, 10, `ordered: ${ordered}`);
+    // Behind one that has to be read first, the others wait.
+    worker.asked.length = 0;
+    const all = [new Blob(["0"]), 1, 2].map((body) => s.fetch("/a", { method: "POST", body }));
+    await Promise.all([...all, all[0]!.then(() => s.fetch("/a", { method: "POST", body: 3 }))]);
+    const order = worker.asked.map((asked) => new TextDecoder().decode((asked as { data: Uint8Array }).data)).join("");
+    if (ordered) assert.equal(order, "0123");
+  }
+});
+
 test("start() while drain() goes on waits for it, and begins anew", { timeout: 20_000 }, async (t) => {
   const { s, worker } = await started(t);
   const slow = new Promise<void>((resolve) => {

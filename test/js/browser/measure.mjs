@@ -1,6 +1,6 @@
 // Measures how soon a page has its first answer after it was loaded, by turns: the package, its class for rest-secure, the
 // packages of other releases, and rest-secure itself over HTTP where the site has it. Prints JSON: for each way the times in
-// milliseconds, of the first answer and of a later one, and the CPU time that the browser's threads had for them: on a machine
+// milliseconds, of the first answer and of a later one, and the CPU time that the page and its worker had for them: on a machine
 // that does other things it tells more. The argument is the JSON of what is asked, as the Go test makes it.
 import { readdirSync, readFileSync } from "node:fs";
 import { alice, launch, Visitor } from "./visitor.mjs";
@@ -52,7 +52,7 @@ const goOn = async (later) => {
   return (performance.now() - t0) / later;
 };
 
-/** CPU time of each thread of the browser, in milliseconds; only Linux tells. */
+/** CPU time of each thread of the browser's processes for pages, in milliseconds; only Linux tells. */
 function cpuTimes(root) {
   const parents = new Map(), times = new Map();
   const read = (file) => {
@@ -65,6 +65,7 @@ function cpuTimes(root) {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) parents.set(pid, read(`/proc/${pid}/stat`).replace(/^.*\) /s, "").split(" ")[1]);
   const isOurs = (pid) => pid === root || parents.has(pid) && isOurs(parents.get(pid));
   for (const pid of [...parents.keys()].filter(isOurs)) {
+    if (!/--type=renderer|-contentproc/.test(read(`/proc/${pid}/cmdline`))) continue;
     for (const file of threads(`/proc/${pid}/task`)) times.set(file, Number(read(`${file}/schedstat`).split(" ")[0]) / 1e6);
   }
   return times;
