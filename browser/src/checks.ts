@@ -24,7 +24,6 @@ const line: Check = ["a string without line breaks and NUL", (value) => isText(v
 const address: Check = ["a string or a URL", (value) => isText(value) || isA("URL", value)];
 const callable: Check = ["a function", (value) => typeof value === "function"];
 const yesOrNo: Check = ["true or false", (value) => typeof value === "boolean"];
-const anything: Check = ["anything", () => true];
 const list = (expected: string, holds: (value: unknown) => boolean): Check => [expected, (value) => Array.isArray(value) && [...value].every(holds)];
 
 /** What each option can be, in whichever call it is given. */
@@ -37,6 +36,9 @@ const options: Record<string, Check> = {
   ordered: yesOrNo, sentinel: yesOrNo, throws: yesOrNo, jwt_claims: list("a list of strings", isText), hidden: list("a list of names of headers", isToken),
   authHeader: ["an object", isObject],
 };
+
+/** All options. Each call looks for each of them: so the list is made once. Those without a check are checked where they are used. */
+const names = [...Object.keys(options), "method", "headers", "body"];
 
 /** Options of which null says as much as nothing, as in fetch(); for numbers and switches it is a mistake. */
 const optional = new Set([
@@ -51,13 +53,15 @@ export function checked<T extends object>(given: T | null | undefined): T {
   const copy: Record<string, unknown> = {};
   if (given === undefined || given === null) return copy as T;
   if (Object(given) !== given) throw new TypeError(`options: expected an object; found ${found(given)}`);
-  for (const name of [...Object.keys(options), "method", "headers", "body"]) {
-    const value = (given as Record<string, unknown>)[name];
-    if (value !== undefined) copy[name] = Array.isArray(value) && options[name] ? [...value] : value;
-  }
-  for (const [name, value] of Object.entries(copy)) {
-    const [expected, holds] = options[name] ?? anything;
-    if (value === null && optional.has(name) || holds(value)) continue;
+  for (const name of names) {
+    let value = (given as Record<string, unknown>)[name];
+    if (value === undefined) continue;
+    const check = options[name];
+    if (check && Array.isArray(value)) value = [...value];
+    copy[name] = value;
+    if (!check || value === null && optional.has(name)) continue;
+    const [expected, holds] = check;
+    if (holds(value)) continue;
     throw new TypeError(`${name}: expected ${expected}; found ${typeof value === "number" && /number/.test(expected) ? value : shown(value, holds)}`);
   }
   return copy as T;
