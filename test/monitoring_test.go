@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -57,12 +58,24 @@ func TestDashboard(t *testing.T) {
 			return p.hasNumber(t, query)
 		})
 	}
+	// A number can be 0: this one shows that proofs are counted.
+	harness.Eventually(t, "Prometheus has counted a signature", func() bool {
+		s.traffic(t)
+		return p.hasNumber(t, "stamp_server_signed_messages_total > 0")
+	})
+	text := readMonitoring(t, "stamp-dashboard.json")
+	for _, name := range s.metrics(t) {
+		if !strings.Contains(text, name) {
+			t.Errorf("the dashboard does not show %s", name)
+		}
+	}
 }
 
 // monitored is two servers with metrics, one of them with the handler inside, and a nats-callout.
 type monitored struct {
-	beside, inside   *harness.Server
-	servers, handler string // addresses of metrics
+	beside, inside *harness.Server
+	servers        []string // addresses of metrics
+	handler        string
 }
 
 func startMonitored(t *testing.T) *monitored {
@@ -72,7 +85,9 @@ func startMonitored(t *testing.T) *monitored {
 	if err := os.WriteFile(key, []byte("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const metrics = `headers { metrics: "127.0.0.1:0", protected: [X-Team] }`
+	keys, proofs := proofKeys(t)
+	metrics := fmt.Sprintf(`headers { metrics: "127.0.0.1:0", protected: [X-Team], proof { key_file: %q, receivers: {"*": %q}, sign: [t] } }
+		`, proofs, keys.Receiver)
 	m := &monitored{}
 	// Nobody logs in, so there need not be a provider.
 	m.inside = harness.Start(t, metrics+fmt.Sprintf(`
@@ -91,12 +106,32 @@ func startMonitored(t *testing.T) *monitored {
 	m.beside = harness.Start(t, metrics+fmt.Sprintf(calloutConf, harness.Public(t, issuer), ""))
 	h := harness.StartCallout(t, handlerConf(t, m.beside, "user: auth, password: auth", "issuer: "+harness.Seed(t, issuer), "APP"))
 	m.handler = endpoint.FindStringSubmatch(h.WaitLog(t, endpoint.String()))[1]
-	var addresses []string
 	for _, s := range []*harness.Server{m.inside, m.beside} {
-		addresses = append(addresses, strings.TrimPrefix(shownAt(t, s.WaitLog(t, "Server shows metrics on ")), "http://"))
+		m.servers = append(m.servers, strings.TrimPrefix(shownAt(t, s.WaitLog(t, "Server shows metrics on ")), "http://"))
 	}
-	m.servers = `"` + strings.Join(addresses, `", "`) + `"`
 	return m
+}
+
+// metrics returns the names of Stamp's own metrics at all addresses.
+func (m *monitored) metrics(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, address := range append(slices.Clone(m.servers), m.handler) {
+		answer, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(`(?m)^(stamp_\w+?)(?:_bucket|_sum|_count)?[{ ]`).FindAllSubmatch(text, -1) {
+			names = append(names, string(found[1]))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // traffic lets a client in, whose message is stamped, and refuses another one.
@@ -131,7 +166,7 @@ func startPrometheus(t *testing.T, m *monitored) *prometheus {
 	text := readMonitoring(t, "prometheus.yml")
 	for old, with := range map[string]string{
 		"scrape_interval: 15s":                                 "scrape_interval: 1s",
-		`"10.0.0.11:7777", "10.0.0.12:7777", "10.0.0.13:7777"`: m.servers,
+		`"10.0.0.11:7777", "10.0.0.12:7777", "10.0.0.13:7777"`: `"` + strings.Join(m.servers, `", "`) + `"`,
 		`"10.0.0.21:8223", "10.0.0.22:8223"`:                   strconv.Quote(m.handler),
 	} {
 		if strings.Count(text, old) != 1 {
