@@ -36,9 +36,9 @@ check_key() {
 # check_source checks what provenance.json states: that the files are made from a commit, and from the pinned nats-server with
 # the series. It also checks that no other commit has the tag of the release.
 check_source() {
-	local changes tagged ignored
-	changes=$(git status --porcelain) || die "git status failed in $root: see above"
-	[[ -z $changes ]] || die "expected no changes in the repository, because provenance.json names a commit; found ${changes//$'\n'/; }" \
+	local changed tagged ignored
+	changed=$(changes) || die "git status failed in $root: see above"
+	[[ -z $changed ]] || die "expected no changes in the repository, because provenance.json names a commit; found ${changed//$'\n'/; }" \
 		"commit them, or name the steps to run, without sums and sign"
 	tagged=$(git rev-parse --quiet --verify "refs/tags/v$version^{commit}") || tagged=''
 	[[ -z $tagged || $tagged == "$(git rev-parse HEAD)" ]] ||

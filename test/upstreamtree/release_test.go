@@ -18,7 +18,7 @@ func releasable(t *testing.T) *repo {
 		}
 	}
 	r := upgradeable(t)
-	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh", "scripts/lib/tool.sh"} {
+	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh", "scripts/lib/tool.sh", "scripts/lib/changes.sh"} {
 		found, err := filepath.Glob(filepath.Join(source(t), pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -99,6 +99,47 @@ func TestReleaseRefusesWhatItCouldNotVouchFor(t *testing.T) {
 	if code, out := finish(t, r.command("scripts/release", "-o", dist, "--target", "linux/amd64", "sums")); code != 0 {
 		t.Errorf("expected SHA256SUMS to be written; exit status %d\n%s", code, out)
 	}
+}
+
+// Settings of git hide files and changes from git status, but not from the go command.
+func TestReleaseSeesChangesThatGitWasToldToHide(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		hide func(r *repo)
+	}{
+		{"status.showUntrackedFiles", func(r *repo) {
+			r.git(".", "config", "status.showUntrackedFiles", "no")
+			r.write("hidden.go", "package hidden\n")
+		}},
+		{"core.excludesFile", func(r *repo) {
+			put(r.t, filepath.Join(r.dir, "..", "excludes"), "hidden.go\n")
+			r.git(".", "config", "core.excludesFile", filepath.Join(r.dir, "..", "excludes"))
+			r.write("hidden.go", "package hidden\n")
+		}},
+		{"info/exclude", func(r *repo) {
+			r.write(".git/info/exclude", "hidden.go\n")
+			r.write("hidden.go", "package hidden\n")
+		}},
+		{"assume-unchanged", func(r *repo) { hidden(r, "--assume-unchanged") }},
+		{"skip-worktree", func(r *repo) { hidden(r, "--skip-worktree") }},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := releasable(t)
+			dist := filepath.Join(r.dir, "..", "dist")
+			x.hide(r)
+			put(t, filepath.Join(dist, "stamp-2.0.0+stamp.7-linux-amd64.tar.gz"), "archive")
+			r.fails(1, "scripts/release", []string{"-o", dist, "sums"}, "expected no changes in the repository", "hidden.go")
+		})
+	}
+}
+
+// hidden commits a file, tells git by that flag that it does not change, and changes it.
+func hidden(r *repo, flag string) {
+	r.write("hidden.go", "package hidden\n")
+	r.git(".", "add", "-A")
+	r.git(".", "commit", "-q", "-m", "hidden")
+	r.git(".", "update-index", flag, "hidden.go")
+	r.write("hidden.go", "package hidden // changed\n")
 }
 
 func TestReleaseNamesMissingPrograms(t *testing.T) {
