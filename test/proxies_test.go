@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -52,13 +53,16 @@ var proxies = map[string]struct {
 		t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 		return harness.Run(t, binary, "run", "--adapter", "caddyfile", "--config", conf)
 	}},
+	"traefik": {"traefik-stamp.yaml", func(t *testing.T, binary, conf string) *harness.Process {
+		return harness.Run(t, binary, "--configFile="+filepath.Join(filepath.Dir(conf), "traefik.yaml"))
+	}},
 }
 
 // installed is the path of a program of the system; without it, the test is skipped.
 func installed(t *testing.T, name string) string {
 	t.Helper()
 	binary, err := exec.LookPath(name)
-	if err != nil && os.Getenv("STAMP_TEST_ALL") != "" {
+	if err != nil && name != "traefik" && os.Getenv("STAMP_TEST_ALL") != "" { // Debian has no Traefik
 		t.Fatalf("there is no %s (hint: apt-get install %s)", name, name)
 	}
 	if err != nil {
@@ -122,6 +126,12 @@ func startSite(t *testing.T, name string) *site {
 		_, port, _ := net.SplitHostPort(x.address)
 		_, other, _ := net.SplitHostPort(x.nats) // where it leads http to https
 		by["\napp.example {"] = fmt.Sprintf("\n{\n\tadmin off\n\thttps_port %s\n\thttp_port %s\n\tdefault_bind 127.0.0.1\n}\napp.example {", port, other)
+	case "traefik":
+		by["/etc/ssl/app.example.pem"], by["/etc/ssl/app.example.key"] = cert, key
+		x.log = filepath.Join(dir, "access.log")
+		write("traefik.yaml", rewritten(t, "traefik.yaml", map[string]string{
+			":443": x.address, ":4222": x.nats, "/etc/traefik/traefik-stamp.yaml": filepath.Join(dir, proxy.file),
+		})+fmt.Sprintf("accessLog:\n  filePath: %q\n  fields: {queryParameters: {defaultMode: drop}}\n", x.log))
 	}
 	x.proxy = proxy.run(t, binary, write(proxy.file, rewritten(t, proxy.file, by)))
 	harness.Eventually(t, name+" answers", func() bool {
@@ -302,45 +312,76 @@ func (x *site) expectWebsocket(t *testing.T, v *visitor) {
 	tab.ExpectClosed()
 }
 
-// On the port for NATS, the server gets the client's address by the PROXY protocol, and takes no address that the client itself
-// sends.
-func TestProxyProtocolOfHAProxy(t *testing.T) {
-	binary := installed(t, "haproxy")
-	s := harness.Start(t, `proxy_protocol: true, headers { all: {X-Client: "{{client-ip()}}"} }`)
-	address := harness.FreeAddr(t)
-	text := rewritten(t, "haproxy.cfg", map[string]string{"bind :4222": "bind " + address, "127.0.0.1:4223": s.Addr(t)})
-	_, text, _ = strings.Cut(text, "\nfrontend nats")
-	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(conf, []byte("defaults\n\ttimeout connect 5s\nfrontend nats"+text), 0o600); err != nil {
+// proxyProtocols are the configurations that have a port for NATS too. Each writes them for an address at which clients connect and
+// one of the server, and returns what to start.
+var proxyProtocols = map[string]func(t *testing.T, dir, address, server string) []string{
+	"haproxy": func(t *testing.T, dir, address, server string) []string {
+		_, text, _ := strings.Cut(rewritten(t, "haproxy.cfg", map[string]string{"bind :4222": "bind " + address, "127.0.0.1:4223": server}), "\nfrontend nats")
+		conf := filepath.Join(dir, "haproxy.cfg")
+		putText(t, conf, "defaults\n\ttimeout connect 5s\nfrontend nats"+text)
+		return []string{"-db", "-f", conf}
+	},
+	"traefik": func(t *testing.T, dir, address, server string) []string {
+		conf, routes := filepath.Join(dir, "traefik.yaml"), filepath.Join(dir, "traefik-stamp.yaml")
+		cert, key := harness.NewCA(t).Issue(t, "app.example")
+		putText(t, conf, rewritten(t, "traefik.yaml", map[string]string{":443": harness.FreeAddr(t), ":4222": address, "/etc/traefik/traefik-stamp.yaml": routes}))
+		putText(t, routes, rewritten(t, "traefik-stamp.yaml", map[string]string{
+			"127.0.0.1:4223": server, "/etc/ssl/app.example.pem": cert, "/etc/ssl/app.example.key": key,
+		}))
+		return []string{"--configFile=" + conf}
+	},
+}
+
+func putText(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	proxy := harness.Run(t, binary, "-db", "-f", conf)
-	dial := func(begin string) *harness.Raw {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-		var conn net.Conn
-		harness.Eventually(t, "HAProxy answers", func() bool {
-			var err error
-			conn, err = d.Dial("tcp", address)
-			return err == nil
+}
+
+// On the port for NATS, the server gets the client's address by the PROXY protocol, and takes no address that the client itself
+// sends.
+func TestProxyProtocol(t *testing.T) {
+	for name, configure := range proxyProtocols {
+		t.Run(name, func(t *testing.T) {
+			binary := installed(t, name)
+			s := harness.Start(t, `proxy_protocol: true, headers { all: {X-Client: "{{client-ip()}}"} }`)
+			address := harness.FreeAddr(t)
+			proxy := harness.Run(t, binary, configure(t, t.TempDir(), address, s.Addr(t))...)
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+			harness.Eventually(t, name+" leads to the server", func() bool {
+				conn, err := d.Dial("tcp", address)
+				if err != nil {
+					return false
+				}
+				defer func() { _ = conn.Close() }()
+				// Before Traefik has its routes it takes connections, and says nothing on them.
+				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+				_, err = conn.Read(make([]byte, 1))
+				return err == nil
+			})
+			dial := func(begin string) *harness.Raw {
+				conn := must(d.Dial("tcp", address))
+				if _, err := io.WriteString(conn, begin); err != nil {
+					t.Fatal(err)
+				}
+				return harness.NewRaw(t, conn)
+			}
+			sub, pub := dial(""), dial("")
+			for _, raw := range []*harness.Raw{sub, pub} {
+				raw.Connect(harness.Nobody)
+				raw.Flush()
+			}
+			sub.Sub(">", "1")
+			sub.Flush()
+			pub.Pub("t.x", "payload")
+			if m := sub.Msg(); !strings.Contains(m.Header, "X-Client: 127.0.0.2\r\n") {
+				t.Errorf("expected the client's address 127.0.0.2 from the PROXY protocol; the message has %q", m.Header)
+			}
+			dial("PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\n").ExpectClosed()
+			if strings.Contains(proxy.Text(), "ALERT") {
+				t.Errorf("%s logged an alert:\n%s", name, proxy.Text())
+			}
 		})
-		if _, err := io.WriteString(conn, begin); err != nil {
-			t.Fatal(err)
-		}
-		return harness.NewRaw(t, conn)
-	}
-	sub, pub := dial(""), dial("")
-	for _, raw := range []*harness.Raw{sub, pub} {
-		raw.Connect(harness.Nobody)
-		raw.Flush()
-	}
-	sub.Sub(">", "1")
-	sub.Flush()
-	pub.Pub("t.x", "payload")
-	if m := sub.Msg(); !strings.Contains(m.Header, "X-Client: 127.0.0.2\r\n") {
-		t.Errorf("expected the client's address 127.0.0.2 from the PROXY protocol; the message has %q", m.Header)
-	}
-	dial("PROXY TCP4 6.6.6.6 127.0.0.1 1 2\r\n").ExpectClosed()
-	if strings.Contains(proxy.Text(), "ALERT") {
-		t.Errorf("HAProxy logged an alert:\n%s", proxy.Text())
 	}
 }
