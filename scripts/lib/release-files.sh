@@ -129,6 +129,12 @@ contents:
 EOF
 	if [[ $name == nats-server ]]; then
 		printf '  - { src: deploy/packages/nats-server.conf, dst: /etc/nats/nats-server.conf, type: config|noreplace, file_info: { mode: 0644 } }\n'
+		# Where other packages of nats-server have the program: units, scripts and health checks of the machine name it there.
+		# In /usr/sbin Debian's package has it. Not for rpm: in Fedora /usr/sbin is /usr/bin, and the link would replace the program.
+		printf '  - { src: /usr/bin/nats-server, dst: /usr/sbin/nats-server, type: symlink, packager: deb }\n'
+		# In /usr/local/bin the packages of nats-server's releases have a link. postinstall makes it for deb, since dpkg would remove
+		# /usr/local/bin with a package that has something there, if nothing else were left in it.
+		printf '  - { src: /usr/bin/nats-server, dst: /usr/local/bin/nats-server, type: symlink, packager: rpm }\n'
 	else
 		printf '  - { src: "%s", dst: /usr/share/doc/nats-callout/docs, type: tree }\n' "$out/build/documents/docs"
 		printf '  - { src: "%s", dst: /usr/share/man/man1/nats-callout.1, file_info: { mode: 0644 } }\n' "$out/build/documents/nats-callout.1"
