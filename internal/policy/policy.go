@@ -47,12 +47,19 @@ type Conn struct {
 
 	User *claim.Claim // claim of the configured user, or nil
 
-	UserJWT    string // verified by the server; empty for a configured user
-	Scoped     bool   // SigningKey has a scope
-	SigningKey string // public key that signed UserJWT
-	AccountJWT string // empty without operator mode
+	UserJWT    string     // verified by the server; empty for a configured user
+	UserClaim  *UserClaim // what an earlier Grant read from UserJWT, which then is not needed any more
+	Scoped     bool       // SigningKey has a scope
+	SigningKey string     // public key that signed UserJWT
+	AccountJWT string     // empty without operator mode
 
 	Vars Vars
+}
+
+// UserClaim is what a user JWT says about headers. It is much smaller than the JWT.
+type UserClaim struct {
+	claim      *claim.Claim // nil if there is none
+	lookalikes []string     // keys that seem to be meant for a claim but are ignored
 }
 
 // Grant is what a connection gets.
@@ -66,6 +73,8 @@ type Grant struct {
 	Sign     stamp.Subjects
 	LeftOut  []string // names in its claim that are not stamped, since they are bound to other accounts
 	HasClaim bool     // its user JWT, or the template of the scope, has a claim
+	// UserClaim is what its user JWT says; nil without one.
+	UserClaim *UserClaim
 	// Keys of its user JWT, and of its account JWT, that seem to be meant for a claim but are ignored.
 	Lookalikes, AccountLookalikes []string
 }
@@ -75,23 +84,27 @@ type Grant struct {
 func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	r = r.orDefault()
 	var account *accountScopes
-	if c.AccountJWT != "" && c.UserJWT != "" {
+	if c.AccountJWT != "" && c.hasUserJWT() {
 		account = scopes.ofAccount(c.Account, c.AccountJWT)
+	}
+	var err error
+	if c.UserClaim, err = c.readUserJWT(r.Limits); err != nil {
+		return nil, err
 	}
 	cl, err := r.claimFor(c, account)
 	if err != nil {
 		return nil, err
 	}
-	hasClaim := cl != nil && c.UserJWT != ""
+	hasClaim := cl != nil && c.UserClaim != nil
 	if cl == nil {
 		cl = &claim.Claim{}
 	}
 	if c.System && len(cl.Headers) > 0 {
 		return nil, ErrSystemAccount
 	}
-	g := &Grant{CheckReplies: r.CheckReplies, HasClaim: hasClaim}
-	if c.UserJWT != "" {
-		g.Lookalikes = claim.Lookalikes(c.UserJWT)
+	g := &Grant{CheckReplies: r.CheckReplies, HasClaim: hasClaim, UserClaim: c.UserClaim}
+	if c.UserClaim != nil {
+		g.Lookalikes = c.UserClaim.lookalikes
 	}
 	if account != nil {
 		g.AccountLookalikes = account.lookalikes
@@ -118,6 +131,24 @@ func (r *Rules) GrantFor(c Conn) (*Grant, error) {
 	}
 	g.Names = g.Stamp.Names()
 	return g, nil
+}
+
+func (c Conn) hasUserJWT() bool { return c.UserJWT != "" || c.UserClaim != nil }
+
+// readUserJWT returns what the user JWT of c says, or nil if c has none. A claim that was read earlier is checked
+// again, because a reload may have lowered the limits.
+func (c Conn) readUserJWT(l claim.Limits) (*UserClaim, error) {
+	switch {
+	case c.UserClaim != nil && c.UserClaim.claim != nil:
+		return c.UserClaim, c.UserClaim.claim.Check(l)
+	case c.UserClaim != nil || c.UserJWT == "":
+		return c.UserClaim, nil
+	}
+	cl, err := claim.FromUserJWT(c.UserJWT, l)
+	if err != nil {
+		return nil, err
+	}
+	return &UserClaim{cl, claim.Lookalikes(c.UserJWT)}, nil
 }
 
 // headersFor returns the headers to stamp: those of headers.all, then those of the
@@ -241,7 +272,7 @@ func (r *Rules) stripSets(c Conn, permitted []string) []*stamp.NameSet {
 // claimFor returns the claim of c before rules apply, with its templates expanded,
 // or nil. account is nil without an account JWT.
 func (r *Rules) claimFor(c Conn, account *accountScopes) (*claim.Claim, error) {
-	if c.UserJWT == "" {
+	if c.UserClaim == nil {
 		if c.User == nil {
 			return nil, nil
 		}
@@ -251,10 +282,7 @@ func (r *Rules) claimFor(c Conn, account *accountScopes) (*claim.Claim, error) {
 		}
 		return expand(c.User, c.Vars, r.Limits)
 	}
-	cl, err := claim.FromUserJWT(c.UserJWT, r.Limits)
-	if err != nil {
-		return nil, err
-	}
+	cl := c.UserClaim.claim
 	if c.Scoped && cl != nil {
 		return nil, ErrScoped
 	}

@@ -25,23 +25,9 @@ func (h *Hook) Attach(info *natsserver.AttachInfo) (natsserver.Attachment, error
 		h.counters.stampedConnections.Add(1)
 	}
 	if info.KeepsAuthentication {
-		att.Again = h.attachAgain(*info, conn)
+		att.Again = newKeptConn(h, info, grant).attachAgain
 	}
 	return att, nil
-}
-
-// attachAgain returns the Again of an attachment. The function is kept as long as the
-// connection lives, so it must not hold the claims, which are large: what conn says of them
-// is enough.
-func (h *Hook) attachAgain(info natsserver.AttachInfo, conn policy.Conn) func(natsserver.AttachedAccount) (natsserver.Attachment, error) {
-	info.UserJWT, info.UserClaims, info.AccountJWT = "", nil, ""
-	conn.AccountJWT = ""
-	return func(account natsserver.AttachedAccount) (natsserver.Attachment, error) {
-		info := info
-		info.AttachedAccount = account
-		_, att, err := h.attachment(&info, withAccount(conn, &info), info.Server.HeadersBlock())
-		return att, err
-	}
 }
 
 // attachment returns what a connection gets with a headers block.
@@ -58,7 +44,7 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, conn policy.Conn, block n
 	att := natsserver.Attachment{CheckReplies: grant.CheckReplies}
 	if grant.Stamp != nil {
 		att.Rewriter = &rewriter{
-			stamp: grant.Stamp, unstamped: unstampedSubjects(info), names: grant.Names, proofs: newProofs(grant),
+			stamp: grant.Stamp, unstamped: unstampedSubjects(info), proofs: newProofs(grant),
 			count: h.counters.shard(info.CID), forgeries: newForgeryReporter(&h.forgeries, info),
 		}
 	} else if info.Type == "mqtt" && (block != nil || grant.HasClaim || isOurSession(info)) {
@@ -102,13 +88,17 @@ func policyConn(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 		record = noUpgrade
 	}
 	conn := policy.Conn{
-		MQTT:      info.Type == "mqtt",
-		Leafnode:  info.Kind == natsserver.LEAF,
-		Solicited: info.Solicited,
-		UserJWT:   info.UserJWT,
-		Scoped:    info.Scoped,
+		MQTT:       info.Type == "mqtt",
+		Leafnode:   info.Kind == natsserver.LEAF,
+		Solicited:  info.Solicited,
+		System:     info.System,
+		Account:    info.Account,
+		UserJWT:    info.UserJWT,
+		Scoped:     info.Scoped,
+		AccountJWT: info.AccountJWT,
 		Vars: policy.Vars{
 			Name: info.User, Subject: info.User,
+			AccountName: cmp.Or(info.AccountName, info.Account), AccountSubject: info.Account, AccountTags: info.AccountTags,
 			ClientIP: r.ClientIP(info.Host, record.forwardedFor), ClientID: strconv.FormatUint(info.CID, 10),
 			ConnectionType: info.Type, ServerName: info.Server.Name(), ServerID: info.Server.ID(),
 			TLSSubject: info.TLSSubject,
@@ -124,12 +114,5 @@ func policyConn(info *natsserver.AttachInfo, r *policy.Rules) policy.Conn {
 		conn.SigningKey = uc.Issuer
 		conn.Vars.Name, conn.Vars.Subject, conn.Vars.Tags = uc.Name, uc.Subject, uc.Tags
 	}
-	return withAccount(conn, info)
-}
-
-// withAccount returns conn in the account of info.
-func withAccount(conn policy.Conn, info *natsserver.AttachInfo) policy.Conn {
-	conn.System, conn.Account, conn.AccountJWT = info.System, info.Account, info.AccountJWT
-	conn.Vars.AccountName, conn.Vars.AccountSubject, conn.Vars.AccountTags = cmp.Or(info.AccountName, info.Account), info.Account, info.AccountTags
 	return conn
 }

@@ -14,9 +14,8 @@ import (
 // only the server may write, and adds the connection's stamp and the proof of it.
 type rewriter struct {
 	stamp     *stamp.Stamp
-	unstamped []string // prefixes of subjects whose messages get no stamp
-	names     []string
-	proofs    *proofs // nil: messages are not proven
+	unstamped *[]string // prefixes of subjects whose messages get no stamp
+	proofs    *proofs   // nil: messages are not proven
 	count     *shard
 	forgeries forgeryReporter
 }
@@ -58,14 +57,14 @@ var (
 )
 
 // unstampedSubjects returns the prefixes of subjects on which a connection is not stamped.
-func unstampedSubjects(info *natsserver.AttachInfo) []string {
+func unstampedSubjects(info *natsserver.AttachInfo) *[]string {
 	switch {
 	case info.System:
-		return unstampedInSystem
+		return &unstampedInSystem
 	case info.Kind == natsserver.LEAF:
-		return unstampedFromLeafnodes
+		return &unstampedFromLeafnodes
 	}
-	return unstampedAlways
+	return &unstampedAlways
 }
 
 // adds reports whether a message gets the stamp.
@@ -73,7 +72,7 @@ func (w *rewriter) adds(m *natsserver.PublishedMessage) bool {
 	if m.Fixed || !w.stamp.Adds() {
 		return false
 	}
-	return !slices.ContainsFunc(w.unstamped, func(prefix string) bool {
+	return !slices.ContainsFunc(*w.unstamped, func(prefix string) bool {
 		return len(m.Subject) >= len(prefix) && string(m.Subject[:len(prefix)]) == prefix
 	})
 }
@@ -117,7 +116,7 @@ func (w *rewriter) Rewrite(dst []byte, m *natsserver.PublishedMessage) ([]byte, 
 func (w *rewriter) Growth() int { return w.stamp.MaxLen() }
 
 // Names implements natsserver.ExtendedRewriter.
-func (w *rewriter) Names() []string { return w.names }
+func (w *rewriter) Names() []string { return w.stamp.Names() }
 
 // Strips implements natsserver.ExtendedRewriter.
 func (w *rewriter) Strips(name string) bool { return w.stamp.Strips(name) }
