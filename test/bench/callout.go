@@ -154,7 +154,7 @@ func (r *runner) calloutRounds(ctx context.Context) error {
 		return err
 	}
 	defer server.stop()
-	if err := writeSessions(ctx, server.addr); err != nil {
+	if err := writeSessions(ctx, server.addr, calloutSessions); err != nil {
 		return err
 	}
 	requests, err := keys.requests(r.plan.callouts)
@@ -179,7 +179,7 @@ func (r *runner) calloutRounds(ctx context.Context) error {
 	})
 }
 
-func writeSessions(ctx context.Context, addr string) error {
+func writeSessions(ctx context.Context, addr string, n int) error {
 	nc, err := nats.Connect("nats://"+addr, nats.UserInfo("a", password))
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func writeSessions(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	for i := range calloutSessions {
+	for i := range n {
 		data, err := json.Marshal(map[string]any{"user": fmt.Sprint("user", i), "roles": []string{"a", "b"}})
 		if err != nil {
 			return err

@@ -46,8 +46,9 @@ func calloutConf(keys *calloutKeys, inside bool) string {
 
 // calloutPair is a server with a handler beside it, or inside.
 type calloutPair struct {
-	server *process
-	beside *exec.Cmd // nil: inside
+	server   *process
+	beside   *exec.Cmd // nil: inside
+	sessions int
 }
 
 func (c *calloutPair) stop() {
@@ -69,16 +70,16 @@ func (c *calloutPair) cpu() (time.Duration, error) {
 }
 
 func (c *calloutPair) connect(i int) (*client, error) {
-	return dial(c.server.addr, connectOptions{Token: sessionID(i % calloutSessions)}, nil)
+	return dial(c.server.addr, connectOptions{Token: sessionID(i % c.sessions)}, nil)
 }
 
-func (r *runner) startCalloutPair(ctx context.Context, server string, inside bool, keys *calloutKeys) (*calloutPair, error) {
-	p, err := start(ctx, r.bin.path(server), calloutConnectConf+calloutConf(keys, inside))
+func (r *runner) startCalloutPair(ctx context.Context, server string, inside bool, keys *calloutKeys, sessions int) (*calloutPair, error) {
+	p, err := start(ctx, r.bin.path(server), "prof_port: -1\n"+calloutConnectConf+calloutConf(keys, inside))
 	if err != nil {
 		return nil, err
 	}
-	c := &calloutPair{server: p}
-	if err = writeSessions(ctx, p.addr); err == nil && !inside {
+	c := &calloutPair{server: p, sessions: sessions}
+	if err = writeSessions(ctx, p.addr, sessions); err == nil && !inside {
 		c.beside, err = r.handlerCommand(ctx, keys, "nats://"+p.addr, p.dir)
 		if err == nil {
 			err = c.beside.Start()
@@ -143,7 +144,7 @@ func (r *runner) calloutConnects(ctx context.Context, rounds int) error {
 		}
 	}()
 	for _, arm := range calloutConnectArms {
-		c, err := r.startCalloutPair(ctx, calloutServers[arm], arm == oursInside, keys)
+		c, err := r.startCalloutPair(ctx, calloutServers[arm], arm == oursInside, keys, calloutSessions)
 		if err != nil {
 			return fmt.Errorf("%s: %w", arm, err)
 		}

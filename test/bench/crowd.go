@@ -22,13 +22,53 @@ func (r *runner) crowdRounds(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make an operator: %w", err)
 	}
+	keys, err := newCalloutKeys()
+	if err != nil {
+		return fmt.Errorf("make the keys of a handler: %w", err)
+	}
 	for range r.plan.crowdRounds {
 		for _, a := range shuffled(connectArms) {
 			if err := r.crowd(ctx, id, a); err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
 		}
+		if r.bin.callout == "" {
+			continue
+		}
+		for _, arm := range shuffled(calloutConnectArms) {
+			if err := r.calloutCrowd(ctx, keys, arm); err != nil {
+				return fmt.Errorf("%s: %w", arm, err)
+			}
+		}
 	}
+	return nil
+}
+
+// calloutCrowd measures the memory of connections that an auth callout lets in, each of a session of its own.
+func (r *runner) calloutCrowd(ctx context.Context, keys *calloutKeys, arm string) error {
+	const first = 100 // they are dearer
+	pair, err := r.startCalloutPair(ctx, calloutServers[arm], arm == oursInside, keys, first+r.plan.calloutCrowd)
+	if err != nil {
+		return err
+	}
+	defer pair.stop()
+	c := &crowd{connect: pair.connect}
+	defer c.close()
+	if err := c.open(ctx, first); err != nil {
+		return err
+	}
+	empty, err := pair.server.memory()
+	if err != nil {
+		return err
+	}
+	if err := c.open(ctx, r.plan.calloutCrowd); err != nil {
+		return err
+	}
+	full, err := pair.server.memory()
+	if err != nil {
+		return err
+	}
+	r.res.memory.add(key{arm: arm}, (full-empty)/float64(r.plan.calloutCrowd))
 	return nil
 }
 
@@ -38,7 +78,7 @@ func (r *runner) crowd(ctx context.Context, id *identity, a connectArm) error {
 		return err
 	}
 	defer p.stop()
-	c := &crowd{addr: p.addr, id: id, token: id.token(a)}
+	c := &crowd{connect: func(int) (*client, error) { return id.connect(p.addr, id.token(a)) }}
 	defer c.close()
 	if err := c.open(ctx, 100); err != nil { // the first ones are dearer
 		return err
@@ -76,8 +116,8 @@ func (r *runner) crowd(ctx context.Context, id *identity, a connectArm) error {
 
 // crowd are connections that do nothing.
 type crowd struct {
-	addr, token string
-	id          *identity
+	connect func(i int) (*client, error)
+	opened  int
 
 	mu    sync.Mutex
 	conns []*client
@@ -87,12 +127,12 @@ type crowd struct {
 func (c *crowd) open(ctx context.Context, n int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dialers)
-	for range n {
+	for i := range n {
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			conn, err := c.id.connect(c.addr, c.token)
+			conn, err := c.connect(c.opened + i)
 			if err != nil {
 				return err
 			}
@@ -102,7 +142,9 @@ func (c *crowd) open(ctx context.Context, n int) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	c.opened += n
+	return err
 }
 
 func (c *crowd) close() {

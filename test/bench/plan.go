@@ -113,6 +113,7 @@ type plan struct {
 	studyRounds int
 
 	crowdRounds, burst, crowd int // connections opened at once, and in all
+	calloutCrowd              int // connections that a callout lets in
 
 	growthRounds int
 
@@ -132,7 +133,7 @@ func newPlan(quick bool) *plan {
 			rounds: 3, budget: 10 * time.Millisecond,
 			cells:       cells([]int{16, 1024, 65536, 1 << 20}, []int{0, 1}),
 			studyRounds: 2, studies: studies(),
-			crowdRounds: 1, burst: 500, crowd: 1000,
+			crowdRounds: 1, burst: 500, crowd: 1000, calloutCrowd: 500,
 			growthRounds:  3,
 			calloutRounds: 2, callouts: 500,
 			reloadRounds: 1, reloadConns: 200,
@@ -144,7 +145,7 @@ func newPlan(quick bool) *plan {
 		rounds: 40, budget: 20 * time.Millisecond,
 		cells:       cells([]int{16, 128, 1024, 4096, 16384, 65536, 262144, 1 << 20}, []int{0, 1, 10}),
 		studyRounds: 30, studies: studies(),
-		crowdRounds: 5, burst: 10000, crowd: 18000,
+		crowdRounds: 5, burst: 10000, crowd: 18000, calloutCrowd: 5000,
 		growthRounds:  30,
 		calloutRounds: 20, callouts: 3000,
 		reloadRounds: 3, reloadConns: 2000,

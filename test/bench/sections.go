@@ -101,13 +101,25 @@ func crowdSection(b *strings.Builder, r *results) {
 	ratioRows(b, r.burst, connectPairs)
 	fmt.Fprintf(b, "### Memory of %d idle connections\n\nBytes for a connection: reachable objects after three collections of garbage, and stacks, less what the "+
 		"server held with a hundred connections. All have the same claim, as the tabs and devices of one user; so their block is one.\n\n", r.plan.crowd)
+	memoryRows(b, r, connectNames(), connectPairs)
+	if len(r.memory[key{arm: oursInside}]) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "### Memory of %d idle connections that an auth callout let in\n\nThe same for the server alone, without the process of a handler "+
+		"beside it. Each connection is of a session of its own, and its user JWT has a claim of its own. The server keeps what it needs to renew the "+
+		"connection, and to close it with its session. A handler inside has the session in its cache, too.\n\n", r.plan.calloutCrowd)
+	memoryRows(b, r, calloutConnectArms, calloutConnectPairs)
+}
+
+// memoryRows are tables of the memory of idle connections, and of its differences.
+func memoryRows(b *strings.Builder, r *results, arms []string, pairs []pair) {
 	tableHead(b, "case", "bytes for a connection, median (smallest–largest)")
-	for _, a := range connectArms {
-		tableRow(b, a.name, spread(r.memory[key{arm: a.name}], 1))
+	for _, arm := range arms {
+		tableRow(b, arm, spread(r.memory[key{arm: arm}], 1))
 	}
 	b.WriteString("\n")
 	tableHead(b, "difference", "bytes for a connection, median (smallest–largest)")
-	for _, p := range connectPairs {
+	for _, p := range pairs {
 		diffs := r.memoryDifferences(p)
 		tableRow(b, strings.ReplaceAll(p.title, "/", "−"), fmt.Sprintf("**%.0f** (%.0f–%.0f)", median(diffs), quantile(diffs, 0), quantile(diffs, 1)))
 	}
