@@ -3,6 +3,8 @@ package claim
 import (
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +31,16 @@ func FuzzFromUserJWT(f *testing.F) {
 	pair, _ := newAccount(f)
 	user := newUser(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := fromUserPayload(data, Limits{})
+		_, c, err := fromUserPayload(data, Limits{})
+		token := rawToken(string(data))
+		alone, aloneErr := FromUserJWT(token, Limits{})
+		both, lookalikes, bothErr := ReadUserJWT(token, Limits{})
+		if !reflect.DeepEqual(both, alone) || (bothErr == nil) != (aloneErr == nil) {
+			t.Fatalf("ReadUserJWT returns %+v, error %v; FromUserJWT %+v, error %v", both, bothErr, alone, aloneErr)
+		}
+		if want := Lookalikes(token); bothErr == nil && !slices.Equal(lookalikes, want) {
+			t.Fatalf("ReadUserJWT returns the lookalikes %q; Lookalikes %q", lookalikes, want)
+		}
 		if err != nil {
 			if c != nil || strings.ContainsAny(err.Error(), "\r\n") {
 				t.Fatalf("an error and a claim, or more than one line")
@@ -47,7 +58,7 @@ func FuzzFromUserJWT(f *testing.F) {
 			return
 		}
 		checkRules(t, c)
-		token, err := Encode(user, c, pair)
+		token, err = Encode(user, c, pair)
 		if err != nil {
 			t.Fatalf("cannot encode the claim that was read: %v", err)
 		}

@@ -71,6 +71,9 @@ func (r *reader) end() error {
 	return nil
 }
 
+// isObject reads the whole text, and reports whether it is a JSON object and nothing else.
+func (r *reader) isObject() bool { return r.peek() == '{' && r.skip() == nil && r.end() == nil }
+
 // members calls each for every key of an object whose opening brace has been
 // read. each must read the value.
 func (r *reader) members(each func(key []byte) error) error {

@@ -1,6 +1,7 @@
 package claim
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -8,13 +9,55 @@ import (
 // maxLookalikes is how many keys Lookalikes and AccountLookalikes return at most.
 const maxLookalikes = 8
 
+// ReadUserJWT is FromUserJWT and Lookalikes in one: it decodes the JWT once, and if the claim has
+// no faults, it looks for lookalikes only where there can be any.
+func ReadUserJWT(token string, l Limits) (c *Claim, lookalikes []string, err error) {
+	data, err := payload(token)
+	if err != nil {
+		return nil, nil, asErrors(err)
+	}
+	if !mayHoldClaim(data) {
+		return nil, nil, nil
+	}
+	keys, c, err := fromUserPayload(data, l)
+	if err != nil || keys == countLookalikes(data) {
+		return c, nil, err
+	}
+	return c, userLookalikes(data), nil
+}
+
+// countLookalikes returns how many strings in data begin with "header" in any case, or -1 if
+// that cannot be told without decoding them. The claim's own keys are among them.
+func countLookalikes(data []byte) (n int) {
+	if bytes.Contains(data, []byte(`\u`)) {
+		return -1
+	}
+	for at := bytes.IndexByte(data, '"'); at >= 0; {
+		data = data[at+1:]
+		if isLookalike(data) {
+			n++
+		}
+		at = bytes.IndexByte(data, '"')
+	}
+	return n
+}
+
 // Lookalikes returns the keys of a user JWT that seem to be meant for the claim,
 // but are ignored. Such a key begins with "header" in any case, and is misspelled
 // or in the wrong place. Each key is returned once, in quotes, cut to 64
 // characters. There are none for a JWT that cannot be read: FromUserJWT reports
 // its faults.
 func Lookalikes(token string) []string {
-	return lookalikes(token, func(found *lookalikeKeys, r *reader, key []byte) error {
+	data, err := payload(token)
+	if err != nil {
+		return nil
+	}
+	return userLookalikes(data)
+}
+
+// userLookalikes is Lookalikes for the payload of a user JWT.
+func userLookalikes(data []byte) []string {
+	return lookalikes(data, func(found *lookalikeKeys, r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
 			return found.addUnlessRead(r, key)
 		}
@@ -26,7 +69,11 @@ func Lookalikes(token string) []string {
 // in the template of a scope. Outside of signing_keys it looks at the keys of the
 // payload and of the "nats" object only, since keys further down can be subjects.
 func AccountLookalikes(token string) []string {
-	return lookalikes(token, func(found *lookalikeKeys, r *reader, key []byte) error {
+	data, err := payload(token)
+	if err != nil {
+		return nil
+	}
+	return lookalikes(data, func(found *lookalikeKeys, r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
 			found.add(key)
 			return r.skip()
@@ -41,11 +88,10 @@ func AccountLookalikes(token string) []string {
 	})
 }
 
-// lookalikes calls each for every key of a JWT's payload. each reads the value, and
+// lookalikes calls each for every key of data, the payload of a JWT. each reads the value, and
 // adds what it finds to found.
-func lookalikes(token string, each func(found *lookalikeKeys, r *reader, key []byte) error) []string {
-	data, err := payload(token)
-	if err != nil || !mayHoldClaim(data) {
+func lookalikes(data []byte, each func(found *lookalikeKeys, r *reader, key []byte) error) []string {
+	if !mayHoldClaim(data) {
 		return nil
 	}
 	var found lookalikeKeys

@@ -21,6 +21,9 @@ func TestLookalikes(t *testing.T) {
 		if got := strings.Join(Lookalikes(rawToken(tt.payload)), " "); got != tt.want {
 			t.Errorf("Lookalikes of %s = %s, want %s", tt.payload, got, tt.want)
 		}
+		if _, got, err := ReadUserJWT(rawToken(tt.payload), Limits{}); err == nil && strings.Join(got, " ") != tt.want {
+			t.Errorf("ReadUserJWT of %s returns the lookalikes %s, want %s", tt.payload, got, tt.want)
+		}
 	}
 	var many strings.Builder
 	for i := range 100 {

@@ -101,3 +101,28 @@ func TestRedactText(t *testing.T) {
 		}
 	}
 }
+
+// A JWT without anything to mask is returned as it is, and a broken one is not, also where no key makes Redact read it.
+func TestRedactWithoutKeys(t *testing.T) {
+	for _, tt := range []struct {
+		payload string
+		ok      bool
+	}{
+		{`{"nats":{"tags":["a"]},"jti":"X"}`, true},
+		{` {} `, true},
+		{`{"nats":{}`, false},
+		{`{} {}`, false},
+		{`[]`, false},
+		{`"x"`, false},
+		{``, false},
+	} {
+		token := rawToken(tt.payload)
+		want := ""
+		if tt.ok {
+			want = token
+		}
+		if got := Redact(token); got != want {
+			t.Errorf("Redact of a JWT with the payload %q = %q, want %q", tt.payload, got, want)
+		}
+	}
+}

@@ -36,7 +36,17 @@ func (p *location) member(r *reader, key []byte) error {
 }
 
 // hasClaim reports whether one of the claim's keys was read.
-func (p *location) hasClaim() bool { return p.headers != nil || p.permissions != nil }
+func (p *location) hasClaim() bool { return p.keys() > 0 }
+
+// keys returns how many of the claim's keys were read.
+func (p *location) keys() (n int) {
+	for _, value := range []*node{p.headers, p.permissions} {
+		if value != nil {
+			n++
+		}
+	}
+	return n
+}
 
 // claim returns the claim at p. outer are the faults of the objects around p.
 func (p *location) claim(l Limits, outer Errors) (*Claim, error) {
@@ -73,13 +83,15 @@ func FromUserJWT(token string, l Limits) (*Claim, error) {
 	if !mayHoldClaim(data) {
 		return nil, nil
 	}
-	return fromUserPayload(data, l)
+	_, c, err := fromUserPayload(data, l)
+	return c, err
 }
 
-func fromUserPayload(data []byte, l Limits) (*Claim, error) {
+// fromUserPayload returns the claim in the payload of a user JWT, and how many keys it was read from.
+func fromUserPayload(data []byte, l Limits) (keys int, c *Claim, err error) {
 	var top, inner location
 	var nats outerKey
-	err := readObject(data, func(r *reader, key []byte) error {
+	err = readObject(data, func(r *reader, key []byte) error {
 		if !isKey(key, keyNats) {
 			return top.member(r, key)
 		}
@@ -88,17 +100,17 @@ func fromUserPayload(data []byte, l Limits) (*Claim, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, asErrors(err)
+		return 0, nil, asErrors(err)
 	case top.hasClaim() && inner.hasClaim():
 		nats.faults.add("", ErrTwoPlaces)
 		nats.faults = append(nats.faults, top.faults...)
-		return inner.claim(l, nats.faults)
+		c, err = inner.claim(l, nats.faults)
 	case top.hasClaim():
-		return top.claim(l, nats.faults)
+		c, err = top.claim(l, nats.faults)
 	case inner.hasClaim():
-		return inner.claim(l, nats.faults)
+		c, err = inner.claim(l, nats.faults)
 	}
-	return nil, nil
+	return top.keys() + inner.keys(), c, err
 }
 
 func asErrors(err error) Errors { return Errors{&Error{Err: err}} }

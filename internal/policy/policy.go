@@ -144,11 +144,11 @@ func (c Conn) readUserJWT(l claim.Limits) (*UserClaim, error) {
 	case c.UserClaim != nil || c.UserJWT == "":
 		return c.UserClaim, nil
 	}
-	cl, err := claim.FromUserJWT(c.UserJWT, l)
+	cl, lookalikes, err := claim.ReadUserJWT(c.UserJWT, l)
 	if err != nil {
 		return nil, err
 	}
-	return &UserClaim{cl, claim.Lookalikes(c.UserJWT)}, nil
+	return &UserClaim{cl, lookalikes}, nil
 }
 
 // headersFor returns the headers to stamp: those of headers.all, then those of the
