@@ -213,8 +213,10 @@ const (
 	maxTryTime = 10 * time.Second
 )
 
-// TryTime returns how long one request to JetStream is waited for that can be sent again. A request that
-// comes before JetStream is there, or while a bucket has no leader, is never answered.
+// TryTime returns how long one request to JetStream or Redis is waited for that can be sent again. A
+// request that comes before JetStream is there, or while a bucket has no leader, is never answered, and
+// neither is one by a connection to a server that was replaced. Such stores answer within milliseconds.
+// A request to an application or a provider is not sent again: it may take all of the time to answer.
 func (s *Settings) TryTime() time.Duration {
 	return min(s.Timeout, max(minTryTime, min(s.Timeout/4, maxTryTime)))
 }

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -13,6 +14,7 @@ import (
 // not used again.
 type orderedConn struct {
 	redis.Conn
+	dialed  time.Time    // when the connection was made
 	bounded *boundedConn // the connection below, which counts the answers that arrive
 	sent    []string     // commands whose answers have not been read
 	read    int          // answers that were read

@@ -121,6 +121,7 @@ func database(path string, query url.Values) (int, error) {
 // dial connects to the server, logs in and selects the database.
 func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	s := &c.server
+	begun := time.Now()
 	var bounded *boundedConn
 	conn, err := redis.DialContext(ctx, s.network, s.address,
 		redis.DialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -137,7 +138,7 @@ func (c *Config) dial(ctx context.Context) (redis.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", s.address, withoutText(err))
 	}
-	return &orderedConn{Conn: conn, bounded: bounded, read: s.loginCommands()}, nil
+	return &orderedConn{Conn: conn, dialed: begun, bounded: bounded, read: s.loginCommands()}, nil
 }
 
 // loginCommands returns how many commands the library sends when it connects: AUTH and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -16,6 +17,10 @@ import (
 type source struct {
 	cfg  *Config
 	pool *redis.Pool
+
+	// silent is when a request that got no answer was begun: connections that are older may not
+	// answer either. It is nil if there was no such request.
+	silent atomic.Pointer[time.Time]
 }
 
 // Times of idle connections.
@@ -26,16 +31,26 @@ const (
 
 // Open returns the source. It does not connect to the server; the first look-up does.
 func (c *Config) Open(context.Context, session.Env) (session.Source, error) {
-	return &source{cfg: c, pool: &redis.Pool{
+	s := &source{cfg: c}
+	s.pool = &redis.Pool{
 		DialContext: c.dial, MaxIdle: c.Calls(), MaxActive: c.Calls(), Wait: true, IdleTimeout: idleTimeout,
-		TestOnBorrowContext: func(ctx context.Context, conn redis.Conn, used time.Time) error {
-			if time.Since(used) < idleTrusted {
-				return nil
-			}
-			_, err := redis.DoContext(conn, ctx, "PING")
-			return err
-		},
-	}}, nil
+		TestOnBorrowContext: s.test,
+	}
+	return s, nil
+}
+
+var errSilent = errors.New("a request got no answer since the connection was made")
+
+// test returns an error if an idle connection must not be used. The pool closes it then.
+func (s *source) test(ctx context.Context, conn redis.Conn, used time.Time) error {
+	if since := s.silent.Load(); since != nil && conn.(*orderedConn).dialed.Before(*since) {
+		return errSilent
+	}
+	if time.Since(used) < idleTrusted {
+		return nil
+	}
+	_, err := redis.DoContext(conn, ctx, "PING")
+	return err
 }
 
 // Close closes the connections.
@@ -56,10 +71,6 @@ func (s *source) Find(ctx context.Context, r *session.Request) (*session.Session
 		return nil, session.ErrUnknown
 	}
 	answers, err := s.ask(ctx, key)
-	var answer redis.Error
-	if err != nil && !errors.As(err, &answer) && !errors.Is(err, stored.ErrTooLong) && ctx.Err() == nil {
-		answers, err = s.ask(ctx, key) // the server may have been restarted
-	}
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", withoutText(err))
 	}
@@ -83,9 +94,37 @@ type answers struct {
 	wrongTypes int      // how many of these say that the value is of another type
 }
 
-// ask sends the commands for the value, in each form that it may have, and for its TTL.
+// ask sends the commands for a key, and returns the answers. If the connection breaks, it asks a
+// second time, because the server may have been restarted. If no answer comes, it asks again by a
+// new connection until the time of the look-up is over: the server may have been replaced by
+// another one, or a firewall may have forgotten the connection. Reading a key twice does no harm.
+func (s *source) ask(ctx context.Context, key string) (answers, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	for broken := 0; ; {
+		begun := time.Now()
+		trying, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
+		a, err := s.askOnce(trying, key)
+		late := errors.Is(trying.Err(), context.DeadlineExceeded)
+		cancel()
+		var answer redis.Error
+		switch {
+		case err == nil, errors.As(err, &answer), errors.Is(err, stored.ErrTooLong):
+			return a, err
+		case late:
+			s.silent.Store(&begun)
+		default:
+			broken++
+		}
+		if broken > 1 || ctx.Err() != nil {
+			return a, err
+		}
+	}
+}
+
+// askOnce sends the commands for the value, in each form that it may have, and for its TTL.
 // It sends all of them before it reads the answers.
-func (s *source) ask(ctx context.Context, key string) (a answers, err error) {
+func (s *source) askOnce(ctx context.Context, key string) (a answers, err error) {
 	conn, err := s.pool.GetContext(ctx)
 	if err != nil {
 		return a, err
