@@ -131,10 +131,11 @@ func (s *source) endByProvider(ctx context.Context, t logoutToken) (err error) {
 		s.logged.Info("logout again", "logout token was carried out before", "source", s.cfg.Name)
 		return nil
 	}
-	if err := store.noteEnd(ctx, t); err != nil { // before the search for sessions: see ended.go
+	noted, err := store.noteEnd(ctx, t) // before the search for sessions: see ended.go
+	if err != nil {
 		return err
 	}
-	n, err := store.endNamed(ctx, t)
+	n, err := store.endNamed(ctx, t, noted)
 	if err != nil {
 		return err
 	}

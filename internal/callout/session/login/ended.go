@@ -46,15 +46,15 @@ func (c *Config) endedBy(e *entry) []string {
 	return append(names, c.named("end.alone", e.Tenant, e.Subject))
 }
 
-// noteEnd notes what a logout token ends.
-func (s *store) noteEnd(ctx context.Context, t logoutToken) error {
+// noteEnd notes what a logout token ends. It returns the revision of the last note.
+func (s *store) noteEnd(ctx context.Context, t logoutToken) (revision uint64, err error) {
 	text := fmt.Appendf(nil, "%d %d", t.issued.Unix(), time.Now().UnixMilli())
 	for _, name := range s.cfg.endsNames(t) {
-		if _, err := s.index.Put(ctx, name, text); err != nil {
-			return plain(err)
+		if revision, err = s.index.Put(ctx, name, text); err != nil {
+			return 0, plain(err)
 		}
 	}
-	return nil
+	return revision, nil
 }
 
 // hasEnded reports whether the provider ended a session while its login was under way. began is
@@ -109,7 +109,7 @@ func (s *store) hasNoNote(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	subject := "$KV." + s.index.Bucket() + "." + name
+	subject := subjectsOf(stream) + name
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil {
 		return false, err

@@ -125,7 +125,7 @@ func TestLogoutDuringALoginWithAReplicaThatIsBehind(t *testing.T) {
 	}
 	ended("no logout", false)
 	token := logoutToken{subject: e.Subject, id: "1", issued: began.Add(-time.Hour)}
-	if err := st.noteEnd(t.Context(), token); err != nil {
+	if _, err := st.noteEnd(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
 	behind.Store(2)
@@ -135,7 +135,7 @@ func TestLogoutDuringALoginWithAReplicaThatIsBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	token.issued = began.Add(time.Hour)
-	if err := st.noteEnd(t.Context(), token); err != nil {
+	if _, err := st.noteEnd(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
 	behind.Store(2)

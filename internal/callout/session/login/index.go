@@ -68,7 +68,7 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 			return err
 		}
 		if !done {
-			err = s.indexBefore(ctx, store, before)
+			err = s.indexBefore(ctx, store, before, sessions.last)
 		}
 		if err == nil && !done {
 			err = store.markComplete(ctx, index.created)
@@ -106,8 +106,8 @@ func (s *store) markComplete(ctx context.Context, created time.Time) error {
 func completeValue(created time.Time) string { return strconv.FormatInt(created.UnixNano(), 10) }
 
 // indexBefore writes the index entries of the sessions that were stored before a time. These are the
-// first ones in the bucket.
-func (s *source) indexBefore(ctx context.Context, store *store, before time.Time) error {
+// first ones in the bucket, whose leader had a last sequence.
+func (s *source) indexBefore(ctx context.Context, store *store, before time.Time, last uint64) error {
 	entries, err := s.consume(ctx, 1, withContent)
 	if err != nil {
 		return plain(err)
@@ -115,19 +115,23 @@ func (s *source) indexBefore(ctx context.Context, store *store, before time.Time
 	defer entries.stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(endsAtOnce)
-	for left := entries.pending; left > 0; {
+	read, pending := uint64(0), entries.pending
+	for number := uint64(1); ; number++ {
+		if done, err := s.hasRead(ctx, entries, read, pending, last); done || err != nil {
+			return cmp.Or(group.Wait(), err)
+		}
 		m, err := entries.next(ctx)
 		if err != nil {
 			return cmp.Or(group.Wait(), ctx.Err(), errIndexLost)
 		}
 		meta, err := m.Metadata()
-		if err != nil {
+		if err != nil || meta.Sequence.Consumer != number {
 			return cmp.Or(group.Wait(), errIndexLost)
 		}
 		if !meta.Timestamp.Before(before) {
-			break
+			return group.Wait()
 		}
-		left = meta.NumPending
+		read, pending = meta.Sequence.Stream, meta.NumPending
 		key := strings.TrimPrefix(m.Subject(), entries.prefix)
 		e, err := s.cfg.decode(key, m.Data())
 		if err != nil { // a marker of a deletion, another provider's, or sealed with a key that we do not have
@@ -136,7 +140,19 @@ func (s *source) indexBefore(ctx context.Context, store *store, before time.Time
 		}
 		group.Go(func() error { return store.putIndex(ctx, key, e) })
 	}
-	return group.Wait()
+}
+
+// hasRead reports whether a consumer of the sessions' bucket that is at a sequence has read all that the
+// leader had, whose last sequence was last. That the consumer has nothing pending does not say so: its
+// replica may lag behind. Nor is the last message always reached: it may have been removed.
+func (s *source) hasRead(ctx context.Context, entries *changes, read, pending, last uint64) (bool, error) {
+	if read >= last || pending > 0 {
+		return read >= last, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
+	defer cancel()
+	more, err := s.leader.HasFrom(ctx, read+1, entries.prefix+">")
+	return !more && err == nil, plain(err)
 }
 
 // reportUnindexed logs that a session is ours and cannot be read. Handlers that have its key write its names.

@@ -25,6 +25,7 @@ type source struct {
 	env      session.Env
 	kv       *kv.Source
 	js       jetstream.JetStream
+	leader   *kv.Leader // of the sessions' bucket
 	metrics  *counters
 	provider *openid.Provider
 
@@ -78,7 +79,7 @@ func (c *Config) Open(ctx context.Context, env session.Env) (session.Source, err
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	s := &source{
-		cfg: c, party: c.party(), env: env, logged: limited.New(env.Log), js: js, running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
+		cfg: c, party: c.party(), env: env, logged: limited.New(env.Log), js: js, leader: c.Leader(nc, streamOf(c.Bucket)), running: running, stop: stop, finishing: finishing, abandon: abandon, metrics: newCounters(env.Metrics, c.Name),
 		asking: newLoginTurns(), pace: newPace(c.Refreshes),
 	}
 	if s.kv, err = c.bucket.OpenKeys(ctx, env); err != nil {

@@ -353,10 +353,11 @@ func (c *Config) lookups(t logoutToken) (all []lookup) {
 	return all
 }
 
-// endNamed ends the sessions that a logout token names, and returns their number.
-func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err error) {
+// endNamed ends the sessions that a logout token names, and returns their number. noted is the revision of
+// the note of the logout in the index.
+func (s *store) endNamed(ctx context.Context, t logoutToken, noted uint64) (ended int, err error) {
 	for _, by := range s.cfg.lookups(t) {
-		n, err := s.endAll(ctx, by)
+		n, err := s.endAll(ctx, by, noted)
 		ended += n
 		if err != nil {
 			return ended, err
@@ -365,18 +366,33 @@ func (s *store) endNamed(ctx context.Context, t logoutToken) (ended int, err err
 	return ended, nil
 }
 
-// endAll ends the sessions under an index name, and returns their number.
-func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
-	lister, err := s.index.ListKeysFiltered(ctx, by.name+".*")
+// errBehind: a new leader, for instance, has not applied all that the one before acknowledged.
+var errBehind = errors.New("bucket: the leader does not have a write yet that was acknowledged")
+
+// endAll ends the sessions under an index name, and returns their number. The leader of the index lists the
+// names: jetstream.KeyValue lists keys with a consumer, which may be on a replica that lags behind.
+func (s *store) endAll(ctx context.Context, by lookup, noted uint64) (int, error) {
+	stream, err := s.js.Stream(ctx, streamOf(s.index.Bucket()))
 	if err != nil {
 		return 0, plain(err)
+	}
+	prefix := subjectsOf(stream)
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+by.name+".*"))
+	if err != nil {
+		return 0, plain(err)
+	}
+	if info.State.LastSeq < noted {
+		return 0, errBehind
 	}
 	var ended atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(endsAtOnce)
-	for found := range lister.Keys() {
+	for subject := range info.State.Subjects {
 		group.Go(func() error {
-			did, err := s.endFound(ctx, found, by)
+			if removed, err := isRemoved(ctx, stream, subject); removed || err != nil {
+				return err
+			}
+			did, err := s.endFound(ctx, strings.TrimPrefix(subject, prefix), by)
 			if did {
 				ended.Add(1)
 			}
@@ -384,10 +400,20 @@ func (s *store) endAll(ctx context.Context, by lookup) (int, error) {
 		})
 	}
 	err = group.Wait()
-	if err == nil {
-		err = ctx.Err() // the list may be incomplete
-	}
 	return int(ended.Load()), err
+}
+
+// isRemoved reports whether an entry of the index has been removed. Its session has ended then, whichever
+// replica says it, because no session is begun again.
+func isRemoved(ctx context.Context, index jetstream.Stream, subject string) (bool, error) {
+	m, err := index.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil // this replica does not have the entry yet
+	}
+	if err != nil {
+		return false, plain(err)
+	}
+	return isDeletion(m.Header), nil
 }
 
 // endFound ends the session of an index entry if the logout token means it. If the session cannot
@@ -417,11 +443,13 @@ func (s *store) doneName(t logoutToken) string {
 	return "jti." + hashed(strings.Join([]string{s.cfg.Issuer, s.cfg.ClientID, t.tenant, t.id}, "\n"))
 }
 
-// carriedOut reports whether a logout token has been carried out.
+// carriedOut reports whether a logout token has been carried out. The replica of the index that is asked may
+// be behind, so its leader is asked too.
 func (s *store) carriedOut(ctx context.Context, t logoutToken) (bool, error) {
 	_, err := s.index.Get(ctx, s.doneName(t))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return false, nil
+		isNew, err := s.hasNoNote(ctx, s.doneName(t))
+		return !isNew && err == nil, plain(err)
 	}
 	return err == nil, plain(err)
 }
