@@ -100,12 +100,29 @@ func New(ctx context.Context, cfg *Config, o Options) (*Handler, error) {
 	return h, nil
 }
 
-// Close closes the sources. Callouts that are being answered then are refused.
+// closeTime is how long Close waits for all sources. Each source also limits what it waits for, to less.
+const closeTime = 10 * time.Second
+
+// Close closes the sources. Callouts that are being answered then are refused. All sources are told at once:
+// while one waits for its provider, the others must not begin requests whose answers nobody would wait for.
 func (h *Handler) Close() {
+	var closing sync.WaitGroup
 	for _, source := range h.lookups() {
-		if err := source.Close(); err != nil {
-			h.log.Warn("close session source", "source", source.Name(), "error", err)
-		}
+		closing.Go(func() {
+			if err := source.Close(); err != nil {
+				h.log.Warn("close session source", "source", source.Name(), "error", err)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		closing.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTime):
+		h.log.Warn("gave up waiting for session sources to close", "waited", closeTime)
 	}
 }
 

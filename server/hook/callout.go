@@ -31,6 +31,7 @@ type calloutHook struct {
 	inside   *insideHandler // nil: no handler runs
 	stopped  bool           // the server shuts down, so no handler may be started
 	replaced sync.WaitGroup // handlers that were replaced and have not stopped yet; Add needs mu, and stopped unset
+	leaving  sync.Map       // *insideHandler: the handlers that replaced counts
 	ops      endpoint       // of the handler
 }
 
@@ -86,7 +87,7 @@ func (h *Hook) replaceHandler(s *natsserver.Server) {
 	c := &h.callout
 	old, kept, err := c.swap()
 	if old != nil {
-		defer c.replaced.Done()
+		defer c.forget(old)
 	}
 	if err != nil {
 		s.Errorf("Reload: cannot start the new callout handler, the previous one keeps running: %v", err)
@@ -117,7 +118,7 @@ func (c *calloutHook) waitForSources() {
 }
 
 // swap takes the lock and calls swapLocked. It also returns the connections of the handler that now
-// runs. If it returns an old handler, the caller must call c.replaced.Done when that has stopped.
+// runs. If it returns an old handler, the caller must call c.forget when that has stopped.
 func (c *calloutHook) swap() (old *insideHandler, kept map[string]*nats.Conn, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,8 +127,15 @@ func (c *calloutHook) swap() (old *insideHandler, kept map[string]*nats.Conn, er
 	}
 	if old, err = c.swapLocked(); old != nil {
 		c.replaced.Add(1)
+		c.leaving.Store(old, nil)
 	}
 	return old, c.inside.connections(), err
+}
+
+// forget notes that a handler that was replaced has stopped.
+func (c *calloutHook) forget(old *insideHandler) {
+	c.leaving.Delete(old)
+	c.replaced.Done()
 }
 
 // Stale implements natsserver.Extension.

@@ -15,8 +15,8 @@ const shutdownTimeout = 8 * time.Second
 // Stop implements natsserver.Extension. The server calls it when its shutdown begins, while its
 // accounts, JetStream and the handler's connections still work. The handler accepts no more callouts
 // and completes what must not be interrupted, such as a token request whose refresh token can be
-// used only once. Stop also waits for handlers that were replaced earlier and may still do so, and
-// for a handler that is being started, which it then stops.
+// used only once. The same holds for handlers that were replaced earlier and are not done yet, and for
+// a handler that is being started.
 func (h *Hook) Stop(*natsserver.Server) {
 	c := &h.callout
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
@@ -25,6 +25,7 @@ func (h *Hook) Stop(*natsserver.Server) {
 	h.stopFollowing()
 	current := c.current.Load()
 	work.Go(func() { current.shutDown() })
+	c.shutDownReplaced(&work)
 	work.Go(h.metricsEndpoint.stop)
 	work.Go(func() {
 		if !c.lock(ctx) {
@@ -35,6 +36,7 @@ func (h *Hook) Stop(*natsserver.Server) {
 		running := c.ops.detach()
 		c.mu.Unlock()
 		closeEndpoint(running, endpointTimeout)
+		c.shutDownReplaced(&work)
 		in.shutDown()
 		c.replaced.Wait()
 	})
@@ -46,6 +48,14 @@ func (h *Hook) Stop(*natsserver.Server) {
 	select {
 	case <-done:
 	case <-ctx.Done():
+	}
+}
+
+// shutDownReplaced shuts down the handlers that were replaced. They may still wait for look-ups, and would
+// begin token requests meanwhile.
+func (c *calloutHook) shutDownReplaced(work *sync.WaitGroup) {
+	for in := range c.leaving.Range {
+		work.Go(in.(*insideHandler).shutDown)
 	}
 }
 
