@@ -11,7 +11,8 @@
 //
 //	$JS.API.INFO
 //	$JS.API.STREAM.INFO.KV_b
-//	$JS.API.DIRECT.GET.KV_b.>        ($JS.API.STREAM.MSG.GET.KV_b if the bucket has direct get disabled)
+//	$JS.API.DIRECT.GET.KV_b.>
+//	$JS.API.STREAM.MSG.GET.KV_b
 //	$JS.API.CONSUMER.CREATE.KV_b.>
 //	$JS.API.CONSUMER.DELETE.KV_b.>
 //	$JS.API.CONSUMER.MSG.NEXT.KV_b.>

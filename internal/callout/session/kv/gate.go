@@ -27,16 +27,18 @@ func (g *gate) isOpen() bool {
 	}
 }
 
-// wait waits until the gate is opened, but not longer than the given time.
-func (g *gate) wait(ctx context.Context, longest time.Duration) {
-	if g.isOpen() {
-		return
+// wait waits until the gate is opened, but not later than a time. It reports whether the gate is open.
+func (g *gate) wait(ctx context.Context, latest time.Time) bool {
+	left := time.Until(latest)
+	if g.isOpen() || left <= 0 {
+		return g.isOpen()
 	}
-	timer := time.NewTimer(longest)
+	timer := time.NewTimer(left)
 	defer timer.Stop()
 	select {
 	case <-g.opened:
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+	return g.isOpen()
 }

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -102,6 +103,128 @@ func TestReplicaBehindAtTheStart(t *testing.T) {
 	if len(c.seen) != 1 {
 		t.Errorf("changes from before the start were reported: %v", c.seen)
 	}
+}
+
+// TestReplicaBehindUnderTheWatch: just after a start, the watch and the look-ups are on a replica that is behind, or the watch
+// fails. What has ended before is not let in, and what lives is.
+func TestReplicaBehindUnderTheWatch(t *testing.T) {
+	for _, watch := range []string{"on the replica", "refused"} {
+		t.Run(watch, func(t *testing.T) {
+			nc := connect(t, startServer(t, t.TempDir(), -1))
+			bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+			put(t, bucket, "a", `{}`)
+			put(t, bucket, "b", `{}`)
+			old, err := nc.Request("$JS.API.DIRECT.GET.KV_sessions.$KV.sessions.a", nil, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := bucket.Delete(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			_, err = nc.Subscribe("FAKE.API.>", func(m *nats.Msg) {
+				to := nats.NewMsg("$JS" + strings.TrimPrefix(m.Subject, "FAKE"))
+				to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
+				switch {
+				case strings.HasSuffix(m.Subject, ".DIRECT.GET.KV_sessions.$KV.sessions.a"):
+					to = nats.NewMsg(m.Reply)
+					to.Header, to.Data = old.Header, old.Data
+				case strings.Contains(m.Subject, ".CONSUMER.CREATE.") && watch == "refused":
+					to = nats.NewMsg(m.Reply)
+					to.Data = []byte(`{"error":{"code":400,"err_code":10026,"description":"maximum consumers limit reached"}}`)
+				case strings.Contains(m.Subject, ".CONSUMER.CREATE."):
+					to.Data = withoutPast(t, m.Data)
+				}
+				_ = nc.PublishMsg(to)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := Config{Bucket: "sessions"}
+			cfg.APIPrefix = "FAKE.API"
+			s, _ := open(t, nc, cfg)
+			for range 3 {
+				if _, err := find(t, s, "a"); !errors.Is(err, session.ErrUnknown) {
+					t.Fatalf("a session that has ended: %v; want that it is unknown", err)
+				}
+			}
+			if _, err := find(t, s, "b"); err != nil {
+				t.Errorf("a session that lives was not found: %v", err)
+			}
+		})
+	}
+}
+
+// withoutPast changes a request to create a consumer, so that it begins with the next message, as on a replica that has nothing
+// of the last messages.
+func withoutPast(t *testing.T, request []byte) []byte {
+	var q map[string]any
+	if err := json.Unmarshal(request, &q); err != nil {
+		t.Error(err)
+		return request
+	}
+	consumer, _ := q["config"].(map[string]any)
+	consumer["deliver_policy"] = "new"
+	delete(consumer, "opt_start_seq")
+	delete(consumer, "opt_start_time")
+	edited, err := json.Marshal(q)
+	if err != nil {
+		t.Error(err)
+	}
+	return edited
+}
+
+// TestPastIsRead: soon after a start, look-ups no longer ask the leader: also if the bucket is empty, if its last message was
+// removed, and if the last change is long ago.
+func TestPastIsRead(t *testing.T) {
+	for _, what := range []string{"entries", "empty", "emptied", "last removed"} {
+		t.Run(what, func(t *testing.T) {
+			nc := connect(t, startServer(t, t.TempDir(), -1))
+			bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+			if what != "empty" {
+				put(t, bucket, "a", `{}`)
+				put(t, bucket, "b", `{}`)
+			}
+			var err error
+			switch what {
+			case "emptied":
+				err = stream(t, nc).Purge(t.Context())
+			case "last removed":
+				err = stream(t, nc).Purge(t.Context(), jetstream.WithPurgeSubject("$KV.sessions.b"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, _ := open(t, nc, Config{Bucket: "sessions"})
+			eventually(t, "the past to be read", func() error {
+				if !s.past.isOpen() {
+					return errors.New("it is not")
+				}
+				return nil
+			})
+		})
+	}
+	t.Run("long ago", func(t *testing.T) {
+		nc := connect(t, startServer(t, t.TempDir(), -1))
+		bucket := createBucket(t, nc, jetstream.KeyValueConfig{Bucket: "sessions"})
+		put(t, bucket, "a", `{}`)
+		put(t, bucket, "b", `{}`)
+		s, _ := open(t, nc, Config{Bucket: "sessions"})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.began = time.Now().Add(time.Hour)
+		consumer, err := s.createConsumer(t.Context(), b, b.lastRevision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := consumer.CachedInfo().NumPending; n != 1 {
+			t.Errorf("the watch reads %d entries from before it began, want 1: the last one", n)
+		}
+	})
 }
 
 // TestConfigurationChanges: a change of the bucket's configuration applies to its entries, also to cached ones.

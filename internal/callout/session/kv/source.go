@@ -26,9 +26,13 @@ type Source struct {
 	// revisions are the revisions of the last changes, by key of the session. A replica
 	// of the bucket may return an older entry.
 	revisions *lru.Cache[string, uint64]
-	// past is opened when revisions has the changes of the last seconds before the source was opened,
-	// or when the watch that reads them has failed.
+	// past is opened when revisions has the changes of the last seconds before the source was opened. Until
+	// then look-ups ask the leader of the bucket.
 	past *gate
+	// pastSeen is the sequence up to which the watch has read, before past is opened.
+	pastSeen atomic.Uint64
+	opened   time.Time // when the source was opened
+	leader   *Leader
 	// began is when the watch began, by the server's clock; zero if the changes before it were read. Only
 	// the watch uses it.
 	began time.Time
@@ -56,6 +60,7 @@ type bucket struct {
 	created time.Time
 	// lastRevision is the revision of the last entry, messages the number of messages.
 	lastRevision, messages uint64
+	lastWritten            time.Time // when the last entry was written, by the server's clock
 	readAt                 time.Time // when this was its state, by the server's clock
 	// clockAhead is a lower bound of how far the server's clock is ahead of the handler's.
 	clockAhead time.Duration
@@ -104,7 +109,10 @@ func (c *Config) OpenKeys(ctx context.Context, env session.Env) (*Source, error)
 		return nil, err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Source{cfg: c, env: env, nc: nc, js: js, revisions: revisions, past: newGate(), stop: stop, stopped: make(chan struct{})}
+	s := &Source{
+		cfg: c, env: env, nc: nc, js: js, leader: c.Leader(nc, "KV_"+c.Bucket), revisions: revisions, past: newGate(), opened: time.Now(),
+		stop: stop, stopped: make(chan struct{}),
+	}
 	s.problem.Store(&problem{text: "the bucket is being looked for", cause: errOpening})
 	go s.watch(running)
 	return s, nil
@@ -146,9 +154,8 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 		// The watch then begins at the revision that b has, so that it misses no later change.
 		s.bucket.CompareAndSwap(nil, b)
 	}
-	s.past.wait(ctx, min(pastWait, s.cfg.Timeout/2))
 	name := SessionKey(key)
-	m, err := s.current(ctx, b, key, name)
+	m, err := s.newest(ctx, b, key, name)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, session.ErrUnknown
 	}
@@ -167,6 +174,23 @@ func (s *Source) FindKey(ctx context.Context, key string) (*session.Session, err
 	}
 	found.Key = name
 	return found, nil
+}
+
+// newest reads an entry. While the watch has not read the last changes from before the source was opened, or
+// keeps failing, it reads from the leader of the bucket: nothing else tells whether the answer of a replica is
+// older.
+func (s *Source) newest(ctx context.Context, b *bucket, key, name string) (*jetstream.RawStreamMsg, error) {
+	if s.past.wait(ctx, s.opened.Add(min(pastWait, s.cfg.Timeout/2))) && s.unwatched.Load() == nil {
+		return s.current(ctx, b, key, name)
+	}
+	m, err := s.leader.Last(ctx, b.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, jetstream.ErrMsgNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the last changes have not been read, so the leader of the bucket has to answer %s: %w", s.leader.subject, withoutSubject(err))
+	}
+	return m, nil
 }
 
 // How often, and after which pause, an entry is read again while it is stale.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,8 +32,7 @@ const (
 	// pastRead is how far back the watch begins: longer than a replica of the bucket lags behind. It
 	// does not report these changes, but a look-up must not return an entry that is older.
 	pastRead = 10 * time.Second
-	// pastWait is the longest time for which a look-up waits until they are read. If the watch fails,
-	// it does not wait: a bucket that cannot be watched can still be read.
+	// pastWait is after which time since the source was opened look-ups no longer wait until they are read.
 	pastWait = time.Second
 )
 
@@ -65,7 +65,6 @@ func (s *Source) confirm() {
 
 // countFailure counts a round that could not watch a bucket that exists. It returns err.
 func (s *Source) countFailure(err error) error {
-	s.past.open()
 	if s.failures.Add(1) >= unwatchedAfter {
 		unwatched := fmt.Errorf("changes of sessions are not seen, so that a logout closes a connection only at its next renewal: %w; check that the user of the handler may publish to $JS.API.CONSUMER.*, and that max_consumers and max_subscriptions of the account are high enough", err)
 		s.unwatched.Store(&unwatched)
@@ -181,7 +180,8 @@ func (s *Source) open(ctx context.Context) (*bucket, error) {
 	}
 	return &bucket{
 		stream: stream, prefix: "$KV." + name + ".", maxAge: info.Config.MaxAge,
-		direct: info.Config.AllowDirect, created: info.Created, lastRevision: info.State.LastSeq, messages: info.State.Msgs, readAt: readAt,
+		direct: info.Config.AllowDirect, created: info.Created, lastRevision: info.State.LastSeq, messages: info.State.Msgs,
+		lastWritten: info.State.LastTime, readAt: readAt,
 		clockAhead: time.Until(info.TimeStamp), // very negative if an old server sends no time: ago is 0 then
 	}, nil
 }
@@ -219,6 +219,9 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		s.revisions.Purge()
 		s.pastIsRead() // all of it will be reported
 	}
+	if b.messages == 0 || s.past.isOpen() {
+		s.pastIsRead()
+	}
 	*created = b.created
 	s.bucket.Store(b)
 	creating, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
@@ -238,9 +241,7 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		messages.Stop()
 		s.deleteConsumer(ctx, b, consumer)
 	}()
-	if consumer.CachedInfo().NumPending == 0 {
-		s.pastIsRead()
-	}
+	s.pastSeen.Store(consumer.CachedInfo().Delivered.Stream)
 	// Answers from before b was opened are dropped, because check sees only changes since then.
 	s.reportLost()
 	s.confirm()
@@ -248,23 +249,28 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 }
 
 // createConsumer creates a consumer that begins after the last change that was seen or, until these
-// are read, with the changes of the last seconds before the watch began.
+// are read, with the changes of the last seconds before the watch began, and at least with the last one.
+// The consumer may be on a replica that lags behind: that it delivers the last one shows that it does not.
 func (s *Source) createConsumer(ctx context.Context, b *bucket, last uint64) (jetstream.Consumer, error) {
 	wanted := jetstream.ConsumerConfig{
 		FilterSubject: b.prefix + ">", AckPolicy: jetstream.AckNonePolicy, HeadersOnly: true,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: inactiveThreshold,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: last + 1,
 	}
-	if !s.began.IsZero() {
-		from := s.began.Add(-pastRead)
-		wanted.DeliverPolicy, wanted.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
-		consumer, err := b.stream.CreateConsumer(ctx, wanted)
-		if err != nil || consumer.CachedInfo().Delivered.Stream <= last {
+	if s.began.IsZero() {
+		return b.stream.CreateConsumer(ctx, wanted)
+	}
+	if from := s.began.Add(-pastRead); b.lastWritten.After(from) {
+		timed := wanted
+		timed.DeliverPolicy, timed.OptStartSeq, timed.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &from
+		consumer, err := b.stream.CreateConsumer(ctx, timed)
+		if err != nil || consumer.CachedInfo().Delivered.Stream < last {
 			return consumer, err
 		}
 		// It would miss changes: those of a mirror have the times of its origin, which may be old.
 		s.deleteConsumer(ctx, b, consumer)
 	}
-	wanted.DeliverPolicy, wanted.OptStartSeq, wanted.OptStartTime = jetstream.DeliverByStartSequencePolicy, last+1, nil
+	wanted.OptStartSeq = max(last, 1)
 	return b.stream.CreateConsumer(ctx, wanted)
 }
 
@@ -295,6 +301,9 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 	defer func() { cancel(nil); <-ended }()
 	go func() {
 		defer close(ended)
+		var confirming sync.WaitGroup
+		defer confirming.Wait()
+		confirming.Go(func() { s.confirmPast(ctx, b) })
 		s.checkRegularly(ctx, connected, b, cancel)
 	}()
 	for number := uint64(1); ; number++ {
@@ -317,6 +326,7 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 		if meta.Sequence.Consumer != number {
 			return errGap
 		}
+		s.pastSeen.Store(meta.Sequence.Stream)
 		key := SessionKey(strings.TrimPrefix(m.Subject(), b.prefix))
 		if meta.Sequence.Stream <= *last { // from before the watch began
 			s.revisions.Add(key, meta.Sequence.Stream)
@@ -328,8 +338,31 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 			})
 			s.seen.Store(*last)
 		}
-		if meta.Sequence.Stream >= *last || meta.NumPending == 0 {
+		if meta.Sequence.Stream >= *last {
 			s.pastIsRead()
+		}
+	}
+}
+
+// confirmPast opens the gate past if the leader of the bucket has nothing after what the watch has read: the
+// last change before the watch began may have been removed, and is then never read. It returns when the gate
+// is open, or when ctx ends.
+func (s *Source) confirmPast(ctx context.Context, b *bucket) {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.past.opened:
+			return
+		case <-tick.C:
+		}
+		asking, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
+		more, err := s.leader.HasFrom(asking, s.pastSeen.Load()+1, b.prefix+">")
+		cancel()
+		if !more && err == nil {
+			s.past.open()
 		}
 	}
 }
