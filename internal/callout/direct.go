@@ -3,6 +3,8 @@ package callout
 import (
 	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // A server asks the handler inside it first about its own connections, and not the queue group. So
@@ -25,12 +27,67 @@ func (h *Handler) acceptRequest(server, cluster, reply, from string, request []b
 	served := h.served
 	h.mu.Unlock()
 	for _, s := range served {
+		a := &arrival{s.nc, request, from, reply, time.Now()}
+		if s.hold(a) {
+			return true
+		}
 		if s.begins(able) {
 			defer s.subs.Done()
-			return s.accept(&arrival{s.nc, request, from, reply, time.Now()})
+			return s.accept(a)
 		}
 	}
 	return false
+}
+
+// A handler that waits for the others is no member of the queue group yet, and its server may not know the
+// handlers of its peers yet. A callout that went to the group then would be answered by nobody. So the handler
+// holds the callouts of its server until it knows who can judge.
+
+// hold keeps a callout, and returns whether it has.
+func (s *subscription) hold(a *arrival) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holds || s.ending || !s.nc.IsConnected() || len(s.held) >= s.h.cfg.Queue {
+		return false
+	}
+	if s.waiting.Add(a.size()) > maxWaiting {
+		s.waiting.Add(-a.size())
+		return false
+	}
+	s.h.metrics.requests.Inc()
+	s.subs.Add(1)
+	s.held = append(s.held, a)
+	return true
+}
+
+// release ends hold. The handler answers the callouts that it has held if it has joined the queue group or is
+// ending, and gives them to the group otherwise.
+func (s *subscription) release() {
+	s.mu.Lock()
+	held, answers := s.held, s.sub != nil || s.ending
+	s.holds, s.held = false, nil
+	s.mu.Unlock()
+	for _, a := range held {
+		s.waiting.Add(-a.size())
+		if !answers {
+			s.pass(a)
+		} else if !s.put(s.queue, a) && !s.put(s.busy, a) {
+			s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
+		}
+		s.subs.Done()
+	}
+}
+
+// pass gives a callout to the queue group, as the server would have.
+func (s *subscription) pass(a *arrival) {
+	m := nats.NewMsg(Subject)
+	m.Reply, m.Data = a.reply, a.data
+	if a.from != "" {
+		m.Header.Set(xkeyHeader, a.from)
+	}
+	if err := s.nc.PublishMsg(m); err != nil {
+		s.h.logged.Error("pass", "cannot give a callout to the queue group", "error", err)
+	}
 }
 
 // begins reports whether a callout can be put into the queue, which stays open meanwhile.

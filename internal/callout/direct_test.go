@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+
+	"stamp/internal/callout/session"
 )
 
 // give offers a handler a callout, as its own server does. It returns the reason of a refusal, or an empty text.
@@ -75,6 +77,48 @@ func TestTake(t *testing.T) {
 	one.StopReceiving()
 	if taken, _ := one.give(t); taken {
 		t.Error("the handler takes a callout after its end")
+	}
+}
+
+// While a handler waits for the others, it holds the callouts of its server. They are answered as soon as it can judge or another
+// handler can, when it has waited long enough, and when it ends.
+func TestTakeWhileGathering(t *testing.T) {
+	gone := func() *store {
+		st := &store{Settings: session.Defaults()}
+		st.gone.Store(true)
+		return st
+	}
+	for name, c := range map[string]struct {
+		then func(s *serving, own, peers *store)
+		want string // in the refusal
+	}{
+		"it can judge":          {func(_ *serving, own, _ *store) { own.gone.Store(false) }, ""},
+		"a peer can judge":      {func(_ *serving, _, peers *store) { peers.gone.Store(false) }, ""},
+		"it ends":               {func(s *serving, _, _ *store) { s.StopReceiving() }, errGone.Error()},
+		"it has waited in vain": {nil, errGone.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGroup(t)
+			peer, peers := g.addWith(t, "g", gone())
+			eventually(t, "the peer cannot judge", func() bool { return strings.Contains(peer.log.String(), "no other handler of the queue group can") })
+			gathering := time.Hour
+			if c.then == nil {
+				gathering = 4 * gather
+			}
+			s, own := g.addWith(t, "g", gone(), func(o *Options) { o.Gathering = gathering })
+			var taken bool
+			var refusal string
+			var asking sync.WaitGroup
+			asking.Go(func() { taken, refusal = s.give(t) })
+			eventually(t, "the callout is taken", func() bool { return s.metric("stamp_callout_requests_total") == "1" })
+			if c.then != nil {
+				c.then(s, own, peers)
+			}
+			asking.Wait()
+			if !taken || (refusal == "") != (c.want == "") || !strings.Contains(refusal, c.want) {
+				t.Errorf("taken: %t, refusal %q; want that it is taken, and the refusal %q", taken, refusal, c.want)
+			}
+		})
 	}
 }
 

@@ -95,6 +95,9 @@ func (m *member) begin(ctx context.Context) error {
 		return m.join()
 	case m.h.gathering > 0 && m.h.replaces == "":
 		m.gathers = time.Now().Add(m.h.gathering)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.holds = !m.ending
 		return nil
 	case m.others(ctx):
 		m.unable = certainly
@@ -134,6 +137,9 @@ func (m *member) watch() {
 			}
 			if err := m.look(); err != nil && m.nc.IsConnected() {
 				m.h.logged.Error("group", "cannot join the queue group", "error", err)
+			}
+			if m.unable == 0 || m.unable >= certainly { // it has joined, or knows who else can judge
+				m.release()
 			}
 		})
 		select {
@@ -299,6 +305,7 @@ func (s *subscription) end() {
 	unsubscribe(&s.ear)
 	s.unsubscribe()
 	go func() {
+		s.release()
 		s.subs.Wait()
 		close(s.queue)
 		close(s.busy)

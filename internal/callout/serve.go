@@ -39,8 +39,10 @@ type subscription struct {
 	sub    *nats.Subscription // in the queue group; nil: it has left
 	able   *nats.Subscription // answers handlers that ask who can judge; nil: this one cannot, or is ending
 	ear    *nats.Subscription // reads callouts that others answer, see listen; nil: it does not
+	holds  bool               // it waits for the others and holds the callouts of its server, see hold
+	held   []*arrival
 	ending bool
-	subs   sync.WaitGroup // subscriptions of which a received message may not have reached arrive yet
+	subs   sync.WaitGroup // subscriptions of which a received message may not have reached arrive yet, and callouts that are held
 }
 
 // arrival is the content of a callout's message. It does not keep the message itself, which refers to all later messages of
