@@ -28,6 +28,11 @@ type streamState struct {
 	oldest  time.Time // when the first of its messages was stored; zero: it has none
 }
 
+// isOther reports whether a stream is another one than that which was in a state before, or was restored.
+func (now streamState) isOther(before streamState) bool {
+	return !now.created.Equal(before.created) || now.last < before.last
+}
+
 func (s *source) stateOf(ctx context.Context, bucket string) (streamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 	defer cancel()
@@ -63,13 +68,19 @@ func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState
 				}
 				continue
 			case was[i].created.IsZero(): // it was missing before
+				s.noteReplaced(i)
+				s.store.CompareAndSwap(store, nil)
 				return
-			case !now.created.Equal(was[i].created), now.last < was[i].last:
+			case now.isOther(was[i]):
 				gone[i] = missing
 			default:
 				gone[i], was[i] = 0, now
+				if i == 0 {
+					store.indexed.sessions.Store(&now)
+				}
 			}
 			if gone[i] == missing {
+				s.noteReplaced(i)
 				s.logged.Warn("bucket", "login: a bucket has gone or was made anew; it is opened again", "source", s.cfg.Name, "bucket", name, "lost", lost[i])
 				if at := time.Now(); i == 1 && err == nil && now.created.Equal(was[i].created) {
 					s.restored.Store(&at)
@@ -78,5 +89,13 @@ func (s *source) lookAfter(ctx context.Context, store *store, was [2]streamState
 				return
 			}
 		}
+	}
+}
+
+// noteReplaced notes that the bucket with a number in the order of store.buckets has gone or was made anew. If
+// it is that of the sessions, it may have been restored with sessions whose names the index has no more.
+func (s *source) noteReplaced(bucket int) {
+	if bucket == 0 {
+		s.replaced.Add(1)
 	}
 }

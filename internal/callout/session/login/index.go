@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,9 @@ type indexed struct {
 	once    sync.Once
 	done    chan struct{} // closed when created is set
 	created time.Time     // when that bucket was created
+	// sessions is the state of the sessions' bucket when it was last seen to be the one of which the index has
+	// all sessions; nil: not yet.
+	sessions atomic.Pointer[streamState]
 
 	made  time.Time // when the bucket was created that was opened
 	since time.Time // all leases that were taken from then on are in it; later than made if it was restored from a backup
@@ -36,10 +40,11 @@ type indexed struct {
 
 func newIndexed() *indexed { return &indexed{done: make(chan struct{})} }
 
-// set records that the bucket that was created at a time contains all sessions.
-func (i *indexed) set(created time.Time) {
+// set records that the bucket that was created at a time contains all sessions of a bucket.
+func (i *indexed) set(created time.Time, sessions streamState) {
 	i.once.Do(func() {
 		i.created = created
+		i.sessions.CompareAndSwap(nil, &sessions)
 		close(i.done)
 	})
 }
@@ -62,32 +67,39 @@ var errIndexLost = errors.New("what sessions are found by was lost with its buck
 func (s *source) complete(ctx context.Context, store *store, streams [2]streamState) error {
 	sessions, index := streams[0], streams[1]
 	before := index.created.Add(indexMargin)
+	replaced := s.replaced.Load()
+	isOther := replaced != s.indexedAfter.Load()
+	if isOther {
+		before = time.Now().Add(indexMargin)
+	}
 	if !sessions.oldest.IsZero() && sessions.oldest.Before(before) {
-		done, err := store.isComplete(ctx, index.created)
+		done, err := store.isComplete(ctx, streams)
 		if err != nil {
 			return err
 		}
-		if !done {
-			err = s.indexBefore(ctx, store, before, sessions.last)
-		}
-		if err == nil && !done {
-			err = store.markComplete(ctx, index.created)
-		}
-		if err != nil {
-			return err
+		if !done || isOther {
+			if err := s.indexBefore(ctx, store, before, sessions.last); err != nil {
+				return err
+			}
+			if err := store.markComplete(ctx, streams); err != nil {
+				return err
+			}
 		}
 	}
-	store.indexed.set(index.created)
+	s.indexedAfter.Store(replaced)
+	store.indexed.set(index.created, sessions)
 	return nil
 }
 
 // completeName is the key in the index that says that it contains all sessions that a handler with this
 // configuration can read, so that no other such handler reads these. It includes the party and the keys:
-// a handler of another client, or with other keys, has found other sessions. The value is when the index
-// was created: it may come too late, and into another one.
+// a handler of another client, or with other keys, has found other sessions. The value says of which index
+// and of which sessions, because it may come too late, and either bucket may be made anew or restored.
 func (c *Config) completeName() string { return "complete." + c.party() + "." + c.keys.ID() }
 
-func (s *store) isComplete(ctx context.Context, created time.Time) (bool, error) {
+// isComplete reports whether the index has what it should of the sessions in their bucket. streams are the
+// states of the sessions' bucket and of the index.
+func (s *store) isComplete(ctx context.Context, streams [2]streamState) (bool, error) {
 	found, err := s.index.Get(ctx, s.cfg.completeName())
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil
@@ -95,15 +107,24 @@ func (s *store) isComplete(ctx context.Context, created time.Time) (bool, error)
 	if err != nil {
 		return false, plain(err)
 	}
-	return string(found.Value()) == completeValue(created), nil
+	var sessions, index int64
+	var last uint64
+	if _, err := fmt.Sscanf(string(found.Value()), completeFormat, &index, &sessions, &last); err != nil {
+		return false, nil // an earlier version wrote it
+	}
+	return index == streams[1].created.UnixNano() && sessions == streams[0].created.UnixNano() && last <= streams[0].last, nil
 }
 
-func (s *store) markComplete(ctx context.Context, created time.Time) error {
-	_, err := s.index.PutString(ctx, s.cfg.completeName(), completeValue(created))
+func (s *store) markComplete(ctx context.Context, streams [2]streamState) error {
+	value := fmt.Sprintf(completeFormat, streams[1].created.UnixNano(), streams[0].created.UnixNano(), streams[0].last)
+	_, err := s.index.PutString(ctx, s.cfg.completeName(), value)
 	return plain(err)
 }
 
-func completeValue(created time.Time) string { return strconv.FormatInt(created.UnixNano(), 10) }
+// completeFormat is the format of a mark: when the index and the bucket of the sessions were created, in Unix
+// nanoseconds, and the last sequence of the latter. A bucket that is restored keeps the time of its creation,
+// and has an earlier sequence.
+const completeFormat = "%d %d %d"
 
 // indexBefore writes the index entries of the sessions that were stored before a time. These are the
 // first ones in the bucket, whose leader had a last sequence.
@@ -188,13 +209,21 @@ func (s *store) awaitIndex(ctx context.Context) error {
 	}
 }
 
-// checkIndex returns an error if the index is not, or no longer, one that contains all sessions.
+// checkIndex returns an error if the index is not, or no longer, one that contains all sessions, or if the
+// sessions are others: their bucket may have been restored from a backup since it was last looked at.
 func (s *source) checkIndex(ctx context.Context, store *store) error {
 	now, err := s.stateOf(ctx, store.index.Bucket())
 	if err != nil {
 		return plain(err)
 	}
 	if created, ok := store.indexed.of(); !ok || !created.Equal(now.created) {
+		return errIndexLost
+	}
+	sessions, err := s.stateOf(ctx, s.cfg.Bucket)
+	if err != nil {
+		return plain(err)
+	}
+	if seen := store.indexed.sessions.Load(); seen == nil || sessions.isOther(*seen) {
 		return errIndexLost
 	}
 	return nil

@@ -38,11 +38,15 @@ func fill(t testing.TB, nc *nats.Conn, c *Config, entries int) {
 		t.Fatal(err)
 	}
 	// The buckets look as if they were older than these sessions.
-	index, err := js.Stream(t.Context(), streamOf(c.indexBucket()))
-	if err == nil {
-		err = st.markComplete(t.Context(), index.CachedInfo().Created)
+	var streams [2]streamState
+	for i, name := range st.buckets() {
+		stream, err := js.Stream(t.Context(), streamOf(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams[i] = streamState{created: stream.CachedInfo().Created, last: stream.CachedInfo().State.LastSeq}
 	}
-	if err != nil {
+	if err := st.markComplete(t.Context(), streams); err != nil {
 		t.Fatal(err)
 	}
 	hint := timing{ends: time.Now().Add(time.Hour).Unix()}.hint(c.party())
@@ -64,6 +68,14 @@ func fill(t testing.TB, nc *nats.Conn, c *Config, entries int) {
 	if err := failed.Load(); err != nil {
 		t.Fatal(*err)
 	}
+}
+
+// states returns the states of the two buckets, or zero for one that is missing.
+func (s *source) states(t testing.TB) (streams [2]streamState) {
+	t.Helper()
+	streams[0], _ = s.stateOf(t.Context(), s.cfg.Bucket)
+	streams[1], _ = s.stateOf(t.Context(), s.cfg.indexBucket())
+	return streams
 }
 
 // indexOf returns the index of a source that follows its bucket.

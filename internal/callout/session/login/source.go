@@ -56,6 +56,9 @@ type source struct {
 	opening singleflight.Group
 	store   atomic.Pointer[store] // nil: not open yet
 
+	replaced     atomic.Uint64 // how often it was noticed that the sessions' bucket had gone or was made anew
+	indexedAfter atomic.Uint64 // what replaced was before the sessions were last written into the index
+
 	restored atomic.Pointer[time.Time] // when it was noticed that the index was restored from a backup; nil: never
 
 	mu  sync.Mutex

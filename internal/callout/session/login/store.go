@@ -20,6 +20,7 @@ import (
 	"stamp/internal/callout/session"
 	"stamp/internal/callout/session/internal/sealed"
 	"stamp/internal/callout/session/internal/stored"
+	"stamp/internal/callout/session/kv"
 )
 
 // store holds sessions in one bucket. A second bucket, the index, holds what is found by other
@@ -29,7 +30,7 @@ import (
 //	used.<session>                                    used tickets and passes of the session; encrypted
 //	lease.<session>                                   until when a handler may refresh the session; or 0 and the session's revision
 //	jti.<hash>                                        a logout token that was carried out; empty
-//	complete.<party>.<keys>                           when an index was created that has what handlers with these keys can read
+//	complete.<party>.<keys>                           an index and a bucket of sessions, of which the index has what handlers with these keys can read
 //	end.<sid, sub or alone>.<hash>                    when a logout token ended what the name stands for
 type store struct {
 	cfg      *Config
@@ -384,12 +385,13 @@ func (s *store) endAll(ctx context.Context, by lookup, noted uint64) (int, error
 	if info.State.LastSeq < noted {
 		return 0, errBehind
 	}
+	leader := s.cfg.Leader(s.js.Conn(), streamOf(s.index.Bucket()))
 	var ended atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(endsAtOnce)
 	for subject := range info.State.Subjects {
 		group.Go(func() error {
-			if removed, err := isRemoved(ctx, stream, subject); removed || err != nil {
+			if removed, err := isRemoved(ctx, leader, subject); removed || err != nil {
 				return err
 			}
 			did, err := s.endFound(ctx, strings.TrimPrefix(subject, prefix), by)
@@ -403,12 +405,11 @@ func (s *store) endAll(ctx context.Context, by lookup, noted uint64) (int, error
 	return int(ended.Load()), err
 }
 
-// isRemoved reports whether an entry of the index has been removed. Its session has ended then, whichever
-// replica says it, because no session is begun again.
-func isRemoved(ctx context.Context, index jetstream.Stream, subject string) (bool, error) {
-	m, err := index.GetLastMsgForSubject(ctx, subject)
+// isRemoved reports whether an entry of the index has been removed. Its session has ended then.
+func isRemoved(ctx context.Context, index *kv.Leader, subject string) (bool, error) {
+	m, err := index.Last(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil // this replica does not have the entry yet
+		return true, nil
 	}
 	if err != nil {
 		return false, plain(err)

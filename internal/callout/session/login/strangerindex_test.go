@@ -33,11 +33,7 @@ func TestIndexWrittenAnewByAStranger(t *testing.T) {
 				if err != nil {
 					return false
 				}
-				state, err := stranger.stateOf(t.Context(), stranger.cfg.indexBucket())
-				if err != nil {
-					return false
-				}
-				done, err := st.isComplete(t.Context(), state.created)
+				done, err := st.isComplete(t.Context(), stranger.states(t))
 				return err == nil && done
 			})
 			next := startSite(t, p, connectedTo(t, nc), key, "")
