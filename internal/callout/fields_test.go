@@ -84,6 +84,9 @@ func TestCalloutTimeout(t *testing.T) {
 		{"sessions: [{" + seven + "}, {" + two + "}]", 2 * time.Second, 8 * time.Second},
 		{"sessions: [{" + seven + "}]", time.Minute, time.Minute},
 		{"sessions: [{" + seven + "}], timeout: \"1s\"", time.Minute, time.Second},
+		{"sessions: [{" + strings.Replace(seven, "7s", "4m59.5s", 1) + "}]", 2 * time.Second, 5 * time.Minute},
+		{"sessions: [{" + strings.Replace(seven, "7s", "10m", 1) + "}]", 2 * time.Second, 5 * time.Minute},
+		{"sessions: [{" + strings.Replace(seven, "7s", "10m", 1) + "}]", 6 * time.Minute, 6 * time.Minute},
 		{"timeout: 30", 2 * time.Second, 30 * time.Second},
 		{"request {}", 2 * time.Second, 2 * time.Second},
 	} {

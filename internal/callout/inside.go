@@ -93,13 +93,14 @@ func (c *Config) SlowestSource() (name string, timeout time.Duration) {
 const answerMargin = time.Second
 
 // CalloutTimeout returns how long the server waits for the answer to a callout. By default a look-up in
-// each source has the time that it may take, and it is not shorter than authorization.timeout.
+// each source has the time that it may take, up to the longest timeout that can be configured, and it is not
+// shorter than authorization.timeout.
 func (c *Config) CalloutTimeout(authorization time.Duration) time.Duration {
 	if c.Timeout > 0 || !c.Serves() {
 		return cmp.Or(c.Timeout, authorization)
 	}
 	_, longest := c.SlowestSource()
-	return max(authorization, longest+answerMargin)
+	return max(authorization, min(longest+answerMargin, maxTimeout))
 }
 
 // CheckGuests returns an error if a no_auth_user, of the server or of its websocket or mqtt block,
