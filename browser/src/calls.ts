@@ -10,6 +10,9 @@ const margin = 1_000;
 /** Calls that the worker passes on to the site, over HTTP. */
 const ofSite = new Set<Call["op"]>(["start", "session", "logout"]);
 
+/** The id of the newest call, of whichever run: what a worker of a run before answers is then nobody's. */
+let newest = 0;
+
 interface Waiting {
   resolve: (value: any) => void;
   reject: (err: Error) => void;
@@ -20,7 +23,6 @@ export class Calls {
   readonly #waiting = new Map<number, Waiting>();
   readonly #patience: Patience;
   readonly #turns: Turns;
-  #number = 0;
   #silent = false;
 
   constructor(limits: Limits) {
@@ -35,7 +37,7 @@ export class Calls {
 
   /** Asks the worker. Its reply is awaited for as long as the worker needs at most, and the margin. */
   ask<T>(port: MessagePort, call: Call, timeout?: number): { id: number; reply: Promise<T> } {
-    const id = ++this.#number;
+    const id = ++newest;
     const reply = new Promise<T>((resolve, reject) => {
       try {
         port.postMessage({ ...call, id });

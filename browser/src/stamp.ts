@@ -170,7 +170,8 @@ export class Stamp extends EventTarget {
   start(): Promise<Started> {
     if (this.#draining) return this.#again ??= this.#startAfter(this.#draining);
     if (this.#starting && this.started) return this.#starting;
-    this.#stop(new StampError("closed", "closed"));
+    if (this.#run === 0) this.#run++; // what was asked before the very first start() waits for that
+    else this.#stop(new StampError("closed", "closed"));
     if (this.#starting) return this.#starting; // a listener that was told of the end has started it
     this.#ended = undefined;
     const starting = this.#starting = this.#start();
@@ -442,13 +443,14 @@ export class Stamp extends EventTarget {
 
   #stop(why: StampError): void {
     this.#run++;
-    if (this.#starting) { // what was asked before the first start() waits for that
-      this.#life.abort(why);
-      this.#life = new AbortController();
-      this.#order = newOrder();
-    }
+    this.#life.abort(why);
+    this.#life = new AbortController();
+    this.#order = newOrder();
     this.#worker?.terminate();
-    this.#port?.close();
+    if (this.#port) {
+      this.#port.onmessage = null;
+      this.#port.close();
+    }
     this.#worker = this.#port = this.#starting = undefined;
     this.#calls.fail(why);
     this.#calls = new Calls(this.#options);
@@ -486,6 +488,7 @@ export class Stamp extends EventTarget {
       this.#end(noWorker(script, event.message));
     };
     port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
+      if (this.#port !== port1) return; // Firefox delivers what was said before its port was closed, into the next run
       began = true;
       this.#calls.heard();
       this.#receive(data);
@@ -537,20 +540,25 @@ export class Stamp extends EventTarget {
     return this.#called<T>(call).reply;
   }
 
-  /** Asks the worker; abort says that the reply is not wanted. A worker after this one counts its calls anew, and is not told. */
+  /** Asks the worker; abort says that the reply is not wanted. A worker after this one has not heard of the call, and is not told. */
   #called<T>(call: Call, timeout?: number): { reply: Promise<T>; abort: () => void } {
     const port = this.#port;
     if (port) {
       const { id, reply } = this.#calls.ask<T>(port, call, timeout);
       return { reply, abort: () => { if (this.#port === port) this.#ask({ op: "abort", call: id }).catch(() => {}); } };
     }
+    return { reply: Promise.reject(this.#notStarted()), abort() {} };
+  }
+
+  /** The error of a call for which there is no worker. */
+  #notStarted(): StampError {
     const why = this.#ended;
-    const err = !why || why.code === "closed" ? new StampError("not-started", "not started: call start() first") : new StampError(why.code, `start() has failed: ${why.message}`);
-    return { reply: Promise.reject(err), abort() {} };
+    return !why || why.code === "closed" ? new StampError("not-started", "not started: call start() first") : new StampError(why.code, `start() has failed: ${why.message}`);
   }
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
   async #inOrder<T extends object>(ready: T | Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
+    if (!this.#port && this.#run > 0) throw this.#notStarted(); // the next run is not the one in which this was asked
     const life = this.#life.signal;
     const sendNow = (made: T) => { // what was awaited may be there before the end of this run, and who waits for it go on after that
       life.throwIfAborted();

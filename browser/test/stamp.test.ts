@@ -532,3 +532,87 @@ test("what only looks like an AbortSignal is refused before anything is kept or 
   await assert.rejects(s.subscribe("a", () => {}, { signal }), /^TypeError: signal: expected an AbortSignal/);
   assert.equal(worker.asked.length, before);
 });
+
+test("what a worker of a run before says is nobody's, also where a closed port goes on delivering, as in Firefox", async (t) => {
+  const { close } = MessagePort.prototype, open = new Set<MessagePort>();
+  MessagePort.prototype.close = function () { open.add(this); };
+  t.after(() => {
+    MessagePort.prototype.close = close;
+    for (const port of open) port.close();
+  });
+  const { s, worker } = await started(t), seen: unknown[] = [];
+  worker.silent.add("request");
+  const before = s.request("a").catch((err) => err.code);
+  await until(() => worker.asked.some(({ op }) => op === "request"));
+  const { id } = worker.asked.at(-1)!;
+  s.close();
+  assert.equal(await before, "closed");
+  await s.start();
+  const other = workers.at(-1)!;
+  other.silent.add("request");
+  let heard = false;
+  await s.subscribe("a", () => { heard = true; });
+  for (const event of ["state", "error"] as const) s.addEventListener(event, ({ detail }: CustomEvent) => seen.push(detail));
+  const asked = s.request("b");
+  await until(() => other.asked.some(({ op }) => op === "request"));
+  const message = { subject: "a", headers: [], data: new TextEncoder().encode("of before") };
+  for (let stale = id - 3; stale < id + 8; stale++) worker.port.postMessage({ id: stale, value: message });
+  worker.port.postMessage({ event: "state", state: "lost", reason: "of before" });
+  worker.port.postMessage({ event: "error", code: "denied", message: "of before", operation: "publish", subject: "a" });
+  for (let subscription = 1; subscription < 9; subscription++) worker.port.postMessage({ event: "message", subscription, message });
+  await new Promise((resolve) => setTimeout(resolve)); // all of it would have come
+  const now = other.asked.find(({ op }) => op === "request")!;
+  assert.ok(now.id > id, "an id is of one call, in whichever run");
+  other.port.postMessage({ id: now.id, value: { ...message, data: new TextEncoder().encode("of now") } });
+  assert.equal((await asked).text(), "of now");
+  assert.deepEqual([seen, heard, s.state], [[], false, "connected"]);
+});
+
+test("a call that was made between two runs is sent in neither", { timeout: 20_000 }, async (t) => {
+  const bodies: (() => any)[] = [() => "a", () => new Blob(["a"]), () => new URLSearchParams("a=1"), () => { const form = new FormData(); form.set("a", "b"); return form; }];
+  const ends: Record<string, (s: InstanceType<typeof Stamp>) => Promise<unknown> | void> = {
+    close: (s) => s.close(), drain: (s) => s.drain(),
+    "a start() that failed": async (s) => {
+      s.close();
+      const failed = s.start().catch(() => {});
+      (workers.at(-1) as unknown as { onerror: (event: object) => void }).onerror({ message: "", preventDefault() {} });
+      await failed;
+    },
+  };
+  for (const ordered of [false, true]) {
+    for (const [name, end] of Object.entries(ends)) {
+      for (const body of bodies) {
+        const { s } = await started(t, { ordered });
+        await end(s);
+        const calls = [s.fetch("/a", { method: "POST", body: body() }), s.fetch(new Request("http://localhost/a", { method: "POST", body: body() })), s.request("a")];
+        const codes = Promise.all(calls.map((call) => call.then((answer) => (answer as { error?: { code: string } }).error?.code ?? "sent", (err) => err.code)));
+        await s.start();
+        assert.deepEqual(await codes, Array(3).fill(name.startsWith("a start") ? "no-worker" : "not-started"), `${name}, ordered ${ordered}`);
+        assert.ok(!workers.at(-1)!.asked.some(({ op }) => op === "request"), `${name}, ordered ${ordered}`);
+        s.close();
+      }
+    }
+  }
+});
+
+test("a call whose body has to be read waits for the very first start(), and for no other", { timeout: 20_000 }, async (t) => {
+  for (const first of [true, false]) {
+    const s = new Stamp({ timeout: 1_000 });
+    t.after(() => s.close());
+    if (!first) s.close();
+    const asked = s.fetch("/a", { method: "POST", body: new Blob(["1"]) });
+    await s.start();
+    assert.equal((await asked).error?.code, first ? undefined : "not-started");
+  }
+  const s = new Stamp({ timeout: 1_000 }); // the body is there only when the first run is over
+  t.after(() => s.close());
+  let end = () => {};
+  const body = new ReadableStream({ start(controller) { end = () => controller.close(); } });
+  const asked = s.fetch(new Request("http://localhost/a", { method: "POST", body, duplex: "half" } as RequestInit));
+  await s.start();
+  s.close();
+  await s.start();
+  end();
+  assert.equal((await asked).error?.code, "closed");
+  assert.ok(!workers.at(-1)!.asked.some(({ op }) => op === "request"));
+});

@@ -69,6 +69,49 @@ export const checks = {
     assert.deepEqual(got, [200, 504, 200, "connected"]);
   },
 
+  // Firefox delivers what a worker has said also after its port was closed.
+  async "no call of a run gets the answer of the run before"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      const lib = await import("/dist/stamp.js"), s = new lib.Stamp({ timeout: 20_000 }), wrong = [];
+      let right = 0;
+      const ask = () => Array.from({ length: 12 }, async () => {
+        const run = String(s.run), { status, body } = await s.fetch("/api/seen", { method: "POST", body: { a: 1 }, headers: { "X-Run": run } });
+        if (status !== 200) return;
+        if (body.headers["X-Run"][0] === run) right++;
+        else wrong.push([run, body.headers["X-Run"][0]]);
+      });
+      for (let round = 0; round < 40; round++) {
+        const starts = [s.start()], calls = ask();
+        await s.when("connected");
+        await Promise.race(calls);
+        s.close();
+        starts.push(s.start());
+        calls.push(...ask());
+        await Promise.allSettled(starts);
+        await Promise.all(calls);
+        s.close();
+      }
+      return { right: right >= 40 * 12, wrong };
+    });
+    assert.deepEqual(got, { right: true, wrong: [] });
+  },
+
+  async "a call that is made after close() is not sent in the next run, which may be another visitor's"(env) {
+    const v = await Visitor.open(env, alice);
+    await v.start();
+    await v.run(() => {
+      s.close();
+      const form = new FormData();
+      form.set("of", "alice");
+      const bodies = [form, new Blob(["alice's"]), new URLSearchParams("of=alice"), "alice's"];
+      window.calls = bodies.map((body) => s.fetch("/api/seen", { method: "POST", body }));
+      calls.push(s.fetch(new Request("/api/seen", { method: "POST", body: "alice's" })));
+      return s.start();
+    });
+    assert.deepEqual(await v.run(async () => (await Promise.all(calls)).map(({ error }) => error?.code ?? "sent")), Array(5).fill("not-started"));
+  },
+
   async "the time in which the browser was stopped does not count towards a time-out"(env) {
     if (process.platform !== "linux") return; // /proc tells which processes are the browser's
     const v = await Visitor.open(env, alice);
