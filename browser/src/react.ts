@@ -19,24 +19,18 @@ export interface StampStatus {
 
 /** Starts the connection, and renders again when its state changes. */
 export function useStamp(stamp: Stamp): StampStatus {
-  const { state, run } = useConnection(stamp);
-  const [known, setKnown] = useKnown<{ started?: Started; error?: StampError }>(stamp, run, state === "signed-out");
-  const newest = useRef(stamp);
-  useEffect(() => { newest.current = stamp; });
+  const { state, run, ended } = useConnection(stamp);
+  const [{ started }, setKnown] = useKnown<{ started?: Started }>(stamp, run, state === "signed-out");
   const follow = useCallback(() => unlessGone((shown) => {
     const started = stamp.start(), { run } = stamp;
-    return started.then(
-      (started) => shown(() => setKnown(run, { started })),
-      // The run is over by that, and so is the effect that waits here. After another start() the error is not that of the run.
-      (error: StampError) => { if (newest.current === stamp && stamp.ended === error) setKnown(stamp.run, { error }); },
-    );
+    return started.then((started) => shown(() => setKnown(run, { started })), () => {}); // the Stamp itself says why it has failed
   }), [stamp, setKnown]);
   // Whether a visitor who has signed out is to be asked for again is for the page to say, by start().
   useEffect(() => (stamp.state === "signed-out" ? undefined : follow()), [stamp, follow]);
   useEffect(() => (stamp.started ? follow() : undefined), [stamp, state, run, follow]);
-  const { started, error } = known;
   const authenticated = state === "signed-out" ? false : started?.authenticated;
-  return { state, authenticated, claims: authenticated ? started?.claims : undefined, error };
+  const failed = ended !== undefined && ended.code !== "closed" && ended.code !== "signed-out"; // what ends without a failure has these
+  return { state, authenticated, claims: authenticated ? started?.claims : undefined, error: failed ? ended : undefined };
 }
 
 /** What useRequest() knows of an answer. */
@@ -62,9 +56,9 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null 
   const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
   const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: HookError }>(stamp, run, over);
-  const asked = useAsked(JSON.stringify([resource, options]));
+  const [key, unheld] = keyOf([resource, options]), asked = useAsked(key);
   useEffect(() => {
-    if (resource === null || !open) return;
+    if (resource === null || !open || key === "") return;
     return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
       (error: HookError) => shown(() => setKnown(run, { asked, round, error })),
@@ -73,8 +67,8 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null 
   const { answer, error } = known.asked === asked ? known : {};
   const done = known.asked === asked && known.round === round;
   return {
-    answer, body: answer?.error ? undefined : answer?.body, error: answer?.error ?? error ?? (resource === null ? undefined : ended),
-    loading: resource !== null && !done && !ended,
+    answer, body: answer?.error ? undefined : answer?.body, error: unheld ?? answer?.error ?? error ?? (resource === null ? undefined : ended),
+    loading: resource !== null && !done && !ended && !unheld,
     again: useCallback(() => setRound((before) => before + 1), []),
   };
 }
@@ -126,6 +120,15 @@ async function onceConnected(stamp: Stamp, signal: AbortSignal, failed: (err: Er
       failed(err as Error);
     }
     await stamp.when("connected", { signal, timeout: Infinity });
+  }
+}
+
+/** What is asked for, as JSON, by which it is compared; "" and an error for what JSON cannot hold, as a circle or a BigInt. */
+function keyOf(asked: unknown): [key: string, unheld?: HookError] {
+  try {
+    return [JSON.stringify(asked)];
+  } catch (err) {
+    return ["", new TypeError(`options: expected what JSON can hold: ${err instanceof Error ? err.message : String(err)}`)];
   }
 }
 

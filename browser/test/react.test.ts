@@ -139,3 +139,52 @@ test("what a component asks in one run is not sent in the next", { timeout: 20_0
   await until(() => last()?.answer !== undefined);
   assert.deepEqual(sent, [["/a", stamp.run]], "once, in the run that is shown");
 });
+
+test("useStamp has the error of a later start whose worker cannot be made at once", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 }), made = globalThis.Worker;
+  t.after(() => {
+    Object.assign(globalThis, { Worker: made });
+    stamp.close();
+  });
+  const { renders, last, show } = shown(t, () => ({ ...useStamp(stamp), run: stamp.run }));
+  const fails = async () => {
+    await until(() => last()?.error?.code === "no-worker" && last().run === stamp.run);
+    assert.equal(last().error, stamp.ended);
+  };
+  Object.assign(globalThis, { Worker: class { constructor() { throw new Error("blocked"); } } });
+  show({});
+  await fails();
+  for (let again = 0; again < 2; again++) {
+    await assert.rejects(stamp.start(), { code: "no-worker" });
+    await fails();
+  }
+  Object.assign(globalThis, { Worker: made });
+  await stamp.start();
+  await until(() => last().authenticated === true);
+  assert.equal(last().error, undefined);
+  const before = renders.length;
+  stamp.close();
+  await until(() => renders.length > before && last().state === "closed");
+  assert.equal(last().error, undefined, "close() is no start that failed");
+});
+
+test("useRequest has an error, and sends nothing, where JSON cannot hold the options", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 });
+  t.after(() => stamp.close());
+  await stamp.start();
+  const circle: { circle?: object } = {};
+  circle.circle = circle;
+  let sent = 0;
+  const { fetch } = stamp;
+  stamp.fetch = (...args: Parameters<typeof fetch>) => (sent++, fetch.apply(stamp, args) as any);
+  const { last, show } = shown(t, ({ body }: { body?: unknown }) => useRequest(stamp, "/a", { method: "POST", body }));
+  for (const body of [{ n: 2n }, circle]) {
+    show({ body });
+    await until(() => last()?.error !== undefined);
+    assert.deepEqual([last().error!.name, last().loading, sent], ["TypeError", false, 0]);
+    assert.match(last().error!.message, /^options: expected what JSON can hold: /);
+    show({ body: 1 });
+    await until(() => last().answer?.status === 200 && last().error === undefined);
+    sent = 0;
+  }
+});
