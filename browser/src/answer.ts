@@ -1,6 +1,7 @@
 // What fetch() resolves with.
 import { answerHeaders, type AnswerHeaders } from "./answer_headers.ts";
 import { decode } from "./body.ts";
+import { bare } from "./checks.ts";
 import { StampError, type Code } from "./errors.ts";
 import type { Bytes, Wire } from "./messages.ts";
 
@@ -31,7 +32,7 @@ export class Answer<T = any> {
     this.status = parts.status;
     this.headers = parts.headers;
     this.body = parts.body as T;
-    this.#parts = parts;
+    this.#parts = bare(parts);
   }
 
   /** Whether the status is one of success, 200 to 299. */
@@ -101,7 +102,7 @@ export function answerOf(wire: Wire): Answer {
   } catch { // the body of an error stays bytes
     if (outcome.status < 400) outcome = unreadable("the answer's body is not JSON, which its Content-Type says it is");
   }
-  const { status, statusText, code = "service", said } = outcome;
+  const { status, statusText, code = "service", said } = bare(outcome);
   if (status < 400) return new Answer({ status, statusText, headers, body, data });
   const otherwise = said || statusText || `status ${status}`;
   const told = errorBody(data.length === 0 ? null : body, said, otherwise);
@@ -154,7 +155,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 function errorBody(body: unknown, said: string | undefined, otherwise: string): Record<string, unknown> {
   if (body === null) return { error: otherwise };
   if (!isObject(body)) return { error: otherwise, details: body };
-  if (said === undefined && body["error"]) return body; // it says so itself
+  if (said === undefined && bare(body)["error"]) return body; // it says so itself
   return { details: body, ...body, error: said ?? textOf(body) ?? otherwise };
 }
 
@@ -162,5 +163,6 @@ function errorBody(body: unknown, said: string | undefined, otherwise: string): 
 function textOf(told: unknown): string | undefined {
   if (typeof told === "string") return told;
   if (!isObject(told)) return undefined;
-  return [told["message"], told["detail"], told["title"]].find((text): text is string => typeof text === "string" && text !== "");
+  const { message, detail, title } = bare(told);
+  return [message, detail, title].find((text): text is string => typeof text === "string" && text !== "");
 }

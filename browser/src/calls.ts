@@ -61,6 +61,7 @@ export class Calls {
     return { id, reply };
   }
 
+  /** Takes a reply, which inherits nothing: what a script has put into Object.prototype is no error. */
   receive(reply: Reply): void {
     const waiting = this.#take(reply.id);
     if ("error" in reply) waiting?.reject(new StampError(reply.error.code, reply.error.message));

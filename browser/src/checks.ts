@@ -9,8 +9,27 @@ export const found = (value: unknown) => (value === null ? "null" : Array.isArra
 /** The same of what may be shown: a name, which is no secret. */
 export const foundName = (value: unknown) => (isText(value) ? JSON.stringify(value) : found(value));
 
+/** Whether a browser would load a page of that URL, and not run a script that is in it. */
+export function isPage(url: string): boolean {
+  try {
+    return /^https?:$/.test(new URL(url, "https://relative.invalid").protocol);
+  } catch {
+    return false;
+  }
+}
+
 /** Whether a value is a token (RFC 9110, section 5.6.2), as methods and names of headers are. */
 export const isToken = (value: unknown) => typeof value === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value);
+
+/** A copy that inherits nothing: what a script has put into Object.prototype is in none of its fields. */
+export const bare = <T extends object>(value: T): T => ({ __proto__: null, ...value });
+
+/** Whether an object has a field, or one of its classes does. What Object.prototype has, of whatever realm, was not given. */
+function gives(object: object, name: string): boolean {
+  if (Object.hasOwn(object, name)) return true;
+  const above = Object.getPrototypeOf(object) as object | null;
+  return above !== null && Object.getPrototypeOf(above) !== null && gives(above, name);
+}
 
 const isText = (value: unknown) => typeof value === "string";
 const isObject = (value: unknown) => Object(value) === value && typeof value !== "function" && !Array.isArray(value);
@@ -21,21 +40,22 @@ const positive: Check = ["a positive number", (value) => typeof value === "numbe
 const whole: Check = ["a positive whole number", (value) => Number.isSafeInteger(value) && value > 0];
 const text: Check = ["a string", isText];
 const line: Check = ["a string without line breaks and NUL", (value) => isText(value) && !/[\0\r\n]/.test(value)];
-const address: Check = ["a string or a URL", (value) => isText(value) || isA("URL", value)];
+const address: Check = ["a string or a URL", isText]; // a URL has become a string by then
+const page: Check = ["a string or a URL of http or https", (value) => isText(value) && isPage(value)];
+const script: Check = ["a string, a URL or a TrustedScriptURL", (value) => isText(value) || isObject(value)];
 const callable: Check = ["a function", (value) => typeof value === "function"];
 const yesOrNo: Check = ["true or false", (value) => typeof value === "boolean"];
 const list = (expected: string, holds: (value: unknown) => boolean): Check => [expected, (value) => Array.isArray(value) && [...value].every(holds)];
 
 /** What each option can be, in whichever call it is given. */
-const options: Record<string, Check> = {
+const options: Record<string, Check> = bare<Record<string, Check>>({
   timeout: positive, timeoutAfter: positive, stall: positive, concurrency: whole, max: whole,
   recovery: ["a number that is not negative", (value) => typeof value === "number" && value >= 0],
   signal: ["an AbortSignal", (value) => isA("AbortSignal", value) && ["addEventListener", "removeEventListener", "throwIfAborted"].every((name) => typeof value[name] === "function")],
-  worker: ["a string, a URL or a TrustedScriptURL", (value) => isText(value) || isObject(value)],
-  login: address, endpoint: address, subject: callable, failed: callable, reply: text, queue: text, contentType: line, "content-type": line,
+  worker: script, login: page, endpoint: address, subject: callable, failed: callable, reply: text, queue: text, contentType: line, "content-type": line,
   ordered: yesOrNo, sentinel: yesOrNo, throws: yesOrNo, jwt_claims: list("a list of strings", isText), hidden: list("a list of names of headers", isToken),
   authHeader: ["an object", isObject],
-};
+});
 
 /** All options. Each call looks for each of them: so the list is made once. Those without a check are checked where they are used. */
 const names = [...Object.keys(options), "method", "headers", "body"];
@@ -46,18 +66,19 @@ const optional = new Set([
 ]);
 
 /**
- * A copy of the options that were given and are not undefined; without them an empty object. Each is read once, lists too: what
- * the page makes of its object later on was not checked. Throws a TypeError that names the option that cannot be used.
+ * A copy of the options that were given and are not undefined; without them an empty object. It inherits nothing. Each is read
+ * once, lists and URLs too: what the page makes of its objects later on was not checked. Throws a TypeError that names the option that cannot be used.
  */
 export function checked<T extends object>(given: T | null | undefined): T {
-  const copy: Record<string, unknown> = {};
+  const copy: Record<string, unknown> = bare({});
   if (given === undefined || given === null) return copy as T;
   if (Object(given) !== given) throw new TypeError(`options: expected an object; found ${found(given)}`);
   for (const name of names) {
-    let value = (given as Record<string, unknown>)[name];
+    let value = gives(given, name) ? (given as Record<string, unknown>)[name] : undefined;
     if (value === undefined) continue;
     const check = options[name];
     if (check && Array.isArray(value)) value = [...value];
+    if (check && isA("URL", value) || check === script && isObject(value) && !isA("TrustedScriptURL", value)) value = String(value);
     copy[name] = value;
     if (!check || value === null && optional.has(name)) continue;
     const [expected, holds] = check;

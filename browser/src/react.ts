@@ -85,7 +85,8 @@ export interface SubscriptionStatus {
 }
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null and undefined subscribe to nothing. */
-export function useSubscription(stamp: Stamp, subject: string | null | undefined, deliver?: (msg: Message) => void, { queue }: { queue?: string | null | undefined } = {}): SubscriptionStatus {
+export function useSubscription(stamp: Stamp, subject: string | null | undefined, deliver?: (msg: Message) => void, options: { queue?: string | null | undefined } = {}): SubscriptionStatus {
+  const queue = Object.hasOwn(options, "queue") ? options.queue : undefined; // and not what a script has put into Object.prototype
   subject ??= null;
   const { open, over, run, ended } = useOpen(stamp);
   const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: HookError }>(stamp, run, over);

@@ -2,7 +2,14 @@
 import { found, isA } from "./checks.ts";
 
 /** The page's origin. Where there is no page, as on a server that renders one, there is no connection to reach any other by. */
-export const originOfPage = () => globalThis.location?.origin ?? "http://localhost";
+export function originOfPage(): string {
+  const { location, origin } = globalThis;
+  if (!location) return "http://localhost";
+  return location.origin === "null" ? origin : location.origin; // a frame of srcdoc has its parent's, which its location does not tell
+}
+
+/** What the page's own URLs are relative to. */
+export const baseOfPage = () => (location.origin === "null" ? document.baseURI : location.href);
 
 /**
  * The subject of a resource: "/api/users/7" is "api.users.7". Each segment of the path is a token.

@@ -1,7 +1,7 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
-import { checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
+import { bare, checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
@@ -45,15 +45,15 @@ export class REST_Secure {
   readonly #options: RestSecureOptions;
 
   constructor(options: RestSecureOptions) {
-    const given = Object(options) === options ? { ...options, timeout: options.timeout || undefined } : options; // there, 0 is none
+    const given = Object(options) === options ? bare({ ...options, timeout: bare(options).timeout || undefined }) : options; // there, 0 is none
     options = checked(given);
-    const { request, response } = options.authHeader ?? {}, prefix = pathOf(options.endpoint ?? "/");
+    const { request, response } = bare(options.authHeader ?? {}), prefix = pathOf(options.endpoint ?? "/");
     for (const [name, value] of Object.entries({ request, response })) {
       if (value === undefined || value === null || isToken(value)) continue;
       throw new TypeError(`authHeader.${name}: expected the name of a header; found ${foundName(value)}`);
     }
     checkHidden("authHeader.response", response ? [response] : []);
-    this.#options = { ...options, authHeader: { request, response } as NonNullable<RestSecureOptions["authHeader"]> };
+    this.#options = bare({ ...options, authHeader: { request, response } as NonNullable<RestSecureOptions["authHeader"]> });
     this.stamp = new Stamp({
       ordered: true,
       subject: (resource) => subjectOf(whole(prefix, resource), originOfPage()),
@@ -79,7 +79,7 @@ export class REST_Secure {
   }
 
   async fetch<T = any>(resource: string | URL | Request, options?: RestSecureFetchOptions | null): Promise<Answer<T>> {
-    const { jwt_claims, ...others } = checked(options);
+    const others = checked(options), { jwt_claims } = others;
     const headers = others.headers ?? (isA("Request", resource) ? (resource as Request).headers : undefined);
     const { starting } = this.stamp; // of this run: another one may be another visitor's
     const answer = await this.stamp.fetch(resource, { ...others, headers: this.#sent(headers) });

@@ -1,14 +1,14 @@
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
-import { checked, checkHidden, found, foundName, isA } from "./checks.ts";
+import { bare, checked, checkHidden, found, foundName, isA, isPage } from "./checks.ts";
 import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
 import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
 import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { originOfPage, subjectOfPath, urlOf } from "./resource.ts";
+import { baseOfPage, originOfPage, subjectOfPath, urlOf } from "./resource.ts";
 import { Stream } from "./stream.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import { afterWaking, within } from "./waking.ts";
@@ -259,14 +259,15 @@ export class Stamp extends EventTarget {
   login(to?: string): void {
     if (typeof location === "undefined") throw new StampError("no-worker", "login() needs a browser");
     const url = this.#loginPage();
-    if (!url) throw new StampError("invalid", "the site has no login page");
-    url.searchParams.set("to", to ?? location.pathname + location.search);
+    if (!url || !isPage(url.href)) throw new StampError("invalid", "the site has no login page");
+    const { pathname, search } = new URL(baseOfPage());
+    url.searchParams.set("to", to ?? pathname + search);
     location.assign(url);
   }
 
   #loginPage(): URL | undefined {
-    if (this.#options.login) return new URL(this.#options.login, location.href);
-    if (!this.#told) return new URL("login", new URL(String(this.#options.worker ?? defaultScript), location.href));
+    if (this.#options.login) return new URL(this.#options.login, baseOfPage());
+    if (!this.#told) return new URL("login", new URL(String(this.#options.worker ?? defaultScript), baseOfPage()));
     return this.#told.login === undefined ? undefined : new URL(this.#told.login);
   }
 
@@ -276,7 +277,7 @@ export class Stamp extends EventTarget {
    */
   async fetch<T = any>(resource: string | URL | Request, options?: FetchOptions | null): Promise<Answer<T>> {
     const given = checked(options), request = isRequest(resource);
-    const whole = request ? { ...optionsOf(resource), ...withoutNull(given) } : given;
+    const whole = request ? bare({ ...optionsOf(resource), ...withoutNull(given) }) : given;
     const answer = await this.#track(this.#fetch(request ? resource.url : resource, whole));
     if (given.throws && answer.error) throw answer.error;
     return answer;
@@ -332,8 +333,8 @@ export class Stamp extends EventTarget {
    * sent at once, whatever ordered and concurrency say. The error of a service is an answer here: message.error has it.
    */
   requestMany(subject: string, payload?: Payload, options?: RequestManyOptions | null): AsyncIterableIterator<Message> {
-    const { timeout = 1000, max, stall, sentinel, signal, ...given } = checked(options);
-    const headers = headerMap(given.headers), data = payloadBytes(payload);
+    const { timeout = 1000, max, stall, sentinel, signal, headers: given } = checked(options);
+    const headers = headerMap(given), data = payloadBytes(payload);
     this.#checkOpen();
     signal?.throwIfAborted();
     const receiver = ++this.#number;
@@ -475,8 +476,9 @@ export class Stamp extends EventTarget {
     const script = this.#options.worker ?? defaultScript;
     let worker: Worker;
     try {
-      const known = typeof script === "string" || script instanceof URL; // a TrustedScriptURL has to stay one
-      worker = new Worker(known ? new URL(script, location.href) : script as URL, { name: "stamp" });
+      const url = new URL(String(script), baseOfPage());
+      if (url.origin !== originOfPage() || !isPage(url.href)) throw new TypeError("expected a URL of the page's origin"); // data: and blob: are not the site's
+      worker = new Worker(typeof script === "string" ? url : script as URL, bare({ name: "stamp" })); // a TrustedScriptURL has to stay one
     } catch (err) {
       throw noWorker(script, err instanceof Error ? err.message : String(err));
     }
@@ -487,11 +489,11 @@ export class Stamp extends EventTarget {
       event.preventDefault(); // the site does not give the script, or the browser no worker
       this.#end(noWorker(script, event.message));
     };
-    port1.onmessage = ({ data }: MessageEvent<Reply | WorkerEvent>) => {
+    port1.onmessage = ({ data: said }: MessageEvent<Reply | WorkerEvent>) => {
       if (this.#port !== port1) return; // Firefox delivers what was said before its port was closed, into the next run
       began = true;
       this.#calls.heard();
-      this.#receive(data);
+      this.#receive(bare(said));
     };
     worker.postMessage(null, [port2]);
     this.#worker = worker;

@@ -308,7 +308,7 @@ test("each option that cannot be is named, and null is none where there may be n
   for (const [call, name, values, expected] of [
     ["new", "hidden", ["X", [5], {}, [" x "], ["X-A", ""], [, "X-A"]], "a list of names of headers"], ["new", "subject", ["x", 5], "a function"], ["new", "ordered", [1, "no"], "true or false"],
     ["new", "contentType", [5, {}, "a\r\nX-User: admin", "\0"], "a string without line breaks and NUL"], ["new", "concurrency", [0, 0.5, 1.5, -1, Infinity, "1", null], "a positive whole number"],
-    ["new", "login", [5, {}], "a string or a URL"], ["new", "recovery", [-1, "1"], "a number that is not negative"], ["new", "timeout", [0, NaN, null], "a positive number"],
+    ["new", "login", [5, {}], "a string or a URL of http or https"], ["new", "recovery", [-1, "1"], "a number that is not negative"], ["new", "timeout", [0, NaN, null], "a positive number"],
     ["new", "worker", [5, true, () => {}], "a string, a URL or a TrustedScriptURL"],
     ["fetch", "throws", ["no"], "true or false"], ["publish", "reply", [5], "a string"], ["subscribe", "queue", [5, () => {}], "a string"],
     ["subscribe", "failed", ["x", {}], "a function"], ["subscribe", "max", [0, 1.5, null], "a positive whole number"], ["requestMany", "sentinel", [1], "true or false"],
@@ -615,4 +615,81 @@ test("a call whose body has to be read waits for the very first start(), and for
   end();
   assert.equal((await asked).error?.code, "closed");
   assert.ok(!workers.at(-1)!.asked.some(({ op }) => op === "request"));
+});
+
+test("what a script has put into Object.prototype is no option, no reply and no error", { timeout: 20_000 }, async (t) => {
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  const scripts: string[] = [], usual = globalThis.Worker;
+  Object.assign(globalThis, { Worker: class extends FakeWorker { constructor(script: URL | string) { super(); scripts.push(String(script)); } } });
+  t.after(() => Object.assign(globalThis, { Worker: usual }));
+  const polluted: Record<string, unknown> = {
+    worker: "data:text/javascript,", login: "javascript:alert(1)", error: { code: "denied", message: "polluted" }, id: 7, event: "state", value: 1, reply: "polluted", throws: true, max: 1, queue: "polluted", timeout: 1,
+    stall: 1, headers: { "X-P": "polluted" }, body: "polluted", method: "DELETE", subject: () => "polluted", contentType: "polluted", ordered: true, concurrency: 1, hidden: ["polluted"], signal: AbortSignal.abort(),
+    statusText: "polluted", code: "polluted", message: "polluted", said: "polluted", detail: "polluted", title: "polluted", answer: "polluted", request: "polluted", response: "polluted", type: "module", subscription: 1,
+    authHeader: { request: "X-A" }, endpoint: "/polluted", jwt_claims: ["polluted"], sentinel: true, failed: () => {}, recovery: 1, timeoutAfter: 1, state: "lost",
+  };
+  for (const [name, value] of Object.entries(polluted)) {
+    const wholes = Array.from({ length: 3 }, () => new Request("http://localhost/a", { headers: { "X-A": "1" } }));
+    Object.defineProperty(Object.prototype, name, { value, writable: true, configurable: true, enumerable: false });
+    try {
+      for (const options of [undefined, {}, { concurrency: 3 }]) {
+        const s = new Stamp(options), own = workers.length;
+        await s.start();
+        assert.equal(scripts.at(-1), "http://localhost/auth/worker.js", name);
+        const worker = workers[own]!;
+        const answers = [await s.fetch("/a", { headers: { "X-A": "1" } }), await s.fetch(wholes.pop()!)];
+        for (const answer of answers) assert.deepEqual([answer.status, answer.statusText, answer.error, [...answer.headers].flat().join(), answer.body], [200, "", undefined, "method,GET,x-a,1", null], name);
+        await s.request("b");
+        await s.publish("b", "", {});
+        await s.subscribe("b", () => {}, {});
+        for await (const _ of s.requestMany("b", "", {})) assert.fail(name);
+        const asked = worker.asked.map(({ op, ...rest }) => [op, JSON.stringify(rest)].join());
+        assert.ok(!asked.some((text) => text.includes("polluted")), `${name}: ${asked}`);
+        for (const { op, ...call } of worker.asked as any[]) for (const field of ["max", "queue", "reply", "timeout"]) if (Object.hasOwn(call, field)) assert.equal(call[field], undefined, `${name}: ${op}`);
+        s.close();
+        const rs = new REST_Secure({ endpoint: "/b" });
+        await rs.start();
+        assert.deepEqual([(await rs.fetch("/a")).headers.get("method"), workers.at(-1)!.asked.map((asked) => (asked as { subject?: string }).subject).at(-1)], ["GET", "b.a"], name);
+        rs.stamp.close();
+      }
+    } finally {
+      delete (Object.prototype as any)[name];
+    }
+  }
+});
+
+test("options are those of an object and of its classes, in whatever realm it was made", async (t) => {
+  const { s, worker } = await started(t);
+  class Options { get max() { return 7; } }
+  class More extends Options {}
+  for (const options of [new More(), Object.assign(Object.create(null), { max: 7 }), runInNewContext("new (class { get max() { return 7; } })()")]) {
+    await s.subscribe("a", () => {}, options);
+    assert.equal((worker.asked.at(-1) as { max?: number }).max, 7);
+  }
+  const realm = runInNewContext("Object.prototype.max = 7; ({})");
+  await s.subscribe("a", () => {}, realm);
+  assert.equal((worker.asked.at(-1) as { max?: number }).max, undefined);
+});
+
+test("the worker is of the page's origin, and the login page is one", async (t) => {
+  const made: string[] = [], usual = globalThis.Worker;
+  Object.assign(globalThis, { Worker: class extends FakeWorker { constructor(script: URL | string) { super(); made.push(String(script)); } } });
+  t.after(() => Object.assign(globalThis, { Worker: usual }));
+  for (const worker of ["data:text/javascript,", "blob:http://localhost/1", "https://other.example/worker.js", new URL("blob:http://localhost/1"), { toString: () => "data:text/javascript," }, { [Symbol.toStringTag]: "TrustedScriptURL", toString: () => "data:text/javascript," }]) {
+    await assert.rejects(new Stamp({ worker }).start(), { code: "no-worker", message: /could not be started: expected a URL of the page's origin/ });
+  }
+  assert.deepEqual(made, []);
+  for (const login of ["javascript:alert(1)", " JAVA\nSCRIPT:alert(1)", "data:text/html,", "blob:http://localhost/1", new URL("javascript:alert(1)"), "http://["]) {
+    assert.throws(() => new Stamp({ login }), { name: "TypeError", message: /^login: expected a string or a URL of http or https; found / });
+  }
+  for (const login of ["login", "/login", "https://other.example/login", new URL("http://localhost/login")]) new Stamp({ login });
+  const worker = new URL("http://localhost/one.js"), given = { worker, toString: () => "/two.js" };
+  const s = new Stamp({ worker }), other = new Stamp({ worker: given });
+  worker.pathname = "/changed.js";
+  given.toString = () => "/changed.js";
+  for (const stamp of [s, other]) {
+    t.after(() => stamp.close());
+    await stamp.start();
+  }
+  assert.deepEqual(made, ["http://localhost/one.js", "http://localhost/two.js"]);
 });

@@ -81,7 +81,7 @@ export const checks = {
         if (body.headers["X-Run"][0] === run) right++;
         else wrong.push([run, body.headers["X-Run"][0]]);
       });
-      for (let round = 0; round < 40; round++) {
+      for (let round = 0; round < 20; round++) {
         const starts = [s.start()], calls = ask();
         await s.when("connected");
         await Promise.race(calls);
@@ -92,7 +92,7 @@ export const checks = {
         await Promise.all(calls);
         s.close();
       }
-      return { right: right >= 40 * 12, wrong };
+      return { right: right >= 20 * 12, wrong };
     });
     assert.deepEqual(got, { right: true, wrong: [] });
   },
