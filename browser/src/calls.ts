@@ -1,7 +1,7 @@
 // What the page has asked the worker. Each call ends in its time, whatever becomes of the worker.
 import { StampError } from "./errors.ts";
 import type { Call, Limits, Reply } from "./messages.ts";
-import { concurrencyOf, Patience } from "./queue.ts";
+import { concurrencyOf, Line, Patience } from "./queue.ts";
 import { afterWaking, duration } from "./waking.ts";
 
 /** How much longer than the worker the page waits, in milliseconds: the worker knows better what went wrong. */
@@ -91,37 +91,29 @@ export class Calls {
 class Turns {
   readonly #limit: number;
   readonly #running = new Set<number>();
-  readonly #waiting = new Map<number, () => void>();
-  #order: number[] = []; // of those that wait; some have ended meanwhile
-  #next = 0; // in the order: a map is slow to find its first entry after many were deleted
+  readonly #waiting = new Line<number, [id: number, begin: () => void]>();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   add(id: number, begin: () => void): void {
-    this.#waiting.set(id, begin);
-    this.#order.push(id);
+    this.#waiting.add(id, [id, begin]);
     this.#advance();
   }
 
   done(id: number): void {
-    this.#waiting.delete(id);
+    this.#waiting.leave(id);
     this.#running.delete(id);
     this.#advance();
   }
 
   #advance(): void {
-    while (this.#running.size < this.#limit && this.#next < this.#order.length) {
-      const id = this.#order[this.#next++]!, begin = this.#waiting.get(id);
-      if (!begin) continue;
-      this.#waiting.delete(id);
-      this.#running.add(id);
-      begin();
-    }
-    if (this.#next === this.#order.length) {
-      this.#order = [];
-      this.#next = 0;
+    while (this.#running.size < this.#limit) {
+      const next = this.#waiting.shift();
+      if (!next) return;
+      this.#running.add(next[0]);
+      next[1]();
     }
   }
 }

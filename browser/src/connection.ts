@@ -187,11 +187,12 @@ export class Connection {
       this.stop(err.code, reason);
       return;
     }
-    if (!(err instanceof errors.AuthorizationError || err instanceof errors.UserAuthenticationExpiredError)) {
+    const refused = err instanceof StampError && err.code === "refused"; // a ticket
+    if (!(refused || err instanceof errors.AuthorizationError || err instanceof errors.UserAuthenticationExpiredError)) {
       this.#set("lost", reason);
       return;
     }
-    // The server says as much when the session has ended as when it cannot tell.
+    // The server says as much when the session has ended as when it cannot tell, and a proxy that gives no ticket knows of no session.
     const visitor = await this.#site.visitor().catch(() => undefined);
     if (run !== this.#run) return;
     if (visitor && !visitor.authenticated) this.stop("signed-out", "there is no session");
@@ -383,7 +384,10 @@ export class Connection {
 
   /** Waits until the server has read all that was sent before. */
   async flush(milliseconds: number): Promise<void> {
-    await untilGone(milliseconds, (gone) => this.#answered((nc) => nc.flush(), gone), () => this.#late(milliseconds));
+    const began = performance.now();
+    await this.ready(milliseconds); // as a publish() before it does, which may wait: so it goes on first
+    const left = Math.max(1, milliseconds - (performance.now() - began));
+    await untilGone(left, (gone) => this.#answered((nc) => nc.flush(), gone), () => this.#late(milliseconds));
   }
 
   /** Unsubscribes, and returns when what the server has sent before is there. */

@@ -6,10 +6,39 @@ import { duration } from "./waking.ts";
 /** How many requests are under way at once. */
 export const concurrencyOf = ({ ordered, concurrency = 16 }: Limits) => (ordered ? 1 : Math.max(1, concurrency));
 
+/** First in, first out, where any may leave meanwhile: a map is slow to find its first entry after many were deleted. */
+export class Line<K, V> {
+  readonly #waiting = new Map<K, V>();
+  #order: K[] = []; // of those that wait; some have left meanwhile
+  #next = 0; // in the order
+
+  add(key: K, value: V): void {
+    this.#waiting.set(key, value);
+    this.#order.push(key);
+  }
+
+  leave(key: K): void {
+    this.#waiting.delete(key);
+  }
+
+  /** Takes out the first one; undefined where nobody waits. */
+  shift(): V | undefined {
+    while (this.#next < this.#order.length) {
+      const key = this.#order[this.#next++]!, value = this.#waiting.get(key);
+      if (this.#next === this.#order.length) {
+        this.#order = [];
+        this.#next = 0;
+      }
+      if (this.#waiting.delete(key)) return value;
+    }
+    return undefined;
+  }
+}
+
 /** Lets a number of tasks run at once; the others wait in their order. */
 export class Queue {
   readonly #limit: number;
-  readonly #waiting = new Set<() => void>(); // in their order
+  readonly #waiting = new Line<object, () => void>();
   #running = 0;
 
   constructor(limit: number) {
@@ -37,18 +66,18 @@ export class Queue {
         this.#running++;
         resolve();
       };
-      this.#waiting.add(begin);
+      this.#waiting.add(begin, begin);
       aborted(signal).catch((err) => {
-        this.#waiting.delete(begin);
+        this.#waiting.leave(begin);
         reject(err);
       });
     });
   }
 
   #next(): void {
-    for (const begin of this.#waiting) {
-      if (this.#running >= this.#limit) return;
-      this.#waiting.delete(begin);
+    while (this.#running < this.#limit) {
+      const begin = this.#waiting.shift();
+      if (!begin) return;
       begin();
     }
   }

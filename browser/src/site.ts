@@ -39,8 +39,6 @@ export function sameVisitor(a: Visitor, b: Visitor): boolean {
 
 const usualPatience = 20_000; // milliseconds
 
-const signedOut = (reason: string) => new StampError("signed-out", reason);
-
 export class Site {
   readonly websocket: string;
   readonly login: string | undefined;
@@ -90,10 +88,10 @@ export class Site {
     this.#delivered = undefined;
     if (delivered) return delivered;
     return this.#ask("GET", this.#config.session, async (answer) => {
-      if (answer.status === 401) return { authenticated: false };
+      if (answer.status === 401 && !this.tickets) return { authenticated: false }; // the handler says so with 200; a 401 is a proxy's
       if (!answer.ok) throw new StampError("failed", `the site cannot tell who is signed in: status ${answer.status}`);
       const told = await objectOf(answer, "who is signed in");
-      return { ...told, authenticated: Boolean(told["authenticated"]) };
+      return { ...told, authenticated: told["authenticated"] === true };
     }, { patience });
   }
 
@@ -104,25 +102,36 @@ export class Site {
   }
 
   /** Ends the session. */
-  async logout(patience?: number): Promise<{ end_session_url?: string }> {
+  async logout(patience = usualPatience): Promise<{ end_session_url?: string }> {
     if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
+    const began = performance.now();
     return this.#ask("POST", this.#config.logout, async (answer) => {
       if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
-      // The session is over, whatever the answer holds: that of a site's own may be none.
-      const told = await jsonOf(answer) as { end_session_url?: string } | null | undefined;
-      return { end_session_url: told?.end_session_url };
+      try {
+        const { end_session_url } = await objectOf(answer, "whether the session has ended") as { end_session_url?: string };
+        return { end_session_url };
+      } catch (err) { // a captive portal's, or that of a site's own, which may say nothing
+        if (!await this.#nobody(Math.max(1, patience - (performance.now() - began)))) throw err;
+        return { end_session_url: undefined };
+      }
     }, { patience });
+  }
+
+  /** Whether the site says that nobody is signed in. */
+  #nobody(patience: number): Promise<boolean> {
+    this.#delivered = undefined; // it is from before the logout
+    return this.visitor(patience).then(({ authenticated }) => !authenticated, () => false);
   }
 }
 
-/** The ticket in an answer of the site. */
+/** What the handler says, with 403, where the pass was for a session before, or the worker is one that it has forgotten. */
+const notEnrolled = "tickets are for the worker of this page";
+
+/** The ticket in an answer of the site. A refusal may be a proxy's: refused means that the site is to be asked who is signed in. */
 async function ticketOf(answer: Response): Promise<string> {
-  switch (answer.status) {
-    case 401:
-      throw signedOut("there is no session");
-    case 403: // the pass was for a session before
-      throw signedOut("the session is another one than when the page was loaded");
-  }
+  const { status } = answer;
+  if (status === 403 && (await answer.text()).trim() === notEnrolled) throw new StampError("signed-out", "the session is another one than when the page was loaded");
+  if (status === 401 || status === 403) throw new StampError("refused", `the site gives no ticket: status ${status}`);
   if (!answer.ok) throw new StampError("failed", `the site gives no ticket: status ${answer.status}`);
   const { ticket } = await objectOf(answer, "the ticket");
   if (typeof ticket !== "string") throw new StampError("failed", "the site's answer has no ticket");

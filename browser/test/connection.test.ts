@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import * as v8 from "node:v8";
-import type { StampError } from "../src/messages.ts";
+import { StampError } from "../src/errors.ts";
 import type { Site, Visitor } from "../src/site.ts";
 import { Scripted, until, willing, type Server } from "./scripted.ts";
 
@@ -11,9 +11,9 @@ const { Connection } = await import("../src/connection.ts");
 const alice: Visitor = { authenticated: true, inbox: "_INBOX.alice" };
 
 /** A connection over a site where someone is signed in; states and refusals are what it tells. */
-function connected(t: TestContext, servers: Server[], { checks, now = () => alice }: { checks?: { every: number; within: number }; now?: () => Visitor } = {}) {
+function connected(t: TestContext, servers: Server[], { checks, now = () => alice, more = {} }: { checks?: { every: number; within: number }; now?: () => Visitor; more?: object } = {}) {
   Scripted.servers = servers;
-  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => now() };
+  const site = { tickets: false, key: "required", websocket: "ws://127.0.0.1:1", visitor: async () => now(), ...more };
   const states: string[] = [], refused: string[] = [];
   const connection = new Connection(site as unknown as Site, (state, reason) => states.push(`${state}: ${reason}`), (err) => refused.push(err.message), checks);
   t.after(() => connection.stop("closed", ""));
@@ -160,4 +160,14 @@ test("whatever else the server refuses is told", async (t) => {
   await connection.flush(20_000);
   await until(() => refused.length === 2);
   assert.deepEqual(refused, ["Invalid Publish Subject", "Something New"]);
+});
+
+test("where the site refuses a ticket, it is asked whether the session lives before the page is told that it is over", async (t) => {
+  let visitor: Visitor = alice;
+  const more = { tickets: true, key: "optional", ticket: async () => { throw new StampError("refused", "the site gives no ticket: status 403"); } };
+  const { connection, states } = connected(t, [willing], { now: () => visitor, more });
+  await until(() => states.includes("refused: the site gives no ticket: status 403"));
+  assert.equal(connection.ended, undefined);
+  visitor = { authenticated: false };
+  await until(() => states.at(-1) === "signed-out: there is no session");
 });

@@ -398,3 +398,16 @@ test("subjects that messages cannot be sent to, and those that the server does n
   assert.ok("value" in await s.ask({ op: "publish", subject: "a*.b>", reply: null, headers, data }));
   assert.ok(!lines.some((line) => line.includes("bad")), lines.join());
 });
+
+test("flush() says PING behind a message that was published before, also where both waited for the connection", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => {
+    if (/^(H?PUB|PING)/.test(line)) lines.push(line.split(" ")[0]!);
+    return willing(line);
+  }];
+  const s = serve(t, { now: alice });
+  const starting = s.ask({ op: "start", limits: {} });
+  const all = [s.ask({ op: "publish", subject: "a", headers: {}, data: new Uint8Array(0) }), s.ask({ op: "flush" })];
+  await Promise.all([starting, ...all]);
+  assert.deepEqual(lines.slice(-2).map((verb) => verb.replace("HPUB", "PUB")), ["PUB", "PING"], "the first PING is that of CONNECT");
+});

@@ -83,3 +83,21 @@ test("many that wait and are aborted cost a look each", async () => {
   first.resolve();
   await running;
 });
+
+// Counted: a Set or Map looks at each entry that was deleted from its beginning to find the first one that is left.
+test("many that wait cost a look each when their turns come", async () => {
+  const queue = new Queue(1), first = held();
+  const all = [queue.run(() => first.promise, never)];
+  let iterators = 0;
+  const { values } = Set.prototype;
+  const counted = function (this: Set<unknown>) { iterators++; return values.call(this); };
+  Object.assign(Set.prototype, { values: counted, [Symbol.iterator]: counted });
+  try {
+    for (let n = 0; n < 1_000; n++) all.push(queue.run(async () => {}, never));
+    first.resolve();
+    await Promise.all(all);
+  } finally {
+    Object.assign(Set.prototype, { values, [Symbol.iterator]: values });
+  }
+  assert.equal(iterators, 0);
+});
