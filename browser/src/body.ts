@@ -1,5 +1,6 @@
 // Bodies of requests and answers: JSON, unless a content type says otherwise.
 import { found, isA } from "./checks.ts";
+import { StampError } from "./errors.ts";
 
 /** What fetch() takes for a body. */
 export type Body = unknown;
@@ -42,20 +43,28 @@ export interface Encoded {
   type?: string | undefined;
 }
 
+/** How far a body is read: until nobody waits for it any more, and for so many bytes. */
+export interface Until {
+  gone: AbortSignal;
+  most(): number;
+}
+
+const always: Until = { gone: new AbortController().signal, most: () => Infinity };
+
 /** The bytes of a body, and their type, at once where nothing has to be read. The type that is given wins over that of a Blob or form. */
-export function encode(body: Body, given: string | undefined, otherwise: string): Encoded | Promise<Encoded> {
+export function encode(body: Body, given: string | undefined, otherwise: string, until = always): Encoded | Promise<Encoded> {
   if (body === undefined || body === null) return { data: noBytes, type: given };
   if (typeof body === "string") return { data: new TextEncoder().encode(body), type: given ?? otherwise };
   const data = bytesOf(body);
   if (data) return { data, type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
-  if (isA("Request", body)) return read(body as Request, given);
+  if (isA("Request", body)) return read(body as Request, given, until);
   const isForm = isA("FormData", body);
   if (isForm || isA("Blob", body) || isA("File", body) || isA("URLSearchParams", body)) {
     const response = new Response(body as BodyInit);
     const own = response.headers.get("Content-Type");
     // A form's type holds the boundary that is in its bytes.
     const type = isForm ? own : given ?? own;
-    return read(response, type ?? otherwise);
+    return read(response, type ?? otherwise, until);
   }
   const type = given ?? otherwise;
   const text = isJSON(type) ? JSON.stringify(body) as string | undefined : undefined;
@@ -64,7 +73,40 @@ export function encode(body: Body, given: string | undefined, otherwise: string)
   return { data: new TextEncoder().encode(text), type };
 }
 
-const read = async (body: { arrayBuffer(): Promise<ArrayBuffer> }, type: string | undefined): Promise<Encoded> => ({ data: new Uint8Array(await body.arrayBuffer()), type });
+/** Firefox has no stream of a Request, and so none that does not end. */
+async function read(whole: Request | Response, type: string | undefined, { gone, most }: Until): Promise<Encoded> {
+  if (whole.bodyUsed) throw new TypeError("the body of this Request has been read before");
+  const stream = whole.body ?? new Response(await whole.blob()).body;
+  const data = stream ? await bytesOfStream(stream, { gone, most }) : noBytes;
+  return { data, type };
+}
+
+async function bytesOfStream(stream: ReadableStream<unknown>, { gone, most }: Until): Promise<Uint8Array> {
+  const reader = stream.getReader(), parts: Uint8Array[] = [];
+  const cancel = () => void reader.cancel().catch(() => {});
+  gone.addEventListener("abort", cancel);
+  try {
+    let length = 0;
+    while (!gone.aborted) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (!isA("Uint8Array", value)) throw new TypeError("a body that is a stream of something else than bytes");
+      const part = value as Uint8Array;
+      if ((length += part.length) > most()) throw new StampError("too-large", "the message is larger than the server takes");
+      parts.push(part);
+    }
+    const all = new Uint8Array(length);
+    let at = 0;
+    for (const part of parts) {
+      all.set(part, at);
+      at += part.length;
+    }
+    return all;
+  } finally {
+    gone.removeEventListener("abort", cancel);
+    cancel();
+  }
+}
 
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);

@@ -101,6 +101,11 @@ export class Connection {
     return this.#nc ?? untilGone(milliseconds, (gone) => this.#open(gone), () => this.#late(milliseconds));
   }
 
+  /** How many bytes of a message the server takes; undefined where there is no connection. */
+  get most(): number | undefined {
+    return this.#nc?.info?.max_payload;
+  }
+
   /** Why there is no connection and will be none; undefined where there may be one. */
   get ended(): StampError | undefined {
     if (!this.#begun || this.#state !== "closed" && this.#state !== "signed-out") return undefined;

@@ -38,7 +38,7 @@ export function checkHeaders(headers: HeaderMap): void {
 /** A method as it is sent: GET where none is given, and in capitals. Throws TypeError for what is no token. */
 export function methodOf(given: string | null | undefined): string {
   const method = String(given ?? "GET");
-  if (!isToken(method)) throw new TypeError(`not a method: ${JSON.stringify(method)}`);
+  if (!isToken(method) || /^(?:connect|trace|track)$/i.test(method)) throw new TypeError(`not a method: ${JSON.stringify(method)}`);
   return method.toUpperCase();
 }
 

@@ -83,6 +83,6 @@ export interface Wire {
 export type Reply = { id: number; value: unknown } | { id: number; error: { code: Code; message: string } };
 
 export type Event =
-  | { event: "state"; state: State; reason: string }
+  | { event: "state"; state: State; reason: string; most?: number | undefined } // most: bytes of a message that the server takes
   | { event: "message"; subscription: number; message: Wire }
   | { event: "error"; code: Code; message: string; operation: "publish" | "subscription" | "connection"; subject: string; subscription?: number };

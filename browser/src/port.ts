@@ -38,7 +38,7 @@ export class Server {
     this.#neighbours = neighbours;
     this.#connection = new Connection(
       site,
-      (state: State, reason: string) => this.#tell({ event: "state", state, reason }),
+      (state: State, reason: string) => this.#tell({ event: "state", state, reason, most: this.#connection.most }),
       (err: Refused) => this.#tell({ event: "error", ...told(err), operation: operationOf(err), subject: err instanceof errors.PermissionViolationError ? err.subject : "" }),
     );
     port.onmessage = ({ data }) => void this.#answer(data);

@@ -123,6 +123,7 @@ export class Stamp extends EventTarget {
   #calls: Calls;
   #number = 0; // of the newest receiver
   #order = newOrder();
+  #most = 64 * 1024 * 1024; // bytes of a message; until the server tells, what it takes if its max_pending was not changed
 
   constructor(options?: Options | null) {
     super();
@@ -292,15 +293,18 @@ export class Stamp extends EventTarget {
     checkHeaders(given === undefined ? headers : { ...headers, "Content-Type": given });
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
+    const reading = new AbortController();
     try {
       this.#checkOpen();
-      return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json"), ({ data, type }) => {
+      return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json", { gone: reading.signal, most: () => this.#most }), ({ data, type }) => {
         if (type !== undefined) headers["Content-Type"] = type;
         return this.#request(subject, headers, data, options);
       }, options));
     } catch (err) {
       if (err instanceof StampError) return failure(err);
       throw err;
+    } finally {
+      reading.abort();
     }
   }
 
@@ -507,6 +511,7 @@ export class Stamp extends EventTarget {
     }
     switch (data.event) {
       case "state":
+        this.#most = data.most ?? this.#most;
         this.#change(data.state, data.reason);
         break;
       case "message":
@@ -560,7 +565,10 @@ export class Stamp extends EventTarget {
 
   /** Sends what is ready; where order matters, not before the calls before it have. */
   async #inOrder<T extends object>(ready: T | Promise<T>, send: (made: T) => Promise<Wire>, limits: Bounds): Promise<Wire> {
-    if (!this.#port && this.#run > 0) throw this.#notStarted(); // the next run is not the one in which this was asked
+    if (!this.#port && this.#run > 0) { // the next run is not the one in which this was asked
+      if ("then" in ready) ready.catch(() => {});
+      throw this.#notStarted();
+    }
     const life = this.#life.signal;
     const sendNow = (made: T) => { // what was awaited may be there before the end of this run, and who waits for it go on after that
       life.throwIfAborted();

@@ -604,15 +604,12 @@ test("a call whose body has to be read waits for the very first start(), and for
     await s.start();
     assert.equal((await asked).error?.code, first ? undefined : "not-started");
   }
-  const s = new Stamp({ timeout: 1_000 }); // the body is there only when the first run is over
+  const s = new Stamp({ timeout: 1_000 }); // the body is not there before the first run is over
   t.after(() => s.close());
-  let end = () => {};
-  const body = new ReadableStream({ start(controller) { end = () => controller.close(); } });
-  const asked = s.fetch(new Request("http://localhost/a", { method: "POST", body, duplex: "half" } as RequestInit));
+  const asked = s.fetch(endless());
   await s.start();
   s.close();
   await s.start();
-  end();
   assert.equal((await asked).error?.code, "closed");
   assert.ok(!workers.at(-1)!.asked.some(({ op }) => op === "request"));
 });
@@ -692,4 +689,49 @@ test("the worker is of the page's origin, and the login page is one", async (t) 
     await stamp.start();
   }
   assert.deepEqual(made, ["http://localhost/one.js", "http://localhost/two.js"]);
+});
+
+test("a body that nobody waits for any more is read no further, and one that is too large no further than that", { timeout: 20_000 }, async (t) => {
+  for (const ordered of [false, true]) {
+    for (const how of ["time-out", "abort", "close", "too large", "not started"]) {
+      const { s, worker } = await started(t, { ordered });
+      worker.port.postMessage({ event: "state", state: "lost", reason: "", most: 1_000_000 });
+      await s.when("lost");
+      let pulls = 0, cancelled = false;
+      const body = new ReadableStream({
+        async pull(controller) {
+          pulls++;
+          await new Promise((resolve) => setTimeout(resolve, how === "too large" ? 0 : 5));
+          controller.enqueue(new Uint8Array(how === "too large" ? 100_000 : 10));
+        },
+        cancel() { cancelled = true; },
+      });
+      const request = new Request("http://localhost/a", { method: "POST", body, duplex: "half" } as RequestInit), controller = new AbortController();
+      if (how === "not started") s.close();
+      const asked = s.fetch(request, { signal: controller.signal, timeout: how === "time-out" ? 40 : 10_000 }).then(({ error }) => error?.code, (err) => err.name);
+      if (how === "abort" || how === "close") await until(() => pulls > 2);
+      if (how === "abort") controller.abort();
+      if (how === "close") s.close();
+      assert.equal(await asked, { "time-out": "timeout", abort: "AbortError", close: "closed", "too large": "too-large", "not started": "not-started" }[how]);
+      await until(() => cancelled);
+      const before = pulls;
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      assert.ok(pulls <= before + 1 && pulls < 20, `${how}: ${before}, ${pulls}`);
+      s.close();
+    }
+  }
+});
+
+test("the body of a Request that was read before, or that is no bytes, is a TypeError", async (t) => {
+  const { s } = await started(t);
+  const used = new Request("http://localhost/a", { method: "POST", body: "a" });
+  await used.text();
+  await assert.rejects(s.fetch(used), { name: "TypeError" });
+  const text = new ReadableStream({ start(controller) { controller.enqueue("text"); controller.close(); } });
+  await assert.rejects(s.fetch(new Request("http://localhost/a", { method: "POST", body: text, duplex: "half" } as RequestInit)), { name: "TypeError" });
+});
+
+test("methods that fetch() refuses are refused", async (t) => {
+  const { s } = await started(t);
+  for (const method of ["CONNECT", "trace", "Track", "a b"]) await assert.rejects(s.fetch("/a", { method }), { name: "TypeError", message: `not a method: ${JSON.stringify(method)}` });
 });
