@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 
 	stamp "stamp.example/receivers/go"
 	"stamp.example/receivers/go/natsmsg"
@@ -110,6 +111,74 @@ func TestReceiverTakesProofs(t *testing.T) {
 	}
 	if _, err := stamp.Identify(natsmsg.Msg(next(t, sub, nil)), trust); stamp.VerdictOf(err) != stamp.Anonymous {
 		t.Errorf("expected a message without a stamp to be anonymous; found %v", err)
+	}
+}
+
+// A message that somebody has read is not taken on another endpoint of the service, on whatever way it comes there; nor does a proof that
+// a holder of the receiver's seed has made for another subject pass the list of signed ones.
+func TestOneSubjectOneHandler(t *testing.T) {
+	maker := stamptest.NewServer()
+	s := startProving(t, maker)
+	stock := harness.StartStock(t, `listen: "127.0.0.1:-1"`) // brings headers as they are
+	options := receiverOptions(maker)
+	options.Replays, options.Signed = 0, []string{"audit.>"}
+	trust := must(stamp.NewTrust(options))
+	called := make(chan string, 100)
+	serve := func(nc *nats.Conn) {
+		service := must(micro.AddService(nc, micro.Config{Name: "orders", Version: "1.0.0"}))
+		for _, subject := range []string{"orders.show", "orders.delete", "audit.pay"} {
+			handler := natsmsg.Handle(trust, func(id stamp.Identity, r micro.Request) {
+				called <- subject + " for " + id.Subject
+				_ = r.Respond(nil)
+			})
+			if err := service.AddEndpoint(strings.ReplaceAll(subject, ".", "-"), handler, micro.WithEndpointSubject(subject)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain, mallory := s.Connect(t, userInfo("plain")), stock.Connect(t)
+	serve(plain)
+	serve(mallory)
+	refused := func(how string, nc *nats.Conn, m *nats.Msg, want stamp.Verdict) {
+		t.Helper()
+		answer := must(nc.RequestMsg(m, harness.Timeout))
+		if got := answer.Header.Get(micro.ErrorHeader); got != string(want) {
+			t.Errorf("%s: the endpoint answers %q, want %q", how, got, want)
+		}
+	}
+	js := must(jetstream.New(plain))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	stream := must(js.CreateStream(ctx, jetstream.StreamConfig{Name: "ALL", Subjects: []string{"orders.>"}, NoAck: true}))
+	consumer := must(stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "C", AckPolicy: jetstream.AckNonePolicy}))
+	sub := subscribedTo(t, plain, "orders.show")
+	request(t, s.Connect(t, userInfo("alice")), "orders.show", "7")
+	copied := next(t, sub, nil)
+	if got := <-called; got != "orders.show for orders.show" {
+		t.Fatalf("called: %s", got)
+	}
+	for _, subject := range []string{"orders.delete", "audit.pay"} {
+		refused("published again on "+subject, mallory, &nats.Msg{Subject: subject, Header: copied.Header, Data: copied.Data}, stamp.Misdirected)
+	}
+	// JetStream delivers the stored message to a subject that the asking client names, with the subject of the stored message. The endpoint's answer
+	// goes to the acknowledgement of the message.
+	answers := subscribedTo(t, plain, "$JS.ACK.ALL.C.>")
+	if err := plain.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.ALL."+consumer.CachedInfo().Name, "orders.delete", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(t, answers, nil).Header.Get(micro.ErrorHeader); got != string(stamp.Misdirected) {
+		t.Errorf("delivered by JetStream: the endpoint answers %q, want %q", got, stamp.Misdirected)
+	}
+	// Of kind 1, as a holder of the receiver's seed can make it: the secret is the same on both ends.
+	for said, want := range map[string]stamp.Verdict{"audit.pay": stamp.Unsigned, "orders.show": stamp.Misdirected} {
+		m := maker.Stamp(map[string][]string{"X-User": {"alice"}}, said, []byte("1000 to mallory"))
+		refused("a proof of kind 1 that says "+said, mallory, &nats.Msg{Subject: "audit.pay", Header: m.Header, Data: m.Payload}, want)
+	}
+	if len(called) > 0 {
+		t.Errorf("an endpoint was called: %s", <-called)
 	}
 }
 

@@ -31,9 +31,13 @@ const replayConf = `
 // accounts are trusted, each on its subjects.
 type accounts = map[string][]string
 
-// judged returns why a message is nobody's for a receiver that believes its provenance, or nil. user is the header of the user.
-func judged(m *nats.Msg, user string, trusted accounts) error {
+// judged returns why a message is nobody's for a receiver that believes its provenance, or nil. user is the header of the user. handled are the
+// subjects on which messages for the handler are published, if the message arrives on another one.
+func judged(m *nats.Msg, user string, trusted accounts, handled ...string) error {
 	trust := must(stamp.NewTrust(stamp.Options{User: user, Accounts: trusted, MaxAge: time.Minute}))
+	if len(handled) > 0 {
+		trust = must(trust.ForSubjects(handled...))
+	}
 	_, err := stamp.Identify(natsmsg.Msg(m), trust)
 	return err
 }
@@ -285,10 +289,13 @@ func TestProvenanceOfAnImport(t *testing.T) {
 	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}); stamp.VerdictOf(err) != stamp.WrongAccount {
 		t.Errorf("expected the receiver to refuse another account with the verdict account; found %v", err)
 	}
-	if err := judged(m, "X-User", accounts{"OTHER": {"admin.>"}}); err != nil {
+	if err := judged(m, "X-User", accounts{"OTHER": {"admin.>"}}); stamp.VerdictOf(err) != stamp.Misdirected {
+		t.Errorf("a handler of the subject on which the message arrived: %v, want the verdict %s", err, stamp.Misdirected)
+	}
+	if err := judged(m, "X-User", accounts{"OTHER": {"admin.>"}}, "admin.delete"); err != nil {
 		t.Errorf("a receiver that expects the account OTHER refuses the message: %v", err)
 	}
-	if err := judged(m, "X-User", accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}); err != nil {
+	if err := judged(m, "X-User", accounts{"APP": {"public.>"}, "OTHER": {"admin.>"}}, "admin.*", "public.*"); err != nil {
 		t.Errorf("a receiver that expects both accounts refuses the message: %v", err)
 	}
 	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}, "OTHER": {"public.>"}}); stamp.VerdictOf(err) != stamp.WrongSubject {
@@ -321,7 +328,10 @@ func TestProvenanceOfTenants(t *testing.T) {
 		if m.Subject != "admin.invoice" || m.Header.Get("Stamp-Account") != row.account || m.Header.Get("Stamp-Subject") != row.subject {
 			t.Errorf("user %s: the service got a message on %s with %v", row.user, m.Subject, m.Header)
 		}
-		if err := judged(m, "X-User", tenants); err != nil {
+		if err := judged(m, "X-User", tenants); (err == nil) != (row.subject == m.Subject) || err != nil && stamp.VerdictOf(err) != stamp.Misdirected {
+			t.Errorf("user %s: a handler of the subject on which the message arrived: %v", row.user, err)
+		}
+		if err := judged(m, "X-User", tenants, "admin.invoice", "billing.invoice"); err != nil {
 			t.Errorf("user %s: CheckAny refuses the message: %v", row.user, err)
 		}
 	}
@@ -346,7 +356,10 @@ func TestProvenanceOfAMappedMessage(t *testing.T) {
 		t.Fatalf("expected pub.delete of web with the subject before the mapping; got %+v, error %v", m, err)
 	}
 	m.Subject = "admin.delete" // where JetStream could bring it
-	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}); err != nil {
+	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}); stamp.VerdictOf(err) != stamp.Misdirected {
+		t.Errorf("a handler of admin.delete takes the message: %v", err)
+	}
+	if err := judged(m, "X-User", accounts{"APP": {"admin.>"}}, "admin.>"); err != nil {
 		t.Errorf("a receiver that lists the subject before the mapping refuses the message: %v", err)
 	}
 	if err := judged(m, "X-User", accounts{"APP": {"admin.*"}}); stamp.VerdictOf(err) != stamp.WrongSubject {

@@ -19,6 +19,7 @@ const (
 	FieldUncovered Verdict = "field-uncovered"
 	WrongAccount   Verdict = "account"
 	WrongSubject   Verdict = "subject"
+	Misdirected    Verdict = "misdirected"
 	Unsigned       Verdict = "unsigned"
 	TimeMalformed  Verdict = "time-malformed"
 	Old            Verdict = "old"
@@ -66,6 +67,7 @@ var (
 	errFieldUncovered = &Error{FieldUncovered, "a header that the service reads is not proven"}
 	errAccount        = &Error{WrongAccount, "the message was published in an account that is not trusted"}
 	errSubject        = &Error{WrongSubject, "the account is not trusted on the subject to which the message was published"}
+	errMisdirected    = &Error{Misdirected, "the message was published on another subject than the one on which it arrived; if a mapping, an import or a stream changes subjects, give the handler a trust of Trust.ForSubjects"}
 	errUnsigned       = &Error{Unsigned, "a message on this subject must be signed, and the proof is for a receiver alone"}
 	errTimeMalformed  = &Error{TimeMalformed, "the time of the stamp is not a time"}
 	errOld            = &Error{Old, "the message was published too long ago"}

@@ -48,6 +48,7 @@ func Identify(m Message, t *Trust) (Identity, error) {
 // allocates little.
 type judge struct {
 	trust    *Trust
+	arrived  string  // the subject on which the message arrived; empty: not known
 	groups   []group // in the order of their folded names
 	byEntry  []uint64
 	fields   []field
@@ -124,7 +125,7 @@ func (j *judge) release() {
 // identify goes through all steps but that of replays.
 func (j *judge) identify(m Message) (id Identity, err error) {
 	j.group(m.Header)
-	j.digests.payload = m.Payload
+	j.digests.payload, j.arrived = m.Payload, m.Subject
 	if !j.trust.proven {
 		return j.believe()
 	}
@@ -538,6 +539,9 @@ func (j *judge) checkProvenance(id *Identity) error {
 	if !slices.ContainsFunc(patterns, fits) {
 		return errSubject
 	}
+	if !j.isFor(subject) {
+		return errMisdirected
+	}
 	if !wire.HasSignature(j.proof.Kind) && slices.ContainsFunc(t.signed, fits) {
 		return errUnsigned
 	}
@@ -555,6 +559,15 @@ func (j *judge) checkProvenance(id *Identity) error {
 	}
 	id.Account, id.Subject, id.Time = account, subject, at
 	return nil
+}
+
+// isFor reports whether a message that was published on a subject is for the handler that asks. The subject on which it
+// arrived is compared as it is: whoever publishes to orders.* does not choose a pattern.
+func (j *judge) isFor(subject string) bool {
+	if j.trust.handled != nil {
+		return slices.ContainsFunc(j.trust.handled, func(p pattern) bool { return p.matches(subject) })
+	}
+	return j.arrived == "" || j.arrived == subject
 }
 
 const timeLayout = "2006-01-02T15:04:05.000000000Z"

@@ -4,6 +4,10 @@ package stamp
 type Message struct {
 	Header  map[string][]string // values by name, as it is spelled; nats.Header is this
 	Payload []byte
+
+	// Subject is the one on which the message arrived; adapters set it. If it is not empty, Identify and Forward refuse a message
+	// that was published on another subject, unless the trust is one of Trust.ForSubjects. A trust without Accounts looks at no subject.
+	Subject string
 }
 
 // Line is a name and a value.

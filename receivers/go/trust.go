@@ -42,9 +42,10 @@ type Trust struct {
 	hasKeys  bool
 	pairs    []pair
 	signed   []pattern
+	handled  []pattern // on which messages for a handler are published; nil: that on which each arrived
 	signers  []signer
 	ciphers  *cipherCache
-	names    nameCache
+	names    *nameCache
 	replays  *replayCache // nil: none
 }
 
@@ -94,7 +95,7 @@ func NewTrust(o Options) (*Trust, error) {
 			return nil, fmt.Errorf("stamp: trust: %w", err)
 		}
 	}
-	t.ciphers = newCipherCache()
+	t.ciphers, t.names = newCipherCache(), &nameCache{}
 	for _, name := range append(wire.Provenance[:], wire.Proof, wire.ForwardedProof) {
 		t.names.add(name, wire.Fold(name))
 	}
@@ -105,6 +106,30 @@ func NewTrust(o Options) (*Trust, error) {
 		t.replays = newReplayCache(o.Replays)
 	}
 	return t, nil
+}
+
+// ForSubjects returns a trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that
+// arrive on another subject than that on which they are published, because a mapping, an import or a stream changes it. It
+// remembers proofs together with t.
+func (t *Trust) ForSubjects(subjects ...string) (*Trust, error) {
+	fault := func(err error) (*Trust, error) {
+		return nil, fmt.Errorf("stamp: trust: subjects of a handler: %w", err)
+	}
+	switch {
+	case len(t.accounts) == 0:
+		return fault(errors.New("there are no accounts in the trust, so no subject would be looked at"))
+	case len(subjects) == 0:
+		return fault(errors.New("expected at least one subject, found none"))
+	}
+	of := *t
+	of.handled = make([]pattern, len(subjects))
+	for i, s := range subjects {
+		var err error
+		if of.handled[i], err = parsePattern(s); err != nil {
+			return fault(err)
+		}
+	}
+	return &of, nil
 }
 
 // check looks at the options that are at odds with each other: each of these would trust more than it seems to.

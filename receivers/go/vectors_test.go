@@ -47,14 +47,19 @@ func TestVectors(t *testing.T) {
 			t.Errorf("vector %s: cannot compile its trust: %v", c.Name, err)
 			continue
 		}
+		if len(c.Subjects) > 0 {
+			if trust, err = trust.ForSubjects(c.Subjects...); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for _, m := range c.Before {
-			stamp.Identify(stamp.Message{Header: stamp.Lines(m.Headers), Payload: m.Payload}, trust)
+			stamp.Identify(stamp.Message{Header: stamp.Lines(m.Headers), Payload: m.Payload, Subject: m.Arrived}, trust)
 		}
 		judge := stamp.Identify
 		if c.Forwarded {
 			judge = stamp.Forwarded
 		}
-		id, err := judge(stamp.Message{Header: stamp.Lines(c.Headers), Payload: c.Payload}, trust)
+		id, err := judge(stamp.Message{Header: stamp.Lines(c.Headers), Payload: c.Payload, Subject: c.Arrived}, trust)
 		got := vectors.WantOf(id, err, c.Trust)
 		if !same(got, c.Want) {
 			t.Errorf("vector %s:\n got %+v\nwant %+v", c.Name, got, c.Want)

@@ -16,11 +16,15 @@ import (
 type request struct {
 	micro.Request
 	message stamp.Message
+	subject string // on which it arrived
+	reply   string
 	code    string
 	text    string
 }
 
 func (r *request) Headers() micro.Headers { return r.message.Header }
+func (r *request) Reply() string          { return r.reply }
+func (r *request) Subject() string        { return r.subject }
 func (r *request) Data() []byte           { return r.message.Payload }
 func (r *request) Error(code, text string, _ []byte, _ ...micro.RespondOpt) error {
 	r.code, r.text = code, text
@@ -43,9 +47,9 @@ func TestHandle(t *testing.T) {
 	trust := newTrust(t, server)
 	var users []string
 	handler := natsmsg.Handle(trust, func(id stamp.Identity, r micro.Request) { users = append(users, id.User) })
-	good := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1"))}
+	good := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1")), subject: "orders.new"}
 	handler.Handle(good)
-	bad := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1"))}
+	bad := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.new", []byte("1")), subject: "orders.new"}
 	bad.message.Payload = []byte("2")
 	handler.Handle(bad)
 	none := &request{}
@@ -55,6 +59,58 @@ func TestHandle(t *testing.T) {
 	}
 	if bad.code != "401" || bad.text != "proof-wrong" || none.code != "401" || none.text != "anonymous" {
 		t.Errorf("expected 401 proof-wrong and 401 anonymous; the answers are %q %q and %q %q", bad.code, bad.text, none.code, none.text)
+	}
+}
+
+// Whoever has read a message can publish it again on the subject of another handler, and whoever holds the seed of the receiver can make
+// a proof that says another subject than that to which he publishes it.
+func TestHandleOfAnotherSubject(t *testing.T) {
+	server := stamptest.NewServer()
+	trust := newTrust(t, server)
+	var subjects []string
+	handler := natsmsg.Handle(trust, func(id stamp.Identity, r micro.Request) { subjects = append(subjects, id.Subject) })
+	for _, subject := range []string{"orders.show", "orders.delete", "orders.*", ">"} {
+		r := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.show", nil), subject: subject}
+		handler.Handle(r)
+		if want := map[bool]string{true: "", false: "misdirected"}[subject == "orders.show"]; r.text != want {
+			t.Errorf("the answer to a message that was published on orders.show and arrived on %s: %q, expected %q", subject, r.text, want)
+		}
+	}
+	// JetStream delivers with the subject of the stored message, to any subject that is asked for.
+	r := &request{message: server.Stamp(map[string][]string{"X-User": {"alice"}}, "orders.show", nil), subject: "orders.show", reply: "$JS.ACK.ALL.C.1.1.1.1.0"}
+	if handler.Handle(r); r.text != "misdirected" {
+		t.Errorf("the answer to a message that JetStream delivers: %q, expected misdirected", r.text)
+	}
+	if len(subjects) != 1 {
+		t.Errorf("the handler was called for messages on %q", subjects)
+	}
+}
+
+// With Trust.ForSubjects, what arrives on another subject is taken.
+func TestForSubjects(t *testing.T) {
+	server := stamptest.NewServer()
+	trust, err := newTrust(t, server).ForSubjects("orders.*", "orders.eu.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for subject, want := range map[string]stamp.Verdict{"orders.new": stamp.OK, "orders.eu.new.1": stamp.OK, "orders.us.new": stamp.Misdirected, "stock.take": stamp.WrongSubject} {
+		m := server.Stamp(map[string][]string{"X-User": {"alice"}}, subject, nil)
+		_, err := stamp.Identify(natsmsg.Msg(&nats.Msg{Subject: "svc.orders", Header: m.Header}), trust)
+		if got := stamp.VerdictOf(err); got != want {
+			t.Errorf("a message that was published on %s: %v, expected %s", subject, err, want)
+		}
+	}
+	for _, bad := range [][]string{nil, {""}, {"a..b"}, {"a b"}, {">.a"}} {
+		if _, err := newTrust(t, server).ForSubjects(bad...); err == nil {
+			t.Errorf("ForSubjects(%q): expected an error", bad)
+		}
+	}
+	plain, err := stamp.NewTrust(stamp.Options{User: "X-User"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.ForSubjects("a"); err == nil {
+		t.Error("ForSubjects of a trust without accounts: expected an error")
 	}
 }
 

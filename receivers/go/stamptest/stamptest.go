@@ -98,7 +98,7 @@ func (s *Server) Stamp(headers map[string][]string, subject string, payload []by
 	if err != nil {
 		panic("stamptest: " + err.Error())
 	}
-	return stamp.Message{Header: stamp.Lines(lines), Payload: payload}
+	return stamp.Message{Header: stamp.Lines(lines), Payload: payload, Subject: subject}
 }
 
 // TimeLayout is the form of Stamp-Time.

@@ -2,7 +2,7 @@
 export type Verdict =
   | "anonymous" | "proof-malformed" | "proof-version" | "proof-key" | "proof-wrong"
   | "field-missing" | "field-twice" | "field-uncovered" | "field-malformed"
-  | "account" | "subject" | "unsigned" | "time-malformed" | "old" | "future" | "replayed";
+  | "account" | "subject" | "misdirected" | "unsigned" | "time-malformed" | "old" | "future" | "replayed";
 
 const texts: Record<Verdict, string> = {
   "anonymous": "the message has no stamp",
@@ -16,6 +16,7 @@ const texts: Record<Verdict, string> = {
   "field-malformed": "an encrypted value is malformed",
   "account": "the account of the publisher is not trusted",
   "subject": "the subject is not trusted",
+  "misdirected": "the message was published on another subject than the one on which it arrived; if a mapping, an import or a stream changes subjects, give the handler a trust of forSubjects",
   "unsigned": "a message on this subject must be signed",
   "time-malformed": "the time is malformed",
   "old": "the message is too old",

@@ -11,6 +11,11 @@ export interface Message {
   /** Names and values, in the order of the message. */
   headers: Iterable<readonly [string, string]>;
   payload: Uint8Array;
+  /**
+   * The subject on which the message arrived. With it, a message that was published on another subject is refused, unless the trust is one of
+   * forSubjects. A trust without accounts looks at no subject.
+   */
+  subject?: string | undefined;
 }
 
 /** Who sent a message. */
@@ -58,10 +63,10 @@ interface Proven {
 /** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. now is in nanoseconds since 1970. */
 export async function identify(message: Message, trust: Trust, now: bigint = clock()): Promise<Identity> {
   const groups = groupsOf(message.headers);
-  if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now);
+  if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now, message.subject);
   const proof = proofIn(groups);
   const proven = await prove(groups, trust, proof, payloadOf(message.payload));
-  const identity = judge(groups, proven.believed, trust, now, proven);
+  const identity = judge(groups, proven.believed, trust, now, message.subject, proven);
   if (trust.taken) {
     const id = toBase64(proof.bytes);
     if (trust.taken.get(id)) throw new Anonymous("replayed");
@@ -78,7 +83,7 @@ export async function forwarded(message: Message, trust: Trust, now: bigint = cl
   const groups = groupsOf(headers);
   const payload: Payload = { tag: async () => payloadTag, hash: async () => payloadHash };
   const proven = await prove(groups, trust, proof, payload, fields);
-  return judge(groups, proven.believed, trust, now, proven);
+  return judge(groups, proven.believed, trust, now, undefined, proven);
 }
 
 /**
@@ -88,12 +93,12 @@ export async function forwarded(message: Message, trust: Trust, now: bigint = cl
 export async function forward(message: Message, trust: Trust, now: bigint = clock()): Promise<string> {
   const groups = groupsOf(message.headers);
   if (!trust.wantsProof) {
-    judge(groups, believedAsWritten(groups, trust), trust, now);
+    judge(groups, believedAsWritten(groups, trust), trust, now, message.subject);
     throw new Anonymous("proof-key");
   }
   const proof = proofIn(groups), payload = payloadOf(message.payload);
   const proven = await prove(groups, trust, proof, payload), { fields, key } = proven;
-  judge(groups, proven.believed, trust, now, proven);
+  judge(groups, proven.believed, trust, now, message.subject, proven);
   if (proof.exchange && !key) throw new Anonymous("proof-key");
   const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
@@ -238,8 +243,8 @@ async function openWith(pairs: Pair[], trust: Trust, proof: Proof, payload: Payl
   throw new Anonymous("proof-wrong");
 }
 
-/** Steps 7, 8 and 10. proven is undefined without a proof. */
-function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint, proven?: Proven): Identity {
+/** Steps 7, 8 and 10. arrived is the subject on which the message arrived, where that counts; proven is undefined without a proof. */
+function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Trust, now: bigint, arrived: string | undefined, proven?: Proven): Identity {
   const [user, ...others] = trust.names.map((name) => valuesOf(groups, believed, trust, name));
   if (!user?.[0]) throw new Anonymous("anonymous");
   const values: Record<string, string[]> = Object.create(null);
@@ -253,6 +258,7 @@ function judge(groups: Map<string, Group>, believed: BelievedHeaders, trust: Tru
   const patterns = trust.accounts.get(account!) ?? trust.accounts.get("*");
   if (!patterns) throw new Anonymous("account");
   if (!patterns.some((pattern) => fits(pattern, subject!))) throw new Anonymous("subject");
+  if (!trust.isFor(subject!, arrived)) throw new Anonymous("misdirected");
   if (proven && proven.proof.signer === undefined && trust.signed.some((pattern) => fits(pattern, subject!))) throw new Anonymous("unsigned");
   return { ...identity, account, subject, time: checkTime(time!, trust, now), timestamp: time };
 }

@@ -7,6 +7,8 @@ import { type Trust } from "./trust.js";
 
 /** What is read of a message: Msg, JsMsg and ServiceMsg have it. */
 export interface NatsMessage {
+  readonly subject: string;
+  readonly reply?: string | undefined;
   readonly headers?: Iterable<readonly [string, readonly string[]]> | undefined;
   readonly data: Uint8Array;
 }
@@ -28,7 +30,17 @@ export interface NatsRequest extends NatsMessage {
  * throws at a name with white space or with characters beyond ASCII, for example, which any client can send.
  */
 export function message(msg: NatsMessage): Message {
-  return { headers: linesOf(msg), payload: msg.data };
+  return { headers: linesOf(msg), payload: msg.data, subject: arrivedOn(msg) };
+}
+
+/**
+ * The subject on which a message arrived. A message that JetStream delivers has the subject on which it was stored, and not that of the
+ * subscription: whoever may ask for messages of a stream can have one delivered to any handler. So unless it is of a consumer (JsMsg), it arrived on
+ * no subject, and only a handler with a trust of forSubjects takes it.
+ */
+function arrivedOn(msg: NatsMessage): string {
+  const delivered = msg.reply?.startsWith("$JS.ACK.") && !("ack" in msg);
+  return delivered ? "" : msg.subject ?? ""; // without types, a message could have none
 }
 
 /** The lines of a message. nats.js keeps the spelling of names, and has the values of each spelling in their order. */
@@ -42,7 +54,10 @@ function linesOf(msg: NatsMessage): [string, string][] {
   return lines;
 }
 
-/** Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows. */
+/**
+ * Who has sent the message. Rejects with Anonymous where that is nobody whom the trust knows, and where it was published on another subject than
+ * that on which it arrived, or with a trust of forSubjects on none of these.
+ */
 export async function identify(msg: NatsMessage, trust: Trust): Promise<Identity> {
   return identifyOf(message(msg), trust);
 }

@@ -54,6 +54,13 @@ interface Keys {
   pairs: Pair[];
 }
 
+/** What a trust has in common with those that forSubjects made of it. */
+interface Shared {
+  messageKeys: Cache<CryptoKey>;
+  taken: Cache<true> | undefined;
+  keys: Promise<Keys> | undefined;
+}
+
 const ACCOUNTS = "accounts: expected names of accounts, and for each a list of subjects";
 const hundredYears = 100 * 366 * 24 * 60 * 60;
 
@@ -74,12 +81,9 @@ export class Trust {
   readonly wantsProof: boolean;
   /** @internal */
   readonly hasKeys: boolean;
-  /** Proofs that were taken, or undefined where none are remembered.
-   * @internal */
-  readonly taken: Cache<true> | undefined;
   readonly #options: TrustOptions;
-  readonly #messageKeys = new Cache<CryptoKey>(maxMessageKeys);
-  #keys: Promise<Keys> | undefined;
+  #shared: Shared;
+  #handled: readonly string[][] | undefined; // undefined: a handler is for messages that were published where they arrived
 
   /** Throws a TypeError that names the field that cannot be. */
   constructor(options: TrustOptions) {
@@ -98,8 +102,36 @@ export class Trust {
     this.maxSkew = max_skew || 5;
     this.wantsProof = servers.length > 0;
     this.hasKeys = keys.length > 0;
-    this.taken = replays > 0 ? new Cache(replays) : undefined;
-    this.#options = { user, servers: [...servers], keys: [...keys] };
+    this.#options = { ...options, servers: [...servers], keys: [...keys] };
+    this.#shared = { messageKeys: new Cache(maxMessageKeys), taken: replays > 0 ? new Cache(replays) : undefined, keys: undefined };
+  }
+
+  /**
+   * A trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that arrive on another
+   * subject than that on which they are published, because a mapping, an import or a stream changes it. It remembers proofs together with this
+   * one. Throws a TypeError where a subject cannot be.
+   */
+  forSubjects(...subjects: string[]): Trust {
+    if (this.accounts.size === 0) throw new TypeError("forSubjects without accounts: no subject would be looked at");
+    if (subjects.length === 0) throw new TypeError("forSubjects: expected at least one subject, found none");
+    const trust = new Trust(this.#options);
+    trust.#shared = this.#shared;
+    trust.#handled = subjects.map((subject) => patternOf("forSubjects", subject));
+    return trust;
+  }
+
+  /**
+   * Whether a message that was published on a subject is for the handler. The subject on which it arrived is compared as it is: whoever
+   * publishes to orders.* does not choose a pattern.
+   * @internal */
+  isFor(subject: string, arrived: string | undefined): boolean {
+    return this.#handled ? this.#handled.some((pattern) => fits(pattern, subject)) : arrived === undefined || arrived === subject;
+  }
+
+  /** Proofs that were taken, or undefined where none are remembered.
+   * @internal */
+  get taken(): Cache<true> | undefined {
+    return this.#shared.taken;
   }
 
   /** The names that the service reads, in their order. */
@@ -116,26 +148,26 @@ export class Trust {
   /** The keys, imported at the first use: WebCrypto gives them later alone.
    * @internal */
   keys(): Promise<Keys> {
-    return this.#keys ??= importKeys(this.#options);
+    return this.#shared.keys ??= importKeys(this.#options);
   }
 
   /** The key of the messages with one salt.
    * @internal */
   async messageKey(pair: Pair, salt: Bytes): Promise<CryptoKey> {
-    return this.#messageKeys.get(idOf(pair, salt)) ?? messageKey(pair.secret, salt, pair.server.key, pair.receiver.key.publicKey);
+    return this.#shared.messageKeys.get(idOf(pair, salt)) ?? messageKey(pair.secret, salt, pair.server.key, pair.receiver.key.publicKey);
   }
 
   /** Of how many salts the keys are kept.
    * @internal */
   get keptKeys(): number {
-    return this.#messageKeys.size;
+    return this.#shared.messageKeys.size;
   }
 
   /** Keeps a key for the next messages with its salt. Only for a message whose tag fits: a stranger can choose salts, and would
    * push out the keys of others.
    * @internal */
   keepMessageKey(pair: Pair, salt: Bytes, key: CryptoKey): void {
-    this.#messageKeys.set(idOf(pair, salt), key);
+    this.#shared.messageKeys.set(idOf(pair, salt), key);
   }
 }
 

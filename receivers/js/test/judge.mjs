@@ -10,10 +10,10 @@ export function nanoseconds(text) {
 export const bytesOf = (base64) => Uint8Array.from(atob(base64 ?? ""), (char) => char.charCodeAt(0));
 
 async function judge(message, trust, now) {
-  const headers = message.headers ?? [], payload = bytesOf(message.payload);
+  const headers = message.headers ?? [], payload = bytesOf(message.payload), subject = message.arrived;
   try {
-    const { user, values, account, subject, timestamp, proven, server } = await (message.forwarded ? forwarded({ headers, payload }, trust, now) : identify({ headers, payload }, trust, now));
-    return { verdict: "ok", user, values: { ...values }, account, subject, time: timestamp, proven, server };
+    const { user, values, account, subject: published, timestamp, proven, server } = await (message.forwarded ? forwarded({ headers, payload, subject }, trust, now) : identify({ headers, payload, subject }, trust, now));
+    return { verdict: "ok", user, values: { ...values }, account, subject: published, time: timestamp, proven, server };
   } catch (err) {
     if (!(err instanceof Anonymous)) throw err;
     return { verdict: err.verdict };
@@ -30,9 +30,10 @@ function told(value) {
 /** The cases of vectors.json, or of mutations.json, with another verdict than the wanted one. */
 export async function wrongOf({ cases, trust: [shared] = [], now: [time] = [] }) {
   const wrong = [], sharedTrust = shared && new Trust(shared);
-  for (const { name, before = [], want, trust: options, now = time, ...message } of cases) {
-    const trust = sharedTrust ?? new Trust(options);
+  for (const { name, before = [], want, trust: options, now = time, subjects, ...message } of cases) {
     try {
+      let trust = sharedTrust ?? new Trust(options);
+      if (subjects) trust = trust.forSubjects(...subjects);
       for (const earlier of before) await judge(earlier, trust, nanoseconds(earlier.now ?? now));
       const got = told(await judge(message, trust, nanoseconds(now)));
       if (got !== told(want)) wrong.push(`${name}: ${got}, expected ${told(want)}`);

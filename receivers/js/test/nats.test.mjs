@@ -15,8 +15,8 @@ import { Server } from "@stamp/receiver/testing";
 import { skip, start } from "./server.mjs";
 
 /** A message as the client reads it from a server's bytes, with a block of headers or without. */
-function parsed(block, payload = "{}") {
-  const head = Buffer.from(block ?? "", "latin1"), subject = Buffer.from("orders.new");
+function parsed(block, payload = "{}", arrived = "orders.new") {
+  const head = Buffer.from(block ?? "", "latin1"), subject = Buffer.from(arrived);
   return new MsgImpl({ subject, sid: 1, hdr: block === undefined ? -1 : head.length, size: head.length + payload.length }, Buffer.concat([head, Buffer.from(payload)]));
 }
 
@@ -61,6 +61,32 @@ test("messages that the client has parsed", async () => {
   assert.equal(await verdictOf(identify(parsed(blockOf(lines), "[]"), trust)), "proof-wrong");
 });
 
+test("a message that was published on another subject is not for the handler", async () => {
+  const { trust, lines } = await stamped(), block = blockOf(lines), seen = [];
+  const handle = handler(trust, ({ subject }, msg) => seen.push(`${msg.arrived}: ${subject}`));
+  const subjects = ["orders.delete", "orders.*", ">", "orders.New", "orders.new"];
+  for (const arrived of subjects) {
+    const msg = parsed(block, "{}", arrived);
+    handle(null, { arrived, subject: msg.subject, headers: msg.headers, data: msg.data, respondError: (code, text) => seen.push(`${arrived}: ${code} ${text}`) });
+  }
+  while (seen.length < subjects.length) await new Promise(setImmediate);
+  assert.deepEqual(seen, [...subjects.slice(0, -1).map((arrived) => `${arrived}: 401 misdirected`), "orders.new: orders.new"]);
+  assert.equal(await verdictOf(identify({ headers: parsed(block).headers, data: Buffer.from("{}") }, trust)), "misdirected", "a message without a subject");
+  assert.equal(await verdictOf(forward(headers(), parsed(block, "{}", "orders.delete"), trust)), "misdirected");
+  const { headers: read, data } = parsed(block), delivered = { subject: "orders.new", reply: "$JS.ACK.ALL.C.1.1.1.1.0", headers: read, data };
+  assert.equal(await verdictOf(identify(delivered, trust)), "misdirected", "what JetStream delivers to a subscription");
+  assert.equal((await identify({ ...delivered, ack: () => {} }, trust)).user, "alice", "a message of a consumer");
+  assert.equal((await identify(delivered, trust.forSubjects("orders.new"))).user, "alice");
+});
+
+test("a handler that says its subjects takes what arrives on another one", async () => {
+  const { trust, lines } = await stamped(), msg = parsed(blockOf(lines), "{}", "svc.new");
+  assert.equal((await identify(msg, trust.forSubjects("a", "orders.*"))).user, "alice");
+  assert.equal(await verdictOf(identify(msg, trust.forSubjects("orders.delete"))), "misdirected");
+  for (const bad of [[], [""], ["a..b"], ["a b"], [">.a"], [undefined], [5]]) assert.throws(() => trust.forSubjects(...bad), TypeError, `${bad}`);
+  assert.throws(() => new Trust({ user: "X-User" }).forSubjects("a"), /accounts/);
+});
+
 test("a proof is passed on in headers of the client", async () => {
   const { trust, lines } = await stamped(), onBehalf = headers();
   for (const name of ["Stamp-Forwarded-Proof", "stamp_forwarded_proof"]) onBehalf.append(name, "forged");
@@ -74,7 +100,7 @@ test("a proof is passed on in headers of the client", async () => {
 
 test("a handler is called for identified requests in their order, and anonymous ones get a refusal", async () => {
   const { trust, lines } = await stamped(), seen = [];
-  const request = (id, msg) => ({ id, headers: msg.headers, data: msg.data, respondError: (code, text) => seen.push(`${id} ${code} ${text}`) });
+  const request = (id, msg) => ({ id, subject: msg.subject, headers: msg.headers, data: msg.data, respondError: (code, text) => seen.push(`${id} ${code} ${text}`) });
   const failures = [];
   const handle = handler(trust, ({ user }, { id }) => {
     seen.push(`${id} ${user}`);

@@ -103,15 +103,16 @@ test("README.md: other messages, and on behalf of the user", async () => {
   const { Trust } = await import(pathToFileURL(join(installed, "dist", "index.js")).href);
   const server = new Server(), trust = new Trust(trustWith(await server.trusted())), payload = Buffer.from("7 apples");
   const stampedFor = (user, subject) => server.stamp({ "X-User": [user] }, subject, payload);
-  const messageOf = (list) => ({ headers: list.map(([name, value]) => [name, [value]]), data: payload });
+  const messageOf = (list, subject = "orders.new") => ({ subject, headers: list.map(([name, value]) => [name, [value]]), data: payload });
   const alice = await stampedFor("alice", "orders.new");
   const { userOf } = await load(message), { identityOf } = await load(lines), { ask, asked } = await load(behalf);
   assert.equal(await userOf(messageOf(alice), trust), "alice");
   assert.equal(await userOf(messageOf(alice.slice(1)), trust), undefined);
-  assert.equal((await identityOf(alice, payload, trust)).user, "alice");
+  assert.equal(await userOf(messageOf(alice, "orders.old"), trust), undefined);
+  assert.equal((await identityOf("orders.new", alice, payload, trust)).user, "alice");
   // What stands between the services adds the stamp of the one that asks.
   const stamped = await stampedFor("orders", "stock.take");
-  const nc = { request: (subject, data, { headers }) => asked({ headers: [...messageOf(stamped).headers, ...headers], data }, trust) };
+  const nc = { request: (subject, data, { headers }) => asked({ subject, headers: [...messageOf(stamped).headers, ...headers], data }, trust) };
   assert.equal(await ask(nc, messageOf(alice), trust), "orders asks for alice, who asked on orders.new");
 });
 

@@ -12,6 +12,8 @@ _TEXTS = {
     "field-malformed": "a value is malformed",
     "account": "the account of the publisher is not trusted",
     "subject": "the subject is not trusted",
+    "misdirected": "the message was published on another subject than the one on which it arrived; "
+    "if a mapping, an import or a stream changes subjects, give the handler a trust of for_subjects",
     "unsigned": "a message on this subject must be signed",
     "time-malformed": "the time is malformed",
     "old": "the message is too old",

@@ -90,17 +90,19 @@ class _Proven:
     server: str
 
 
-def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> Identity:
+def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None, subject: Optional[str] = None) -> Identity:
     """Says who has sent a message. Raises Anonymous where that is nobody whom the trust knows.
 
-    headers are the names and values in the order of the message; now is in nanoseconds since 1970, as of time.time_ns().
+    headers are the names and values in the order of the message; now is in nanoseconds since 1970, as of time.time_ns(). subject is that
+    on which the message arrived. With it, a message that was published on another subject is refused, unless the trust is one of for_subjects.
+    A trust without accounts looks at no subject.
     """
     groups = groups_of(headers)
     if not trust.wants_proof:
-        return _judge(groups, _as_written(groups, trust), trust, now)
+        return _judge(groups, _as_written(groups, trust), trust, now, subject)
     proof = parse_text(_only_line(groups, PROOF))
     proven = _prove(groups, trust, proof, _Payload(payload))
-    identity = _judge(groups, proven.believed, trust, now, proven)
+    identity = _judge(groups, proven.believed, trust, now, subject, proven)
     if trust.taken is not None and not trust.taken.add(proof.data, True):
         raise Anonymous("replayed")
     return identity
@@ -114,22 +116,22 @@ def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Iden
     groups = groups_of(found.headers)
     digests = _Digests(found.payload_tag, found.payload_hash)
     proven = _prove(groups, trust, found.proof, digests, found.text)
-    return _judge(groups, proven.believed, trust, now, proven)
+    return _judge(groups, proven.believed, trust, now, None, proven)
 
 
-def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None) -> str:
+def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] = None, subject: Optional[str] = None) -> str:
     """Returns the value of Stamp-Forwarded-Proof with which a service passes on the proof of a message that it got.
 
     Raises Anonymous where the message is from nobody, and where the trust has no servers, or no keys for a proof of kind 3. What is remembered against replays is not looked at.
     """
     groups = groups_of(headers)
     if not trust.wants_proof:
-        _judge(groups, _as_written(groups, trust), trust, now)
+        _judge(groups, _as_written(groups, trust), trust, now, subject)
         raise Anonymous("proof-key")
     proof = parse_text(_only_line(groups, PROOF))
     content = _Payload(payload)
     proven = _prove(groups, trust, proof, content)
-    _judge(groups, proven.believed, trust, now, proven)
+    _judge(groups, proven.believed, trust, now, subject, proven)
     if proof.tag and proven.cipher is None:
         raise Anonymous("proof-key")
     tag = content.tag(proven.cipher, proof.counter) if proven.cipher else b""
@@ -270,8 +272,10 @@ def _field(group: Group, encrypted: bool, opens: bool) -> Field:
     return field
 
 
-def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int], proven: Optional[_Proven] = None) -> Identity:
-    """Steps 7, 8 and 10. proven is None without a proof."""
+def _judge(
+    groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trust, now: Optional[int], arrived: Optional[str], proven: Optional[_Proven] = None
+) -> Identity:
+    """Steps 7, 8 and 10. arrived is the subject on which the message arrived, where that counts; proven is None without a proof."""
     found = {name: _values(groups, believed, trust, name) for name in trust.names}
     user = found.pop(trust.user)
     assert user  # or _values had raised
@@ -285,6 +289,8 @@ def _judge(groups: Dict[str, Group], believed: Dict[str, _Believed], trust: Trus
         raise Anonymous("account")
     if not any(fits(pattern, subject) for pattern in patterns):
         raise Anonymous("subject")
+    if not trust.is_for(subject, arrived):
+        raise Anonymous("misdirected")
     if proven and not proven.proof.signature and any(fits(pattern, subject) for pattern in trust.signed):
         raise Anonymous("unsigned")
     return Identity(user[0], values, account, subject, _check_time(when, trust, now), when, trust.wants_proof, server)

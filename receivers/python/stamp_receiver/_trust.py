@@ -1,5 +1,6 @@
 """What a receiver trusts."""
 
+import copy
 import hashlib
 import re
 import threading
@@ -134,6 +135,7 @@ class Trust:
         self.has_keys = len(keys) > 0
         self.taken: Optional[Cache[bool]] = Cache(replays) if replays else None
         self.signers, self.pairs = _read_keys(servers, keys)
+        self._handled: Optional[List[List[str]]] = None  # None: a handler is for messages that were published where they arrived
         self._ciphers: Cache[AESGCM] = Cache(_MAX_MESSAGE_KEYS)
 
     @classmethod
@@ -145,6 +147,30 @@ class Trust:
             if value is None:
                 raise ValueError(f"{name}: expected a value, found null")
         return cls(**fields)
+
+    def for_subjects(self, *subjects: str) -> "Trust":
+        """Returns a trust for a handler whose messages are published on these subjects, with wildcards.
+
+        It is for messages that arrive on another subject than that on which they are published, because a mapping, an import or a stream
+        changes it. It remembers proofs together with this one. ValueError or TypeError says what cannot be.
+        """
+        _check_texts("for_subjects", subjects)
+        if not self.accounts:
+            raise ValueError("for_subjects without accounts: no subject would be looked at")
+        if not subjects:
+            raise ValueError("for_subjects: expected at least one subject, found none")
+        trust = copy.copy(self)
+        trust._handled = [_pattern("for_subjects", subject) for subject in subjects]
+        return trust
+
+    def is_for(self, subject: str, arrived: Optional[str]) -> bool:
+        """Whether a message that was published on a subject is for the handler.
+
+        The subject on which it arrived is compared as it is: whoever publishes to orders.* does not choose a pattern.
+        """
+        if self._handled is not None:
+            return any(fits(pattern, subject) for pattern in self._handled)
+        return arrived is None or arrived == subject
 
     def cipher(self, pair: Pair, salt: bytes) -> AESGCM:
         """AES-256-GCM with the key of the messages with one salt."""

@@ -82,8 +82,12 @@ class KeepsLines:
 
 
 def identify(msg: Message, trust: Trust, now: Optional[int] = None) -> Identity:
-    """Says who has sent a message, as stamp_receiver.identify does."""
-    return _identify.identify(_headers_of(msg, trust), msg.data or b"", trust, now)
+    """Says who has sent a message, as stamp_receiver.identify does.
+
+    A message that was published on another subject than that on which it arrived is refused, unless the trust is one of for_subjects. So
+    is each that JetStream delivers, since its subject is that of the stored message.
+    """
+    return _identify.identify(_headers_of(msg, trust), msg.data or b"", trust, now, _arrived_on(msg))
 
 
 def forwarded(msg: Message, trust: Trust, now: Optional[int] = None) -> Identity:
@@ -93,7 +97,7 @@ def forwarded(msg: Message, trust: Trust, now: Optional[int] = None) -> Identity
 
 def forward(msg: Message, trust: Trust, now: Optional[int] = None) -> Dict[str, str]:
     """Returns the headers with which a service passes on the proof of a message in a request on behalf of its sender."""
-    return {FORWARDED: _identify.forward(_headers_of(msg, trust), msg.data or b"", trust, now)}
+    return {FORWARDED: _identify.forward(_headers_of(msg, trust), msg.data or b"", trust, now, _arrived_on(msg))}
 
 
 def receives(
@@ -121,6 +125,17 @@ def receives(
 
 async def _logs(err: Anonymous, msg: Message) -> None:
     _log.warning("%s: a message of nobody is left out: %s", msg.subject, err.verdict)
+
+
+def _arrived_on(msg: Message) -> str:
+    """The subject on which a message arrived.
+
+    A message that JetStream delivers has the subject on which it was stored, and not that of the subscription: whoever may ask for messages of
+    a stream can have one delivered to any handler. nats-py does not tell such a message from one of a consumer. So it arrived on no subject, and
+    only a handler with a trust of for_subjects takes it.
+    """
+    reply = getattr(msg, "reply", None) or getattr(getattr(msg, "_msg", None), "reply", None)  # a Request has its message
+    return "" if reply and reply.startswith("$JS.ACK.") else msg.subject or ""
 
 
 def _headers_of(msg: Message, trust: Trust) -> List[Tuple[str, str]]:

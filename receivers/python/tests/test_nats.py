@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import types
 import unittest
 
 HERE = pathlib.Path(__file__).parent
@@ -38,10 +39,10 @@ class Client(KeepsLines, nats_client.Client):
     pass
 
 
-def message(lines, payload=b"", client=Client):
+def message(lines, payload=b"", client=Client, subject="orders.new"):
     block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines) + "\r\n"
     headers = asyncio.run(client()._process_headers(block.encode("utf-8", "surrogateescape")))
-    return nats_client.Msg(None, "orders.new", "", payload, headers)
+    return nats_client.Msg(None, subject, "", payload, headers)
 
 
 def verdict(judge, *arguments):
@@ -66,6 +67,41 @@ class Adapter(unittest.TestCase):
             self.assertEqual(verdict(identify, message(one, b"[]", client), self.trust), "proof-wrong")
             passed = forward(message(one, b"{}", client), self.trust)
             self.assertEqual(forwarded(message(passed.items(), client=client), self.trust).user, "alice")
+
+    def test_another_subject(self):
+        """A message that was published on another subject is not for the handler."""
+        lines, taken, refused = self.server.stamp({"X-User": ["alice"]}, "orders.show"), [], []
+
+        async def nobody(err, msg):
+            refused.append((msg.subject, err.verdict))
+
+        @receives(self.trust, nobody)
+        async def handler(identity, msg):
+            taken.append(msg.subject)
+
+        others = ["orders.delete", "orders.*", ">", "orders.Show", "", None]
+        for subject in ("orders.show", *others):
+            asyncio.run(handler(message(lines, subject=subject)))
+        self.assertEqual((taken, refused), (["orders.show"], [(subject, "misdirected") for subject in others]))
+        self.assertEqual(verdict(forward, message(lines, subject="orders.delete"), self.trust), "misdirected")
+        # JetStream delivers with the subject of the stored message, to any subject that is asked for.
+        msg = message(lines, subject="orders.show")
+        msg.reply = "$JS.ACK.ALL.C.1.1.1.1.0"
+        request = types.SimpleNamespace(_msg=msg, subject=msg.subject, headers=msg.headers, data=msg.data)
+        for delivered in (msg, request):
+            self.assertEqual(verdict(identify, delivered, self.trust), "misdirected")
+            self.assertEqual(identify(delivered, self.trust.for_subjects("orders.show")).user, "alice")
+
+    def test_for_subjects(self):
+        """A handler that says its subjects takes what arrives on another one."""
+        lines = self.server.stamp({"X-User": ["alice"]}, "orders.show")
+        self.assertEqual(identify(message(lines, subject="svc.show"), self.trust.for_subjects("a", "orders.*")).user, "alice")
+        self.assertEqual(verdict(identify, message(lines, subject="svc.show"), self.trust.for_subjects("orders.delete")), "misdirected")
+        for bad in ((), ("",), ("a..b",), ("a b",), (">.a",), (None,), (5,), (["a"],)):
+            with self.assertRaises((TypeError, ValueError), msg=bad):
+                self.trust.for_subjects(*bad)
+        with self.assertRaisesRegex(ValueError, "accounts"):
+            self.plain.for_subjects("a")
 
     def test_what_is_lost(self):
         """A dict loses repeated values, so a message with a proof is refused."""
@@ -205,7 +241,7 @@ class Example(unittest.TestCase):
             await clients["alice"].request("orders.new", b"2 apples")
             msg = await heard
             self.assertEqual(identify(msg, trust).value("Session"), "0af3 Gr\u00fc\u00dfe \u2713")
-            forged = nats_client.Msg(None, headers=Headers(msg.headers, [(name, "orders.old" if name == "Stamp-Subject" else value) for name, value in msg.headers.lines]), data=msg.data)
+            forged = nats_client.Msg(None, "orders.new", headers=Headers(msg.headers, [(name, "orders.old" if name == "Stamp-Subject" else value) for name, value in msg.headers.lines]), data=msg.data)
             self.assertEqual(verdict(identify, forged, trust), "proof-wrong")
         finally:
             for client in clients.values():

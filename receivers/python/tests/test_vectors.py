@@ -29,7 +29,7 @@ def judge(message, trust, now):
         if message.get("forwarded"):
             got = forwarded(message["headers"] or (), trust, now)
         else:
-            got = identify(message["headers"] or (), base64.b64decode(message.get("payload") or ""), trust, now)
+            got = identify(message["headers"] or (), base64.b64decode(message.get("payload") or ""), trust, now, message.get("arrived"))
     except Anonymous as err:
         return {"verdict": err.verdict}
     ok = {"verdict": "ok", "user": got.user, "values": dict(got.values), "account": got.account, "subject": got.subject, "time": got.timestamp, "proven": got.proven}
@@ -47,6 +47,8 @@ class Vectors(unittest.TestCase):
         for case in VECTORS["cases"]:
             with self.subTest(case["name"]):
                 trust = Trust.from_json(case["trust"])
+                if "subjects" in case:
+                    trust = trust.for_subjects(*case["subjects"])
                 for message in (*case.get("before", []), case):
                     got = judge(message, trust, nanoseconds(message.get("now", case["now"])))
                 self.assertEqual(got, told(case["want"]))

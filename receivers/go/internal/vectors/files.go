@@ -50,6 +50,7 @@ func Files() map[string][]byte {
 			section("about", []string{
 				"What receivers in all languages must say of which messages: see docs/proofs.md. Made by receivers/go/internal/vectors.",
 				"cases: judge headers and payload (base64) with the trust at the time now, after the messages of before, with the same trust object.",
+				"arrived is the subject on which a message arrived, if that is known; with subjects, the handler is for messages that were published on one of these.",
 				"With forwarded, the header Stamp-Forwarded-Proof is judged. want.values has the names of one and many that the message has.",
 				"want.server is the public key with which the identity was proven, as the trust has it: that of the signature, or else that of the tag.",
 				"bad_trusts: a receiver must refuse to work with each trust. With field, its error names that field.",

@@ -26,6 +26,8 @@ type Case struct {
 	Now       string       `json:"now"`                 // RFC 3339
 	Before    []Message    `json:"before,omitempty"`    // messages that the receiver judged before
 	Forwarded bool         `json:"forwarded,omitempty"` // the header Stamp-Forwarded-Proof is judged
+	Arrived   string       `json:"arrived,omitempty"`   // the subject on which the message arrived, if that is known
+	Subjects  []string     `json:"subjects,omitempty"`  // the handler is for messages that were published on these
 	Headers   []stamp.Line `json:"headers"`
 	Payload   []byte       `json:"payload"` // base64
 	Want      Want         `json:"want"`
@@ -33,6 +35,7 @@ type Case struct {
 
 // Message is a message that was judged before.
 type Message struct {
+	Arrived string       `json:"arrived,omitempty"`
 	Headers []stamp.Line `json:"headers"`
 	Payload []byte       `json:"payload"`
 }
@@ -395,6 +398,7 @@ func Cases() []Case {
 	g.readers()
 	g.subjects()
 	g.signed()
+	g.handlers()
 	g.times()
 	g.unproven()
 	g.replays()
@@ -802,7 +806,6 @@ func (g *generator) subjects() {
 	accounts("a public key", "ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA", stamp.OK, map[string][]string{"ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA": {"orders.new"}})
 }
 
-// times has times at limits, and such as are none.
 // signedVerdict is what a receiver says where it wants a signature.
 func signedVerdict(kind string) stamp.Verdict {
 	if kind == "signed" || kind == "both" {
@@ -838,6 +841,51 @@ func (g *generator) signed() {
 		trusted(func(t *Trust) { t.Signed = []string{">"} }), made(func(in *stamptest.Input) { in.CurveSeed = curveSeed(app) }))
 }
 
+// arrived says on which subject the message arrived.
+func arrived(subject string) edit { return func(d *draft) { d.Arrived = subject } }
+
+// handledOn says on which subjects messages for the handler are published.
+func handledOn(subjects ...string) edit { return func(d *draft) { d.Subjects = subjects } }
+
+// handlers has handlers of one subject or of several, and messages that were published on others.
+func (g *generator) handlers() {
+	for _, kind := range kinds {
+		add := func(name string, verdict stamp.Verdict, edits ...edit) {
+			g.add(kind, "a handler: "+name, verdict, edits...)
+		}
+		add("of the subject", stamp.OK, arrived(subject))
+		for _, other := range []string{"orders.delete", "orders", "orders.new.x", "orders.New", "orders.*", "orders.>", "*.new", ">", "orders.new "} {
+			add(fmt.Sprintf("of %q", other), stamp.Misdirected, arrived(other))
+		}
+		add("of a subject with a wildcard, on which the message was published", stamp.OK, arrived("orders.*"),
+			made(func(in *stamptest.Input) { in.Subject = "orders.*" }), want(func(w *Want) { w.Subject = "orders.*" }))
+		add("that says its subject", stamp.OK, arrived("svc.new"), handledOn(subject))
+		add("that says its subject, where nobody knows on which the message arrived", stamp.OK, handledOn(subject))
+		add("that says subjects", stamp.OK, arrived("svc.new"), handledOn("a", "orders.*"))
+		add("that says all subjects", stamp.OK, arrived("svc.new"), handledOn(">"))
+		add("that says another subject", stamp.Misdirected, arrived(subject), handledOn("orders.delete"))
+		add("that says other subjects", stamp.Misdirected, handledOn("orders.new.>", "*"))
+		add("that says more than is trusted", stamp.WrongSubject, handledOn(">"), made(func(in *stamptest.Input) { in.Subject = "admin.delete" }))
+		add("of another subject, which is not trusted", stamp.WrongSubject, arrived("orders.new"), made(func(in *stamptest.Input) { in.Subject = "admin.delete" }))
+		add("of another subject, and another account", stamp.WrongAccount, arrived("orders.delete"), made(func(in *stamptest.Input) { in.Account = "OTHER" }))
+		add("of another subject, and the payload was changed", stamp.ProofWrong, arrived("orders.delete"), carrying(nil))
+		add("of another subject, and a signature is wanted", stamp.Misdirected, arrived("orders.delete"), trusted(func(t *Trust) { t.Signed = []string{">"} }))
+		add("of a signed subject, and the message says another", stamp.Misdirected, arrived("orders.pay"), trusted(func(t *Trust) { t.Signed = []string{"orders.pay"} }))
+		add("of another subject, and the message is old", stamp.Misdirected, arrived("orders.delete"), trusted(func(t *Trust) { t.MaxAge = 5 }))
+		before := func(on string) edit {
+			return func(d *draft) {
+				d.make()
+				d.Before = []Message{{on, d.Headers, d.Payload}}
+			}
+		}
+		replays := trusted(func(t *Trust) { t.Replays = 2 })
+		add("of another subject got it before", stamp.OK, arrived(subject), replays, before("orders.delete"))
+		add("of the subject got it before", stamp.Replayed, arrived(subject), replays, before(subject))
+		add("that says its subject got it before", stamp.Replayed, handledOn("orders.*"), replays, before("svc.new"))
+	}
+}
+
+// times has times at limits, and such as are none.
 func (g *generator) times() {
 	n := 0
 	add := func(time string, verdict stamp.Verdict, edits ...edit) *Case {
@@ -938,6 +986,11 @@ func (g *generator) unproven() {
 	add("two users, without provenance", stamp.FieldTwice, []stamp.Line{alice, alice}, accounts)
 	add("another account, and another time", stamp.WrongAccount, with(func(l []stamp.Line) []stamp.Line { l[1][1], l[3][1] = "OTHER", "x"; return l }), accounts)
 	add("another subject, and another time", stamp.WrongSubject, with(func(l []stamp.Line) []stamp.Line { l[2][1], l[3][1] = "other", "x"; return l }), accounts)
+	add("a handler of the subject", stamp.OK, stampedBy, accounts, published, arrived(subject))
+	add("a handler of another subject", stamp.Misdirected, stampedBy, accounts, arrived("orders.delete"))
+	add("a handler that says another subject", stamp.Misdirected, stampedBy, accounts, arrived(subject), handledOn("orders.delete"))
+	add("a handler that says its subject", stamp.OK, stampedBy, accounts, published, arrived("svc.new"), handledOn("orders.*"))
+	add("a handler of another subject, and no subject is looked at", stamp.OK, stampedBy, arrived("orders.delete"))
 	add("no time", stamp.TimeMalformed, with(func(l []stamp.Line) []stamp.Line { l[3][1] = "x"; return l }), accounts)
 	add("too old", stamp.Old, stampedBy, accounts, trusted(func(t *Trust) { t.MaxAge = 10 }), judged("2026-03-01T12:00:10.123456790Z"))
 	add("old enough", stamp.OK, stampedBy, accounts, published, trusted(func(t *Trust) { t.MaxAge = 10 }), judged("2026-03-01T12:00:10.123456789Z"))
@@ -958,7 +1011,7 @@ func (g *generator) replays() {
 			if err != nil {
 				panic(err)
 			}
-			return Message{l, in.Payload}
+			return Message{Headers: l, Payload: in.Payload}
 		}
 		add := func(name string, verdict stamp.Verdict, size int, change edit, before ...Message) {
 			m := message(1)
@@ -1078,6 +1131,9 @@ func (g *generator) forwarded() {
 		add("another account", stamp.WrongAccount, trusted(func(t *Trust) { t.Accounts = map[string][]string{"OTHER": {">"}} }))
 		add("a header that is read is not there", stamp.OK, trusted(func(t *Trust) { t.One = append(t.One, "X-Extra") }), added("X-Extra", "1"))
 		add("too old", stamp.Old, trusted(func(t *Trust) { t.MaxAge = 5 }))
+		add("the handler is of another subject", stamp.OK, arrived("stock.take"))
+		add("on a subject that the handler says", stamp.OK, arrived("stock.take"), handledOn("orders.*"))
+		add("on another subject than the handler says", stamp.Misdirected, arrived(subject), handledOn("stock.take"))
 		add("a signature is wanted", signedVerdict(kind), trusted(func(t *Trust) { t.Signed = []string{"orders.*"} }))
 		add("a signature is wanted on another subject", stamp.OK, trusted(func(t *Trust) { t.Signed = []string{"admin"} }))
 		twice := trusted(func(t *Trust) { t.Replays = 10 })
@@ -1087,7 +1143,7 @@ func (g *generator) forwarded() {
 			if err != nil {
 				panic(err)
 			}
-			d.Before = []Message{{l, in.Payload}}
+			d.Before = []Message{{Headers: l, Payload: in.Payload}}
 		})
 		add("the header of a message", stamp.Anonymous, func(d *draft) { d.Forwarded = false })
 	}

@@ -108,13 +108,18 @@ final class NatsMessagesTest {
     }
 
     private static Headers stamped() {
+        return stamped("orders.new");
+    }
+
+    private static Headers stamped(String subject) {
         Headers headers = new Headers();
-        SERVER.stamp(ALICE, "orders.new", PAYLOAD).forEach(line -> headers.add(line.name(), line.value()));
+        SERVER.stamp(ALICE, subject, PAYLOAD).forEach(line -> headers.add(line.name(), line.value()));
         return headers;
     }
 
     public static void main(String[] args) throws Exception {
         messages();
+        handlers();
         example();
         System.out.println("messages of jnats");
     }
@@ -140,6 +145,42 @@ final class NatsMessagesTest {
         check(String.valueOf(kept.getFirst("Stamp-Forwarded-Proof")), "null");
     }
 
+    /** A message that was published on another subject is not for the handler, unless that says its subjects. */
+    private static void handlers() throws InterruptedException {
+        List<String> seen = new ArrayList<>();
+        MessageHandler handler = NatsMessages.handler(TRUST, (identity, message) -> seen.add(message.getSubject()), (nobody, message) -> seen.add(nobody.verdict()));
+        for (String subject : new String[] {"orders.new", "orders.delete", "orders.*", ">", "orders.New", "", null}) {
+            handler.onMessage(new Msg(subject, null, stamped(), PAYLOAD));
+        }
+        check(seen, List.of("orders.new", "misdirected", "misdirected", "misdirected", "misdirected", "misdirected", "misdirected"));
+        Msg other = new Msg("svc.new", null, stamped(), PAYLOAD);
+        check(verdict(() -> NatsMessages.identify(new ServiceMessage(other), TRUST)), "misdirected");
+        check(verdict(() -> {
+            NatsMessages.forward(other, new Headers(), TRUST);
+            return null;
+        }), "misdirected");
+        // JetStream delivers with the subject of the stored message, to any subject that is asked for.
+        Msg delivered = new Msg("orders.new", "$JS.ACK.ALL.C.1.1.1.1.0", stamped(), PAYLOAD);
+        check(verdict(() -> NatsMessages.identify(delivered, TRUST)), "misdirected");
+        check(verdict(() -> NatsMessages.identify(new ServiceMessage(delivered), TRUST)), "misdirected");
+        check(verdict(() -> NatsMessages.identify(delivered, TRUST.forSubjects("orders.new"))), "ok");
+        check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("stock.take", "orders.*"))), "ok");
+        check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("orders.delete"))), "misdirected");
+        for (String[] bad : new String[][] {{}, null, {""}, {"a..b"}, {"a b"}, {">.a"}, {null}}) {
+            check(isRefused(TRUST, bad), true);
+        }
+        check(isRefused(Trust.ofUser("X-User").build(), "a"), true);
+    }
+
+    private static boolean isRefused(Trust trust, String... subjects) {
+        try {
+            trust.forSubjects(subjects);
+            return false;
+        } catch (IllegalArgumentException e) {
+            return true;
+        }
+    }
+
     private static void example() throws InterruptedException {
         Bus bus = new Bus();
         Services.serve(bus, TRUST);
@@ -147,7 +188,7 @@ final class NatsMessagesTest {
         check(new String(answer.data(), StandardCharsets.UTF_8), "thank you, alice: orders takes 2 apples for alice (admin, ops), who asked on orders.new");
         answer = bus.request("orders.new", new Headers().put("X-User", "alice"), PAYLOAD);
         check(answer.headers().getFirst("Nats-Service-Error"), "anonymous");
-        answer = bus.request("stock.take", stamped(), PAYLOAD);
+        answer = bus.request("stock.take", stamped("stock.take"), PAYLOAD);
         check(answer.headers().getFirst("Nats-Service-Error"), "anonymous");
     }
 }

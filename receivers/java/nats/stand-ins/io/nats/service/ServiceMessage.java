@@ -10,6 +10,14 @@ public class ServiceMessage {
         this.message = message;
     }
 
+    public String getSubject() {
+        return message.getSubject();
+    }
+
+    public String getReplyTo() {
+        return message.getReplyTo();
+    }
+
     public Headers getHeaders() {
         return message.getHeaders();
     }

@@ -17,6 +17,8 @@ public final class AnonymousException extends Exception {
             Map.entry("field-malformed", "a value is malformed"),
             Map.entry("account", "the account of the publisher is not trusted"),
             Map.entry("subject", "the subject is not trusted"),
+            Map.entry("misdirected", "the message was published on another subject than the one on which it arrived;"
+                    + " if a mapping, an import or a stream changes subjects, give the handler a trust of forSubjects"),
             Map.entry("unsigned", "a message on this subject must be signed"),
             Map.entry("time-malformed", "the time is malformed"),
             Map.entry("old", "the message is too old"),

@@ -73,13 +73,21 @@ public final class Receiver {
 
     /** Who has sent a message. headers are in the order of the message. */
     public static Identity identify(Iterable<Header> headers, byte[] payload, Trust trust, Instant now) throws AnonymousException {
+        return identify(headers, payload, trust, now, null);
+    }
+
+    /**
+     * Who has sent a message that arrived on a subject. If it was published on another one, it is refused, unless the trust is one of
+     * forSubjects. A trust without accounts looks at no subject. null stands for a subject that is not known.
+     */
+    public static Identity identify(Iterable<Header> headers, byte[] payload, Trust trust, Instant now, String subject) throws AnonymousException {
         Map<String, Group> groups = Group.groupsOf(headers);
         if (!trust.wantsProof) {
-            return judge(groups, asWritten(groups, trust), trust, now, null);
+            return judge(groups, asWritten(groups, trust), trust, now, subject, null);
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Proven proven = prove(groups, trust, proof, Payload.of(payload), null);
-        Identity identity = judge(groups, proven.believed(), trust, now, proven);
+        Identity identity = judge(groups, proven.believed(), trust, now, subject, proven);
         if (!trust.takes(proof)) {
             throw new AnonymousException("replayed");
         }
@@ -94,7 +102,7 @@ public final class Receiver {
         }
         Map<String, Group> groups = Group.groupsOf(found.headers());
         Proven proven = prove(groups, trust, found.proof(), Payload.of(found.payloadTag(), found.payloadHash()), found.text());
-        return judge(groups, proven.believed(), trust, now, proven);
+        return judge(groups, proven.believed(), trust, now, null, proven);
     }
 
     /**
@@ -103,15 +111,20 @@ public final class Receiver {
      * servers, or no keys for a proof of kind 3.
      */
     public static String forward(Iterable<Header> headers, byte[] payload, Trust trust, Instant now) throws AnonymousException {
+        return forward(headers, payload, trust, now, null);
+    }
+
+    /** The same of a message that arrived on a subject, which counts as in identify. */
+    public static String forward(Iterable<Header> headers, byte[] payload, Trust trust, Instant now, String subject) throws AnonymousException {
         Map<String, Group> groups = Group.groupsOf(headers);
         if (!trust.wantsProof) {
-            judge(groups, asWritten(groups, trust), trust, now, null);
+            judge(groups, asWritten(groups, trust), trust, now, subject, null);
             throw new AnonymousException("proof-key");
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Payload content = Payload.of(payload);
         Proven proven = prove(groups, trust, proof, content, null);
-        judge(groups, proven.believed(), trust, now, proven);
+        judge(groups, proven.believed(), trust, now, subject, proven);
         if (proof.exchanges && proven.key() == null) {
             throw new AnonymousException("proof-key");
         }
@@ -267,8 +280,8 @@ public final class Receiver {
         throw new AnonymousException("proof-wrong");
     }
 
-    /** Steps 7, 8 and 10. proven is null without a proof. */
-    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now, Proven proven) throws AnonymousException {
+    /** Steps 7, 8 and 10. arrived is the subject on which the message arrived, where that counts; proven is null without a proof. */
+    private static Identity judge(Map<String, Group> groups, Map<String, Believed> believed, Trust trust, Instant now, String arrived, Proven proven) throws AnonymousException {
         Map<String, List<String>> values = new LinkedHashMap<>();
         for (String name : trust.names) {
             List<String> found = valuesOf(groups, believed, trust, name);
@@ -292,6 +305,9 @@ public final class Receiver {
         }
         if (patterns.stream().noneMatch(pattern -> Trust.fits(pattern, subject))) {
             throw new AnonymousException("subject");
+        }
+        if (!trust.isFor(subject, arrived)) {
+            throw new AnonymousException("misdirected");
         }
         if (proven != null && !proven.proof().signed && trust.signed.stream().anyMatch(pattern -> Trust.fits(pattern, subject))) {
             throw new AnonymousException("unsigned");

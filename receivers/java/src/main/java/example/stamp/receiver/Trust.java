@@ -34,7 +34,8 @@ public final class Trust {
     final List<Signer> signers = new ArrayList<>();
     final List<Pair> pairs = new ArrayList<>();
     private final Cache<Boolean> taken; // null: none are remembered
-    private final Cache<SecretKeySpec> messageKeys = new Cache<>(MAX_MESSAGE_KEYS);
+    private final Cache<SecretKeySpec> messageKeys;
+    private final List<List<String>> handled; // null: a handler is for messages that were published where they arrived
 
     /** Begins a trust: user is the header that names the user. */
     public static Builder ofUser(String user) {
@@ -142,7 +143,46 @@ public final class Trust {
         wantsProof = !b.servers.isEmpty();
         hasKeys = !b.keys.isEmpty();
         taken = b.replays > 0 ? new Cache<>(b.replays) : null;
+        messageKeys = new Cache<>(MAX_MESSAGE_KEYS);
+        handled = null;
         addKeys(b.servers, b.keys);
+    }
+
+    /** The same trust for a handler. Both remember the same keys and proofs. */
+    private Trust(Trust of, List<List<String>> handled) {
+        this.handled = handled;
+        user = of.user;
+        many = of.many;
+        names = of.names;
+        accounts.putAll(of.accounts);
+        signed.addAll(of.signed);
+        maxAge = of.maxAge;
+        maxSkew = of.maxSkew;
+        wantsProof = of.wantsProof;
+        hasKeys = of.hasKeys;
+        signers.addAll(of.signers);
+        pairs.addAll(of.pairs);
+        taken = of.taken;
+        messageKeys = of.messageKeys;
+    }
+
+    /**
+     * A trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that arrive on another subject
+     * than that on which they are published, because a mapping, an import or a stream changes it. It remembers proofs together with this one.
+     * Throws IllegalArgumentException where a subject cannot be.
+     */
+    public Trust forSubjects(String... subjects) {
+        check(!accounts.isEmpty(), "forSubjects without accounts: no subject would be looked at");
+        check(subjects != null && subjects.length > 0, "forSubjects: expected at least one subject, found none");
+        return new Trust(this, Arrays.stream(subjects).map(subject -> patternOf("forSubjects", subject)).toList());
+    }
+
+    /**
+     * Whether a message that was published on a subject is for the handler. The subject on which it arrived is compared as it is: whoever
+     * publishes to orders.* does not choose a pattern.
+     */
+    boolean isFor(String subject, String arrived) {
+        return handled != null ? handled.stream().anyMatch(pattern -> fits(pattern, subject)) : arrived == null || arrived.equals(subject);
     }
 
     private static void check(boolean holds, String fault) {

@@ -53,6 +53,9 @@ final class VectorsTest {
     private static void vectors(Map<String, Object> vectors) {
         for (Map<String, Object> test : list(vectors.get("cases"))) {
             Trust trust = trust((Map<String, Object>) test.get("trust"));
+            if (test.containsKey("subjects")) {
+                trust = trust.forSubjects(texts(test, "subjects"));
+            }
             Instant now = Instant.parse((String) test.get("now"));
             for (Map<String, Object> message : list(test.get("before"))) {
                 judge(message, trust, message.containsKey("now") ? Instant.parse((String) message.get("now")) : now);
@@ -173,7 +176,7 @@ final class VectorsTest {
         byte[] payload = bytes(message.get("payload"));
         Map<String, Object> verdict = new LinkedHashMap<>();
         try {
-            Identity got = Boolean.TRUE.equals(message.get("forwarded")) ? Receiver.forwarded(headers, trust, now) : Receiver.identify(headers, payload, trust, now);
+            Identity got = Boolean.TRUE.equals(message.get("forwarded")) ? Receiver.forwarded(headers, trust, now) : Receiver.identify(headers, payload, trust, now, (String) message.get("arrived"));
             verdict.put("verdict", "ok");
             verdict.put("user", got.user());
             verdict.put("values", got.values());

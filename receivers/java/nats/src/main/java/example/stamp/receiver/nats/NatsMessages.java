@@ -37,14 +37,17 @@ public final class NatsMessages {
         void onMessage(AnonymousException nobody, Message message) throws InterruptedException;
     }
 
-    /** Who has sent a message. Throws AnonymousException where that is nobody whom the trust knows. */
+    /**
+     * Who has sent a message. Throws AnonymousException where that is nobody whom the trust knows, and where the message was published on another
+     * subject than that on which it arrived, or with a trust of forSubjects on none of these.
+     */
     public static Identity identify(Message message, Trust trust) throws AnonymousException {
-        return Receiver.identify(lines(message.getHeaders()), data(message.getData()), trust);
+        return Receiver.identify(lines(message.getHeaders()), data(message.getData()), trust, Instant.now(), arrivedOn(message.getSubject(), message.getReplyTo()));
     }
 
     /** Who has sent a request to a service. */
     public static Identity identify(ServiceMessage request, Trust trust) throws AnonymousException {
-        return Receiver.identify(lines(request.getHeaders()), data(request.getData()), trust);
+        return Receiver.identify(lines(request.getHeaders()), data(request.getData()), trust, Instant.now(), arrivedOn(request.getSubject(), request.getReplyTo()));
     }
 
     /** Who had sent the message of which somebody passes on the proof. */
@@ -62,17 +65,17 @@ public final class NatsMessages {
      * nobody's, they stay without.
      */
     public static Headers forward(Message received, Headers request, Trust trust) throws AnonymousException {
-        return forward(lines(received.getHeaders()), received.getData(), request, trust);
+        return forward(lines(received.getHeaders()), received.getData(), arrivedOn(received.getSubject(), received.getReplyTo()), request, trust);
     }
 
     /** The same for a request that a service got. */
     public static Headers forward(ServiceMessage received, Headers request, Trust trust) throws AnonymousException {
-        return forward(lines(received.getHeaders()), received.getData(), request, trust);
+        return forward(lines(received.getHeaders()), received.getData(), arrivedOn(received.getSubject(), received.getReplyTo()), request, trust);
     }
 
-    private static Headers forward(List<Header> received, byte[] data, Headers request, Trust trust) throws AnonymousException {
+    private static Headers forward(List<Header> received, byte[] data, String subject, Headers request, Trust trust) throws AnonymousException {
         request.remove(FORWARDED);
-        return request.put(FORWARDED, Receiver.forward(received, data(data), trust, Instant.now()));
+        return request.put(FORWARDED, Receiver.forward(received, data(data), trust, Instant.now(), subject));
     }
 
     /** A handler for a dispatcher. A message of nobody goes to the second handler: without an answer to a request, its sender waits. */
@@ -88,6 +91,15 @@ public final class NatsMessages {
             }
             handler.onMessage(identity, message);
         };
+    }
+
+    /**
+     * The subject on which a message arrived. A message that JetStream delivers has the subject on which it was stored, and not that of the subscription:
+     * whoever may ask for messages of a stream can have one delivered to any handler. jnats does not tell such a message from one of a consumer. So
+     * it arrived on no subject, and only a handler with a trust of forSubjects takes it.
+     */
+    private static String arrivedOn(String subject, String replyTo) {
+        return subject == null || replyTo != null && replyTo.startsWith("$JS.ACK.") ? "" : subject;
     }
 
     private static byte[] data(byte[] data) {
