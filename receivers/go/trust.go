@@ -75,6 +75,7 @@ type pattern []string
 
 const (
 	anyAccount  = "*"
+	maxReplays  = 8_000_000 // in all languages: a Map of JavaScript has no room for twice as many
 	defaultSkew = 5 * time.Second
 )
 
@@ -139,6 +140,8 @@ func (o *Options) check() error {
 		return errors.New("user is missing")
 	case o.MaxAge < 0, o.MaxSkew < 0, o.Replays < 0:
 		return errors.New("max_age, max_skew or replays is negative")
+	case o.Replays > maxReplays:
+		return fmt.Errorf("replays: expected at most %d, found %d", maxReplays, o.Replays)
 	case len(o.Servers) > 0 && len(o.Accounts) == 0:
 		return errors.New("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
 	case len(o.Servers) == 0 && len(o.Keys) > 0:

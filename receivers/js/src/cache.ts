@@ -1,7 +1,12 @@
-/** Holds so many entries at most: the one that was put in first is forgotten. */
+/**
+ * Holds so many entries at most: the one that was put in first is forgotten. A ring has the keys in their order, since the first key of a Map
+ * that entries were deleted from is found only after a walk over the places of all of these.
+ */
 export class Cache<T> {
   readonly #limit: number;
   readonly #entries = new Map<string, T>();
+  readonly #ring: string[] = []; // from #next on
+  #next = 0;
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -16,7 +21,18 @@ export class Cache<T> {
   }
 
   set(key: string, value: T): void {
-    if (!this.#entries.has(key) && this.#entries.size >= this.#limit) this.#entries.delete(this.#entries.keys().next().value!);
+    if (!this.#entries.has(key)) this.#place(key);
     this.#entries.set(key, value);
+  }
+
+  /** Puts a new key into the ring, and forgets the one that was there. */
+  #place(key: string): void {
+    if (this.#ring.length < this.#limit) {
+      this.#ring.push(key);
+      return;
+    }
+    this.#entries.delete(this.#ring[this.#next]!);
+    this.#ring[this.#next] = key;
+    this.#next = (this.#next + 1) % this.#limit;
   }
 }

@@ -63,6 +63,8 @@ interface Shared {
 
 const ACCOUNTS = "accounts: expected names of accounts, and for each a list of subjects";
 const hundredYears = 100 * 366 * 24 * 60 * 60;
+/** A Map has room for 2^24 entries, of which half may be deleted ones. */
+const maxReplays = 8_000_000;
 
 const known = new Set(["user", "one", "many", "accounts", "max_age", "max_skew", "servers", "keys", "signed", "replays"]);
 /** How many keys of salts are kept: one for each connection that publishes. */
@@ -191,6 +193,7 @@ function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays =
     if (!Number.isSafeInteger(value) || value < 0) fault(`${field}: expected a whole number that is not negative`);
   }
   if (Math.max(max_age, max_skew) > hundredYears) fault("max_age, max_skew: expected at most 100 years in seconds");
+  if (replays > maxReplays) fault(`replays: expected at most ${maxReplays}, found ${replays}`);
   for (const [field, texts] of Object.entries({ servers, keys })) if (new Set(texts).size !== texts.length) fault(`${field}: one is there twice`);
   for (const key of servers) {
     if (!/^[XN]/.test(key)) fault("servers: expected public keys that begin with X or N");

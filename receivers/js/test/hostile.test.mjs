@@ -94,6 +94,21 @@ test("forged messages with other salts do not push out the keys of those that th
   assert.equal(derive.mock.callCount(), 0);
 });
 
+test("a full cache forgets the first entry, and never walks over its entries", async (t) => {
+  const { Cache } = await import("../dist/cache.js");
+  // In V8, the first key of a Map is found after a walk over the places of all that were deleted before it.
+  const walks = ["keys", "values", "entries", "forEach", Symbol.iterator].map((name) => t.mock.method(Map.prototype, name));
+  const limit = 1_000, cache = new Cache(limit);
+  for (let i = 0; i < 5 * limit; i++) {
+    cache.set(`${i}`, i);
+    cache.set(`${Math.max(0, i - limit + 1)}`, "again"); // which does not make it newer
+    assert.equal(cache.size, Math.min(i + 1, limit));
+    assert.equal(cache.get(`${i - limit}`), undefined);
+    assert.equal(cache.get(`${Math.max(0, i - limit + 1)}`), "again");
+  }
+  assert.deepEqual(walks.map(({ mock }) => mock.callCount()), [0, 0, 0, 0, 0]);
+});
+
 test("names have the entries that SHA-256 gives", async () => {
   const { entryOf } = await import("../dist/names.js");
   for (let length = 0; length < 300; length++) {

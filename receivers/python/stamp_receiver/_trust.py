@@ -23,6 +23,8 @@ from ._proof import FORWARDED, LABEL, PROOF, PROVENANCE
 _MAX_MESSAGE_KEYS = 10_000
 _MAX_SECONDS = 100 * 366 * 24 * 60 * 60
 _DEFAULT_SKEW = 5
+#: As in the other languages.
+_MAX_REPLAYS = 8_000_000
 # What Unicode calls White_Space. str.isspace and \s have more, which the receivers in other languages take.
 _WHITE_SPACE = re.compile("[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
@@ -112,6 +114,8 @@ class Trust:
                 raise ValueError(f"{name}: expected a whole number that is not negative")
         if max(max_age, max_skew) > _MAX_SECONDS:
             raise ValueError("max_age, max_skew: expected at most 100 years in seconds")
+        if replays > _MAX_REPLAYS:
+            raise ValueError(f"replays: expected at most {_MAX_REPLAYS}, found {replays}")
         if servers and not accounts:
             raise ValueError("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
         if not servers and (keys or replays):

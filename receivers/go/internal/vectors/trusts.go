@@ -70,6 +70,7 @@ func BadTrusts() []BadTrust {
 	with("a max_age that is not whole", `"max_age": 1.5`)
 	with("a max_age that is no number", `"max_age": "5"`)
 	with("negative replays", `"servers": [`+n+`], "replays": -1`)
+	with("more replays than can be", `"servers": [`+n+`], "replays": 8000001`)
 	with("replays that are not whole", `"servers": [`+n+`], "replays": 2.5`)
 	for _, subjects := range []string{`[]`, `[""]`, `["a..b"]`, `[".a"]`, `["a."]`, `["a b"]`, `["a\tb"]`, `[">.a"]`, `["a.>.b"]`, `"a"`} {
 		add("subjects "+subjects, `{"user": "X-User", "accounts": {"APP": `+subjects+`}}`)

@@ -16,6 +16,8 @@ public final class Trust {
     /** How many keys of salts are kept: one for each connection that publishes. */
     private static final int MAX_MESSAGE_KEYS = 10_000;
     private static final int DEFAULT_SKEW = 5;
+    /** As in the other languages. */
+    private static final int MAX_REPLAYS = 8_000_000;
     private static final String ACCOUNTS = "accounts: expected names of accounts, and for each a list of subjects";
 
     /** A server's Ed25519 key. text is the key in the trust. */
@@ -123,6 +125,7 @@ public final class Trust {
     private Trust(Builder b) {
         check(b.maxAge >= 0 && b.maxSkew >= 0 && b.replays >= 0, "maxAge, maxSkew or replays is negative");
         check(Math.max(b.maxAge, b.maxSkew) <= 100L * 366 * 24 * 60 * 60, "maxAge, maxSkew: expected at most 100 years in seconds");
+        check(b.replays <= MAX_REPLAYS, "replays: expected at most " + MAX_REPLAYS + ", found " + b.replays);
         check(b.servers.isEmpty() || !b.accounts.isEmpty(), "servers without accounts: say in which accounts, and on which subjects, a message must have been published");
         check(!b.servers.isEmpty() || b.keys.isEmpty() && b.replays == 0, "keys or replays without servers: no proof would be looked at");
         check(b.signed.isEmpty() || b.servers.stream().anyMatch(key -> key.startsWith("N")), "signed without a server that signs: servers has no public key N...");
