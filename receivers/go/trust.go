@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"stamp.example/receivers/go/internal/wire"
 )
@@ -200,14 +202,21 @@ func (t *Trust) addAccounts(o Options) error {
 	return nil
 }
 
+// parsePattern takes what the server takes for a rule. It refuses what only looks like a wildcard, as pay* does: to NATS that is a plain
+// text, so the rule would protect nothing.
 func parsePattern(text string) (pattern, error) {
 	p := strings.Split(text, ".")
 	for i, token := range p {
-		if token == "" || strings.ContainsFunc(token, unicode.IsSpace) || token == ">" && i < len(p)-1 {
-			return nil, fmt.Errorf("expected a subject, found %q", text)
+		if token == "" || strings.ContainsFunc(token, isNoneOfSubjects) || token == ">" && i < len(p)-1 || len(token) > 1 && strings.ContainsAny(token, "*>") {
+			return nil, fmt.Errorf("expected a subject, with * and > as whole tokens and > as the last one; found %q", text)
 		}
 	}
 	return p, nil
+}
+
+// isNoneOfSubjects reports whether no subject on which a header is stamped has a character. White space beyond ASCII is most likely an error.
+func isNoneOfSubjects(r rune) bool {
+	return r <= ' ' || r == 0x7f || r == utf8.RuneError || unicode.IsSpace(r)
 }
 
 // addSigned comes after the keys: without one that signs, each message on these subjects would be refused.
@@ -265,95 +274,138 @@ func (t *Trust) addKeys(o Options) error {
 	return nil
 }
 
-// jsonTrust is a trust as JSON, with the fields of docs/proofs.md.
-type jsonTrust struct {
-	User     string              `json:"user"`
-	One      []string            `json:"one"`
-	Many     []string            `json:"many"`
-	Accounts map[string][]string `json:"accounts"`
-	MaxAge   seconds             `json:"max_age"`
-	MaxSkew  seconds             `json:"max_skew"`
-	Servers  []string            `json:"servers"`
-	Keys     []string            `json:"keys"`
-	Signed   []string            `json:"signed"`
-	Replays  int                 `json:"replays"`
-}
-
-// checkFields refuses other spellings of the fields, which encoding/json takes for them, and after them. It refuses null, which
-// encoding/json takes for a field that is not there, and receivers in other languages could take for something else.
-func checkFields(text []byte) error {
-	var fields map[string]any
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&fields); err != nil {
-		return err
-	}
-	of := reflect.TypeFor[jsonTrust]()
-	for name, value := range fields {
-		known := false
-		for i := range of.NumField() {
-			known = known || of.Field(i).Tag.Get("json") == name
-		}
-		if !known {
-			return fmt.Errorf("unknown field %q", name)
-		}
-		if holdsNull(value) {
-			return fmt.Errorf("%s: expected a value, found null", name)
-		}
-	}
-	return nil
-}
-
-// holdsNull reports whether there is a null anywhere in a value of JSON.
-func holdsNull(value any) bool {
-	switch v := value.(type) {
-	case nil:
-		return true
-	case []any:
-		return slices.ContainsFunc(v, holdsNull)
-	case map[string]any:
-		for _, element := range v {
-			if holdsNull(element) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// seconds are whole seconds, such that they fit into a time.Duration.
-type seconds int64
-
+// maxSeconds are those of a hundred years, which fit into a time.Duration.
 const maxSeconds = 100 * 366 * 24 * 60 * 60
 
-func (s *seconds) UnmarshalJSON(text []byte) error {
-	var n int64
-	if err := json.Unmarshal(text, &n); err != nil {
-		return err
+// OptionsJSON reads options from JSON, with the names of fields that docs/proofs.md has. What encoding/json takes beyond that would trust
+// something else than it seems to: other spellings of a name, null for what is not there, and a second object, which it merges.
+func OptionsJSON(text []byte) (Options, error) {
+	o, err := optionsOf(text)
+	if err != nil {
+		return Options{}, fmt.Errorf("stamp: trust: %w", err)
 	}
-	if n > maxSeconds {
-		return errors.New("expected at most 100 years in seconds")
-	}
-	*s = seconds(n)
-	return nil
+	return o, nil
 }
 
-// OptionsJSON reads options from JSON, with the names of fields that docs/proofs.md has.
-func OptionsJSON(text []byte) (o Options, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	var j jsonTrust
-	if err := checkFields(text); err != nil {
-		return o, fmt.Errorf("stamp: trust: %w", err)
+func optionsOf(text []byte) (o Options, err error) {
+	fields, err := membersOf(text)
+	if err != nil {
+		return o, err
 	}
-	if err := decoder.Decode(&j); err != nil {
-		return o, fmt.Errorf("stamp: trust: %w", err)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if err := o.set(name, fields[name]); err != nil {
+			return o, fmt.Errorf("%q: %w", name, err)
+		}
+	}
+	return o, nil
+}
+
+// set sets the option that has a name in JSON.
+func (o *Options) set(name string, value json.RawMessage) (err error) {
+	lists := map[string]*[]string{"one": &o.One, "many": &o.Many, "servers": &o.Servers, "keys": &o.Keys, "signed": &o.Signed}
+	durations := map[string]*time.Duration{"max_age": &o.MaxAge, "max_skew": &o.MaxSkew}
+	list, isList := lists[name]
+	duration, isDuration := durations[name]
+	var n int64
+	switch {
+	case isList:
+		*list, err = textsOf(value)
+	case isDuration:
+		n, err = wholeNumber(value, maxSeconds)
+		*duration = time.Duration(n) * time.Second
+	case name == "user":
+		o.User, err = textOf(value)
+	case name == "accounts":
+		o.Accounts, err = accountsOf(value)
+	case name == "replays":
+		n, err = wholeNumber(value, maxReplays)
+		o.Replays = int(n)
+	default:
+		err = errors.New("unknown field")
+	}
+	return err
+}
+
+// membersOf takes one object of JSON apart. It refuses a name that is there twice.
+func membersOf(text []byte) (map[string]json.RawMessage, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	switch first, err := decoder.Token(); {
+	case err == io.EOF:
+		return nil, errors.New("expected an object of JSON, found nothing")
+	case err != nil:
+		return nil, err
+	case first != json.Delim('{'):
+		return nil, errors.New("expected an object of JSON, found another value")
+	}
+	members := map[string]json.RawMessage{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return nil, err
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, err
+		}
+		key := fmt.Sprint(name)
+		if _, twice := members[key]; twice {
+			return nil, fmt.Errorf("%q is there twice", key)
+		}
+		members[key] = value
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, err // there is no end
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return o, errors.New("stamp: trust: expected one object of JSON, found more")
+		return nil, errors.New("expected one object of JSON, found more")
 	}
-	return Options{
-		User: j.User, One: j.One, Many: j.Many, Accounts: j.Accounts,
-		MaxAge: time.Duration(j.MaxAge) * time.Second, MaxSkew: time.Duration(j.MaxSkew) * time.Second,
-		Servers: j.Servers, Keys: j.Keys, Signed: j.Signed, Replays: j.Replays,
-	}, nil
+	return members, nil
+}
+
+func accountsOf(value json.RawMessage) (map[string][]string, error) {
+	members, err := membersOf(value)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make(map[string][]string, len(members))
+	for account, subjects := range members {
+		if accounts[account], err = textsOf(subjects); err != nil {
+			return nil, fmt.Errorf("%q: %w", account, err)
+		}
+	}
+	return accounts, nil
+}
+
+func textsOf(value json.RawMessage) ([]string, error) {
+	var elements []json.RawMessage
+	if err := json.Unmarshal(value, &elements); err != nil || elements == nil {
+		return nil, errors.New("expected a list of texts, found another value")
+	}
+	texts := make([]string, len(elements))
+	for i, element := range elements {
+		var err error
+		if texts[i], err = textOf(element); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
+func textOf(value json.RawMessage) (string, error) {
+	var text *string
+	if err := json.Unmarshal(value, &text); err != nil || text == nil {
+		return "", errors.New("expected a text, found another value")
+	}
+	return *text, nil
+}
+
+// wholeNumber takes every way in which JSON can write a whole number, such as 1e2: other parsers do not tell them apart.
+func wholeNumber(value json.RawMessage, most int64) (int64, error) {
+	var n *float64
+	if err := json.Unmarshal(value, &n); err != nil || n == nil || *n != math.Trunc(*n) || *n < 0 || *n > float64(most) {
+		return 0, fmt.Errorf("expected a whole number from 0 to %d", most)
+	}
+	return int64(*n), nil
 }
 
 // subjects returns the subjects on which messages of an account are trusted, and whether there is an entry for it.

@@ -36,8 +36,10 @@ var seed = regexp.MustCompile(`S[A-Z][A-Z2-7]{20}`)
 // The receiver's verdict on each vector is the wanted one.
 func TestVectors(t *testing.T) {
 	var file struct {
-		Cases     []vectors.Case     `json:"cases"`
-		BadTrusts []vectors.BadTrust `json:"bad_trusts"`
+		Cases      []vectors.Case      `json:"cases"`
+		BadTrusts  []vectors.BadTrust  `json:"bad_trusts"`
+		GoodTrusts []vectors.GoodTrust `json:"good_trusts"`
+		BadTexts   []vectors.BadText   `json:"bad_texts"`
 	}
 	readJSON(t, "vectors.json", &file)
 	verdicts := map[stamp.Verdict]int{}
@@ -77,6 +79,20 @@ func TestVectors(t *testing.T) {
 			t.Errorf("a bad trust, %s: the error has a seed", b.Name)
 		} else if !strings.Contains(err.Error(), b.Field) {
 			t.Errorf("a bad trust, %s: expected an error that names %s, found: %v", b.Name, b.Field, err)
+		}
+	}
+	for _, b := range file.BadTexts {
+		if _, err := stamp.OptionsJSON([]byte(b.Text)); err == nil || !strings.Contains(err.Error(), b.Field) {
+			t.Errorf("a bad text, %s: expected an error that names %q, found: %v", b.Name, b.Field, err)
+		}
+	}
+	for _, g := range file.GoodTrusts {
+		options, err := stamp.OptionsJSON(g.Trust)
+		if err == nil {
+			_, err = stamp.NewTrust(options)
+		}
+		if err != nil {
+			t.Errorf("a good trust, %s: %v", g.Name, err)
 		}
 	}
 	const least = 300

@@ -6,8 +6,11 @@ import { publicKey, seed } from "./keys.js";
 import { fold, isToken } from "./names.js";
 import { forwardedName, proofName, provenance } from "./proof.js";
 
-/** /\s/ has U+FEFF too, which the receivers in other languages take, and not U+0085. */
-const WHITE_SPACE = /\p{White_Space}/u;
+/**
+ * No subject on which a header is stamped has these. White space beyond ASCII is most likely an error; /\s/ has U+FEFF too, which the receivers in
+ * other languages take, and not U+0085.
+ */
+const NONE_OF_SUBJECTS = /[\0-\x20\x7f\ufffd]|\p{White_Space}/u;
 
 /** The table "What a receiver trusts" of docs/proofs.md. */
 export interface TrustOptions {
@@ -226,11 +229,11 @@ function patternsOf(account: string, subjects: readonly string[]): string[][] {
   return subjects.map((subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
 }
 
+/** Refuses what only looks like a wildcard, as pay* does: to NATS that is a plain text, so the rule would protect nothing. */
 function patternOf(field: string, subject: string): string[] {
   const tokens = typeof subject === "string" ? subject.split(".") : [""];
-  if (tokens.some((token) => token === "" || WHITE_SPACE.test(token)) || tokens.indexOf(">") !== -1 && tokens.indexOf(">") !== tokens.length - 1) {
-    throw new TypeError(`${field}: expected subjects, with wildcards or without`);
-  }
+  const isWrong = (token: string, i: number): boolean => token === "" || NONE_OF_SUBJECTS.test(token) || token === ">" && i < tokens.length - 1 || token.length > 1 && /[*>]/.test(token);
+  if (tokens.some(isWrong)) throw new TypeError(`${field}: expected subjects, with * and > as whole tokens and > as the last one; found ${JSON.stringify(subject)}`);
   return tokens;
 }
 

@@ -62,6 +62,8 @@ for (const { name, trust, field = "" } of vectors.bad_trusts) {
   }));
 }
 
+for (const { name, trust } of vectors.good_trusts) test(`a trust: ${name}`, async () => assert.ok(await new Trust(trust).ready()));
+
 test("what an encoder writes for a lone surrogate is not taken for it", async () => {
   const server = new Server(), payload = Buffer.from("{}"), trust = new Trust({ user: "X-User", accounts: { APP: [">"] }, ...await server.trusted() });
   const headers = await server.stamp({ "X-User": ["al\ufffd"] }, "orders.new", payload);

@@ -8,7 +8,6 @@ Needs the packages nats-py and stamp-receiver.
 
 import argparse
 import asyncio
-import json
 from typing import Any
 
 from stamp_receiver import Anonymous, Identity, Trust
@@ -61,7 +60,7 @@ async def main() -> None:
     parser.add_argument("--trust", default="trust.json", help="file with what the services trust: see docs/proofs.md")
     options = parser.parse_args()
     with open(options.trust, encoding="utf-8") as file:
-        trust = Trust.from_json(json.load(file))
+        trust = Trust.from_json(file.read())
     nc = Client()
     await nc.connect(options.server)
     await serve(nc, trust)

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import re
 import threading
 from collections import OrderedDict
@@ -25,8 +26,9 @@ _MAX_SECONDS = 100 * 366 * 24 * 60 * 60
 _DEFAULT_SKEW = 5
 #: As in the other languages.
 _MAX_REPLAYS = 8_000_000
-# What Unicode calls White_Space. str.isspace and \s have more, which the receivers in other languages take.
-_WHITE_SPACE = re.compile("[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+# No subject on which a header is stamped has these. White space beyond ASCII is most likely an error: it is what Unicode calls White_Space, since
+# str.isspace and \s have more, which the receivers in other languages take.
+_NONE_OF_SUBJECTS = re.compile("[\0- \x7f\ufffd\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 T = TypeVar("T")
 
@@ -109,9 +111,7 @@ class Trust:
             _check_texts(name, texts)
         if not isinstance(accounts, Mapping):
             raise TypeError("accounts: expected names of accounts, and for each a list of subjects")
-        for name, number in (("max_age", max_age), ("max_skew", max_skew), ("replays", replays)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise ValueError(f"{name}: expected a whole number that is not negative")
+        max_age, max_skew, replays = _whole("max_age", max_age), _whole("max_skew", max_skew), _whole("replays", replays)
         if max(max_age, max_skew) > _MAX_SECONDS:
             raise ValueError("max_age, max_skew: expected at most 100 years in seconds")
         if replays > _MAX_REPLAYS:
@@ -143,10 +143,12 @@ class Trust:
         self._ciphers: Cache[AESGCM] = Cache(_MAX_MESSAGE_KEYS)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "Trust":
-        """Takes the fields of docs/proofs.md, as json.load gives them."""
+    def from_json(cls, fields: Union[str, bytes, Mapping[str, Any]]) -> "Trust":
+        """Takes a text with the fields of docs/proofs.md, or what json.load has made of it, which does not tell that a name is there twice."""
+        if isinstance(fields, (str, bytes)):
+            fields = json.loads(fields, object_pairs_hook=_only_once)
         if not isinstance(fields, Mapping):
-            raise TypeError("expected an object with the fields of a trust")
+            raise ValueError("expected an object with the fields of a trust")
         for name, value in fields.items():
             if value is None:
                 raise ValueError(f"{name}: expected a value, found null")
@@ -200,6 +202,25 @@ def _check_texts(name: str, texts: Sequence[str]) -> None:
         raise ValueError(f"{name}: one is there twice")
 
 
+def _whole(name: str, number: Any) -> int:
+    """A whole number. json gives a float for 1e2, which other parsers do not tell from 100."""
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ValueError(f"{name}: expected a whole number that is not negative")
+    return number
+
+
+def _only_once(members: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """An object of JSON, which has each name once."""
+    names: Dict[str, Any] = {}
+    for name, value in members:
+        if name in names:
+            raise ValueError(f"{name!r} is there twice")
+        names[name] = value
+    return names
+
+
 def _check_names(names: Iterable[str]) -> None:
     seen = {fold(name) for name in (*PROVENANCE, PROOF, FORWARDED)}
     for name in names:
@@ -218,9 +239,10 @@ def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
 
 
 def _pattern(field: str, subject: str) -> List[str]:
+    """Refuses what only looks like a wildcard, as pay* does: to NATS that is a plain text, so the rule would protect nothing."""
     tokens = subject.split(".")
-    if any(token == "" or _WHITE_SPACE.search(token) for token in tokens) or ">" in tokens[:-1]:
-        raise ValueError(f"{field}: expected subjects, with wildcards or without")
+    if any(token == "" or _NONE_OF_SUBJECTS.search(token) or len(token) > 1 and re.search("[*>]", token) for token in tokens) or ">" in tokens[:-1]:
+        raise ValueError(f"{field}: expected subjects, with * and > as whole tokens and > as the last one; found {subject!r}")
     return tokens
 
 

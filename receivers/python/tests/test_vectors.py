@@ -60,6 +60,20 @@ class Vectors(unittest.TestCase):
                     Trust.from_json(case["trust"])
                 self.assertIn(case.get("field", ""), str(caught.exception))
 
+    def test_good_trusts(self):
+        for case in VECTORS["good_trusts"]:
+            with self.subTest(case["name"]):
+                Trust.from_json(case["trust"])
+                Trust.from_json(json.dumps(case["trust"]))
+
+    def test_bad_texts(self):
+        for case in VECTORS["bad_texts"]:
+            for text in (case["text"], case["text"].encode()):
+                with self.subTest(case["name"]):
+                    with self.assertRaises(ValueError) as caught:
+                        Trust.from_json(text)
+                    self.assertIn(case["field"], str(caught.exception))
+
     def test_mutations(self):
         mutations = read("mutations.json")
         trust, now = Trust.from_json(mutations["trust"][0]), nanoseconds(mutations["now"][0])

@@ -54,9 +54,12 @@ func Files() map[string][]byte {
 				"With forwarded, the header Stamp-Forwarded-Proof is judged. want.values has the names of one and many that the message has.",
 				"want.server is the public key with which the identity was proven, as the trust has it: that of the signature, or else that of the tag.",
 				"bad_trusts: a receiver must refuse to work with each trust. With field, its error names that field.",
+				"good_trusts: a receiver must take each trust. bad_texts: a receiver that reads JSON itself must refuse each text, one that is given the values of a parser cannot.",
 			}),
 			section("cases", Cases()),
 			section("bad_trusts", BadTrusts()),
+			section("good_trusts", GoodTrusts()),
+			section("bad_texts", BadTexts()),
 		),
 		"make.json": document(
 			section("about", []string{

@@ -17,6 +17,49 @@ var whiteSpace = []rune{
 	0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000,
 }
 
+// notSubjects look like subjects with wildcards, or have characters that no subject on which a header is stamped has. The server refuses them where
+// a rule has subjects, since such a rule would protect nothing.
+var notSubjects = []string{
+	`"pay*"`, `"*pay"`, `"payments>"`, `"payments.*new"`, `"a.>b"`, `"**"`, `">>"`, `"a.**"`, `"a.*>"`, `"a\u001cb"`, `"a\u001fb"`, `"a\u0000"`, `"a\u007f"`, `"a\ufffd"`,
+}
+
+// GoodTrust is a trust that a receiver takes.
+type GoodTrust struct {
+	Name  string          `json:"name"`
+	Trust json.RawMessage `json:"trust"`
+}
+
+// GoodTrusts returns trusts whose numbers are whole, in each way in which JSON can write them.
+func GoodTrusts() (good []GoodTrust) {
+	for _, number := range []string{"0", "-0", "60", "60.0", "6e1", "6E+1", "600e-1", "3162240000"} {
+		text := fmt.Sprintf(`{"user": "X-User", "accounts": {"APP": [">"]}, "max_age": %s, "servers": [%q], "replays": 1e2}`, number, server(signA))
+		good = append(good, GoodTrust{"max_age " + number, json.RawMessage(text)})
+	}
+	return good
+}
+
+// BadText is the JSON of a trust that has a name twice. Only a receiver that reads the text itself can see that.
+type BadText struct {
+	Name  string `json:"name"`
+	Text  string `json:"text"`
+	Field string `json:"field"`
+}
+
+// BadTexts returns texts that have a name twice, or more than one value.
+func BadTexts() []BadText {
+	return []BadText{
+		{"two users", `{"user": "X-User", "user": "X-User"}`, "user"},
+		{"two users, one of them escaped", `{"user": "X-User", "us\u0065r": "X-User"}`, "user"},
+		{"two objects accounts", `{"user": "X-User", "accounts": {"OLD": [">"]}, "accounts": {"APP": ["orders.>"]}}`, "accounts"},
+		{"two accounts of one name", `{"user": "X-User", "accounts": {"APP": [">"], "APP": ["orders.>"]}}`, "APP"},
+		{"two lists signed", `{"user": "X-User", "accounts": {"APP": [">"]}, "servers": ["` + server(signA) + `"], "signed": [">"], "signed": []}`, "signed"},
+		{"two trusts", `{"user": "X-User"} {"user": "X-User"}`, ""},
+		{"a trust that is cut off", `{"user": "X-User"`, ""},
+		{"a list", `[{"user": "X-User"}]`, ""},
+		{"nothing", ``, ""},
+	}
+}
+
 // BadTrust is a trust that a receiver must refuse.
 type BadTrust struct {
 	Name  string          `json:"name"`
@@ -66,6 +109,10 @@ func BadTrusts() []BadTrust {
 	}
 	with("max_skew without max_age", `"max_skew": 5`)
 	with("a negative max_age", `"max_age": -1`)
+	for _, number := range []string{"-9223372037", "-18446744073", "-9223372036854775808", "-1e300", "3162240001", "9223372037", "1e400"} {
+		with("max_age "+number, `"max_age": `+number)
+		with("max_skew "+number, `"max_age": 5, "max_skew": `+number)
+	}
 	with("a negative max_skew", `"max_age": 5, "max_skew": -1`)
 	with("a max_age that is not whole", `"max_age": 1.5`)
 	with("a max_age that is no number", `"max_age": "5"`)
@@ -74,6 +121,10 @@ func BadTrusts() []BadTrust {
 	with("replays that are not whole", `"servers": [`+n+`], "replays": 2.5`)
 	for _, subjects := range []string{`[]`, `[""]`, `["a..b"]`, `[".a"]`, `["a."]`, `["a b"]`, `["a\tb"]`, `[">.a"]`, `["a.>.b"]`, `"a"`} {
 		add("subjects "+subjects, `{"user": "X-User", "accounts": {"APP": `+subjects+`}}`)
+	}
+	for _, subject := range notSubjects {
+		add("a subject that is none, "+subject, `{"user": "X-User", "accounts": {"APP": [`+subject+`]}}`)
+		with("signed that is no subject, "+subject, `"servers": [`+n+`], "signed": ["a", `+subject+`]`)
 	}
 	for _, space := range whiteSpace {
 		subjects, _ := json.Marshal([]string{"a" + string(space) + "b"})

@@ -776,9 +776,9 @@ func (g *generator) subjects() {
 		{"a.*.c", "a..c", false}, {"a.>", "a", false}, {"a.>", "a.b", true}, {"a.>", "a.b.c.d", true}, {"a.>", "a.", false}, {"a.>", "ab.c", false},
 		{">", "a.", false}, {">", ".a", false}, {">", "a..b", false}, {"*.*", "a.b", true}, {"*.>", "a", false}, {"*.>", "a.b.c", true},
 		{"a.b", "a.*", false}, {"a.*", "a.*", true}, {"a.*", "a.>", true}, {"a.>", "a.>", true}, {"a.b", "a.>", false}, {"a.b", ">", false},
-		{"a*", "a*", true}, {"a*", "ab", false}, {"a.b>", "a.b>", true}, {"a.b>", "a.bc", false}, {"a.**", "a.b", false}, {"ü.*", "ü.✓", true}, {"$SYS.>", "$SYS.A", true},
+		{"*", "a*", true}, {"a.*", "a.b>", true}, {"a.>", "a.**", true}, {"a.b", "a.b>", false}, {"ü.*", "ü.✓", true}, {"$SYS.>", "$SYS.A", true},
 		// No white space in Unicode, though some languages take them for it.
-		{"a\x1cb", "a\x1cb", true}, {"a\x1fb", "a\x1fb", true}, {"a\u180eb", "a\u180eb", true}, {"a\u200bb", "a\u200bb", true}, {"a\ufeffb", "a\ufeffb", true},
+		{"a\u180eb", "a\u180eb", true}, {"a\u200bb", "a\u200bb", true}, {"a\ufeffb", "a\ufeffb", true},
 	} {
 		verdict := stamp.WrongSubject
 		if tt.fits {

@@ -214,17 +214,22 @@ public final class Trust {
         accounts.put(account, patterns);
     }
 
+    /** Refuses what only looks like a wildcard, as pay* does: to NATS that is a plain text, so the rule would protect nothing. */
     private static List<String> patternOf(String field, String subject) {
         List<String> tokens = subject == null ? List.of("") : tokens(subject);
         int rest = tokens.indexOf(">");
-        boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isSpace));
-        check(holds && (rest < 0 || rest == tokens.size() - 1), field + ": expected subjects, with wildcards or without");
+        boolean holds = tokens.stream().noneMatch(token -> token.isEmpty() || token.codePoints().anyMatch(Trust::isNoneOfSubjects)
+                || token.length() > 1 && (token.contains("*") || token.contains(">")));
+        check(holds && (rest < 0 || rest == tokens.size() - 1), field + ": expected subjects, with * and > as whole tokens and > as the last one; found " + subject);
         return tokens;
     }
 
-    /** Whether c is White_Space in Unicode. Character.isWhitespace has more, which the receivers in other languages take. */
-    private static boolean isSpace(int c) {
-        return Character.isSpaceChar(c) || c >= '\t' && c <= '\r' || c == 0x85;
+    /**
+     * Whether no subject on which a header is stamped has the character. White space beyond ASCII is most likely an error: it is White_Space in
+     * Unicode, since Character.isWhitespace has more, which the receivers in other languages take.
+     */
+    private static boolean isNoneOfSubjects(int c) {
+        return c <= ' ' || c == 0x7f || c == 0xfffd || c == 0x85 || Character.isSpaceChar(c);
     }
 
     private static List<String> tokens(String subject) {
