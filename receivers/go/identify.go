@@ -140,6 +140,9 @@ func (j *judge) identify(m Message) (id Identity, err error) {
 	if j.raw, fault = wire.AppendProof(j.raw[:0], g.values[0]); fault != wire.Sound {
 		return id, errOfFault(fault)
 	}
+	if err := j.readProof(); err != nil {
+		return id, err
+	}
 	if err := j.prove(nil); err != nil {
 		return id, err
 	}
@@ -197,17 +200,19 @@ func (j *judge) find(folded string) *group {
 	return &j.groups[i]
 }
 
-// prove judges the bytes of a proof and the fields (steps 3 to 6). check is called after step 5.
-func (j *judge) prove(check func() error) (err error) {
+// readProof judges the bytes of a proof and its keys (steps 3 and 4).
+func (j *judge) readProof() error {
 	var fault wire.Fault
 	j.proof, fault = wire.Parse(j.raw, j.entries[:0])
 	j.entries = j.proof.Entries
 	if fault != wire.Sound {
 		return errOfFault(fault)
 	}
-	if err := j.findKeys(); err != nil {
-		return err
-	}
+	return j.findKeys()
+}
+
+// prove judges the fields of a proof (steps 5 and 6). check is called after step 5.
+func (j *judge) prove(check func() error) error {
 	if err := j.findFields(); err != nil {
 		return err
 	}

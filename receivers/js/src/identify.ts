@@ -4,7 +4,7 @@ import { label, open, seal, sha256, verifies } from "./crypto.js";
 import { Anonymous } from "./errors.js";
 import { entryOf, fold, type Group, groupsOf, isAfter } from "./names.js";
 import { type Field, forwardedBytes, forwardedName, macTextOf, parseForwarded, parseText, type Proof, proofName, provenance, textOf } from "./proof.js";
-import { fits, type Pair, type Trust } from "./trust.js";
+import { fits, type Pair, type Signer, type Trust } from "./trust.js";
 
 /** A message, as every client can give it. */
 export interface Message {
@@ -65,7 +65,7 @@ export async function identify(message: Message, trust: Trust, now: bigint = clo
   const groups = groupsOf(message.headers);
   if (!trust.wantsProof) return judge(groups, believedAsWritten(groups, trust), trust, now, message.subject);
   const proof = proofIn(groups);
-  const proven = await prove(groups, trust, proof, payloadOf(message.payload));
+  const proven = await prove(groups, trust, proof, await keysOf(trust, proof), payloadOf(message.payload));
   const identity = judge(groups, proven.believed, trust, now, message.subject, proven);
   if (trust.taken) {
     const id = toBase64(proof.bytes);
@@ -78,11 +78,13 @@ export async function identify(message: Message, trust: Trust, now: bigint = clo
 /** Who has sent the message of which somebody passes on the proof: that was asked by this user, on this subject, at this time. */
 export async function forwarded(message: Message, trust: Trust, now: bigint = clock()): Promise<Identity> {
   const text = forwardedIn(groupsOf(message.headers));
-  const { proof, payloadTag, payloadHash, headers, fields } = parseForwarded(text);
-  if (!trust.wantsProof) throw new Anonymous("proof-key");
+  const { proof, rest } = parseForwarded(text);
+  // The keys are looked at before the fields, which anybody can make many of. Without servers there is none.
+  const keys = await keysOf(trust, proof);
+  const { payloadTag, payloadHash, headers, fields } = rest();
   const groups = groupsOf(headers);
   const payload: Payload = { tag: async () => payloadTag, hash: async () => payloadHash };
-  const proven = await prove(groups, trust, proof, payload, fields);
+  const proven = await prove(groups, trust, proof, keys, payload, fields);
   return judge(groups, proven.believed, trust, now, undefined, proven);
 }
 
@@ -97,12 +99,12 @@ export async function forward(message: Message, trust: Trust, now: bigint = cloc
     throw new Anonymous("proof-key");
   }
   const proof = proofIn(groups), payload = payloadOf(message.payload);
-  const proven = await prove(groups, trust, proof, payload), { fields, key } = proven;
+  const proven = await prove(groups, trust, proof, await keysOf(trust, proof), payload), { fields, key } = proven;
   judge(groups, proven.believed, trust, now, message.subject, proven);
   if (proof.exchange && !key) throw new Anonymous("proof-key");
   const payloadTag = proof.exchange ? await payload.tag(key!, proof.exchange.counter) : new Uint8Array();
   const payloadHash = proof.signer === undefined ? new Uint8Array() : await payload.hash();
-  return toBase64(forwardedBytes({ proof, payloadTag, payloadHash }, fields));
+  return toBase64(forwardedBytes(proof, payloadTag, payloadHash, fields));
 }
 
 const clock = (): bigint => BigInt(Date.now()) * 1_000_000n;
@@ -139,14 +141,25 @@ function believedAsWritten(groups: Map<string, Group>, trust: Trust): BelievedHe
   return believed;
 }
 
-/** Steps 4 to 6. wanted is F_text, where it is given. */
-async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, payload: Payload, wanted?: Bytes): Promise<Proven> {
+/** The keys that can have made a proof. opens says whether its tag is checked. */
+interface ProofKeys {
+  pairs: Pair[];
+  signers: Signer[];
+  opens: boolean;
+}
+
+/** Step 4. */
+async function keysOf(trust: Trust, proof: Proof): Promise<ProofKeys> {
   const keys = await trust.keys(), { exchange } = proof;
   const pairs = exchange ? keys.pairs.filter(({ server, receiver }) => server.id === exchange.server && receiver.id === exchange.receiver) : [];
   const signers = keys.signers.filter(({ id }) => id === proof.signer);
   const opens = exchange !== undefined && (proof.signer === undefined || trust.hasKeys);
   if (opens && pairs.length === 0 || proof.signer !== undefined && signers.length === 0) throw new Anonymous("proof-key");
+  return { pairs, signers, opens };
+}
 
+/** Steps 5 and 6. wanted is F_text, where it is given. */
+async function prove(groups: Map<string, Group>, trust: Trust, proof: Proof, { pairs, signers, opens }: ProofKeys, payload: Payload, wanted?: Bytes): Promise<Proven> {
   const proven = fieldsOf(groups, proof, opens);
   const fields = proven.map(({ field }) => field);
   if (wanted && !equal(textOf(fields), wanted)) throw new Anonymous("proof-malformed");

@@ -86,21 +86,25 @@ function head(name: string, values: number): Bytes {
 
 const lengthAnd = (bytes: Bytes): Bytes[] => [number(bytes.length, 4), bytes];
 
-/** A forwarded proof: what stands for the payload, and the headers that are proven. */
+/** A forwarded proof without its proof: what stands for the payload, and the headers that are proven. */
 export interface Forwarded {
-  proof: Proof;
   payloadTag: Bytes; // empty in kind 2
   payloadHash: Bytes; // empty in kind 1
   headers: [string, string][];
   fields: Bytes; // F_text, of which they are
 }
 
-export function parseForwarded(text: string): Forwarded {
+/** Reads a forwarded proof up to its proof. rest reads the others, of which there can be many. */
+export function parseForwarded(text: string): { proof: Proof; rest(): Forwarded } {
   const bytes = fromBase64(text);
   if (!bytes?.length) throw new Anonymous("proof-malformed");
   if (bytes[0] !== 1) throw new Anonymous("proof-version");
   const reader = new Reader(bytes, 1);
   const proof = parse(reader.take(reader.number(2)));
+  return { proof, rest: () => restOf(proof, reader) };
+}
+
+function restOf(proof: Proof, reader: Reader): Forwarded {
   const payloadTag = reader.take(proof.exchange ? 16 : 0), payloadHash = reader.take(proof.signer === undefined ? 0 : 32);
   const headers: [string, string][] = [], fields = reader.rest;
   while (!reader.ended) {
@@ -108,12 +112,15 @@ export function parseForwarded(text: string): Forwarded {
     if (values === 0) throw new Anonymous("proof-malformed");
     for (let i = 0; i < values; i++) headers.push([name, reader.text(reader.number(4))]);
   }
-  return { proof, payloadTag, payloadHash, headers, fields };
+  return { payloadTag, payloadHash, headers, fields };
 }
 
-export function forwardedBytes({ proof, payloadTag, payloadHash }: Omit<Forwarded, "headers" | "fields">, fields: Field[]): Bytes {
+export function forwardedBytes(proof: Proof, payloadTag: Bytes, payloadHash: Bytes, fields: Field[]): Bytes {
   return concat(number(1, 1), number(proof.bytes.length, 2), proof.bytes, payloadTag, payloadHash, textOf(fields));
 }
+
+/** One for all texts: to make one costs more than to decode with it. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 class Reader {
   readonly #bytes: Bytes;
@@ -142,8 +149,9 @@ class Reader {
   }
 
   text(size: number): string {
+    if (size === 0) return "";
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(this.take(size));
+      return decoder.decode(this.take(size));
     } catch (err) {
       throw err instanceof Anonymous ? err : new Anonymous("proof-malformed");
     }

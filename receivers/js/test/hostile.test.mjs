@@ -109,6 +109,38 @@ test("a full cache forgets the first entry, and never walks over its entries", a
   assert.deepEqual(walks.map(({ mock }) => mock.callCount()), [0, 0, 0, 0, 0]);
 });
 
+/** A forwarded proof of kind 2 by the server of an id, with so many empty values. */
+function forwardedOf(id, values) {
+  const proof = Buffer.concat([Buffer.of(2), id, Buffer.alloc(64)]), parts = [Buffer.of(1, 0, proof.length), proof, Buffer.alloc(32)];
+  for (let left = values, i = 0; left > 0; left -= 60_000, i++) {
+    const count = Math.min(left, 60_000);
+    parts.push(Buffer.of(0, 1, 0x61 + i, count >> 8, count & 255), Buffer.alloc(4 * count));
+  }
+  return Buffer.concat(parts).toString("base64url");
+}
+
+test("the keys of a forwarded proof are judged before its values, of which each costs little", async (t) => {
+  const { servers } = await new Server().trusted(), trust = new Trust({ user: "X-User", accounts: { "*": [">"] }, servers });
+  const { publicKey } = await import("../dist/keys.js");
+  const id = createHash("sha256").update(publicKey("N", servers.find((key) => key.startsWith("N")))).digest().subarray(0, 2);
+  const { prototype } = TextDecoder, { decode } = prototype;
+  let decoded = 0;
+  prototype.decode = function (...options) {
+    decoded++;
+    return decode.apply(this, options);
+  };
+  t.after(() => { prototype.decode = decode; });
+  const made = t.mock.method(globalThis, "TextDecoder");
+  for (const values of [1_000, 180_000]) {
+    decoded = 0;
+    assert.equal((await thrown(forwarded, [["Stamp-Forwarded-Proof", forwardedOf(Buffer.of(id[0] ^ 1, id[1]), values)]], trust))?.verdict, "proof-key");
+    assert.equal(decoded, 0);
+    assert.equal((await thrown(forwarded, [["Stamp-Forwarded-Proof", forwardedOf(id, values)]], trust))?.verdict, "field-missing");
+    assert.ok(decoded <= 10, `${decoded} texts of ${values} empty ones are decoded`);
+  }
+  assert.equal(made.mock.callCount(), 0);
+});
+
 test("names have the entries that SHA-256 gives", async () => {
   const { entryOf } = await import("../dist/names.js");
   for (let length = 0; length < 300; length++) {

@@ -5,7 +5,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,7 +15,7 @@ from ._bytes import from_base64, utf8
 from ._errors import Anonymous
 from ._names import Group, entry_of, fold, groups_of
 from ._proof import FORWARDED, LABEL, PROOF, PROVENANCE, Field, Proof, forwarded_text, mac_text_of, parse_forwarded, parse_text, text_of
-from ._trust import Trust, fits
+from ._trust import Pair, Signer, Trust, fits
 
 Headers = Iterable[Tuple[str, str]]
 
@@ -101,7 +101,7 @@ def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] 
     if not trust.wants_proof:
         return _judge(groups, _as_written(groups, trust), trust, now, subject)
     proof = parse_text(_only_line(groups, PROOF))
-    proven = _prove(groups, trust, proof, _Payload(payload))
+    proven = _prove(groups, trust, proof, _keys(trust, proof), _Payload(payload))
     identity = _judge(groups, proven.believed, trust, now, subject, proven)
     if trust.taken is not None and not trust.taken.add(proof.data, True):
         raise Anonymous("replayed")
@@ -110,12 +110,13 @@ def identify(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] 
 
 def forwarded(headers: Headers, trust: Trust, now: Optional[int] = None) -> Identity:
     """Says who had sent the message of which somebody passes on the proof."""
-    found = parse_forwarded(_only_line(groups_of(headers), FORWARDED))
-    if not trust.wants_proof:
-        raise Anonymous("proof-key")
+    proof, rest = parse_forwarded(_only_line(groups_of(headers), FORWARDED))
+    # The keys are looked at before the fields, which anybody can make many of. Without servers there is none.
+    keys = _keys(trust, proof)
+    found = rest()
     groups = groups_of(found.headers)
     digests = _Digests(found.payload_tag, found.payload_hash)
-    proven = _prove(groups, trust, found.proof, digests, found.text)
+    proven = _prove(groups, trust, proof, keys, digests, found.text)
     return _judge(groups, proven.believed, trust, now, None, proven)
 
 
@@ -130,7 +131,7 @@ def forward(headers: Headers, payload: bytes, trust: Trust, now: Optional[int] =
         raise Anonymous("proof-key")
     proof = parse_text(_only_line(groups, PROOF))
     content = _Payload(payload)
-    proven = _prove(groups, trust, proof, content)
+    proven = _prove(groups, trust, proof, _keys(trust, proof), content)
     _judge(groups, proven.believed, trust, now, subject, proven)
     if proof.tag and proven.cipher is None:
         raise Anonymous("proof-key")
@@ -162,14 +163,27 @@ def _as_written(groups: Dict[str, Group], trust: Trust) -> Dict[str, _Believed]:
     return believed
 
 
-def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, payload: _Payload, wanted: Optional[bytes] = None) -> _Proven:
-    """Steps 4 to 6. wanted is F_text, where it is given."""
+class _Keys(NamedTuple):
+    """The keys that can have made a proof. opens says whether its tag is checked."""
+
+    pairs: List[Pair]
+    signers: List[Signer]
+    opens: bool
+
+
+def _keys(trust: Trust, proof: Proof) -> _Keys:
+    """Step 4."""
     pairs = [pair for pair in trust.pairs if (pair.server_id, pair.receiver_id) == (proof.server, proof.receiver)]
     signers = [signer for signer in trust.signers if signer.id == proof.signer]
     opens = bool(proof.tag) and (not proof.signature or trust.has_keys)
     if opens and not pairs or proof.signature and not signers:
         raise Anonymous("proof-key")
+    return _Keys(pairs, signers, opens)
 
+
+def _prove(groups: Dict[str, Group], trust: Trust, proof: Proof, keys: _Keys, payload: _Payload, wanted: Optional[bytes] = None) -> _Proven:
+    """Steps 5 and 6. wanted is F_text, where it is given."""
+    pairs, signers, opens = keys
     found = _fields(groups, proof, opens)
     fields = [field for _, field in found]
     if wanted is not None and text_of(fields) != wanted:

@@ -1,7 +1,7 @@
 """The bytes of a proof, and of the fields that it proves."""
 
 from dataclasses import dataclass, field
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ._bytes import from_base64, to_base64, utf8
 from ._errors import Anonymous
@@ -117,16 +117,16 @@ def _head(one: Field) -> bytes:
 
 @dataclass
 class Forwarded:
-    """A forwarded proof: what stands for the payload, and the headers that are proven."""
+    """A forwarded proof without its proof: what stands for the payload, and the headers that are proven."""
 
-    proof: Proof
     payload_tag: bytes  # empty in kind 2
     payload_hash: bytes  # empty in kind 1
     headers: List[Tuple[str, str]]
     text: bytes  # F_text, of which they are
 
 
-def parse_forwarded(text: str) -> Forwarded:
+def parse_forwarded(text: str) -> Tuple[Proof, Callable[[], Forwarded]]:
+    """Reads a forwarded proof up to its proof. The function reads the rest, which can be much."""
     data = from_base64(text)
     if not data:
         raise Anonymous("proof-malformed")
@@ -134,6 +134,10 @@ def parse_forwarded(text: str) -> Forwarded:
         raise Anonymous("proof-version")
     reader = _Reader(data, 1)
     proof = parse(reader.take(reader.number(2)))
+    return proof, lambda: _rest_of(proof, reader)
+
+
+def _rest_of(proof: Proof, reader: "_Reader") -> Forwarded:
     payload_tag = reader.take(16 if proof.tag else 0)
     payload_hash = reader.take(32 if proof.signature else 0)
     rest = reader.rest
@@ -143,7 +147,7 @@ def parse_forwarded(text: str) -> Forwarded:
         if values == 0:
             raise Anonymous("proof-malformed")
         headers += [(name, reader.text(reader.number(4))) for _ in range(values)]
-    return Forwarded(proof, payload_tag, payload_hash, headers, rest)
+    return Forwarded(payload_tag, payload_hash, headers, rest)
 
 
 def forwarded_text(proof: Proof, payload_tag: bytes, payload_hash: bytes, fields: List[Field]) -> str:

@@ -1131,6 +1131,8 @@ func (g *generator) forwarded() {
 		add("another account", stamp.WrongAccount, trusted(func(t *Trust) { t.Accounts = map[string][]string{"OTHER": {">"}} }))
 		add("a header that is read is not there", stamp.OK, trusted(func(t *Trust) { t.One = append(t.One, "X-Extra") }), added("X-Extra", "1"))
 		add("too old", stamp.Old, trusted(func(t *Trust) { t.MaxAge = 5 }))
+		add("a byte too much, and another server", stamp.ProofKey, value(func(b []byte) []byte { return append(b, 0) }), trusted(func(t *Trust) { t.Servers = []string{curve("server b"), server("sign b")} }))
+		add("a byte too much, and no servers", stamp.ProofKey, value(func(b []byte) []byte { return append(b, 0) }), trusted(func(t *Trust) { t.Servers, t.Keys = nil, nil }))
 		add("the handler is of another subject", stamp.OK, arrived("stock.take"))
 		add("on a subject that the handler says", stamp.OK, arrived("stock.take"), handledOn("orders.*"))
 		add("on another subject than the handler says", stamp.Misdirected, arrived(subject), handledOn("stock.take"))

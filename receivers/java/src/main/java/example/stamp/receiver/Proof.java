@@ -147,14 +147,17 @@ final class Proof {
     }
 
     /**
-     * A forwarded proof: what stands for the payload, and the headers that are proven.
+     * A forwarded proof without its proof: what stands for the payload, and the headers that are proven.
      *
      * @param payloadTag empty in kind 2
      * @param payloadHash empty in kind 1
      * @param text F_text, of which the headers are
      */
-    record Forwarded(Proof proof, byte[] payloadTag, byte[] payloadHash, List<Header> headers, byte[] text) {
-        static Forwarded parse(String value) throws AnonymousException {
+    record Forwarded(byte[] payloadTag, byte[] payloadHash, List<Header> headers, byte[] text) {
+        /** The proof, and what comes after it, which is read later: it can be much. */
+        record Start(Proof proof, ByteBuffer rest) {}
+
+        static Start start(String value) throws AnonymousException {
             byte[] bytes = Texts.fromBase64(value);
             if (bytes == null || bytes.length == 0) {
                 throw new AnonymousException("proof-malformed");
@@ -163,9 +166,14 @@ final class Proof {
                 throw new AnonymousException("proof-version");
             }
             ByteBuffer reader = ByteBuffer.wrap(bytes, 1, bytes.length - 1);
-            Proof proof = new Proof(take(reader, number(reader, 2)));
+            return new Start(new Proof(take(reader, number(reader, 2))), reader);
+        }
+
+        static Forwarded parse(Start start) throws AnonymousException {
+            Proof proof = start.proof();
+            ByteBuffer reader = start.rest();
             byte[] tag = take(reader, proof.exchanges ? 16 : 0), hash = take(reader, proof.signed ? 32 : 0);
-            byte[] text = Arrays.copyOfRange(bytes, reader.position(), bytes.length);
+            byte[] text = Arrays.copyOfRange(reader.array(), reader.position(), reader.limit());
             List<Header> headers = new ArrayList<>();
             while (reader.hasRemaining()) {
                 String name = Texts.text(take(reader, number(reader, 2)), "proof-malformed");
@@ -177,7 +185,7 @@ final class Proof {
                     headers.add(new Header(name, Texts.text(take(reader, number(reader, 4)), "proof-malformed")));
                 }
             }
-            return new Forwarded(proof, tag, hash, headers, text);
+            return new Forwarded(tag, hash, headers, text);
         }
 
         static String text(Proof proof, byte[] payloadTag, byte[] payloadHash, List<Field> fields) {

@@ -86,7 +86,7 @@ public final class Receiver {
             return judge(groups, asWritten(groups, trust), trust, now, subject, null);
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
-        Proven proven = prove(groups, trust, proof, Payload.of(payload), null);
+        Proven proven = prove(groups, trust, proof, keysOf(trust, proof), Payload.of(payload), null);
         Identity identity = judge(groups, proven.believed(), trust, now, subject, proven);
         if (!trust.takes(proof)) {
             throw new AnonymousException("replayed");
@@ -96,12 +96,12 @@ public final class Receiver {
 
     /** Who had sent the message of which somebody passes on the proof. */
     public static Identity forwarded(Iterable<Header> headers, Trust trust, Instant now) throws AnonymousException {
-        Proof.Forwarded found = Proof.Forwarded.parse(onlyLine(Group.groupsOf(headers), Proof.FORWARDED));
-        if (!trust.wantsProof) {
-            throw new AnonymousException("proof-key");
-        }
+        Proof.Forwarded.Start start = Proof.Forwarded.start(onlyLine(Group.groupsOf(headers), Proof.FORWARDED));
+        // The keys are looked at before the fields, which anybody can make many of. Without servers there is none.
+        Keys keys = keysOf(trust, start.proof());
+        Proof.Forwarded found = Proof.Forwarded.parse(start);
         Map<String, Group> groups = Group.groupsOf(found.headers());
-        Proven proven = prove(groups, trust, found.proof(), Payload.of(found.payloadTag(), found.payloadHash()), found.text());
+        Proven proven = prove(groups, trust, start.proof(), keys, Payload.of(found.payloadTag(), found.payloadHash()), found.text());
         return judge(groups, proven.believed(), trust, now, null, proven);
     }
 
@@ -123,7 +123,7 @@ public final class Receiver {
         }
         Proof proof = Proof.parse(onlyLine(groups, Proof.NAME));
         Payload content = Payload.of(payload);
-        Proven proven = prove(groups, trust, proof, content, null);
+        Proven proven = prove(groups, trust, proof, keysOf(trust, proof), content, null);
         judge(groups, proven.believed(), trust, now, subject, proven);
         if (proof.exchanges && proven.key() == null) {
             throw new AnonymousException("proof-key");
@@ -155,26 +155,35 @@ public final class Receiver {
         return believed;
     }
 
-    /** Steps 4 to 6. wanted is F_text, where it is given. */
-    private static Proven prove(Map<String, Group> groups, Trust trust, Proof proof, Payload payload, byte[] wanted) throws AnonymousException {
+    /** The keys that can have made a proof. opens says whether its tag is checked. */
+    private record Keys(List<Trust.Pair> pairs, List<Trust.Signer> signers, boolean opens) {}
+
+    /** Step 4. */
+    private static Keys keysOf(Trust trust, Proof proof) throws AnonymousException {
         List<Trust.Pair> pairs = trust.pairs.stream().filter(p -> proof.exchanges && p.serverId() == proof.server && p.receiverId() == proof.receiver).toList();
         List<Trust.Signer> signers = trust.signers.stream().filter(s -> proof.signed && s.id() == proof.signer).toList();
         boolean opens = proof.exchanges && (!proof.signed || trust.hasKeys);
         if (opens && pairs.isEmpty() || proof.signed && signers.isEmpty()) {
             throw new AnonymousException("proof-key");
         }
+        return new Keys(pairs, signers, opens);
+    }
+
+    /** Steps 5 and 6. wanted is F_text, where it is given. */
+    private static Proven prove(Map<String, Group> groups, Trust trust, Proof proof, Keys keys, Payload payload, byte[] wanted) throws AnonymousException {
+        boolean opens = keys.opens();
         List<Found> found = fieldsOf(groups, proof, opens);
         List<Proof.Field> fields = found.stream().map(Found::field).toList();
         byte[] text = Proof.textOf(fields);
         if (wanted != null && !Arrays.equals(text, wanted)) {
             throw new AnonymousException("proof-malformed");
         }
-        Opened opened = opens ? open(pairs, trust, proof, payload, fields) : null;
+        Opened opened = opens ? open(keys.pairs(), trust, proof, payload, fields) : null;
         String server = opened == null ? null : opened.server();
         if (proof.signed) {
             byte[] signed = Texts.concat(Crypto.LABEL, proof.beforeSignature(), text, payload.hash());
             // Of a proof with both, the signature says which server it was: whoever holds the receiver's seed can make a tag.
-            server = signers.stream().filter(signer -> Crypto.verifies(signer.key(), proof.signature, signed)).map(Trust.Signer::text).findFirst().orElse(null);
+            server = keys.signers().stream().filter(signer -> Crypto.verifies(signer.key(), proof.signature, signed)).map(Trust.Signer::text).findFirst().orElse(null);
         }
         if (server == null) {
             throw new AnonymousException("proof-wrong");
