@@ -105,10 +105,18 @@ func newJudge(t *Trust) *judge {
 // maxKept is the size up to which the buffers of a judge are kept for the next message.
 const maxKept = 64 << 10
 
-// release gives a judge back. It keeps no reference to a message, and no secret of it.
+// release gives a judge back.
 func (j *judge) release() {
-	if cap(j.groups) > 256 || cap(j.sealed)+cap(j.mac)+cap(j.text)+cap(j.open) > maxKept {
-		return
+	if j.reset() {
+		judges.Put(j)
+	}
+}
+
+// reset makes a judge ready for the next message, unless its buffers are too large to be kept. It keeps no reference to a message, and no
+// secret of it.
+func (j *judge) reset() bool {
+	if cap(j.groups) > 256 || cap(j.sealed)+cap(j.mac)+cap(j.text)+cap(j.open)+cap(j.raw) > maxKept {
+		return false
 	}
 	clear(j.open[:cap(j.open)])
 	clear(j.groups[:cap(j.groups)])
@@ -119,7 +127,7 @@ func (j *judge) release() {
 		groups: j.groups[:0], byEntry: j.byEntry[:0], fields: j.fields[:0], raw: j.raw[:0], entries: j.entries[:0],
 		signers: j.signers[:0], pairs: j.pairs[:0], sealed: j.sealed[:0], mac: j.mac[:0], text: j.text[:0], open: j.open[:0],
 	}
-	judges.Put(j)
+	return true
 }
 
 // identify goes through all steps but that of replays.

@@ -115,6 +115,22 @@ func TestKeysAreKept(t *testing.T) {
 	}
 }
 
+// A large message does not make the receiver keep large buffers.
+func TestNoLargeBufferIsKept(t *testing.T) {
+	server, trust := newService(t, nil)
+	large := server.Stamp(map[string][]string{"X-User": {"alice"}, "Roles": {strings.Repeat("r", 50_000)}}, "orders.new", nil)
+	raw := make([]byte, 60_000)
+	raw[0] = wire.KindReceiver
+	long := append([]byte{1, byte(len(raw) >> 8), byte(len(raw) & 255)}, raw...)
+	forwarded := stamp.Message{Header: map[string][]string{wire.ForwardedProof: {string(wire.AppendText(nil, append(long, make([]byte, 1<<20)...)))}}}
+	if kept := stamp.KeptBytes(trust, large, forwarded); kept > 64<<10 {
+		t.Errorf("the receiver keeps %d bytes, expected at most 64 KiB", kept)
+	}
+	if kept := stamp.KeptBytes(trust, server.Stamp(alice, "orders.new", nil)); kept == 0 {
+		t.Error("the buffers of a small message are not kept")
+	}
+}
+
 // otherSalt returns the proof with the nth other salt, from 0.
 func otherSalt(proof string, n int) string {
 	raw, _ := wire.AppendExact(nil, proof)
