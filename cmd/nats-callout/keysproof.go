@@ -39,8 +39,20 @@ func (o *proofOwner) path() string {
 	return filepath.Join(o.Directory, name)
 }
 
-// next is where the new keys of a server wait until all receivers trust them.
-func (o *proofOwner) next() string { return o.path() + ".new" }
+// target is the key file, also where path is a link to it: a roll changes the file, and leaves the link.
+func (o *proofOwner) target() string {
+	if info, err := os.Lstat(o.path()); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return o.path()
+	}
+	target, err := filepath.EvalSymlinks(o.path())
+	if err != nil {
+		return o.path() // which cannot be read
+	}
+	return target
+}
+
+// next is where the new keys of a server wait until all receivers trust them. It is in the directory of the target, so that it can replace it.
+func (o *proofOwner) next() string { return o.target() + ".new" }
 
 // command is how a command about these keys is called.
 func (o *proofOwner) command(name string) string {
@@ -95,7 +107,7 @@ func (c *proofShow) Run(s *streams) error {
 		fmt.Fprintf(s.out, "%s  id %s  %s\n", key, proof.ID(key), c.use(i, key))
 	}
 	if _, err := os.Lstat(c.next()); c.Whose == "server" && err == nil {
-		coming, err := c.public(c.next())
+		coming, err := c.coming()
 		if err != nil {
 			return err
 		}
@@ -206,9 +218,12 @@ next:
 func (c *proofRoll) server(s *streams) error {
 	text, err := c.newSeeds()
 	if err == nil {
-		err = writeSecret(c.next(), text)
+		err = c.writeNext(text)
 	}
 	if errors.Is(err, fs.ErrExist) {
+		if _, err := c.coming(); err != nil {
+			return err
+		}
 		return hint(fmt.Errorf("keys: %s is there already", c.next()), "the keys were rolled before; when all receivers trust the new ones: "+c.command("roll")+" --finish")
 	}
 	if err != nil {
@@ -222,14 +237,27 @@ func (c *proofRoll) finishServer(s *streams) error {
 	if _, err := os.Lstat(c.next()); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("keys: there is no %s: nothing to finish", c.next())
 	}
-	if _, err := c.public(c.next()); err != nil {
+	if _, err := c.coming(); err != nil {
 		return err
 	}
-	if err := os.Rename(c.next(), c.path()); err != nil {
+	err := keepAccess(c.target(), c.next())
+	if err == nil {
+		err = os.Rename(c.next(), c.target())
+	}
+	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	_, err := fmt.Fprintf(s.out, "%s\thas the new keys\nnext: reload the server\n", c.path())
+	_, err = fmt.Fprintf(s.out, "%s\thas the new keys\nnext: reload the server\n", c.path())
 	return err
+}
+
+// coming returns the public keys of the new keys of a server.
+func (o *proofOwner) coming() ([]string, error) {
+	keys, err := o.public(o.next())
+	if err != nil {
+		return nil, hint(errors.Unwrap(err), fmt.Sprintf("it is not a whole key file, so a roll was interrupted: remove %s, and repeat the roll", o.next()))
+	}
+	return keys, nil
 }
 
 const receiverRolled = `%[1]s	has a new key, and the older ones
@@ -249,7 +277,7 @@ func (c *proofRoll) receiver(s *streams) error {
 		err = c.replace(append(added, text...))
 	}
 	if err != nil {
-		return fmt.Errorf("keys: %w", err)
+		return err
 	}
 	_, err = fmt.Fprintf(s.out, receiverRolled, c.path(), c.command("show"), c.command("roll"))
 	return err
@@ -265,7 +293,7 @@ func (c *proofRoll) finishReceiver(s *streams) error {
 		return fmt.Errorf("keys: %s has one key: nothing to finish", c.path())
 	}
 	if err := c.replace(append(bytes.Clone(seeds[0]), '\n')); err != nil {
-		return fmt.Errorf("keys: %w", err)
+		return err
 	}
 	_, err = fmt.Fprintf(s.out, "%s\thas the newest key alone\nnext: restart the receivers\n", c.path())
 	return err
@@ -273,12 +301,43 @@ func (c *proofRoll) finishReceiver(s *streams) error {
 
 // replace replaces the file as a whole, so that there is never a half.
 func (c *proofRoll) replace(text []byte) error {
+	err := c.writeNext(text)
+	if errors.Is(err, fs.ErrExist) {
+		return hint(fmt.Errorf("keys: %s is there already", c.next()),
+			fmt.Sprintf("a roll was interrupted before %s was replaced, so its new key is not in use: remove %s, and repeat the roll", c.target(), c.next()))
+	}
+	if err == nil {
+		if err = os.Rename(c.next(), c.target()); err != nil {
+			os.Remove(c.next())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	return nil
+}
+
+// writeNext writes the file that replaces the target, for those who may read the target.
+func (c *proofRoll) writeNext(text []byte) error {
 	if err := writeSecret(c.next(), text); err != nil {
 		return err
 	}
-	if err := os.Rename(c.next(), c.path()); err != nil {
+	if err := keepAccess(c.target(), c.next()); err != nil {
 		os.Remove(c.next())
 		return err
 	}
 	return nil
+}
+
+// keepAccess gives a new file the owner and the mode of the one that it replaces: a service of another user must be able to read it.
+func keepAccess(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	// The owner first, while nobody else can read the file.
+	if err := keepOwner(info, to); err != nil {
+		return fmt.Errorf("%s cannot be given the owner of %s, without which the service could not read it: %w", to, from, err)
+	}
+	return os.Chmod(to, info.Mode().Perm())
 }
