@@ -3,8 +3,6 @@ package callout
 import (
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // A server asks the handler inside it first about its own connections, and not the queue group. So
@@ -60,33 +58,20 @@ func (s *subscription) hold(a *arrival) bool {
 	return true
 }
 
-// release ends hold. The handler answers the callouts that it has held if it has joined the queue group or is
-// ending, and gives them to the group otherwise.
+// release ends hold, and answers the callouts that were held. If only a peer can judge, their connections are
+// closed, so that the clients come again and the group is asked. The handler cannot give them to the group:
+// its user must not send requests.
 func (s *subscription) release() {
 	s.mu.Lock()
-	held, answers := s.held, s.sub != nil || s.ending
+	held := s.held
 	s.holds, s.held = false, nil
 	s.mu.Unlock()
 	for _, a := range held {
 		s.waiting.Add(-a.size())
-		if !answers {
-			s.pass(a)
-		} else if !s.put(s.queue, a) && !s.put(s.busy, a) {
+		if !s.put(s.queue, a) && !s.put(s.busy, a) {
 			s.h.logged.Warn("overload", "callouts are dropped, because too many wait")
 		}
 		s.subs.Done()
-	}
-}
-
-// pass gives a callout to the queue group, as the server would have.
-func (s *subscription) pass(a *arrival) {
-	m := nats.NewMsg(Subject)
-	m.Reply, m.Data = a.reply, a.data
-	if a.from != "" {
-		m.Header.Set(xkeyHeader, a.from)
-	}
-	if err := s.nc.PublishMsg(m); err != nil {
-		s.h.logged.Error("pass", "cannot give a callout to the queue group", "error", err)
 	}
 }
 

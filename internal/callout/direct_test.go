@@ -93,7 +93,7 @@ func TestTakeWhileGathering(t *testing.T) {
 		want string // in the refusal
 	}{
 		"it can judge":          {func(_ *serving, own, _ *store) { own.gone.Store(false) }, ""},
-		"a peer can judge":      {func(_ *serving, _, peers *store) { peers.gone.Store(false) }, ""},
+		"a peer can judge":      {func(_ *serving, _, peers *store) { peers.gone.Store(false) }, errGone.Error()},
 		"it ends":               {func(s *serving, _, _ *store) { s.StopReceiving() }, errGone.Error()},
 		"it has waited in vain": {nil, errGone.Error()},
 	} {

@@ -109,6 +109,11 @@ func (h *Handler) Close() {
 	var closing sync.WaitGroup
 	for _, source := range h.lookups() {
 		closing.Go(func() {
+			defer func() {
+				if recover() != nil { // it must not end the process, which may be the server
+					h.log.Error("close session source", "source", source.Name(), "error", session.Fault(session.ErrFault))
+				}
+			}()
 			if err := source.Close(); err != nil {
 				h.log.Warn("close session source", "source", source.Name(), "error", err)
 			}

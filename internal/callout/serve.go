@@ -104,7 +104,7 @@ func (h *Handler) Serve(ctx context.Context, nc *nats.Conn) error {
 		return fmt.Errorf("subscribe to %s: %w", Subject, err)
 	}
 	// If the server does not permit the subscription, its error comes before its answer to the flush.
-	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), Subject) {
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Subscription to "`+Subject) {
 		return fmt.Errorf("subscribe to %s: the user of connect may not: %w", Subject, nats.ErrPermissionViolation)
 	}
 	go m.watch()
