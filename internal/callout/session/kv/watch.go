@@ -241,7 +241,8 @@ func (s *Source) round(ctx context.Context, connected <-chan nats.Status, last *
 		messages.Stop()
 		s.deleteConsumer(ctx, b, consumer)
 	}()
-	s.pastSeen.Store(consumer.CachedInfo().Delivered.Stream)
+	// It is to deliver the last change at least, whatever the replica says of what it has delivered.
+	s.pastSeen.Store(min(consumer.CachedInfo().Delivered.Stream, max(*last, 1)-1))
 	// Answers from before b was opened are dropped, because check sees only changes since then.
 	s.reportLost()
 	s.confirm()
@@ -326,7 +327,6 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 		if meta.Sequence.Consumer != number {
 			return errGap
 		}
-		s.pastSeen.Store(meta.Sequence.Stream)
 		key := SessionKey(strings.TrimPrefix(m.Subject(), b.prefix))
 		if meta.Sequence.Stream <= *last { // from before the watch began
 			s.revisions.Add(key, meta.Sequence.Stream)
@@ -338,11 +338,15 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 			})
 			s.seen.Store(*last)
 		}
+		s.pastSeen.Store(meta.Sequence.Stream) // after its revision, which look-ups rely on then
 		if meta.Sequence.Stream >= *last {
 			s.pastIsRead()
 		}
 	}
 }
+
+// warnAfter is after how many requests without an answer in a row confirmPast says so.
+const warnAfter = 3
 
 // confirmPast opens the gate past if the leader of the bucket has nothing after what the watch has read: the
 // last change before the watch began may have been removed, and is then never read. It returns when the gate
@@ -350,7 +354,7 @@ func (s *Source) follow(ctx context.Context, connected <-chan nats.Status, messa
 func (s *Source) confirmPast(ctx context.Context, b *bucket) {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
-	for {
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -361,8 +365,15 @@ func (s *Source) confirmPast(ctx context.Context, b *bucket) {
 		asking, cancel := context.WithTimeout(ctx, s.cfg.TryTime())
 		more, err := s.leader.HasFrom(asking, s.pastSeen.Load()+1, b.prefix+">")
 		cancel()
-		if !more && err == nil {
+		switch {
+		case err == nil && !more:
 			s.past.open()
+		case err == nil:
+			failed = 0
+		case ctx.Err() == nil:
+			if failed++; failed == warnAfter {
+				s.env.Log.Warn("the last changes of the session bucket are not read yet, and its leader does not answer; may the user of the handler publish this?", "source", s.cfg.Name, "subject", s.leader.subject, "error", withoutSubject(err))
+			}
 		}
 	}
 }
