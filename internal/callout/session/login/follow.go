@@ -78,6 +78,11 @@ func (s *source) refreshRound(ctx context.Context, index **sharedIndex) error {
 		s.store.CompareAndSwap(store, nil) // another bucket was indexed
 		return nil
 	}
+	if seen := store.indexed.sessions.Load(); seen != nil && streams[0].isOther(*seen) {
+		s.noteReplaced(0) // the end of the consumer may have ended lookAfter before it noticed
+		s.store.CompareAndSwap(store, nil)
+		return nil
+	}
 	if err := s.chooseIndex(ctx, index, streams[0]); err != nil {
 		return fmt.Errorf("bucket %s: %w", s.cfg.Bucket, plain(err))
 	}

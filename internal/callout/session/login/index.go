@@ -71,6 +71,10 @@ func (s *source) complete(ctx context.Context, store *store, streams [2]streamSt
 	isOther := replaced != s.indexedAfter.Load()
 	if isOther {
 		before = time.Now().Add(indexMargin)
+		// Another handler, or this one after a restart, must not take the index for complete meanwhile.
+		if err := store.index.Purge(ctx, s.cfg.completeName()); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return plain(err)
+		}
 	}
 	if !sessions.oldest.IsZero() && sessions.oldest.Before(before) {
 		done, err := store.isComplete(ctx, streams)
