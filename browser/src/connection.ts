@@ -172,7 +172,7 @@ export class Connection {
         this.#nc = undefined;
         this.#set("lost", err ? err.message : "");
       } catch (err) {
-        if (run === this.#run) await this.#failed(run, err);
+        if (run === this.#run) await this.#failed(run, err, visitor);
       }
       if (run === this.#run) await this.#pause(failures);
     }
@@ -186,7 +186,7 @@ export class Connection {
     if (!sameVisitor(visitor, now)) throw new StampError("signed-out", "the session is another one than before");
   }
 
-  async #failed(run: number, err: unknown): Promise<void> {
+  async #failed(run: number, err: unknown, before: Visitor): Promise<void> {
     const reason = err instanceof Error ? err.message : String(err);
     if (err instanceof StampError && (err.code === "signed-out" || err.code === "closed")) {
       this.stop(err.code, reason);
@@ -201,6 +201,7 @@ export class Connection {
     const visitor = await this.#site.visitor().catch(() => undefined);
     if (run !== this.#run) return;
     if (visitor && !visitor.authenticated) this.stop("signed-out", "there is no session");
+    else if (visitor && !sameVisitor(before, visitor)) this.stop("signed-out", "the session is another one than before");
     else this.#set("refused", reason);
   }
 

@@ -9,7 +9,7 @@ export const concurrencyOf = ({ ordered, concurrency = 16 }: Limits) => (ordered
 /** First in, first out, where any may leave meanwhile: a map is slow to find its first entry after many were deleted. */
 export class Line<K, V> {
   readonly #waiting = new Map<K, V>();
-  #order: K[] = []; // of those that wait; some have left meanwhile
+  #order: (K | undefined)[] = []; // of those that wait; some have left meanwhile
   #next = 0; // in the order
 
   add(key: K, value: V): void {
@@ -19,19 +19,25 @@ export class Line<K, V> {
 
   leave(key: K): void {
     this.#waiting.delete(key);
+    this.#shorten();
   }
 
   /** Takes out the first one; undefined where nobody waits. */
   shift(): V | undefined {
     while (this.#next < this.#order.length) {
-      const key = this.#order[this.#next++]!, value = this.#waiting.get(key);
-      if (this.#next === this.#order.length) {
-        this.#order = [];
-        this.#next = 0;
-      }
-      if (this.#waiting.delete(key)) return value;
+      const key = this.#order[this.#next]!, value = this.#waiting.get(key), waits = this.#waiting.delete(key);
+      this.#order[this.#next++] = undefined; // a key may hold what was answered
+      this.#shorten();
+      if (waits) return value;
     }
     return undefined;
+  }
+
+  /** Makes the order anew when more than half of it have left, so that it does not grow in a line that is never empty. */
+  #shorten(): void {
+    if (this.#order.length <= 2 * this.#waiting.size + 32) return;
+    this.#order = [...this.#waiting.keys()];
+    this.#next = 0;
   }
 }
 

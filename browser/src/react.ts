@@ -56,7 +56,8 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null 
   const { open, over, run, ended } = useOpen(stamp);
   const [round, setRound] = useState(0);
   const [known, setKnown] = useKnown<{ asked?: object; round?: number; answer?: Answer<T>; error?: HookError }>(stamp, run, over);
-  const [key, unheld] = keyOf([resource, options]), asked = useAsked(key);
+  const [key, why] = keyOf([resource, options]), asked = useAsked(key);
+  const unheld = useMemo<HookError | undefined>(() => (why === undefined ? undefined : new TypeError(why)), [why]);
   useEffect(() => {
     if (resource === null || !open || key === "") return;
     return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
@@ -124,12 +125,12 @@ async function onceConnected(stamp: Stamp, signal: AbortSignal, failed: (err: Er
   }
 }
 
-/** What is asked for, as JSON, by which it is compared; "" and an error for what JSON cannot hold, as a circle or a BigInt. */
-function keyOf(asked: unknown): [key: string, unheld?: HookError] {
+/** What is asked for, as JSON, by which it is compared; "" and why for what JSON cannot hold, as a circle or a BigInt. */
+function keyOf(asked: unknown): [key: string, why?: string] {
   try {
     return [JSON.stringify(asked)];
   } catch (err) {
-    return ["", new TypeError(`options: expected what JSON can hold: ${err instanceof Error ? err.message : String(err)}`)];
+    return ["", `options: expected what JSON can hold: ${err instanceof Error ? err.message : String(err)}`];
   }
 }
 
