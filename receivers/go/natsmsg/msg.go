@@ -24,11 +24,14 @@ const nowhere = "."
 // that of the subscription: whoever may ask for messages of a stream can have one delivered to any handler. So it arrived
 // nowhere, and only a handler with a trust of Trust.ForSubjects takes it.
 func arrivedOn(subject, reply string) string {
-	if strings.HasPrefix(reply, "$JS.ACK.") {
+	if subject == "" || isOfJetStream(reply) {
 		return nowhere
 	}
 	return subject
 }
+
+// isOfJetStream reports whether a reply subject is that of a message which JetStream delivers.
+func isOfJetStream(reply string) bool { return strings.HasPrefix(reply, "$JS.ACK.") }
 
 // Forward puts the proof of a message that was received into a request that is made on behalf of its sender (see
 // stamp.Forward). If that message is nobody's, it is an error, and the request stays without.

@@ -98,7 +98,8 @@ export function handler<Request extends NatsRequest>(
 
   async function answerOnce(result: PromiseSettledResult<Identity>, request: Request): Promise<void> {
     if (result.status === "rejected" && result.reason instanceof Anonymous) {
-      request.respondError(401, result.reason.verdict);
+      // An answer without a payload would acknowledge what JetStream delivers.
+      if (!request.reply?.startsWith("$JS.ACK.")) request.respondError(401, result.reason.verdict);
       return;
     }
     try {

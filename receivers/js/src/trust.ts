@@ -107,7 +107,11 @@ export class Trust {
     this.maxSkew = max_skew || 5;
     this.wantsProof = servers.length > 0;
     this.hasKeys = keys.length > 0;
-    this.#options = { ...options, servers: [...servers], keys: [...keys] };
+    this.#options = { // a copy of what was checked: forSubjects makes a trust of it
+      user, one: [...one], many: [...many], max_age, max_skew, replays, signed: [...signed],
+      accounts: Object.fromEntries(Object.entries(accounts).map(([account, subjects]) => [account, [...subjects]])),
+      servers: [...servers], keys: [...keys],
+    };
     this.#shared = { messageKeys: new Cache(maxMessageKeys), taken: replays > 0 ? new Cache(replays) : undefined, keys: undefined };
   }
 

@@ -19,7 +19,7 @@ async def serve(nc: Any, trust: Trust) -> None:
 
     async def refuse(nobody: Anonymous, msg: Any) -> None:
         """Answers as a micro service answers an error."""
-        if msg.reply:
+        if msg.reply and not msg.reply.startswith("$JS.ACK."):  # that would acknowledge it
             await nc.publish(msg.reply, headers={"Nats-Service-Error": nobody.verdict, "Nats-Service-Error-Code": "401"})
 
     async def answer(msg: Any, text: str) -> None:

@@ -58,7 +58,8 @@ public final class Services {
 
     /** Answers as a service of jnats answers an error. */
     private void refuse(AnonymousException nobody, Message message) {
-        if (message.getReplyTo() != null) {
+        // An answer without a payload would acknowledge what JetStream delivers.
+        if (message.getReplyTo() != null && !message.getReplyTo().startsWith("$JS.ACK.")) {
             Headers headers = new Headers().put("Nats-Service-Error", nobody.verdict()).put("Nats-Service-Error-Code", "401");
             connection.publish(message.getReplyTo(), headers, new byte[0]);
         }
