@@ -339,5 +339,8 @@ func keepAccess(from, to string) error {
 	if err := keepOwner(info, to); err != nil {
 		return fmt.Errorf("%s cannot be given the owner of %s, without which the service could not read it: %w", to, from, err)
 	}
+	if made, err := os.Lstat(to); err != nil || !made.Mode().IsRegular() {
+		return errors.Join(err, fmt.Errorf("%s is no file any more: somebody else has replaced it", to))
+	}
 	return os.Chmod(to, info.Mode().Perm())
 }

@@ -10,7 +10,7 @@ import (
 
 // keepOwner gives a file the owner and the group that another one has. It changes nothing if they are the same, since only root may.
 func keepOwner(of fs.FileInfo, path string) error {
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if err != nil {
 		return err
 	}
@@ -19,5 +19,5 @@ func keepOwner(of fs.FileInfo, path string) error {
 	if !ok || !ok2 || want.Uid == has.Uid && want.Gid == has.Gid {
 		return nil
 	}
-	return os.Chown(path, int(want.Uid), int(want.Gid))
+	return os.Lchown(path, int(want.Uid), int(want.Gid))
 }
