@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/internal/callout/session"
+	"stamp/internal/callout/session/internal/sourcetest"
 )
 
 // TestReplicaWithoutTheEntry: a replica that is behind may lack an entry that the watch has reported. Then the source cannot
@@ -132,7 +132,7 @@ func TestReplicaBehindUnderTheWatch(t *testing.T) {
 					to = nats.NewMsg(m.Reply)
 					to.Data = []byte(`{"error":{"code":400,"err_code":10026,"description":"maximum consumers limit reached"}}`)
 				case strings.Contains(m.Subject, ".CONSUMER.CREATE."):
-					to.Data = withoutPast(t, m.Data)
+					to.Data = sourcetest.WithoutPast(t, m.Data)
 				}
 				_ = nc.PublishMsg(to)
 			})
@@ -152,25 +152,6 @@ func TestReplicaBehindUnderTheWatch(t *testing.T) {
 			}
 		})
 	}
-}
-
-// withoutPast changes a request to create a consumer, so that it begins with the next message, as on a replica that has nothing
-// of the last messages.
-func withoutPast(t *testing.T, request []byte) []byte {
-	var q map[string]any
-	if err := json.Unmarshal(request, &q); err != nil {
-		t.Error(err)
-		return request
-	}
-	consumer, _ := q["config"].(map[string]any)
-	consumer["deliver_policy"] = "new"
-	delete(consumer, "opt_start_seq")
-	delete(consumer, "opt_start_time")
-	edited, err := json.Marshal(q)
-	if err != nil {
-		t.Error(err)
-	}
-	return edited
 }
 
 // TestPastIsRead: soon after a start, look-ups no longer ask the leader: also if the bucket is empty, if its last message was

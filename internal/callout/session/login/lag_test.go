@@ -1,7 +1,6 @@
 package login
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"stamp/internal/callout/session"
+	"stamp/internal/callout/session/internal/sourcetest"
 )
 
 // laggingPlace is the place of a JetStream API in which the new consumers of a bucket, while lags is set, are on a replica that
@@ -28,7 +28,7 @@ func lagConsumers(t *testing.T, nc *nats.Conn, bucket string) (lags *atomic.Bool
 		to := nats.NewMsg(subject)
 		to.Reply, to.Data, to.Header = m.Reply, m.Data, m.Header
 		if lags.Load() && strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."+streamOf(bucket)+".") {
-			to.Data = withoutPast(t, m.Data)
+			to.Data = sourcetest.WithoutPast(t, m.Data)
 		}
 		_ = nc.PublishMsg(to)
 	})
@@ -36,23 +36,6 @@ func lagConsumers(t *testing.T, nc *nats.Conn, bucket string) (lags *atomic.Bool
 		t.Fatal(err)
 	}
 	return lags
-}
-
-// withoutPast changes a request to create a consumer, so that it begins with the next message.
-func withoutPast(t *testing.T, request []byte) []byte {
-	var q map[string]any
-	if err := json.Unmarshal(request, &q); err != nil {
-		t.Error(err)
-		return request
-	}
-	consumer, _ := q["config"].(map[string]any)
-	consumer["deliver_policy"] = "new"
-	delete(consumer, "opt_start_seq")
-	edited, err := json.Marshal(q)
-	if err != nil {
-		t.Error(err)
-	}
-	return edited
 }
 
 // A logout by the provider ends a session whose names in the index are on its leader, though a replica does not have them yet.

@@ -2,6 +2,7 @@
 package sourcetest
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -91,4 +92,23 @@ func Dial(t testing.TB, address, text string) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// WithoutPast changes a request to create a consumer, so that it begins with the next message, as on a replica that has
+// nothing of the last messages.
+func WithoutPast(t testing.TB, request []byte) []byte {
+	var q map[string]any
+	if err := json.Unmarshal(request, &q); err != nil {
+		t.Error(err)
+		return request
+	}
+	consumer, _ := q["config"].(map[string]any)
+	consumer["deliver_policy"] = "new"
+	delete(consumer, "opt_start_seq")
+	delete(consumer, "opt_start_time")
+	edited, err := json.Marshal(q)
+	if err != nil {
+		t.Error(err)
+	}
+	return edited
 }
