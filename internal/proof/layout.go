@@ -288,7 +288,7 @@ func (l *Layout) putValues(lines, ciphertext []byte, m *Message) {
 			continue
 		}
 		for _, v := range f.values {
-			text.Encode(lines[m.offset(f)+v.at:], ciphertext[:v.plainLen])
+			encodeText(lines[m.offset(f)+v.at:], ciphertext[:v.plainLen])
 			ciphertext = ciphertext[v.plainLen:]
 		}
 	}

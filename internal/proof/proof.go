@@ -31,7 +31,6 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -71,12 +70,6 @@ const (
 	nonceOfFields  = 0
 	nonceOfPayload = 1
 )
-
-// text is the encoding of proofs and of encrypted values.
-var text = base64.RawURLEncoding
-
-// EncryptedLen returns the length of the text that stands for an encrypted value of n bytes.
-func EncryptedLen(n int) int { return text.EncodedLen(n) }
 
 // Prover makes the proofs of one connection. Its methods may be called by many
 // goroutines at the same time. A Prover that has not made a proof holds no key.
@@ -211,7 +204,7 @@ func (p *Prover) Append(dst []byte, l *Layout, m *Message, payload []byte) ([]by
 	}
 	s.bytes = b
 	dst = append(dst, Name+": "...)
-	dst = text.AppendEncode(dst, b[len(label):])
+	dst = appendText(dst, b[len(label):])
 	return append(dst, crlf...), kind, nil
 }
 
