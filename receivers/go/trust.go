@@ -188,8 +188,11 @@ func (t *Trust) addReaders(o Options) error {
 func (t *Trust) addAccounts(o Options) error {
 	t.accounts = make(map[string][]pattern, len(o.Accounts))
 	for account, subjects := range o.Accounts {
-		if account == "" || len(subjects) == 0 {
-			return fmt.Errorf("the account %q has no name or no subjects", account)
+		switch {
+		case !isAccount(account):
+			return fmt.Errorf("accounts: expected the name of an account, in UTF-8 and without control characters or white space around it; found %q", account)
+		case len(subjects) == 0:
+			return fmt.Errorf("the account %q has no subjects", account)
 		}
 		for _, s := range subjects {
 			p, err := parsePattern(s)
@@ -200,6 +203,16 @@ func (t *Trust) addAccounts(o Options) error {
 		}
 	}
 	return nil
+}
+
+// isAccount reports whether the server can have the name of an account in Stamp-Account. With another name, the trust would be for nobody. What
+// encoding/json reads for a lone surrogate is U+FFFD, so a name with that is most likely damaged.
+func isAccount(name string) bool {
+	breaks := func(r rune) bool {
+		return r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
+	}
+	around := func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' }
+	return name != "" && !strings.ContainsFunc(name, breaks) && strings.TrimFunc(name, around) == name
 }
 
 // parsePattern takes what the server takes for a rule. It refuses what only looks like a wildcard, as pay* does: to NATS that is a plain

@@ -8,9 +8,11 @@ import { forwardedName, proofName, provenance } from "./proof.js";
 
 /**
  * No subject on which a header is stamped has these. White space beyond ASCII is most likely an error; /\s/ has U+FEFF too, which the receivers in
- * other languages take, and not U+0085.
+ * other languages take, and not U+0085. A lone surrogate is in no UTF-8.
  */
-const NONE_OF_SUBJECTS = /[\0-\x20\x7f\ufffd]|\p{White_Space}/u;
+const NONE_OF_SUBJECTS = /[\0-\x20\x7f\ufffd]|\p{White_Space}|\p{Surrogate}/u;
+/** The server has no such name in Stamp-Account, so the trust would be for nobody. */
+const NO_ACCOUNT = /^$|(?!\t)\p{Control}|[\u2028\u2029\ufffd]|\p{Surrogate}|^[\p{White_Space}\ufeff]|[\p{White_Space}\ufeff]$/u;
 
 /** The table "What a receiver trusts" of docs/proofs.md. */
 export interface TrustOptions {
@@ -229,7 +231,8 @@ async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Ke
 }
 
 function patternsOf(account: string, subjects: readonly string[]): string[][] {
-  if (account === "" || !Array.isArray(subjects) || subjects.length === 0) throw new TypeError(ACCOUNTS);
+  if (NO_ACCOUNT.test(account)) throw new TypeError(`accounts: expected names without control characters, lone surrogates and white space around them; found ${JSON.stringify(account)}`);
+  if (!Array.isArray(subjects) || subjects.length === 0) throw new TypeError(ACCOUNTS);
   return subjects.map((subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
 }
 

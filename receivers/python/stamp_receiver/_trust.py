@@ -27,8 +27,11 @@ _DEFAULT_SKEW = 5
 #: As in the other languages.
 _MAX_REPLAYS = 8_000_000
 # No subject on which a header is stamped has these. White space beyond ASCII is most likely an error: it is what Unicode calls White_Space, since
-# str.isspace and \s have more, which the receivers in other languages take.
-_NONE_OF_SUBJECTS = re.compile("[\0- \x7f\ufffd\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+# str.isspace and \s have more, which the receivers in other languages take. A lone surrogate is in no UTF-8.
+_WHITE_SPACE = "\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_NONE_OF_SUBJECTS = re.compile(f"[\0- \x7f\ufffd\ud800-\udfff{_WHITE_SPACE}]")
+# The server has no such name in Stamp-Account, so the trust would be for nobody.
+_NO_ACCOUNT = re.compile(f"\\A\\Z|[\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029\ufffd\ud800-\udfff]|\\A[{_WHITE_SPACE}\ufeff]|[{_WHITE_SPACE}\ufeff]\\Z")
 
 T = TypeVar("T")
 
@@ -233,8 +236,10 @@ def _check_names(names: Iterable[str]) -> None:
 
 def _patterns(account: str, subjects: Sequence[str]) -> List[List[str]]:
     _check_texts("accounts", subjects)
-    if not isinstance(account, str) or account == "" or not subjects:
+    if not isinstance(account, str) or not subjects:
         raise ValueError("accounts: expected names of accounts, and for each a list of subjects")
+    if _NO_ACCOUNT.search(account):
+        raise ValueError(f"accounts: expected names without control characters, lone surrogates and white space around them; found {account!r}")
     return [_pattern(f"accounts: {account!r}", subject) for subject in subjects]
 
 

@@ -206,12 +206,34 @@ public final class Trust {
     }
 
     private void addAccount(String account, List<String> subjects) {
-        check(account != null && !account.isEmpty() && subjects != null && !subjects.isEmpty(), ACCOUNTS);
+        check(account != null && subjects != null && !subjects.isEmpty(), ACCOUNTS);
+        check(isAccount(account), "accounts: expected names without control characters, lone surrogates and white space around them; found " + account);
         List<List<String>> patterns = new ArrayList<>();
         for (String subject : subjects) {
             patterns.add(patternOf("accounts: " + account, subject));
         }
         accounts.put(account, patterns);
+    }
+
+    /** Whether the server can have the name in Stamp-Account. With another name, the trust would be for nobody. */
+    private static boolean isAccount(String name) {
+        return !name.isEmpty() && name.codePoints().noneMatch(c -> c != '\t' && Character.isISOControl(c) || c == 0x2028 || c == 0x2029 || c == 0xfffd || isSurrogate(c))
+                && !isAround(name.codePointAt(0)) && !isAround(name.codePointBefore(name.length()));
+    }
+
+    /** Whether some language takes the character off at the ends of a value. */
+    private static boolean isAround(int c) {
+        return isWhiteSpace(c) || c == 0xfeff;
+    }
+
+    /** White_Space in Unicode. Character.isWhitespace has more, which the receivers in other languages take. */
+    private static boolean isWhiteSpace(int c) {
+        return c >= '\t' && c <= '\r' || c == 0x85 || Character.isSpaceChar(c);
+    }
+
+    /** Whether a code point of a String is half of a character, which no UTF-8 has. */
+    private static boolean isSurrogate(int c) {
+        return c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE;
     }
 
     /** Refuses what only looks like a wildcard, as pay* does: to NATS that is a plain text, so the rule would protect nothing. */
@@ -224,12 +246,9 @@ public final class Trust {
         return tokens;
     }
 
-    /**
-     * Whether no subject on which a header is stamped has the character. White space beyond ASCII is most likely an error: it is White_Space in
-     * Unicode, since Character.isWhitespace has more, which the receivers in other languages take.
-     */
+    /** Whether no subject on which a header is stamped has the character. White space beyond ASCII is most likely an error. */
     private static boolean isNoneOfSubjects(int c) {
-        return c <= ' ' || c == 0x7f || c == 0xfffd || c == 0x85 || Character.isSpaceChar(c);
+        return c <= ' ' || c == 0x7f || c == 0xfffd || isWhiteSpace(c) || isSurrogate(c);
     }
 
     private static List<String> tokens(String subject) {

@@ -5,7 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Reads JSON, for the vectors: the standard library has no reader. Objects are maps, numbers are of type Long. */
+/** Reads JSON, for the vectors: the standard library has no reader. Objects are maps, whole numbers that fit are of type Long, and others of type Double. */
 final class Json {
     private final String text;
     private int at;
@@ -64,7 +64,7 @@ final class Json {
             at++;
         }
         String number = text.substring(start, at);
-        return number.matches("-?[0-9]+") ? (Object) Long.valueOf(number) : Double.valueOf(number);
+        return number.matches("-?[0-9]{1,18}") ? (Object) Long.valueOf(number) : Double.valueOf(number);
     }
 
     private Map<String, Object> object() {
