@@ -163,24 +163,24 @@ func (t *Trust) addReaders(o Options) error {
 	for _, name := range slices.Concat(wire.Provenance[:], []string{wire.Proof, wire.ForwardedProof}) {
 		seen[wire.Fold(name)] = true
 	}
-	add := func(name string, one bool) error {
+	add := func(option, name string, one bool) error {
 		folded := wire.Fold(name)
 		switch {
 		case !wire.IsToken(name):
-			return fmt.Errorf("expected the name of a header, found %q", name)
+			return fmt.Errorf("%s: expected the name of a header, found %q", option, name)
 		case seen[folded]:
-			return fmt.Errorf("the name %q is of provenance or of proofs, or is there twice (case is ignored, and '-', '_' and '.' are one character)", name)
+			return fmt.Errorf("%s: the name %q is of provenance or of proofs, or is there twice (case is ignored, and '-', '_' and '.' are one character)", option, name)
 		}
 		seen[folded] = true
 		t.readers = append(t.readers, reader{name, folded, one})
 		return nil
 	}
-	err := add(o.User, true)
+	err := add("user", o.User, true)
 	for _, name := range o.One {
-		err = errors.Join(err, add(name, true))
+		err = errors.Join(err, add("one", name, true))
 	}
 	for _, name := range o.Many {
-		err = errors.Join(err, add(name, false))
+		err = errors.Join(err, add("many", name, false))
 	}
 	return err
 }
@@ -192,12 +192,12 @@ func (t *Trust) addAccounts(o Options) error {
 		case !isAccount(account):
 			return fmt.Errorf("accounts: expected the name of an account, in UTF-8 and without control characters or white space around it; found %q", account)
 		case len(subjects) == 0:
-			return fmt.Errorf("the account %q has no subjects", account)
+			return fmt.Errorf("accounts: %q has no subjects", account)
 		}
 		for _, s := range subjects {
 			p, err := parsePattern(s)
 			if err != nil {
-				return fmt.Errorf("account %q: %w", account, err)
+				return fmt.Errorf("accounts: %q: %w", account, err)
 			}
 			t.accounts[account] = append(t.accounts[account], p)
 		}
@@ -251,35 +251,35 @@ func (t *Trust) addKeys(o Options) error {
 	var servers []wire.Key
 	for i, text := range o.Servers {
 		if slices.Contains(o.Servers[:i], text) {
-			return fmt.Errorf("server %d is there twice", i+1)
+			return fmt.Errorf("servers: the key number %d is there twice", i+1)
 		}
 		if strings.HasPrefix(text, "N") {
 			key, err := wire.ParseServer(text)
 			if err != nil {
-				return fmt.Errorf("server %d: %w", i+1, err)
+				return fmt.Errorf("servers: key number %d: %w", i+1, err)
 			}
 			t.signers = append(t.signers, signer{text, ed25519.PublicKey(key[:]), key.ID()})
 			continue
 		}
 		key, err := wire.ParseCurve(text)
 		if err != nil {
-			return fmt.Errorf("server %d: expected a public key, X... or N...: %w", i+1, err)
+			return fmt.Errorf("servers: key number %d: expected a public key, X... or N...: %w", i+1, err)
 		}
 		servers = append(servers, key)
 	}
 	for i, text := range o.Keys {
 		if slices.Contains(o.Keys[:i], text) {
-			return fmt.Errorf("key %d is there twice", i+1)
+			return fmt.Errorf("keys: the seed number %d is there twice", i+1)
 		}
 		private, err := wire.ParseCurveSeed(text)
 		if err != nil {
-			return fmt.Errorf("key %d: expected a seed, SX...: %w", i+1, err)
+			return fmt.Errorf("keys: seed number %d: expected a seed, SX...: %w", i+1, err)
 		}
 		own := wire.Key(private.PublicKey().Bytes())
 		for _, server := range servers {
 			secret, err := wire.Secret(private, server)
 			if err != nil {
-				return fmt.Errorf("server key %s cannot be used: %w", wire.EncodeCurve(server), err)
+				return fmt.Errorf("servers: the key %s cannot be used: %w", wire.EncodeCurve(server), err)
 			}
 			t.pairs = append(t.pairs, pair{wire.EncodeCurve(server), server, own, server.ID(), own.ID(), secret})
 		}

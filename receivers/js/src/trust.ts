@@ -206,15 +206,24 @@ function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays =
   for (const [field, texts] of Object.entries({ servers, keys })) if (new Set(texts).size !== texts.length) fault(`${field}: one is there twice`);
   for (const key of servers) {
     if (!/^[XN]/.test(key)) fault("servers: expected public keys that begin with X or N");
-    publicKey(key[0] as "X" | "N", key);
+    inField("servers", () => publicKey(key[0] as "X" | "N", key));
   }
-  for (const key of keys) seed("X", key);
+  for (const key of keys) inField("keys", () => seed("X", key));
   const trusted = Object.keys(accounts).length > 0;
   if (servers.length > 0 && !trusted) fault("servers without accounts: say in which accounts, and on which subjects, a message must have been published");
   if (servers.length === 0 && (keys.length > 0 || replays > 0)) fault("keys or replays without servers: no proof would be looked at");
   if (signed.length > 0 && !servers.some((key) => key.startsWith("N"))) fault("signed without a server that signs: servers has no public key N...");
   if (max_age > 0 && !trusted) fault("max_age without accounts: no time would be looked at");
   if (max_skew > 0 && max_age === 0) fault("max_skew without max_age: no time would be looked at");
+}
+
+/** Calls read, and names the field in what it throws. */
+function inField(field: string, read: () => unknown): void {
+  try {
+    read();
+  } catch (err) {
+    throw new TypeError(`${field}: ${(err as Error).message}`);
+  }
 }
 
 async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Keys> {

@@ -7,7 +7,7 @@ import re
 import threading
 from collections import OrderedDict
 from types import MappingProxyType
-from typing import Any, Collection, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Collection, Dict, Generic, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -269,18 +269,26 @@ def _read_keys(servers: Sequence[str], keys: Sequence[str]) -> Tuple[List[Signer
     for text in servers:
         if text[:1] not in ("X", "N"):
             raise ValueError("servers: expected public keys that begin with X or N")
-        public = public_key(text[0], text)
+        public = _in_field("servers", public_key, text[0], text)
         if text[0] == "N":
             signers.append(Signer(text, key_id(public), Ed25519PublicKey.from_public_bytes(public)))
         else:
             curves.append((text, public))
     pairs = []
     for own_seed in keys:
-        private = X25519PrivateKey.from_private_bytes(seed("X", own_seed))
+        private = X25519PrivateKey.from_private_bytes(_in_field("keys", seed, "X", own_seed))
         own = raw(private.public_key())
         for text, server in curves:
             pairs.append(Pair(text, server, own, key_id(server), key_id(own), _secret(private, server)))
     return signers, pairs
+
+
+def _in_field(field: str, read: Callable[[str, str], bytes], kind: str, text: str) -> bytes:
+    """Reads a key, and names the field in the error, which does not hold the key."""
+    try:
+        return read(kind, text)
+    except ValueError as err:
+        raise ValueError(f"{field}: {err}") from None
 
 
 def _secret(private: X25519PrivateKey, server: bytes) -> bytes:

@@ -74,6 +74,9 @@ func GoodTrusts() (good []GoodTrust) {
 	for _, subject := range oddSubjects {
 		add("the subject "+subject, `"APP"`, subject, subject)
 	}
+	// Nobody can sign for it, so it does no harm, and no library can be asked at once whether it is a point.
+	noPoint := wire.EncodeServer(wire.Key{2})
+	good = append(good, GoodTrust{"a server that signs whose key is no point", json.RawMessage(`{"user": "X-User", "accounts": {"APP": ["a"]}, "servers": ["` + noPoint + `"]}`)})
 	long := strings.Repeat("X", 10_000)
 	add("long texts", strconv.Quote(long), strconv.Quote(long), strconv.Quote(long))
 	return append(good, GoodTrust{"a long name", json.RawMessage(`{"user": "` + long + `", "one": ["` + long + `Y"]}`)})
@@ -112,12 +115,17 @@ type BadTrust struct {
 func BadTrusts() []BadTrust {
 	var bad []BadTrust
 	add := func(name, text string) { bad = append(bad, BadTrust{Name: name, Trust: json.RawMessage(text)}) }
+	named := func(field, name, text string) { bad = append(bad, BadTrust{name, json.RawMessage(text), field}) }
 	quote := func(s string) string { return `"` + s + `"` }
 	x, n, sx := quote(curve(serverA)), quote(server(signA)), quote(curveSeed(app))
 	const accounts = `"accounts": {"APP": [">"]}`
 	with := func(name, fields string) { add(name, `{"user": "X-User", `+accounts+`, `+fields+`}`) }
-	servers := func(name, list string) { with(name, `"servers": [`+list+`], "keys": [`+sx+`]`) }
-	keys := func(name, list string) { with(name, `"servers": [`+x+`, `+n+`], "keys": [`+list+`]`) }
+	servers := func(name, list string) {
+		named("servers", name, `{"user": "X-User", `+accounts+`, "servers": [`+list+`], "keys": [`+sx+`]}`)
+	}
+	keys := func(name, list string) {
+		named("keys", name, `{"user": "X-User", `+accounts+`, "servers": [`+x+`, `+n+`], "keys": [`+list+`]}`)
+	}
 	add("nothing", `{}`)
 	add("a user of provenance", `{"user": "Stamp-Account"}`)
 	add("an unknown field", `{"user": "X-User", "server": []}`)
@@ -146,29 +154,29 @@ func BadTrusts() []BadTrust {
 	}
 	with("max_skew without max_age", `"max_skew": 5`)
 	for _, number := range notNumbers {
-		with("max_age "+number, `"max_age": `+number)
-		with("max_skew "+number, `"max_age": 5, "max_skew": `+number)
-		with("replays "+number, `"servers": [`+n+`], "replays": `+number)
+		named("max_age", "max_age "+number, `{"user": "X-User", `+accounts+`, "max_age": `+number+`}`)
+		named("max_skew", "max_skew "+number, `{"user": "X-User", `+accounts+`, "max_age": 5, "max_skew": `+number+`}`)
+		named("replays", "replays "+number, `{"user": "X-User", `+accounts+`, "servers": [`+n+`], "replays": `+number+`}`)
 	}
 	with("more replays than can be", `"servers": [`+n+`], "replays": 8000001`)
 	for _, subjects := range []string{`[]`, `[""]`, `["a..b"]`, `[".a"]`, `["a."]`, `["a b"]`, `["a\tb"]`, `[">.a"]`, `["a.>.b"]`, `"a"`} {
 		add("subjects "+subjects, `{"user": "X-User", "accounts": {"APP": `+subjects+`}}`)
 	}
 	for _, subject := range notSubjects {
-		add("a subject that is none, "+subject, `{"user": "X-User", "accounts": {"APP": [`+subject+`]}}`)
-		with("signed that is no subject, "+subject, `"servers": [`+n+`], "signed": ["a", `+subject+`]`)
+		named("accounts", "a subject that is none, "+subject, `{"user": "X-User", "accounts": {"APP": [`+subject+`]}}`)
+		named("signed", "signed that is no subject, "+subject, `{"user": "X-User", `+accounts+`, "servers": [`+n+`], "signed": ["a", `+subject+`]}`)
 	}
 	for _, space := range whiteSpace {
 		subjects, _ := json.Marshal([]string{"a" + string(space) + "b"})
 		add(fmt.Sprintf("a subject with the white space U+%04X", space), `{"user": "X-User", "accounts": {"APP": `+string(subjects)+`}}`)
 	}
 	for _, account := range notAccounts {
-		add("an account that is none, "+account, `{"user": "X-User", "accounts": {"APP": ["a"], `+account+`: ["a"]}}`)
+		named("accounts", "an account that is none, "+account, `{"user": "X-User", "accounts": {"APP": ["a"], `+account+`: ["a"]}}`)
 	}
 	for _, name := range notNames {
-		add("a user that is no name, "+name, `{"user": `+name+`}`)
-		add("one that is no name, "+name, `{"user": "X-User", "one": ["X-Tenant", `+name+`]}`)
-		add("many that is no name, "+name, `{"user": "X-User", "many": ["X-Tenant", `+name+`]}`)
+		named("user", "a user that is no name, "+name, `{"user": `+name+`}`)
+		named("one", "one that is no name, "+name, `{"user": "X-User", "one": ["X-Tenant", `+name+`]}`)
+		named("many", "many that is no name, "+name, `{"user": "X-User", "many": ["X-Tenant", `+name+`]}`)
 	}
 	for _, key := range notKeys {
 		servers("a server that is no key, "+key, n+`, `+key)

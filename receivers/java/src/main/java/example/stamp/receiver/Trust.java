@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Supplier;
 import javax.crypto.spec.SecretKeySpec;
 
 /** What a receiver trusts: the table of docs/proofs.md. It does not change, and any number of threads may use it. */
@@ -260,7 +261,7 @@ public final class Trust {
         Map<String, byte[]> curves = new LinkedHashMap<>();
         for (String text : servers) {
             check(text.startsWith("X") || text.startsWith("N"), "servers: expected public keys that begin with X or N");
-            byte[] key = Texts.publicKey(text.charAt(0), text);
+            byte[] key = inField("servers", () -> Texts.publicKey(text.charAt(0), text));
             if (text.charAt(0) == 'N') {
                 signers.add(new Signer(text, Crypto.keyId(key), Crypto.ed25519(key)));
             } else {
@@ -268,8 +269,17 @@ public final class Trust {
             }
         }
         for (String text : keys) {
-            byte[] seed = Texts.seed('X', text), own = Crypto.publicOf(seed);
+            byte[] seed = inField("keys", () -> Texts.seed('X', text)), own = Crypto.publicOf(seed);
             curves.forEach((server, key) -> pairs.add(new Pair(server, key, own, Crypto.keyId(key), Crypto.keyId(own), Crypto.secret(seed, key))));
+        }
+    }
+
+    /** Reads a key, and names the field in the exception, which does not hold the key. */
+    private static byte[] inField(String field, Supplier<byte[]> read) {
+        try {
+            return read.get();
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(field + ": " + e.getMessage());
         }
     }
 
