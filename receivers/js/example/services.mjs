@@ -45,7 +45,7 @@ async function take(trust, service, request) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const [, , url, file] = process.argv;
   const { host, username, password } = new URL(url);
-  const trust = await new Trust(JSON.parse(await readFile(file, "utf8"))).ready();
+  const trust = await Trust.fromJSON(await readFile(file, "utf8")).ready();
   const nc = await connect({ servers: host, user: decodeURIComponent(username), pass: decodeURIComponent(password) });
   await serve(nc, trust);
   console.log("ready");

@@ -2,6 +2,7 @@
 import { type KeyPair, exchangeKey, keyId, messageKey, sharedSecret } from "./crypto.js";
 import { type Bytes, toBase64 } from "./bytes.js";
 import { Cache } from "./cache.js";
+import { objectOf } from "./json.js";
 import { publicKey, seed } from "./keys.js";
 import { fold, isToken } from "./names.js";
 import { forwardedName, proofName, provenance } from "./proof.js";
@@ -96,7 +97,8 @@ export class Trust {
   constructor(options: TrustOptions) {
     for (const [field, value] of Object.entries(options)) {
       if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
-      if (value === null) throw new TypeError(`${field}: expected a value, found null`);
+      // undefined is what a setting has that is missing: without servers, for example, no proof would be wanted.
+      if (value === null || value === undefined) throw new TypeError(`${field}: expected a value, found ${value}`);
     }
     const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], signed = [], replays = 0 } = options;
     check(options, { accounts, servers, keys, signed });
@@ -115,6 +117,14 @@ export class Trust {
       servers: [...servers], keys: [...keys],
     };
     this.#shared = { messageKeys: new Cache(maxMessageKeys), taken: replays > 0 ? new Cache(replays) : undefined, keys: undefined };
+  }
+
+  /**
+   * Reads a trust from the text of a file, in JSON. Unlike JSON.parse it takes no text that has a name twice, of which the last would count
+   * without a word, and its errors do not show the text, which has seeds. Throws a TypeError that says what cannot be.
+   */
+  static fromJSON(text: string): Trust {
+    return new Trust(objectOf(text) as unknown as TrustOptions);
   }
 
   /**
@@ -188,7 +198,7 @@ const idOf = (pair: Pair, salt: Bytes): string => `${pair.server.text} ${toBase6
 function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys, signed }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys" | "signed">>): void {
   const fault = (text: string): never => { throw new TypeError(text); };
   for (const [field, texts] of Object.entries({ one, many, servers, keys, signed })) {
-    if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string")) fault(`${field}: expected a list of texts`);
+    if (!Array.isArray(texts) || Array.from(texts).some((text) => typeof text !== "string")) fault(`${field}: expected a list of texts`);
   }
   // Of a list or a Map, Object.entries would find other accounts than are meant, or none.
   if (typeof accounts !== "object" || Symbol.iterator in accounts) fault(ACCOUNTS);
@@ -242,7 +252,7 @@ async function importKeys({ servers = [], keys = [] }: TrustOptions): Promise<Ke
 function patternsOf(account: string, subjects: readonly string[]): string[][] {
   if (NO_ACCOUNT.test(account)) throw new TypeError(`accounts: expected names without control characters, lone surrogates and white space around them; found ${JSON.stringify(account)}`);
   if (!Array.isArray(subjects) || subjects.length === 0) throw new TypeError(ACCOUNTS);
-  return subjects.map((subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
+  return Array.from(subjects, (subject) => patternOf(`accounts: ${JSON.stringify(account)}`, subject));
 }
 
 /** Refuses what only looks like a wildcard, as pay* does: to NATS that is a plain text, so the rule would protect nothing. */

@@ -149,7 +149,7 @@ class Trust:
     def from_json(cls, fields: Union[str, bytes, Mapping[str, Any]]) -> "Trust":
         """Takes a text with the fields of docs/proofs.md, or what json.load has made of it, which does not tell that a name is there twice."""
         if isinstance(fields, (str, bytes)):
-            fields = json.loads(fields, object_pairs_hook=_only_once)
+            fields = _read(fields)
         if not isinstance(fields, Mapping):
             raise ValueError("expected an object with the fields of a trust")
         for name, value in fields.items():
@@ -212,6 +212,18 @@ def _whole(name: str, number: Any) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValueError(f"{name}: expected a whole number that is not negative")
     return number
+
+
+def _read(text: Union[str, bytes]) -> Any:
+    """Reads JSON, of which the errors do not hold the text: it has seeds, and reports of errors have all attributes of one."""
+    try:
+        # json.loads would guess the encoding of bytes.
+        return json.loads(text if isinstance(text, str) else text.decode("utf-8"), object_pairs_hook=_only_once)
+    except json.JSONDecodeError as err:
+        fault = f"expected JSON; line {err.lineno}, column {err.colno}: {err.msg}"
+    except UnicodeDecodeError as err:
+        fault = f"expected JSON in UTF-8; found another byte at {err.start}"
+    raise ValueError(fault)
 
 
 def _only_once(members: List[Tuple[str, Any]]) -> Dict[str, Any]:

@@ -74,6 +74,26 @@ class Vectors(unittest.TestCase):
                         Trust.from_json(text)
                     self.assertIn(case["field"], str(caught.exception))
 
+    def test_bytes(self):
+        """Bytes are UTF-8, as in the other languages. json.loads would guess, and take half of a character."""
+        good = '{"user": "X-User"}'
+        self.assertEqual(Trust.from_json(good.encode()).user, "X-User")
+        for bad in (good.encode("utf-16"), good.encode("utf-32-le"), good.encode("utf-8-sig"), b'{"user": "X-User", "accounts": {"A\xff": ["a"]}}', b'{"user": "X-User", "one": ["\xed\xa0\x80"]}'):
+            with self.assertRaises(ValueError, msg=bad):
+                Trust.from_json(bad)
+
+    def test_no_seed_in_errors(self):
+        server = Server()
+        text = json.dumps({"user": "X-User", "accounts": {"APP": [">"]}, "servers": server.servers, "keys": server.keys})
+        for at in range(len(text)):
+            for broken in (text[:at], text[:at] + "\n" + text[at:], text[:at] + '"' + text[at:], text[:at] + text[at + 1 :]):
+                try:
+                    Trust.from_json(broken)
+                except (ValueError, TypeError) as err:
+                    shown = repr((err, vars(err), err.__cause__))
+                    seed = server.keys[0]
+                    self.assertFalse([i for i in range(len(seed) - 11) if seed[i : i + 12] in shown], shown)
+
     def test_mutations(self):
         mutations = read("mutations.json")
         trust, now = Trust.from_json(mutations["trust"][0]), nanoseconds(mutations["now"][0])

@@ -100,6 +100,10 @@ func BadTexts() []BadText {
 		{"two trusts", `{"user": "X-User"} {"user": "X-User"}`, ""},
 		{"a trust that is cut off", `{"user": "X-User"`, ""},
 		{"a list", `[{"user": "X-User"}]`, ""},
+		{"a text", `"user"`, ""},
+		{"a byte order mark", "\ufeff" + `{"user": "X-User"}`, ""},
+		{"two accounts of one name, one of them escaped", `{"user": "X-User", "accounts": {"A\"P": [">"], "A\u0022P": ["orders.>"]}}`, `A`},
+		{"two accounts of one name, with another one between", `{"user": "X-User", "accounts": {"APP": [">", "{"], "B": ["a"], "APP": ["a"]}}`, `APP`},
 		{"nothing", ``, ""},
 	}
 }

@@ -24,7 +24,7 @@ class App {}
 
 const [, , url = "", file = ""] = process.argv;
 const { host, username, password } = new URL(url);
-const trust = await new Trust(JSON.parse(await readFile(file, "utf8"))).ready();
+const trust = await Trust.fromJSON(await readFile(file, "utf8")).ready();
 const strategy = new StampedNats(trust, { servers: host, user: decodeURIComponent(username), pass: decodeURIComponent(password) });
 const app = await NestFactory.createMicroservice<MicroserviceOptions>(App, { strategy, logger: ["error"] });
 await app.listen();
