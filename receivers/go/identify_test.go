@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	stamp "stamp.example/receivers/go"
 	"stamp.example/receivers/go/internal/wire"
@@ -240,6 +242,18 @@ func BenchmarkIdentify(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestDurations: a trust has whole seconds, as in all languages. MaxAge: 60 is most likely meant to be a minute, and would be 60 nanoseconds.
+func TestDurations(t *testing.T) {
+	for _, d := range []time.Duration{60, time.Millisecond, time.Second + 1, -1, -time.Second, 101 * 366 * 24 * time.Hour, math.MaxInt64, math.MinInt64} {
+		for name, o := range map[string]stamp.Options{"max_age": {MaxAge: d}, "max_skew": {MaxAge: time.Minute, MaxSkew: d}} {
+			o.User, o.Accounts = "X-User", map[string][]string{"APP": {">"}}
+			if _, err := stamp.NewTrust(o); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %d: expected an error that names it, found %v", name, d, err)
+			}
 		}
 	}
 }

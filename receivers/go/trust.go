@@ -24,8 +24,8 @@ type Options struct {
 	One      []string            // further headers, each with one value at most
 	Many     []string            // further headers with any number of values
 	Accounts map[string][]string // accounts of publishers, and the subjects of each; "*" is any other account
-	MaxAge   time.Duration       // how old a message may be; 0: any age
-	MaxSkew  time.Duration       // how far in the future its time may be; 0: 5 s
+	MaxAge   time.Duration       // how old a message may be, in whole seconds; 0: any age
+	MaxSkew  time.Duration       // how far in the future its time may be, in whole seconds; 0: 5 s
 	Servers  []string            // public keys of servers, X... and N...
 	Keys     []string            // own seeds, SX..., newest first
 	Signed   []string            // subjects on which a proof must be signed, with wildcards
@@ -140,10 +140,12 @@ func (o *Options) check() error {
 	switch {
 	case o.User == "":
 		return errors.New("user is missing")
-	case o.MaxAge < 0, o.MaxSkew < 0, o.Replays < 0:
-		return errors.New("max_age, max_skew or replays is negative")
-	case o.Replays > maxReplays:
-		return fmt.Errorf("replays: expected at most %d, found %d", maxReplays, o.Replays)
+	case !isAge(o.MaxAge):
+		return fmt.Errorf("max_age: expected whole seconds, from 0 to 100 years; found %s", o.MaxAge)
+	case !isAge(o.MaxSkew):
+		return fmt.Errorf("max_skew: expected whole seconds, from 0 to 100 years; found %s", o.MaxSkew)
+	case o.Replays < 0 || o.Replays > maxReplays:
+		return fmt.Errorf("replays: expected a number from 0 to %d, found %d", maxReplays, o.Replays)
 	case len(o.Servers) > 0 && len(o.Accounts) == 0:
 		return errors.New("servers without accounts: say in which accounts, and on which subjects, a message must have been published")
 	case len(o.Servers) == 0 && len(o.Keys) > 0:
@@ -157,6 +159,9 @@ func (o *Options) check() error {
 	}
 	return nil
 }
+
+// isAge reports whether a trust can have a duration: the same as in the other languages, where it is a number of seconds.
+func isAge(d time.Duration) bool { return d >= 0 && d <= maxSeconds*time.Second && d%time.Second == 0 }
 
 func (t *Trust) addReaders(o Options) error {
 	seen := map[string]bool{}
