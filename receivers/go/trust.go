@@ -113,7 +113,7 @@ func NewTrust(o Options) (*Trust, error) {
 
 // ForSubjects returns a trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that
 // arrive on another subject than that on which they are published, because a mapping, an import or a stream changes it. It
-// remembers proofs together with t.
+// remembers proofs together with t. If t is from ForSubjects itself, its subjects no longer count. Forwarded wants the trust from before.
 func (t *Trust) ForSubjects(subjects ...string) (*Trust, error) {
 	fault := func(err error) (*Trust, error) {
 		return nil, fmt.Errorf("stamp: trust: subjects of a handler: %w", err)

@@ -130,7 +130,7 @@ export class Trust {
   /**
    * A trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that arrive on another
    * subject than that on which they are published, because a mapping, an import or a stream changes it. It remembers proofs together with this
-   * one. Throws a TypeError where a subject cannot be.
+   * one. Subjects of an earlier forSubjects no longer count. forwarded wants the trust from before. Throws a TypeError where a subject cannot be.
    */
   forSubjects(...subjects: string[]): Trust {
     if (this.accounts.size === 0) throw new TypeError("forSubjects without accounts: no subject would be looked at");

@@ -161,7 +161,8 @@ class Trust:
         """Returns a trust for a handler whose messages are published on these subjects, with wildcards.
 
         It is for messages that arrive on another subject than that on which they are published, because a mapping, an import or a stream
-        changes it. It remembers proofs together with this one. ValueError or TypeError says what cannot be.
+        changes it. It remembers proofs together with this one. Subjects of an earlier for_subjects no longer count. forwarded wants the trust
+        from before. ValueError or TypeError says what cannot be.
         """
         _check_texts("for_subjects", subjects)
         if not self.accounts:

@@ -97,7 +97,9 @@ class Adapter(unittest.TestCase):
         lines = self.server.stamp({"X-User": ["alice"]}, "orders.show")
         self.assertEqual(identify(message(lines, subject="svc.show"), self.trust.for_subjects("a", "orders.*")).user, "alice")
         self.assertEqual(verdict(identify, message(lines, subject="svc.show"), self.trust.for_subjects("orders.delete")), "misdirected")
-        for bad in ((), ("",), ("a..b",), ("a b",), (">.a",), (None,), (5,), (["a"],)):
+        self.assertEqual(verdict(identify, message(lines, subject="svc.show"), self.trust.for_subjects("orders.*").for_subjects("orders.delete")), "misdirected")
+        self.assertEqual(identify(message(lines, subject="svc.show"), self.trust.for_subjects("orders.delete").for_subjects("orders.*")).user, "alice")
+        for bad in ((), ("",), ("a..b",), ("a b",), (">.a",), ("a\ud800",), (None,), (5,), (["a"],)):
             with self.assertRaises((TypeError, ValueError), msg=bad):
                 self.trust.for_subjects(*bad)
         with self.assertRaisesRegex(ValueError, "accounts"):

@@ -166,7 +166,9 @@ final class NatsMessagesTest {
         check(verdict(() -> NatsMessages.identify(delivered, TRUST.forSubjects("orders.new"))), "ok");
         check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("stock.take", "orders.*"))), "ok");
         check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("orders.delete"))), "misdirected");
-        for (String[] bad : new String[][] {{}, null, {""}, {"a..b"}, {"a b"}, {">.a"}, {null}}) {
+        check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("orders.*").forSubjects("orders.delete"))), "misdirected");
+        check(verdict(() -> NatsMessages.identify(other, TRUST.forSubjects("orders.delete").forSubjects("orders.*"))), "ok");
+        for (String[] bad : new String[][] {{}, null, {""}, {"a..b"}, {"a b"}, {">.a"}, {"a\ud800"}, {null}}) {
             check(isRefused(TRUST, bad), true);
         }
         check(isRefused(Trust.ofUser("X-User").build(), "a"), true);

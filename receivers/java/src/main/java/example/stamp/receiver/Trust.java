@@ -173,7 +173,8 @@ public final class Trust {
     /**
      * A trust for a handler whose messages are published on these subjects, with wildcards. It is for messages that arrive on another subject
      * than that on which they are published, because a mapping, an import or a stream changes it. It remembers proofs together with this one.
-     * Throws IllegalArgumentException where a subject cannot be.
+     * Subjects of an earlier forSubjects no longer count. forwarded wants the trust from before. Throws IllegalArgumentException where a subject
+     * cannot be.
      */
     public Trust forSubjects(String... subjects) {
         check(!accounts.isEmpty(), "forSubjects without accounts: no subject would be looked at");
