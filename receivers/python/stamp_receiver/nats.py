@@ -132,9 +132,12 @@ def _arrived_on(msg: Message) -> str:
 
     A message that JetStream delivers has the subject on which it was stored, and not that of the subscription: whoever may ask for messages of
     a stream can have one delivered to any handler. nats-py does not tell such a message from one of a consumer. So it arrived on no subject, and
-    only a handler with a trust of for_subjects takes it.
+    only a handler with a trust of for_subjects takes it. The same holds for a request of which a later version hides the reply.
     """
-    reply = getattr(msg, "reply", None) or getattr(getattr(msg, "_msg", None), "reply", None)  # a Request has its message
+    received = msg if hasattr(msg, "reply") else getattr(msg, "_msg", msg)  # a Request of a micro service has its message there
+    if not hasattr(received, "reply") and hasattr(msg, "respond"):
+        return ""
+    reply = getattr(received, "reply", None)  # what get_msg reads from a stream has none
     return "" if reply and reply.startswith("$JS.ACK.") else msg.subject or ""
 
 

@@ -18,6 +18,14 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "example")]
 
 import nats_client
 import service
+
+try:  # nats-py, where it is installed
+    import nats.micro.request
+    from nats.aio.client import Client as NATS
+    from nats.js.api import RawStreamMsg
+except ImportError:
+    NATS = None
+
 from stamp_receiver import Anonymous, Trust
 from stamp_receiver.nats import Headers, KeepsLines, _lines_of, forward, forwarded, identify, receives
 from stamp_receiver.testing import Server
@@ -37,6 +45,9 @@ accounts {{
 
 class Client(KeepsLines, nats_client.Client):
     pass
+
+
+needs_nats = unittest.skipUnless(NATS, "nats-py is not installed: pip install nats-py")
 
 
 def message(lines, payload=b"", client=Client, subject="orders.new"):
@@ -91,6 +102,37 @@ class Adapter(unittest.TestCase):
         for delivered in (msg, request):
             self.assertEqual(verdict(identify, delivered, self.trust), "misdirected")
             self.assertEqual(identify(delivered, self.trust.for_subjects("orders.show")).user, "alice")
+
+    def test_request_without_its_message(self):
+        """If a version of nats-py keeps the message of a request elsewhere, nobody sees how it arrived. It may be one that JetStream delivers."""
+        msg = message(self.server.stamp({"X-User": ["alice"]}, "orders.show"), subject="orders.show")
+        request = types.SimpleNamespace(subject=msg.subject, headers=msg.headers, data=msg.data, respond=lambda data: None)
+        self.assertEqual(verdict(identify, request, self.trust), "misdirected")
+        self.assertEqual(identify(request, self.trust.for_subjects("orders.show")).user, "alice")
+
+    @needs_nats
+    def test_real_messages(self):
+        """The classes of nats-py have what the adapter reads of them."""
+        lines = self.server.stamp({"X-User": ["alice"]}, "orders.show", b"{}")
+        client = type("Client", (KeepsLines, NATS), {})
+        block = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines) + "\r\n"
+        headers = asyncio.run(client()._process_headers(block.encode()))
+        self.assertEqual(headers.lines, lines)
+        plain = asyncio.run(NATS()._process_headers(block.encode()))
+
+        def of(cls, reply, headers):
+            msg = nats.aio.msg.Msg(None, "orders.show", reply, b"{}", headers)
+            return msg if cls is None else cls(msg)
+
+        for cls in (None, nats.micro.request.Request):
+            for read in (headers, plain):
+                self.assertEqual(identify(of(cls, "_INBOX.1", read), self.trust).user, "alice")
+                self.assertEqual(identify(of(cls, "", read), self.trust).user, "alice")
+                delivered = of(cls, "$JS.ACK.ALL.C.1.1.1.1.0", read)
+                self.assertEqual(verdict(identify, delivered, self.trust), "misdirected")
+                self.assertEqual(identify(delivered, self.trust.for_subjects("orders.*")).user, "alice")
+        # What a service reads from a stream itself is not delivered to a handler.
+        self.assertEqual(identify(RawStreamMsg(subject="orders.show", data=b"{}", headers=headers), self.trust).user, "alice")
 
     def test_for_subjects(self):
         """A handler that says its subjects takes what arrives on another one."""
@@ -206,28 +248,43 @@ def running(keys):
 
 class Example(unittest.TestCase):
     def test_services(self):
+        async def connected(port, user):
+            client = Client()
+            await client.connect("127.0.0.1", port, user)
+            return client
+
+        self.serves(connected)
+
+    @needs_nats
+    def test_services_with_nats_py(self):
+        async def connected(port, user):
+            client = type("Client", (KeepsLines, NATS), {})()
+            await client.connect(f"nats://{user}:{user}@127.0.0.1:{port}")
+            return client
+
+        self.serves(connected)
+
+    def serves(self, connected):
         if not SERVER.exists():
             if os.environ.get("STAMP_TEST_ALL"):
                 self.fail("bin/nats-server is missing: make it with scripts/build")
             self.skipTest("bin/nats-server is missing: scripts/build makes it")
         keys = Server()
         with running(keys) as port:
-            asyncio.run(self.services(port, keys))
+            asyncio.run(self.services(port, keys, connected))
 
-    async def services(self, port, keys):
+    async def services(self, port, keys, connected):
         trust = Trust.from_json({
             "user": "X-User", "one": ["Session"], "many": ["Roles"], "accounts": {"APP": ["orders.>", "stock.>"]}, "max_age": 3600,
             "servers": keys.servers, "keys": keys.keys,
         })  # fmt: skip
-        clients = {user: Client() for user in ("alice", "orders", "plain")}
-        for user, client in clients.items():
-            await client.connect("127.0.0.1", port, user)
+        clients = {user: await connected(port, user) for user in ("alice", "orders", "plain")}
         try:
             await service.serve(clients["orders"], trust)
-            answer = await clients["alice"].request("orders.new", b"2 apples", {"X-User": "bob", "Stamp-Proof": "AQ"})
+            answer = await clients["alice"].request("orders.new", b"2 apples", headers={"X-User": "bob", "Stamp-Proof": "AQ"})
             self.assertEqual(answer.data.decode(), "thank you, alice: orders takes 2 apples for alice (admin, ops), who asked on orders.new")
             # A request of nobody, and a request on behalf of nobody.
-            answer = await clients["plain"].request("orders.new", b"2 apples", {"X-User": "alice"})
+            answer = await clients["plain"].request("orders.new", b"2 apples", headers={"X-User": "alice"})
             self.assertEqual((answer.data, answer.headers["Nats-Service-Error-Code"]), (b"", "401"))
             answer = await clients["alice"].request("stock.take", b"2 apples")
             self.assertEqual((answer.data, answer.headers["Nats-Service-Error"]), (b"", "anonymous"))
@@ -238,7 +295,7 @@ class Example(unittest.TestCase):
                 if not heard.done():
                     heard.set_result(msg)
 
-            await clients["plain"].subscribe("orders.new", hear)
+            await clients["plain"].subscribe("orders.new", cb=hear)
             await clients["plain"].flush()
             await clients["alice"].request("orders.new", b"2 apples")
             msg = await heard
