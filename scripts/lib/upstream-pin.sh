@@ -64,6 +64,17 @@ write_places() {
 		rewrite "$root/$file" sed -E "$alone"
 	done < <(version_files)
 	[[ -n $line || ! -f $root/CHANGELOG.md ]] || rewrite "$root/CHANGELOG.md" changelog "$1"
+	[[ -n $line || ! -f $root/$python_package ]] ||
+		rewrite "$root/$python_package" sed -E "s/^version = .*/version = \"$(python_version "$bare" "$pin_release")\"/"
+}
+
+# The Python package is the only file that names a release in another form.
+readonly python_package=receivers/python/pyproject.toml
+
+# python_version VERSION RELEASE prints VERSION+stamp.N as Python names it: VERSION.postN. With +stamp.N it would be a
+# local version (PEP 440), which no index takes.
+python_version() {
+	printf '%s.post%s' "$1" "${2#stamp.}"
 }
 
 # rewrite FILE COMMAND... filters the file through a command. A file that this does not change keeps its time.
@@ -108,6 +119,7 @@ check_places() {
 	done <"$allowed"
 	check_go_mod >>"$wrong"
 	check_changelog >>"$wrong"
+	check_python_package >>"$wrong"
 	[[ ! -s $wrong ]] || {
 		cat "$wrong" >&2
 		die "the lines above do not name what is pinned: $(sed 's/ /+/' "$allowed" | paste -sd ' ' -)" \
@@ -127,4 +139,13 @@ check_changelog() {
 	[[ -f $root/CHANGELOG.md ]] || return 0
 	want=$(head -n 1 "$work/releases" | sed 's/ /+/')
 	grep -n -m 1 '^## ' "$root/CHANGELOG.md" | grep -vF "## $want" | sed 's/^/CHANGELOG.md:/' || true
+}
+
+# check_python_package prints the version of the Python package if it is not the pinned release.
+check_python_package() {
+	local version release want
+	[[ -f $root/$python_package ]] || return 0
+	read -r version release <"$work/releases"
+	want="version = \"$(python_version "$version" "$release")\""
+	grep -n '^version' "$root/$python_package" | grep -vxE "[0-9]+:${want//./\\.}" | sed "s|^|$python_package:|" || true
 }

@@ -20,12 +20,14 @@ func places(t *testing.T) *repo {
 	found := regexp.MustCompile(`(?s)version v(\S+).*release (\S+)`).FindSubmatch(pin)
 	version, release := string(found[1]), string(found[2])
 	for _, name := range []string{"README.md", "CHANGELOG.md", "Dockerfile", "browser/package.json", "browser/package-lock.json",
-		"docs/metrics.md", "scripts/lib/image-check.sh"} {
+		"docs/metrics.md", "scripts/lib/image-check.sh", "receivers/js/package.json", "receivers/java/pom.xml", "receivers/java/nats/pom.xml",
+		"receivers/python/pyproject.toml"} {
 		data, err := os.ReadFile(filepath.Join(source(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.NewReplacer(version+"+"+release, "2.0.0+stamp.7", version+"-"+release, "2.0.0-stamp.7", version, "2.0.0").Replace(string(data))
+		text := strings.NewReplacer(version+"+"+release, "2.0.0+stamp.7", version+"-"+release, "2.0.0-stamp.7",
+			version+".post"+strings.TrimPrefix(release, "stamp."), "2.0.0.post7", version, "2.0.0").Replace(string(data))
 		if !strings.Contains(text, "2.0.0") {
 			t.Errorf("%s does not name the release: take it off the list", name)
 		}
@@ -45,7 +47,8 @@ func TestPinChangesEveryPlace(t *testing.T) {
 	}
 	old := regexp.MustCompile(`.*2\.0\.0.*`)
 	for name, count := range map[string]int{"README.md": 3, "CHANGELOG.md": 2, "Dockerfile": 1, "browser/package.json": 1,
-		"browser/package-lock.json": 2, "docs/metrics.md": 1, "scripts/lib/image-check.sh": 1, "go.mod": 1} {
+		"browser/package-lock.json": 2, "docs/metrics.md": 1, "scripts/lib/image-check.sh": 1, "go.mod": 1, "receivers/js/package.json": 1,
+		"receivers/java/pom.xml": 1, "receivers/java/nats/pom.xml": 1, "receivers/python/pyproject.toml": 1} {
 		text := r.read(name)
 		for _, line := range old.FindAllString(text, -1) {
 			if !strings.Contains(line, "sha512") && !strings.Contains(line, "registry") && !strings.Contains(line, `"node_modules/`) {
@@ -58,6 +61,9 @@ func TestPinChangesEveryPlace(t *testing.T) {
 	}
 	if got := r.read("browser/package.json"); !strings.Contains(got, `"version": "2.1.0-stamp.1"`) {
 		t.Errorf("browser/package.json does not have the version 2.1.0-stamp.1:\n%s", got)
+	}
+	if got := r.read("receivers/python/pyproject.toml"); !strings.Contains(got, `version = "2.1.0.post1"`) {
+		t.Errorf("receivers/python/pyproject.toml does not have the version 2.1.0.post1:\n%s", got)
 	}
 	if got := r.read("CHANGELOG.md"); !strings.Contains(got, "## 2.1.0+stamp.1 (unreleased)\n") {
 		t.Errorf("CHANGELOG.md has no section for 2.1.0+stamp.1:\n%s", got)
@@ -78,8 +84,10 @@ func TestPinOfTheSameVersionKeepsTheRelease(t *testing.T) {
 	r.refuses([]string{"check"}, "README.md:", "2.0.0+stamp.7")
 	r.run("pin", "v2.0.0")
 	r.run("check")
-	if !strings.Contains(r.read("README.md"), "2.0.0+stamp.8") {
-		t.Error("README.md does not name the new release")
+	for name, want := range map[string]string{"README.md": "2.0.0+stamp.8", "receivers/python/pyproject.toml": `"2.0.0.post8"`} {
+		if !strings.Contains(r.read(name), want) {
+			t.Errorf("%s does not name the new release as %s", name, want)
+		}
 	}
 }
 
@@ -110,12 +118,21 @@ func TestCheckFindsEveryPlace(t *testing.T) {
 		"docs/metrics.md":            {"2.0.0+stamp.7", "1.9.9+stamp.7"},
 		"scripts/lib/image-check.sh": {"2.0.0", "2.0.9"},
 		"go.mod":                     {"v2.0.0", "v2.0.1"},
+		"receivers/js/package.json":  {"2.0.0-stamp.7", "2.0.0-stamp.6"},
+		"receivers/java/pom.xml":     {"2.0.0-stamp.7", "2.0.1-stamp.7"},
 	} {
 		before := r.read(name)
 		r.write(name, strings.Replace(before, edit[0], edit[1], 1))
 		r.refuses([]string{"check"}, name+":", "do not name what is pinned: 2.0.0+stamp.7", "pin v2.0.0")
 		r.write(name, before)
 	}
+	const python = "receivers/python/pyproject.toml"
+	before := r.read(python)
+	for _, other := range []string{"2.0.0.post6", "2.0.0.post70", "2.0.1.post7", "1.9.0.post7", "2.0.0", "2.0.0+stamp.6"} {
+		r.write(python, strings.Replace(before, `version = "2.0.0.post7"`, `version = "`+other+`"`, 1))
+		r.refuses([]string{"check"}, python+":", "do not name what is pinned: 2.0.0+stamp.7", "pin v2.0.0")
+	}
+	r.write(python, before)
 	r.run("check")
 }
 
