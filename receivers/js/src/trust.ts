@@ -15,7 +15,7 @@ const NONE_OF_SUBJECTS = /[\0-\x20\x7f\ufffd]|\p{White_Space}|\p{Surrogate}/u;
 /** The server has no such name in Stamp-Account, so the trust would be for nobody. */
 const NO_ACCOUNT = /^$|(?!\t)\p{Control}|[\u2028\u2029\ufffd]|\p{Surrogate}|^[\p{White_Space}\ufeff]|[\p{White_Space}\ufeff]$/u;
 
-/** The table "What a receiver trusts" of docs/proofs.md. */
+/** The table "What a receiver trusts" of docs/proofs.md. A field that is undefined is refused: leave it out. */
 export interface TrustOptions {
   /** The header that names the user. */
   user: string;
