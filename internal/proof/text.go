@@ -14,9 +14,9 @@ func EncryptedLen(n int) int { return text.EncodedLen(n) }
 
 // pairs has the two characters that stand for each 12 bits, the first one in the lower byte.
 var pairs = func() (pairs [1 << 12]uint16) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for i := range pairs {
-		chars := []byte(text.EncodeToString([]byte{byte(i >> 4), byte(i << 4)}))
-		pairs[i] = binary.LittleEndian.Uint16(chars)
+		pairs[i] = uint16(alphabet[i>>6]) | uint16(alphabet[i&63])<<8
 	}
 	return pairs
 }()
