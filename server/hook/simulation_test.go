@@ -347,7 +347,7 @@ const (
 )
 
 // The laws of renewals at scale. The test has one server, since servers do not disturb each other. `scripts/bench scale` runs it
-// with 20 servers of 50,000 connections, and prints the table of docs/sessions.md.
+// with 20 servers of 50,000 connections, and prints the table of docs/scale.md.
 func TestRenewalsAtScale(t *testing.T) {
 	if raceEnabled {
 		t.Skip("so many goroutines in virtual time are too much for the race detector")
