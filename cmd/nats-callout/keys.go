@@ -185,13 +185,16 @@ func (c *keysRoll) finish(s *streams, older string) error {
 	return err
 }
 
-// roll links a key's file under another name, and puts a new key in its place.
+// roll links a key's file under another name, and puts a new key in its place, which the same users can read.
 func roll(path, older string) error {
 	next := path + ".new"
 	if err := writeKey(next, nkeys.PrefixByteCurve); err != nil {
 		return err
 	}
-	err := os.Link(path, older)
+	err := keepAccess(path, next)
+	if err == nil {
+		err = os.Link(path, older)
+	}
 	if err == nil {
 		err = os.Rename(next, path)
 	}
