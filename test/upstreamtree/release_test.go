@@ -18,7 +18,7 @@ func releasable(t *testing.T) *repo {
 		}
 	}
 	r := upgradeable(t)
-	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh", "scripts/lib/tool.sh", "scripts/lib/changes.sh"} {
+	for _, pattern := range []string{"scripts/release", "scripts/verify-release", "scripts/lib/release-*.sh", "scripts/lib/notices.sh", "scripts/lib/tool.sh", "scripts/lib/changes.sh"} {
 		found, err := filepath.Glob(filepath.Join(source(t), pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -206,6 +206,18 @@ func TestVerifyReleaseRefuses(t *testing.T) {
 	put(t, archive+".exe", "of somebody else")
 	refuses("SHA256SUMS does not name stamp-2.0.0+stamp.7-linux-amd64.tar.gz.exe")
 	if err := os.Remove(archive + ".exe"); err != nil {
+		t.Fatal(err)
+	}
+	// A name with a backslash could be read as the name of a file of the release, and a hidden file not be seen.
+	escaped := filepath.Join(dist, `stamp-2.0.0\x2bstamp.7-linux-amd64.tar.gz`)
+	put(t, escaped, "of somebody else")
+	refuses(`SHA256SUMS does not name stamp-2.0.0\x2bstamp.7-linux-amd64.tar.gz`)
+	hidden := filepath.Join(dist, ".install.sh")
+	if err := os.Rename(escaped, hidden); err != nil {
+		t.Fatal(err)
+	}
+	refuses("SHA256SUMS does not name .install.sh")
+	if err := os.Remove(hidden); err != nil {
 		t.Fatal(err)
 	}
 	sums := filepath.Join(dist, "SHA256SUMS")
