@@ -9,9 +9,9 @@
 # that could probe the server. Request /healthz on port 8222 from outside, or use the variant
 # of deploy/image/Dockerfile.alpine, which has wget.
 #
-#   docker build -t stamp/nats-server .
-#   docker build -t stamp/nats-server --build-arg STAMP_COMMIT="$(git rev-parse HEAD)" .
-#   docker build -t stamp/nats-server --platform linux/arm64 .
+#   docker build -t localhost/stamp/nats-server .
+#   docker build -t localhost/stamp/nats-server --build-arg STAMP_COMMIT="$(git rev-parse HEAD)" .
+#   docker build -t localhost/stamp/nats-server --platform linux/arm64 .
 #
 # It needs podman, or docker with BuildKit (the default since version 23).
 

@@ -174,7 +174,7 @@ func TestKubernetesServer(t *testing.T) {
 		chart := rendered(t, "--set", "reloader.enabled="+reloader)
 		for _, part := range []string{
 			"- --config\n        - /etc/nats-config/nats.conf", "- nats-server\n              - -sl=ldm=/var/run/nats/nats.pid",
-			"path: /healthz?js-server-only=true", "fsGroup: 65532", "image: stamp/nats-server:2.15.3.1", "containerPort: 7778",
+			"path: /healthz?js-server-only=true", "fsGroup: 65532", "image: stamp.example/nats-server:2.15.3.1", "containerPort: 7778",
 		} {
 			if !strings.Contains(chart, part) {
 				t.Errorf("the rendered chart has no %q", part)

@@ -126,6 +126,13 @@ func (c *cluster) faults() (faults []string) {
 		if len(c.selected(network.Spec.PodSelector.MatchLabels)) == 0 {
 			fault("NetworkPolicy %s selects no pod", network.Name)
 		}
+		for _, rule := range network.Spec.Ingress {
+			for _, peer := range rule.From {
+				if peer.PodSelector != nil && len(c.selected(peer.PodSelector.MatchLabels)) == 0 {
+					fault("NetworkPolicy %s lets in no pod", network.Name)
+				}
+			}
+		}
 		for _, rule := range network.Spec.Egress {
 			for _, peer := range rule.To {
 				if peer.PodSelector != nil && len(c.selected(peer.PodSelector.MatchLabels)) == 0 {
@@ -194,7 +201,7 @@ func hasPort(pod core.PodTemplateSpec, name string) bool {
 func ours(t *testing.T) *cluster {
 	t.Helper()
 	c := new(cluster)
-	for _, name := range []string{"nats-callout.yaml", "nats-callout-secret.yaml"} {
+	for _, name := range []string{"nats-callout.yaml", "nats-callout-secret.yaml", "nats-networkpolicy.yaml"} {
 		text, err := os.ReadFile(kubernetes + name)
 		if err != nil {
 			t.Fatal(err)
@@ -209,8 +216,8 @@ func ours(t *testing.T) *cluster {
 // The manifests have only fields of their types, and a wrong manifest is found.
 func TestManifestsAreOfTheirTypes(t *testing.T) {
 	c := ours(t)
-	if len(c.pods) != 1 || len(c.monitors) != 2 || len(c.policies) != 1 || len(c.budgets) != 1 {
-		t.Errorf("expected a deployment, two monitors, a policy and a budget; found %v", c.names)
+	if len(c.pods) != 1 || len(c.monitors) != 2 || len(c.policies) != 2 || len(c.budgets) != 1 {
+		t.Errorf("expected a deployment, two monitors, two policies and a budget; found %v", c.names)
 	}
 	for _, wrong := range []string{
 		"apiVersion: monitoring.coreos.com/v1\nkind: PodMonitor\nspec: {podMetricEndpoints: []}",
