@@ -67,7 +67,7 @@ image_files() {
 	local path proxy
 	"$engine" create --name "$prefix-files" "$tag" >/dev/null &&
 		"$engine" export "$prefix-files" | tar -t >"$work/files" || return
-	for path in nats-server etc/ssl/certs/ca-certificates.crt usr/share/zoneinfo/UTC licenses/LICENSE licenses/NOTICE data/ tmp/; do
+	for path in nats-server etc/ssl/certs/ca-certificates.crt usr/share/zoneinfo/UTC licenses/LICENSE licenses/NOTICE licenses/THIRD-PARTY-NOTICES data/ tmp/; do
 		grep -qx "$path" "$work/files" || {
 			printf 'the image has no /%s\n' "$path"
 			return 1

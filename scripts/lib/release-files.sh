@@ -36,46 +36,29 @@ step_archives() {
 		need_binaries "$target"
 		dir=$(folder "$target")
 		documents "$dir"
-		cp "$out/build/THIRD-PARTY-NOTICES" "$dir/"
 		suffix=tar.gz
 		[[ $target != windows/* ]] || suffix=zip
 		go run "$root/scripts/internal/archive" "$dir" "$out/${dir##*/}.$suffix" "$epoch"
 	done
 }
 
-# documents FOLDER copies the documentation into the folder, and writes the manual page of nats-callout, with the date of the
-# commit.
+# documents FOLDER copies the documentation into the folder, with the files of deploy that it names, and the licences of others.
+# It writes the manual page of nats-callout, with the date of the commit.
 documents() {
 	mkdir -p "$1"
-	git -C "$root" ls-files -z README.md LICENSE NOTICE CHANGELOG.md docs | (cd "$root" && xargs -0 cp --parents -t "$1")
+	git -C "$root" ls-files -z README.md LICENSE NOTICE CHANGELOG.md SECURITY.md docs deploy/{kubernetes,monitoring,proxies} |
+		(cd "$root" && xargs -0 cp --parents -t "$1")
+	cp "$out/build/THIRD-PARTY-NOTICES" "$1/"
 	(cd "$root" && go run ./cmd/nats-callout --man) |
 		sed "1s/\"[0-9]\{4\}-[0-9-]*\"/\"$(date -u -d "@$epoch" +%F)\"/" >"$1/nats-callout.1"
 	chmod -R u=rwX,go=rX "$1" # files of a checkout have modes that depend on the umask
-}
-
-# notices prints the licences of all modules that the binaries contain.
-notices() {
-	local module number dir file target
-	printf 'The programs nats-server and nats-callout contain these modules of others. Each is followed by its licence.\n'
-	# Some modules are used on one system only. The file names the modules of all targets, so that each archive has the same.
-	for target in "${all_targets[@]}"; do
-		(cd "$root" && GOOS=${target%/*} GOARCH=${target#*/} CGO_ENABLED=0 go list -deps \
-			-f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/...)
-	done | sort -u | while read -r module number dir; do
-		[[ $dir != "$root"/* || $dir == "$root"/upstream ]] || continue # a module of this repository
-		printf '\n\n%s %s\n\n' "$module" "$number"
-		for file in "$dir"/LICENSE* "$dir"/LICENCE* "$dir"/COPYING* "$dir"/NOTICE*; do
-			[[ ! -f $file ]] || cat "$file"
-		done
-	done
-	printf '\n\n%s, the standard library\n\n' "$(go env GOVERSION)"
-	cat "$(go env GOROOT)/LICENSE"
 }
 
 step_packages() {
 	local target name format script architecture command
 	command=$(tool "$nfpm")
 	rm -rf "$out/build/documents"
+	notices >"$out/build/THIRD-PARTY-NOTICES"
 	documents "$out/build/documents"
 	for target in "${targets[@]}"; do
 		[[ $target == linux/* ]] || continue
@@ -84,7 +67,7 @@ step_packages() {
 		[[ $architecture != arm ]] || architecture=arm7
 		for name in nats-server nats-callout; do
 			package "$name" "$architecture" "$(folder "$target")" >"$out/build/$name.yaml"
-			for script in postinstall preremove postremove; do
+			for script in postinstall preremove postremove posttrans; do
 				sed "s/@SERVICE@/$name/g" "$root/deploy/packages/$script.sh" >"$out/build/$name-$script.sh"
 			done
 			for format in deb rpm; do
@@ -96,7 +79,7 @@ step_packages() {
 
 # package NAME ARCHITECTURE FOLDER prints the configuration of nfpm for a package.
 package() {
-	local name=$1 architecture=$2 dir=$3
+	local name=$1 architecture=$2 dir=$3 file
 	cat <<EOF
 name: $name
 arch: $architecture
@@ -118,25 +101,31 @@ EOF
 		printf 'description: auth callout handler for NATS, of Stamp\n'
 	fi
 	cat <<EOF
+overrides: # useradd is in another package on each distribution of rpm
+  deb: { depends: [passwd], recommends: [ca-certificates] }
+  rpm: { depends: [/usr/sbin/useradd], recommends: [ca-certificates] }
 contents:
   - { dst: /etc/nats, type: dir, file_info: { mode: 0755 } }
   - { src: "$dir/$name", dst: "/usr/bin/$name", file_info: { mode: 0755 } }
   - { src: deploy/systemd/$name.service, dst: "/usr/lib/systemd/system/$name.service", file_info: { mode: 0644 } }
   - { src: deploy/systemd/sysusers.conf, dst: "/usr/lib/sysusers.d/$name.conf", file_info: { mode: 0644 } }
   - { src: LICENSE, dst: "/usr/share/doc/$name/copyright", file_info: { mode: 0644 } }
-  - { src: NOTICE, dst: "/usr/share/doc/$name/NOTICE", file_info: { mode: 0644 } }
-  - { src: README.md, dst: "/usr/share/doc/$name/README.md", file_info: { mode: 0644 } }
 EOF
+	for file in NOTICE THIRD-PARTY-NOTICES README.md CHANGELOG.md SECURITY.md; do
+		printf '  - { src: "%s", dst: "/usr/share/doc/%s/%s", file_info: { mode: 0644 } }\n' "$out/build/documents/$file" "$name" "$file"
+	done
+	for file in docs deploy; do # pages name files of deploy
+		printf '  - { src: "%s", dst: "/usr/share/doc/%s/%s", type: tree }\n' "$out/build/documents/$file" "$name" "$file"
+	done
 	if [[ $name == nats-server ]]; then
-		printf '  - { src: deploy/packages/nats-server.conf, dst: /etc/nats/nats-server.conf, type: config|noreplace, file_info: { mode: 0644 } }\n'
-		# Where other packages of nats-server have the program: units, scripts and health checks of the machine name it there.
-		# In /usr/sbin Debian's package has it. Not for rpm: in Fedora /usr/sbin is /usr/bin, and the link would replace the program.
+		# With the group nats, which postinstall sets, the service can read it.
+		printf '  - { src: deploy/packages/nats-server.conf, dst: /etc/nats/nats-server.conf, type: config|noreplace, file_info: { mode: 0640 } }\n'
+		# Where Debian's package has the program: units, scripts and health checks of the machine name it there. Not for rpm: in Fedora
+		# /usr/sbin is /usr/bin, and the link would replace the program. The link in /usr/local/bin, which the packages of nats-server's
+		# releases have, is made by postinstall and posttrans: a package that owned it would replace, and remove, a program of the operator.
 		printf '  - { src: /usr/bin/nats-server, dst: /usr/sbin/nats-server, type: symlink, packager: deb }\n'
-		# In /usr/local/bin the packages of nats-server's releases have a link. postinstall makes it for deb, since dpkg would remove
-		# /usr/local/bin with a package that has something there, if nothing else were left in it.
-		printf '  - { src: /usr/bin/nats-server, dst: /usr/local/bin/nats-server, type: symlink, packager: rpm }\n'
+		printf 'rpm: { scripts: { posttrans: "%s" } }\n' "$out/build/$name-posttrans.sh"
 	else
-		printf '  - { src: "%s", dst: /usr/share/doc/nats-callout/docs, type: tree }\n' "$out/build/documents/docs"
 		printf '  - { src: "%s", dst: /usr/share/man/man1/nats-callout.1, file_info: { mode: 0644 } }\n' "$out/build/documents/nats-callout.1"
 	fi
 	cat <<EOF
