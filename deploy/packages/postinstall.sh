@@ -47,7 +47,7 @@ link() {
 }
 
 case $service:${1-}:${2-} in
-nats-server:configure: | nats-server:configure:*stamp*) ;;
+nats-server:configure: | nats-server:configure:*+stamp.*) ;;
 nats-server:configure:*)
 	keep_configuration
 	link

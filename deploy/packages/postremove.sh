@@ -30,7 +30,7 @@ purge:*)
 		deb-systemd-helper unmask "$service.service" >/dev/null || true
 	fi
 	;;
-upgrade:*stamp*) ;;
+upgrade:*+stamp.*) ;;
 upgrade:*) # by Debian's package, or that of a nats-server release
 	remove_link
 	remove_default
