@@ -166,10 +166,10 @@ func (c *keysRoll) Run(s *streams) error {
 
 // rolled says what to do next.
 const rolled = `%[1]s	is new
-%[2]s	is what it was
+%[2]s	has the old xkey
 next:
-1. callout { xkey_file: %[1]q, xkeys_file: %[2]q } on all handlers, and reload them
-2. the new public xkey, which %[3]s keys show %[4]s prints, on all servers, and restart them one after another, since a server does not reload auth_callout; with operators, into the account's JWT
+1. set callout { xkey_file: %[1]q, xkeys_file: %[2]q } on all handlers, and reload them
+2. put the new public xkey, which %[3]s keys show %[4]s prints, into auth_callout of all servers, and restart them one after another, since a server does not reload auth_callout; with operators, put it into the account's JWT
 3. %[3]s keys roll --finish %[4]s, and reload all handlers
 `
 

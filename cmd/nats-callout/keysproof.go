@@ -212,7 +212,7 @@ const serverRolled = `%[1]s	has new keys
 next:
 1. add the public keys of %[1]s, which %[2]s prints, to servers of all receivers
 2. %[3]s --finish, and reload the server
-3. remove the old keys from the receivers when they need not check messages of before any more
+3. remove the old keys from the receivers when these no longer check messages that the old keys proved
 `
 
 func (c *proofRoll) server(s *streams) error {
@@ -263,7 +263,7 @@ func (o *proofOwner) coming() ([]string, error) {
 const receiverRolled = `%[1]s	has a new key, and the older ones
 next:
 1. restart the receivers with all seeds of %[1]s
-2. the first public key that %[2]s prints into headers.proof.receivers of all servers, and reload them
+2. put the first public key that %[2]s prints into headers.proof.receivers of all servers, and reload them
 3. %[3]s --finish when no message that was made with the older keys must be read any more, and restart the receivers
 `
 
