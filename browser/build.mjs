@@ -13,13 +13,13 @@ const theirs = "/*! @stamp/browser; with @nats-io/nats-core and @nats-io/nuid, C
 const client = {
   name: "client",
   setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^\.\/(ipparser|nkeys)$/ }, () => ({ path: fileURLToPath(new URL("src/unused.ts", import.meta.url)) }));
     onResolve({ filter: /^@nats-io\/nats-core(\/internal)?$/ }, () => ({ path: "client", namespace: "client" }));
     onLoad({ filter: /.*/, namespace: "client" }, () => ({
       resolveDir: fileURLToPath(new URL("node_modules/@nats-io/nats-core/lib", import.meta.url)),
       contents: `
         export { errors } from "./errors.js";
         export { MsgHdrsImpl } from "./headers.js";
-        export { RequestOne } from "./request.js";
         export { deferred } from "./util.js";
         export { wsconnect } from "./ws_transport.js";`,
     }));
@@ -30,7 +30,7 @@ await Promise.all([
   build({ ...common, entryPoints: ["src/index.ts"], format: "esm", banner: { js: ours }, outfile: "dist/stamp.js" }),
   build({ ...common, entryPoints: ["src/index.ts"], format: "iife", globalName: "stamp", banner: { js: ours }, outfile: "dist/stamp.script.js" }),
   build({ ...common, entryPoints: ["src/react.ts"], format: "esm", packages: "external", banner: { js: `"use client";\n${ours}` }, outfile: "dist/react.js" }),
-  build({ ...common, entryPoints: ["src/worker.ts"], format: "iife", banner: { js: theirs }, alias: { "@nats-io/nkeys": "./src/no_nkeys.ts" }, plugins: [client], outfile: "dist/stamp.worker.js" }),
+  build({ ...common, entryPoints: ["src/worker.ts"], format: "iife", banner: { js: theirs }, plugins: [client], outfile: "dist/stamp.worker.js" }),
 ]);
 buildTypes();
 // npm takes the licence from the package's root; dist/ is also served, and copied, by itself.

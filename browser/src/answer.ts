@@ -5,14 +5,14 @@ import { bare } from "./checks.ts";
 import { StampError, type Code } from "./errors.ts";
 import type { Bytes, Wire } from "./messages.ts";
 
-/** What an answer is made of. */
+/** What an answer is made of. Each field is given: a missing one would be what a script has put into Object.prototype. */
 interface Parts {
   status: number;
-  statusText?: string;
+  statusText: string | undefined;
   headers: AnswerHeaders;
   body: unknown;
   data: Bytes;
-  error?: { code: Code; message: string };
+  error: { code: Code; message: string } | undefined;
 }
 
 /**
@@ -32,7 +32,7 @@ export class Answer<T = any> {
     this.status = parts.status;
     this.headers = parts.headers;
     this.body = parts.body as T;
-    this.#parts = bare(parts);
+    this.#parts = parts;
   }
 
   /** Whether the status is one of success, 200 to 299. */
@@ -87,7 +87,7 @@ export class Answer<T = any> {
 /** The answer that stands for what went wrong before a service answered. */
 export function failure({ code, message, status }: StampError): Answer {
   const body = { error: message };
-  return new Answer({ status, headers: answerHeaders([]), body, data: new TextEncoder().encode(JSON.stringify(body)), error: { code, message } });
+  return new Answer({ status, statusText: undefined, headers: answerHeaders([]), body, data: new TextEncoder().encode(JSON.stringify(body)), error: { code, message } });
 }
 
 /**
@@ -96,47 +96,47 @@ export function failure({ code, message, status }: StampError): Answer {
  */
 export function answerOf(wire: Wire): Answer {
   const headers = answerHeaders(wire.headers), { data } = wire;
-  let outcome = outcomeOf(wire, headers), body: unknown = data;
+  let told = outcomeOf(wire, headers), body: unknown = data;
   try {
     body = decode(data, headers.get("content-type") ?? undefined);
   } catch { // the body of an error stays bytes
-    if (outcome.status < 400) outcome = unreadable("the answer's body is not JSON, which its Content-Type says it is");
+    if (told.status < 400) told = unreadable("the answer's body is not JSON, which its Content-Type says it is");
   }
-  const { status, statusText, code = "service", said } = bare(outcome);
-  if (status < 400) return new Answer({ status, statusText, headers, body, data });
+  const { status, statusText, code, said } = told;
+  if (status < 400) return new Answer({ status, statusText, headers, body, data, error: undefined });
   const otherwise = said || statusText || `status ${status}`;
-  const told = errorBody(data.length === 0 ? null : body, said, otherwise);
-  return new Answer({ status, statusText, headers, body: told, data, error: { code, message: textOf(told["error"]) ?? otherwise } });
+  const failed = errorBody(data.length === 0 ? null : body, said, otherwise);
+  return new Answer({ status, statusText, headers, body: failed, data, error: { code, message: textOf(failed["error"]) ?? otherwise } });
 }
 
 /** What an answer says of itself, beside its body. */
 interface Outcome {
   status: number;
-  statusText?: string;
-  code?: Code;
+  statusText: string | undefined;
+  code: Code;
   /** What went wrong, in words that count more than those of the body. */
-  said?: string;
+  said: string | undefined;
 }
 
+const outcome = (status: number, statusText?: string, said?: string): Outcome => ({ status, statusText, code: "service", said });
+
 /** The words quote nothing of a header: what a service sends has no bound. */
-function unreadable(said: string): Outcome {
-  return { status: 502, code: "unreadable", said };
-}
+const unreadable = (said: string): Outcome => ({ ...outcome(502, undefined, said), code: "unreadable" });
 
 function outcomeOf({ status: line = 0, description: statusText, headers: lines }: Wire, headers: AnswerHeaders): Outcome {
   const said = headers.get("nats-service-error"), code = headers.get("nats-service-error-code");
   if (said !== null || code !== null) {
     const status = [code, String(line)].map((text) => statusOf(text ?? "")?.status ?? 0).find((status) => status >= 400);
-    return { status: status ?? 500, said: said || "the service failed" };
+    return outcome(status ?? 500, undefined, said || "the service failed");
   }
+  if (line === 0 && !headers.has("status")) return outcome(200);
   const given = lines.filter(([name]) => name.toLowerCase() === "status").flatMap(([, values]) => values);
   if (line >= 400 || line > 0 && given.length === 0) {
     const read = statusOf(String(line));
-    return read ? { status: read.status, statusText } : unreadable(`the answer has the status ${line}, which is none`);
+    return read ? outcome(read.status, statusText) : unreadable(`the answer has the status ${line}, which is none`);
   }
-  if (given.length === 0) return { status: 200 };
   const [first, ...others] = given.map(statusOf);
-  if (first && others.every((other) => other?.status === first.status)) return first;
+  if (first && others.every((other) => other?.status === first.status)) return outcome(first.status, first.statusText);
   return unreadable(given.length > 1 ? "the answer has several headers Status, and not one status in all" : "the answer's header Status does not begin with a status of three digits, or holds a second one");
 }
 

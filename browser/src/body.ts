@@ -1,4 +1,5 @@
 // Bodies of requests and answers: JSON, unless a content type says otherwise.
+import { Abort, type Signal } from "./abort.ts";
 import { found, isA } from "./checks.ts";
 import { StampError } from "./errors.ts";
 
@@ -10,10 +11,13 @@ export type Payload = string | ArrayBuffer | ArrayBufferView | null | undefined;
 
 const noBytes = new Uint8Array(0);
 
+/** Made once: they keep nothing of what they have read. */
+const utf8 = new TextEncoder(), lenient = new TextDecoder(), strict = new TextDecoder("utf-8", { fatal: true });
+
 /** The bytes of a message. Of a part of a buffer it is that part: the whole would cross the port. */
 export function payloadBytes(payload: Payload): Uint8Array {
   if (payload === undefined || payload === null) return noBytes;
-  const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : bytesOf(payload);
+  const bytes = typeof payload === "string" ? utf8.encode(payload) : bytesOf(payload);
   if (bytes) return bytes;
   throw new TypeError(`payload: expected a string, an ArrayBuffer or a view of one; found ${looksLikeBytes(payload) ? "one whose bytes cannot be read, as after a transfer" : unsuited(payload)}`);
 }
@@ -45,16 +49,16 @@ export interface Encoded {
 
 /** How far a body is read: until nobody waits for it any more, and for so many bytes. */
 export interface Until {
-  gone: AbortSignal;
+  gone: Signal;
   most(): number;
 }
 
-const always: Until = { gone: new AbortController().signal, most: () => Infinity };
+const always: Until = { gone: new Abort(), most: () => Infinity };
 
 /** The bytes of a body, and their type, at once where nothing has to be read. The type that is given wins over that of a Blob or form. */
 export function encode(body: Body, given: string | undefined, otherwise: string, until = always): Encoded | Promise<Encoded> {
   if (body === undefined || body === null) return { data: noBytes, type: given };
-  if (typeof body === "string") return { data: new TextEncoder().encode(body), type: given ?? otherwise };
+  if (typeof body === "string") return { data: utf8.encode(body), type: given ?? otherwise };
   const data = bytesOf(body);
   if (data) return { data, type: given ?? (isJSON(otherwise) ? "application/octet-stream" : otherwise) };
   if (isA("Request", body)) return read(body as Request, given, until);
@@ -70,7 +74,7 @@ export function encode(body: Body, given: string | undefined, otherwise: string,
   const text = isJSON(type) ? JSON.stringify(body) as string | undefined : undefined;
   // Streams, maps and the like have nothing that JSON shows.
   if (text === undefined || text === "{}" && !isPlain(body)) throw new TypeError(`a body of type ${type} cannot be made of this value`);
-  return { data: new TextEncoder().encode(text), type };
+  return { data: utf8.encode(text), type };
 }
 
 /** Firefox has no stream of a Request, and so none that does not end. */
@@ -119,7 +123,7 @@ function isPlain(value: object): boolean {
  */
 export function decode(data: Uint8Array, type: string | undefined): unknown {
   if (type === undefined || type.trim() === "") return data.length === 0 ? null : guessed(data);
-  if (isJSON(type)) return data.length === 0 ? null : JSON.parse(new TextDecoder().decode(data));
+  if (isJSON(type)) return data.length === 0 ? null : JSON.parse(lenient.decode(data));
   return isText(type) ? text(data, type) : data;
 }
 
@@ -130,7 +134,7 @@ function text(data: Uint8Array, type: string): string {
   try {
     decoder = new TextDecoder(charset);
   } catch { // a charset that nobody knows
-    decoder = new TextDecoder();
+    decoder = lenient;
   }
   return decoder.decode(data);
 }
@@ -138,7 +142,7 @@ function text(data: Uint8Array, type: string): string {
 function guessed(data: Uint8Array): unknown {
   let t: string;
   try {
-    t = new TextDecoder("utf-8", { fatal: true }).decode(data);
+    t = strict.decode(data);
   } catch {
     return data;
   }

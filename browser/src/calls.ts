@@ -61,10 +61,10 @@ export class Calls {
     return { id, reply };
   }
 
-  /** Takes a reply, which inherits nothing: what a script has put into Object.prototype is no error. */
+  /** Takes a reply. What a script has put into Object.prototype is no error. */
   receive(reply: Reply): void {
     const waiting = this.#take(reply.id);
-    if ("error" in reply) waiting?.reject(new StampError(reply.error.code, reply.error.message));
+    if (isError(reply)) waiting?.reject(new StampError(reply.error.code, reply.error.message));
     else waiting?.resolve(reply.value);
   }
 
@@ -87,6 +87,8 @@ export class Calls {
   }
 }
 
+const isError = (reply: Reply): reply is Extract<Reply, { error: unknown }> => Object.hasOwn(reply, "error");
+
 /** When the turn of each request comes in the worker, which has so many under way at once. */
 class Turns {
   readonly #limit: number;
@@ -98,14 +100,15 @@ class Turns {
   }
 
   add(id: number, begin: () => void): void {
-    this.#waiting.add(id, [id, begin]);
-    this.#advance();
+    if (this.#running.size < this.#limit) { // then nobody waits
+      this.#running.add(id);
+      begin();
+    } else this.#waiting.add(id, [id, begin]);
   }
 
   done(id: number): void {
-    this.#waiting.leave(id);
-    this.#running.delete(id);
-    this.#advance();
+    if (this.#running.delete(id)) this.#advance();
+    else this.#waiting.leave(id);
   }
 
   #advance(): void {

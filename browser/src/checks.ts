@@ -65,13 +65,15 @@ const optional = new Set([
   "signal", "worker", "login", "endpoint", "subject", "failed", "reply", "queue", "contentType", "content-type", "jwt_claims", "hidden", "authHeader",
 ]);
 
+const none = Object.freeze(bare({}));
+
 /**
  * A copy of the options that were given and are not undefined; without them an empty object. It inherits nothing. Each is read
  * once, lists and URLs too: what the page makes of its objects later on was not checked. Throws a TypeError that names the option that cannot be used.
  */
 export function checked<T extends object>(given: T | null | undefined): T {
+  if (given === undefined || given === null) return none as T;
   const copy: Record<string, unknown> = bare({});
-  if (given === undefined || given === null) return copy as T;
   if (Object(given) !== given) throw new TypeError(`options: expected an object; found ${found(given)}`);
   for (const name of names) {
     let value = gives(given, name) ? (given as Record<string, unknown>)[name] : undefined;

@@ -1,6 +1,7 @@
 // The connection of a worker: made with a ticket and a key, or with the cookie, and made again
 // when it is lost, until there is no session any more.
 import { deferred, errors, wsconnect, type Auth, type Deferred, type Msg, type NatsConnection, type Status, type Subscription } from "@nats-io/nats-core";
+import type { Signal } from "./abort.ts";
 import { newKey, type Key } from "./key.ts";
 import { StampError, type Code } from "./errors.ts";
 import type { State } from "./messages.ts";
@@ -96,6 +97,11 @@ export class Connection {
     void nc?.close().catch(() => {});
   }
 
+  /** The connection; undefined where there is none now. */
+  get open(): NatsConnection | undefined {
+    return this.#nc;
+  }
+
   /** The connection, once it is there. It fails when there will be none, or is none in time. */
   async ready(milliseconds: number): Promise<NatsConnection> {
     return this.#nc ?? untilGone(milliseconds, (gone) => this.#open(gone), () => this.#late(milliseconds));
@@ -119,7 +125,7 @@ export class Connection {
   }
 
   /** The connection, once it is there. Nothing is kept of a caller that has gone. */
-  #open(gone: AbortSignal): Promise<NatsConnection> {
+  #open(gone: Signal): Promise<NatsConnection> {
     return new Promise((resolve, reject) => {
       const look = () => {
         if (!this.#nc && !this.ended) {
@@ -132,7 +138,7 @@ export class Connection {
       };
       const forget = () => {
         this.#waiting.delete(look);
-        reject(gone.reason);
+        reject(new Error("nobody waits for it"));
       };
       gone.addEventListener("abort", forget);
       look();
@@ -336,7 +342,7 @@ export class Connection {
    * Subscribes, on this connection and those after it, and returns when the server knows: that of the next
    * connection, when this one is lost meanwhile.
    */
-  async subscribe(id: number, s: Subscribed, milliseconds: number, signal?: AbortSignal): Promise<void> {
+  async subscribe(id: number, s: Subscribed, milliseconds: number, signal?: Signal): Promise<void> {
     let refused: Error | null = null, agreed = false;
     const { deliver } = s;
     const kept: Kept = {
@@ -369,12 +375,12 @@ export class Connection {
   }
 
   /** Waits for an answer of the server's, from the next connection when this one is lost: the client's promise may never settle then. */
-  async #answered(answer: (nc: NatsConnection) => Promise<void>, gone: AbortSignal): Promise<void> {
+  async #answered(answer: (nc: NatsConnection) => Promise<void>, gone: Signal): Promise<void> {
     for (let known = false; !known;) known = await this.#unlessLost(answer(this.#nc ?? await this.#open(gone)), gone);
   }
 
   /** Whether it comes before the connection is lost. The promise of the connection's end would keep all that ever waited for it. */
-  #unlessLost(what: Promise<unknown>, gone: AbortSignal): Promise<boolean> {
+  #unlessLost(what: Promise<unknown>, gone: Signal): Promise<boolean> {
     const losses = this.#losses;
     return new Promise<boolean>((resolve) => {
       const lost = () => resolve(false);
@@ -431,6 +437,6 @@ function isAbout({ subject }: Kept, error: Refused): boolean {
 }
 
 /** Throws where the page does not wait for a subscription any more. */
-function checkWanted(signal: AbortSignal | undefined): void {
+function checkWanted(signal: Signal | undefined): void {
   if (signal?.aborted) throw new StampError("closed", "aborted");
 }

@@ -5,8 +5,9 @@ import type { HeaderMap } from "./messages.ts";
 
 /** Headers in whatever form fetch() takes them, as a map of our own; values that are no text become it, as there. */
 export function headerMap(init: HeadersInit | HeaderMap | MessageHeaders | null | undefined): HeaderMap {
+  if (init === undefined || init === null) return {};
   const map = new Map<string, (string | string[])[]>(); // all of a name are joined at once: one after the other, each would be copied for each after it
-  for (const [name, value] of pairs(init ?? {})) {
+  for (const [name, value] of pairs(init)) {
     const values = Array.isArray(value) ? value.map(String) : String(value), before = map.get(name);
     if (before) before.push(values);
     else map.set(name, [values]);

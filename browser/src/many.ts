@@ -1,12 +1,13 @@
 // Requests with several answers, in the worker.
 import type { Msg, MsgHdrs, NatsConnection, QueuedIterator } from "@nats-io/nats-core";
+import type { Signal } from "./abort.ts";
 import type { Enough } from "./messages.ts";
 import { afterWaking, duration } from "./waking.ts";
 
 /** Sends a request, and gives each answer away until there are enough of those that can be read. */
 export async function requestMany(
   nc: NatsConnection, request: { subject: string; data: Uint8Array; headers: MsgHdrs }, { timeout, max, stall, sentinel }: Enough,
-  signal: AbortSignal, deliver: (msg: Msg) => boolean,
+  signal: Signal, deliver: (msg: Msg) => boolean,
 ): Promise<void> {
   // The client's own time would pass while the process is frozen, when answers may wait behind its timer.
   const answers = await nc.requestMany(request.subject, request.data, { strategy: "timer", maxWait: duration(Infinity), headers: request.headers }) as QueuedIterator<Msg>;

@@ -1,6 +1,7 @@
 // The worker's side of the port: all that a page can ask for.
 import { errors, type Msg, type NatsConnection } from "@nats-io/nats-core";
-import { RequestOne, type NatsConnectionImpl } from "@nats-io/nats-core/internal";
+import type { NatsConnectionImpl } from "@nats-io/nats-core/internal";
+import { Abort, type Signal } from "./abort.ts";
 import { Block, readBlocksHere, writtenHeaders } from "./blocks.ts";
 import { Connection, operationOf, type Refused } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
@@ -8,7 +9,7 @@ import { requestMany } from "./many.ts";
 import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
-import { duration, within } from "./waking.ts";
+import { afterWaking, duration, within } from "./waking.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
@@ -24,10 +25,11 @@ export class Server {
   readonly #site: Site;
   readonly #neighbours: Neighbours;
   readonly #connection: Connection;
-  readonly #aborts = new Map<number, AbortController>();
+  readonly #aborts = new Map<number, Abort>();
   #queue = new Queue(concurrencyOf({}));
   #patience = new Patience({});
   #visitor: Visitor = { authenticated: false };
+  #inbox = longestInbox(); // of that visitor
   #leaving: Promise<unknown> | undefined; // the newest logout
   #starting: Promise<unknown> | undefined; // the newest start
   #hidden = hiddenNames(); // headers that are not for the page
@@ -55,11 +57,6 @@ export class Server {
     this.#port.postMessage(event);
   }
 
-  /** As long as any that the client makes for answers. */
-  get #inbox(): string {
-    return (this.#visitor.inbox ?? "_INBOX") + "x".repeat(2 * 23);
-  }
-
   /** Gives a message to the page, and whether it can be read: one that cannot is told of, and is nobody else's fault. */
   #deliver(subscription: number, msg: Msg): boolean {
     let message: Wire;
@@ -84,19 +81,13 @@ export class Server {
   }
 
   /**
-   * What run() gives. What the end of the session has cut off says so: the server may cut the connection before the site has
-   * said that the session is over. That is awaited no longer than the call itself has time.
+   * What a call is told that has failed: of one that the end of the session has cut off, that it has ended. The server may cut the
+   * connection before the site has said that the session is over. That is awaited no longer than the call itself has time.
    */
-  async #unlessLeft<T>(milliseconds: number, run: () => Promise<T>): Promise<T> {
-    const began = performance.now();
-    try {
-      return await run();
-    } catch (err) {
-      if (told(err).code !== "lost") throw err;
-      const left = Math.max(0, milliseconds - (performance.now() - began));
-      if (this.#leaving) await within(left, this.#leaving, () => err as Error);
-      throw this.#connection.ended ?? err;
-    }
+  async #reasonOf(err: unknown, milliseconds: number): Promise<unknown> {
+    if (told(err).code !== "lost") return err;
+    if (this.#leaving) await within(milliseconds, this.#leaving, () => err as Error).catch(() => {});
+    return this.#connection.ended ?? err;
   }
 
   async #do(asked: Asked): Promise<unknown> {
@@ -156,6 +147,7 @@ export class Server {
       throw failure;
     }
     this.#visitor = visitor;
+    this.#inbox = longestInbox(visitor.inbox);
     if (visitor.authenticated) this.#connection.start(visitor);
     else this.#connection.stop("signed-out", "");
     return { ...known(visitor), login: this.#site.login, key: await this.#connection.keyed() };
@@ -168,17 +160,17 @@ export class Server {
     return told;
   }
 
-  async #request(asked: Request): Promise<Wire> {
+  #request(asked: Request): Promise<Wire> {
     checkSubject("subject", asked.subject);
     checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, (signal) => this.#queue.run(() => this.#send(asked, signal), signal));
   }
 
-  async #abortable<T>({ id }: { id: number }, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const abort = new AbortController();
+  async #abortable<T>({ id }: { id: number }, run: (signal: Signal) => Promise<T>): Promise<T> {
+    const abort = new Abort();
     this.#aborts.set(id, abort);
     try {
-      return await run(abort.signal);
+      return await run(abort);
     } finally {
       this.#aborts.delete(id);
     }
@@ -203,64 +195,95 @@ export class Server {
     return this.#abortable(asked, async (signal) => {
       const nc = await this.#connection.ready(this.#patience.current);
       if (signal.aborted) return;
-      const { subject, data, receiver, enough } = asked;
+      const { subject, data, receiver, enough } = asked, began = performance.now();
       try {
-        const send = () => requestMany(nc, { subject, data, headers: writtenHeaders(asked.headers) }, enough, signal, (msg) => this.#deliver(receiver, msg));
-        await this.#unlessLeft(enough.timeout, send);
+        await requestMany(nc, { subject, data, headers: writtenHeaders(asked.headers) }, enough, signal, (msg) => this.#deliver(receiver, msg));
       } catch (err) {
-        if (told(err).code === "denied") this.#connection.claim(causeOf(err));
-        throw err;
+        const reason = await this.#reasonOf(err, leftOf(enough.timeout, began));
+        if (told(reason).code === "denied") this.#connection.claim(causeOf(reason));
+        throw reason;
       }
     });
   }
 
-  async #send(asked: Request, signal: AbortSignal): Promise<Wire> {
+  async #send(asked: Request, signal: Signal): Promise<Wire> {
     const patience = asked.timeout === undefined ? this.#patience.current : duration(asked.timeout);
+    const began = performance.now();
     try {
-      return await this.#unlessLeft(patience, async () => {
-        const began = performance.now(), nc = await this.#connection.ready(patience);
-        if (signal.aborted) throw new StampError("closed", "aborted");
-        const left = Math.max(1, patience - (performance.now() - began));
-        return wire(await answerTo(nc, asked, left, signal, () => new StampError("timeout", `timed out after ${patience} ms`)), this.#hidden);
-      });
+      const { open } = this.#connection, nc = open ?? await this.#connection.ready(patience);
+      if (signal.aborted) throw new StampError("closed", "aborted");
+      const left = open ? patience : leftOf(patience, began), late = () => new StampError("timeout", `timed out after ${patience} ms`);
+      return wire(await answerTo(nc, asked, left, signal, late), this.#hidden);
     } catch (err) {
-      const { code } = told(err);
-      if (code === "denied") this.#connection.claim(causeOf(err));
+      const reason = await this.#reasonOf(err, leftOf(patience, began)), { code } = told(reason);
+      if (code === "denied") this.#connection.claim(causeOf(reason));
       if (!signal.aborted && (code === "timeout" || code === "no-connection" || code === "refused")) {
         this.#patience.lost(patience);
         void this.#connection.check();
       }
-      throw err;
+      throw reason;
     }
   }
 }
 
+/** Random numbers, made many at a time. */
+const randoms = new Uint32Array(256);
+let unused = 0;
+
+function random(): number {
+  if (unused === 0) unused = crypto.getRandomValues(randoms).length;
+  return randoms[--unused]!;
+}
+
+/** The last token of the subject to which an answer goes. Whoever answers one request cannot tell those of others from it. */
+const newToken = () => random().toString(36) + random().toString(36);
+
+/** How much is left of a time that began then; milliseconds. */
+const leftOf = (milliseconds: number, began: number) => Math.max(1, milliseconds - (performance.now() - began));
+
 /**
  * Sends a request, and returns its answer. The client's request() would count the time in which the process was frozen, drop an
- * answer that waits behind its timer, and keep a request that nobody waits for any more: so its parts are used without that.
+ * answer that waits behind its timer, and keep a request that nobody waits for any more. It also makes an error, with a stack, for
+ * each request that is answered. So only its own list of those that wait is used.
  */
-async function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: AbortSignal, late: () => Error): Promise<Msg> {
+function answerTo(nc: NatsConnection, { subject, data, headers }: Request, milliseconds: number, signal: Signal, late: () => Error): Promise<Msg> {
   const { protocol } = nc as NatsConnectionImpl, mux = protocol.muxSubscriptions;
-  const asked = new RequestOne(mux, subject, { timeout: duration(Infinity) }, false); // no stack is kept: nobody is shown it
-  asked.timer.cancel();
-  const abort = () => asked.cancel(new StampError("closed", "aborted"));
-  signal.addEventListener("abort", abort);
-  try {
-    protocol.request(asked);
-    nc.publish(subject, data, { headers: writtenHeaders(headers), reply: mux.baseInbox + asked.token });
-    return await within(milliseconds, asked.deferred, late);
-  } finally {
-    signal.removeEventListener("abort", abort);
-    mux.cancel(asked); // the client forgets it
-  }
+  return new Promise<Msg>((resolve, reject) => {
+    const asked = {
+      token: newToken(), requestSubject: subject, received: 0,
+      resolver(err: Error | null, msg?: Msg) {
+        cancel();
+        signal.removeEventListener("abort", abort);
+        mux.cancel(asked); // the client forgets it
+        if (err) reject(err);
+        else resolve(msg!);
+      },
+      cancel(err: Error = new StampError("closed", "cancelled")) {
+        asked.resolver(err);
+      },
+    };
+    const abort = () => asked.resolver(new StampError("closed", "aborted"));
+    const cancel = afterWaking(milliseconds, () => asked.resolver(late()));
+    signal.addEventListener("abort", abort);
+    try {
+      protocol.request(asked);
+      nc.publish(subject, data, { headers: writtenHeaders(headers), reply: mux.baseInbox + asked.token });
+    } catch (err) {
+      asked.resolver(err as Error);
+    }
+  });
 }
 
 /** A name that need not be given. */
 type Name = string | null | undefined;
 
+/** What most subjects do not have: a token that is empty or a wildcard. */
+const emptyOrWildcard = /(?:^|\.)[*>]?(?:\.|$)/;
+
 /** Refuses what is no subject: the server would take a wildcard of a message for a literal token, to which nobody subscribes. */
 function checkSubject(what: string, subject: Name, wildcards = false): void {
   if (typeof subject !== "string") return; // checkNames() tells whether there has to be one
+  if (!emptyOrWildcard.test(subject)) return;
   const tokens = subject.split(".");
   if (tokens.includes("")) throw new StampError("invalid", `the ${what} has an empty token: expected names with single dots between them`);
   if (!wildcards && tokens.some((token) => token === "*" || token === ">")) throw new StampError("invalid", `the ${what} of a message cannot have the wildcards * and >, which are for subscriptions`);
@@ -277,21 +300,25 @@ const utf8 = new TextEncoder();
  * end the connection. The client checks subjects of messages alone, and a page could write lines of its own with the others.
  */
 function checkNames(names: { subject: string; reply?: Name; queue?: Name; inbox?: string }): void {
-  let length = besideNames;
+  let all = "";
   for (const [what, name] of Object.entries(names)) {
     if ((name === undefined || name === null) && (what === "reply" || what === "queue")) continue;
     if (typeof name !== "string" || !/^[^\s\u0000-\u001f\u007f]+$/.test(name)) {
       throw new StampError("invalid", `the ${what} is empty, or holds a space or a control character`);
     }
-    length += utf8.encode(name).length;
+    all += name;
   }
-  if (length > longestLine) throw new StampError("too-large", `the ${Object.keys(names).join(" and ")} are longer than the ${longestLine} bytes of a line that the server takes`);
+  const most = longestLine - besideNames;
+  if (3 * all.length > most && utf8.encode(all).length > most) throw new StampError("too-large", `the ${Object.keys(names).join(" and ")} are longer than the ${longestLine} bytes of a line that the server takes`);
 }
 
 /** The part of a visitor that the page may have. */
 function known({ authenticated, expires, claims }: Visitor): Session {
   return authenticated ? { authenticated, expires, claims } : { authenticated };
 }
+
+/** A subject as long as any that the client makes for answers. */
+const longestInbox = (prefix = "_INBOX") => prefix + "x".repeat(2 * 23);
 
 const hiddenNames = (more: string[] = []) => new Set(["authorization", "set-cookie", ...more.map((name) => String(name).toLowerCase())]);
 

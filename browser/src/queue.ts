@@ -1,4 +1,5 @@
 // Order, back-pressure and time-outs of requests.
+import type { Signal } from "./abort.ts";
 import { StampError } from "./errors.ts";
 import type { Limits } from "./messages.ts";
 import { duration } from "./waking.ts";
@@ -52,31 +53,31 @@ export class Queue {
   }
 
   /** Runs a task when its turn comes. A signal that is aborted ends the wait, and the turn. */
-  async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#turn(signal);
-    try {
-      return await Promise.race([task(), aborted(signal)]);
-    } finally {
-      this.#running--;
-      this.#next();
-    }
-  }
-
-  async #turn(signal: AbortSignal): Promise<void> {
-    if (this.#running < this.#limit && !signal.aborted) {
-      this.#running++;
-      return;
-    }
-    await new Promise<void>((resolve, reject) => {
-      const begin = () => {
-        this.#running++;
-        resolve();
+  run<T>(task: () => Promise<T>, signal: Signal): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      let state: "waiting" | "running" | "over" = "waiting";
+      const over = () => {
+        if (state === "running") this.#running--;
+        else this.#waiting.leave(begin);
+        state = "over";
+        signal.removeEventListener("abort", abort);
+        this.#next();
       };
-      this.#waiting.add(begin, begin);
-      aborted(signal).catch((err) => {
-        this.#waiting.leave(begin);
-        reject(err);
-      });
+      const abort = () => {
+        over();
+        reject(new StampError("closed", "aborted"));
+      };
+      const begin = () => {
+        state = "running";
+        this.#running++;
+        void task().then(resolve, reject).then(() => {
+          if (state === "running") over();
+        });
+      };
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort);
+      if (this.#running < this.#limit) begin();
+      else this.#waiting.add(begin, begin);
     });
   }
 
@@ -89,22 +90,13 @@ export class Queue {
   }
 }
 
-/** Rejects when a signal is aborted; never resolves. */
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const abort = () => reject(new StampError("closed", "aborted"));
-    if (signal.aborted) abort();
-    else signal.addEventListener("abort", abort, { once: true });
-  });
-}
-
 /** How long to wait for an answer: shorter for a while after one did not come. */
 export class Patience {
   readonly #timeout: number;
   readonly #after: number;
   readonly #recovery: number;
   readonly #now: () => number;
-  #until = -Infinity;
+  #until = 0; // a time of performance.now()
 
   constructor({ timeout = 20_000, timeoutAfter = 1_000, recovery = 300_000 }: Limits, now = () => performance.now()) {
     this.#timeout = duration(timeout);
@@ -120,7 +112,7 @@ export class Patience {
 
   /** Milliseconds. */
   get current(): number {
-    return this.#now() < this.#until ? this.#after : this.#timeout;
+    return this.#until > 0 && this.#now() < this.#until ? this.#after : this.#timeout;
   }
 
   /**

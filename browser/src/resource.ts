@@ -1,11 +1,14 @@
 // How a path becomes a subject.
 import { found, isA } from "./checks.ts";
 
+let known: string | undefined; // a page keeps its origin, and a browser takes long to tell it
+
 /** The page's origin. Where there is no page, as on a server that renders one, there is no connection to reach any other by. */
 export function originOfPage(): string {
+  if (known !== undefined) return known;
   const { location, origin } = globalThis;
   if (!location) return "http://localhost";
-  return location.origin === "null" ? origin : location.origin; // a frame of srcdoc has its parent's, which its location does not tell
+  return known = location.origin === "null" ? origin : location.origin; // a frame of srcdoc has its parent's, which its location does not tell
 }
 
 /** What the page's own URLs are relative to. */
@@ -21,14 +24,22 @@ export function subjectOf(resource: string | URL, origin: string): string {
   return subjectOfPath(urlOf(resource, origin));
 }
 
+/** What counts of a URL. */
+export type Path = Pick<URL, "pathname" | "search">;
+
+/** Paths that are subjects but for their slashes. Most are, and a URL would take a browser much longer. */
+const plain = /^(?:\/[\w~-]+)+$/;
+
 /** The same of a URL that is known to be of this origin. */
-export function subjectOfPath(url: URL): string {
+export function subjectOfPath(url: Path): string {
+  if (plain.test(url.pathname)) return url.pathname.slice(1).replaceAll("/", ".");
   const segments = url.pathname.replace(/^\//, "").replace(/\/$/, "").split("/");
   return segments.map((segment) => token(segment, url.pathname)).join(".");
 }
 
 /** The URL of a resource. Throws TypeError for what is none of this origin. */
-export function urlOf(resource: string | URL, origin: string): URL {
+export function urlOf(resource: string | URL, origin: string): Path {
+  if (typeof resource === "string" && plain.test(resource)) return { pathname: resource, search: "" };
   let url: URL;
   if (typeof resource !== "string" && !isA("URL", resource)) throw new TypeError(`not a resource: expected a string, a URL or a Request; found ${found(resource)}`);
   try {

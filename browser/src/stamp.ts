@@ -1,3 +1,4 @@
+import { Abort } from "./abort.ts";
 import { answerOf, failure, type Answer } from "./answer.ts";
 import { encode, payloadBytes, type Body, type Payload } from "./body.ts";
 import { Calls } from "./calls.ts";
@@ -8,7 +9,7 @@ import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts"
 import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
 import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { baseOfPage, originOfPage, subjectOfPath, urlOf } from "./resource.ts";
+import { baseOfPage, originOfPage, subjectOfPath, urlOf, type Path } from "./resource.ts";
 import { Stream } from "./stream.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import { afterWaking, within } from "./waking.ts";
@@ -293,10 +294,10 @@ export class Stamp extends EventTarget {
     checkHeaders(given === undefined ? headers : { ...headers, "Content-Type": given });
     headers["Method"] = method;
     if (query !== "") headers["Query"] = query;
-    const reading = new AbortController();
+    const reading = new Abort();
     try {
       this.#checkOpen();
-      return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json", { gone: reading.signal, most: () => this.#most }), ({ data, type }) => {
+      return answerOf(await this.#inOrder(encode(options.body, given, this.#options.contentType ?? "application/json", { gone: reading, most: () => this.#most }), ({ data, type }) => {
         if (type !== undefined) headers["Content-Type"] = type;
         return this.#request(subject, headers, data, options);
       }, options));
@@ -308,7 +309,7 @@ export class Stamp extends EventTarget {
     }
   }
 
-  #subject(resource: string | URL, url: URL, method: string): string {
+  #subject(resource: string | URL, url: Path, method: string): string {
     if (!this.#options.subject) return subjectOfPath(url);
     const subject: unknown = this.#options.subject(resource, method);
     if (typeof subject === "string") return subject;
@@ -497,28 +498,31 @@ export class Stamp extends EventTarget {
       if (this.#port !== port1) return; // Firefox delivers what was said before its port was closed, into the next run
       began = true;
       this.#calls.heard();
-      this.#receive(bare(said));
+      this.#receive(said);
     };
     worker.postMessage(null, [port2]);
     this.#worker = worker;
     this.#port = port1;
   }
 
+  /** Fields that may be missing are never those that a script has put into Object.prototype. */
   #receive(data: Reply | WorkerEvent): void {
-    if ("id" in data) {
+    if (isReply(data)) {
       this.#calls.receive(data);
       return;
     }
     switch (data.event) {
-      case "state":
-        this.#most = data.most ?? this.#most;
-        this.#change(data.state, data.reason);
+      case "state": {
+        const { state, reason, most } = bare(data);
+        this.#most = most ?? this.#most;
+        this.#change(state, reason);
         break;
+      }
       case "message":
         this.#receivers.get(data.subscription)?.receive(new Message(data.message));
         break;
       case "error": {
-        const { subscription, code, message, operation, subject } = data;
+        const { subscription, code, message, operation, subject } = bare(data);
         if (subscription !== undefined && code !== "unreadable") {
           this.#receivers.get(subscription)?.fail(new StampError(code, message));
           this.#receivers.delete(subscription);
@@ -569,9 +573,9 @@ export class Stamp extends EventTarget {
       if ("then" in ready) ready.catch(() => {});
       throw this.#notStarted();
     }
-    const life = this.#life.signal;
+    const life = this.#life;
     const sendNow = (made: T) => { // what was awaited may be there before the end of this run, and who waits for it go on after that
-      life.throwIfAborted();
+      if (life !== this.#life) throw life.signal.reason;
       limits.signal?.throwIfAborted();
       return send(made);
     };
@@ -598,13 +602,15 @@ export class Stamp extends EventTarget {
     return within(timeout, unlessAborted(unlessAborted(ready, this.#life.signal), signal), late);
   }
 
-  async #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: Bounds): Promise<Wire> {
+  #request(subject: string, headers: HeaderMap, data: Uint8Array, { signal, timeout }: Bounds): Promise<Wire> {
     const { reply, abort } = this.#called<Wire>({ op: "request", subject, headers, data, timeout }, timeout);
     return unlessAborted(reply, signal, abort);
   }
 }
 
-const isRequest = (resource: unknown): resource is Request => isA("Request", resource);
+const isReply = (said: Reply | WorkerEvent): said is Reply => Object.hasOwn(said, "id");
+
+const isRequest = (resource: unknown): resource is Request => typeof resource !== "string" && isA("Request", resource);
 
 /** What a Request of fetch() says, as options of ours. */
 function optionsOf(request: Request): FetchOptions {
@@ -634,8 +640,11 @@ function serviceWorker(): string | undefined {
 }
 
 /** What is awaited, or the signal's reason; aborted is called with that. */
-async function unlessAborted<T>(reply: Promise<T>, signal: AbortSignal | null | undefined, aborted = () => {}): Promise<T> {
-  if (!signal) return reply;
+function unlessAborted<T>(reply: Promise<T>, signal: AbortSignal | null | undefined, aborted = () => {}): Promise<T> {
+  return signal ? raced(reply, signal, aborted) : reply;
+}
+
+async function raced<T>(reply: Promise<T>, signal: AbortSignal, aborted: () => void): Promise<T> {
   reply.catch(() => {}); // it may come when nobody waits any more
   if (signal.aborted) {
     aborted();

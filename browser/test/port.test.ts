@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import type { Asked } from "../src/messages.ts";
 import type { Site, Visitor } from "../src/site.ts";
-import { freeze, Scripted, until, willing, type Server as NatsServer } from "./scripted.ts";
+import { counted, freeze, Scripted, until, willing, type Server as NatsServer } from "./scripted.ts";
 
 // A worker's scope, as far as it is used.
 Object.assign(globalThis, { self: { addEventListener() {} }, WebSocket: Scripted });
@@ -157,6 +157,21 @@ test("a sign-out that fails leaves the code of a lost connection", async (t) => 
   await s.ask({ op: "start", limits: {} });
   const [out, lost] = await Promise.all([s.ask({ op: "logout" }), s.ask(request("cut"))]);
   assert.deepEqual([out.error.message, lost.error.code], ["no", "lost"]);
+});
+
+test("requests that are answered share a timer, and make no error and nothing else that costs a browser much", async (t) => {
+  Scripted.servers = [answering("")];
+  const s = serve(t, { now: alice });
+  await s.ask({ op: "start", limits: { timeout: 20_000 } });
+  const { stackTraceLimit } = Error;
+  t.after(() => Object.assign(Error, { stackTraceLimit }));
+  let stacks = 0; // V8 reads the limit for each error
+  Object.defineProperty(Error, "stackTraceLimit", { configurable: true, get: () => (stacks++, stackTraceLimit) });
+  const made = await counted(t, async () => {
+    for (let i = 0; i < 10; i++) assert.ok((await s.ask(request("a"))).value);
+  });
+  Object.defineProperty(Error, "stackTraceLimit", { configurable: true, writable: true, value: stackTraceLimit });
+  assert.deepEqual([stacks, made.timers <= 1, made.AbortController], [0, true, 0]);
 });
 
 test("times that timers do not take are the longest", async (t) => {

@@ -1,4 +1,5 @@
-// A websocket to a server of the tests' own.
+// A websocket to a server of the tests' own, and what tests share.
+import type { TestContext } from "node:test";
 
 /** Answers what a client sends; undefined closes the connection. */
 export type Server = (line: string) => string | undefined;
@@ -57,4 +58,22 @@ export async function until(holds: () => boolean): Promise<void> {
 /** Lets the process do nothing at all, as when it is stopped or a laptop sleeps. */
 export function freeze(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+/** How many timers of some length were set, and how many objects of these classes were made, while something ran. */
+export async function counted(t: TestContext, run: () => Promise<unknown>) {
+  const { setTimeout, AbortController, TextDecoder, URL } = globalThis, classes = { AbortController, TextDecoder, URL };
+  const made = { timers: 0, AbortController: 0, TextDecoder: 0, URL: 0 };
+  const restore = () => Object.assign(globalThis, { setTimeout, ...classes });
+  t.after(restore);
+  for (const name of Object.keys(classes) as (keyof typeof classes)[]) {
+    Object.assign(globalThis, { [name]: new Proxy(classes[name], { construct: (of, args) => (made[name]++, Reflect.construct(of, args)) }) });
+  }
+  Object.assign(globalThis, { setTimeout: (call: () => void, ms = 0, ...args: []) => {
+    if (ms >= 100) made.timers++;
+    return setTimeout(call, ms, ...args);
+  } });
+  await run();
+  restore();
+  return made;
 }
