@@ -63,7 +63,8 @@ export type Call =
   | { op: "flush" }
   | { op: "subscribe"; subject: string; queue?: string | null | undefined; max?: number | undefined; subscription: number }
   | { op: "unsubscribe"; subscription: number; drain?: boolean }
-  | { op: "abort"; call: number };
+  | { op: "abort"; call: number }
+  | { op: "unlock" };
 
 export type Asked = Call & { id: number };
 
@@ -83,6 +84,7 @@ export interface Wire {
 export type Reply = { id: number; value: unknown } | { id: number; error: { code: Code; message: string } };
 
 export type Event =
+  | { event: "lock"; name: string } // of a Web Lock that the worker holds as long as it lives, or until the call unlock
   | { event: "state"; state: State; reason: string; most?: number | undefined } // most: bytes of a message that the server takes
   | { event: "message"; subscription: number; message: Wire }
   | { event: "error"; code: Code; message: string; operation: "publish" | "subscription" | "connection"; subject: string; subscription?: number };

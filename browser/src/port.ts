@@ -5,6 +5,7 @@ import { Abort, type Signal } from "./abort.ts";
 import { Block, readBlocksHere, writtenHeaders } from "./blocks.ts";
 import { Connection, operationOf, type Refused } from "./connection.ts";
 import { StampError, type Code } from "./errors.ts";
+import { holdLock } from "./life.ts";
 import { requestMany } from "./many.ts";
 import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
@@ -33,6 +34,7 @@ export class Server {
   #leaving: Promise<unknown> | undefined; // the newest logout
   #starting: Promise<unknown> | undefined; // the newest start
   #hidden = hiddenNames(); // headers that are not for the page
+  #unlock = () => {};
 
   constructor(port: MessagePort, site: Site, neighbours: Neighbours) {
     this.#port = port;
@@ -125,6 +127,8 @@ export class Server {
       case "abort":
         this.#aborts.get(asked.call)?.abort();
         return undefined;
+      case "unlock":
+        return this.#unlock();
       default: // a page is not to be trusted with the types
         throw new StampError("invalid", "unknown operation");
     }
@@ -148,8 +152,11 @@ export class Server {
     }
     this.#visitor = visitor;
     this.#inbox = longestInbox(visitor.inbox);
-    if (visitor.authenticated) this.#connection.start(visitor);
-    else this.#connection.stop("signed-out", "");
+    if (visitor.authenticated) {
+      this.#connection.start(visitor);
+      this.#unlock();
+      this.#unlock = holdLock((name) => this.#tell({ event: "lock", name }));
+    } else this.#connection.stop("signed-out", "");
     return { ...known(visitor), login: this.#site.login, key: await this.#connection.keyed() };
   }
 

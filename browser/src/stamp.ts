@@ -7,6 +7,7 @@ import { asyncDispose } from "./dispose.ts";
 import { StampError } from "./errors.ts";
 import type { Listener, Refusal, StampEventMap, StateChange } from "./events.ts";
 import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
+import { onFree } from "./life.ts";
 import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { baseOfPage, originOfPage, subjectOfPath, urlOf, type Path } from "./resource.ts";
@@ -122,6 +123,7 @@ export class Stamp extends EventTarget {
   #run = 0;
   #life = new AbortController(); // of this run; its reason is why it is over
   #calls: Calls;
+  #unwatch: (() => void) | undefined; // ends the wait for the worker's lock
   #number = 0; // of the newest receiver
   #order = newOrder();
   #most = 64 * 1024 * 1024; // bytes of a message; until the server tells, what it takes if its max_pending was not changed
@@ -452,6 +454,8 @@ export class Stamp extends EventTarget {
     this.#life.abort(why);
     this.#life = new AbortController();
     this.#order = newOrder();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
     this.#worker?.terminate();
     if (this.#port) {
       this.#port.onmessage = null;
@@ -462,7 +466,7 @@ export class Stamp extends EventTarget {
     this.#calls = new Calls(this.#options);
     this.#draining = undefined;
     this.#ended = why; // before listeners hear of it, who may start anew
-    this.#change("closed", "");
+    this.#change("closed", why.code === "closed" ? "" : why.message);
   }
 
   #checkOpen(): void {
@@ -512,6 +516,10 @@ export class Stamp extends EventTarget {
       return;
     }
     switch (data.event) {
+      case "lock":
+        this.#unwatch = onFree(data.name, () => this.#end(new StampError("no-worker", "the worker is gone: the browser has ended it")));
+        if (this.#ended) this.#giveUpLock(); // it has signed out meanwhile
+        break;
       case "state": {
         const { state, reason, most } = bare(data);
         this.#most = most ?? this.#most;
@@ -538,13 +546,21 @@ export class Stamp extends EventTarget {
     if (state === this.#state) return;
     this.#state = state;
     if (state === "closed" || state === "signed-out") { // a worker after this one knows nothing of them
-      const ended = [...this.#receivers.values()];
+      this.#giveUpLock();
+      const ended = [...this.#receivers.values()], why = this.#ended ??= new StampError(state, reason || state);
       this.#receivers.clear();
-      for (const receiver of ended) receiver.fail(new StampError(state, reason || state));
-      this.#ended ??= new StampError(state, reason || state);
+      for (const receiver of ended) receiver.fail(why);
     }
     for (const watch of [...this.#watchers]) watch();
     this.dispatchEvent(new CustomEvent<StateChange>("state", { detail: { state, reason } }));
+  }
+
+  /** Firefox keeps no page for the button "back" while a lock is held or waited for. The worker gives its own up when nobody waits. */
+  #giveUpLock(): void {
+    if (!this.#unwatch) return;
+    this.#unwatch();
+    this.#unwatch = undefined;
+    this.#ask({ op: "unlock" }).catch(() => {});
   }
 
   #ask<T>(call: Call): Promise<T> {

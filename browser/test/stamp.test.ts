@@ -101,6 +101,15 @@ test("requests that wait for nothing share a timer and make nothing that costs a
   }
 });
 
+test("a lock of the worker that is told after the visitor has signed out is given up, and its end is no worker that has died", async (t) => {
+  const { s, worker } = await started(t), granted: (() => void)[] = [];
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { locks: { request: async (_: string, { signal }: { signal: AbortSignal }, free: () => void) => granted.push(() => signal.aborted || free()) } } });
+  for (const told of [{ event: "lock", name: "stamp-1" }, { event: "state", state: "signed-out", reason: "" }, { event: "lock", name: "stamp-2" }]) worker.port.postMessage(told);
+  await until(() => worker.asked.filter(({ op }) => op === "unlock").length === 2);
+  for (const free of granted) free();
+  assert.deepEqual([granted.length, s.state, s.ended?.code], [2, "signed-out", "signed-out"]);
+});
+
 test("start() while drain() goes on waits for it, and begins anew", { timeout: 20_000 }, async (t) => {
   const { s, worker } = await started(t);
   const slow = new Promise<void>((resolve) => {

@@ -1,12 +1,27 @@
 // Faults around the page, and what the page learns of them.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { alice, until, Visitor } from "./visitor.mjs";
+import { alice, launch, until, Visitor } from "./visitor.mjs";
 
 /** What becomes of a call: the code of its error, or how long it is. */
 const outcomes = () => {
   window.outcome = (promise) => promise.then((value) => value?.error?.code ?? value?.status ?? "done", (err) => err.code ?? err.name);
 };
+
+/** A visitor whose worker ends when it is told so, and who waits for half a second. before runs in the page before that. */
+async function dying(env, before = () => {}) {
+  const v = await Visitor.open(env, alice);
+  await v.run(before);
+  try {
+    await v.control("worker/dies");
+    await v.start({ timeout: 500, timeoutAfter: 200 });
+  } finally {
+    await v.control("worker/well");
+  }
+  await v.run(outcomes);
+  await v.run(() => s.when("connected", { timeout: 20_000 }));
+  return v;
+}
 
 export const checks = {
   async "every call ends in its time if the worker's script never comes, or does nothing"(env) {
@@ -27,15 +42,31 @@ export const checks = {
     }
   },
 
-  async "a worker that dies is a time-out, and start() makes another one"(env) {
-    const v = await Visitor.open(env, alice);
-    try {
-      await v.control("worker/dies");
-      await v.start({ timeout: 500, timeoutAfter: 200 });
-    } finally {
-      await v.control("worker/well");
-    }
-    await v.run(outcomes);
+  async "a worker that dies ends all that is open, and start() makes another one"(env) {
+    const v = await dying(env);
+    await v.run(async () => {
+      const a = await s.subscribe("shared.a", () => {}, { failed: (err) => { window.failed = err.code; } }), b = await s.subscribe("shared.b");
+      const loop = (async () => { for await (const _ of b); })().catch((err) => err.code);
+      const many = (async () => { for await (const _ of s.requestMany("api.silent", "", { timeout: 100_000 })); })().catch((err) => err.code);
+      const asked = [outcome(s.fetch("/api/silent", { timeout: 100_000 })), loop, many, a.closed.then((err) => err.code), outcome(s.when("refused", { timeout: 100_000 }))];
+      window.ends = Promise.all(asked);
+      await s.flush();
+    });
+    const ended = v.run(() => ends);
+    await v.run(() => new BroadcastChannel("fault").postMessage(""));
+    assert.deepEqual(await ended, Array(5).fill("no-worker"), "none of them is awaited until its time is over");
+    const got = await v.run(async () => {
+      const out = [failed, s.state, s.started, s.ended.message, await outcome(s.fetch("/api/seen")), states.at(-1)];
+      await s.start();
+      out.push((await s.fetch("/api/seen", { timeout: 20_000 })).status);
+      return out;
+    });
+    const why = "the worker is gone: the browser has ended it";
+    assert.deepEqual(got, ["no-worker", "closed", false, why, "no-worker", { state: "closed", reason: why }, 200]);
+  },
+
+  async "without web locks, a worker that dies is a time-out, and start() makes another one"(env) {
+    const v = await dying(env, () => Object.defineProperty(navigator, "locks", { value: undefined }));
     const got = await v.run(async () => {
       const out = [(await s.fetch("/api/seen", { timeout: 20_000 })).status];
       new BroadcastChannel("fault").postMessage("");
@@ -47,6 +78,55 @@ export const checks = {
       return out;
     });
     assert.deepEqual(got, [200, 504, "timed out after 500 ms: the worker does not answer", "timeout", "timeout", "timeout", false, 200]);
+  },
+
+  async "a worker that was ended on purpose, or whose visitor has signed out, is no worker that has died, and leaves no lock"(env) {
+    const v = await Visitor.open(env, alice);
+    const got = await v.run(async () => {
+      const lib = await import("/dist/stamp.js"), s = new lib.Stamp(), out = [];
+      const locks = async (settled) => {
+        for (let tries = 0; ; tries++) {
+          const { held, pending } = await navigator.locks.query(), names = [held, pending].map((list) => list.filter(({ name }) => name.startsWith("stamp-")).length);
+          if (settled(names) || tries === 500) return names;
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+      };
+      for (const end of [() => s.close(), () => s.drain(), () => s.logout()]) {
+        await s.start();
+        await s.when("connected");
+        out.push(await locks(([held, pending]) => held === 1 && pending === 1));
+        await end();
+        out.push(await locks(([held, pending]) => held === 0 && pending === 0), s.state, s.ended.code);
+      }
+      return out;
+    });
+    const none = [0, 0], one = [1, 1];
+    assert.deepEqual(got, [one, none, "closed", "closed", one, none, "closed", "closed", one, none, "signed-out", "signed-out"]);
+  },
+
+  // Firefox keeps no page with a websocket, nor one whose worker holds a lock.
+  async "the button back brings a page back as it was, its worker too"(env) {
+    const browser = await launch(env.kind, env.browser.process().spawnfile, { ignoreDefaultArgs: ["--disable-back-forward-cache"] });
+    try {
+      const v = await Visitor.open({ ...env, browser }, alice);
+      await v.start({ timeout: 10_000 });
+      for (const left of env.kind === "chrome" ? [false, true] : [true]) {
+        await v.run(async (left) => {
+          await s.when("connected");
+          if (left) await s.logout();
+          while (left && (await navigator.locks.query()).held.length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+          addEventListener("pageshow", ({ persisted }) => { window.kept = persisted; });
+        }, left);
+        await v.page.goto(`${env.origin}/dist/LICENSE`);
+        await v.run(() => { setTimeout(() => history.back()); });
+        await until(v.page, () => location.pathname === "/");
+        await until(v.page, () => document.readyState === "complete");
+        assert.equal(await v.run(() => window.kept), true, `signed out: ${left}`);
+        assert.equal(await v.run(() => s.fetch("/api/seen").then(({ error }) => error?.code ?? "answered")), left ? "signed-out" : "answered");
+      }
+    } finally {
+      await browser.close();
+    }
   },
 
   async "a worker that hangs for a while is a time-out, and goes on"(env) {

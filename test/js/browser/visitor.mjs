@@ -1,8 +1,9 @@
 // A visitor: a browser context of its own, with the site's cookies.
 import puppeteer from "puppeteer-core";
 
-export async function launch(kind, file) {
+export async function launch(kind, file, options = {}) {
   return puppeteer.launch({
+    ...options,
     browser: kind, executablePath: file, headless: true, acceptInsecureCerts: true, // of the test's own authority
     args: kind === "chrome" ? ["--no-sandbox", "--disable-dev-shm-usage"] : [],
     // CI machines are slow.
