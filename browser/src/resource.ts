@@ -11,8 +11,19 @@ export function originOfPage(): string {
   return known = location.origin === "null" ? origin : location.origin; // a frame of srcdoc has its parent's, which its location does not tell
 }
 
-/** What the page's own URLs are relative to. */
-export const baseOfPage = () => (location.origin === "null" ? document.baseURI : location.href);
+/** What URLs of the page are relative to, also for fetch() and new Worker(): what <base href> says, and else the page's own URL. */
+export const baseOfPage = () => globalThis.document?.baseURI ?? location.href;
+
+/** The page's own URL; in a frame of srcdoc, which has none, that of the page around it. */
+export function urlOfPage(): string {
+  let page = globalThis as Pick<Window, "location" | "parent">;
+  try {
+    while (page.location.origin === "null" && page.parent !== page) page = page.parent;
+    return page.location.href;
+  } catch { // in a sandbox, which may not look around
+    return baseOfPage();
+  }
+}
 
 /**
  * The subject of a resource: "/api/users/7" is "api.users.7". Each segment of the path is a token.

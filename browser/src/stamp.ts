@@ -10,7 +10,7 @@ import { checkHeaders, headerMap, methodOf, take } from "./headers.ts";
 import { onFree } from "./life.ts";
 import { Message, type MessageHeaders } from "./message.ts";
 import type { Call, Event as WorkerEvent, HeaderMap, Limits, Reply, Session, Started, State, Wire } from "./messages.ts";
-import { baseOfPage, originOfPage, subjectOfPath, urlOf, type Path } from "./resource.ts";
+import { baseOfPage, originOfPage, subjectOfPath, urlOf, urlOfPage, type Path } from "./resource.ts";
 import { Stream } from "./stream.ts";
 import { Subscription, type SubscribeOptions } from "./subscription.ts";
 import { afterWaking, within } from "./waking.ts";
@@ -264,14 +264,20 @@ export class Stamp extends EventTarget {
     if (typeof location === "undefined") throw new StampError("no-worker", "login() needs a browser");
     const url = this.#loginPage();
     if (!url || !isPage(url.href)) throw new StampError("invalid", "the site has no login page");
-    const { pathname, search } = new URL(baseOfPage());
+    const { pathname, search } = new URL(urlOfPage());
     url.searchParams.set("to", to ?? pathname + search);
     location.assign(url);
   }
 
+  /** URL of the worker's script. The default is of this origin, whatever <base href> says. */
+  #script(): URL {
+    const { worker } = this.#options;
+    return worker === undefined || worker === null ? new URL(defaultScript, originOfPage()) : new URL(String(worker), baseOfPage());
+  }
+
   #loginPage(): URL | undefined {
     if (this.#options.login) return new URL(this.#options.login, baseOfPage());
-    if (!this.#told) return new URL("login", new URL(String(this.#options.worker ?? defaultScript), baseOfPage()));
+    if (!this.#told) return new URL("login", this.#script());
     return this.#told.login === undefined ? undefined : new URL(this.#told.login);
   }
 
@@ -485,7 +491,7 @@ export class Stamp extends EventTarget {
     const script = this.#options.worker ?? defaultScript;
     let worker: Worker;
     try {
-      const url = new URL(String(script), baseOfPage());
+      const url = this.#script();
       if (url.origin !== originOfPage() || !isPage(url.href)) throw new TypeError("expected a URL of the page's origin"); // data: and blob: are not the site's
       worker = new Worker(typeof script === "string" ? url : script as URL, bare({ name: "stamp" })); // a TrustedScriptURL has to stay one
     } catch (err) {

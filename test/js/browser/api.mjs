@@ -28,6 +28,45 @@ export const checks = {
     assert.deepEqual(twice, [true, true]);
   },
 
+  async "URLs of options are relative to what <base href> says, also in a frame of srcdoc, and the way back is that to the page"(env) {
+    const v = await Visitor.open(env, alice);
+    const started = async (page, worker) => {
+      const s = new page.Stamp({ worker, timeout: 10_000 });
+      return s.start().then(({ authenticated }) => (s.close(), authenticated), (err) => err.message);
+    };
+    await v.run((started) => { window.started = (0, eval)(`(${started})`); }, started.toString());
+    const got = await v.run(async () => {
+      const lib = await import("/dist/stamp.js"), base = document.createElement("base");
+      document.head.append(base);
+      base.href = "/auth/";
+      const out = [await started(lib, "worker.js"), await started(lib)];
+      base.href = "https://other.example/";
+      out.push(await started(lib), await started(lib, new URL("/auth/worker.js", location)));
+      base.remove();
+      const frame = document.createElement("iframe");
+      frame.srcdoc = `<base href="/auth/"><script src="/dist/stamp.script.js"></script>`;
+      document.body.append(frame);
+      await new Promise((resolve) => { frame.onload = resolve; });
+      out.push(await started(frame.contentWindow.stamp, "worker.js"), await started(frame.contentWindow.stamp));
+      const s = new frame.contentWindow.stamp.Stamp({ login: "../dist/LICENSE" });
+      const left = new Promise((resolve) => { frame.onload = resolve; });
+      s.login();
+      await left;
+      out.push(frame.contentWindow.location.href.slice(location.origin.length));
+      return out;
+    });
+    assert.deepEqual(got, [true, true, true, true, true, true, "/dist/LICENSE?to=%2F"]);
+    await v.page.goto(`${env.origin}/?of=page`);
+    await v.run(async () => {
+      const lib = await import("/dist/stamp.js"), base = document.createElement("base");
+      base.href = "/below/";
+      document.head.append(base);
+      new lib.Stamp({ login: "sign-in" }).login();
+    });
+    await until(v.page, () => location.pathname === "/below/sign-in");
+    assert.equal(await v.run(() => location.search), "?to=%2F%3Fof%3Dpage");
+  },
+
   async "login() goes to the provider and comes back signed in"(env) {
     const v = await Visitor.open(env);
     await v.start();
