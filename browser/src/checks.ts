@@ -24,11 +24,22 @@ export const isToken = (value: unknown) => typeof value === "string" && /^[!#$%&
 /** A copy that inherits nothing: what a script has put into Object.prototype is in none of its fields. */
 export const bare = <T extends object>(value: T): T => ({ __proto__: null, ...value });
 
-/** Whether an object has a field, or one of its classes does. What Object.prototype has, of whatever realm, was not given. */
-function gives(object: object, name: string): boolean {
-  if (Object.hasOwn(object, name)) return true;
-  const above = Object.getPrototypeOf(object) as object | null;
-  return above !== null && Object.getPrototypeOf(above) !== null && gives(above, name);
+/** Whether it is Object.prototype, of whatever realm. */
+const isRoot = (object: object) => object === Object.prototype || Object.getPrototypeOf(object) === null && Object.hasOwn(object, "isPrototypeOf");
+
+/**
+ * The value of a field, read as a browser reads options: also one that the object inherits, and one that a getter makes. What only
+ * Object.prototype has was not given: a script may have put it there.
+ */
+export function fieldOf(object: object, name: string): unknown {
+  const value = (object as Record<string, unknown>)[name];
+  if (value === undefined) return undefined;
+  let at: object | null = object;
+  while (at !== null && !isRoot(at)) {
+    if (Object.hasOwn(at, name)) return value;
+    at = Object.getPrototypeOf(at) as object | null;
+  }
+  return at !== null && Object.hasOwn(at, name) ? undefined : value;
 }
 
 const isText = (value: unknown) => typeof value === "string";
@@ -71,13 +82,13 @@ const none = Object.freeze(bare({}));
  * A copy of the options that were given and are not undefined; without them an empty object. It inherits nothing. Each is read
  * once, lists and URLs too: what the page makes of its objects later on was not checked. Throws a TypeError that names the option that cannot be used.
  */
-export function checked<T extends object>(given: T | null | undefined): T {
+export function checked<T extends object>(given: T | null | undefined, saysNothing = (_name: string, _value: unknown) => false): T {
   if (given === undefined || given === null) return none as T;
   const copy: Record<string, unknown> = bare({});
   if (Object(given) !== given) throw new TypeError(`options: expected an object; found ${found(given)}`);
   for (const name of names) {
-    let value = gives(given, name) ? (given as Record<string, unknown>)[name] : undefined;
-    if (value === undefined) continue;
+    let value = fieldOf(given, name);
+    if (value === undefined || saysNothing(name, value)) continue;
     const check = options[name];
     if (check && Array.isArray(value)) value = [...value];
     if (check && isA("URL", value) || check === script && isObject(value) && !isA("TrustedScriptURL", value)) value = String(value);

@@ -1,6 +1,7 @@
 // Hooks for React. They keep no connection of their own: each takes a Stamp, which the page makes once, outside of its
 // components.
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { fieldOf } from "./checks.ts";
 import type { Answer, FetchOptions, Message, Stamp, StampError, Started, State } from "./index.ts";
 
 /** What went wrong: a StampError if it has a code, else the TypeError of a resource or an option that cannot be. */
@@ -60,7 +61,7 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null 
   const unheld = useMemo<HookError | undefined>(() => (why === undefined ? undefined : new TypeError(why)), [why]);
   useEffect(() => {
     if (resource === null || !open || key === "") return;
-    return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, { ...options, signal }).then(
+    return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, Object.create(Object(options), { signal: { value: signal } })).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
       (error: HookError) => shown(() => setKnown(run, { asked, round, error })),
     ));
@@ -87,7 +88,7 @@ export interface SubscriptionStatus {
 
 /** Subscribes while the component is shown. Messages go to the function, or the last one is returned. null and undefined subscribe to nothing. */
 export function useSubscription(stamp: Stamp, subject: string | null | undefined, deliver?: (msg: Message) => void, options: { queue?: string | null | undefined } = {}): SubscriptionStatus {
-  const queue = Object.hasOwn(options, "queue") ? options.queue : undefined; // and not what a script has put into Object.prototype
+  const queue = fieldOf(Object(options), "queue") as string | null | undefined;
   subject ??= null;
   const { open, over, run, ended } = useOpen(stamp);
   const [known, setKnown] = useKnown<{ asked?: object; message?: Message; error?: HookError }>(stamp, run, over);

@@ -1,7 +1,7 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
-import { bare, checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
+import { bare, checked, checkHidden, fieldOf, foundName, isA, isToken } from "./checks.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
@@ -45,9 +45,9 @@ export class REST_Secure {
   readonly #options: RestSecureOptions;
 
   constructor(options: RestSecureOptions) {
-    const given = Object(options) === options ? bare({ ...options, timeout: bare(options).timeout || undefined }) : options; // there, 0 is none
-    options = checked(given);
-    const { request, response } = bare(options.authHeader ?? {}), prefix = pathOf(options.endpoint ?? "/");
+    options = checked(options, (name, value) => name === "timeout" && !value); // there, 0 is none
+    const authHeader = options.authHeader ?? {}, [request, response] = ["request", "response"].map((name) => fieldOf(authHeader, name) as string | undefined);
+    const prefix = pathOf(options.endpoint ?? "/");
     for (const [name, value] of Object.entries({ request, response })) {
       if (value === undefined || value === null || isToken(value)) continue;
       throw new TypeError(`authHeader.${name}: expected the name of a header; found ${foundName(value)}`);

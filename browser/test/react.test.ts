@@ -119,6 +119,23 @@ test("useRequest and useSubscription take undefined as null", { timeout: 20_000 
   await until(() => last().answer?.status === 200);
 });
 
+test("options of hooks are read as those of the Stamp, also those of a class and those that are inherited", { timeout: 20_000 }, async (t) => {
+  const stamp = new Stamp({ timeout: 1_000 }), given: unknown[] = [], { fetch, subscribe } = stamp;
+  t.after(() => stamp.close());
+  stamp.fetch = (...args: Parameters<typeof fetch>) => (given.push(args[1]!.method), fetch.apply(stamp, args) as any);
+  stamp.subscribe = (...args: any[]) => (given.push(args[2].queue), (subscribe as Function).apply(stamp, args));
+  class Options { get queue() { return "workers"; } get method() { return "PUT"; } }
+  await stamp.start();
+  const all = [new Options(), Object.create(Object.assign(Object.create(null), { queue: "workers", method: "PUT" }))];
+  const { last, show } = shown(t, ({ of }: { of: number }) => ({ ...useRequest(stamp, `/a/${of}`, all[of]), subscription: useSubscription(stamp, `a.${of}`, undefined, all[of]) }));
+  for (const of of all.keys()) {
+    given.length = 0;
+    show({ of });
+    await until(() => given.length === 2 && last().answer?.status === 200 && !last().loading);
+    assert.deepEqual(given, ["PUT", "workers"]);
+  }
+});
+
 test("what a component asks in one run is not sent in the next", { timeout: 20_000 }, async (t) => {
   const stamp = new Stamp({ timeout: 1_000 }), sent: [asked: unknown, run: number][] = [];
   t.after(() => stamp.close());

@@ -667,9 +667,22 @@ test("options are those of an object and of its classes, in whatever realm it wa
   const { s, worker } = await started(t);
   class Options { get max() { return 7; } }
   class More extends Options {}
-  for (const options of [new More(), Object.assign(Object.create(null), { max: 7 }), runInNewContext("new (class { get max() { return 7; } })()")]) {
+  const alone = Object.assign(Object.create(null), { max: 7 });
+  class Own { get max() { return 7; } }
+  Object.setPrototypeOf(Own.prototype, null);
+  const all = [new More(), alone, Object.create(alone), Object.create(Object.create(alone)), new Own(), new Proxy({}, { get: (_, name) => (name === "max" ? 7 : undefined) }), runInNewContext("new (class { get max() { return 7; } })()")];
+  for (const [i, options] of all.entries()) {
     await s.subscribe("a", () => {}, options);
-    assert.equal((worker.asked.at(-1) as { max?: number }).max, 7);
+    assert.equal((worker.asked.at(-1) as { max?: number }).max, 7, `${i}`);
+  }
+  const { REST_Secure } = await import("../src/rest_secure.ts");
+  class Endpoint { get endpoint() { return "http://localhost/below"; } get timeout() { return 0; } get authHeader() { return Object.create({ response: "X-Token" }) as object; } }
+  for (const options of [new Endpoint(), Object.create(Object.assign(Object.create(null), { endpoint: "/below", authHeader: Object.create(Object.assign(Object.create(null), { response: "X-Token" })) }))]) {
+    const rs = new REST_Secure(options);
+    t.after(() => rs.stamp.close());
+    assert.equal((await rs.start()).already_authenticated, true);
+    const [{ limits }] = workers.at(-1)!.asked as any;
+    assert.deepEqual([limits.hidden, (await rs.fetch("/a")).status, (workers.at(-1)!.asked.at(-1) as any).subject], [["X-Token"], 200, "below.a"]);
   }
   const realm = runInNewContext("Object.prototype.max = 7; ({})");
   await s.subscribe("a", () => {}, realm);
