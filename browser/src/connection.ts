@@ -7,7 +7,7 @@ import { StampError, type Code } from "./errors.ts";
 import type { State } from "./messages.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
-import { untilGone, within } from "./waking.ts";
+import { timed, untilGone, within } from "./waking.ts";
 
 /** What is kept of a subscription, so that it can be made again. */
 export interface Subscribed {
@@ -358,12 +358,11 @@ export class Connection {
         deliver(err, msg);
       },
     };
-    const began = performance.now(), nc = await this.ready(milliseconds);
+    const [nc, left] = await timed(milliseconds, this.ready(milliseconds));
     checkWanted(signal);
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
-      const left = Math.max(1, milliseconds - (performance.now() - began));
       await untilGone(left, (gone) => this.#answered(() => kept.agreed!, gone), () => this.#late(milliseconds));
       checkWanted(signal);
     } catch (err) {
@@ -396,9 +395,7 @@ export class Connection {
 
   /** Waits until the server has read all that was sent before. */
   async flush(milliseconds: number): Promise<void> {
-    const began = performance.now();
-    await this.ready(milliseconds); // as a publish() before it does, which may wait: so it goes on first
-    const left = Math.max(1, milliseconds - (performance.now() - began));
+    const [, left] = await timed(milliseconds, this.ready(milliseconds)); // as a publish() before it does, which may wait: so it goes on first
     await untilGone(left, (gone) => this.#answered((nc) => nc.flush(), gone), () => this.#late(milliseconds));
   }
 

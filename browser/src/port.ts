@@ -10,7 +10,7 @@ import { requestMany } from "./many.ts";
 import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
-import { afterWaking, duration, within } from "./waking.ts";
+import { afterWaking, duration, timed, within } from "./waking.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
@@ -217,9 +217,9 @@ export class Server {
     const patience = asked.timeout === undefined ? this.#patience.current : duration(asked.timeout);
     const began = performance.now();
     try {
-      const { open } = this.#connection, nc = open ?? await this.#connection.ready(patience);
+      const { open } = this.#connection, [nc, left] = open ? [open, patience] : await timed(patience, this.#connection.ready(patience));
       if (signal.aborted) throw new StampError("closed", "aborted");
-      const left = open ? patience : leftOf(patience, began), late = () => new StampError("timeout", `timed out after ${patience} ms`);
+      const late = () => new StampError("timeout", `timed out after ${patience} ms`);
       return wire(await answerTo(nc, asked, left, signal, late), this.#hidden);
     } catch (err) {
       const reason = await this.#reasonOf(err, leftOf(patience, began)), { code } = told(reason);

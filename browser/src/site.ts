@@ -4,7 +4,7 @@ import { found } from "./checks.ts";
 import { StampError } from "./errors.ts";
 import { prover } from "./key.ts";
 import type { Session } from "./messages.ts";
-import { within } from "./waking.ts";
+import { afterWaking, within } from "./waking.ts";
 
 /** URLs are relative to the worker's script. */
 export interface SiteConfig {
@@ -104,17 +104,17 @@ export class Site {
   /** Ends the session. */
   async logout(patience = usualPatience): Promise<{ end_session_url?: string }> {
     if (this.#config.logout === undefined) throw new StampError("invalid", "the site has no page to sign out");
-    const began = performance.now();
+    const left = afterWaking(patience, () => {});
     return this.#ask("POST", this.#config.logout, async (answer) => {
       if (!answer.ok) throw new StampError("failed", `the session could not be ended: status ${answer.status}`);
       try {
         const { end_session_url } = await objectOf(answer, "whether the session has ended") as { end_session_url?: string };
         return { end_session_url };
       } catch (err) { // a captive portal's, or that of a site's own, which may say nothing
-        if (!await this.#nobody(Math.max(1, patience - (performance.now() - began)))) throw err;
+        if (!await this.#nobody(left())) throw err;
         return { end_session_url: undefined };
       }
-    }, { patience });
+    }, { patience }).finally(left);
   }
 
   /** Whether the site says that nobody is signed in. */

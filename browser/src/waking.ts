@@ -52,26 +52,42 @@ function set(timer: Timer, milliseconds: number): void {
 }
 
 /**
- * Calls back when so many milliseconds have passed, and returns what cancels that. A timer that fires far too late
+ * Calls back when so many milliseconds have passed, and returns what cancels that and tells how many are left, at least one. A timer that fires far too late
  * tells that the process was frozen, as when a laptop sleeps: what was awaited may have come meanwhile, and waits behind
  * the timer. So the time is taken in steps, and a step that took far too long is taken again. That happens ten times at
  * most: browsers let the timers of hidden pages fire once a minute.
  */
-export function afterWaking(milliseconds: number, call: () => void): () => void {
-  let left = duration(milliseconds), repeated = 0, cancel: () => void;
+export function afterWaking(milliseconds: number, call: () => void): () => number {
+  let left = duration(milliseconds), repeated = 0, step: number, began: number, cancel: () => void;
   const usual = Math.max(250, left / 10);
+  const isFrozen = (took: number) => took > 2 * step + 1000 && repeated < 10;
   const next = () => {
-    const step = Math.min(left, usual), began = performance.now();
+    step = Math.min(left, usual);
+    began = performance.now();
     cancel = callAfter(began, step, () => {
       const took = performance.now() - began;
-      if (took > 2 * step + 1000 && repeated < 10) repeated++;
+      if (isFrozen(took)) repeated++;
       else left -= Math.max(took, step);
       if (left > 0) next();
       else call();
     });
   };
   next();
-  return () => cancel();
+  return () => {
+    cancel();
+    const took = performance.now() - began;
+    return Math.max(1, isFrozen(took) ? left : left - took);
+  };
+}
+
+/** What is awaited, and how much of a time is left then; milliseconds. */
+export async function timed<T>(milliseconds: number, what: Promise<T>): Promise<[value: T, left: number]> {
+  const stop = afterWaking(milliseconds, () => {});
+  try {
+    return [await what, stop()];
+  } finally {
+    stop();
+  }
 }
 
 /** What is awaited, or an error when it does not come in time. */

@@ -201,6 +201,21 @@ test("an answer that waits behind a frozen process is no time-out", async (t) =>
   assert.equal(after.error.message, "timed out after 400 ms", "nor are the times shorter after it");
 });
 
+test("the time in which the process was frozen while a call waited for the connection is not missing when it waits for the answer", { timeout: 60_000 }, async (t) => {
+  t.after(() => { Scripted.delay = 0; });
+  Scripted.delay = 20;
+  for (const call of [request("a"), { op: "flush" }, { op: "subscribe", subject: "a", subscription: 1 }]) {
+    Scripted.servers = [() => undefined, answering("")]; // the first connection fails
+    const s = serve(t, { now: alice });
+    await s.ask({ op: "start", limits: { timeout: 2_500 } });
+    await until(() => s.events.some(({ state }) => state === "lost"));
+    const asked = s.ask(call);
+    await s.ask({ op: "abort", call: 99 }); // it waits
+    freeze(4_000);
+    assert.equal((await asked).error?.message, undefined, call.op);
+  }
+});
+
 test("the client forgets what timed out or was aborted", async (t) => {
   Scripted.servers = [(line) => (line.startsWith("HPUB") ? "" : willing(line))];
   const s = serve(t, { now: alice });

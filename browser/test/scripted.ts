@@ -7,6 +7,7 @@ export type Server = (line: string) => string | undefined;
 /** A websocket to a server that does what a real one would have to be cut for at the right moment. */
 export class Scripted {
   static servers: Server[] = []; // of each connection; the last one goes on
+  static delay = 0; // milliseconds until an answer comes
   static #asked: (text: string) => void = () => {}; // answers the last request
   bufferedAmount = 0;
   onopen = () => {};
@@ -42,7 +43,7 @@ export class Scripted {
   }
 
   #tell(text: string): void {
-    if (text !== "") setTimeout(() => this.onmessage({ data: new TextEncoder().encode(text).buffer as ArrayBuffer }));
+    if (text !== "") setTimeout(() => this.onmessage({ data: new TextEncoder().encode(text).buffer as ArrayBuffer }), Scripted.delay);
   }
 }
 
