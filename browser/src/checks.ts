@@ -1,4 +1,5 @@
 // What a page gives, checked before anything is sent.
+import { fieldOf } from "./field.ts";
 
 /** Whether a value is of a class of the browser, in whatever realm it was made: an iframe has classes of its own. */
 export const isA = (name: string, value: unknown) => Object.prototype.toString.call(value) === `[object ${name}]`;
@@ -23,24 +24,6 @@ export const isToken = (value: unknown) => typeof value === "string" && /^[!#$%&
 
 /** A copy that inherits nothing: what a script has put into Object.prototype is in none of its fields. */
 export const bare = <T extends object>(value: T): T => ({ __proto__: null, ...value });
-
-/** Whether it is Object.prototype, of whatever realm. */
-const isRoot = (object: object) => object === Object.prototype || Object.getPrototypeOf(object) === null && Object.hasOwn(object, "isPrototypeOf");
-
-/**
- * The value of a field, read as a browser reads options: also one that the object inherits, and one that a getter makes. What only
- * Object.prototype has was not given: a script may have put it there.
- */
-export function fieldOf(object: object, name: string): unknown {
-  const value = (object as Record<string, unknown>)[name];
-  if (value === undefined) return undefined;
-  let at: object | null = object;
-  while (at !== null && !isRoot(at)) {
-    if (Object.hasOwn(at, name)) return value;
-    at = Object.getPrototypeOf(at) as object | null;
-  }
-  return at !== null && Object.hasOwn(at, name) ? undefined : value;
-}
 
 const isText = (value: unknown) => typeof value === "string";
 const isObject = (value: unknown) => Object(value) === value && typeof value !== "function" && !Array.isArray(value);

@@ -1,7 +1,7 @@
 // Hooks for React. They keep no connection of their own: each takes a Stamp, which the page makes once, outside of its
 // components.
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import { fieldOf } from "./checks.ts";
+import { fieldOf } from "./field.ts";
 import type { Answer, FetchOptions, Message, Stamp, StampError, Started, State } from "./index.ts";
 
 /** What went wrong: a StampError if it has a code, else the TypeError of a resource or an option that cannot be. */

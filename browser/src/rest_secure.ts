@@ -1,7 +1,8 @@
 // For pages that were written for the package rest-secure. docs/browser.md has what became of
 // each of its features.
 import type { Answer } from "./answer.ts";
-import { bare, checked, checkHidden, fieldOf, foundName, isA, isToken } from "./checks.ts";
+import { bare, checked, checkHidden, foundName, isA, isToken } from "./checks.ts";
+import { fieldOf } from "./field.ts";
 import { headerMap, take } from "./headers.ts";
 import type { HeaderMap } from "./messages.ts";
 import { Stamp, type FetchOptions } from "./stamp.ts";
