@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -262,6 +263,24 @@ func TestTicketsAreForWorkers(t *testing.T) {
 }
 
 // If many keys come with one pass at once, exactly one is accepted.
+// The browser package takes this refusal, and no other 403, for the end of the session: a proxy may refuse a ticket too.
+func TestBrowserPackageKnowsTheRefusal(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "browser", "src", "site.ts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := regexp.MustCompile(`\nconst notEnrolled = "([^"]*)";\n`).FindSubmatch(source)
+	if known == nil {
+		t.Fatal("browser/src/site.ts has no text notEnrolled")
+	}
+	b := newBrowser(t, startSite(t, newProvider(t), startServer(t), newKey(), workers(t, "")))
+	b.logIn()
+	status, body, _ := b.ask("POST", "/ticket", b.origin())
+	if status != http.StatusForbidden || strings.TrimSpace(body) != string(known[1]) {
+		t.Errorf("a ticket without a pass is refused with status %d and %q; want 403, and %q as in browser/src/site.ts", status, body, known[1])
+	}
+}
+
 func TestOnePassOneKey(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, ""))
 	b := newBrowser(t, s)
