@@ -262,7 +262,6 @@ func TestTicketsAreForWorkers(t *testing.T) {
 	}
 }
 
-// If many keys come with one pass at once, exactly one is accepted.
 // The browser package takes this refusal, and no other 403, for the end of the session: a proxy may refuse a ticket too.
 func TestBrowserPackageKnowsTheRefusal(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "browser", "src", "site.ts"))
@@ -281,6 +280,7 @@ func TestBrowserPackageKnowsTheRefusal(t *testing.T) {
 	}
 }
 
+// If many keys come with one pass at once, exactly one is accepted.
 func TestOnePassOneKey(t *testing.T) {
 	s := startSite(t, newProvider(t), startServer(t), newKey(), workers(t, ""))
 	b := newBrowser(t, s)
