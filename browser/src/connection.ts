@@ -7,7 +7,7 @@ import { StampError, type Code } from "./errors.ts";
 import type { State } from "./messages.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
 import { WaitingSocket } from "./socket.ts";
-import { timed, untilGone, within } from "./waking.ts";
+import { afterWaking, untilGone, within } from "./waking.ts";
 
 /** What is kept of a subscription, so that it can be made again. */
 export interface Subscribed {
@@ -102,9 +102,18 @@ export class Connection {
     return this.#nc;
   }
 
-  /** The connection, once it is there. It fails when there will be none, or is none in time. */
-  async ready(milliseconds: number): Promise<NatsConnection> {
-    return this.#nc ?? untilGone(milliseconds, (gone) => this.#open(gone), () => this.#late(milliseconds));
+  /**
+   * The connection, once it is there, and how much is left then of that time. It fails when there will be none, or is none in time.
+   * Whatever waits for it goes on in the order in which it was called, if it awaits nothing else meanwhile.
+   */
+  async ready(milliseconds: number): Promise<{ nc: NatsConnection; left: number }> {
+    if (this.#nc) return { nc: this.#nc, left: milliseconds };
+    const stop = afterWaking(milliseconds, () => {});
+    try {
+      return { nc: await untilGone(milliseconds, (gone) => this.#open(gone), () => this.#late(milliseconds)), left: stop() };
+    } finally {
+      stop();
+    }
   }
 
   /** How many bytes of a message the server takes; undefined where there is no connection. */
@@ -358,7 +367,7 @@ export class Connection {
         deliver(err, msg);
       },
     };
-    const [nc, left] = await timed(milliseconds, this.ready(milliseconds));
+    const { nc, left } = await this.ready(milliseconds);
     checkWanted(signal);
     this.#subscriptions.set(id, kept);
     try {
@@ -395,7 +404,7 @@ export class Connection {
 
   /** Waits until the server has read all that was sent before. */
   async flush(milliseconds: number): Promise<void> {
-    const [, left] = await timed(milliseconds, this.ready(milliseconds)); // as a publish() before it does, which may wait: so it goes on first
+    const { left } = await this.ready(milliseconds); // as a publish() before it does, which may wait: so it goes on first
     await untilGone(left, (gone) => this.#answered((nc) => nc.flush(), gone), () => this.#late(milliseconds));
   }
 

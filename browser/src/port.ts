@@ -10,7 +10,7 @@ import { requestMany } from "./many.ts";
 import type { Asked, Event, Reply, Session, Started, State, Wire } from "./messages.ts";
 import { concurrencyOf, Patience, Queue } from "./queue.ts";
 import { sameVisitor, type Site, type Visitor } from "./site.ts";
-import { afterWaking, duration, timed, within } from "./waking.ts";
+import { afterWaking, duration, within } from "./waking.ts";
 
 /** How the workers of other tabs are told that a session has ended. */
 export interface Neighbours {
@@ -187,7 +187,7 @@ export class Server {
     checkSubject("subject", subject);
     checkSubject("reply", reply);
     checkNames({ subject, reply });
-    const nc = await this.#connection.ready(this.#patience.current);
+    const { nc } = await this.#connection.ready(this.#patience.current);
     try {
       nc.publish(subject, data, { headers: writtenHeaders(headers), reply: reply ?? undefined });
     } catch (err) {
@@ -200,7 +200,7 @@ export class Server {
     checkSubject("subject", asked.subject);
     checkNames({ subject: asked.subject, inbox: this.#inbox });
     return this.#abortable(asked, async (signal) => {
-      const nc = await this.#connection.ready(this.#patience.current);
+      const { nc } = await this.#connection.ready(this.#patience.current);
       if (signal.aborted) return;
       const { subject, data, receiver, enough } = asked, began = performance.now();
       try {
@@ -217,7 +217,7 @@ export class Server {
     const patience = asked.timeout === undefined ? this.#patience.current : duration(asked.timeout);
     const began = performance.now();
     try {
-      const { open } = this.#connection, [nc, left] = open ? [open, patience] : await timed(patience, this.#connection.ready(patience));
+      const { open } = this.#connection, { nc, left } = open ? { nc: open, left: patience } : await this.#connection.ready(patience);
       if (signal.aborted) throw new StampError("closed", "aborted");
       const late = () => new StampError("timeout", `timed out after ${patience} ms`);
       return wire(await answerTo(nc, asked, left, signal, late), this.#hidden);

@@ -80,16 +80,6 @@ export function afterWaking(milliseconds: number, call: () => void): () => numbe
   };
 }
 
-/** What is awaited, and how much of a time is left then; milliseconds. */
-export async function timed<T>(milliseconds: number, what: Promise<T>): Promise<[value: T, left: number]> {
-  const stop = afterWaking(milliseconds, () => {});
-  try {
-    return [await what, stop()];
-  } finally {
-    stop();
-  }
-}
-
 /** What is awaited, or an error when it does not come in time. */
 export function within<T>(milliseconds: number, what: Promise<T>, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {

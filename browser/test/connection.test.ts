@@ -63,7 +63,7 @@ test("who has signed in meanwhile, where the cookie alone opens connections, is 
   let now = alice, said = 0;
   const lost: Server = (line) => (said++, line.startsWith("PUB") ? undefined : willing(line));
   const { connection, states } = connected(t, [lost], { now: () => now });
-  const nc = await connection.ready(20_000);
+  const { nc } = await connection.ready(20_000);
   now = { authenticated: true, inbox: "_INBOX.bob" };
   const before = said;
   nc.publish("cut");
@@ -90,7 +90,7 @@ test("a connection that is closed while it is made, without a word, is tried aga
 
 test("calls leave nothing with the connection", async (t) => {
   const connection = connect(t, willing);
-  const nc = await connection.ready(20_000), lost = nc.closed(), { then } = lost;
+  const { nc } = await connection.ready(20_000), lost = nc.closed(), { then } = lost;
   let waiting = 0;
   Object.assign(lost, { then(...args: Parameters<typeof then>) { waiting++; return then.apply(lost, args); } });
   Object.assign(nc, { closed: () => lost });
@@ -147,7 +147,7 @@ test("what the next server refuses of a subscription ends it", async (t) => {
   for (const [id, subject] of ["first", "second", "third"].entries()) {
     await connection.subscribe(id, { subject, deliver: (err) => (heard[subject] ??= []).push(err!.message) }, 20_000);
   }
-  (await connection.ready(20_000)).publish("cut");
+  (await connection.ready(20_000)).nc.publish("cut");
   await until(() => Object.keys(heard).length > 0);
   await connection.flush(20_000);
   assert.deepEqual([heard, refused], [{ second: ["maximum subscriptions exceeded"] }, []]);
@@ -155,7 +155,7 @@ test("what the next server refuses of a subscription ends it", async (t) => {
 
 test("whatever else the server refuses is told", async (t) => {
   const { connection, refused } = connected(t, [(line) => (line.startsWith("PUB") ? "-ERR 'Invalid Publish Subject'\r\n-ERR 'Something New'\r\n" : willing(line))]);
-  const nc = await connection.ready(20_000);
+  const { nc } = await connection.ready(20_000);
   nc.publish("a");
   await connection.flush(20_000);
   await until(() => refused.length === 2);

@@ -429,6 +429,17 @@ test("subjects that messages cannot be sent to, and those that the server does n
   assert.ok(!lines.some((line) => line.includes("bad")), lines.join());
 });
 
+test("calls that waited for the connection go to the server in their order", async (t) => {
+  const lines: string[] = [];
+  Scripted.servers = [(line) => (lines.push(line), answering("")(line))];
+  const s = serve(t, { now: alice });
+  const starting = s.ask({ op: "start", limits: {} });
+  const publish = (subject: string) => ({ op: "publish", subject, headers: {}, data: new Uint8Array(0) });
+  const calls = [publish("p1"), { op: "subscribe", subject: "s2", subscription: 1 }, publish("p3"), request("r4"), publish("p5"), { op: "subscribe", subject: "s6", subscription: 2 }, request("r7"), publish("p8")];
+  await Promise.all([starting, ...calls.map((call) => s.ask(call))]);
+  assert.deepEqual(lines.join(" ").match(/\b[psr]\d\b/g)?.join(" "), "p1 s2 p3 r4 p5 s6 r7 p8");
+});
+
 test("flush() says PING behind a message that was published before, also where both waited for the connection", async (t) => {
   const lines: string[] = [];
   Scripted.servers = [(line) => {
