@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"stamp/test/harness"
 )
@@ -134,6 +135,28 @@ func TestStandaloneBesideSilentServers(t *testing.T) {
 	h.Signal(t, syscall.SIGTERM)
 	if code := h.Exit(t); code != 0 {
 		t.Errorf("expected exit code 0 beside silent servers; found %d:\n%s", code, h.Text())
+	}
+}
+
+// A server without a user with an nkey cannot take the login of nats-callout, which says so and ends.
+func TestStandaloneAtAServerWithoutNkeys(t *testing.T) {
+	s := harness.Start(t, "listen: \"127.0.0.1:-1\"")
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nkey := filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(nkey, []byte(harness.Seed(t, user)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "callout.conf")
+	conf := handlerConf(t, s, "nkey_file: \""+nkey+"\"", "issuer: "+harness.Seed(t, harness.NewAccountKey(t)), "APP")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := harness.Run(t, harness.CalloutBinary(t), "serve", "-c", file)
+	if code := h.Exit(t); code != 1 || !strings.Contains(h.Text(), "nkeys not supported by the server") {
+		t.Errorf("expected exit code 1 and the reason; found %d:\n%s", code, h.Text())
 	}
 }
 

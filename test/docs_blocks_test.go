@@ -49,6 +49,7 @@ var onlyShown = []string{
 	"README.md: needs a container engine; scripts/image tests the image",
 	"README.md: tests run in a clone that is built",
 	"docs/callout-sources.md: what an application of the reader's own gets and answers",
+	"docs/callout.md: the test starts the server in its own way",
 	"docs/callout.md: what an application of the reader's own gets and answers",
 	"docs/claim.md: changes a program of the reader's own; a test builds one",
 	"docs/commands.md: the test of this command does it, with a stock server",

@@ -146,7 +146,7 @@ func (d *dialing) attempt(err error) {
 
 // isRefusal reports whether a server refused the login, in contrast to no server being there.
 func isRefusal(err error) bool {
-	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, nats.ErrNkeysNotSupported} {
 		if errors.Is(err, refusal) {
 			return true
 		}
@@ -188,8 +188,9 @@ func (d *dialing) wait(ctx context.Context, nc *link) error {
 	for !nc.IsConnected() {
 		select {
 		case <-status:
-			// nats.go calls no handler if the login is refused at a second attempt.
-			if err := nc.LastError(); isRefusal(err) {
+			// nats.go calls no handler for what fails behind the connection's INFO: a refused login at a
+			// second attempt, TLS that one side wants alone, a server that knows no nkeys.
+			if err := nc.LastError(); err != nil && !nc.IsConnected() {
 				d.attempt(err)
 			}
 		case err := <-d.refused:
