@@ -9,6 +9,10 @@ import (
 // ForwardedProof is the header in which a service passes on the proof of a request that it works on.
 const ForwardedProof = wire.ForwardedProof
 
+// IsForwardedProof reports whether a header is that of a forwarded proof, in any spelling. Adapters remove these from a request before they
+// add one, since a second one would make the request nobody's.
+func IsForwardedProof(name string) bool { return wire.Fold(name) == wire.Fold(wire.ForwardedProof) }
+
 // forwardedVersion is the first byte of a forwarded proof.
 const forwardedVersion = 1
 

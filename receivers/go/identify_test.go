@@ -64,6 +64,14 @@ func TestValues(t *testing.T) {
 	if id.Value("session") != "0af3-secret" || id.Value("Roles") != "" || len(id.Values("ROLES")) != 2 || id.Values("Other") != nil {
 		t.Errorf("expected the stamped values, by names in any case; found %+v", id)
 	}
+	// What is printed by mistake, for example into a log, has no secrets.
+	options := stamp.Options{Keys: []string{"0af3-secret"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		text := fmt.Sprintf(verb, id) + fmt.Sprintf(verb, &id) + fmt.Sprintf(verb, trust) + fmt.Sprintf(verb, *trust) + fmt.Sprintf(verb, options)
+		if strings.Contains(text, "secret") || len(text) > 800 {
+			t.Errorf("%s: %s", verb, text)
+		}
+	}
 }
 
 // One object of trust judges messages of many connections at once, and each proof once.

@@ -1,6 +1,7 @@
 package stamp
 
 import (
+	"fmt"
 	"time"
 
 	"stamp.example/receivers/go/internal/wire"
@@ -15,6 +16,11 @@ type Identity struct {
 	Proven  bool      // by a proof; else it is what the last server wrote
 	Server  string    // the public key with which it was proven, as the trust has it: N... of a signature, or else X...; empty without a proof
 	headers []header
+}
+
+// Format implements fmt.Formatter. It leaves out the values of headers, which may be secrets.
+func (id Identity) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{User:%q Account:%q Subject:%q Time:%s Proven:%t Server:%s}", id.User, id.Account, id.Subject, id.Time.Format(time.RFC3339Nano), id.Proven, id.Server)
 }
 
 // header is a header that the service reads.

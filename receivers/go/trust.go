@@ -51,6 +51,14 @@ type Trust struct {
 	replays  *replayCache // nil: none
 }
 
+// Format implements fmt.Formatter: no verb shows the seeds.
+func (o Options) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "options of a trust with %d keys", len(o.Keys))
+}
+
+// Format implements fmt.Formatter: no verb shows the secrets.
+func (t Trust) Format(f fmt.State, _ rune) { fmt.Fprint(f, "trust of a receiver") }
+
 // reader is a header that the service reads.
 type reader struct {
 	name, folded string
@@ -254,10 +262,12 @@ func (t *Trust) addSigned(o Options) error {
 
 func (t *Trust) addKeys(o Options) error {
 	var servers []wire.Key
+	seen := map[string]bool{}
 	for i, text := range o.Servers {
-		if slices.Contains(o.Servers[:i], text) {
+		if seen[text] {
 			return fmt.Errorf("servers: the key number %d is there twice", i+1)
 		}
+		seen[text] = true
 		if strings.HasPrefix(text, "N") {
 			key, err := wire.ParseServer(text)
 			if err != nil {
@@ -273,9 +283,10 @@ func (t *Trust) addKeys(o Options) error {
 		servers = append(servers, key)
 	}
 	for i, text := range o.Keys {
-		if slices.Contains(o.Keys[:i], text) {
+		if seen[text] {
 			return fmt.Errorf("keys: the seed number %d is there twice", i+1)
 		}
+		seen[text] = true
 		private, err := wire.ParseCurveSeed(text)
 		if err != nil {
 			return fmt.Errorf("keys: seed number %d: expected a seed, SX...: %w", i+1, err)

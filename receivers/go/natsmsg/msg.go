@@ -36,7 +36,11 @@ func isOfJetStream(reply string) bool { return strings.HasPrefix(reply, "$JS.ACK
 // Forward puts the proof of a message that was received into a request that is made on behalf of its sender (see
 // stamp.Forward). If that message is nobody's, it is an error, and the request stays without.
 func Forward(request *nats.Msg, received stamp.Message, t *stamp.Trust) error {
-	request.Header.Del(stamp.ForwardedProof)
+	for name := range request.Header {
+		if stamp.IsForwardedProof(name) {
+			delete(request.Header, name)
+		}
+	}
 	value, err := stamp.Forward(received, t)
 	if err != nil {
 		return err

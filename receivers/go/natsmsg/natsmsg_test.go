@@ -123,7 +123,7 @@ func TestForward(t *testing.T) {
 	server := stamptest.NewServer()
 	trust := newTrust(t, server)
 	received := server.Stamp(map[string][]string{"X-User": {"alice"}, "Roles": {"a", "b"}}, "orders.new", []byte("1"))
-	ask := &nats.Msg{Subject: "stock.take"}
+	ask := &nats.Msg{Subject: "stock.take", Header: nats.Header{"stamp-forwarded-proof": {"x"}}} // which a client has sent
 	if err := natsmsg.Forward(ask, received, trust); err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +136,7 @@ func TestForward(t *testing.T) {
 	}
 	// If nobody sent the message, nothing is forwarded, and an earlier forwarded proof is removed.
 	received.Payload = nil
+	ask.Header["STAMP_forwarded.proof"] = []string{"x"}
 	if err := natsmsg.Forward(ask, received, trust); stamp.VerdictOf(err) != stamp.ProofWrong || len(ask.Header) != 0 {
 		t.Errorf("forwarded although the payload changed: %v, %q", err, ask.Header)
 	}

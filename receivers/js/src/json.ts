@@ -1,11 +1,15 @@
 // Reads an object of JSON in which each name is there once.
 
+/** The longest text that is read, in UTF-16 units: a trust of ten thousand servers is shorter. */
+const longest = 1 << 20;
+
 /** A string, with the colon that follows it if it is a name; or where an object begins or ends. Brackets within strings are not found. */
 const TOKEN = /("(?:[^"\\]+|\\.)*")(\s*:)?|[{}]/g;
 
 /** Throws a TypeError without the text, which may be secret. */
 export function objectOf(text: string): object {
   if (typeof text !== "string") throw new TypeError("expected a text of JSON, found another value");
+  if (text.length > longest) throw new TypeError(`expected an object of JSON of at most ${longest} characters, found ${text.length}`);
   let value: unknown;
   try {
     value = JSON.parse(text);

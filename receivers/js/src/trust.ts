@@ -95,13 +95,9 @@ export class Trust {
 
   /** Throws a TypeError that names the field that cannot be. */
   constructor(options: TrustOptions) {
-    for (const [field, value] of Object.entries(options)) {
-      if (!known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(field)}`);
-      // undefined is what a setting has that is missing: without servers, for example, no proof would be wanted.
-      if (value === null || value === undefined) throw new TypeError(`${field}: expected a value, found ${value}`);
-    }
-    const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], signed = [], replays = 0 } = options;
-    check(options, { accounts, servers, keys, signed });
+    const own = ownFields(options);
+    const { user, one = [], many = [], accounts = {}, max_age = 0, max_skew = 0, servers = [], keys = [], signed = [], replays = 0 } = own;
+    check(own, { accounts, servers, keys, signed });
     this.user = user;
     this.one = [...one];
     this.many = [...many];
@@ -195,6 +191,24 @@ export class Trust {
 const idOf = (pair: Pair, salt: Bytes): string => `${pair.server.text} ${toBase64(pair.receiver.key.publicKey)} ${toBase64(salt)}`;
 
 /** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
+/**
+ * A copy of the fields, each of which is read once. One that is inherited is refused, as the getter of a class is: it would count here, and
+ * nobody would have seen what it says.
+ */
+function ownFields(options: TrustOptions): TrustOptions {
+  const own: Record<string, unknown> = Object.create(null);
+  for (const field of Reflect.ownKeys(options)) {
+    if (typeof field === "symbol" || !known.has(field)) throw new TypeError(`unknown field ${JSON.stringify(String(field))}`);
+    const value: unknown = options[field as keyof TrustOptions];
+    // undefined is what a setting has that is missing: without servers, for example, no proof would be wanted.
+    if (value === null || value === undefined) throw new TypeError(`${field}: expected a value, found ${value}`);
+    own[field] = value;
+  }
+  for (const field in options) if (!(field in own)) throw new TypeError(`${field}: expected a field of the options themselves, found an inherited one`);
+  for (const field of known) if (field in options && !(field in own)) throw new TypeError(`${field}: expected a field of the options themselves, found an inherited one`);
+  return own as unknown as TrustOptions;
+}
+
 function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys, signed }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys" | "signed">>): void {
   const fault = (text: string): never => { throw new TypeError(text); };
   for (const [field, texts] of Object.entries({ one, many, servers, keys, signed })) {

@@ -15,6 +15,22 @@ test("a field that is undefined is refused", () => {
   for (const field of Object.keys(whole)) assert.throws(() => new Trust({ ...whole, [field]: undefined }), { name: "TypeError", message: new RegExp(`^${field}`) });
 });
 
+test("a field that is inherited is refused", () => {
+  class Config { user = "X-User"; accounts = { APP: [">"] }; get servers() { return undefined; } }
+  for (const options of [new Config(), Object.assign(Object.create({ servers: [] }), { user: "X-User" }), Object.assign(Object.create({ zzz: 1 }), { user: "X-User" })]) {
+    assert.throws(() => new Trust(options), { name: "TypeError", message: /^(servers|zzz): .* inherited/ });
+  }
+  let reads = 0;
+  const changes = { ...whole, get servers() { reads++; return reads > 1 ? [] : whole.servers; } };
+  assert.ok(new Trust(changes).wantsProof && reads === 1, "a field is read once");
+  assert.throws(() => new Trust(Object.defineProperty({ ...whole }, "zzz", { value: 1 })), { name: "TypeError", message: /unknown field "zzz"/ });
+});
+
+test("a very long text is refused as others are", () => {
+  const long = `{"user": "X-User", "one": ["${"\\n".repeat(2_400_000)}"]}`;
+  assert.throws(() => Trust.fromJSON(long), { name: "TypeError", message: /at most/ });
+});
+
 test("a list with a hole is refused", () => {
   for (const field of ["one", "many", "servers", "keys", "signed"]) {
     const holes = [...whole[field]];

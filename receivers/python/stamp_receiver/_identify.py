@@ -4,7 +4,7 @@ import datetime
 import hashlib
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -26,7 +26,8 @@ class Identity:
 
     user: str
     #: All values of the headers that the trust names in one and many, by the name as the trust spells it.
-    values: Mapping[str, List[str]]
+    #: They may be secrets, so repr() does not show them.
+    values: Mapping[str, List[str]] = field(repr=False)
     #: Account, subject as published, and time; None where the trust has no accounts.
     account: Optional[str]
     subject: Optional[str]

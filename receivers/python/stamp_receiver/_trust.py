@@ -90,6 +90,9 @@ class Pair(NamedTuple):
     receiver_id: bytes
     secret: bytes
 
+    def __repr__(self) -> str:
+        return f"Pair({self.text})"  # without the secret
+
 
 class Trust:
     """What a receiver trusts. It does not change, and any number of threads may use it.
@@ -224,6 +227,8 @@ def _read(text: Union[str, bytes]) -> Any:
         fault = f"expected JSON; line {err.lineno}, column {err.colno}: {err.msg}"
     except UnicodeDecodeError as err:
         fault = f"expected JSON in UTF-8; found another byte at {err.start}"
+    except RecursionError:
+        fault = "expected JSON that is not nested as deep"
     raise ValueError(fault)
 
 

@@ -78,6 +78,9 @@ class Vectors(unittest.TestCase):
         """Bytes are UTF-8, as in the other languages. json.loads would guess, and take half of a character."""
         good = '{"user": "X-User"}'
         self.assertEqual(Trust.from_json(good.encode()).user, "X-User")
+        for deep in ("[" * 100_000, '{"user": "X-User", "one": ' + "[" * 100_000 + "]" * 100_000 + "}"):
+            with self.assertRaises(ValueError):
+                Trust.from_json(deep)
         for bad in (good.encode("utf-16"), good.encode("utf-32-le"), good.encode("utf-8-sig"), b'{"user": "X-User", "accounts": {"A\xff": ["a"]}}', b'{"user": "X-User", "one": ["\xed\xa0\x80"]}'):
             with self.assertRaises(ValueError, msg=bad):
                 Trust.from_json(bad)

@@ -129,7 +129,7 @@ final class NatsMessagesTest {
         for (Identity got : List.of(NatsMessages.identify(message, TRUST), NatsMessages.identify(new ServiceMessage(message), TRUST))) {
             check(List.of(got.user(), got.values().get("Roles"), got.value("Session").orElse("")), List.of("alice", List.of("admin", "ops"), "0af3 Grüße ✓"));
         }
-        Msg passed = new Msg("stock.take", null, NatsMessages.forward(message, new Headers().put("Stamp-Forwarded-Proof", "AQ"), TRUST), null);
+        Msg passed = new Msg("stock.take", null, NatsMessages.forward(message, new Headers().put("Stamp-Forwarded-Proof", "AQ").put("stamp_forwarded.proof", "AQ"), TRUST), null);
         check(NatsMessages.forwarded(passed, TRUST).user(), "alice");
         check(NatsMessages.forwarded(new ServiceMessage(passed), TRUST).user(), "alice");
         check(verdict(() -> NatsMessages.identify(new Msg("a", null, null, null), TRUST)), "anonymous");

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.BiConsumer;
 
 /** As in jnats, names are told apart by their spelling, and have no order. */
@@ -25,6 +26,10 @@ public class Headers {
         for (String key : keys) {
             values.remove(key);
         }
+    }
+
+    public Set<String> keySet() {
+        return Collections.unmodifiableSet(values.keySet());
     }
 
     public String getFirst(String key) {

@@ -19,6 +19,12 @@ import java.util.Optional;
 public record Identity(String user, Map<String, List<String>> values, String account, String subject, Instant time, boolean proven, String server) {
     static final DateTimeFormatter TIMESTAMP = DateTimeFormatter.ofPattern("uuuu-MM-dd'T'HH:mm:ss.SSSSSSSSS'Z'").withZone(ZoneOffset.UTC);
 
+    /** Who sent the message, without the values of headers, which may be secrets. */
+    @Override
+    public String toString() {
+        return "Identity[user=" + user + ", account=" + account + ", subject=" + subject + ", time=" + timestamp() + ", proven=" + proven + ", server=" + server + "]";
+    }
+
     /** The time as in the message: 2026-03-01T12:00:00.123456789Z. */
     public String timestamp() {
         return time == null ? null : TIMESTAMP.format(time);

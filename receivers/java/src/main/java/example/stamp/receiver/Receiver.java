@@ -17,6 +17,14 @@ import javax.crypto.spec.SecretKeySpec;
 
 /** Says who sent a message, or that nobody did. It judges step by step as in docs/proofs.md. */
 public final class Receiver {
+    /**
+     * Whether a header is that of a forwarded proof, in any spelling. Adapters remove these from a request before they add one, since a
+     * second one would make the request nobody's.
+     */
+    public static boolean isForwardedProof(String name) {
+        return Group.fold(name).equals(Group.fold(Proof.FORWARDED));
+    }
+
     private static final Pattern TIME = Pattern.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})\\.([0-9]{9})Z");
 
     private Receiver() {}

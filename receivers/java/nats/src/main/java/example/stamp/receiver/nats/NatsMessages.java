@@ -74,7 +74,11 @@ public final class NatsMessages {
     }
 
     private static Headers forward(List<Header> received, byte[] data, String subject, Headers request, Trust trust) throws AnonymousException {
-        request.remove(FORWARDED);
+        for (String name : List.copyOf(request.keySet())) {
+            if (Receiver.isForwardedProof(name)) {
+                request.remove(name);
+            }
+        }
         return request.put(FORWARDED, Receiver.forward(received, data(data), trust, Instant.now(), subject));
     }
 
