@@ -372,7 +372,8 @@ export class Connection {
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
-      await untilGone(left, (gone) => this.#answered(() => kept.agreed!, gone), () => this.#late(milliseconds));
+      const over = () => refused !== null || signal?.aborted === true; // then no other connection has it
+      await untilGone(left, (gone) => this.#answered(() => kept.agreed!, gone, over), () => this.#late(milliseconds));
       checkWanted(signal);
     } catch (err) {
       this.unsubscribe(id);
@@ -383,8 +384,8 @@ export class Connection {
   }
 
   /** Waits for an answer of the server's, from the next connection when this one is lost: the client's promise may never settle then. */
-  async #answered(answer: (nc: NatsConnection) => Promise<void>, gone: Signal): Promise<void> {
-    for (let known = false; !known;) known = await this.#unlessLost(answer(this.#nc ?? await this.#open(gone)), gone);
+  async #answered(answer: (nc: NatsConnection) => Promise<void>, gone: Signal, over = () => false): Promise<void> {
+    for (let known = false; !known && !over();) known = await this.#unlessLost(answer(this.#nc ?? await this.#open(gone)), gone);
   }
 
   /** Whether it comes before the connection is lost. The promise of the connection's end would keep all that ever waited for it. */

@@ -18,7 +18,8 @@ export function holdLock(tell: (name: string) => void): () => void {
 /** In the page: calls back when a lock of the worker is free, and returns what ends that. */
 export function onFree(name: string, call: () => void): () => void {
   const asked = new AbortController(), { signal } = asked;
-  const ask = async () => locks()?.request(name, { signal }, () => { if (!signal.aborted) call(); });
+  const options = { __proto__: null, signal }; // what a script has put into Object.prototype, such as steal, is no option
+  const ask = async () => locks()?.request(name, options, () => { if (!signal.aborted) call(); });
   void ask().catch(() => {});
   return () => asked.abort();
 }

@@ -61,7 +61,7 @@ export function useRequest<T = any>(stamp: Stamp, resource: string | URL | null 
   const unheld = useMemo<HookError | undefined>(() => (why === undefined ? undefined : new TypeError(why)), [why]);
   useEffect(() => {
     if (resource === null || !open || key === "") return;
-    return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, Object.create(Object(options), { signal: { value: signal } })).then(
+    return askUnlessGone(stamp, run, (shown, signal) => stamp.fetch<T>(resource, withSignal(Object(options), signal)).then(
       (answer) => shown(() => setKnown(run, { asked, round, answer })),
       (error: HookError) => shown(() => setKnown(run, { asked, round, error })),
     ));
@@ -199,4 +199,10 @@ function askUnlessGone(stamp: Stamp, run: number, begin: Begin): () => void {
     await undefined;
     if (!signal.aborted && stamp.run === run) await begin(shown, signal);
   });
+}
+
+/** The options with another signal. Their getters run on the page's own object, as in fetch(): those of a class may need its private fields. */
+function withSignal<T extends object>(options: T, signal: AbortSignal): T & { signal: AbortSignal } {
+  const own = Object.create(options, { signal: { value: signal } }) as T & { signal: AbortSignal };
+  return new Proxy(own, { get: (_, name) => (name === "signal" ? signal : Reflect.get(options, name) as unknown) });
 }

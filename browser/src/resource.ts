@@ -12,7 +12,12 @@ export function originOfPage(): string {
 }
 
 /** What URLs of the page are relative to, also for fetch() and new Worker(): what <base href> says, and else the page's own URL. */
-export const baseOfPage = () => globalThis.document?.baseURI ?? location.href;
+export function baseOfPage(): string {
+  const { document, Node } = globalThis;
+  // By its getter: an element with the name baseURI, which needs no script, would be found in its place.
+  const base = Node && document && Object.getOwnPropertyDescriptor(Node.prototype, "baseURI")?.get;
+  return (base ? base.call(document) as string : document?.baseURI) ?? location.href;
+}
 
 /** The page's own URL; in a frame of srcdoc, which has none, that of the page around it. */
 export function urlOfPage(): string {

@@ -140,6 +140,20 @@ test("whatever the server refuses a subscription with, it is that subscription's
   assert.deepEqual([heard, refused], [[], []]);
 });
 
+test("a subscription that is refused on a connection that is then lost is refused at once", async (t) => {
+  let greeted = false;
+  const first: Server = (line) => {
+    if (line.startsWith("SUB")) return `-ERR 'Permissions Violation for Subscription to "a"'\r\n`;
+    if (line !== "PING") return "";
+    if (greeted) return undefined; // the connection is lost, and the PONG has not come
+    greeted = true;
+    return "PONG\r\n";
+  };
+  const { connection, states } = connected(t, [first, willing]);
+  await assert.rejects(connection.subscribe(1, subscribed, 5_000), /Permissions Violation/i);
+  assert.ok(states.some((state) => state.startsWith("lost")), `the connection was lost: ${states.join(", ")}`);
+});
+
 test("what the next server refuses of a subscription ends it", async (t) => {
   const lost: Server = (line) => (line.startsWith("PUB") ? undefined : willing(line));
   const { connection, refused } = connected(t, [lost, refusing({ second: "maximum subscriptions exceeded" })]);

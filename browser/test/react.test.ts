@@ -205,3 +205,17 @@ test("useRequest has an error, and sends nothing, where JSON cannot hold the opt
     sent = 0;
   }
 });
+
+test("useRequest reads the getters of a class as fetch() does", { timeout: 20_000 }, async (t) => {
+  class Options {
+    #timeout = 5_000;
+    get timeout() { return this.#timeout; }
+  }
+  const stamp = new Stamp({ timeout: 1_000 });
+  t.after(() => stamp.close());
+  await stamp.start();
+  const { last, show } = shown(t, () => useRequest(stamp, "/a", new Options()));
+  show({});
+  await until(() => last()?.loading === false);
+  assert.deepEqual([last().error, last().answer?.status], [undefined, 200]);
+});

@@ -188,7 +188,9 @@ func (c *keysRoll) finish(s *streams, older string) error {
 // roll links a key's file under another name, and puts a new key in its place, which the same users can read.
 func roll(path, older string) error {
 	next := path + ".new"
-	if err := writeKey(next, nkeys.PrefixByteCurve); err != nil {
+	if err := writeKey(next, nkeys.PrefixByteCurve); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: an earlier roll was cut off: remove this file, and %s if it has the same key as %s", err, older, path)
+	} else if err != nil {
 		return err
 	}
 	err := keepAccess(path, next)

@@ -12,7 +12,10 @@ if command -v systemd-sysusers >/dev/null; then
 fi
 if ! getent passwd nats >/dev/null; then
 	if command -v useradd >/dev/null; then
-		useradd --system --user-group --home-dir /var/lib/nats --no-create-home --shell /usr/sbin/nologin nats
+		group=--user-group
+		! getent group nats >/dev/null || group='--gid nats'
+		# shellcheck disable=SC2086 # two words
+		useradd --system $group --home-dir /var/lib/nats --no-create-home --shell /usr/sbin/nologin nats
 	else
 		echo "$service: there is neither systemd-sysusers nor useradd: make the user nats and the group nats before you start the service" >&2
 	fi
@@ -41,8 +44,8 @@ keep_configuration() {
 # posttrans. The target is written in another way than theirs, so that postremove can tell which link it is.
 link() {
 	if [ ! -e /usr/local/bin/nats-server ] && [ ! -L /usr/local/bin/nats-server ]; then
-		mkdir -p /usr/local/bin
-		ln -s ../../bin/nats-server /usr/local/bin/nats-server
+		{ mkdir -p /usr/local/bin && ln -s ../../bin/nats-server /usr/local/bin/nats-server; } ||
+			echo "nats-server: the link /usr/local/bin/nats-server could not be made: what names that path finds no program" >&2
 	fi
 }
 
@@ -68,11 +71,20 @@ invoke() {
 restart() {
 	systemctl is-active --quiet "$service.service" || return 0
 	if [ "$(systemctl show --property=CanReload --value "$service.service")" = yes ] && ! invoke reload; then
-		echo "$service: the new program refuses the configuration, so the service runs with the old program until its next start, which will fail. See: journalctl -u $service" >&2
+		echo "$service: the check before the restart failed: most likely the new program refuses the configuration. So the service runs with the old program until its next start, which will fail. See: journalctl -u $service" >&2
 		return 0
 	fi
-	invoke restart ||
-		echo "$service: the service does not run with the new program. See: journalctl -u $service. To go back, install the previous package" >&2
+	{ invoke restart && stays_up; } ||
+		echo "$service: the service does not run with the new program. See: journalctl -u $service. The unit lets it write in /var/lib/nats alone, and listen on no port below 1024: docs/releases.md in /usr/share/doc/$service says how to change that. To go back, install the previous package" >&2
+}
+
+# stays_up reports whether the service still runs a moment after its restart. systemctl has succeeded when the program begins,
+# which then opens its files and ports, and ends if it may not.
+stays_up() {
+	for _ in 1 2 3; do
+		sleep 1
+		systemctl is-active --quiet "$service.service" || return 1
+	done
 }
 
 if command -v deb-systemd-helper >/dev/null; then

@@ -9,7 +9,7 @@ service=@SERVICE@
 # remove_link removes the link that postinstall or posttrans made.
 remove_link() {
 	if [ "$(readlink "/usr/local/bin/$service")" = "../../bin/$service" ]; then
-		rm "/usr/local/bin/$service"
+		rm "/usr/local/bin/$service" || true # a folder that cannot be written
 	fi
 }
 
