@@ -300,6 +300,8 @@ export class Connection {
   #watch(nc: NatsConnection): void {
     Object.assign(nc.status(), { push: (status: Status) => {
       if (status.type === "error") this.#hear(status.error);
+      // The client says so before a request that was cut off passes its turn on: the next one is for the next connection.
+      if (status.type === "close" && this.#nc === nc) this.#nc = undefined;
     } });
   }
 
@@ -372,7 +374,7 @@ export class Connection {
     this.#subscriptions.set(id, kept);
     try {
       this.#make(nc, kept);
-      const over = () => refused !== null || signal?.aborted === true; // then no other connection has it
+      const over = () => refused !== null || signal?.aborted === true || !this.#subscriptions.has(id); // then no other connection has it
       await untilGone(left, (gone) => this.#answered(() => kept.agreed!, gone, over), () => this.#late(milliseconds));
       checkWanted(signal);
     } catch (err) {

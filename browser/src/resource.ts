@@ -24,7 +24,7 @@ export function urlOfPage(): string {
   let page = globalThis as Pick<Window, "location" | "parent">;
   try {
     while (page.location.origin === "null" && page.parent !== page) page = page.parent;
-    return page.location.href;
+    return page.location.origin === "null" ? baseOfPage() : page.location.href; // a window that another page has filled has none either
   } catch { // in a sandbox, which may not look around
     return baseOfPage();
   }

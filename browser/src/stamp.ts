@@ -428,6 +428,7 @@ export class Stamp extends EventTarget {
   }
 
   async #drain(worker: Worker): Promise<void> {
+    const { signal } = this.#life;
     try {
       await Promise.allSettled([...this.#receivers.values()].map((receiver) => receiver.drain?.()));
       while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
@@ -435,6 +436,8 @@ export class Stamp extends EventTarget {
     } finally {
       if (this.#worker === worker) this.#end(new StampError("closed", "closed"));
     }
+    const { reason } = signal as { reason?: unknown };
+    if (reason instanceof StampError && reason.code === "no-worker") throw reason; // nobody knows what the server has
   }
 
   /** For `await using`: drain(). */
@@ -523,6 +526,7 @@ export class Stamp extends EventTarget {
     }
     switch (data.event) {
       case "lock":
+        this.#unwatch?.();
         this.#unwatch = onFree(data.name, () => this.#end(new StampError("no-worker", "the worker is gone: the browser has ended it")));
         if (this.#ended) this.#giveUpLock(); // it has signed out meanwhile
         break;

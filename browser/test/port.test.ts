@@ -125,6 +125,19 @@ test("a request that is aborted is not sent later, and its time is nobody's", as
   assert.equal(late.error.message, "timed out after 60 ms");
 });
 
+test("requests that wait for their turn when the connection is lost are sent on the next one", async (t) => {
+  for (const concurrency of [1, 2]) {
+    const sent: string[] = [];
+    Scripted.servers = [(line) => (line.startsWith("HPUB cut") ? undefined : willing(line)), answering("", sent)];
+    const s = serve(t, { now: alice });
+    await s.ask({ op: "start", limits: { concurrency } });
+    const asked = ["cut", "cut", "a", "b", "c"].slice(2 - concurrency).map((subject) => s.ask(request(subject)));
+    const codes = (await Promise.all(asked)).map(({ error }) => error?.code);
+    assert.deepEqual([codes.slice(concurrency), sent], [[undefined, undefined, undefined], ["a", "b", "c"]]);
+    assert.ok(codes.slice(0, concurrency).every((code) => code === "lost"), `what was under way is lost: ${codes.join(", ")}`);
+  }
+});
+
 test("what is under way at a sign-out ends with its code, also where the server cuts the connection first", async (t) => {
   for (const cut of [false, true]) {
     const asked: string[] = [];

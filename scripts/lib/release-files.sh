@@ -31,6 +31,7 @@ need_binaries() {
 
 step_archives() {
 	local target dir suffix
+	mkdir -p "$out/build"
 	notices >"$out/build/THIRD-PARTY-NOTICES"
 	for target in "${targets[@]}"; do
 		need_binaries "$target"
@@ -58,6 +59,7 @@ step_packages() {
 	local target name format script architecture command
 	command=$(tool "$nfpm")
 	rm -rf "$out/build/documents"
+	mkdir -p "$out/build"
 	notices >"$out/build/THIRD-PARTY-NOTICES"
 	documents "$out/build/documents"
 	for target in "${targets[@]}"; do

@@ -216,6 +216,10 @@ function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays =
   }
   // Of a list or a Map, Object.entries would find other accounts than are meant, or none.
   if (typeof accounts !== "object" || Symbol.iterator in accounts) fault(ACCOUNTS);
+  // Inherited names would not count, nor those of a class that has getters: and a trust without accounts looks at none.
+  const prototype: unknown = Object.getPrototypeOf(accounts);
+  if (prototype !== null && Object.getPrototypeOf(prototype) !== null) fault(ACCOUNTS);
+  for (const name in accounts) if (!Object.hasOwn(accounts, name)) fault(ACCOUNTS);
   const seen = new Set([...provenance, proofName, forwardedName].map(fold));
   for (const name of [user, ...one, ...many]) {
     if (typeof name !== "string" || !isToken(name)) fault("user, one, many: expected names of headers");

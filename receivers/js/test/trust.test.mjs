@@ -20,6 +20,8 @@ test("a field that is inherited is refused", () => {
   for (const options of [new Config(), Object.assign(Object.create({ servers: [] }), { user: "X-User" }), Object.assign(Object.create({ zzz: 1 }), { user: "X-User" })]) {
     assert.throws(() => new Trust(options), { name: "TypeError", message: /^(servers|zzz): .* inherited/ });
   }
+  class Accounts { get APP() { return ["orders.>"]; } }
+  for (const accounts of [new Accounts(), Object.create({ APP: [">"] })]) assert.throws(() => new Trust({ user: "X-User", accounts }), { name: "TypeError", message: /accounts/ });
   let reads = 0;
   const changes = { ...whole, get servers() { reads++; return reads > 1 ? [] : whole.servers; } };
   assert.ok(new Trust(changes).wantsProof && reads === 1, "a field is read once");
