@@ -190,7 +190,6 @@ export class Trust {
 
 const idOf = (pair: Pair, salt: Bytes): string => `${pair.server.text} ${toBase64(pair.receiver.key.publicKey)} ${toBase64(salt)}`;
 
-/** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
 /**
  * A copy of the fields, each of which is read once. One that is inherited is refused, as the getter of a class is: it would count here, and
  * nobody would have seen what it says.
@@ -209,6 +208,7 @@ function ownFields(options: TrustOptions): TrustOptions {
   return own as unknown as TrustOptions;
 }
 
+/** Refuses what is at odds, or cannot be: each of these would trust more than it seems to. */
 function check({ user, one = [], many = [], max_age = 0, max_skew = 0, replays = 0 }: TrustOptions, { accounts, servers, keys, signed }: Required<Pick<TrustOptions, "accounts" | "servers" | "keys" | "signed">>): void {
   const fault = (text: string): never => { throw new TypeError(text); };
   for (const [field, texts] of Object.entries({ one, many, servers, keys, signed })) {
