@@ -321,9 +321,18 @@ callout { sessions: [{kind: anonymous}], grants: [{account: SYS, publish: [], su
 
 // Without our handler, upstream decides about a cookie listener that pages of any origin may use. The server warns of it.
 func TestCookieWithoutOriginsIsSaid(t *testing.T) {
-	s := harness.Start(t, `websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }`)
-	if !strings.Contains(s.Text(), "a page of any origin can connect") {
-		t.Errorf("expected a warning that a page of any origin can connect; the log has:\n%s", s.Text())
+	for _, conf := range []string{
+		`websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }`,
+		// A callout block that only forwards cookies, for a handler that runs elsewhere.
+		`websocket { listen: "127.0.0.1:-1", no_tls: true, token_cookie: sid }
+		callout { request: { cookies: [theme] } }`,
+		`websocket { listen: "127.0.0.1:-1", no_tls: true }
+		callout { request: { cookies: [sid] } }`,
+	} {
+		s := harness.Start(t, conf)
+		if !strings.Contains(s.Text(), "a page of any origin can connect") {
+			t.Errorf("expected a warning that a page of any origin can connect; the log has:\n%s", s.Text())
+		}
 	}
 }
 

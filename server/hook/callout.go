@@ -41,7 +41,8 @@ func (h *Hook) Start(s *natsserver.Server) error {
 	h.callout.mu.Lock()
 	defer h.callout.mu.Unlock()
 	h.callout.server, h.callout.stopped = s, false
-	if o := s.RunningOptions(); calloutConfig(o) == nil && acceptsCookiesOfAnyOrigin(o, nil) {
+	o := s.RunningOptions()
+	if cfg := calloutConfig(o); (cfg == nil || !cfg.Serves()) && acceptsCookiesOfAnyOrigin(o, cfg) {
 		s.Warnf("The websocket accepts a credential from a cookie, and its origins are not restricted, so a page of any origin can connect as its visitor; set websocket.allowed_origins or websocket.same_origin")
 	}
 	h.warnAboutRules(s, rulesOf(s.HeadersBlock()))
