@@ -108,10 +108,7 @@ func startBrowserSite(t *testing.T, kind siteKind) *browserSite {
 	s.origin = kind.scheme + "://localhost:" + port
 	t.Setenv("REDIRECT_URI", s.origin+"/auth/callback")
 	issuer := openIDProvider(t)
-	keyFile := filepath.Join(t.TempDir(), "login.key")
-	if err := os.WriteFile(keyFile, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	keyFile := loginKey(t)
 	cookie := "session"
 	if kind.scheme == "https" {
 		cookie = "__Host-session"

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -161,11 +160,7 @@ type openIDPages struct {
 
 func newOpenIDPages(t *testing.T) openIDPages {
 	t.Helper()
-	key := filepath.Join(t.TempDir(), "login.key")
-	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return openIDPages{harness.FreeAddr(t), key}
+	return openIDPages{harness.FreeAddr(t), loginKey(t)}
 }
 
 func (o openIDPages) url() string { return "http://" + o.address + "/auth" }

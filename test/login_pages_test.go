@@ -1,12 +1,9 @@
 package test
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -25,14 +22,19 @@ type loginConf struct {
 func newLoginConf(t *testing.T) loginConf {
 	t.Helper()
 	address := harness.FreeAddr(t)
-	key := filepath.Join(t.TempDir(), "login.key")
-	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return loginConf{
 		address: address, url: "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) + "/auth",
-		issuer: "http://127.0.0.1:1", key: key, store: t.TempDir(),
+		issuer: "http://127.0.0.1:1", key: loginKey(t), store: t.TempDir(),
 	}
+}
+
+// newLoginConfAtProvider starts a real OpenID provider too, which sends visitors back to these pages.
+func newLoginConfAtProvider(t *testing.T) loginConf {
+	t.Helper()
+	c := newLoginConf(t)
+	t.Setenv("REDIRECT_URI", c.url+"/callback")
+	c.issuer = openIDProvider(t)
+	return c
 }
 
 func (c loginConf) String() string {
@@ -53,10 +55,8 @@ func (c loginConf) String() string {
 
 // If only tickets open connections, the value of the session's cookie does not.
 func TestLoginCookieIsNoTicket(t *testing.T) {
-	c := newLoginConf(t)
+	c := newLoginConfAtProvider(t)
 	c.fields, c.callout = "ticket: 10s", "credential: [token]"
-	t.Setenv("REDIRECT_URI", c.url+"/callback")
-	c.issuer = openIDProvider(t)
 	s := harness.Start(t, c.String())
 	v := newVisitor(t, c.url)
 	v.logIn(t, c.issuer)

@@ -1,11 +1,8 @@
 package test
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,14 +20,7 @@ func TestLoginWithTheDocumentedPermissions(t *testing.T) {
 		}
 		publish = append(publish, "$KV."+bucket+".>")
 	}
-	address := harness.FreeAddr(t)
-	pages := "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) + "/auth"
-	t.Setenv("REDIRECT_URI", pages+"/callback")
-	provider := openIDProvider(t)
-	key := filepath.Join(t.TempDir(), "login.key")
-	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c := newLoginConfAtProvider(t)
 	issuer := harness.NewAccountKey(t)
 	s := harness.Start(t, fmt.Sprintf(`
 		jetstream { store_dir: %q }
@@ -40,7 +30,7 @@ func TestLoginWithTheDocumentedPermissions(t *testing.T) {
 				publish: ["%s"], subscribe: ["_INBOX.>", "$SYS.REQ.USER.AUTH", "_STAMP.CALLOUT.stamp-callout"], allow_responses: true}}] }
 			APP { users: [{user: backend, password: backend}] }
 		}
-		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, backend] } }`, t.TempDir(), strings.Join(publish, `", "`), harness.Public(t, issuer)), "-DV")
+		authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, backend] } }`, c.store, strings.Join(publish, `", "`), harness.Public(t, issuer)), "-DV")
 	h := harness.StartCallout(t, fmt.Sprintf(`
 		connect { urls: ["nats://%s"], user: auth, password: auth }
 		issuer: %s
@@ -50,9 +40,9 @@ func TestLoginWithTheDocumentedPermissions(t *testing.T) {
 			refresh_before: 295s, ticket: 10s
 		}]
 		grants: [{account: APP, publish: ">", subscribe: ">", expires: 1h, headers: {Authorization: "Bearer {{ session.access_token }}"}}]`,
-		s.Addr(t), harness.Seed(t, issuer), address, pages, provider, key))
-	v := newVisitor(t, pages)
-	v.logIn(t, provider)
+		s.Addr(t), harness.Seed(t, issuer), c.address, c.url, c.issuer, c.key))
+	v := newVisitor(t, c.url)
+	v.logIn(t, c.issuer)
 	sub := subscriber(t, s, password("backend"))
 	bearer := func() string {
 		tab := mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)

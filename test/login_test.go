@@ -68,17 +68,20 @@ func (v *visitor) ask(t *testing.T, method, path string, into any) {
 	}
 }
 
+// loginKey writes a key of a login source, and returns the file's name.
+func loginKey(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "login.key")
+	if err := os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // The whole way with a real OpenID provider: log in over HTTP, connect with the cookie, publish with an access token that no
 // script has seen, which changes under the live connection, and log out in one tab, which closes the other one.
 func TestLoginAtAProvider(t *testing.T) {
-	address := harness.FreeAddr(t)
-	pages := "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1) + "/auth"
-	t.Setenv("REDIRECT_URI", pages+"/callback")
-	issuer := openIDProvider(t)
-	key := filepath.Join(t.TempDir(), "login.key")
-	if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c := newLoginConfAtProvider(t)
 	// The provider's access tokens live for 5 minutes.
 	s := harness.Start(t, fmt.Sprintf(`
 		jetstream { store_dir: %q }
@@ -92,9 +95,9 @@ func TestLoginAtAProvider(t *testing.T) {
 			}]
 			grants: [{account: APP, publish: ">", subscribe: ">", expires: 1h
 				headers: {Authorization: "Bearer {{ session.access_token }}", X-Subject: "{{ session.sub }}"}}]
-		}`, t.TempDir(), address, pages, issuer, key), "-DV")
-	v := newVisitor(t, pages)
-	v.logIn(t, issuer)
+		}`, c.store, c.address, c.url, c.issuer, c.key), "-DV")
+	v := newVisitor(t, c.url)
+	v.logIn(t, c.issuer)
 	var told struct {
 		Authenticated bool
 		Claims        map[string]any
@@ -136,7 +139,7 @@ func TestLoginAtAProvider(t *testing.T) {
 	second.ExpectClosed()
 
 	// An operator ends a session by the key that list and logs show.
-	v.logIn(t, issuer)
+	v.logIn(t, c.issuer)
 	tab = mustBrowse(t, s, cookies("session="+v.cookie()), harness.Nobody)
 	t.Setenv("NATS_PASSWORD", "backend")
 	session := func(command string, args ...string) string {

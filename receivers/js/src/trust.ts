@@ -203,8 +203,10 @@ function ownFields(options: TrustOptions): TrustOptions {
     if (value === null || value === undefined) throw new TypeError(`${field}: expected a value, found ${value}`);
     own[field] = value;
   }
-  for (const field in options) if (!(field in own)) throw new TypeError(`${field}: expected a field of the options themselves, found an inherited one`);
-  for (const field of known) if (field in options && !(field in own)) throw new TypeError(`${field}: expected a field of the options themselves, found an inherited one`);
+  const fields = [...known]; // by their names, since the getters of a class are not enumerated
+  for (const field in options) fields.push(field);
+  const inherited = fields.find((field) => field in options && !(field in own));
+  if (inherited !== undefined) throw new TypeError(`${inherited}: expected a field of the options themselves, found an inherited one`);
   return own as unknown as TrustOptions;
 }
 
