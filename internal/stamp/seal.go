@@ -29,6 +29,13 @@ func NewSeal(hidden *NameSet) *Seal {
 	return seals.share(hidden.sum, &Seal{hidden: hidden})
 }
 
+// Mark is the beginning of a header line in a block, up to which the block has been cut.
+type Mark struct {
+	In    int // bytes of the block before the line
+	Out   int // bytes that were appended for them: 0 if Lines is 0
+	Lines int // lines that were left out before the line
+}
+
 // Cut appends to dst the part of block that the subscriber may see, and returns how
 // many lines it left out.
 //   - If it left out none, it appends nothing: the subscriber gets block itself.
@@ -37,10 +44,30 @@ func NewSeal(hidden *NameSet) *Seal {
 // It does not allocate if dst has room for len(block) more bytes, unless block
 // does not fit the grammar.
 func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
-	start := len(dst)
-	at, ok := firstLine(block)
+	out, cut, _ = s.CutFrom(dst, block, Mark{}, 0)
+	return out, cut
+}
+
+// CutFrom is Cut for a block that begins like one that was cut before: it cuts from a mark of that block on.
+// dst ends with the from.Out bytes that were appended before the mark. CutFrom returns the last mark in the
+// first same bytes of block as well, or the zero Mark if there is none.
+func (s *Seal) CutFrom(dst, block []byte, from Mark, same int) (out []byte, cut int, last Mark) {
+	start := len(dst) - from.Out
+	at, ok := from.In, true
+	if at == 0 {
+		at, ok = firstLine(block)
+	}
 	keepFrom := 0 // the first byte that is neither copied nor left out yet
+	if cut = from.Lines; cut > 0 {
+		keepFrom = at
+	}
 	for ok && !isBlankLine(block[at:]) {
+		if at <= same {
+			if cut > 0 {
+				dst, keepFrom = append(dst, block[keepFrom:at]...), at
+			}
+			last = Mark{at, len(dst) - start, cut}
+		}
 		colon, size := deliveredLine(block[at:])
 		if ok = size > 0; ok && s.hidden.Has(block[at:][:colon]) {
 			dst = append(dst, block[keepFrom:at]...)
@@ -50,16 +77,17 @@ func (s *Seal) Cut(dst, block []byte) (out []byte, cut int) {
 		at += size
 	}
 	if !ok || at+len(crlf) != len(block) {
-		return s.withhold(dst[:start], block)
+		out, cut = s.withhold(dst[:start], block)
+		return out, cut, Mark{}
 	}
 	if cut == 0 {
-		return dst, 0
+		return dst, 0, last
 	}
 	dst = append(dst, block[keepFrom:]...)
 	if len(dst)-start == len(opening)+len(crlf) {
-		return dst[:start], cut
+		return dst[:start], cut, last
 	}
-	return dst, cut
+	return dst, cut, last
 }
 
 // withhold is Cut for a block that client libraries may read differently. If it may

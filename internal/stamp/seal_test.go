@@ -92,6 +92,36 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
+// A block that begins like another one, and is cut from a mark of that one on, gets the same as if all of it were cut.
+func FuzzCutFrom(f *testing.F) {
+	for _, block := range hostileBlocks {
+		f.Add([]byte(block), []byte(block), 5)
+		f.Add([]byte("NATS/1.0\r\nSession: s\r\nA: b\r\n\r\n"), []byte(block), 30)
+		f.Add([]byte("NATS/1.0\r\nA: b\r\nX-Auth-U: u\r\nB: c\r\n\r\n"), []byte("NATS/1.0\r\nA: b\r\nX-Auth-U: u\r\nSession: s\r\n\r\n"), 34)
+	}
+	f.Add([]byte("NATS/1.0\r\nSession: s\r\n\r\n"), []byte("NATS/1.0\r\nSession: s\r\nA: b\r\n\r\n"), 22)
+	s := mustSeal(f, sealed...)
+	f.Fuzz(func(t *testing.T, before, tail []byte, same int) {
+		if same < 0 || same > len(before) {
+			return
+		}
+		cut, _, mark := s.CutFrom([]byte("before"), before, Mark{}, same)
+		if mark.In > same || mark.Out > mark.In || mark.Lines == 0 && mark.Out != 0 {
+			t.Fatalf("the mark %+v in the first %d bytes of %q", mark, same, before)
+		}
+		block := append(slices.Clone(before[:same]), tail...)
+		want, lines := s.Cut([]byte("before"), block)
+		// What was appended before the mark is still there, even if the cut returned less.
+		got, gotLines, next := s.CutFrom(cut[:len("before")+mark.Out], block, mark, mark.In)
+		if string(got) != string(want) || gotLines != lines {
+			t.Errorf("from %+v on, %q and %d lines are cut of %q, not %q and %d", mark, got, gotLines, block, want, lines)
+		}
+		if next != mark && next != (Mark{}) {
+			t.Errorf("the mark %+v became %+v", mark, next)
+		}
+	})
+}
+
 // reads returns what a reader sees. nats.go panics on some blocks ("NATS/1.0 " and a
 // line break); it then sees nothing.
 func reads(read func([]byte) ([]line, error), block []byte) (seen []line) {

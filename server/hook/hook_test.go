@@ -140,7 +140,7 @@ func TestAttachTakesTheBlock(t *testing.T) {
 	if want := "NATS/1.0\r\nB: z\r\nC: 192.0.2.1\r\n\r\n"; err != nil || string(out) != want {
 		t.Errorf("the rewritten block is %q, error %v; want %q", out, err, want)
 	}
-	if out, lines := att.Filter.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n")); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
+	if out, lines, _ := att.Filter.Cut(nil, []byte("NATS/1.0\r\ns: y\r\nB: z\r\n\r\n"), natsserver.CutMark{}, 0); lines != 1 || string(out) != "NATS/1.0\r\nB: z\r\n\r\n" {
 		t.Errorf("expected the filter to cut the line s; found %q and %d lines cut", out, lines)
 	}
 	answer := []byte(`{"type":"io.nats.jetstream.api.v1.stream_msg_get_response","message":{"hdrs":""}}`)

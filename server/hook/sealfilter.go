@@ -45,7 +45,10 @@ func (f *sealFilters) get(seal *stamp.Seal, c *counters) *sealFilter {
 }
 
 // Cut implements natsserver.DeliveryFilter.
-func (f *sealFilter) Cut(dst, hdr []byte) ([]byte, int) { return f.seal.Cut(dst, hdr) }
+func (f *sealFilter) Cut(dst, hdr []byte, from natsserver.CutMark, same int) ([]byte, int, natsserver.CutMark) {
+	out, lines, last := f.seal.CutFrom(dst, hdr, stamp.Mark(from), same)
+	return out, lines, natsserver.CutMark(last)
+}
 
 // CutPayload implements natsserver.DeliveryFilter. If it looked into an answer and removed
 // nothing, it returns the payload itself: looking took much longer than for other payloads, so it
