@@ -32,3 +32,38 @@ func TestEachPageHasReadersAndIsInTheIndex(t *testing.T) {
 		}
 	}
 }
+
+// NOTICE names each file of nats-server that a patch changes or adds, as the license asks.
+func TestNoticeNamesChangedFiles(t *testing.T) {
+	notice := strings.Join(strings.Fields(string(must(os.ReadFile("../NOTICE")))), " ")
+	patches, err := filepath.Glob("../patches/*.patch")
+	if err != nil || len(patches) == 0 {
+		t.Fatalf("found %d patches; the error is %v", len(patches), err)
+	}
+	changed := map[string]bool{}
+	for _, file := range patches {
+		for _, m := range regexp.MustCompile(`(?m)^\+\+\+ b/(\S+)$`).FindAllStringSubmatch(string(must(os.ReadFile(file))), -1) {
+			changed[m[1]] = true
+		}
+	}
+	covered := map[string]bool{}
+	for _, name := range regexp.MustCompile(`[\w/]+\*?\.go\b`).FindAllString(notice, -1) {
+		if !strings.Contains(name, "/") {
+			name = "server/" + name
+		}
+		found := false
+		for file := range changed {
+			if ok, _ := filepath.Match(name, file); ok {
+				covered[file], found = true, true
+			}
+		}
+		if !found {
+			t.Errorf("NOTICE names %s, and no patch changes it", name)
+		}
+	}
+	for file := range changed {
+		if !covered[file] {
+			t.Errorf("NOTICE does not name %s, which a patch changes", file)
+		}
+	}
+}
