@@ -80,7 +80,8 @@ func leakingLine(text string) string {
 }
 
 // The settings that limit the trace log must not let values through: for lines that are cut off, for headers without
-// payload, and for messages of the system account.
+// payload, and for messages of the system account. Nor must it matter what a subscriber gets: the whole message, one
+// from which headers are cut, or the payload alone.
 func TestLeaksOfTheTraceLog(t *testing.T) {
 	for name, conf := range map[string]string{
 		"short": "max_traced_msg_len: 40", "headers only": "trace_headers: true", "both": "max_traced_msg_len: 33, trace_headers: true", "plain": "",
@@ -89,23 +90,44 @@ func TestLeaksOfTheTraceLog(t *testing.T) {
 			s := harness.Start(t, fmt.Sprintf(`
 				%s
 				jetstream { store_dir: %q }
+				headers { sealed: [Session] }
 				accounts {
 					APP { jetstream: enabled, users: [
-						{user: pub, password: pub, headers: {S: %q, Session: [%q, "%[3]s-2"]}}, {user: reader, password: reader} ] }
+						{user: pub, password: pub, headers: {S: %q, Session: [%q, "%[3]s-2"]}}
+						{user: reader, password: reader, header_permissions: {subscribe: {allow: [Session]}}}, {user: blind, password: blind} ] }
 					SYS { users: [ {user: sys, password: sys} ] }
 				}
 				system_account: SYS`, conf, t.TempDir(), planted, planted), "-D", "-VV")
 			store(t, s)
-			reader := s.Connect(t, userInfo("reader"))
-			for _, w := range storedWays {
-				if m := w.read(t, reader, nil); m.Header.Get("S") != planted {
-					t.Fatalf("%s: the message is not stamped, so that this test shows nothing", w.name)
+			for _, user := range []string{"reader", "blind"} {
+				nc := s.Connect(t, userInfo(user))
+				for _, w := range storedWays {
+					if m := w.read(t, nc, nil); m.Header.Get("S") != planted {
+						t.Fatalf("%s: the message is not stamped, so that this test shows nothing", w.name)
+					}
 				}
 			}
-			raw := harness.Client(t, s, password("reader"))
-			raw.Sub("js.>", "1")
-			s.Connect(t, userInfo("pub")).Publish("js.z", []byte("payload")) //nolint:errcheck // waited for
-			raw.Msg()
+			subscribers := []*harness.Raw{
+				harness.Client(t, s, password("reader")), harness.Client(t, s, password("blind")), harness.Client(t, s, withoutHeaders("reader")),
+			}
+			for _, r := range subscribers {
+				r.Sub("js.>", "1")
+			}
+			publish := func(payload string) (size int) {
+				s.Connect(t, userInfo("pub")).Publish("js.z", []byte(payload)) //nolint:errcheck // waited for
+				for i, r := range subscribers {
+					m := r.Msg()
+					if m.Payload != payload {
+						t.Fatalf("subscriber %d has another payload", i)
+					}
+					size = max(size, len(m.Header))
+				}
+				return size
+			}
+			block := publish("payload")
+			for _, payload := range payloadsWithABlock(block) {
+				publish(payload)
+			}
 			s.WaitLog(t, `->> \[HMSG js.z`)
 			s.WaitLog(t, `MSG_PAYLOAD.*REDACTED|MSG_PAYLOAD.*NATS/1.0`)
 			if text := s.Text(); leaks(text) || exposes(text, planted) {
@@ -113,6 +135,33 @@ func TestLeaksOfTheTraceLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutHeaders is the credential of a client that does not support headers.
+func withoutHeaders(user string) harness.Credential {
+	return func(nonce string) map[string]any {
+		fields := password(user)(nonce)
+		fields["headers"], fields["no_responders"] = false, false
+		return fields
+	}
+}
+
+// payloadsWithABlock are payloads with a header block, of which the trace log shows the size alone. The message's own
+// header block, of size bytes, is longer or shorter than they, or as long as the block at their beginning.
+func payloadsWithABlock(size int) []string {
+	const begin, end = "NATS/1.0\r\nA: ", "\r\n\r\n"
+	value := "S: " + planted
+	payloads := []string{
+		"NATS/1.0\r\n" + value + end,
+		"NATS/1.0\r\n" + value + end + "x",
+		begin + strings.Repeat("a", 2*size) + "\r\n" + value + end,
+		"text\r\nNATS/1.0\r\n" + value + end,
+		"text\r\n" + strings.Repeat("t", 2*size) + value + end + "NATS/1.0" + end,
+	}
+	for near := -3; near <= 3; near++ {
+		payloads = append(payloads, begin+strings.Repeat("a", size+near-len(begin+end))+end+value+end)
+	}
+	return payloads
 }
 
 // If a leafnode logs in with a JWT, neither side's log or monitoring shows the claim.
