@@ -412,8 +412,9 @@ func settle(t *testing.T, watcher, conn *harness.Raw) {
 // starts another handler.
 func connectionIDs(t *testing.T, s *harness.Server) (ids []uint64) {
 	t.Helper()
-	for _, c := range s.Connz(t, "").Conns {
-		if c.Name != "callout handler" && c.Name != "stamp-probe" {
+	for _, c := range s.Connz(t, "auth=1").Conns {
+		// A probe has neither name nor user until the server has read its CONNECT.
+		if c.Name != "callout handler" && c.Name != "stamp-probe" && c.AuthorizedUser != "" {
 			ids = append(ids, c.Cid)
 		}
 	}

@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -80,6 +81,26 @@ func TestMaxPayloadOverReload(t *testing.T) {
 	if lines := raw.ExpectClosed(); len(lines) != 1 || lines[0] != "-ERR 'Maximum Payload Violation'" {
 		t.Errorf("a message above the limit: got %d lines before the end", len(lines))
 	}
+}
+
+// The rest of a message may come after its publisher's headers have become longer. It is refused if it has become too large:
+// a leafnode that got it would close the connection of everybody behind it.
+func TestMaxPayloadOfAMessageInPieces(t *testing.T) {
+	conf := func(value int) string {
+		return fmt.Sprintf(`
+			max_payload: 1024
+			authorization { users: [{user: u, password: u, headers: {Session: %q}}, {user: sub, password: sub}] }`, strings.Repeat("s", value))
+	}
+	s := harness.Start(t, conf(1))
+	sub, raw := subscriber(t, s, password("sub")), harness.Client(t, s, password("u"))
+	body := strings.Repeat("x", raw.Info.MaxPayload)
+	raw.Send("PUB t.x %d\r\n%s", len(body), body[10:])
+	s.Reload(t, conf(300))
+	raw.Send("%s\r\n", body[:10])
+	raw.Expect("-ERR 'Permissions Violation for Publish to \"t.x\": maximum payload exceeded")
+	other := harness.Client(t, s, password("u"))
+	other.Pub("t.x", "payload")
+	expectMsg(t, sub, "the next message", block("Session: "+strings.Repeat("s", 300)))
 }
 
 // A leafnode whose payload limit leaves no room for its headers is refused, as a client is. Otherwise every message of

@@ -146,3 +146,30 @@ func TestMQTTOverAStampedLeafnode(t *testing.T) {
 		t.Error("the message has not come")
 	}
 }
+
+// A reload judges retained messages again by the permissions of those who sent them, who may have none to publish.
+func TestMQTTReloadWithARetainedMessage(t *testing.T) {
+	conf := func(sealed string) string {
+		return fmt.Sprintf(`
+			server_name: M
+			jetstream { store_dir: %q }
+			mqtt { listen: "127.0.0.1:-1" }
+			headers { sealed: [%s] }
+			accounts { APP { jetstream: enabled, users: [ {user: pub, password: pub, permissions: {subscribe: {allow: [">"]}}} ] } }`, t.TempDir(), sealed)
+	}
+	first := conf("A")
+	s := harness.Start(t, first)
+	pub, _ := device(t, s, "pub")
+	wait(t, pub.Publish("t/x", 1, true, "x"))
+	s.Reload(t, strings.Replace(first, "[A]", "[A, B]", 1))
+	got := make(chan mqtt.Message, 1)
+	wait(t, pub.Subscribe("t/#", 1, func(_ mqtt.Client, m mqtt.Message) { got <- m }))
+	select {
+	case m := <-got:
+		if !m.Retained() || string(m.Payload()) != "x" {
+			t.Error("the retained message is another one")
+		}
+	case <-time.After(harness.Timeout):
+		t.Error("the retained message does not come")
+	}
+}
