@@ -118,7 +118,7 @@ test("nothing is kept of calls that had no connection in time", async (t) => {
 test("a flush, a subscription and a request tell alike why there is no connection", async (t) => {
   const { connection, states } = connected(t, [(line) => (line.startsWith("CONNECT") ? "-ERR 'Authorization Violation'\r\n" : "")]);
   await until(() => states.some((state) => state.startsWith("refused")));
-  for (const call of [connection.flush(20), connection.ready(20), connection.subscribe(1, subscribed, 20)]) await assert.rejects(call, { code: "refused" });
+  await Promise.all([connection.flush(20), connection.ready(20), connection.subscribe(1, subscribed, 20)].map((call) => assert.rejects(call, { code: "refused" })));
 });
 
 /** Refuses the subscriptions to some subjects with these words. */
