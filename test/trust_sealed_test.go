@@ -180,12 +180,7 @@ func TestSealedOtherStoredWays(t *testing.T) {
 // removed all the same.
 func TestSealedForReadersWithoutHeaders(t *testing.T) {
 	s := sealedStream(t)
-	raw := harness.Dial(t, s)
-	raw.Connect(func(string) map[string]any {
-		return map[string]any{"user": "reader", "pass": "reader", "headers": false, "no_responders": false}
-	})
-	raw.Flush()
-	raw.Flush()
+	raw := harness.Client(t, s, withoutHeaders("reader"))
 	raw.Sub("t.>", "1")
 	raw.Sub("in", "2")
 	if err := s.Connect(t, userInfo("pub")).PublishMsg(colored("t.x")); err != nil {
