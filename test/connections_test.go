@@ -148,3 +148,26 @@ func TestConnectionsCommandWaits(t *testing.T) {
 		}
 	}
 }
+
+// A second CONNECT takes a connection out of the session of the first: the end of that one does not concern it any more.
+func TestSecondConnectLeavesTheSession(t *testing.T) {
+	v := startService(t, nil)
+	v.set(func(a asked, uc *jwt.UserClaims) error {
+		uc.Tags = jwt.TagList{forwarded.SessionTag("kv/" + a.ConnectOptions.Username)}
+		return nil
+	})
+	for _, second := range []string{"two", "svc"} { // of another session, and of none
+		raw := harness.Client(t, v.Server, named(password("one"), "it"))
+		raw.Connect(named(password(second), "it"))
+		raw.Flush()
+		if n := ask(t, v.Server, forwarded.Renew{Session: "kv/one", Kick: true}); n != 0 {
+			t.Errorf("as %s: the end of the first session concerns %d connections", second, n)
+		}
+		raw.Flush()
+	}
+	raw := harness.Client(t, v.Server, named(password("one"), "it"))
+	raw.Connect(named(password("two"), "it"))
+	raw.Flush()
+	ask(t, v.Server, forwarded.Renew{Session: "kv/two", Kick: true})
+	raw.ExpectClosed()
+}

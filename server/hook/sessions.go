@@ -23,6 +23,7 @@ type sessions struct {
 
 	mu       sync.Mutex
 	conns    map[string]*sessionConns      // by the session's folded name; none is empty
+	names    map[uint64]string             // the folded names, by connection id
 	checked  []checkedConn                 // all conns; the first was checked the longest ago
 	requests map[requestKey]sessionRequest // of the last keepFor: a callout that is answered now may have been asked before
 	recent   []recentRequest               // the requests in the order in which they came
@@ -45,15 +46,6 @@ type sessionConns struct {
 	cid  uint64 // of the only connection, if many is nil
 	only sessionConn
 	many map[uint64]sessionConn // by connection id
-}
-
-// has reports whether the connection is one of the session.
-func (c *sessionConns) has(cid uint64) bool {
-	if c.many == nil {
-		return c.cid == cid
-	}
-	_, ok := c.many[cid]
-	return ok
 }
 
 // set adds a connection, or replaces it.
@@ -100,7 +92,7 @@ const (
 )
 
 func newSessions(isOpen func(cid uint64) bool) *sessions {
-	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]*sessionConns{}, requests: map[requestKey]sessionRequest{}, keepFor: forgetAfter}
+	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]*sessionConns{}, names: map[uint64]string{}, requests: map[requestKey]sessionRequest{}, keepFor: forgetAfter}
 }
 
 // outlive makes sessions keep requests for longer than a callout that begins now, which may take the
@@ -138,12 +130,15 @@ func (t *sessions) add(session string, cid uint64, conn sessionConn) (missed ses
 	return missed, ok
 }
 
-// set adds a connection to its session, or replaces it. The lock is held.
+// set adds a connection to its session, or replaces it. A connection is in one session only: a second CONNECT or a renewal
+// may take it out of another one. The lock is held.
 func (t *sessions) set(session string, cid uint64, conn sessionConn, now time.Time) {
-	conns := t.conns[session]
-	if conns == nil || !conns.has(cid) {
+	if former, ok := t.names[cid]; !ok || former != session {
+		t.drop(cid)
+		t.names[cid] = session
 		t.checked = append(t.checked, checkedConn{session, cid, now})
 	}
+	conns := t.conns[session]
 	if conns == nil {
 		t.conns[session] = &sessionConns{cid: cid, only: conn}
 		return
@@ -163,13 +158,23 @@ func (t *sessions) of(session string) iter.Seq2[uint64, sessionConn] {
 	return maps.All(conns.many)
 }
 
-// drop removes a connection from its session. The lock is held.
-func (t *sessions) drop(session string, cid uint64) {
-	conns := t.conns[session]
-	if conns != nil {
-		delete(conns.many, cid)
+// remove removes a connection that no longer belongs to a session, if it belonged to one.
+func (t *sessions) remove(cid uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(cid)
+}
+
+// drop removes a connection from its session, if it belongs to one. The lock is held.
+func (t *sessions) drop(cid uint64) {
+	session, ok := t.names[cid]
+	if !ok {
+		return
 	}
-	if conns == nil || len(conns.many) == 0 {
+	delete(t.names, cid)
+	conns := t.conns[session]
+	delete(conns.many, cid)
+	if len(conns.many) == 0 {
 		delete(t.conns, session)
 	}
 }
@@ -243,12 +248,14 @@ func (t *sessions) dropClosed(now time.Time) {
 			return
 		}
 		t.checked = t.checked[1:]
-		if t.isOpen(c.cid) {
+		switch {
+		case t.names[c.cid] != c.session: // it has left the session
+		case t.isOpen(c.cid):
 			c.at = now
 			t.checked = append(t.checked, c)
-			continue
+		default:
+			t.drop(c.cid)
 		}
-		t.drop(c.session, c.cid)
 	}
 }
 

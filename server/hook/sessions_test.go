@@ -222,6 +222,37 @@ func TestSessions(t *testing.T) {
 	})
 }
 
+// A connection is in the session of its last authentication alone, and leaves no trace in the others, however often it changes.
+func TestSessionsAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestSessions(map[uint64]bool{1: true, 2: true})
+		s.add("kv/a", 1, sessionConn{asked: time.Now()})
+		s.add("kv/b", 1, sessionConn{asked: time.Now()})
+		s.add("kv/a", 2, sessionConn{asked: time.Now()})
+		time.Sleep(2 * forgetAfter)
+		for range 10 {
+			s.add("kv/b", 1, sessionConn{asked: time.Now()})
+		}
+		for session, want := range map[string][]uint64{"kv/a": {2}, "kv/b": {1}} {
+			if got := selectedBy(s, session, "", false, 0); !slices.Equal(got, want) {
+				t.Errorf("%s: connections %v, want %v", session, got, want)
+			}
+		}
+		s.remove(1)
+		s.remove(1)
+		if got := selectedBy(s, "kv/b", "", true, 0); len(got) != 0 {
+			t.Errorf("the end of a session closes %v, which has left it", got)
+		}
+		for i := range 1000 {
+			s.add(fmt.Sprint("kv/", i), 1, sessionConn{asked: time.Now()})
+			time.Sleep(forgetAfter)
+		}
+		if len(s.conns) != 2 || len(s.names) != 2 || len(s.checked) > 4 {
+			t.Errorf("%d sessions, %d names, %d checks are kept of two connections", len(s.conns), len(s.names), len(s.checked))
+		}
+	})
+}
+
 // A repeated request selects only connections whose callout was asked before the session changed, and does not replace a
 // later request.
 func TestSessionsRepeatedRequest(t *testing.T) {

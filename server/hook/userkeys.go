@@ -78,6 +78,13 @@ func (u *userKeys) add(info *natsserver.AttachInfo) error {
 	return nil
 }
 
+// remove removes a connection whose user is another one now, without a constant key.
+func (u *userKeys) remove(cid uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.conns, cid)
+}
+
 // update stores the revocations in the new JWT of an account. It removes and returns the
 // connections whose users are revoked.
 func (u *userKeys) update(account, token string) (cids []uint64) {
