@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"stamp/internal/callout/forwarded"
 	"stamp/test/harness"
@@ -32,14 +34,122 @@ func scaleOnly(t *testing.T) {
 	}
 }
 
-func scaleRow(what, format string, args ...any) {
-	fmt.Printf("| %s | %s |\n", what, fmt.Sprintf(format, args...))
+// scaleSide is what a figure is measured of: our server with the handler inside, or a stock server with nats-callout beside it.
+type scaleSide struct {
+	server    *harness.Server
+	processes []*harness.Process // the server, and the handler if it is one of its own
 }
 
-// cpuOf returns how much CPU time a server has taken, in ticks of 10 ms.
-func cpuOf(t *testing.T, s *harness.Server) time.Duration {
+// scaleSides are measured one after the other. What differs between the two of stock is the noise of the machine.
+var scaleSides = []struct {
+	name  string
+	stock bool
+}{{"stock", true}, {"ours", false}, {"stock again", true}}
+
+// scaleFigures are the figures of the sides, by what was measured.
+type scaleFigures struct {
+	what    []string
+	figures map[string][]string
+}
+
+// measure calls run for each side, and prints the figures.
+func measure(t *testing.T, run func(t *testing.T, stock bool, figure func(what, format string, args ...any))) {
+	var f scaleFigures
+	for i, side := range scaleSides {
+		t.Run(side.name, func(t *testing.T) {
+			run(t, side.stock, func(what, format string, args ...any) { f.add(i, what, fmt.Sprintf(format, args...)) })
+		})
+	}
+	f.print()
+}
+
+func (f *scaleFigures) add(side int, what, figure string) {
+	if f.figures == nil {
+		f.figures = map[string][]string{}
+	}
+	if f.figures[what] == nil {
+		f.what = append(f.what, what)
+		f.figures[what] = make([]string, len(scaleSides))
+	}
+	f.figures[what][side] = figure
+}
+
+func (f *scaleFigures) print() {
+	for _, what := range f.what {
+		figures := f.figures[what]
+		fmt.Printf("| %s | %s | %s | %s |\n", what, figures[1], cmp.Or(figures[0], "-"), cmp.Or(figures[2], "-"))
+	}
+}
+
+// scaleConf is a server, and how its handler looks connections up.
+type scaleConf struct {
+	sessions string
+	server   string // what else is in the server's configuration
+	timeout  int    // of authorization, in seconds, or 0
+	issuer   nkeys.KeyPair
+}
+
+// start starts a side with a configuration.
+func (c scaleConf) start(t *testing.T, stock bool) *scaleSide {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	accounts := `
+		accounts {
+			AUTH { jetstream: enabled, users: [{user: backend, password: backend}, {user: handler, password: handler}] }
+			APP {}
+			SYS { users: [{user: sys, password: sys}] }
+		}
+		system_account: SYS
+		` + c.server + "\n"
+	timeout := ""
+	if c.timeout > 0 {
+		timeout = fmt.Sprintf("timeout: %d", c.timeout)
+	}
+	handler := fmt.Sprintf(`
+		issuer: %s
+		sessions: [%s]
+		grants: [{account: APP, publish: ">", subscribe: ">"}]`, harness.Seed(t, c.issuer), c.sessions)
+	if !stock {
+		s := harness.Start(t, accounts+fmt.Sprintf("authorization { %s }\ncallout { account: AUTH %s }", timeout, handler))
+		return &scaleSide{s, []*harness.Process{s.Process}}
+	}
+	s := harness.StartStock(t, accounts+fmt.Sprintf(`authorization { %s
+		auth_callout { issuer: %s, account: AUTH, auth_users: [backend, handler, sys] } }`, timeout, harness.Public(t, c.issuer)))
+	h := harness.StartCallout(t, fmt.Sprintf(`
+		connect { urls: ["nats://%[1]s"], user: handler, password: handler, system { urls: ["nats://%[1]s"], user: sys, password: sys } }`,
+		s.Addr(t))+handler)
+	return &scaleSide{s, []*harness.Process{s.Process, h}}
+}
+
+// cpu returns how much CPU time the side has taken, in ticks of 10 ms.
+func (s *scaleSide) cpu(t *testing.T) (sum time.Duration) {
+	t.Helper()
+	for _, p := range s.processes {
+		sum += cpuOf(t, p)
+	}
+	return sum
+}
+
+// memory returns how much memory the side has, in bytes.
+func (s *scaleSide) memory(t *testing.T) (sum int64) {
+	t.Helper()
+	for _, p := range s.processes {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.PID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var size, resident int64
+		if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+			t.Fatal(err)
+		}
+		sum += resident * int64(os.Getpagesize())
+	}
+	return sum
+}
+
+// cpuOf returns how much CPU time a process has taken, in ticks of 10 ms.
+func cpuOf(t *testing.T, p *harness.Process) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,45 +202,42 @@ func (c *tokenCrowd) close() {
 func TestScaleStorm(t *testing.T) {
 	scaleOnly(t)
 	const clients = 10_000
-	var asked, refused atomic.Int64
-	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
-		time.Sleep(50 * time.Millisecond)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"user":"alice"}`))
-	}))
-	t.Cleanup(site.Close)
-	s := harness.Start(t, fmt.Sprintf(`
-		accounts { AUTH {}, APP {}, SYS { users: [{user: sys, password: sys}] } }
-		system_account: SYS
-		authorization { timeout: 30 } # until CONNECT is read: clients and server share the machine
-		callout {
-			account: AUTH, issuer: %s
-			sessions: [{kind: http, url: %q, timeout: "40s"}]
-			grants: [{account: APP, publish: ">", subscribe: ">"}]
-		}`, harness.Seed(t, harness.NewAccountKey(t)), site.URL))
-	c := &tokenCrowd{}
-	defer c.close()
-	began, cpu := time.Now(), cpuOf(t, s)
-	var storm sync.WaitGroup
-	for i := range clients {
-		storm.Go(func() {
-			if err := c.come(s.Addr(t), fmt.Sprint("token", i)); err != nil && refused.Add(1) == 1 {
-				t.Error(err)
-			}
-		})
-	}
-	storm.Wait()
-	took, cpu := time.Since(began), cpuOf(t, s)-cpu
-	scaleRow("10,000 clients at once, a source of 50 ms: all in after", "%.1f s; %d look-ups, %d refused; %.2f ms of the server's CPU each", took.Seconds(), asked.Load(), refused.Load(), cpu.Seconds()*1000/clients)
-	if refused.Load() != 0 || asked.Load() != clients {
-		t.Errorf("%d clients were refused and %d look-ups were made, want 0 and one for each client", refused.Load(), asked.Load())
-	}
-	measureByUser(t, s, clients)
+	measure(t, func(t *testing.T, stock bool, figure func(what, format string, args ...any)) {
+		var asked, refused atomic.Int64
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			time.Sleep(50 * time.Millisecond)
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"user":"alice"}`))
+		}))
+		t.Cleanup(site.Close)
+		// Until CONNECT is read, and at stock until the callout is answered: clients and server share the machine.
+		s := scaleConf{sessions: fmt.Sprintf(`{kind: http, url: %q, timeout: "40s"}`, site.URL), timeout: 30, issuer: harness.NewAccountKey(t)}.start(t, stock)
+		c := &tokenCrowd{}
+		defer c.close()
+		began, cpu := time.Now(), s.cpu(t)
+		var storm sync.WaitGroup
+		for i := range clients {
+			storm.Go(func() {
+				if err := c.come(s.server.Addr(t), fmt.Sprint("token", i)); err != nil && refused.Add(1) == 1 && !stock {
+					t.Error(err)
+				}
+			})
+		}
+		storm.Wait()
+		took, cpu := time.Since(began), s.cpu(t)-cpu
+		figure("10,000 clients at once, a source of 50 ms", "%.1f s; %d look-ups, %d refused; %.2f ms of CPU each", took.Seconds(), asked.Load(), refused.Load(), cpu.Seconds()*1000/clients)
+		if !stock && (refused.Load() != 0 || asked.Load() != clients) {
+			t.Errorf("%d clients were refused and %d look-ups were made, want 0 and one for each client", refused.Load(), asked.Load())
+		}
+		if !stock {
+			figure(fmt.Sprintf("a request to renew by user, with %d connections of others", clients), "%.2f ms at the median", byUser(t, s.server))
+		}
+	})
 }
 
-// measureByUser requests a renewal of the connections of a user that has none.
-func measureByUser(t *testing.T, s *harness.Server, clients int) {
+// byUser is how long it takes to renew the connections of a user that has none, in ms.
+func byUser(t *testing.T, s *harness.Server) float64 {
 	t.Helper()
 	sys := s.Connect(t, userInfo("sys"))
 	var took []time.Duration
@@ -140,65 +247,74 @@ func measureByUser(t *testing.T, s *harness.Server, clients int) {
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	scaleRow(fmt.Sprintf("a request to renew by user, with %d connections of others", clients), "%.2f ms at the median", took[len(took)/2].Seconds()*1000)
+	return took[len(took)/2].Seconds() * 1000
 }
 
 // All connections are of one session.
 func TestScaleSharedSession(t *testing.T) {
 	scaleOnly(t)
 	const step, steps = 2500, 4
-	s := harness.Start(t, fmt.Sprintf(`
-		accounts { AUTH {}, APP {}, SYS { users: [{user: sys, password: sys}] } }
-		system_account: SYS
-		callout {
-			account: AUTH, issuer: %s
-			sessions: [{kind: anonymous}]
-			grants: [{account: APP, publish: ">", subscribe: ">"}]
-		}`, harness.Seed(t, harness.NewAccountKey(t))))
-	c := &tokenCrowd{}
-	defer c.close()
-	for i := range steps {
-		before := cpuOf(t, s)
-		for range step {
-			if err := c.come(s.Addr(t), ""); err != nil {
-				t.Fatal(err)
+	measure(t, func(t *testing.T, stock bool, figure func(what, format string, args ...any)) {
+		s := scaleConf{sessions: "{kind: anonymous}", issuer: harness.NewAccountKey(t)}.start(t, stock)
+		c := &tokenCrowd{}
+		defer c.close()
+		for i := range steps {
+			before := s.cpu(t)
+			for range step {
+				if err := c.come(s.server.Addr(t), ""); err != nil {
+					t.Fatal(err)
+				}
 			}
+			figure(fmt.Sprintf("connections %d to %d of one session", i*step+1, (i+1)*step), "%.2f ms of CPU each", (s.cpu(t)-before).Seconds()*1000/step)
 		}
-		scaleRow(fmt.Sprintf("connections %d to %d of one session", i*step+1, (i+1)*step), "%.2f ms of the server's CPU each", (cpuOf(t, s)-before).Seconds()*1000/step)
-	}
+	})
 }
 
 // A bucket has a million entries, in a file.
 func TestScaleBucket(t *testing.T) {
 	scaleOnly(t)
 	const entries = 1_000_000
-	conf := fmt.Sprintf(`
-		accounts { AUTH { jetstream: enabled, users: [{user: backend, password: backend}] }, APP {}, SYS { users: [{user: sys, password: sys}] } }
-		system_account: SYS
-		jetstream { store_dir: %q }
-		callout {
-			account: AUTH, issuer: %s
-			sessions: [{kind: kv, bucket: sessions, account: AUTH}]
-			grants: [{account: APP, publish: ">", subscribe: ">"}]
-		}`, t.TempDir(), harness.Seed(t, harness.NewAccountKey(t)))
-	s := harness.Start(t, conf)
-	nc := s.Connect(t, userInfo("backend"))
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	empty := s.Varz(t).Mem
-	for i := range entries {
-		if _, err := js.PublishAsync(fmt.Sprint("$KV.sessions.s", i), []byte(`{"user":"alice","roles":["ops"],"n":"1"}`), jetstream.WithStallWait(harness.Timeout)); err != nil {
+	measure(t, func(t *testing.T, stock bool, figure func(what, format string, args ...any)) {
+		conf := scaleConf{sessions: "{kind: kv, bucket: sessions, account: AUTH}", server: fmt.Sprintf("jetstream { store_dir: %q }", t.TempDir()), issuer: harness.NewAccountKey(t)}
+		if stock {
+			conf.sessions = "{kind: kv, bucket: sessions}"
+		}
+		s := conf.start(t, stock)
+		js, err := jetstream.New(s.server.Connect(t, userInfo("backend")), jetstream.WithPublishAsyncMaxPending(4096))
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	<-js.PublishAsyncComplete()
-	scaleRow("memory of a server with the handler inside, for each entry of a kv bucket in a file", "%.0f B", float64(s.Varz(t).Mem-empty)/entries)
+		bucket, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "sessions"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		empty := s.memory(t)
+		for i := range entries {
+			if _, err := js.PublishAsync(fmt.Sprint("$KV.sessions.s", i), []byte(`{"user":"alice","roles":["ops"],"n":"1"}`), jetstream.WithStallWait(harness.Timeout)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-js.PublishAsyncComplete()
+		figure("memory for each entry of a kv bucket in a file", "%.0f B", float64(s.memory(t)-empty)/entries)
+		if !stock { // which closes no connection for that
+			median, last := closesAfterDelete(t, s.server, bucket)
+			figure("from the deletion of one of a million entries to the close of its connection", "%.1f ms at the median, %.1f ms at the 99th percentile", median, last)
+		}
+		for _, p := range slices.Backward(s.processes) {
+			p.Signal(t, syscall.SIGTERM)
+			p.Exit(t)
+		}
+		began := time.Now()
+		s = conf.start(t, stock)
+		eventuallyIn(t, s.server, nats.Token(fmt.Sprint("s", entries-1)))
+		figure("restart with a million entries, until the first connection is in", "%.1f s", time.Since(began).Seconds())
+	})
+}
+
+// closesAfterDelete is how long it takes to close the connection of an entry that is deleted, in ms: at the median, and at the
+// 99th percentile.
+func closesAfterDelete(t *testing.T, s *harness.Server, bucket jetstream.KeyValue) (median, last float64) {
+	t.Helper()
 	var took []time.Duration
 	for i := range 200 {
 		id := fmt.Sprint("s", i)
@@ -213,27 +329,23 @@ func TestScaleBucket(t *testing.T) {
 		took = append(took, time.Since(began))
 	}
 	slices.Sort(took)
-	scaleRow("from the deletion of one of a million entries to the close of its connection", "%.1f ms at the median, %.1f ms at the 99th percentile", took[100].Seconds()*1000, took[198].Seconds()*1000)
-	s.Signal(t, syscall.SIGTERM)
-	s.Exit(t)
-	began := time.Now()
-	s = harness.Start(t, conf)
-	eventuallyIn(t, s, nats.Token(fmt.Sprint("s", entries-1)))
-	scaleRow("restart of a server with a million entries, until the first connection is in", "%.1f s", time.Since(began).Seconds())
+	return took[100].Seconds() * 1000, took[198].Seconds() * 1000
 }
 
-// Sessions change on five servers that follow the bucket.
+// Sessions change on five servers that follow the bucket. A stock server renews no connection.
 func TestScaleChanges(t *testing.T) {
 	scaleOnly(t)
 	f := startFollowers(t, 5, 0, 0)
 	f.expectTells(t, 0)
 	cpu := time.Duration(0)
 	for _, s := range f.servers {
-		cpu -= cpuOf(t, s)
+		cpu -= cpuOf(t, s.Process)
 	}
 	f.change200(t)
 	for _, s := range f.servers {
-		cpu += cpuOf(t, s)
+		cpu += cpuOf(t, s.Process)
 	}
-	scaleRow("a change of a session with 5 connections on 5 servers", "no message between servers, 5 renewals, %.2f ms of CPU on all servers", cpu.Seconds()*1000/200)
+	var figures scaleFigures
+	figures.add(1, "a change of a session with 5 connections on 5 servers", fmt.Sprintf("no message between servers, 5 renewals, %.2f ms of CPU on all servers", cpu.Seconds()*1000/200))
+	figures.print()
 }
