@@ -9,23 +9,6 @@ import (
 	"time"
 )
 
-// Secret is a string that is not printed.
-type Secret string
-
-// String hides the secret from fmt and slog.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "[REDACTED]"
-}
-
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return s.String() }
-
-// Reveal returns the secret.
-func (s Secret) Reveal() string { return string(s) }
-
 // Decode reads the block n into the struct that dst points to. The fields of the
 // struct have a tag `conf:"name"`, or `conf:"name,required"`. These types can be
 // read:
@@ -400,39 +383,6 @@ func (n Node) keysInOrder() []string {
 	keys := slices.Sorted(maps.Keys(m))
 	slices.SortStableFunc(keys, func(a, b string) int { return n.child(m[a]).place.compare(n.child(m[b]).place) })
 	return keys
-}
-
-// suggest says which field an unknown one may be meant to be: the nearest one, or all
-// if none is near.
-func suggest(unknown string, names []string) string {
-	for _, name := range names {
-		if isNear(strings.ToLower(unknown), name) {
-			return fmt.Sprintf("did you mean %q?", name)
-		}
-	}
-	return "expected one of " + strings.Join(names, ", ")
-}
-
-// isNear reports whether a becomes b by one change: a byte more, less or other, or two
-// neighbours exchanged.
-func isNear(a, b string) bool {
-	if len(a) > len(b) {
-		a, b = b, a
-	}
-	if len(b) < 4 || len(b)-len(a) > 1 {
-		return false
-	}
-	i := 0
-	for i < len(a) && a[i] == b[i] {
-		i++
-	}
-	if len(a) < len(b) {
-		return a[i:] == b[i+1:]
-	}
-	if i == len(a) || a[i+1:] == b[i+1:] {
-		return true
-	}
-	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
 // fieldNames returns the names of the fields that a struct of type t has.
