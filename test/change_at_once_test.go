@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
@@ -28,7 +30,10 @@ const changes = 200
 type changingUser struct {
 	permissions [2]jwt.Permissions
 	claims      [2]*claim.Claim
+	block       string // of the configuration
 }
+
+const sealSession = "headers { sealed: [Session] }"
 
 // places are the ways by which a live connection of a user is changed. Each returns a server and the function that puts the
 // user in a state, and returns when the state is in force.
@@ -38,6 +43,7 @@ var places = map[string]func(t *testing.T, u changingUser) (*harness.Server, fun
 }
 
 func changedByReload(t *testing.T, u changingUser) (*harness.Server, func(state int)) {
+	dir := t.TempDir()
 	conf := func(state int) string {
 		p, c := u.permissions[state], u.claims[state]
 		side := func(p jwt.Permission) string {
@@ -47,18 +53,19 @@ func changedByReload(t *testing.T, u changingUser) (*harness.Server, func(state 
 		if len(c.Headers) > 0 {
 			text += fmt.Sprintf(", headers: {%s: %s}", c.Headers[0].Name, c.Headers[0].Values[0])
 		}
+		if len(c.Subscribe) > 0 {
+			text += fmt.Sprintf(", header_permissions: {subscribe: {allow: %s}}", list(c.Subscribe))
+		}
 		return fmt.Sprintf(`
-			server_name: S, headers { sealed: [Session] }, mqtt { listen: "127.0.0.1:-1" }, jetstream { store_dir: %q }
+			server_name: S, mqtt { listen: "127.0.0.1:-1" }, jetstream { store_dir: %q }
+			%s
 			accounts { APP { jetstream: enabled, users: [
-				{user: u, password: u, %s, header_permissions: {subscribe: {allow: %s}}}
+				{user: u, password: u, %s}
 				{user: svc, password: svc, headers: {Session: secret}, header_permissions: {subscribe: {allow: ["*"]}}}
-			] } }`, t.TempDir(), text, list(c.Subscribe))
+			] } }`, dir, u.block, text)
 	}
-	texts := [2]string{conf(0), conf(1)}
-	texts[1] = strings.Replace(texts[1], texts[1][strings.Index(texts[1], "store_dir"):strings.Index(texts[1], "accounts")],
-		texts[0][strings.Index(texts[0], "store_dir"):strings.Index(texts[0], "accounts")], 1)
-	s := harness.Start(t, texts[0])
-	return s, func(state int) { s.Reload(t, texts[state]) }
+	s := harness.Start(t, conf(0))
+	return s, func(state int) { s.Reload(t, conf(state)) }
 }
 
 // list is a list of strings in a configuration.
@@ -71,7 +78,7 @@ func changedByRenewal(t *testing.T, u changingUser) (*harness.Server, func(state
 	var now atomic.Int32
 	s := harness.Start(t, strings.Replace(fmt.Sprintf(renewConf, t.TempDir(), harness.Public(t, issuer), ""), "{user: svc, password: svc}",
 		`{user: svc, password: svc, headers: {Session: secret}, header_permissions: {subscribe: {allow: ["*"]}}}`, 1)+
-		"\nheaders { sealed: [Session] }\ncallout { request {} }")
+		"\n"+u.block+"\ncallout { request {} }")
 	callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
 		uc := jwt.NewUserClaims(req.UserNkey)
 		uc.Audience, uc.Permissions = "APP", u.permissions[now.Load()]
@@ -156,7 +163,7 @@ func TestReaderSeesNoMixture(t *testing.T) {
 	for place, start := range places {
 		for name, permissions := range readers {
 			t.Run(place+", "+name, func(t *testing.T) {
-				s, change := start(t, changingUser{permissions, [2]*claim.Claim{{}, {Subscribe: []string{"Session"}}}})
+				s, change := start(t, changingUser{permissions, [2]*claim.Claim{{}, {Subscribe: []string{"Session"}}}, sealSession})
 				var wrong mixtures
 				var got atomic.Int64
 				reader := s.Connect(t, userInfo("u"), nats.Name("u"), ignoreErrors)
@@ -204,7 +211,7 @@ func TestReaderMissesNothing(t *testing.T) {
 	for place, start := range places {
 		t.Run(place, func(t *testing.T) {
 			allowed := &claim.Claim{Subscribe: []string{"Session"}}
-			s, change := start(t, changingUser{[2]jwt.Permissions{readerOf("x.>"), readerOf("x.>", "x.secret")}, [2]*claim.Claim{allowed, allowed}})
+			s, change := start(t, changingUser{[2]jwt.Permissions{readerOf("x.>"), readerOf("x.>", "x.secret")}, [2]*claim.Claim{allowed, allowed}, sealSession})
 			var wrong mixtures
 			reader := s.Connect(t, userInfo("u"), nats.Name("u"), ignoreErrors)
 			var got atomic.Int64
@@ -235,21 +242,19 @@ func TestReaderMissesNothing(t *testing.T) {
 	}
 }
 
-// What a user publishes has the headers of the state in which it might publish it.
+// What a user publishes has the headers of the state in which it might publish it, and not what it wrote there itself.
 func TestPublisherMixesNothing(t *testing.T) {
 	states := [2]string{"zero", "one"}
-	var u changingUser
-	for i, state := range states {
-		u.permissions[i].Pub.Allow.Add("x." + state)
-		u.permissions[i].Sub.Allow.Add("none")
-		u.claims[i] = header("Role", state)
+	stamps := map[string]changingUser{
+		"one stamp to another": {claims: [2]*claim.Claim{header("Role", "zero"), header("Role", "one")}, block: sealSession},
+		"a stamp to none":      {claims: [2]*claim.Claim{header("Role", "zero"), {}}},
 	}
 	publishers := map[string]func(t *testing.T, s *harness.Server) func() error{
 		"NATS": func(t *testing.T, s *harness.Server) func() error {
 			nc := s.Connect(t, userInfo("u"), nats.Name("u"), ignoreErrors)
 			return func() error {
 				for i := range 100 {
-					if err := nc.Publish("x."+states[i%2], nil); err != nil {
+					if err := nc.PublishMsg(&nats.Msg{Subject: "x." + states[i%2], Header: nats.Header{"Role": {"forged"}}}); err != nil {
 						return err
 					}
 				}
@@ -259,30 +264,175 @@ func TestPublisherMixesNothing(t *testing.T) {
 		"MQTT QoS 0": func(t *testing.T, s *harness.Server) func() error { return mqttPublisher(t, s, states, 0) },
 		"MQTT QoS 1": func(t *testing.T, s *harness.Server) func() error { return mqttPublisher(t, s, states, 1) },
 	}
-	for place, start := range places {
-		for name, publisher := range publishers {
-			t.Run(place+", "+name, func(t *testing.T) {
-				s, change := start(t, u)
-				var wrong mixtures
-				var got [2]atomic.Int64
-				if _, err := s.Connect(t, userInfo("svc")).Subscribe("x.*", func(m *nats.Msg) {
-					state := strings.TrimPrefix(m.Subject, "x.")
-					got[slices.Index(states[:], state)].Add(1)
-					if role := m.Header.Get("Role"); role != state {
-						wrong.add("%s comes with Role: %s", m.Subject, role)
+	for stamp, u := range stamps {
+		for i, state := range states {
+			u.permissions[i].Pub.Allow.Add("x." + state)
+			u.permissions[i].Sub.Allow.Add("none")
+		}
+		for place, start := range places {
+			for name, publisher := range publishers {
+				t.Run(stamp+", "+place+", "+name, func(t *testing.T) {
+					s, change := start(t, u)
+					var wrong mixtures
+					var got [2]atomic.Int64
+					if _, err := s.Connect(t, userInfo("svc")).Subscribe("x.*", func(m *nats.Msg) {
+						i := slices.Index(states[:], strings.TrimPrefix(m.Subject, "x."))
+						got[i].Add(1)
+						want := "forged" // what nobody stamps is the client's own
+						if len(u.claims[i].Headers) > 0 {
+							want = states[i]
+						} else if name != "NATS" {
+							want = ""
+						}
+						if role := m.Header.Get("Role"); role != want {
+							wrong.add("%s comes with Role: %q", m.Subject, role)
+						}
+					}); err != nil {
+						t.Fatal(err)
 					}
-				}); err != nil {
+					stop := flood(t, publisher(t, s))
+					turnToAndFro(change)
+					stop()
+					wrong.report(t)
+					if got[0].Load() == 0 || got[1].Load() == 0 {
+						t.Errorf("%d and %d messages came in the two states, so that this test shows nothing", got[0].Load(), got[1].Load())
+					}
+				})
+			}
+		}
+	}
+}
+
+// A connection that a callout let in is a user of the configuration later: with that user's permissions, also after a reload.
+func TestReloadOfAUserWhoWasACallouts(t *testing.T) {
+	const guest = `, {user: guest, password: guest, headers: {Role: guest}, permissions: {publish: "t.pub.>", subscribe: "t.pub.>"}}`
+	issuer := harness.NewAccountKey(t)
+	conf := func(users, more string) string {
+		return fmt.Sprintf(`
+			accounts { AUTH { users: [{user: auth, password: auth}] }, APP { users: [{user: svc, password: svc} %s] } }
+			authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [auth, svc, guest] } }
+			%s`, users, harness.Public(t, issuer), more)
+	}
+	for name, become := range map[string]func(s *harness.Server) *harness.Raw{
+		"by a second CONNECT": func(s *harness.Server) *harness.Raw {
+			s.Reload(t, conf(guest, ""))
+			raw := harness.Client(t, s, password("anybody"))
+			raw.Connect(password("guest"))
+			raw.Flush()
+			return raw
+		},
+		"by a reload": func(s *harness.Server) *harness.Raw {
+			raw := harness.Client(t, s, password("guest"))
+			s.Reload(t, conf(guest, ""))
+			return raw
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := harness.Start(t, conf("", ""))
+			callout := harness.Callout{Issuer: issuer, Answer: func(req *jwt.AuthorizationRequestClaims) (string, error) {
+				uc := jwt.NewUserClaims(req.UserNkey)
+				uc.Audience = "APP" // without permissions: everything is permitted
+				return claim.Encode(uc, header("Role", "callout"), issuer)
+			}}
+			callout.Serve(t, s.Connect(t, userInfo("auth")))
+			sub := subscriber(t, s, password("svc"))
+			raw := become(s)
+			for _, step := range []string{"before", "after"} {
+				raw.Pub("t.secret", step)
+				if errs := untilPong(t, raw); len(errs) != 1 {
+					t.Errorf("%s the reload, to publish without permission has the errors %q", step, errs)
+				}
+				raw.Pub("t.pub.x", step)
+				if m := sub.Msg(); m.Subject != "t.pub.x" || !slices.Contains(m.Lines(), "Role: guest") {
+					t.Errorf("%s the reload, %s comes with %q", step, m.Subject, m.Lines())
+				}
+				s.Reload(t, conf(guest, "headers { all: {Extra: e} }"))
+			}
+		})
+	}
+}
+
+// A subscription that has ended takes its interest with it, so that servers of the cluster say at once that nobody responds,
+// and send nothing. One that is made during a change ends too.
+func TestEndedSubscriptionsLeaveNothing(t *testing.T) {
+	readers := changingUser{permissions: [2]jwt.Permissions{readerOf("x.>"), readerOf("none")}, claims: [2]*claim.Claim{{}, {}}}
+	for place, start := range places {
+		t.Run(place, func(t *testing.T) {
+			route := harness.FreeAddr(t)
+			other := harness.Start(t, fmt.Sprintf(`server_name: T, cluster { name: C, listen: %q }
+				accounts { APP { users: [{user: svc, password: svc}] } }`, route))
+			u := readers
+			u.block = fmt.Sprintf(`cluster { name: C, listen: "127.0.0.1:-1", routes: ["nats://%s"] }`, route)
+			s, change := start(t, u)
+			requestor := other.Connect(t, userInfo("svc"))
+			reader := s.Connect(t, userInfo("u"), nats.Name("u"), ignoreErrors)
+			ask := func() error { // a request that nobody answers any more is lost
+				_, err := requestor.Request("x.ask", nil, 100*time.Millisecond)
+				return err
+			}
+			for range 3 {
+				if _, err := reader.Subscribe("x.ask", func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
 					t.Fatal(err)
 				}
-				stop := flood(t, publisher(t, s))
-				turnToAndFro(change)
-				stop()
-				wrong.report(t)
-				if got[0].Load() == 0 || got[1].Load() == 0 {
-					t.Errorf("%d and %d messages came in the two states, so that this test shows nothing", got[0].Load(), got[1].Load())
+				if _, err := reader.QueueSubscribe("x.*", "q", func(*nats.Msg) {}); err != nil {
+					t.Fatal(err)
 				}
-			})
+				harness.Eventually(t, "the interest", func() bool { return ask() == nil })
+				change(1)
+				harness.Eventually(t, "the end of the interest", func() bool { return errors.Is(ask(), nats.ErrNoResponders) })
+				change(0)
+			}
+		})
+	}
+}
+
+// A client that subscribes to imported streams during reloads neither ends the server nor gets what it may not.
+func TestSubscribeToImportsDuringReloads(t *testing.T) {
+	const streams = 200
+	var imports []string
+	for i := range streams {
+		imports = append(imports, fmt.Sprintf(`{stream: {account: EXP, subject: "s.%d.>"}}`, i))
+	}
+	conf := func(permitted string) string {
+		return fmt.Sprintf(`
+			accounts {
+				EXP { users: [{user: exp, password: exp}], exports: [{stream: "s.>"}] }
+				APP { users: [{user: u, password: u, permissions: {subscribe: %q}}], imports: [%s] }
+			}`, permitted, strings.Join(imports, ", "))
+	}
+	s := harness.Start(t, conf(">"))
+	exporter := s.Connect(t, userInfo("exp"))
+	for range 20 {
+		s.Reload(t, conf(">"))
+		reader := s.Connect(t, userInfo("u"), ignoreErrors)
+		stop := flood(t, func() error {
+			sub, err := reader.Subscribe(">", func(*nats.Msg) {})
+			if err != nil {
+				return err
+			}
+			if err := reader.Flush(); err != nil {
+				return err
+			}
+			return sub.Unsubscribe()
+		})
+		s.Reload(t, conf("none"))
+		stop()
+		if err := reader.Flush(); err != nil {
+			t.Fatal(err)
 		}
+		before := reader.Stats().InMsgs
+		for i := range streams {
+			if err := exporter.Publish(fmt.Sprintf("s.%d.x", i), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(exporter.Flush(), reader.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if n := reader.Stats().InMsgs - before; n > 0 {
+			t.Fatalf("%d messages come after the permission was taken", n)
+		}
+		reader.Close()
 	}
 }
 

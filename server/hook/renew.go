@@ -89,19 +89,25 @@ func (r *renewer) add(info *natsserver.AttachInfo) error {
 		r.sessions.remove(info.CID)
 	}
 	if expires := info.UserClaims.Expires; expires > 0 {
-		r.schedule(info.CID, time.Unix(expires, 0), time.Now())
+		r.schedule(info.CID, time.Unix(expires, 0), time.Now(), info.Renewal)
 	}
 	return nil
 }
 
 // schedule schedules the renewal of a connection whose user JWT expires at a time. It does nothing
 // if a routine renewal has just brought no later time: then the credential itself expires, and
-// another renewal would bring no more.
-func (r *renewer) schedule(cid uint64, expires, now time.Time) {
+// another renewal would bring no more. renewed tells that a renewal has brought the user JWT, and not
+// a second CONNECT, for which a renewal may wait.
+func (r *renewer) schedule(cid uint64, expires, now time.Time, renewed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if current := r.running[cid]; current != nil && current.routine && !expires.After(current.expires) {
-		return
+	if current := r.running[cid]; current != nil && current.routine {
+		switch {
+		case !renewed:
+			current.expires, current.giveUpAt = expires, expires // it will be about this user JWT
+		case !expires.After(current.expires):
+			return
+		}
 	}
 	life := float64(expires.Sub(now))
 	due := now.Add(time.Duration(life * (renewFrom + renewSpread*rand.Float64())))

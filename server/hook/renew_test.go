@@ -57,7 +57,7 @@ func TestRenewalsAreSpread(t *testing.T) {
 		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(20 * time.Millisecond); return nil })
 		now := time.Now()
 		for cid := range uint64(connections) {
-			r.schedule(cid, now.Add(life), now)
+			r.schedule(cid, now.Add(life), now, false)
 		}
 		time.Sleep(life)
 		synctest.Wait()
@@ -85,7 +85,7 @@ func TestRenewalsAreBounded(t *testing.T) {
 		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(10 * time.Millisecond); return nil })
 		now := time.Now()
 		for cid := range uint64(5000) {
-			r.schedule(cid, now.Add(10*time.Second), now)
+			r.schedule(cid, now.Add(10*time.Second), now, false)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -113,7 +113,7 @@ func TestRenewalsWithoutAnAnswerGiveWay(t *testing.T) {
 		})
 		began = time.Now()
 		for cid := range uint64(silent + answered) {
-			r.schedule(cid, began.Add(life), began)
+			r.schedule(cid, began.Add(life), began, false)
 		}
 		time.Sleep(2 * life)
 		synctest.Wait()
@@ -139,7 +139,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 			return nil
 		})
 		now := time.Now()
-		r.schedule(1, now.Add(10*time.Minute), now)
+		r.schedule(1, now.Add(10*time.Minute), now, false)
 		time.Sleep(10*time.Minute - time.Second)
 		synctest.Wait()
 		n := r.callouts()
@@ -153,7 +153,7 @@ func TestRenewalIsTriedAgain(t *testing.T) {
 		}
 		down, n = false, r.callouts()
 		now = time.Now()
-		r.schedule(1, now.Add(time.Minute), now)
+		r.schedule(1, now.Add(time.Minute), now, false)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if r.callouts() != n+1 {
@@ -172,15 +172,36 @@ func TestRenewalWithoutMoreTime(t *testing.T) {
 				ends = ends.Add(10 * time.Minute)
 				more--
 			}
-			r.schedule(cid, ends, time.Now()) // what Attach does
+			r.schedule(cid, ends, time.Now(), true) // what Attach does
 			return nil
 		})
 		more = 2
-		r.schedule(1, ends, started)
+		r.schedule(1, ends, started, false)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if r.callouts() != 3 {
 			t.Errorf("the callout was asked %d times, want 3: %v", r.callouts(), r.at)
+		}
+	})
+}
+
+// A second CONNECT brings a shorter life while a renewal waits for it. The renewal is about what the second CONNECT brought.
+func TestSecondConnectDuringARenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const life = 2 * time.Minute
+		r := testRenewer(func(r *recordedRenewer, cid uint64) error {
+			if r.callouts() == 1 {
+				r.schedule(cid, time.Now().Add(life), time.Now(), false) // the second CONNECT
+				time.Sleep(100 * time.Millisecond)
+			}
+			r.schedule(cid, time.Now().Add(life), time.Now(), true)
+			return nil
+		})
+		r.schedule(1, time.Now().Add(time.Hour), time.Now(), false)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if n := r.callouts(); n < int(time.Hour/life) {
+			t.Errorf("%d renewals in two hours, with user JWTs of %v", n, life)
 		}
 	})
 }
@@ -203,10 +224,10 @@ func TestRepeatKeepsTheRoutineRenewal(t *testing.T) {
 					r.renewNow(cid)
 				}
 				expires = time.Now().Add(life)
-				r.schedule(cid, expires, time.Now()) // as add does
+				r.schedule(cid, expires, time.Now(), true) // as add does
 				return nil
 			})
-			r.schedule(1, expires, began)
+			r.schedule(1, expires, began, false)
 			r.renewNow(1)
 			time.Sleep(open)
 			synctest.Wait()
@@ -226,7 +247,7 @@ func TestRenewalOnDemand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := testRenewer(func(*recordedRenewer, uint64) error { time.Sleep(time.Second); return nil })
 		now := time.Now()
-		r.schedule(1, now.Add(time.Hour), now)
+		r.schedule(1, now.Add(time.Hour), now, false)
 		r.renewNow(1)
 		r.renewNow(1)
 		synctest.Wait()
@@ -262,10 +283,10 @@ func TestRenewalOnDemandWithoutMoreTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ends := time.Now().Add(time.Hour)
 		r := testRenewer(func(r *recordedRenewer, cid uint64) error {
-			r.schedule(cid, ends, time.Now())
+			r.schedule(cid, ends, time.Now(), true)
 			return nil
 		})
-		r.schedule(1, ends, time.Now())
+		r.schedule(1, ends, time.Now(), false)
 		r.renewNow(1)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
@@ -283,7 +304,7 @@ func TestRenewalsOfClosedConnections(t *testing.T) {
 	now := time.Now()
 	for cid := range uint64(100_000) {
 		open[cid] = true
-		r.schedule(cid, now.Add(24*time.Hour), now)
+		r.schedule(cid, now.Add(24*time.Hour), now, false)
 		if cid >= 100 {
 			delete(open, cid-100)
 		}

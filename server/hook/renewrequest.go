@@ -75,7 +75,9 @@ func (h *Hook) renewOne(s *natsserver.Server, q forwarded.Renew) (*forwarded.Ren
 	}
 	if q.Kick {
 		for _, cid := range found.cids {
-			s.CloseConnection(cid)
+			if q.Session == "" || r.sessions.has(q.Session, cid) { // it may have left the session since
+				s.CloseConnection(cid)
+			}
 		}
 	}
 	done.Connections = len(found.cids)
@@ -150,20 +152,7 @@ func onlyInAccount(s *natsserver.Server, cids []uint64, account string) []uint64
 	if account == "" {
 		return cids
 	}
-	return slices.DeleteFunc(cids, func(cid uint64) bool { return accountOf(s, cid) != account })
-}
-
-// accountOf returns the name of a connection's account or, in operator mode, its public key. It
-// returns an empty text if the connection is closed.
-func accountOf(s *natsserver.Server, cid uint64) string {
-	c := s.GetClient(cid)
-	if c == nil {
-		c = s.GetLeafNode(cid)
-	}
-	if account := c.Account(); account != nil {
-		return account.GetName()
-	}
-	return ""
+	return slices.DeleteFunc(cids, func(cid uint64) bool { return s.AccountOfConnection(cid) != account })
 }
 
 // renewAll carries out a request on s and on all other servers that its system account reaches, on

@@ -23,7 +23,8 @@ type sessions struct {
 
 	mu       sync.Mutex
 	conns    map[string]*sessionConns      // by the session's folded name; none is empty
-	names    map[uint64]string             // the folded names, by connection id
+	members  map[uint64]member             // by connection id
+	joined   uint64                        // how often a connection joined a session
 	checked  []checkedConn                 // all conns; the first was checked the longest ago
 	requests map[requestKey]sessionRequest // of the last keepFor: a callout that is answered now may have been asked before
 	recent   []recentRequest               // the requests in the order in which they came
@@ -61,11 +62,17 @@ func (c *sessionConns) set(cid uint64, conn sessionConn) {
 	}
 }
 
-// checkedConn is when a connection was last seen to be open.
+// member is in which session a connection is.
+type member struct {
+	session string // its folded name
+	joined  uint64 // a number that it got when it joined the session
+}
+
+// checkedConn is when a connection was last seen to be open, since it joined its session.
 type checkedConn struct {
-	session string
-	cid     uint64
-	at      time.Time
+	cid    uint64
+	joined uint64
+	at     time.Time
 }
 
 // sessionRequest is a request to renew the connections of a session, or to close them.
@@ -92,7 +99,7 @@ const (
 )
 
 func newSessions(isOpen func(cid uint64) bool) *sessions {
-	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]*sessionConns{}, names: map[uint64]string{}, requests: map[requestKey]sessionRequest{}, keepFor: forgetAfter}
+	return &sessions{isOpen: isOpen, isPending: func(uint64) bool { return false }, conns: map[string]*sessionConns{}, members: map[uint64]member{}, requests: map[requestKey]sessionRequest{}, keepFor: forgetAfter}
 }
 
 // outlive makes sessions keep requests for longer than a callout that begins now, which may take the
@@ -133,10 +140,11 @@ func (t *sessions) add(session string, cid uint64, conn sessionConn) (missed ses
 // set adds a connection to its session, or replaces it. A connection is in one session only: a second CONNECT or a renewal
 // may take it out of another one. The lock is held.
 func (t *sessions) set(session string, cid uint64, conn sessionConn, now time.Time) {
-	if former, ok := t.names[cid]; !ok || former != session {
+	if former, ok := t.members[cid]; !ok || former.session != session {
 		t.drop(cid)
-		t.names[cid] = session
-		t.checked = append(t.checked, checkedConn{session, cid, now})
+		t.joined++
+		t.members[cid] = member{session, t.joined}
+		t.checked = append(t.checked, checkedConn{cid, t.joined, now})
 	}
 	conns := t.conns[session]
 	if conns == nil {
@@ -158,6 +166,14 @@ func (t *sessions) of(session string) iter.Seq2[uint64, sessionConn] {
 	return maps.All(conns.many)
 }
 
+// has reports whether a connection is in a session.
+func (t *sessions) has(session string, cid uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.members[cid]
+	return ok && m.session == forwarded.FoldSession(session)
+}
+
 // remove removes a connection that no longer belongs to a session, if it belonged to one.
 func (t *sessions) remove(cid uint64) {
 	t.mu.Lock()
@@ -167,15 +183,15 @@ func (t *sessions) remove(cid uint64) {
 
 // drop removes a connection from its session, if it belongs to one. The lock is held.
 func (t *sessions) drop(cid uint64) {
-	session, ok := t.names[cid]
+	m, ok := t.members[cid]
 	if !ok {
 		return
 	}
-	delete(t.names, cid)
-	conns := t.conns[session]
+	delete(t.members, cid)
+	conns := t.conns[m.session]
 	delete(conns.many, cid)
 	if len(conns.many) == 0 {
-		delete(t.conns, session)
+		delete(t.conns, m.session)
 	}
 }
 
@@ -249,7 +265,7 @@ func (t *sessions) dropClosed(now time.Time) {
 		}
 		t.checked = t.checked[1:]
 		switch {
-		case t.names[c.cid] != c.session: // it has left the session
+		case t.members[c.cid].joined != c.joined: // it has left the session
 		case t.isOpen(c.cid):
 			c.at = now
 			t.checked = append(t.checked, c)

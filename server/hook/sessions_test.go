@@ -247,8 +247,20 @@ func TestSessionsAreLeft(t *testing.T) {
 			s.add(fmt.Sprint("kv/", i), 1, sessionConn{asked: time.Now()})
 			time.Sleep(forgetAfter)
 		}
-		if len(s.conns) != 2 || len(s.names) != 2 || len(s.checked) > 4 {
-			t.Errorf("%d sessions, %d names, %d checks are kept of two connections", len(s.conns), len(s.names), len(s.checked))
+		// Back and forth between two sessions, and between one and none, as fast as it can.
+		for i := range 100_000 {
+			if s.add(fmt.Sprint("kv/", i%2), 1, sessionConn{asked: time.Now()}); i%3 == 0 {
+				s.remove(1)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		s.add("kv/a", 1, sessionConn{asked: time.Now()})
+		time.Sleep(2 * forgetAfter)
+		for range 100_000 {
+			s.add("kv/a", 1, sessionConn{asked: time.Now()})
+		}
+		if len(s.conns) != 1 || len(s.members) != 2 || len(s.checked) > 4 {
+			t.Errorf("%d sessions, %d members and %d checks are kept of two connections", len(s.conns), len(s.members), len(s.checked))
 		}
 	})
 }

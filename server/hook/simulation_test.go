@@ -106,7 +106,7 @@ func (s *simulatedServer) renew(cid uint64) error {
 	}
 	if s.end(cid, true) {
 		now := time.Now()
-		s.renewer.schedule(cid, now.Add(s.life), now)
+		s.renewer.schedule(cid, now.Add(s.life), now, true)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (s *simulation) connect(each int, in time.Duration) {
 				cid := uint64(len(server.expires))
 				server.expires = append(server.expires, now.Add(s.life))
 				s.mu.Unlock()
-				server.renewer.schedule(cid, now.Add(s.life), now)
+				server.renewer.schedule(cid, now.Add(s.life), now, false)
 			}
 		}
 		time.Sleep(in / steps)
