@@ -25,7 +25,7 @@ type sessions struct {
 	conns    map[string]*sessionConns      // by the session's folded name; none is empty
 	members  map[uint64]member             // by connection id
 	joined   uint64                        // how often a connection joined a session
-	checked  []checkedConn                 // all conns; the first was checked the longest ago
+	checked  []checkedConn                 // all conns, and some that have left; the first was checked the longest ago
 	requests map[requestKey]sessionRequest // of the last keepFor: a callout that is answered now may have been asked before
 	recent   []recentRequest               // the requests in the order in which they came
 	keepFor  time.Duration                 // how long requests are kept
