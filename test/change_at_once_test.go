@@ -386,20 +386,25 @@ func TestEndedSubscriptionsLeaveNothing(t *testing.T) {
 	}
 }
 
-// A client that subscribes to imported streams during reloads neither ends the server nor gets what it may not.
-func TestSubscribeToImportsDuringReloads(t *testing.T) {
-	const streams = 200
+// streamImports is a server whose user u may subscribe to what is permitted, in an account that imports so many streams.
+func streamImports(dir string, streams int, permitted string) string {
 	var imports []string
 	for i := range streams {
 		imports = append(imports, fmt.Sprintf(`{stream: {account: EXP, subject: "s.%d.>"}}`, i))
 	}
-	conf := func(permitted string) string {
-		return fmt.Sprintf(`
-			accounts {
-				EXP { users: [{user: exp, password: exp}], exports: [{stream: "s.>"}] }
-				APP { users: [{user: u, password: u, permissions: {subscribe: %q}}], imports: [%s] }
-			}`, permitted, strings.Join(imports, ", "))
-	}
+	return fmt.Sprintf(`
+		server_name: S, mqtt { listen: "127.0.0.1:-1" }, jetstream { store_dir: %q }
+		accounts {
+			EXP { users: [{user: exp, password: exp}], exports: [{stream: "s.>"}] }
+			APP { jetstream: enabled, users: [{user: u, password: u, permissions: {subscribe: %q}}], imports: [%s] }
+		}`, dir, permitted, strings.Join(imports, ", "))
+}
+
+// A client that subscribes to imported streams during reloads neither ends the server nor gets what it may not.
+func TestSubscribeToImportsDuringReloads(t *testing.T) {
+	const streams = 200
+	dir := t.TempDir()
+	conf := func(permitted string) string { return streamImports(dir, streams, permitted) }
 	s := harness.Start(t, conf(">"))
 	exporter := s.Connect(t, userInfo("exp"))
 	for range 20 {
@@ -434,6 +439,46 @@ func TestSubscribeToImportsDuringReloads(t *testing.T) {
 		}
 		reader.Close()
 	}
+}
+
+// The same for a device, to which messages are on their way all the time, and which goes away while it subscribes.
+func TestDeviceSubscribesToImportsDuringReloads(t *testing.T) {
+	const streams = 50
+	dir := t.TempDir()
+	s := harness.Start(t, streamImports(dir, streams, ">"))
+	exporter := s.Connect(t, userInfo("exp"))
+	stop := flood(t, func() error {
+		for i := range streams {
+			if err := exporter.Publish(fmt.Sprintf("s.%d.x", i), nil); err != nil {
+				return err
+			}
+		}
+		return exporter.Flush()
+	})
+	topic := "\x00\x03s/#"
+	packets := strings.Repeat("\x82\x08\x00\x01"+topic+"\x00"+"\xA2\x07\x00\x02"+topic, 20)
+	for i := range 20 {
+		conn := mqttConnect(t, s, "u", fmt.Sprint("device", i%10))
+		if got := mqttRead(t, conn); got != "\x20\x02\x00\x00" {
+			t.Fatalf("the device gets %q", got)
+		}
+		go io.Copy(io.Discard, conn)
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for {
+				if _, err := io.WriteString(conn, packets); err != nil {
+					return // it was closed below
+				}
+			}
+		}()
+		s.Reload(t, streamImports(dir, streams, []string{"none", ">"}[i%2]))
+		conn.Close()
+		<-sent
+		s.Reload(t, streamImports(dir, streams, ">"))
+	}
+	stop()
+	s.Connect(t, userInfo("u"))
 }
 
 func readerOf(allow string, deny ...string) (p jwt.Permissions) {
