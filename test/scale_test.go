@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -204,13 +202,7 @@ func TestScaleStorm(t *testing.T) {
 	const clients = 10_000
 	measure(t, func(t *testing.T, stock bool, figure func(what, format string, args ...any)) {
 		var asked, refused atomic.Int64
-		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			asked.Add(1)
-			time.Sleep(50 * time.Millisecond)
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"user":"alice"}`))
-		}))
-		t.Cleanup(site.Close)
+		site := slowSource(t, &asked)
 		// Until CONNECT is read, and at stock until the callout is answered: clients and server share the machine.
 		s := scaleConf{sessions: fmt.Sprintf(`{kind: http, url: %q, timeout: "40s"}`, site.URL), timeout: 30, issuer: harness.NewAccountKey(t)}.start(t, stock)
 		c := &tokenCrowd{}

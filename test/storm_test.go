@@ -20,11 +20,9 @@ import (
 	"stamp/test/harness"
 )
 
-// Many clients come at once, and the source takes a while. All are let in, and none is looked up twice. scripts/bench scale
-// does the same with 10,000 clients.
-func TestStormOfClients(t *testing.T) {
-	const clients = 2000
-	var asked atomic.Int64
+// slowSource is a source that takes 50 ms, and knows everybody. It counts how often it is asked.
+func slowSource(t *testing.T, asked *atomic.Int64) *httptest.Server {
+	t.Helper()
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
 		time.Sleep(50 * time.Millisecond)
@@ -32,6 +30,15 @@ func TestStormOfClients(t *testing.T) {
 		_, _ = w.Write([]byte(`{"user":"alice"}`))
 	}))
 	t.Cleanup(site.Close)
+	return site
+}
+
+// Many clients come at once, and the source takes a while. All are let in, and none is looked up twice. scripts/bench scale
+// does the same with 10,000 clients.
+func TestStormOfClients(t *testing.T) {
+	const clients = 2000
+	var asked atomic.Int64
+	site := slowSource(t, &asked)
 	s := harness.Start(t, fmt.Sprintf(`
 		accounts { AUTH {}, APP {} }
 		authorization { timeout: 50 } # until CONNECT is read, which takes a while on a busy machine

@@ -60,18 +60,19 @@ func (h *Hook) attachment(info *natsserver.AttachInfo, conn policy.Conn, block n
 // if the callout handler is ours or its answer has a headers claim. Any other connection is
 // closed when its user JWT expires, as in a stock server.
 func (h *Hook) scheduleRenewal(info *natsserver.AttachInfo, grant *policy.Grant) error {
-	r := h.renewer(info.Server)
-	if info.Asked.IsZero() || info.UserClaims == nil {
-		// Before a second CONNECT it may have been somebody else.
-		h.userKeys.remove(info.CID)
+	r, called := h.renewer(info.Server), !info.Asked.IsZero() && info.UserClaims != nil
+	// Before a second CONNECT it may have been somebody else.
+	if !called || !isOurSession(info) {
 		r.sessions.remove(info.CID)
+	}
+	if !called {
+		h.userKeys.remove(info.CID)
 		return nil
 	}
 	if err := h.userKeys.add(info); err != nil {
 		return err
 	}
 	if !isOurSession(info) && !grant.HasClaim {
-		r.sessions.remove(info.CID)
 		return nil
 	}
 	return r.add(info)

@@ -85,8 +85,6 @@ func (r *renewer) add(info *natsserver.AttachInfo) error {
 		case ok:
 			defer r.renewNow(info.CID)
 		}
-	} else {
-		r.sessions.remove(info.CID)
 	}
 	if expires := info.UserClaims.Expires; expires > 0 {
 		r.schedule(info.CID, time.Unix(expires, 0), time.Now(), info.Renewal)
